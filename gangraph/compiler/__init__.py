@@ -1,0 +1,1 @@
+"""From a resolved spec to a program: build, check, plan, lower."""

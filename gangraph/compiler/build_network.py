@@ -1,0 +1,178 @@
+"""A network's spec to its graph of layers."""
+
+from collections import Counter
+from collections.abc import Iterable
+from inspect import Parameter
+from typing import Any
+
+from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, bind, fits, refuse, type_name
+from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Ref
+from gangraph.errors import Problem, nearest
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.spec import NetworkSpec
+from gangraph.language.static import StaticError, constant
+from gangraph.registry import Definition, vocabulary
+
+INFERRED = ("in_channels", "in_features", "num_features", "input_size")
+
+
+def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
+    """The graph of a network, and what is wrong with it; no graph if anything is."""
+    builder = _NetworkBuilder(spec)
+    outputs: dict[str, Argument] = {}
+    for name, expression in spec.outputs.items():
+        try:
+            outputs[name] = builder.visit(expression)
+        except BuildError as error:
+            builder.problems += [error.problem] if error.problem else []
+    if builder.problems:
+        return None, builder.problems
+    return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+
+
+class _NetworkBuilder(ExpressionBuilder):
+    """Names are inputs and values, calls are parts, layers and ops."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(NodeTable())
+        self.spec = spec
+        self.layers: dict[str, LayerUse] = {}
+        self.problems: list[Problem] = []
+        self.active: list[str] = []
+        self.paths: dict[str, tuple[str | None, ...]] = {}
+        self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
+
+    def known_names(self) -> Iterable[str]:
+        return (*self.inputs, *self.spec.values, *self.spec.parts)
+
+    def name(self, node: ast.Name) -> Argument:
+        if node.id in self.inputs:
+            return self.inputs[node.id]
+        if node.id in self.active:
+            refuse("GG303", "values depend on each other in a circle", node.span, " -> ".join([*self.active, node.id]))
+        if node.id in self.spec.values:
+            self.active.append(node.id)
+            value = self.visit(self.spec.values[node.id], node.id)
+            self.active.pop()
+            return value
+        known = list(self.known_names())
+        refuse("GG310", f"the network has no value '{node.id}'", node.span, node.id, "one of " + ", ".join(known), nearest(node.id, known))
+
+    def call(self, name: str, node: ast.Call) -> Argument | None:
+        if name in self.spec.parts:
+            hint = self._take_hint(name)
+            if len(node.arguments) != 1 or node.keywords:
+                refuse("GG312", f"part '{name}' takes one value", node.span, ast.show(node), f"{name}(value)")
+            return self._apply(name, self.visit(node.arguments[0]), hint)
+        definition = vocabulary.get(name)
+        if definition is not None and definition.kind == "layer":
+            refuse("GG311", f"'{name}' is a layer: it is applied in parts:, in layers:, or as {name}(...)(x)", node.span, ast.show(node))
+        return None
+
+    def curried(self, node: ast.Call) -> Argument:
+        """`layer(...)(x)`: a layer of its own, without a name."""
+        flow = tuple(self.visit(argument) for argument in node.arguments)
+        use = self._layer_use(node.function)
+        return self._add_layer(f"{use.name}.{use.name}", use, flow[0]) if flow else refuse("GG312", "a layer needs an input", node.span)
+
+    def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
+        """Run a value through a part's chain. Every use of a part shares its layers."""
+        if part in self.active:
+            refuse("GG303", "parts contain each other in a circle", self.spec.span, " -> ".join([*self.active, part]))
+        self.active.append(part)
+        chain = self.spec.parts[part]
+        for index, (item, path) in enumerate(zip(chain, self._paths(part), strict=True)):
+            self.hint = hint if index == len(chain) - 1 else None
+            try:
+                flow = self._item(item, path, flow)
+            except BuildError as error:
+                self._report(error)
+        self.active.pop()
+        return flow
+
+    def _report(self, error: BuildError) -> None:
+        if error.problem is not None and error.problem not in self.problems:
+            self.problems.append(error.problem)
+
+    def _paths(self, part: str) -> tuple[str | None, ...]:
+        """Where each layer of a part stands in the module tree: `down_3.conv2d`, then `down_3.conv2d_2`."""
+        if part not in self.paths:
+            counts: Counter[str] = Counter()
+            paths: list[str | None] = []
+            for item in self.spec.parts[part]:
+                name = _called(item)
+                definition = vocabulary.get(name)
+                if definition is None or definition.kind != "layer":
+                    paths.append(None)
+                    continue
+                counts[name] += 1
+                suffix = f"_{counts[name]}" if counts[name] > 1 else ""
+                paths.append(f"{module_name(part)}.{name}{suffix}")
+            self.paths[part] = tuple(paths)
+        return self.paths[part]
+
+    def _item(self, item: Expression, path: str | None, flow: Argument) -> Argument:
+        if path is not None:
+            return self._add_layer(path, self._layer_use(item), flow)
+        call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
+        name = _called(item)
+        if name in self.spec.parts:
+            return self._apply(name, flow, self._take_hint(name))
+        definition = vocabulary.get(name)
+        if definition is None:
+            known = [*vocabulary.of_kind("layer", "op"), *self.spec.parts]
+            near = nearest(name, known)
+            refuse("GG310", f"there is no layer '{name}'", call.function.span, name, "a layer, an op or a part" if near else "one of " + ", ".join(vocabulary.of_kind("layer")), near)
+        return self.operation(definition, call, first=(flow,))
+
+    def _add_layer(self, path: str, use: LayerUse, flow: Argument) -> Argument:
+        self.layers.setdefault(path, use)
+        return self.table.add("layer", self._take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,))
+
+    def _layer_use(self, item: Expression) -> LayerUse:
+        call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
+        name = _called(call)
+        definition = vocabulary.get(name)
+        if definition is None or definition.kind != "layer":
+            known = vocabulary.of_kind("layer")
+            refuse("GG310", f"there is no layer '{name}'", call.function.span, name, "one of " + ", ".join(known), nearest(name, known))
+        inner = None
+        written = call.arguments
+        if definition.traits.get("wraps"):
+            if not written:
+                refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
+            inner, written = self._layer_use(written[0]), written[1:]
+        try:
+            arguments = tuple(constant(argument) for argument in written)
+            keywords = tuple((key, constant(value)) for key, value in call.keywords)
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+        _check_layer(definition, arguments, keywords, call)
+        return LayerUse(name=name, arguments=arguments, keywords=keywords, wrapped=inner, span=call.span)
+
+
+def layer_parameters(definition: Definition) -> list[Parameter]:
+    """The parameters of a layer that a spec writes: all but the inferred ones, the example input and the device."""
+    parameters = list(definition.signature.parameters.values())
+    if not isinstance(definition.function, type):
+        return parameters[1:]
+    return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
+
+
+def _check_layer(definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call) -> None:
+    signature = definition.signature.replace(parameters=layer_parameters(definition))
+    for name, value in bind(signature, definition.name, arguments, keywords, call).items():
+        annotation = signature.parameters[name].annotation
+        if not fits(value, annotation) and not isinstance(annotation, str) and not isinstance(value, tuple):
+            refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", call.span, repr(value), type_name(annotation))
+
+
+def module_name(name: str) -> str:
+    """A family member as a Python name: `down[3]` is `down_3`."""
+    return name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
+
+
+def _called(item: Expression) -> str:
+    function = item.function if isinstance(item, ast.Call) else item
+    return function.id if isinstance(function, ast.Name) else ast.show(function)

@@ -1,0 +1,227 @@
+"""From expressions to nodes: what the training graph and the graphs of networks have in common.
+
+Structurally equal expressions become one node, so a value that is written twice is computed once.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import NoneType, UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin
+
+from torch import Tensor
+
+from gangraph.compiler.graph import Argument, Kind, Node, Ref
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.static import constant, is_constant
+from gangraph.registry import Definition, vocabulary
+
+OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow"}
+
+
+class BuildError(Exception):
+    """A definition has no meaning; holds the problem, or None where it was already reported."""
+
+    def __init__(self, problem: Problem | None) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+def refuse(code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = "") -> NoReturn:
+    """Raise a BuildError."""
+    raise BuildError(Problem(code=code, message=message, span=span, found=found, expected=expected, fix=fix))
+
+
+def dotted(expression: Expression) -> str | None:
+    """`a.b.c` as text, or None for anything else."""
+    if isinstance(expression, ast.Name):
+        return expression.id
+    if isinstance(expression, ast.Attribute):
+        base = dotted(expression.base)
+        return f"{base}.{expression.name}" if base else None
+    return None
+
+
+@dataclass
+class NodeTable:
+    """Nodes in topological order, each structure once."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    _known: dict[object, str] = field(default_factory=dict)
+
+    def add(self, kind: Kind, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
+        """The node of this structure, made under a fresh name like `name` if it is new."""
+        key = (kind, unique, *(parts.get(part) for part in ("target", "field", "arguments", "keywords", "expression")))
+        if key not in self._known:
+            fresh = self._fresh(name)
+            self.nodes[fresh] = Node(id=fresh, kind=kind, span=span, **parts)
+            self._known[key] = fresh
+        return Ref(self._known[key])
+
+    def _fresh(self, name: str) -> str:
+        if name not in self.nodes:
+            return name
+        return next(f"{name}_{i}" for i in range(2, len(self.nodes) + 3) if f"{name}_{i}" not in self.nodes)
+
+
+class ExpressionBuilder:
+    """Visits an expression and adds its nodes. Subclasses say what names and calls mean."""
+
+    def __init__(self, table: NodeTable) -> None:
+        self.table = table
+        self.hint: str | None = None
+
+    def name(self, node: ast.Name) -> Argument:
+        """The meaning of a name."""
+        raise NotImplementedError
+
+    def call(self, name: str, node: ast.Call) -> Argument | None:
+        """The meaning of a call by name, or None if only the vocabulary knows it."""
+        raise NotImplementedError
+
+    def known_names(self) -> Iterable[str]:
+        """Names for suggestions."""
+        raise NotImplementedError
+
+    def visit(self, node: Expression, hint: str | None = None) -> Argument:
+        """The argument that an expression stands for; `hint` names the node of its outermost operation.
+
+        Raises:
+            BuildError: a name is unknown, or a call does not fit its signature.
+        """
+        self.hint = hint
+        match node:
+            case ast.Literal() | ast.Sequence() if is_constant(node):
+                return constant(node)  # type: ignore[return-value]
+            case ast.Sequence(items=items):
+                return tuple(self.visit(item) for item in items)
+            case ast.Name():
+                return self.name(node)
+            case ast.Call():
+                return self._call(node)
+            case ast.Attribute(base=base, name=name):
+                return self.attribute(node, base, name)
+            case ast.Unary(operator="-", operand=operand):
+                return self._operation("neg", (operand,), node.span)
+            case ast.Unary(operator="+", operand=operand):
+                return self.visit(operand, hint)
+            case ast.Binary(operator=operator, left=left, right=right) if operator in OPERATORS:
+                return self._operation(OPERATORS[operator], (left, right), node.span)
+        refuse("GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names")
+
+    def _take_hint(self, default: str) -> str:
+        hint, self.hint = self.hint, None
+        return hint or default
+
+    def _operation(self, target: str, operands: tuple[Expression, ...], span: Span) -> Argument:
+        name = self._take_hint(target)
+        arguments = tuple(self.visit(operand) for operand in operands)
+        return self.table.add("op", name, span=span, target=target, arguments=arguments)
+
+    def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
+        """A named output of a call."""
+        hint = self._take_hint(name)
+        value = self.visit(base)
+        if not isinstance(value, Ref):
+            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
+        return self.table.add("output", hint, span=node.span, field=name, arguments=(value,))
+
+    def _call(self, node: ast.Call) -> Argument:
+        name = dotted(node.function)
+        if name is None:
+            return self.curried(node)
+        meaning = self.call(name, node)
+        if meaning is not None:
+            return meaning
+        definition = vocabulary.get(name)
+        if definition is None:
+            known = [*self.known_names(), *vocabulary.of_kind("op", "loss")]
+            near = nearest(name, known)
+            expected = "a network, an op or a loss" if near else "one of " + ", ".join(sorted(self.known_names()))
+            refuse("GG310", f"there is nothing called '{name}'", node.function.span, name, expected, near)
+        return self.operation(definition, node)
+
+    def curried(self, node: ast.Call) -> Argument:
+        """A call of the result of a call."""
+        refuse("GG308", "only names can be called here", node.span, ast.show(node))
+
+    def operation(self, definition: Definition, node: ast.Call, first: tuple[Argument, ...] = ()) -> Argument:
+        """A call of an op, a loss or a metric, with `first` before its written arguments."""
+        if definition.kind not in ("op", "loss", "metric"):
+            where = "in a network's layers" if definition.kind == "layer" else "under data:"
+            refuse("GG311", f"'{definition.name}' is a {definition.kind}, which stands {where}", node.function.span, definition.name, "an op, a loss or a network")
+        name = self._take_hint(definition.name.rpartition(".")[2])
+        arguments = (*first, *(self.visit(argument) for argument in node.arguments))
+        keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
+        check_call(definition, arguments, keywords, node)
+        return self.table.add("op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords)
+
+
+def check_call(definition: Definition, arguments: tuple[Argument, ...], keywords: tuple[tuple[str, Argument], ...], node: ast.Call) -> None:
+    """Refuse arguments that do not fit a definition's signature. Raises BuildError."""
+    bound = bind(definition.signature, definition.name, arguments, keywords, node)
+    for parameter, value in bound.items():
+        annotation = definition.signature.parameters[parameter].annotation
+        values = value if definition.signature.parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL else (value,)
+        for each in values:
+            _check_argument(definition, parameter, annotation, each, node)
+
+
+def bind(
+    signature: inspect.Signature, name: str, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], node: ast.Call
+) -> Mapping[str, Any]:
+    """Arguments by parameter name.
+
+    Raises:
+        BuildError: too many, too few or unknown arguments.
+    """
+    known = [p for p in signature.parameters if p not in ("self",)]
+    for key, _ in keywords:
+        if key not in signature.parameters:
+            place = next(value.span for k, value in node.keywords if k == key)
+            refuse("GG312", f"'{name}' has no argument '{key}'", place, key, "one of " + ", ".join(known), nearest(key, known))
+    try:
+        return signature.bind(*arguments, **dict(keywords)).arguments
+    except TypeError as error:
+        usage = ", ".join(str(p).replace("torch.", "").split(":")[0] + ("" if p.default is p.empty else f"={p.default}") for p in signature.parameters.values())
+        refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
+
+
+def _check_argument(definition: Definition, parameter: str, annotation: Any, value: Argument, node: ast.Call) -> None:
+    if annotation is Tensor:
+        if isinstance(value, str | bool | None | tuple):
+            refuse("GG313", f"'{parameter}' of '{definition.name}' is a tensor", node.span, repr(value), "a value or a number")
+        return
+    if isinstance(value, Ref):
+        refuse("GG313", f"'{parameter}' of '{definition.name}' has to be a constant", node.span, value.id, type_name(annotation))
+    if not fits(value, annotation):
+        refuse("GG313", f"'{parameter}' of '{definition.name}' has the wrong type", node.span, repr(value), type_name(annotation))
+
+
+def fits(value: object, annotation: Any) -> bool:
+    """Whether a constant has the type that a parameter is annotated with; whole numbers fit floats."""
+    if annotation in (Any, inspect.Parameter.empty, object):
+        return True
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in get_args(annotation))
+    if origin is tuple:
+        return isinstance(value, tuple)
+    if annotation in (None, NoneType):
+        return value is None
+    plain: Callable[..., bool] = isinstance
+    if annotation is float:
+        return plain(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return plain(value, int) and not isinstance(value, bool)
+    return not isinstance(annotation, type) or plain(value, annotation)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person says it."""
+    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(type_name(option) for option in get_args(annotation) if option is not NoneType)
+    return names.get(annotation, str(annotation))

@@ -1,0 +1,217 @@
+"""Sources of image files, in folders or zip files: `images`, `pairs` and `classes`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal
+
+import torch
+from PIL import Image
+
+from gangraph.data.archive import Archive, natural, open_archive
+from gangraph.data.arguments import require, require_count, require_one_of
+from gangraph.data.imageset import ImageSet, Loaded, corrupt
+from gangraph.data.source import Field
+from gangraph.data.transform import ImageOptions
+from gangraph.errors import DataError
+from gangraph.registry import source
+
+
+@source("images")
+@dataclass(frozen=True, kw_only=True)
+class Images(ImageOptions):
+    """All images below a folder, a zip file, or a folder inside a zip file; no labels.
+
+    Args:
+        folder: the place, for example `photos`, `photos.zip` or `photos.zip/trainA`.
+        size, resize, crop, ...: see `ImageOptions`; one of these three is needed.
+
+    Raises:
+        ValueError: an argument is wrong, or none states the size.
+    """
+
+    folder: str = field(kw_only=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_path("folder", self.folder)
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """`value`, the image."""
+        return {"value": self.pixels}
+
+    def open(self) -> ImageSet:
+        """List the images.
+
+        Raises:
+            DataError: the folder is missing or holds no image.
+        """
+        archive = open_archive(self.folder)
+
+        def load(index: int) -> Loaded:
+            return {"value": _decode(archive, archive.names[index], self)}
+
+        return ImageSet([archive.where(name) for name in archive.names], load, self)
+
+
+@source("pairs")
+@dataclass(frozen=True, kw_only=True)
+class Pairs(ImageOptions):
+    """Aligned images: side by side in one file, or in two folders under the same names.
+
+    Args:
+        folder: files that hold a pair each, `a` on the left and `b` on the right.
+        a: folder of the first images; a file's partner in `b` has the same name, without suffix.
+        b: folder of the second images.
+        direction: `BtoA` exchanges `a` and `b`.
+        size, resize, crop, ...: see `ImageOptions`; one of these three is needed. Both images of a pair
+            get the same crop and flip.
+
+    Raises:
+        ValueError: an argument is wrong, none states the size, or not exactly one of `folder` and `a`
+            with `b` is given.
+    """
+
+    folder: str | None = field(default=None, kw_only=False)
+    a: str | None = None
+    b: str | None = None
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {"folder": self.folder, "a": self.a, "b": self.b}
+        paths = {name: path for name, path in given.items() if path is not None}
+        require(set(paths) in ({"folder"}, {"a", "b"}), "pairs", sorted(paths), "folder=, or a= with b=")
+        for name, path in paths.items():
+            _require_path(name, path)
+        require_one_of("direction", self.direction, ("AtoB", "BtoA"))
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """`a` and `b`, two images of one size."""
+        return {"a": self.pixels, "b": self.pixels}
+
+    def open(self) -> ImageSet:
+        """List the images and match them.
+
+        Raises:
+            DataError: a folder is missing or empty, or an image of one folder has no partner in the other.
+        """
+        if self.a is not None and self.b is not None:
+            return self._open_matched(open_archive(self.a), open_archive(self.b))
+        assert self.folder is not None
+        return self._open_side_by_side(open_archive(self.folder))
+
+    def _open_side_by_side(self, archive: Archive) -> ImageSet:
+        def load(index: int) -> Loaded:
+            return self._directed(*_halves(_decode(archive, archive.names[index], self)))
+
+        return ImageSet([archive.where(name) for name in archive.names], load, self)
+
+    def _open_matched(self, left: Archive, right: Archive) -> ImageSet:
+        matched = _match(left, right)
+
+        def load(index: int) -> Loaded:
+            a, b = matched[index]
+            return self._directed(_decode(left, a, self), _decode(right, b, self))
+
+        return ImageSet([f"{left.where(a)} with {right.where(b)}" for a, b in matched], load, self)
+
+    def _directed(self, left: Image.Image, right: Image.Image) -> Loaded:
+        return {"a": left, "b": right} if self.direction == "AtoB" else {"a": right, "b": left}
+
+
+@source("classes")
+@dataclass(frozen=True, kw_only=True)
+class Classes(ImageOptions):
+    """Images with labels: one folder of files for each class, as in `train/cat/1.jpg`.
+
+    Labels count the class folders from 0 in natural order of their names.
+
+    Args:
+        folder: the folder of the class folders; may be in a zip file.
+        classes: how many there must be; the label's range is not known without it.
+        size, resize, crop, ...: see `ImageOptions`; one of these three is needed.
+
+    Raises:
+        ValueError: an argument is wrong, or none states the size.
+    """
+
+    folder: str = field(kw_only=False)
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_path("folder", self.folder)
+        if self.classes is not None:
+            require_count("classes", self.classes)
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """`image`, and `label`, the int64 index of its class."""
+        high = self.classes - 1 if self.classes else float("inf")
+        return {"image": self.pixels, "label": Field((), low=0, high=high, dtype=torch.int64)}
+
+    def open(self) -> ImageSet:
+        """List the images and their classes.
+
+        Raises:
+            DataError: the folder is missing or empty, an image lies outside or deep inside a class folder,
+                or there are not as many classes as declared.
+        """
+        archive = open_archive(self.folder)
+        known = sorted({_class_of(archive, name) for name in archive.names}, key=natural)
+        if self.classes not in (None, len(known)):
+            found = f"found {len(known)} class folders in '{archive.path}': {', '.join(known)}"
+            raise DataError(f"{found}; expected classes={self.classes}")
+        labels = {name: torch.tensor(index) for index, name in enumerate(known)}
+
+        def load(index: int) -> Loaded:
+            name = archive.names[index]
+            return {"image": _decode(archive, name, self), "label": labels[_class_of(archive, name)]}
+
+        return ImageSet([archive.where(name) for name in archive.names], load, self)
+
+
+def _require_path(name: str, path: object) -> None:
+    require(isinstance(path, str) and bool(path), name, path, "a path to a folder or a zip file")
+
+
+def _decode(archive: Archive, name: str, options: ImageOptions) -> Image.Image:
+    try:
+        return options.decode(archive.read(name))
+    except Exception as error:  # see ImageSet: decoders raise nearly anything
+        raise corrupt(archive.where(name), error) from error
+
+
+def _halves(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    middle, odd = divmod(image.width, 2)
+    if odd:
+        raise ValueError(f"is {image.width} pixels wide; expected two images of equal width side by side")
+    return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
+
+
+def _match(left: Archive, right: Archive) -> list[tuple[str, str]]:
+    a, b = _by_stem(left), _by_stem(right)
+    only_a = [left.where(name) for stem, name in a.items() if stem not in b]
+    only_b = [right.where(name) for stem, name in b.items() if stem not in a]
+    alone = only_a + only_b
+    if alone:
+        more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+        expected = "expected the same file names, apart from suffixes, in both folders"
+        raise DataError(f"no partner for {', '.join(alone[:3])}{more}; {expected}")
+    return [(name, b[stem]) for stem, name in a.items()]
+
+
+def _by_stem(archive: Archive) -> dict[str, str]:
+    return {str(PurePosixPath(name).with_suffix("")): name for name in archive.names}
+
+
+def _class_of(archive: Archive, name: str) -> str:
+    folder, *rest = name.split("/")
+    if len(rest) == 1:
+        return folder
+    expected = f"expected {archive.path}/CLASS/FILE"
+    hint = f"; did you mean '{archive.path}/{folder}'?" if rest else ""
+    raise DataError(f"'{archive.where(name)}' is not directly inside a class folder; {expected}{hint}")

@@ -1,0 +1,119 @@
+"""The opened form of every image source: decoded once, kept as uint8, cropped and flipped at each draw."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from gangraph.data.transform import CHANCES, ImageOptions
+from gangraph.errors import DataError
+
+Sample = Mapping[str, Tensor]
+Loaded = Mapping[str, Image.Image | Tensor]
+
+
+class ImageSet:
+    """Samples of one or more aligned images, and whatever tensors go with them.
+
+    Args:
+        names: what messages call each sample; its length is the number of samples.
+        load: index -> field name -> a decoded image, or a tensor to pass on unchanged.
+        options: how images are resized, cropped, flipped, scaled and kept.
+
+    Attributes:
+        skipped: names of the corrupt samples that were passed over so far (with `skip_corrupt`).
+    """
+
+    def __init__(self, names: Sequence[str], load: Callable[[int], Loaded], options: ImageOptions) -> None:
+        self.skipped: list[str] = []
+        self._names = names
+        self._load = load
+        self._options = options
+        self._corrupt: set[int] = set()
+        self._kept: dict[int, Sample] = {}
+        self._room = options.cache * 2**20
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Sample:
+        """The samples at `indices`, stacked; images of one sample share crop and flip.
+
+        Raises:
+            DataError: an image is missing or corrupt and `skip_corrupt` is false, or every image is.
+        """
+        chances = torch.rand(len(indices), CHANCES, generator=generator, device=generator.device).tolist()
+        samples = [self._arranged(self._good(i), chance) for i, chance in zip(indices, chances, strict=True)]
+        stacks = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+        return {name: self._options.scale(s) if _is_image(s) else s for name, s in stacks.items()}
+
+    def verify(self) -> list[str]:
+        """Decode everything; one `file: reason` for each sample that fails."""
+        return [problem for index in range(len(self)) if (problem := self._problem(index))]
+
+    def _problem(self, index: int) -> str:
+        try:
+            self._decoded(index)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def _arranged(self, sample: Sample, chances: Sequence[float]) -> Sample:
+        return {n: self._options.arrange(t, chances) if _is_image(t) else t for n, t in sample.items()}
+
+    def _good(self, index: int) -> Sample:
+        """The sample at `index`, or the next one that can be read."""
+        for candidate in (*range(index, len(self)), *range(index)):
+            if candidate in self._corrupt:
+                continue
+            try:
+                return self._remembered(candidate)
+            except DataError:
+                if not self._options.skip_corrupt:
+                    raise
+                self._corrupt.add(candidate)
+                self.skipped.append(self._names[candidate])
+        raise DataError(f"none of the {len(self)} samples can be read; the first is {self._names[0]}")
+
+    def _remembered(self, index: int) -> Sample:
+        if index in self._kept:
+            return self._kept[index]
+        sample = self._decoded(index)
+        # Nothing is ever evicted: an epoch visits every sample once, so newest and oldest are worth the same.
+        size = sum(tensor.nbytes for tensor in sample.values())
+        if size <= self._room:
+            self._room -= size
+            self._kept[index] = sample
+        return sample
+
+    def _decoded(self, index: int) -> Sample:
+        try:
+            sample = {name: self._prepared(value) for name, value in self._load(index).items()}
+            _require_one_size(sample)
+        except DataError:
+            raise
+        # Corrupt input makes Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error ...
+        except Exception as error:
+            raise corrupt(self._names[index], error) from error
+        return sample
+
+    def _prepared(self, value: Image.Image | Tensor) -> Tensor:
+        return self._options.prepare(value) if isinstance(value, Image.Image) else value
+
+
+def corrupt(name: str, error: Exception) -> DataError:
+    """The error for a file that cannot be read: its name and the reason."""
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return DataError(f"{name}: {reason or type(error).__name__}")
+
+
+def _require_one_size(sample: Sample) -> None:
+    sizes = {name: f"{t.shape[-1]}x{t.shape[-2]}" for name, t in sample.items() if _is_image(t)}
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{name} is {size}" for name, size in sizes.items())
+        raise ValueError(f"aligned images differ in size ({found}); give resize=")
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.uint8

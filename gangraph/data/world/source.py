@@ -1,0 +1,246 @@
+"""`world(...)`: the embedded scenes as a data source."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
+
+import torch
+from torch import Tensor
+
+from gangraph.data.source import Field
+from gangraph.data.world.arguments import one_of, refusal, some_of, whole
+from gangraph.data.world.caption import sentences
+from gangraph.data.world.chance import SPLITS
+from gangraph.data.world.scene import FACTORS, Scene, checked_change, draw, under, unlike
+from gangraph.data.world.views import LABELS, VIEWS, Camera, Shot
+from gangraph.registry import source
+
+_FORCED = ("shape", "hue", "ground_hue", "texture", "ground_texture", "light")
+_CHANGES = 'changes such as {"texture": "stripes"} or ["texture=stripes"]'
+_PIXELS = 2**16  # drawn at a time, so that a plane of float32 stays in the cache
+
+
+@source("world")
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Procedural scenes, one object on a ground, with every factor known.
+
+    Scene i is a pure function of (seed, split, i): the same for any batch, worker, machine and size.
+    With one view the field is called `value`; with several, each is called by its view:
+
+        image         [channels, size, size] in [-1, 1]
+        under         the same scene as `image`, with the factors of the argument `under` replaced
+        low           [channels, size / factor, size / factor] in [-1, 1]: the mean of each block of the image
+        clip          [frames, channels, size, size] in [-1, 1]: the scene in motion, frame 0 is the image
+        segmentation  [size, size] int64: 0 for the ground, 1 + shape for the object
+        segmap        [3, size, size] in [-1, 1]: the segmentation in colours
+        outline       [1, size, size] in [-1, 1]: a line of 1 on -1
+        shade         [1, size, size] in [-1, 1]: a relief, ground at -1, rim at 0, innermost points at 1
+        polygon       [2, points] in [-1, 1]: (x, y) of places along the outline, y down
+        label         [] int64: the class of the factor `label`
+        factors       [16] in [0, 1]: every factor in the order of `scene.FACTORS`
+        attributes    [11] of 0 or 1: see `views.ATTRIBUTES`
+        tokens        [20] int64: a sentence about the scene, as indices into `caption.VOCABULARY`
+        mismatch      [20] int64: a sentence about another scene, whose shape and hue differ where they vary
+
+    Args:
+        size: pixels of a side, from 8 to 1024.
+        view: the name of a view, or several.
+        split: train, val or test; no scene is in two.
+        seed: another seed is another world.
+        count: samples of an epoch; indices beyond it are valid too.
+        offset: sample i is scene i + offset.
+        vary: the factors that vary, or "all"; the others keep their defaults in `scene.FACTORS`.
+        shape, hue, ground_hue, texture, ground_texture: force that factor to a name.
+        light: force the strength of the light, in [0, 1].
+        under: the factors that the view `under` replaces, as {"texture": "stripes"} or ["texture=stripes"];
+            names, or numbers in [0, 1] as in the view `factors`.
+        channels: 3 for colour, 1 for luminance.
+        label: the factor with names that the view `label` tells.
+        factor: by how much `low` is smaller; a divisor of size.
+        frames: frames of a clip.
+        stride: steps of time between the frames of a clip.
+        points: vertices of a polygon.
+
+    Raises:
+        ValueError: an argument is wrong; the message tells what was expected and the nearest name.
+    """
+
+    size: int = 64
+    view: str | Sequence[str] = "image"
+    split: str = "train"
+    seed: int = 0
+    count: int = 10000
+    offset: int = 0
+    vary: str | Sequence[str] = "all"
+    shape: str | None = None
+    hue: str | None = None
+    ground_hue: str | None = None
+    texture: str | None = None
+    ground_texture: str | None = None
+    light: float | None = None
+    under: Mapping[str, str | float] | Sequence[str] = ()
+    channels: int = 3
+    label: str = "shape"
+    factor: int = 4
+    frames: int = 8
+    stride: int = 1
+    points: int = 32
+
+    def __post_init__(self) -> None:
+        # Lists and mappings become tuples: equal worlds are equal values, and hash alike.
+        for name, value in _checked(self).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """The tensors of one sample: `value`, or one for each view."""
+        return {name: VIEWS[view].field(self.camera) for name, view in self.named_views.items()}
+
+    def open(self) -> "WorldDataset":
+        """The scenes, ready to be drawn; there is nothing to find."""
+        return WorldDataset(self)
+
+    def scenes(self, indices: Sequence[int]) -> Scene:
+        """The scenes of some samples."""
+        return self._drawn(indices, self.seed)
+
+    def rivals(self, indices: Sequence[int]) -> Scene:
+        """The scenes that the view `mismatch` tells of."""
+        free = [name for name in self._varying if name not in self._forced]
+        # The complement is a seed that nobody can ask for.
+        return unlike(self._drawn(indices, ~self.seed), self.scenes(indices), free)
+
+    def captions(self, indices: Sequence[int]) -> list[str]:
+        """What the view `tokens` says, in words."""
+        return sentences(self.scenes(indices))
+
+    def shot(self, indices: Sequence[int]) -> Shot:
+        """What every view of some samples is made from."""
+        scene = self.scenes(indices)
+        rival = self.rivals(indices) if "mismatch" in self.view else scene
+        return Shot(self.camera, scene, under(scene, self._changes), rival)
+
+    @property
+    def camera(self) -> Camera:
+        """How the scenes are seen."""
+        return Camera(**{field.name: getattr(self, field.name) for field in fields_of(Camera)})
+
+    @property
+    def named_views(self) -> Mapping[str, str]:
+        """Field name -> view."""
+        return {"value": self.view[0]} if len(self.view) == 1 else {view: view for view in self.view}
+
+    @property
+    def _varying(self) -> Sequence[str]:
+        return tuple(FACTORS) if self.vary == ("all",) else self.vary
+
+    @property
+    def _forced(self) -> Mapping[str, str | float]:
+        return {name: value for name in _FORCED if (value := getattr(self, name)) is not None}
+
+    @property
+    def _changes(self) -> Mapping[str, str | float]:
+        return dict(_change(text) for text in self.under)
+
+    def _drawn(self, indices: Sequence[int], seed: int) -> Scene:
+        shifted = [int(index) + self.offset for index in indices]
+        return under(draw(seed, self.split, shifted, self._varying), self._forced)
+
+
+@dataclass(frozen=True, slots=True)
+class WorldDataset:
+    """The opened world: random access to its samples."""
+
+    world: World
+
+    def __len__(self) -> int:
+        return self.world.count
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
+        """The samples at `indices`, stacked: field name -> [len(indices), *field.shape].
+
+        Nothing is random here, so `generator` is not used.
+
+        Raises:
+            IndexError: an index is negative.
+        """
+        parts = [self._taken(shot) for shot in self._shots(indices)]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.world.named_views}
+
+    def _taken(self, shot: Shot) -> dict[str, Tensor]:
+        return {name: VIEWS[view].take(shot) for name, view in self.world.named_views.items()}
+
+    def _shots(self, indices: Sequence[int]) -> Iterator[Shot]:
+        """The samples, a few at a time."""
+        whole_shot = self.world.shot(indices)
+        pixels = self.world.size**2 * (self.world.frames if "clip" in self.world.view else 1)
+        step = max(1, _PIXELS // pixels)
+        for start in range(0, max(1, len(indices)), step):
+            yield whole_shot.rows(start, start + step)
+
+
+def _checked(world: World) -> dict[str, object]:
+    """The arguments in their canonical form."""
+    whole("seed", world.seed, 0, 2**63 - 1)
+    whole("count", world.count, 1)
+    whole("offset", world.offset, 0)
+    one_of("split", world.split, SPLITS)
+    one_of("label", world.label, LABELS)
+    for name, value in world._forced.items():
+        checked_change(name, name, value)
+    _check_hues(world._forced, "hue and ground_hue")
+    views = some_of("view", world.view, VIEWS)
+    if not views:
+        raise refusal("view", world.view, f"one or more of {', '.join(VIEWS)}")
+    vary = ("all",) if world.vary == "all" else some_of("vary", world.vary, FACTORS)
+    changes = _changes_of(world.under)
+    if "under" in views and not changes:
+        raise refusal("under", world.under, 'what to replace, such as ["texture=stripes"]')
+    _check_camera(world, views)
+    return {"view": views, "vary": vary, "under": changes}
+
+
+def _check_camera(world: World, views: Sequence[str]) -> None:
+    whole("size", world.size, 8, 1024)
+    for name in ("frames", "stride"):
+        whole(name, getattr(world, name), 1)
+    whole("points", world.points, 3)
+    whole("factor", world.factor, 1, world.size)
+    if world.channels not in (1, 3):
+        raise refusal("channels", world.channels, "1 (luminance) or 3 (colour)")
+    if "low" in views and world.size % world.factor:
+        raise refusal("factor", world.factor, f"a divisor of size, which is {world.size}")
+
+
+def _check_hues(changes: Mapping[str, object], argument: str) -> None:
+    hue = changes.get("hue")
+    if hue is not None and hue == changes.get("ground_hue"):
+        raise refusal(argument, hue, "two hues, since an object never has the colour of its ground")
+
+
+def _changes_of(found: object) -> tuple[str, ...]:
+    """The argument `under` as texts "factor=value", in the order of the factors."""
+    if isinstance(found, Mapping):
+        found = [f"{name}={value}" for name, value in found.items()]
+    texts = [found] if isinstance(found, str) else found
+    if not isinstance(texts, list | tuple) or any(not isinstance(text, str) for text in texts):
+        raise refusal("under", found, _CHANGES)
+    changes = dict(_change(text) for text in texts)
+    _check_hues(changes, "under")
+    return tuple(f"{name}={changes[name]}" for name in FACTORS if name in changes)
+
+
+def _change(text: str) -> tuple[str, str | float]:
+    left, equals, right = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise refusal("under", text, _CHANGES)
+    name = one_of("under", left, FACTORS)
+    return name, checked_change(f"under {name}", name, right if FACTORS[name].names else _as_number(right))
+
+
+def _as_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,150 @@
+"""Every field that a scene can be seen as: its shape and range, and how it is made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from gangraph.data.source import Field
+from gangraph.data.world.caption import LENGTH, VOCABULARY, tokens
+from gangraph.data.world.render import Raster, coloured, colours, polygon
+from gangraph.data.world.scene import FACTORS, HUES, SHAPES, TEXTURES, Scene, moving
+
+LABELS = tuple(name for name, factor in FACTORS.items() if factor.names)
+ATTRIBUTES = (
+    "round", "hollow", "pointed", "warm", "warm_ground", "textured", "textured_ground",
+    "large", "left", "top", "lit",
+)  # fmt: skip
+
+_WARM = [HUES.index(hue) for hue in ("red", "orange", "yellow", "pink")]
+_ROUND = [SHAPES.index(shape) for shape in ("disc", "ring")]
+_POINTED = [SHAPES.index(shape) for shape in ("triangle", "star")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """How scenes are seen; see `World` for what each number means."""
+
+    size: int
+    channels: int
+    label: str
+    factor: int
+    frames: int
+    stride: int
+    points: int
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Some scenes before a camera: as they are, with factors replaced, and another scene for each."""
+
+    camera: Camera
+    scene: Scene
+    under: Scene
+    rival: Scene
+
+    def rows(self, start: int, stop: int) -> "Shot":
+        """The scenes from `start` up to `stop`."""
+        return Shot(self.camera, *(part.rows(start, stop) for part in (self.scene, self.under, self.rival)))
+
+    @cached_property
+    def raster(self) -> Raster:
+        """The scenes on the pixel grid."""
+        return Raster(self.scene, self.camera.size)
+
+    @cached_property
+    def image(self) -> Tensor:
+        """The scenes in colour: [B, C, S, S]."""
+        return self.raster.image(colours(self.camera.channels))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One field: what a camera makes of its shape and range, and how a shot becomes the tensor."""
+
+    field: Callable[[Camera], Field]
+    take: Callable[[Shot], Tensor]
+
+
+def _low(shot: Shot) -> Tensor:
+    return avg_pool2d(shot.image, shot.camera.factor)
+
+
+def _clip(shot: Shot) -> Tensor:
+    camera = shot.camera
+    film = Raster(moving(shot.scene, camera.frames, camera.stride), camera.size)
+    picture = film.image(colours(camera.channels))
+    return picture.view(-1, camera.frames, *picture.shape[1:])
+
+
+def _under(shot: Shot) -> Tensor:
+    return Raster(shot.under, shot.camera.size).image(colours(shot.camera.channels))
+
+
+def _factors(shot: Shot) -> Tensor:
+    """Every factor in the order of FACTORS; the k-th of n names becomes k / (n - 1)."""
+    spans = {name: max(1, len(factor.names) - 1) for name, factor in FACTORS.items()}
+    return torch.stack([shot.scene[name] / span for name, span in spans.items()], dim=1).float()
+
+
+def _attributes(shot: Shot) -> Tensor:
+    scene = shot.scene
+    plain, ring = TEXTURES.index("plain"), SHAPES.index("ring")
+    return torch.stack(
+        [
+            _among(scene["shape"], _ROUND),
+            scene["shape"] == ring,
+            _among(scene["shape"], _POINTED),
+            _among(scene["hue"], _WARM),
+            _among(scene["ground_hue"], _WARM),
+            scene["texture"] != plain,
+            scene["ground_texture"] != plain,
+            scene["scale"] > 0.5,
+            scene["x"] < 0.5,
+            scene["y"] < 0.5,
+            scene["light"] > 0.5,
+        ],
+        dim=1,
+    ).float()
+
+
+def _among(kinds: Tensor, chosen: list[int]) -> Tensor:
+    return torch.isin(kinds, torch.tensor(chosen))
+
+
+def _square(channels: int, camera: Camera) -> Field:
+    return Field((channels, camera.size, camera.size), -1, 1)
+
+
+def _sentence(_: Camera) -> Field:
+    return Field((LENGTH,), 0, len(VOCABULARY) - 1, torch.int64)
+
+
+VIEWS: Mapping[str, View] = {
+    "image": View(lambda c: _square(c.channels, c), lambda shot: shot.image),
+    "under": View(lambda c: _square(c.channels, c), _under),
+    "low": View(lambda c: Field((c.channels, c.size // c.factor, c.size // c.factor), -1, 1), _low),
+    "clip": View(lambda c: Field((c.frames, c.channels, c.size, c.size), -1, 1), _clip),
+    "segmentation": View(
+        lambda c: Field((c.size, c.size), 0, len(SHAPES), torch.int64),
+        lambda shot: shot.raster.segmentation(),
+    ),
+    "segmap": View(lambda c: _square(3, c), lambda shot: coloured(shot.raster.segmentation())),
+    "outline": View(lambda c: _square(1, c), lambda shot: shot.raster.outline()),
+    "shade": View(lambda c: _square(1, c), lambda shot: shot.raster.shade()),
+    "polygon": View(
+        lambda c: Field((2, c.points), -1, 1),
+        lambda shot: polygon(shot.scene, shot.camera.points),
+    ),
+    "label": View(
+        lambda c: Field((), 0, len(FACTORS[c.label].names) - 1, torch.int64),
+        lambda shot: shot.scene[shot.camera.label],
+    ),
+    "factors": View(lambda _: Field((len(FACTORS),), 0, 1), _factors),
+    "attributes": View(lambda _: Field((len(ATTRIBUTES),), 0, 1), _attributes),
+    "tokens": View(_sentence, lambda shot: tokens(shot.scene)),
+    "mismatch": View(_sentence, lambda shot: tokens(shot.rival)),
+}

@@ -1,0 +1,143 @@
+"""Where a user's input is wrong, what was found, what was expected, and the nearest fix.
+
+The whole tree:
+
+    GangraphError
+    +-- SpecError     a spec is invalid; holds every `Problem` found        exit code 1
+    +-- UsageError    a command or an API call was used wrongly             exit code 2
+    +-- RunError      a valid spec failed while it ran                      exit code 3
+        +-- DataError a file or folder of data is missing or corrupt
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of input and the name that messages call it by."""
+
+    name: str
+    content: str = field(repr=False)
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column, both from 1, of a character offset."""
+        before = self.content[:offset]
+        return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
+
+    def line(self, number: int) -> str:
+        """Line `number` (from 1) without its line break; empty beyond the end."""
+        lines = self.content.split("\n")
+        return lines[number - 1].rstrip("\r") if number <= len(lines) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The characters `start` to `end` of a text."""
+
+    text: Text
+    start: int
+    end: int
+
+    @property
+    def line(self) -> int:
+        """Line of the first character, from 1."""
+        return self.text.position(self.start)[0]
+
+    @property
+    def column(self) -> int:
+        """Column of the first character, from 1."""
+        return self.text.position(self.start)[1]
+
+    def __str__(self) -> str:
+        line, column = self.text.position(self.start)
+        return f"{self.text.name}:{line}:{column}"
+
+    def excerpt(self) -> str:
+        """The source line with a caret under the span."""
+        line, column = self.text.position(self.start)
+        source = self.text.line(line)
+        width = max(1, min(self.end - self.start, len(source) - column + 1))
+        gutter = f"{line:>5} | "
+        return f"{gutter}{source}\n{' ' * (len(gutter) - 2)}| {' ' * (column - 1)}{'^' * width}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a spec. `code` is stable and has a section in docs/errors.md."""
+
+    code: str
+    message: str
+    span: Span
+    found: str = ""
+    expected: str = ""
+    fix: str = ""
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        parts = [f"{self.span}: {self.severity} {self.code}: {self.message}", self.span.excerpt()]
+        for label in ("found", "expected", "fix"):
+            text = getattr(self, label)
+            if text:
+                parts.append(f"    {label + ':':<10}{text}")
+        return "\n".join(parts)
+
+    def as_json(self) -> dict[str, str | int]:
+        """The problem as plain data, for `--json`."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "file": self.span.text.name,
+            "line": self.span.line,
+            "column": self.span.column,
+            "found": self.found,
+            "expected": self.expected,
+            "fix": self.fix,
+        }
+
+
+class GangraphError(Exception):
+    """Base of every error that a user can cause."""
+
+    exit_code = 3
+
+
+class SpecError(GangraphError):
+    """A spec is invalid. `problems` holds everything found, in the order of the text."""
+
+    exit_code = 1
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_order(problems)
+        super().__init__("\n\n".join(str(problem) for problem in self.problems))
+
+
+class UsageError(GangraphError):
+    """A command, or a call of the Python interface, was used wrongly."""
+
+    exit_code = 2
+
+
+class RunError(GangraphError):
+    """A valid spec failed while it ran."""
+
+
+class DataError(RunError):
+    """A file or folder of data is missing, empty or corrupt."""
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Without repetitions, sorted by file and position."""
+    unique = dict.fromkeys(problems)
+    return tuple(sorted(unique, key=lambda p: (p.span.text.name, p.span.start, p.code)))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that proposes the closest known name, or an empty string."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,224 @@
+"""The expression language: its syntax tree, and how an expression prints.
+
+Nodes compare by meaning: the span that says where a node was written does not take part, so two places
+that write the same mathematics hold equal expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gangraph.errors import Span
+
+Constant = int | float | str | bool | None | tuple["Constant", ...]
+
+UNITS = {
+    "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs",
+    "image": "images", "images": "images", "kimg": "kimg",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, string, truth value or `none`."""
+
+    value: int | float | str | bool | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with a unit of training length: steps, epochs, images or kimg."""
+
+    value: int | float
+    unit: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name; members of families are names too, such as `down[3]`."""
+
+    id: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`base.name`: a field of a stream, an output of a network, or one of a loss's players."""
+
+    base: Expression
+    name: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`base[index]`: a member of a family."""
+
+    base: Expression
+    index: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`function(arguments, keyword=value)`."""
+
+    function: Expression
+    arguments: tuple[Expression, ...]
+    keywords: tuple[tuple[str, Expression], ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-x`, `+x` or `not x`."""
+
+    operator: str
+    operand: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """Arithmetic, comparison, `and`, `or`, `in`."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """`then if test else otherwise`; without `else`, absent when the test is false."""
+
+    then: Expression
+    test: Expression
+    otherwise: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`start..stop`: whole numbers, both ends included, in either direction."""
+
+    start: Expression
+    stop: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """`[a, b, c]`; at the top of a chain, `a, b, c`."""
+
+    items: tuple[Expression, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Comprehension:
+    """`item for variable in domain`, inside a call or a list."""
+
+    item: Expression
+    variable: str
+    domain: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+Expression = (
+    Literal | Quantity | Name | Attribute | Index | Call | Unary | Binary | Conditional | Range | Sequence | Comprehension
+)
+
+# How tightly each operator binds; the parser climbs these levels and the printer parenthesises by them.
+PRECEDENCE = {
+    "if": 1, "or": 2, "and": 3, "not": 4,
+    "<": 5, "<=": 5, ">": 5, ">=": 5, "==": 5, "!=": 5, "in": 5,
+    "..": 6, "+": 7, "-": 7, "*": 8, "/": 8, "//": 8, "%": 8, "unary": 9, "**": 10, "atom": 11,
+}  # fmt: skip
+
+
+def children(expression: Expression) -> Iterator[Expression]:
+    """The direct parts of an expression, in reading order."""
+    match expression:
+        case Literal() | Quantity() | Name():
+            return
+        case Attribute(base=base):
+            yield base
+        case Index(base=base, index=index):
+            yield from (base, index)
+        case Call(function=function, arguments=arguments, keywords=keywords):
+            yield function
+            yield from arguments
+            yield from (value for _, value in keywords)
+        case Unary(operand=operand):
+            yield operand
+        case Binary(left=left, right=right) | Range(start=left, stop=right):
+            yield from (left, right)
+        case Conditional(then=then, test=test, otherwise=otherwise):
+            yield from (then, test)
+            if otherwise is not None:
+                yield otherwise
+        case Sequence(items=items):
+            yield from items
+        case Comprehension(item=item, domain=domain):
+            yield from (item, domain)
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """The expression and everything inside it."""
+    yield expression
+    for child in children(expression):
+        yield from walk(child)
+
+
+def show(expression: Expression, level: int = 0) -> str:
+    """The expression as text that parses back to an equal expression."""
+    text, own = _show(expression)
+    return f"({text})" if own < level else text
+
+
+def _show(expression: Expression) -> tuple[str, int]:
+    atom = PRECEDENCE["atom"]
+    match expression:
+        case Literal(value=value):
+            return _show_literal(value)
+        case Quantity(value=value, unit=unit):
+            return f"{value} {unit}", atom
+        case Name(id=name):
+            return name, atom
+        case Attribute(base=base, name=name):
+            return f"{show(base, atom)}.{name}", atom
+        case Index(base=base, index=index):
+            return f"{show(base, atom)}[{show(index)}]", atom
+        case Call(function=function, arguments=arguments, keywords=keywords):
+            inside = [show(a) for a in arguments] + [f"{k}={show(v)}" for k, v in keywords]
+            return f"{show(function, atom)}({', '.join(inside)})", atom
+        case Unary(operator=operator, operand=operand):
+            level = PRECEDENCE["not" if operator == "not" else "unary"]
+            return f"{operator}{' ' if operator == 'not' else ''}{show(operand, level)}", level
+        case Binary(operator=operator, left=left, right=right):
+            level = PRECEDENCE[operator]
+            binds_right = operator == "**"
+            sides = show(left, level + binds_right), show(right, level + (not binds_right))
+            return f"{sides[0]} {operator} {sides[1]}", level
+        case Conditional(then=then, test=test, otherwise=otherwise):
+            tail = f" else {show(otherwise, 1)}" if otherwise is not None else ""
+            return f"{show(then, 2)} if {show(test, 2)}{tail}", 1
+        case Range(start=start, stop=stop):
+            return f"{show(start, 7)}..{show(stop, 7)}", 6
+        case Sequence(items=items):
+            return f"[{', '.join(map(show, items))}]", atom
+        case Comprehension(item=item, variable=variable, domain=domain):
+            return f"{show(item)} for {variable} in {show(domain)}", 0
+
+
+def _show_literal(value: int | float | str | bool | None) -> tuple[str, int]:
+    if isinstance(value, str):
+        quote = "'" if '"' in value else '"'
+        return f"{quote}{value}{quote}", PRECEDENCE["atom"]
+    if value is None or isinstance(value, bool):
+        return str(value).lower(), PRECEDENCE["atom"]
+    return repr(value), PRECEDENCE["atom"] if value >= 0 else PRECEDENCE["unary"]

@@ -1,0 +1,111 @@
+"""Stage 1, parse: the text of a spec to a document with positions, checked for its syntax in every profile."""
+
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gangraph.errors import Problem, SpecError, Text, nearest
+from gangraph.language import schema
+from gangraph.language.library import find_spec
+from gangraph.language.overlay import lay_over, set_value
+from gangraph.language.tree import Mapping, Scalar, read_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A spec's text as a tree; `origin` is the folder where networks of its own may stand."""
+
+    text: Text
+    tree: Mapping
+    origin: Path | None
+
+    @property
+    def name(self) -> str:
+        """The name that the spec gives itself."""
+        return str(self.tree.get(Scalar("name"), "?"))
+
+    def overlays(self, section: str) -> dict[str, tuple[Scalar, object]]:
+        """The named overlays of `profiles` or `variants`, with their keys."""
+        inside = self.tree.get(Scalar(section))
+        return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which form of a document is meant: a profile, a variant and settings, laid over in this order."""
+
+    profile: str | None = None
+    variant: str | None = None
+    set: AnyMapping[str, str] = field(default_factory=dict)
+
+
+def parse(source: str | Path) -> Document:
+    """Read a spec: a path, or the name of a spec that gangraph ships.
+
+    Raises:
+        SpecError: the text is not YAML, has unknown, missing or misplaced keys, or expressions that do not
+            parse, in the document or in any of its profiles and variants; all of them in one report.
+        UsageError: there is no such file or shipped spec.
+    """
+    path, content = find_spec(source)
+    return parse_text(content, name=str(source) if path is None else _display(path), origin=path.parent if path else None)
+
+
+def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) -> Document:
+    """Read a spec from a string; messages call it `name`. Raises SpecError as `parse` does."""
+    text = Text(name, content)
+    document = Document(text, read_tree(text), origin)
+    problems: list[Problem] = []
+    _collect(problems, lambda: schema.read_document(document.tree))
+    if not problems:
+        for section in ("profiles", "variants"):
+            for key, overlay in document.overlays(section).values():
+                _collect(problems, lambda k=key, o=overlay: schema.read_document(lay_over(document.tree, o, k)))  # type: ignore[misc]
+    if problems:
+        raise SpecError(problems)
+    return document
+
+
+def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
+    """The tree with profile, variant and settings laid over it, and the profile's name.
+
+    Raises:
+        SpecError: there is no such profile or variant, or a setting's path leads nowhere.
+    """
+    default = document.tree.get(Scalar("default_profile"))
+    profile = choice.profile or (str(default) if default is not None else "paper")
+    tree = document.tree
+    if profile != "paper":
+        where = default if choice.profile is None and isinstance(default, Scalar) else Scalar.of(profile, "--profile")
+        tree = _overlaid(document, tree, "profiles", profile, where)
+    for variant in filter(None, (choice.variant or "").split(",")):
+        tree = _overlaid(document, tree, "variants", variant, Scalar.of(variant, "--variant"))
+    for path, value in choice.set.items():
+        tree = set_value(tree, path, value)
+    return tree, profile
+
+
+def _overlaid(document: Document, tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
+    overlays = document.overlays(section)
+    if name not in overlays:
+        known = [*(["paper"] if section == "profiles" else []), *overlays]
+        message = f"there is no {section[:-1]} '{name}'"
+        expected = "one of " + ", ".join(known) if known else f"none: this spec has no {section}"
+        raise SpecError([Problem(code="GG205", message=message, span=where.span, found=name, expected=expected, fix=nearest(name, known))])
+    key, overlay = overlays[name]
+    return lay_over(tree, overlay, key)  # type: ignore[arg-type]
+
+
+def _collect(problems: list[Problem], read: object) -> None:
+    try:
+        read()  # type: ignore[operator]
+    except SpecError as error:
+        problems.extend(error.problems)
+
+
+def _display(path: Path) -> str:
+    """The path as a person would type it here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,301 @@
+"""The shape of a spec as people type it: which keys there are, and which of them hold expressions.
+
+These models read a tree with positions (`gangraph.language.tree`); expressions are parsed on the way, so a
+`Document` holds syntax trees. The same models give the JSON schema for editors.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from gangraph.errors import Problem, Span, SpecError, nearest
+from gangraph.language import expression as ast
+from gangraph.language.syntax import ExpressionError, parse_chain, parse_expression
+from gangraph.language.tree import Mapping, Scalar, Sequence, Tree
+
+
+def _scalar(tree: Any) -> Scalar:
+    if not isinstance(tree, Scalar):
+        raise PydanticCustomError("kind", "text")
+    return tree
+
+
+def _one(tree: Any) -> ast.Expression:
+    if isinstance(tree, Mapping):
+        raise PydanticCustomError("kind", "an expression")
+    try:
+        return parse_expression(tree.raw if isinstance(tree, Sequence) else tree)
+    except ExpressionError as error:
+        raise PydanticCustomError("expression", "{problem}", {"problem": error.problem}) from None
+
+
+def _chain(tree: Any) -> tuple[ast.Expression, ...]:
+    if not isinstance(tree, Scalar):
+        raise PydanticCustomError("kind", "layers separated by commas")
+    try:
+        return parse_chain(tree)
+    except ExpressionError as error:
+        raise PydanticCustomError("expression", "{problem}", {"problem": error.problem}) from None
+
+
+_ANY_SCALAR = {"type": ["string", "number", "boolean"]}
+Plain = Annotated[Scalar, PlainValidator(_scalar), WithJsonSchema({**_ANY_SCALAR, "description": "text"})]
+Key = Annotated[Scalar, PlainValidator(_scalar), WithJsonSchema({"type": "string"})]
+Expr = Annotated[
+    ast.Expression,
+    PlainValidator(_one),
+    WithJsonSchema({"type": ["string", "number", "boolean", "array"], "description": "an expression"}),
+]
+Chain = Annotated[
+    tuple[ast.Expression, ...],
+    PlainValidator(_chain),
+    WithJsonSchema({"type": "string", "description": "layers separated by commas"}),
+]
+Overlay = Annotated[Any, PlainValidator(lambda tree: tree), WithJsonSchema({"type": "object", "description": "a partial spec"})]
+
+
+def _kind(tree: Any) -> str:
+    return "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, Sequence) else "scalar"
+
+
+class Model(BaseModel):
+    """A mapping whose keys are all known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+
+
+class PaperDocument(Model):
+    """The paper that a spec states."""
+
+    title: Plain
+    year: Plain | None = None
+    arxiv: Plain | None = None
+    authors: Plain | None = None
+    venue: Plain | None = None
+
+
+Repeated = Annotated[dict[Key, Chain], Field(description="for variable in range: layers")]
+LayersItem = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[Repeated, Tag("mapping")], Discriminator(_kind)]
+Layers = Annotated[
+    Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(_kind)
+]
+OneOrMore = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[list[Expr], Tag("sequence")], Discriminator(_kind)]
+Names = Annotated[Annotated[Plain, Tag("scalar")] | Annotated[list[Plain], Tag("sequence")], Discriminator(_kind)]
+Param = Annotated[
+    Annotated[Expr, Tag("scalar")] | Annotated[Expr, Tag("sequence")] | Annotated[dict[Key, Expr], Tag("mapping")],
+    Discriminator(_kind),
+]
+
+
+class NetworkDocument(Model):
+    """A network: a chain of layers, or parts and the values that connect them."""
+
+    name: Plain | None = None
+    about: Plain | None = Field(None, description="one line, printed by `list`")
+    paper: PaperDocument | None = None
+    params: dict[Key, Param] = {}
+    let: dict[Key, Expr] = Field({}, description="static names computed from params")
+    inputs: Names = Field(description="the names of the inputs")
+    init: dict[Key, Expr] = Field({}, description="how parameters start, per kind of layer: conv, linear, norm, all")
+    layers: Layers | None = Field(None, description="the network as one chain")
+    parts: dict[Key, Chain] = Field({}, description="named chains of layers, also as families")
+    values: dict[Key, Expr] = Field({}, description="named intermediate values")
+    output: Expr | None = None
+    outputs: dict[Key, Expr] = Field({}, description="named outputs, used as network(x).name")
+
+
+Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(_kind)]
+
+
+class ObjectiveDocument(Model):
+    """What one optimizer group minimises or maximises in a simultaneous update."""
+
+    minimize: Expr | None = None
+    maximize: Expr | None = None
+
+
+Group = Annotated[
+    Annotated[Plain, Tag("scalar")] | Annotated[dict[Key, ObjectiveDocument], Tag("mapping")], Discriminator(_kind)
+]
+
+
+class UpdateDocument(Model):
+    """One parameter update: which group, what it minimises, on which draws, and how often."""
+
+    update: Group
+    minimize: Expr | None = None
+    maximize: Expr | None = None
+    draw: Expr | None = Field(None, description="sources drawn anew before the update: all, a name, or a list")
+    times: Expr | None = Field(None, description="how often in a row; may depend on step")
+    every: Expr | None = Field(None, description="only when step is a multiple of this")
+    when: Expr | None = Field(None, description="only when this condition on step, epoch, seen or progress holds")
+    then: OneOrMore | None = Field(None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)")
+    accumulate: Expr | None = Field(None, description="number of micro-batches whose gradients are averaged")
+    clip_grad_norm: Expr | None = None
+    clip_grad_value: Expr | None = None
+
+
+Step = list[UpdateDocument]
+
+
+class PhaseDocument(Model):
+    """A stretch of training: the same spec under other params, weights carried over by name."""
+
+    name: Plain | None = None
+    set: dict[Key, Expr] = Field({}, description="params of this phase")
+    values: dict[Key, Expr] = {}
+    losses: dict[Key, Expr] = {}
+    batch: Expr | None = None
+    length: Expr
+    optimizers: dict[Key, Expr] = {}
+    step: Step | None = None
+
+
+class TrainDocument(Model):
+    """How parameters are updated, in which order, and for how long."""
+
+    batch: Expr
+    length: Expr | None = Field(None, description="in steps, epochs or images (kimg)")
+    optimizers: dict[Key, Expr]
+    step: Step = []
+    phases: list[PhaseDocument] = []
+    save: Expr | None = Field(None, description="how often a checkpoint is written, in steps, epochs or images")
+    keep: Expr | None = Field(None, description="how many of the last checkpoints are kept")
+
+
+class EvaluateDocument(Model):
+    """What is looked at and measured while training."""
+
+    every: Expr | None = None
+    samples: Expr | None = Field(None, description="how many samples a grid shows or a metric sees")
+    mode: Plain | None = Field(None, description="train or eval: how batch norm and dropout behave")
+    data: dict[Key, Expr] = Field({}, description="streams that replace the training streams of the same name")
+    values: dict[Key, Expr] = {}
+    grid: Expr | None = Field(None, description="the values shown side by side as images")
+    metrics: dict[Key, Expr] = {}
+    best: Expr | None = Field(None, description="max(metric) or min(metric): which checkpoint is kept as the best")
+
+
+class ClaimDocument(Model):
+    """Something that the paper says, in words and as a condition on measured numbers."""
+
+    say: Plain
+    source: Plain | None = Field(None, alias="from")
+    check: Expr
+
+
+class Document(Model):
+    """A whole spec."""
+
+    gangraph: Plain
+    name: Plain
+    about: Plain | None = None
+    paper: PaperDocument | None = None
+    default_profile: Plain | None = None
+    params: dict[Key, Param] = {}
+    let: dict[Key, Expr] = {}
+    data: dict[Key, Expr] = {}
+    networks: dict[Key, Network]
+    values: dict[Key, Expr] = {}
+    losses: dict[Key, Expr]
+    train: TrainDocument
+    evaluate: EvaluateDocument | None = None
+    profiles: dict[Key, Overlay] = {}
+    variants: dict[Key, Overlay] = {}
+    claims: list[ClaimDocument] = []
+
+
+_Model = TypeVar("_Model", bound=Model)
+
+
+def read_document(tree: Mapping) -> Document:
+    """A spec's document.
+
+    Raises:
+        SpecError: every key that is unknown, missing or of the wrong kind, and every expression that does not parse.
+    """
+    return _read(Document, tree)
+
+
+def read_network(tree: Mapping) -> NetworkDocument:
+    """A network's document. Raises SpecError as `read_document` does."""
+    return _read(NetworkDocument, tree)
+
+
+def _read(model: type[_Model], tree: Mapping) -> _Model:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise SpecError(_problem(model, tree, detail) for detail in error.errors(include_url=False)) from None
+
+
+def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
+    if detail["type"] == "expression":
+        problem = detail["ctx"]["problem"]
+        assert isinstance(problem, Problem)
+        return problem
+    key_span, owner = _locate(tree, detail["loc"])
+    span = key_span if detail["type"] in ("extra_forbidden", "missing") else owner.span
+    key = str(detail["loc"][-1])
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(model, detail["loc"][:-1])
+        return Problem(code="GG201", message=f"unknown key '{key}'", span=span, found=key,
+                       expected="one of " + ", ".join(known), fix=nearest(key, known))  # fmt: skip
+    if detail["type"] == "missing":
+        return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"a key '{key}:' here")
+    expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
+    found = {"scalar": "text", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
+    return Problem(code="GG203", message="this is not the kind of value that belongs here", span=span, found=found, expected=expected)
+
+
+_EXPECTED = {
+    "dict_type": "a mapping of names to values",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "union_tag_invalid": "an expression or a mapping",
+}
+
+
+def _locate(tree: Tree, loc: tuple[int | str, ...]) -> tuple[Span, Tree]:
+    """The place and the value that a validation path leads to; union tags on the path are passed over."""
+    span, value = tree.span, tree
+    for part in loc:
+        if isinstance(value, Mapping) and part in value:
+            span = next(key.span for key in value if key == part)
+            value = value[part]  # type: ignore[index]
+        elif isinstance(value, Sequence) and isinstance(part, int) and part < len(value):
+            value = value[part]
+            span = value.span
+    return span, value
+
+
+def _keys_at(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that the model at a validation path accepts."""
+    schema = model.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in loc:
+        node = _inside(schema, node, part) or node
+    node = _resolved(schema, node)
+    options = [_resolved(schema, option) for option in node.get("oneOf", node.get("anyOf", [node]))]
+    return [key for option in options for key in option.get("properties", {})]
+
+
+def _inside(schema: dict[str, Any], node: dict[str, Any], part: int | str) -> dict[str, Any] | None:
+    node = _resolved(schema, node)
+    for option in (node, *node.get("oneOf", []), *node.get("anyOf", [])):
+        option = _resolved(schema, option)
+        if part in option.get("properties", {}):
+            return dict(option["properties"][part])
+        if isinstance(part, int) and "items" in option:
+            return dict(option["items"])
+        if isinstance(option.get("additionalProperties"), dict):
+            return dict(option["additionalProperties"])
+    return None
+
+
+def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node

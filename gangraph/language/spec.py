@@ -1,0 +1,145 @@
+"""A resolved spec: one profile and variant of a document, with everything static evaluated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gangraph.errors import Problem, Span
+from gangraph.language.expression import Expression, Quantity
+
+Names = Mapping[str, Expression]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """The paper that a spec states."""
+
+    title: str
+    year: str = ""
+    arxiv: str = ""
+    authors: str = ""
+    venue: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """A network as a graph of layers: chains of layers (`parts`) and the values that connect them."""
+
+    template: str
+    inputs: tuple[str, ...]
+    parts: Mapping[str, tuple[Expression, ...]]
+    values: Names
+    outputs: Names
+    init: Names
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AverageSpec:
+    """An exponential moving average of another network's parameters."""
+
+    of: str
+    decay: Expression
+    buffers: Literal["copy", "average"]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSpec:
+    """An optimizer group: one of torch's optimizers over the parameters of some networks."""
+
+    name: str
+    kind: str
+    networks: tuple[tuple[str, Span], ...]
+    options: Names
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What one group minimises in an update; `sign` is -1 where the spec says maximize."""
+
+    group: str
+    expression: Expression
+    sign: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSpec:
+    """One entry of `step:`. `draw` is None for the default: the step's first update draws everything."""
+
+    name: str
+    objectives: tuple[Objective, ...]
+    draw: tuple[tuple[str, Span], ...] | None
+    times: Expression | None
+    every: Expression | None
+    when: Expression | None
+    then: tuple[Expression, ...]
+    accumulate: int
+    clip_grad_norm: Expression | None
+    clip_grad_value: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateSpec:
+    """What is looked at and measured while training."""
+
+    every: Quantity | None
+    samples: int
+    mode: Literal["train", "eval"]
+    data: Names
+    values: Names
+    grid: tuple[Expression, ...]
+    metrics: Names
+    best: tuple[Literal["max", "min"], str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSpec:
+    """Everything that holds during one phase of training; a spec without phases has one."""
+
+    name: str
+    params: Mapping[str, object]
+    data: Names
+    networks: Mapping[str, NetworkSpec | AverageSpec]
+    values: Names
+    losses: Names
+    batch: int
+    length: Quantity | None
+    optimizers: Mapping[str, OptimizerSpec]
+    updates: tuple[UpdateSpec, ...]
+    evaluate: EvaluateSpec | None
+    spans: Mapping[str, Span] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Something that the paper says, in words and as a condition on measured numbers."""
+
+    say: str
+    source: str
+    check: Expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A resolved spec. `problems` were found on the way; `check` reports them with its own."""
+
+    name: str
+    about: str
+    paper: Paper | None
+    profile: str
+    variant: str
+    default_profile: str
+    profiles: tuple[str, ...]
+    variants: tuple[str, ...]
+    phases: tuple[PhaseSpec, ...]
+    claims: tuple[Claim, ...]
+    save: Quantity | None
+    keep: int
+    text: str
+    settings: tuple[tuple[str, str], ...]
+    problems: tuple[Problem, ...]
+    broken: frozenset[str]

@@ -1,0 +1,328 @@
+"""Static time: partial evaluation of expressions with everything that is known before a run.
+
+`Scope.reduce` replaces params, `let` names and family indices by their values, folds arithmetic, chooses
+conditionals and unrolls comprehensions. What remains speaks only of data, networks, values and dynamic time.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from gangraph.errors import Problem, Span
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+
+LARGEST_FAMILY = 1024
+_LARGEST_NUMBER = 1e30
+
+_ARITHMETIC: dict[str, Callable[..., object]] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: _exact(a / b),
+    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "**": lambda a, b: _power(a, b),
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+    "and": lambda a, b: a and b, "or": lambda a, b: a or b,
+}  # fmt: skip
+_NUMBERS_ONLY = {"+", "-", "*", "/", "//", "%", "**"}
+_FUNCTIONS: dict[str, Callable[..., object]] = {
+    "min": min, "max": max, "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil,
+    "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "log2": lambda x: _exact(math.log2(x)),
+}  # fmt: skip
+
+
+class StaticError(Exception):
+    """A static expression has no value; holds the problem, or none where it was already reported."""
+
+    def __init__(self, problem: Problem | None) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Definitions over a static range: `name[variable in domain]: body`."""
+
+    variable: str
+    members: tuple[int | str, ...]
+    body: Expression
+
+
+@dataclass
+class Scope:
+    """Static names: their definitions, evaluated when first needed."""
+
+    definitions: dict[str, Expression] = field(default_factory=dict)
+    tables: dict[str, dict[object, Expression]] = field(default_factory=dict)
+    families: dict[str, list[Family]] = field(default_factory=dict)
+    outer: "Scope | None" = None
+    hidden: frozenset[str] = frozenset()  # params that share their name with a value: reached as params.name only
+    _values: dict[str, Expression] = field(default_factory=dict)
+    _active: list[str] = field(default_factory=list)
+
+    def child(self, **names: Expression) -> "Scope":
+        """This scope with a few more names."""
+        return Scope(definitions=dict(names), outer=self)
+
+    def hides(self, name: str) -> bool:
+        """Whether a bare name means a value although a param has it too."""
+        if name in self.hidden:
+            return True
+        return name not in self.definitions and self.outer is not None and self.outer.hides(name)
+
+    def names(self) -> set[str]:
+        """Every static name that is visible here."""
+        own = {*self.definitions, *self.tables, *self.families}
+        return own | (self.outer.names() if self.outer else set())
+
+    def lookup(self, name: str, span: Span) -> Expression | None:
+        """The reduced value of a static name, or None if it is not static. Raises StaticError."""
+        if name in self._values:
+            return self._values[name]
+        if name not in self.definitions:
+            return self.outer.lookup(name, span) if self.outer else None
+        if name in self._active:
+            circle = " -> ".join([*self._active[self._active.index(name) :], name])
+            raise StaticError(Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle))
+        self._active.append(name)
+        try:
+            home = self.outer if self._names_itself(name) and self.outer else self
+            self._values[name] = home.reduce(self.definitions[name])
+        finally:
+            self._active.pop()
+        return self._values[name]
+
+    def _names_itself(self, name: str) -> bool:
+        """Whether a definition such as `filters: filters` means the outer name."""
+        return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(self.definitions[name]))
+
+    def reduce(self, expression: Expression) -> Expression:
+        """The expression with all static parts evaluated.
+
+        Raises:
+            StaticError: a static part has no value (division by zero, an index outside its family, ...).
+        """
+        return _Reducer(self).reduce(expression)
+
+    def member(self, name: str, index: object, span: Span) -> Expression | None:
+        """A member of a static family or table, or None if `name` is neither."""
+        if name in self.tables:
+            if index not in self.tables[name]:
+                known = ", ".join(str(key) for key in self.tables[name])
+                raise StaticError(Problem(code="GG304", message=f"'{name}' has no entry {index}", span=span, expected=f"one of {known}"))
+            return self.reduce(self.tables[name][index])
+        for family in self.families.get(name, []):
+            if index in family.members:
+                return self.child(**{family.variable: literal(index, span)}).reduce(family.body)
+        if name in self.families:
+            known = ", ".join(str(m) for family in self.families[name] for m in family.members)
+            raise StaticError(Problem(code="GG304", message=f"'{name}' has no member {index}", span=span, expected=f"one of {known}"))
+        return self.outer.member(name, index, span) if self.outer else None
+
+
+def literal(value: object, span: Span) -> Expression:
+    """A constant as an expression."""
+    if isinstance(value, tuple | list):
+        return ast.Sequence(tuple(literal(item, span) for item in value), span)
+    assert value is None or isinstance(value, (int, float, str, bool))
+    return ast.Literal(value, span)
+
+
+def constant(expression: Expression) -> object:
+    """The Python value of a reduced expression: a number, string, truth value, None or tuple of these.
+
+    Raises:
+        StaticError: something in it is not static.
+    """
+    if isinstance(expression, ast.Literal):
+        return expression.value
+    if isinstance(expression, ast.Sequence):
+        return tuple(constant(item) for item in expression.items)
+    message = "this has to be known before the run starts"
+    raise StaticError(Problem(code="GG305", message=message, span=expression.span, found=ast.show(expression),
+                              expected="a constant: numbers, strings, params and arithmetic over them"))  # fmt: skip
+
+
+def is_constant(expression: Expression) -> bool:
+    """Whether `constant` gives a value."""
+    if isinstance(expression, ast.Sequence):
+        return all(map(is_constant, expression.items))
+    return isinstance(expression, ast.Literal)
+
+
+def members(expression: Expression) -> tuple[int | str, ...]:
+    """The members that a reduced range or list stands for. Raises StaticError."""
+    value = constant(expression)
+    if isinstance(value, tuple) and all(isinstance(item, int | str) for item in value):
+        return value
+    raise StaticError(Problem(code="GG306", message="a family runs over whole numbers or names", span=expression.span,
+                              found=ast.show(expression), expected="a range such as 1..4, or a list"))  # fmt: skip
+
+
+@dataclass
+class _Reducer:
+    scope: Scope
+
+    def reduce(self, node: Expression) -> Expression:
+        method = getattr(self, "_" + type(node).__name__.lower(), None)
+        result: Expression = method(node) if method else node
+        return result
+
+    def _name(self, node: ast.Name) -> Expression:
+        value = None if self.scope.hides(node.id) else self.scope.lookup(node.id, node.span)
+        return node if value is None else replace(value, span=node.span)
+
+    def _attribute(self, node: ast.Attribute) -> Expression:
+        if isinstance(node.base, ast.Name) and node.base.id == "params":
+            value = self.scope.lookup(node.name, node.span)
+            if value is not None:
+                return replace(value, span=node.span)
+        return replace(node, base=self.reduce(node.base))
+
+    def _index(self, node: ast.Index) -> Expression:
+        index = self.reduce(node.index)
+        key = constant(index)
+        if isinstance(node.base, ast.Name):
+            found = self.scope.member(node.base.id, key, node.span)
+            if found is not None:
+                return replace(found, span=node.span)
+        base = self.reduce(node.base)
+        if isinstance(base, ast.Sequence):
+            return self._item(base, key, node.span)
+        if isinstance(base, ast.Name):
+            return ast.Name(f"{base.id}[{key}]", node.span)
+        return replace(node, base=base, index=index)
+
+    def _item(self, base: ast.Sequence, key: object, span: Span) -> Expression:
+        if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(base.items):
+            return replace(base.items[key], span=span)
+        message = f"the list has no item {key}"
+        raise StaticError(Problem(code="GG304", message=message, span=span, expected=f"0..{len(base.items) - 1}"))
+
+    def _call(self, node: ast.Call) -> Expression:
+        function = node.function if isinstance(node.function, ast.Name) else self.reduce(node.function)
+        if isinstance(function, ast.Name):
+            bound = None if self.scope.hides(function.id) else self.scope.lookup(function.id, function.span)
+            function = replace(bound, span=function.span) if isinstance(bound, ast.Name) else function
+        arguments = tuple(self._items(node.arguments))
+        keywords = tuple((key, self.reduce(value)) for key, value in node.keywords)
+        if isinstance(function, ast.Name) and not keywords:
+            if function.id == "sum" and len(node.arguments) == 1 and isinstance(node.arguments[0], ast.Comprehension):
+                return self._sum(arguments, node.span)
+            folded = self._fold_call(function.id, arguments, node.span)
+            if folded is not None:
+                return folded
+        return ast.Call(function, arguments, keywords, node.span)
+
+    def _items(self, items: tuple[Expression, ...]) -> Iterator[Expression]:
+        """Reduced items; comprehensions are unrolled and absent items dropped."""
+        for item in items:
+            if isinstance(item, ast.Comprehension):
+                for index in members(self.reduce(item.domain)):
+                    bound = self.scope.child(**{item.variable: literal(index, item.span)})
+                    yield bound.reduce(item.item)
+                continue
+            reduced = self.reduce(item)
+            if not is_absent(reduced):
+                yield reduced
+
+    def _sum(self, terms: tuple[Expression, ...], span: Span) -> Expression:
+        if not terms:
+            return ast.Literal(0, span)
+        total = terms[0]
+        for term in terms[1:]:
+            total = ast.Binary("+", total, term, span)
+        return self.reduce(total)
+
+    def _fold_call(self, name: str, arguments: tuple[Expression, ...], span: Span) -> Expression | None:
+        if name not in _FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
+            return None
+        values = [constant(argument) for argument in arguments]
+        return self._computed(_FUNCTIONS[name], values, f"{name}({', '.join(map(str, values))})", span)
+
+    def _unary(self, node: ast.Unary) -> Expression:
+        operand = self.reduce(node.operand)
+        if isinstance(operand, ast.Literal) and node.operator == "not":
+            return ast.Literal(not operand.value, node.span)
+        if isinstance(operand, ast.Literal | ast.Quantity) and _is_number(operand.value):
+            sign = -1 if node.operator == "-" else 1
+            return replace(operand, value=sign * operand.value, span=node.span)  # type: ignore[operator, arg-type]
+        return replace(node, operand=operand)
+
+    def _binary(self, node: ast.Binary) -> Expression:
+        left, right = self.reduce(node.left), self.reduce(node.right)
+        if node.operator == "in" and is_constant(left) and is_constant(right):
+            return ast.Literal(constant(left) in members(right), node.span)
+        if node.operator in ("==", "!=") and isinstance(left, ast.Name) and isinstance(right, ast.Name):
+            return ast.Literal((left.id == right.id) == (node.operator == "=="), node.span)
+        if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
+            if node.operator in _NUMBERS_ONLY and not (_is_number(left.value) and _is_number(right.value)):
+                found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
+                raise StaticError(Problem(code="GG301", message="arithmetic needs numbers", span=node.span, found=found))
+            text = f"{left.value} {node.operator} {right.value}"
+            return self._computed(_ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
+        return replace(node, left=left, right=right)
+
+    def _computed(self, function: Callable[..., object], values: list[object], text: str, span: Span) -> Expression:
+        try:
+            value = function(*values)
+        except (ArithmeticError, ValueError, TypeError) as error:
+            raise StaticError(Problem(code="GG301", message=f"{text} has no value", span=span, found=str(error))) from None
+        if _is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
+            raise StaticError(Problem(code="GG301", message=f"{text} is too large", span=span, expected="a number below 1e30"))
+        return literal(value, span)
+
+    def _conditional(self, node: ast.Conditional) -> Expression:
+        test = self.reduce(node.test)
+        if isinstance(test, ast.Literal):
+            if test.value:
+                return self.reduce(node.then)
+            return self.reduce(node.otherwise) if node.otherwise is not None else ast.Conditional(test, test, None, node.span)
+        otherwise = self.reduce(node.otherwise) if node.otherwise is not None else None
+        return ast.Conditional(self.reduce(node.then), test, otherwise, node.span)
+
+    def _range(self, node: ast.Range) -> Expression:
+        start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
+        if not (_is_whole(start) and _is_whole(stop)):
+            raise StaticError(Problem(code="GG306", message="a range runs between whole numbers", span=node.span, found=f"{start}..{stop}"))
+        first, last = int(start), int(stop)  # type: ignore[call-overload]
+        if abs(last - first) >= LARGEST_FAMILY:
+            raise StaticError(Problem(code="GG306", message="the range is too long", span=node.span,
+                                      found=f"{abs(last - first) + 1} members", expected=f"at most {LARGEST_FAMILY}"))  # fmt: skip
+        step = 1 if last >= first else -1
+        return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
+
+    def _sequence(self, node: ast.Sequence) -> Expression:
+        return ast.Sequence(tuple(self._items(node.items)), node.span)
+
+    def _comprehension(self, node: ast.Comprehension) -> Expression:
+        raise StaticError(Problem(code="GG306", message="'for' belongs inside a call or a list", span=node.span))
+
+
+def is_absent(expression: Expression) -> bool:
+    """Whether an item was switched off: a conditional without `else` whose test is false."""
+    match expression:
+        case ast.Conditional(test=ast.Literal(value=value), otherwise=None):
+            return not value
+        case _:
+            return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return _is_number(value) and float(value).is_integer()  # type: ignore[arg-type]
+
+
+def _exact(value: float) -> int | float:
+    """A quotient that is a whole number is a whole number: sizes stay integers."""
+    return int(value) if value.is_integer() else value
+
+
+def _power(base: int | float, exponent: int | float) -> int | float | complex:
+    if abs(exponent) > 256 or abs(base) > 1e9:
+        raise ValueError("base or exponent too large")
+    result: int | float | complex = base**exponent
+    if isinstance(result, complex):
+        raise ValueError("a negative number has no such power")
+    return result

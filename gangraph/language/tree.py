@@ -1,0 +1,168 @@
+"""YAML with positions: text to a tree of scalars, mappings and sequences that know where they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import yaml
+
+from gangraph.errors import Problem, Span, SpecError, Text
+
+
+class Scalar(str):
+    """A YAML scalar, or the text of an expression: a string whose every character knows its place."""
+
+    __slots__ = ("offsets", "quoted", "text")
+    text: Text
+    offsets: tuple[int, ...]
+    quoted: bool
+
+    @classmethod
+    def at(cls, value: str, text: Text, offsets: tuple[int, ...], *, quoted: bool = False) -> Scalar:
+        """A scalar whose character i stands at `offsets[i]` of `text`; one offset more marks the end."""
+        scalar = cls(value)
+        scalar.text, scalar.offsets, scalar.quoted = text, offsets, quoted
+        return scalar
+
+    @classmethod
+    def of(cls, value: str, name: str) -> Scalar:
+        """A scalar that stands alone, such as a command-line argument called `name`."""
+        return cls.at(value, Text(name, value), tuple(range(len(value) + 1)))
+
+    def part(self, start: int, end: int) -> Span:
+        """Where the characters `start` to `end` were written."""
+        last = len(self.offsets) - 1
+        first = self.offsets[min(start, last)]
+        return Span(self.text, first, max(first + 1, self.offsets[min(end - 1, last)] + 1))
+
+    @property
+    def span(self) -> Span:
+        """Where the whole scalar was written."""
+        return self.part(0, max(1, len(self)))
+
+
+class Mapping(dict[Scalar, "Tree"]):
+    """A YAML mapping with its place."""
+
+    span: Span
+
+
+class Sequence(list["Tree"]):
+    """A YAML sequence with its place, and its raw text for places where a list is an expression."""
+
+    span: Span
+    raw: Scalar
+
+
+Tree = Scalar | Mapping | Sequence
+
+_QUOTE_HINT = (
+    "inside [ ] and { } YAML ends a plain value at ',' '[' ']' '{' '}': quote the expression, or write it on a line of its own"
+)
+
+
+def read_tree(text: Text) -> Mapping:
+    """The tree of a YAML document whose top level is a mapping.
+
+    Raises:
+        SpecError: not YAML, not a mapping, a key twice, or an anchor, alias or tag (which specs do not use).
+    """
+    _refuse_references(text)
+    try:
+        node = yaml.compose(text.content, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise SpecError([_yaml_problem(text, error)]) from None
+    problems: list[Problem] = []
+    tree = _convert(node, text, problems) if node is not None else None
+    if not isinstance(tree, Mapping):
+        message = "a spec is a YAML mapping" if tree is not None else "the spec is empty"
+        problems.append(Problem(code="GG101", message=message, span=Span(text, 0, 1), expected="keys such as data:, networks:"))
+    if problems:
+        raise SpecError(problems)
+    assert isinstance(tree, Mapping)
+    return tree
+
+
+def _refuse_references(text: Text) -> None:
+    try:
+        for token in yaml.scan(text.content, Loader=yaml.SafeLoader):
+            if isinstance(token, (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken)):
+                span = Span(text, token.start_mark.index, token.end_mark.index)
+                fix = "quote a value that begins with '*', '&' or '!'; to say a thing once, name it under params:"
+                found = text.content[span.start : span.end]
+                raise SpecError(
+                    [Problem(code="GG101", message="anchors, aliases and tags are not used in specs", span=span, found=found, fix=fix)]
+                )
+    except yaml.YAMLError as error:
+        raise SpecError([_yaml_problem(text, error)]) from None
+
+
+def _yaml_problem(text: Text, error: yaml.YAMLError) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    index = min(mark.index if mark else getattr(error, "position", 0), max(0, len(text.content) - 1))
+    said = str(getattr(error, "problem", None) or getattr(error, "reason", "") or "not readable")
+    in_flow = "flow" in str(getattr(error, "context", "")) or "flow" in said
+    fix = _QUOTE_HINT if in_flow else ""
+    if "mapping values are not allowed" in said:
+        fix = "quote a value that contains ': '"
+    return Problem(code="GG101", message=f"this is not YAML: {said}", span=Span(text, index, index + 1), fix=fix)
+
+
+def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
+    span = Span(text, node.start_mark.index, node.end_mark.index)
+    torn = _torn_expression(node)
+    if torn is not None:
+        place = Span(text, torn.start_mark.index, torn.end_mark.index)
+        problems.append(Problem(code="GG101", message="YAML tears this expression apart", span=place, found=torn.value, fix=_QUOTE_HINT))
+        return Scalar.at("none", text, (span.start,) * 5)
+    if isinstance(node, yaml.ScalarNode):
+        return Scalar.at(node.value, text, tuple(_offsets(node, text.content)), quoted=node.style in ("'", '"'))
+    if isinstance(node, yaml.SequenceNode):
+        sequence = Sequence(_convert(item, text, problems) for item in node.value)
+        sequence.span = span
+        raw = text.content[span.start : span.end]
+        sequence.raw = Scalar.at(raw, text, tuple(range(span.start, span.end + 1)))
+        return sequence
+    mapping = Mapping()
+    mapping.span = span
+    for key_node, value_node in node.value:
+        key = _convert(key_node, text, problems)
+        if not isinstance(key, Scalar):
+            problems.append(Problem(code="GG101", message="a key is a name", span=key.span, found=type(key).__name__.lower()))
+            continue
+        if key in mapping:
+            problems.append(Problem(code="GG103", message=f"'{key}' is written twice", span=key.span, fix="keep one of the two"))
+        mapping[key] = _convert(value_node, text, problems)
+    return mapping
+
+
+def _torn_expression(node: yaml.Node) -> yaml.ScalarNode | None:
+    """An item of a flow collection whose parentheses do not balance: YAML ended it at a comma."""
+    if not isinstance(node, yaml.CollectionNode) or not node.flow_style:
+        return None
+    items = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+    plain = (item for item in items if isinstance(item, yaml.ScalarNode) and item.style is None)
+    return next((item for item in plain if item.value.count("(") != item.value.count(")")), None)
+
+
+def _offsets(node: yaml.ScalarNode, content: str) -> Iterator[int]:
+    """The place of each character of a scalar, found again in the raw text.
+
+    YAML folds line breaks and indentation into one space and removes quotes and block headers; everything
+    else stands in the raw text in the same order.
+    """
+    position, end = node.start_mark.index, node.end_mark.index
+    if node.style in ("'", '"'):
+        position += 1
+    elif node.style in ("|", ">"):
+        position = content.find("\n", position) + 1
+    for index, character in enumerate(node.value):
+        blank = character.isspace()
+        while position < end and content[position] != character and not (blank and content[position].isspace()):
+            position += 1
+        yield min(position, max(end - 1, 0))
+        position += 1
+        if blank and not node.value[index + 1 : index + 2].isspace():
+            while position < end and content[position].isspace():
+                position += 1
+    yield min(position, end)

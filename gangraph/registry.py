@@ -1,0 +1,122 @@
+"""The names that a spec may use, and the decorators that add to them.
+
+A plug-in is a Python package with an entry point in the group `gangraph.plugins`; the entry point names
+a module, and importing that module registers things with the decorators below. A plug-in's names get the
+same checks and the same errors as gangraph's own.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Literal, TypeVar
+
+Kind = Literal["layer", "op", "loss", "source", "metric"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One registered name: what it is, how it is called, and what the checker may know about it."""
+
+    name: str
+    kind: Kind
+    function: Callable[..., Any]
+    signature: inspect.Signature
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the documentation."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
+class Registry(Mapping[str, Definition]):
+    """Named definitions. A name is registered once; a second registration is the author's mistake."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, Definition] = {}
+
+    def __getitem__(self, name: str) -> Definition:
+        return self._definitions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._definitions)
+
+    def __len__(self) -> int:
+        return len(self._definitions)
+
+    def add(self, definition: Definition) -> None:
+        """Register one definition.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if definition.name in self._definitions:
+            other = self._definitions[definition.name]
+            raise ValueError(f"{definition.kind} '{definition.name}' is already registered as a {other.kind}")
+        self._definitions[definition.name] = definition
+
+    def of_kind(self, *kinds: Kind) -> dict[str, Definition]:
+        """The definitions of some kinds, sorted by name."""
+        return {name: d for name, d in sorted(self._definitions.items()) if d.kind in kinds}
+
+
+vocabulary = Registry()
+
+
+def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        chosen = name or function.__name__
+        vocabulary.add(Definition(chosen, kind, function, inspect.signature(function), traits))
+        return function
+
+    return register
+
+
+def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a layer: an `nn.Module` class, or a function from an example input to a module.
+
+    A class's `in_channels`, `in_features`, `num_features` or `input_size` is inferred from the input.
+    Traits: `mixes_samples=True` if a sample's output depends on the other samples of the batch;
+    `init` names the kind of layer that `init:` addresses (`conv`, `linear`, `norm`).
+    """
+    return _registers("layer", name, traits)
+
+
+def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a pure function of tensors. Parameters annotated `Tensor` take values, the others constants.
+
+    Traits: `range` is a function from the inputs' ranges to the output's;
+    `mixes_samples=True` as for layers.
+    """
+    return _registers("op", name, traits)
+
+
+def loss(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a loss: a pure function of tensors that returns one number.
+
+    Traits: `logits=True` if it takes scores before any sigmoid; `saturates=True` for a generator loss
+    whose gradient vanishes where the critic wins; `critic`, `generator` name the player.
+    """
+    return _registers("loss", name, traits)
+
+
+def source(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a data source: a frozen dataclass with `fields` and `open()`; see `gangraph.data.source`."""
+    return _registers("source", name, traits)
+
+
+def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a metric: a function from evaluated values (tensors) to a number."""
+    return _registers("metric", name, traits)
+
+
+@cache
+def load_plugins() -> tuple[str, ...]:
+    """Import every installed plug-in once; returns their names."""
+    found = sorted(entry_points(group="gangraph.plugins"), key=lambda entry: entry.name)
+    for entry in found:
+        entry.load()
+    return tuple(entry.name for entry in found)

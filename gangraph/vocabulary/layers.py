@@ -1,0 +1,137 @@
+"""Layers: what has parameters, state or randomness. Most are PyTorch's own, under PyTorch's words.
+
+The number of input channels or features is never written: it is inferred from the layer's input. A layer is a
+class whose `in_channels`, `in_features` or `num_features` is inferred, or a function from an example input (a
+tensor without storage) to a module.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gangraph.registry import layer
+
+for _name, _class in {
+    "conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d,
+    "conv_transpose1d": nn.ConvTranspose1d, "conv_transpose2d": nn.ConvTranspose2d, "conv_transpose3d": nn.ConvTranspose3d,
+}.items():  # fmt: skip
+    layer(_name, init="conv")(_class)
+
+layer("linear", init="linear")(nn.Linear)
+
+
+@layer(init="norm", mixes_samples=True)
+def batch_norm(x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track: bool = True) -> nn.Module:
+    """Batch normalisation over [B, C], [B, C, L], [B, C, H, W] or [B, C, T, H, W] (Ioffe and Szegedy 2015).
+
+    `track` keeps running statistics, which evaluation mode uses.
+    """
+    kinds = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+    return kinds[_rank(x, kinds)](x.shape[1], eps, momentum, affine, track_running_stats=track)
+
+
+@layer(init="norm")
+def instance_norm(x: Tensor, eps: float = 1e-5, affine: bool = False) -> nn.Module:
+    """Instance normalisation, each sample and channel by itself (Ulyanov et al. 2016); no running statistics."""
+    kinds = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
+    return kinds[_rank(x, kinds)](x.shape[1], eps, affine=affine)
+
+
+@layer(init="norm")
+def layer_norm(x: Tensor, eps: float = 1e-5, affine: bool = True) -> nn.Module:
+    """Layer normalisation over everything but the batch, gain and shift per channel (Ba et al. 2016)."""
+    return nn.GroupNorm(1, x.shape[1], eps, affine)
+
+
+@layer(init="norm")
+def group_norm(x: Tensor, groups: int, eps: float = 1e-5, affine: bool = True) -> nn.Module:
+    """Group normalisation (Wu and He 2018)."""
+    return nn.GroupNorm(groups, x.shape[1], eps, affine)
+
+
+@layer(init="embedding")
+def embedding(x: Tensor, classes: int, features: int) -> nn.Module:
+    """A learned vector per class: int64 [B] to [B, features]."""
+    return nn.Embedding(classes, features)
+
+
+@layer()
+def prelu(x: Tensor, init: float = 0.25) -> nn.Module:
+    """Leaky ReLU with a learned slope per channel (He et al. 2015)."""
+    return nn.PReLU(x.shape[1], init)
+
+
+class Maxout(nn.Linear):
+    """The largest of several linear maps per unit (Goodfellow et al. 2013): [B, in] to [B, units].
+
+    The weight of piece p of unit u is row u * pieces + p.
+    """
+
+    def __init__(self, in_features: int, units: int, pieces: int, bias: bool = True) -> None:
+        super().__init__(in_features, units * pieces, bias)
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_features] to [B, units]."""
+        return super().forward(x).unflatten(1, (-1, self.pieces)).amax(2)
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"{self.in_features}, {self.out_features // self.pieces}, pieces={self.pieces}, bias={self.bias is not None}"
+
+
+layer("maxout", init="linear")(Maxout)
+
+
+class RandomLayer(nn.Module):
+    """A layer that uses random numbers. `draw` makes them; `forward` takes them, or draws when given none.
+
+    Drawing apart from computing makes randomness an input like any other: a value that is computed again
+    under the same draws comes out the same.
+    """
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+        """Random numbers for an input of `shape`, with the type and device of `like`."""
+        raise NotImplementedError("a random layer says how it draws")
+
+
+class Dropout(RandomLayer):
+    """Zero each element (or each channel) with probability p and divide the rest by 1 - p (Srivastava et al. 2014)."""
+
+    def __init__(self, p: float = 0.5, per_channel: bool = False) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout probability has to be in [0, 1), but got {p}")
+        self.p, self.per_channel = p, per_channel
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+        """The keep-mask, already divided by 1 - p."""
+        drawn = shape[:2] + (1,) * (len(shape) - 2) if self.per_channel else shape
+        mask = torch.empty(drawn, dtype=like.dtype, device=generator.device)
+        return mask.bernoulli_(1 - self.p, generator=generator).div_(1 - self.p).to(like.device)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Same shape as `x`; unchanged in evaluation mode."""
+        if mask is not None:
+            return x * mask
+        drop = functional.dropout2d if self.per_channel else functional.dropout
+        return drop(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"p={self.p}, per_channel={self.per_channel}"
+
+
+layer("dropout")(Dropout)
+
+
+@layer(wraps=True)
+def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
+    """A layer whose weight is divided by its largest singular value (Miyato et al. 2018): spectral_norm(conv2d(64, 3))."""
+    return torch.nn.utils.parametrizations.spectral_norm(module, n_power_iterations=iterations)
+
+
+def _rank(x: Tensor, kinds: dict[int, type[nn.Module]]) -> int:
+    if x.dim() not in kinds:
+        raise ValueError(f"expected {' or '.join(map(str, kinds))} dimensions, but got {x.dim()}")
+    return x.dim()

@@ -1,0 +1,277 @@
+"""Ops: pure functions of tensors, used in values, in losses and between the layers of a network.
+
+In a chain of layers, the running value is an op's first argument. The trait `range` tells the checker what
+values an op can give, as a function of its inputs' ranges.
+"""
+
+import math
+from collections.abc import Callable
+
+import einops
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gangraph.registry import op
+
+Interval = tuple[float, float]
+_UNIT, _TANH, _POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
+
+
+def _always(interval: Interval) -> Callable[..., Interval]:
+    return lambda *_: interval
+
+
+def _same(first: Interval, *_: Interval) -> Interval:
+    return first
+
+
+def _hull(*inputs: Interval) -> Interval:
+    return min(low for low, _ in inputs), max(high for _, high in inputs)
+
+
+def _monotone(function: Callable[[float], float]) -> Callable[..., Interval]:
+    return lambda first, *_: (function(first[0]), function(first[1]))
+
+
+@op(range=_monotone(lambda v: max(v, 0.0)))
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0)."""
+    return functional.relu(x)
+
+
+@op()
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, else negative_slope * x."""
+    return functional.leaky_relu(x, negative_slope)
+
+
+@op()
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    return functional.elu(x, alpha)
+
+
+@op()
+def gelu(x: Tensor) -> Tensor:
+    """x times the Gaussian distribution function of x."""
+    return functional.gelu(x)
+
+
+@op()
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x)."""
+    return functional.silu(x)
+
+
+@op(range=_always(_TANH))
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent, in [-1, 1]."""
+    return torch.tanh(x)
+
+
+@op(range=_always(_UNIT))
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), in [0, 1]."""
+    return torch.sigmoid(x)
+
+
+@op(range=_always(_POSITIVE))
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), computed stably."""
+    return functional.softplus(x)
+
+
+@op(range=_always((-math.inf, 0.0)))
+def log_sigmoid(x: Tensor) -> Tensor:
+    """log(sigmoid(x)), computed stably."""
+    return functional.logsigmoid(x)
+
+
+@op(range=_always(_UNIT))
+def softmax(x: Tensor, dim: int = 1) -> Tensor:
+    """Normalised exponentials along `dim`."""
+    return torch.softmax(x, dim)
+
+
+@op(range=_hull)
+def cat(*tensors: Tensor, dim: int = 1) -> Tensor:
+    """Concatenate along `dim`; 1 is the channel or feature dimension."""
+    return torch.cat(tensors, dim)
+
+
+@op(range=lambda a, b, *_: _hull(a, b))
+def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """start + weight * (end - start); a weight of [B] or [B, 1] is one number per sample."""
+    return start + _per_sample(weight, start) * (end - start)
+
+
+@op(range=_same)
+def rearrange(x: Tensor, pattern: str) -> Tensor:
+    """Reorder, split or join dimensions by an einops pattern without the batch: "(c h w) -> c h w"."""
+    left, _, right = pattern.partition("->")
+    return einops.rearrange(x, f"batch {left.strip()} -> batch {right.strip()}")
+
+
+@op(range=_same)
+def reshape(x: Tensor, *sizes: int) -> Tensor:
+    """Each sample in another shape with the same number of elements."""
+    return x.reshape(x.shape[0], *sizes)
+
+
+@op(range=_same)
+def flatten(x: Tensor) -> Tensor:
+    """Each sample as one vector: [B, ...] to [B, N]."""
+    return x.flatten(1)
+
+
+@op(range=_same)
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """The upper left corner of each image."""
+    return x[..., :height, :width]
+
+
+@op(range=_same)
+def resize(x: Tensor, size: int, mode: str = "bilinear") -> Tensor:
+    """Images [B, C, H, W] at another size; bilinear and bicubic are antialiased."""
+    smooth = mode in ("bilinear", "bicubic")
+    return functional.interpolate(x, size=(size, size), mode=mode, antialias=smooth)
+
+
+@op(range=_same)
+def upsample(x: Tensor, scale: int = 2, mode: str = "nearest") -> Tensor:
+    """Images enlarged by a whole factor."""
+    return functional.interpolate(x, scale_factor=float(scale), mode=mode)
+
+
+@op(range=_same)
+def avg_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """Mean over windows."""
+    return functional.avg_pool2d(x, kernel_size, stride, padding)
+
+
+@op(range=_same)
+def max_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """Maximum over windows."""
+    return functional.max_pool2d(x, kernel_size, stride, padding)
+
+
+@op(range=_same)
+def reflection_pad2d(x: Tensor, padding: int) -> Tensor:
+    """Pad all four sides by reflection, without repeating the border pixel."""
+    return functional.pad(x, (padding,) * 4, mode="reflect")
+
+
+@op(range=lambda x, *_: _hull(x, (0.0, 0.0)))
+def zero_pad2d(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """Pad with zeros."""
+    return functional.pad(x, (left, right, top, bottom))
+
+
+@op(range=_same)
+def mean(x: Tensor) -> Tensor:
+    """Mean over all elements, batch included: one number."""
+    return x.mean()
+
+
+@op(range=_same)
+def mean_pool(x: Tensor) -> Tensor:
+    """Mean over all positions: [B, C, ...] to [B, C]."""
+    return x.flatten(2).mean(2)
+
+
+@op(range=_always(_POSITIVE))
+def norm(x: Tensor) -> Tensor:
+    """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
+    return x.flatten(1).norm(2, dim=1)
+
+
+@op(range=_always(_POSITIVE))
+def abs(x: Tensor) -> Tensor:
+    """Absolute value."""
+    return x.abs()
+
+
+@op(range=_always(_POSITIVE))
+def exp(x: Tensor) -> Tensor:
+    """Exponential."""
+    return x.exp()
+
+
+@op()
+def log(x: Tensor) -> Tensor:
+    """Natural logarithm."""
+    return x.log()
+
+
+@op(range=_always(_POSITIVE))
+def sqrt(x: Tensor) -> Tensor:
+    """Square root."""
+    return x.sqrt()
+
+
+@op()
+def clamp(x: Tensor, low: float, high: float) -> Tensor:
+    """x limited to [low, high]."""
+    return x.clamp(low, high)
+
+
+@op(range=_always(_UNIT))
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """int64 [B] to float [B, classes]."""
+    return functional.one_hot(labels, classes).to(torch.get_default_dtype())
+
+
+@op(range=_same)
+def planes(x: Tensor, like: Tensor) -> Tensor:
+    """A vector [B, N] as N constant planes of the height and width of `like`: [B, N, H, W]."""
+    return x[:, :, None, None].expand(-1, -1, *like.shape[2:])
+
+
+def _per_sample(weight: Tensor, like: Tensor) -> Tensor:
+    """A tensor of one number per sample with as many dimensions as `like`."""
+    return weight.reshape(-1, *[1] * (like.dim() - 1)) if weight.dim() and weight.numel() == like.shape[0] else weight
+
+
+# Arithmetic: the ops that operators stand for.
+
+
+@op("add", range=lambda a, b: (a[0] + b[0], a[1] + b[1]))
+def _add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b."""
+    return a + b
+
+
+@op("sub", range=lambda a, b: (a[0] - b[1], a[1] - b[0]))
+def _sub(a: Tensor, b: Tensor) -> Tensor:
+    """a - b."""
+    return a - b
+
+
+def _product_range(a: Interval, b: Interval) -> Interval:
+    corners = [x * y for x in a for y in b if not (math.isinf(x) and y == 0) and not (math.isinf(y) and x == 0)]
+    return min(corners, default=0.0), max(corners, default=0.0)
+
+
+@op("mul", range=_product_range)
+def _mul(a: Tensor, b: Tensor) -> Tensor:
+    """a * b."""
+    return a * b
+
+
+@op("truediv")
+def _truediv(a: Tensor, b: Tensor) -> Tensor:
+    """a / b."""
+    return a / b
+
+
+@op("pow")
+def _pow(a: Tensor, b: float) -> Tensor:
+    """a ** b."""
+    return a**b
+
+
+@op("neg", range=lambda a: (-a[1], -a[0]))
+def _neg(a: Tensor) -> Tensor:
+    """-a."""
+    return -a

@@ -1,0 +1,1 @@
+"""Fused Triton kernels for GAN training. A library by itself: imports nothing of gangraph."""

@@ -1,0 +1,445 @@
+"""Sources of files: what they declare, read, and say when something is wrong. No data set is needed."""
+
+import gzip
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gangraph.data.arrays import Idx, Npz
+from gangraph.data.folders import Classes, Images, Pairs
+from gangraph.data.source import Dataset, Field, Source
+from gangraph.data.torchvision_sets import Torchvision
+from gangraph.errors import DataError
+from gangraph.registry import vocabulary
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real data sets in {SHARED}")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(seed: int, width: int = 8, height: int = 8) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def png(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "png")
+    return file.getvalue()
+
+
+def fill(folder: Path, *names: str, width: int = 8, height: int = 8) -> str:
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(noise(seed, width, height)))
+    return str(folder)
+
+
+def pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+# Reading images
+
+
+def test_images_are_read_in_natural_order(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "10.png", "9.png", "deep/1.png")
+    batch = Images(folder, size=8).open().batch([0, 1, 2], seeded())
+    assert torch.equal(batch["value"], torch.stack([pixels(noise(seed)) for seed in (1, 0, 2)]))
+
+
+def test_a_folder_inside_a_zip_reads_like_a_folder(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "both.zip", "w") as archive:
+        archive.writestr("trainA/1.png", png(noise(1)))
+        archive.writestr("trainB/1.png", png(noise(2)))
+        archive.writestr("__MACOSX/trainB/1.png", b"")
+    opened = Images(f"{tmp_path}/both.zip/trainB", size=8).open()
+    assert torch.equal(opened.batch([0], seeded())["value"][0], pixels(noise(2)))
+    assert len(Images(f"{tmp_path}/both.zip", size=8).open()) == 2
+
+
+@pytest.mark.parametrize("values", ["tanh", "unit"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_batches_have_the_declared_shape_and_range(tmp_path: Path, values: str, channels: int) -> None:
+    source = Images(fill(tmp_path, "1.png"), resize=12, crop=6, channels=channels, range=values)  # type: ignore[arg-type]
+    (field,) = source.fields.values()
+    value = source.open().batch([0, 0], seeded())["value"]
+    assert value.shape == (2, *field.shape) == (2, channels, 6, 6)
+    assert value.dtype == field.dtype
+    assert field.low <= value.min()
+    assert value.min() < (field.low + field.high) / 2 < value.max() <= field.high
+
+
+def test_a_missing_folder_is_named_with_what_is_there(tmp_path: Path) -> None:
+    fill(tmp_path, "trainA/1.png", "trainB/1.png", "testA/1.png", "testB/1.png")
+    with pytest.raises(DataError) as caught:
+        Images(f"{tmp_path}/trainC", size=8).open()
+    expected = f"folder '{tmp_path}/trainC' not found; there are testA, testB, trainA, trainB; did you mean '"
+    assert str(caught.value).startswith(expected)
+
+
+def test_a_missing_folder_in_a_zip_is_named_with_what_is_there(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("train/cat/1.png", png(noise(1)))
+        archive.writestr("test/cat/1.png", png(noise(1)))
+    place = f"{tmp_path}/x.zip"
+    with pytest.raises(DataError, match=f"folder '{place}/train/dog' not found; there are cat"):
+        Images(f"{place}/train/dog", size=8).open()
+    with pytest.raises(DataError, match=f"because there is no '{place}/valid'; there are test, train"):
+        Images(f"{place}/valid/dog", size=8).open()
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(
+        DataError, match=r"no images in '.*'; there are notes.txt; expected files ending in .png"
+    ):
+        Images(str(tmp_path), size=8).open()
+
+
+# Crop and flip
+
+
+def test_flip_mirrors_about_half_of_the_images(tmp_path: Path) -> None:
+    value = Images(fill(tmp_path, "1.png"), size=8, flip=True).open().batch([0] * 100, seeded())["value"]
+    mirrored = [torch.equal(image, pixels(noise(0)).flip(-1)) for image in value]
+    assert 30 < sum(mirrored) < 70
+    assert all(m or torch.equal(image, pixels(noise(0))) for m, image in zip(mirrored, value, strict=True))
+
+
+def test_without_augmentation_the_crop_is_the_centre(tmp_path: Path) -> None:
+    source = Images(fill(tmp_path, "1.png"), crop=4, flip=True, augment=False)
+    assert torch.equal(source.open().batch([0], seeded())["value"][0], pixels(noise(0))[:, 2:6, 2:6])
+
+
+def test_random_crops_reach_every_place_and_depend_on_the_generator_alone(tmp_path: Path) -> None:
+    opened = Images(fill(tmp_path, "1.png"), crop=6).open()
+    first, again = (opened.batch([0] * 100, seeded(1))["value"] for _ in range(2))
+    assert torch.equal(first, again)
+    assert len({image.numpy().tobytes() for image in first}) == 9
+
+
+def test_cover_keeps_the_aspect_ratio(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "1.png", width=12, height=8)
+    value = Images(folder, size=8, fit="cover").open().batch([0], seeded())["value"][0]
+    assert torch.equal(value, pixels(noise(0, 12, 8))[:, :, 2:10])
+
+
+# Pairs and classes
+
+
+@pytest.mark.parametrize(("direction", "left", "right"), [("AtoB", "a", "b"), ("BtoA", "b", "a")])
+def test_side_by_side_pairs_are_split(tmp_path: Path, direction: str, left: str, right: str) -> None:
+    folder = fill(tmp_path, "1.png", width=16)
+    batch = Pairs(folder, size=8, direction=direction).open().batch([0], seeded())  # type: ignore[arg-type]
+    whole = torch.cat([batch[left][0], batch[right][0]], dim=-1)
+    assert torch.equal(whole, pixels(noise(0, 16)))
+
+
+def test_both_images_of_a_pair_get_the_same_crop_and_flip(tmp_path: Path) -> None:
+    a, b = fill(tmp_path / "a", "1.png", "2.png"), fill(tmp_path / "b", "1.png", "2.png")
+    source = Pairs(a=a, b=b, resize=12, crop=6, flip=True)
+    batch = source.open().batch([0, 1] * 10, seeded())
+    assert torch.equal(batch["a"], batch["b"])
+    assert len({image.numpy().tobytes() for image in batch["a"]}) > 10
+
+
+def test_an_image_without_partner_is_named(tmp_path: Path) -> None:
+    a, b = fill(tmp_path / "a", "1.png", "2.png"), fill(tmp_path / "b", "1.png")
+    with pytest.raises(DataError, match=r"no partner for .*/a/2.png; expected the same file names"):
+        Pairs(a=a, b=b, size=8).open()
+
+
+def test_aligned_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    a, b = fill(tmp_path / "a", "1.png"), fill(tmp_path / "b", "1.png", width=10)
+    with pytest.raises(DataError, match=r"differ in size \(a is 8x8, b is 10x8\); give resize="):
+        Pairs(a=a, b=b, crop=4).open().batch([0], seeded())
+
+
+def test_labels_count_class_folders_in_natural_order(tmp_path: Path) -> None:
+    opened = Classes(fill(tmp_path, "c10/1.png", "c2/1.png", "c2/2.png"), size=8, classes=2).open()
+    assert opened.batch([0, 1, 2], seeded())["label"].tolist() == [0, 0, 1]
+
+
+def test_one_folder_too_high_proposes_the_folder_below(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "train/cat/1.png")
+    with pytest.raises(DataError, match=r"not directly inside a class folder.*did you mean '.*/train'\?"):
+        Classes(folder, size=8).open()
+
+
+def test_a_wrong_number_of_classes_is_refused(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "cat/1.png", "dog/1.png")
+    with pytest.raises(DataError, match=r"found 2 class folders in .*: cat, dog; expected classes=10"):
+        Classes(folder, size=8, classes=10).open()
+
+
+# Corrupt files
+
+
+def with_corrupt(tmp_path: Path) -> str:
+    folder = fill(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "1.png").write_bytes(png(noise(0))[:60])
+    (tmp_path / "3.png").write_text("no image")
+    return folder
+
+
+def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
+    opened = Images(with_corrupt(tmp_path), size=8).open()
+    with pytest.raises(DataError, match=r"3.png: not an image$"):
+        opened.batch([2], seeded())
+
+
+def test_the_corrupt_file_of_a_pair_is_named(tmp_path: Path) -> None:
+    good = fill(tmp_path / "good", "1.png", "2.png", "3.png")
+    opened = Pairs(a=good, b=with_corrupt(tmp_path / "bad"), size=8).open()
+    with pytest.raises(DataError, match=r"^[^ ]*/bad/3.png: not an image$"):
+        opened.batch([2], seeded())
+
+
+def test_skip_corrupt_takes_the_next_good_image_and_records_the_name(tmp_path: Path) -> None:
+    folder = with_corrupt(tmp_path)
+    opened = Images(folder, size=8, skip_corrupt=True).open()
+    value = opened.batch([0, 1, 2, 0], seeded())["value"]
+    assert torch.equal(value, pixels(noise(1)).expand(4, -1, -1, -1))
+    assert opened.skipped == [f"{folder}/1.png", f"{folder}/3.png"]
+
+
+def test_skip_corrupt_stops_where_nothing_is_good(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_text("no image")
+    with pytest.raises(DataError, match="none of the 1 samples can be read"):
+        Images(str(tmp_path), size=8, skip_corrupt=True).open().batch([0], seeded())
+
+
+def test_verify_lists_every_problem(tmp_path: Path) -> None:
+    problems = Images(with_corrupt(tmp_path), size=8).open().verify()
+    assert [problem.split("/")[-1].split(":")[0] for problem in problems] == ["1.png", "3.png"]
+
+
+def test_verify_finds_images_smaller_than_the_crop(tmp_path: Path) -> None:
+    (problem,) = Images(fill(tmp_path, "1.png"), crop=9).open().verify()
+    assert problem.endswith("1.png: 8x8 is smaller than crop=9; give resize=")
+
+
+def test_a_decoded_image_is_kept_and_not_read_again(tmp_path: Path) -> None:
+    opened = Images(fill(tmp_path, "1.png"), size=8, cache=1).open()
+    first = opened.batch([0], seeded())
+    (tmp_path / "1.png").unlink()
+    assert torch.equal(opened.batch([0], seeded())["value"], first["value"])
+
+
+def test_without_a_cache_every_use_reads_the_file(tmp_path: Path) -> None:
+    opened = Images(fill(tmp_path, "1.png"), size=8, cache=0).open()
+    opened.batch([0], seeded())
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1.png: .*No such file"):
+        opened.batch([0], seeded())
+
+
+def test_the_cache_stays_within_its_room(tmp_path: Path) -> None:
+    opened = Images(fill(tmp_path, "1.png", "2.png"), size=512, cache=1).open()
+    opened.batch([0, 1], seeded())
+    (tmp_path / "1.png").unlink()
+    opened.batch([0], seeded())
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(DataError, match=r"2.png"):
+        opened.batch([1], seeded())
+
+
+# Arrays
+
+
+def test_npz_reads_images_stored_channels_last(tmp_path: Path) -> None:
+    stored = np.stack([np.array(noise(seed)) for seed in range(3)])
+    np.savez(tmp_path / "x.npz", photos=stored, classes=[0, 1, 2])
+    source = Npz(f"{tmp_path}/x.npz", key="photos", shape=[3, 8, 8], labels="classes")
+    batch = source.open().batch([2], seeded())
+    assert torch.equal(batch["value"][0], pixels(noise(2)))
+    assert batch["label"].tolist() == [2]
+
+
+def test_npz_takes_other_arrays_as_they_are(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", points=[[0.5, -3.0], [np.nan, 1.0]])
+    opened = Npz(f"{tmp_path}/x.npz", key="points", shape=[2], range="raw").open()
+    assert opened.batch([0], seeded())["value"].tolist() == [[0.5, -3.0]]
+    assert opened.verify() == [f"{tmp_path}/x.npz: sample 1 of 'points' is not finite"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"key": "photo"}, r"no array 'photo' in '.*'; there are photos; did you mean 'photos'\?"),
+        (
+            {"shape": [3, 9, 9]},
+            r"has shape \[2, 8, 8, 3\]; expected \[1 or more, 3, 9, 9\], channels first or last",
+        ),
+        ({"labels": "photos"}, r"holds uint8 of shape \[2, 8, 8, 3\]; expected labels: whole numbers"),
+        ({"file": "no.npz"}, "file 'no.npz' not found"),
+        ({"file": __file__}, "not a readable .npz file of plain arrays"),
+    ],
+)
+def test_npz_errors_say_what_was_found(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+    np.savez(tmp_path / "x.npz", photos=np.zeros((2, 8, 8, 3), np.uint8))
+    declared = {"file": f"{tmp_path}/x.npz", "key": "photos", "shape": [3, 8, 8]} | arguments
+    with pytest.raises(DataError, match=message):
+        Npz(**declared).open()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_idx_reads_images_and_labels(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "i").write_bytes(compress(idx(np.full((2, 28, 28), 255, np.uint8))))
+    (tmp_path / "l").write_bytes(compress(idx(np.array([7, 2], np.uint8))))
+    source = Idx(f"{tmp_path}/i", labels=f"{tmp_path}/l", size=32, classes=10)
+    batch = source.open().batch([1, 0], seeded())
+    assert torch.equal(batch["image"], torch.ones(2, 1, 32, 32))
+    assert batch["label"].tolist() == [2, 7]
+
+
+def test_idx_refuses_other_files_and_truncated_ones(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_bytes(idx(np.array([7, 2], np.uint8)))
+    with pytest.raises(DataError, match=r"starts with 00 00 08 01; expected 00 00 08 03 \(idx3-ubyte\)"):
+        Idx(f"{tmp_path}/labels").open()
+    (tmp_path / "cut").write_bytes(idx(np.zeros((2, 4, 4), np.uint8))[:-1])
+    with pytest.raises(DataError, match=r"holds 31 bytes of data; its header announces shape \[2, 4, 4\]"):
+        Idx(f"{tmp_path}/cut").open()
+
+
+# torchvision
+
+
+def test_torchvision_reads_what_is_on_disk(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.array([3, 4], np.uint8)))
+    source = Torchvision("MNIST", root=str(tmp_path), size=32, channels=3)
+    batch = source.open().batch([1], seeded())
+    assert torch.equal(batch["image"], -torch.ones(1, *source.fields["image"].shape))
+    assert batch["label"].tolist() == [4]
+
+
+@pytest.mark.parametrize("name", ["MNIST", "CIFAR10", "STL10", "CelebA"])
+def test_torchvision_without_its_files_says_where_it_looked(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=f"'{name}' not read from '{tmp_path}'.*give download=true"):
+        Torchvision(name, root=str(tmp_path), size=32).open()
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Images("x"), "size: found None, expected the side of the images in pixels: size=, resize="),
+        (lambda: Images("x", size=0), "size: found 0, expected a whole number of at least 1"),
+        (lambda: Images("x", size=8, crop=8), "size: found 8, expected size= alone"),
+        (lambda: Images("x", resize=8, crop=9), "crop: found 9, expected at most resize=8"),
+        (lambda: Images("x", size=8, channels=2), "channels: found 2, expected 1 or 3"),
+        (lambda: Images("x", size=8, range="tan"), "expected 'tanh' or 'unit'; did you mean 'tanh'"),  # type: ignore[arg-type]
+        (lambda: Images("x", size=8, flip=1), "flip: found 1, expected true or false"),  # type: ignore[arg-type]
+        (lambda: Pairs("x", a="y", size=8), "found .'a', 'folder'., expected folder=, or a= with b="),
+        (lambda: Npz("x", key="y", shape=[3, 0]), "shape: found 0, expected a whole number"),
+        (lambda: Npz("x", key="y", shape=[3, 8, 8], frames=4), r"expected \[C, 4, H, W\], since frames=4"),
+        (lambda: Torchvision("MINST"), "name: found 'MINST', expected .*; did you mean 'MNIST'"),
+        (lambda: Torchvision("CelebA"), "size: found None"),
+        (lambda: Torchvision("STL10", split="extra"), "split: found 'extra', expected 'train', 'test', "),
+    ],
+)
+def test_a_wrong_argument_says_what_was_found_and_expected(make: Callable[[], Source], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_every_source_is_registered_under_its_name() -> None:
+    made = {
+        "images": Images,
+        "pairs": Pairs,
+        "classes": Classes,
+        "npz": Npz,
+        "idx": Idx,
+        "torchvision": Torchvision,
+    }
+    assert {name: vocabulary[name].function for name in made} == made
+
+
+# Real data
+
+
+def opened_as_declared(source: Source) -> Dataset:
+    opened = source.open()
+    batch = opened.batch([0, len(opened) - 1], seeded())
+    for name, field in source.fields.items():
+        assert batch[name].shape == (2, *field.shape)
+        assert batch[name].dtype == field.dtype
+        assert field.low <= batch[name].min() <= batch[name].max() <= field.high
+    return opened
+
+
+@needs_shared
+@pytest.mark.parametrize(("part", "count"), [("trainA", 75), ("trainB", 72), ("testA", 19), ("testB", 18)])
+def test_apples_and_oranges_are_read_whole(part: str, count: int) -> None:
+    source = Images(
+        f"{SHARED}/unpaired_apple2orange/apple2orange_128.zip/{part}", resize=72, crop=64, flip=True
+    )
+    opened = source.open()
+    assert len(opened_as_declared(source)) == count
+    assert opened.verify() == []
+
+
+@needs_shared
+def test_cityscapes_pairs_are_aligned() -> None:
+    place = f"{SHARED}/paired_cityscapes/cityscapes_256.zip"
+    source = Pairs(a=f"{place}/trainA", b=f"{place}/trainB", resize=72, crop=64, flip=True)
+    opened = opened_as_declared(source)
+    assert len(opened) == 70
+    batch = opened.batch(range(70), seeded())
+    # The label map paints the sky (70, 130, 180): in the photo that is the bright part.
+    sky = (batch["a"] * 127.5 + 127.5 - torch.tensor([70, 130, 180])[:, None, None]).abs().amax(1) < 20
+    bright = batch["b"].mean(1)
+    assert bright[sky].mean() > bright[~sky].mean() + 0.3
+
+
+@needs_shared
+def test_cifar_has_ten_classes_of_a_hundred() -> None:
+    source = Classes(f"{SHARED}/cifar10_1200/cifar10_jpeg_1200.zip/train", size=32, classes=10)
+    labels = opened_as_declared(source).batch(range(1000), seeded())["label"]
+    assert labels.bincount().tolist() == [100] * 10
+
+
+@needs_shared
+def test_mnist_digits_are_the_known_ones() -> None:
+    place = f"{SHARED}/mnist/t10k"
+    source = Idx(
+        f"{place}-images-idx3-ubyte.gz", labels=f"{place}-labels-idx1-ubyte.gz", range="unit", classes=10
+    )
+    batch = opened_as_declared(source).batch(range(10_000), seeded())
+    assert batch["label"][:5].tolist() == [7, 2, 1, 0, 4]
+    assert batch["image"].mean().item() == pytest.approx(0.1325, abs=1e-4)
+
+
+@needs_shared
+def test_video_clips_are_runs_of_frames() -> None:
+    file = f"{SHARED}/video_clips/clips_64.npz"
+    clips = Npz(file, key="carphone", shape=[3, 16, 64, 64], frames=16)
+    frames = Npz(file, key="carphone", shape=[3, 64, 64]).open().batch(range(5, 21), seeded())["value"]
+    opened = opened_as_declared(clips)
+    assert len(opened) == 60 - 16 + 1
+    assert torch.equal(opened.batch([5], seeded())["value"][0], frames.transpose(0, 1))
+
+
+def test_a_field_without_bounds_is_unbounded() -> None:
+    assert Npz("x", key="y", shape=[2], range="raw").fields == {"value": Field((2,))}
