@@ -13,13 +13,13 @@ from gangraph.registry import loss
 @loss()
 def l1(x: Tensor, y: Tensor) -> Tensor:
     """mean |x - y| over all elements."""
-    return functional.l1_loss(x, y)
+    return functional.l1_loss(*_alike(x, y))
 
 
 @loss()
 def l2(x: Tensor, y: Tensor) -> Tensor:
     """mean (x - y)^2 over all elements."""
-    return functional.mse_loss(x, y)
+    return functional.mse_loss(*_alike(x, y))
 
 
 @loss(logits=True)
@@ -92,3 +92,10 @@ def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
 def wasserstein_generator(fake: Tensor) -> Tensor:
     """-E[D(G(z))] (Arjovsky et al. 2017)."""
     return -fake.mean()
+
+
+def _alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse two shapes that PyTorch would broadcast: between images that is always a mistake."""
+    if x.shape != y.shape:
+        raise ValueError(f"the shapes differ: {list(x.shape)} and {list(y.shape)}")
+    return x, y

@@ -1,0 +1,221 @@
+"""A network's graph and the shapes of its inputs to a `torch.fx` module without storage.
+
+Layers are made as the example input reaches them, so every number of input channels is inferred by the very
+modules that will run.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gangraph.compiler.build_network import INFERRED, module_name
+from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Node, with_arguments
+from gangraph.registry import vocabulary
+from gangraph.vocabulary.layers import RandomLayer
+
+Interval = tuple[float, float]
+ANY: Interval = (float("-inf"), float("inf"))
+
+# Arithmetic prints as operators in generated code.
+OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "pow": operator.pow,
+    "neg": operator.neg,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Random numbers that one layer takes: its input's shape without the batch."""
+
+    name: str
+    path: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkModel:
+    """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage."""
+
+    graph: NetworkGraph
+    module: fx.GraphModule
+    input_shapes: tuple[tuple[int, ...], ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    draws: tuple[Draw, ...]
+    parameters: int
+    flops: int
+    mixes_samples: bool
+    last_ops: Mapping[str, str]
+
+    @property
+    def single(self) -> bool:
+        """Whether a call gives one tensor, not a dictionary of named ones."""
+        return tuple(self.graph.outputs) == ("",)
+
+
+class MisfitError(Exception):
+    """A layer or op cannot take its input."""
+
+    def __init__(self, node: Node, inputs: tuple[tuple[str, tuple[int, ...]], ...], reason: str) -> None:
+        self.node, self.inputs, self.reason = node, inputs, reason
+        super().__init__(reason)
+
+
+def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
+    """Make the network's layers for inputs of these shapes (tensors on the meta device).
+
+    Raises:
+        MisfitError: a layer or op cannot take its input.
+    """
+    assembler = _Assembler(graph, inputs)
+    for node in graph.nodes.values():
+        assembler.add(node)
+    module = assembler.finish()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*inputs)
+    definitions = [vocabulary[use.name] for use in graph.layers.values()]
+    definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
+    return NetworkModel(
+        graph=graph,
+        module=module,
+        input_shapes=tuple(tuple(x.shape) for x in inputs),
+        shapes={name: tuple(value.shape) for name, value in assembler.examples.items()},
+        draws=tuple(assembler.draws),
+        parameters=sum(p.numel() for p in module.parameters()),
+        flops=counter.get_total_flops(),
+        mixes_samples=any(d.traits.get("mixes_samples") for d in definitions),
+        last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if hasattr(ref, "id")},
+    )
+
+
+class _Assembler:
+    """Runs the example through the graph while writing the fx graph."""
+
+    def __init__(self, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> None:
+        self.graph = graph
+        self.fx = fx.Graph()
+        self.root = nn.Module()
+        self.written: dict[str, Any] = {}
+        self.examples: dict[str, Tensor] = {}
+        self.draws: list[Draw] = []
+        for name, example in zip(graph.spec.inputs, inputs, strict=True):
+            self.written[name] = self.fx.placeholder(name)
+            self.examples[name] = example
+        self.last_input = self.written[graph.spec.inputs[-1]]
+
+    def add(self, node: Node) -> None:
+        if node.kind == "input":
+            return
+        try:
+            with torch.no_grad():
+                (self._layer if node.kind == "layer" else self._op)(node)
+        except MisfitError:
+            raise
+        except Exception as error:  # torch's layers raise many types; every one means that the input does not fit
+            shapes = tuple((name, tuple(self.examples[name].shape)) for name in node.inputs)
+            raise MisfitError(node, shapes, _first_line(error)) from None
+
+    def _layer(self, node: Node) -> None:
+        (source,) = node.inputs
+        example = self.examples[source]
+        use = self.graph.layers[node.target]
+        module = self._module(node.target, use, example)
+        arguments = [self.written[source]]
+        if isinstance(module, RandomLayer):
+            arguments.append(self._draw(node, tuple(example.shape[1:])))
+        self.examples[node.id] = module(example)
+        self.written[node.id] = self.fx.create_node("call_module", node.target, tuple(arguments), name=module_name(node.id))
+
+    def _draw(self, node: Node, shape: tuple[int, ...]) -> fx.Node:
+        name = f"{module_name(node.id)}_draw"
+        with self.fx.inserting_after(self.last_input):
+            self.last_input = self.fx.placeholder(name, default_value=None)
+        self.draws.append(Draw(name, node.target, shape))
+        return self.last_input
+
+    def _module(self, path: str, use: LayerUse, example: Tensor) -> nn.Module:
+        known = dict(self.root.named_modules())
+        if path in known:
+            return known[path]
+        with torch.device("meta"):
+            module = _make_layer(use, example)
+        parent, _, leaf = path.rpartition(".")
+        if parent not in known:
+            self.root.add_module(parent, nn.Module())
+        self.root.get_submodule(parent).add_module(leaf, module)
+        return module
+
+    def _op(self, node: Node) -> None:
+        function = vocabulary[node.target].function
+        examples = [with_arguments(argument, self.examples) for argument in node.arguments]
+        keywords = {key: with_arguments(value, self.examples) for key, value in node.keywords}
+        self.examples[node.id] = function(*examples, **keywords)
+        self.written[node.id] = write_op(self.fx, node, self.written, module_name(node.id))
+
+    def finish(self) -> fx.GraphModule:
+        outputs = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}
+        self.fx.output(outputs[""] if tuple(outputs) == ("",) else outputs)
+        module = fx.GraphModule(self.root, self.fx, class_name=self.graph.spec.template)
+        return module
+
+
+def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str) -> fx.Node:
+    """Write a call of an op; arithmetic becomes an operator."""
+    function = OPERATORS.get(node.target, vocabulary[node.target].function)
+    arguments = tuple(with_arguments(argument, written) for argument in node.arguments)
+    keywords = {key: with_arguments(value, written) for key, value in node.keywords}
+    return graph.create_node("call_function", function, arguments, keywords, name=name)  # type: ignore[arg-type]
+
+
+def _make_layer(use: LayerUse, example: Tensor) -> nn.Module:
+    definition = vocabulary[use.name]
+    keywords: dict[str, Any] = dict(use.keywords)
+    if use.wrapped is not None:
+        made: nn.Module = definition.function(_make_layer(use.wrapped, example), *use.arguments, **keywords)
+        return made
+    if not isinstance(definition.function, type):
+        made = definition.function(example, *use.arguments, **keywords)
+        return made
+    inferred = next((name for name in definition.signature.parameters if name in INFERRED), None)
+    if inferred is not None:
+        keywords[inferred] = example.shape[-1 if inferred in ("in_features", "input_size") else 1]
+        positions = [p for p in definition.signature.parameters if p != inferred]
+        keywords.update(zip(positions, use.arguments, strict=False))
+        made = definition.function(**keywords)
+        return made
+    made = definition.function(*use.arguments, **keywords)
+    return made
+
+
+def ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
+    """What values each named output can take, given what the inputs can take."""
+    known: dict[str, Interval] = dict(zip(graph.spec.inputs, inputs, strict=True))
+    for node in graph.nodes.values():
+        if node.kind == "op":
+            known[node.id] = op_range(node, known)
+        elif node.kind == "layer":
+            known[node.id] = ANY
+    return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in graph.outputs.items()}
+
+
+def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:
+    """What values an op can give; everything if its author did not say."""
+    rule = vocabulary[node.target].traits.get("range")
+    if rule is None:
+        return ANY
+    result: Interval = rule(*(_interval(argument, known) for argument in node.arguments))
+    return result
+
+
+def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
+    if hasattr(argument, "id"):
+        return known.get(argument.id, ANY)
+    return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,68 @@
+"""Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from gangraph.compiler.flow import differentiable_in_inputs
+from gangraph.compiler.graph import Graph
+from gangraph.compiler.lints import lint
+from gangraph.compiler.optimizers import check_optimizers
+from gangraph.compiler.types import Types, infer
+from gangraph.compiler.assemble import NetworkModel
+from gangraph.errors import Problem, SpecError, in_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A graph that has no errors, and everything that was inferred about it."""
+
+    graph: Graph
+    types: Types
+    evaluation: Types | None
+    networks: Mapping[str, NetworkModel]
+    lints: tuple[Problem, ...]
+
+
+def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
+    """Infer every value, follow every gradient, and report all that is wrong.
+
+    Raises:
+        SpecError: every error found here, in `build`, and `earlier` in `resolve`. Lints do not raise.
+    """
+    types = infer(graph)
+    seen = infer(graph.evaluation.graph, types.networks) if graph.evaluation else None
+    problems = [*earlier, *graph.problems, *types.problems, *_gradients(graph, types), *check_optimizers(graph.spec)]
+    if seen is not None:
+        known = {(problem.code, problem.span) for problem in problems}
+        problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if not errors:
+        problems += lint(graph, types)
+    if errors:
+        raise SpecError(problems)
+    lints = in_order(problem for problem in problems if problem.severity == "warning")
+    return Checked(graph=graph, types=types, evaluation=seen, networks=seen.networks if seen else types.networks, lints=lints)
+
+
+def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
+    """Every objective is one number and reaches parameters of its group."""
+    if not graph.updates and not graph.problems:
+        span = next(iter(graph.spec.spans.values()))
+        yield Problem(code="GG502", message="there is nothing to train", span=span, expected="at least one update under train: step:")
+    for update in graph.updates:
+        for objective in update.objectives:
+            made = types.nodes.get(objective.loss)
+            if made is None:
+                continue
+            if made.shape != () or not made.dtype.is_floating_point or made.dtype == torch.int64:
+                yield Problem(code="GG404", message=f"the objective of '{objective.group}' is not one number", span=objective.span,
+                              found=str(made), expected="a number: mean(...) or a loss")  # fmt: skip
+            reached = differentiable_in_inputs(graph, objective.loss, objective.networks)
+            missing = [name for name in objective.networks if name not in reached]
+            if missing:
+                names = ", ".join(missing)
+                yield Problem(code="GG501", message=f"the objective of '{objective.group}' does not reach {names}", span=objective.span,
+                              found=f"no differentiable path to the parameters of {names}",
+                              expected=f"a loss that depends on {names}, not only through detach, held or history")  # fmt: skip

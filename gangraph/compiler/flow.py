@@ -1,0 +1,37 @@
+"""Where gradients flow: which values depend differentiably on which networks' parameters."""
+
+from collections.abc import Iterable
+
+from gangraph.compiler.graph import Graph
+
+# Values through which no gradient passes.
+STOPS = ("stream", "random", "scalar", "detach", "held", "history")
+
+
+def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:
+    """The nodes among `within` whose gradient with respect to the parameters of `networks` is not zero by construction."""
+    chosen, wanted = set(networks), set(within)
+    reached: set[str] = set()
+    for node in graph.nodes.values():
+        if node.id not in wanted or node.kind in STOPS:
+            continue
+        if (node.kind == "network" and node.target in chosen) or any(name in reached for name in node.inputs):
+            reached.add(node.id)
+    return reached
+
+
+def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -> set[str]:
+    """The networks among `networks` whose parameters the loss depends on differentiably."""
+    below = graph.below(loss)
+    return {name for name in networks if loss in differentiable(graph, [name], below)}
+
+
+def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
+    """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node."""
+    found = []
+    for node in graph.nodes.values():
+        if node.kind == "grad":
+            output, at = node.inputs
+            between = graph.below(output) - graph.below(at)
+            found += [(name, node.id) for name in graph.nodes if name in between and graph.nodes[name].kind == "network"]
+    return found

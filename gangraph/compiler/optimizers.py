@@ -1,0 +1,72 @@
+"""Optimizers by name: torch's own, checked against their signatures."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from gangraph.errors import Problem, nearest
+from gangraph.language import expression as ast
+from gangraph.language.spec import OptimizerSpec, PhaseSpec
+from gangraph.language.static import StaticError, constant
+
+_HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
+
+OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax, "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+}  # fmt: skip
+_FUSED = ("adam", "adamw", "sgd", "adagrad")
+
+
+def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
+    """Every group names one of torch's optimizers and options that it has."""
+    for group in spec.optimizers.values():
+        yield from _check_group(group)
+
+
+def _check_group(group: OptimizerSpec) -> Iterator[Problem]:
+    if group.kind not in OPTIMIZERS:
+        yield Problem(code="GG320", message=f"there is no optimizer '{group.kind}'", span=group.span, found=group.kind,
+                      expected="one of " + ", ".join(OPTIMIZERS), fix=nearest(group.kind, OPTIMIZERS))  # fmt: skip
+        return
+    known = [name for name in inspect.signature(OPTIMIZERS[group.kind]).parameters if name not in _HIDDEN]
+    for name, value in group.options.items():
+        if name not in known:
+            yield Problem(code="GG320", message=f"'{group.kind}' has no option '{name}'", span=value.span, found=name,
+                          expected="one of " + ", ".join(known), fix=nearest(name, known))  # fmt: skip
+    if any(name not in known for name in group.options):
+        return
+    try:
+        make_optimizer(group, [torch.nn.Parameter(torch.zeros(1))])
+    except StaticError as error:
+        if error.problem is not None:
+            yield error.problem
+    except (ValueError, TypeError, RuntimeError) as error:
+        yield Problem(code="GG320", message=f"'{group.kind}' refuses its options: {error}", span=group.span)
+
+
+def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of a group, fused where torch can. A rate over time starts at 0 and is set before each step.
+
+    Raises:
+        StaticError: an option is not a constant.
+        ValueError: torch refuses an option's value.
+    """
+    options = {name: _option(constant(value)) for name, value in group.options.items() if name != "lr"}
+    rate = group.options.get("lr")
+    if isinstance(rate, ast.Literal):
+        options["lr"] = _option(rate.value)
+    elif rate is not None:
+        options["lr"] = 0.0
+    if group.kind in _FUSED:
+        options["fused"] = True
+    return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]
+
+
+def _option(value: object) -> object:
+    """Numbers as floats: torch's fused optimizers refuse whole numbers in tuples."""
+    if isinstance(value, tuple):
+        return tuple(float(item) if isinstance(item, int) else item for item in value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

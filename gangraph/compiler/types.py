@@ -1,0 +1,203 @@
+"""Shapes, types and value ranges of every value, found by running the graph on tensors without storage."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gangraph.compiler.assemble import ANY, Interval, MisfitError, NetworkModel, assemble, op_range, ranges
+from gangraph.compiler.graph import Graph, NetworkGraph, Node, with_arguments
+from gangraph.data.random import RandomSource
+from gangraph.errors import Problem
+from gangraph.registry import vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What is known of a value before a run: its shape with the batch, its type, and the values it can take."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def __str__(self) -> str:
+        dtype = "" if self.dtype == torch.float32 else f" {str(self.dtype).removeprefix('torch.')}"
+        bounded = self.low != float("-inf") or self.high != float("inf")
+        return f"[{', '.join(map(str, self.shape))}]{dtype}" + (f" in [{self.low:g}, {self.high:g}]" if bounded else "")
+
+    def example(self) -> Tensor:
+        """A tensor of this type without storage."""
+        return torch.empty(self.shape, dtype=self.dtype, device="meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """The result of inference. A node that is missing depends on one that has a problem."""
+
+    nodes: Mapping[str, TensorType]
+    networks: Mapping[str, NetworkModel]
+    problems: tuple[Problem, ...]
+
+
+def infer(graph: Graph, networks: Mapping[str, NetworkModel] | None = None) -> Types:
+    """Run every node on tensors without storage. `networks` are those already assembled by another graph."""
+    inference = _Inference(graph, dict(networks or {}))
+    for node in graph.nodes.values():
+        inference.add(node)
+    return Types(inference.types, inference.models, tuple(inference.problems))
+
+
+class _Inference:
+    def __init__(self, graph: Graph, models: dict[str, NetworkModel]) -> None:
+        self.graph, self.models = graph, models
+        self.types: dict[str, TensorType] = {}
+        self.calls: dict[str, dict[str, TensorType]] = {}
+        self.refused: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
+        self.problems: list[Problem] = []
+
+    def add(self, node: Node) -> None:
+        """Infer one node, unless something beneath it has a problem."""
+        if any(name not in self.types and name not in self.calls for name in node.inputs):
+            return
+        made = getattr(self, f"_{node.kind}")(node)
+        if made is not None:
+            self.types[node.id] = made
+
+    def _source(self, node: Node) -> TensorType:
+        source = self.graph.sources[node.target]
+        field = source.value if isinstance(source, RandomSource) else source.fields[node.field]  # type: ignore[attr-defined]
+        return TensorType((self.graph.spec.batch, *field.shape), field.dtype, field.low, field.high)
+
+    _stream = _random = _source
+
+    def _scalar(self, _: Node) -> TensorType:
+        return TensorType((), torch.float32)
+
+    def _first(self, node: Node) -> TensorType:
+        return self.types[node.inputs[0]]
+
+    _detach = _held = _history = _first
+
+    def _grad(self, node: Node) -> TensorType | None:
+        output, at = node.inputs
+        if at not in self.graph.below(output):
+            self._report("GG503", "the gradient is zero: the output does not depend on the input", node,
+                         found=f"{self.graph.label(output)} is not computed from {self.graph.label(at)}")  # fmt: skip
+            return None
+        return TensorType(self.types[at].shape, self.types[at].dtype)
+
+    def _op(self, node: Node) -> TensorType | None:
+        examples = {name: self.types[name].example() for name in node.inputs if name in self.types}
+        if any(name not in examples for name in node.inputs):
+            return self._needs_output(node)
+        arguments = [with_arguments(argument, examples) for argument in node.arguments]
+        keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
+        try:
+            made = vocabulary[node.target].function(*arguments, **keywords)
+        except Exception as error:  # torch raises many types; every one means that the inputs do not fit
+            found = " and ".join(f"{self.graph.label(name)} {self.types[name]}" for name in node.inputs)
+            self._report("GG403", f"'{node.target}' cannot take these values", node, found, str(error).strip().partition("\n")[0])
+            return None
+        low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
+        return TensorType(tuple(made.shape), made.dtype, low, high)
+
+    def _needs_output(self, node: Node) -> None:
+        call = self.graph.nodes[next(name for name in node.inputs if name in self.calls)]
+        outputs = ", ".join(f".{name}" for name in self.calls[call.id])
+        self._report("GG316", f"network '{call.target}' has several outputs", node, found=call.target, expected=f"one of {outputs}")
+
+    def _output(self, node: Node) -> TensorType | None:
+        return self.calls.get(node.inputs[0], {}).get(node.field)
+
+    def _network(self, node: Node) -> TensorType | None:
+        given = tuple(self.types[name] for name in node.inputs if name in self.types)
+        if len(given) < len(node.inputs):
+            return self._needs_output(node)
+        graph = self._definition(node)
+        inputs = tuple(value.example() for value in given)
+        try:
+            made = self._run(node.target, graph, inputs)
+        except MisfitError as misfit:
+            self._misfit(node, graph, given, misfit)
+            return None
+        spans = ranges(graph, tuple((value.low, value.high) for value in given))
+        outputs = {
+            name: TensorType(tuple(made[name].shape), made[name].dtype, *spans.get(name, ANY)) for name in graph.outputs
+        }
+        if "" in outputs:
+            return outputs[""]
+        self.calls[node.id] = outputs
+        return None
+
+    def _definition(self, node: Node) -> NetworkGraph:
+        average = self.graph.averages.get(node.target)
+        return self.graph.networks[average.of if average else node.target]
+
+    def _run(self, name: str, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The outputs of a call. The first call of a network makes its layers; later ones have to fit them."""
+        average = self.graph.averages.get(name)
+        owner = average.of if average else name
+        if owner not in self.models:
+            self.models[owner] = assemble(graph, inputs)
+        model = self.models[owner]
+        if tuple(tuple(x.shape) for x in inputs) != model.input_shapes:
+            _same_layers(model, assemble(graph, inputs))
+        with torch.no_grad():
+            made = model.module(*inputs)
+        return {"": made} if isinstance(made, Tensor) else made
+
+    def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
+        refusal = (node.target, tuple(value.shape for value in given))
+        if refusal in self.refused:
+            return
+        self.refused.add(refusal)
+        inside = misfit.node
+        shapes = " and ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in misfit.inputs)
+        inputs = ", ".join(f"{self.graph.label(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True))
+        what = f"{inside.target.rpartition('.')[2]} at {inside.span} cannot take {shapes}: {misfit.reason}"
+        sizes = sorted(_sizes_that_work(graph, given))
+        fix = f"sizes that work: {' or '.join(f'{size} px' for size in sizes)}" if sizes else ""
+        self._report("GG402", f"network '{node.target}' does not fit its input", node, found=inputs, expected=what, fix=fix)
+
+    def _report(self, code: str, message: str, node: Node, found: str = "", expected: str = "", fix: str = "") -> None:
+        self.problems.append(Problem(code=code, message=message, span=node.span, found=found, expected=expected, fix=fix))
+
+
+def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
+    """Refuse a call whose input would need other layers than the first call made. Raises MisfitError."""
+    mine, other = dict(first.module.named_parameters()), dict(second.module.named_parameters())
+    for name, parameter in mine.items():
+        if other[name].shape != parameter.shape:
+            path = name.rpartition(".")[0]
+            node = next(n for n in first.graph.nodes.values() if n.target == path)
+            inputs = tuple((source, second.shapes[source]) for source in node.inputs)
+            raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
+
+
+def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iterator[int]:
+    """The nearest smaller and larger square images that the network can take."""
+    if not given or any(len(value.shape) != 4 for value in given):
+        return
+    size = given[0].shape[-1]
+    powers = [2**k for k in range(10)]
+    candidates = {m * power for power in powers for m in (size // power, size // power + 1)} - {0, size}
+    below = sorted((c for c in candidates if c < size), reverse=True)
+    above = sorted(c for c in candidates if c > size)
+    for side in (below, above):
+        works = next((c for c in side if _fits(graph, given, c)), None)
+        if works is not None:
+            yield works
+
+
+def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: int) -> bool:
+    inputs = tuple(torch.empty((*v.shape[:2], size, size), dtype=v.dtype, device="meta") for v in given)
+    try:
+        assemble(graph, inputs)
+    except MisfitError:
+        return False
+    return True
+
+
+__all__ = ["Interval", "TensorType", "Types", "infer"]
