@@ -387,9 +387,9 @@ class _GraphBuilder(ExpressionBuilder):
 
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     """Optimizer options and decays are constants or numbers over time."""
-    expressions = [(value, True) for group in spec.optimizers.values() for key, value in group.options.items() if key == "lr"]
-    expressions += [(network.decay, True) for network in spec.networks.values() if isinstance(network, AverageSpec)]
-    for expression, _ in expressions:
+    options = [value for group in spec.optimizers.values() for value in group.options.values() if is_dynamic(value)]
+    decays = [network.decay for network in spec.networks.values() if isinstance(network, AverageSpec)]
+    for expression in (*options, *decays):
         try:
             verify(expression)
         except StaticError as error:

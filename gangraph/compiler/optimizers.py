@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from gangraph.errors import Problem, nearest
-from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.schedule import Clock, evaluate, is_dynamic
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.language.static import StaticError, constant
 
@@ -48,21 +49,21 @@ def _check_group(group: OptimizerSpec) -> Iterator[Problem]:
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a group, fused where torch can. A rate over time starts at 0 and is set before each step.
+    """The optimizer of a group, fused where torch can. Numbers over time start at their value at step 0.
 
     Raises:
-        StaticError: an option is not a constant.
+        StaticError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
     """
-    options = {name: _option(constant(value)) for name, value in group.options.items() if name != "lr"}
-    rate = group.options.get("lr")
-    if isinstance(rate, ast.Literal):
-        options["lr"] = _option(rate.value)
-    elif rate is not None:
-        options["lr"] = 0.0
+    options = {name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value)) for name, value in group.options.items()}
     if group.kind in _FUSED:
         options["fused"] = True
     return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]
+
+
+def schedules(group: OptimizerSpec) -> dict[str, Expression]:
+    """The options of a group that change with time."""
+    return {name: value for name, value in group.options.items() if is_dynamic(value)}
 
 
 def _option(value: object) -> object:

@@ -1,0 +1,223 @@
+"""Stage 6, lower: a plan to one `torch.fx` graph per segment.
+
+Nothing toggles `requires_grad`: a network has two forms that share their storage, `D` whose parameters carry
+gradients and `D_frozen` whose parameters do not, and each call names the one it means.
+"""
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from gangraph.compiler.assemble import NetworkModel, write_op
+from gangraph.compiler.build_network import module_name
+from gangraph.compiler.graph import Graph, Node
+from gangraph.compiler.plan import Plan, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """A segment as code: `graph` calls networks by name; `reads` and `writes` are the names of values."""
+
+    segment: Segment
+    graph: fx.Graph
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    networks: tuple[str, ...]
+    compilable: str = ""
+
+    def bind(self, networks: Mapping[str, nn.Module]) -> fx.GraphModule:
+        """The segment as a module over these networks."""
+        return fx.GraphModule({name: networks[name] for name in self.networks}, self.graph, class_name=module_name(self.segment.name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A plan with its segments as code, by name."""
+
+    plan: Plan
+    segments: Mapping[str, Lowered]
+    evaluation: Lowered | None
+
+
+def lower(plan: Plan) -> Program:
+    """Write every segment, and the evaluation, as an fx graph."""
+    checked = plan.checked
+    segments = {
+        segment.name: lower_segment(checked.graph, checked.networks, segment)
+        for update in plan.updates
+        for segment in update.segments
+    }
+    seen = checked.graph.evaluation
+    evaluation = None
+    if seen is not None:
+        roots = [node for _, node in (*seen.grid, *seen.metrics)]
+        evaluation = lower_segment(seen.graph, checked.networks, whole_segment(seen.graph, "evaluate", roots))
+    return Program(plan=plan, segments=segments, evaluation=evaluation)
+
+
+def whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
+    """Everything that the roots need beyond sources and numbers over time, without gradients."""
+    below = graph.below(*roots)
+    given = ("stream", "random", "scalar")
+    return Segment(
+        name=name,
+        purpose="looked at and measured",
+        nodes=tuple(n for n in graph.nodes if n in below and graph.nodes[n].kind not in given),
+        inputs=tuple(n for n in graph.nodes if n in below and graph.nodes[n].kind in given),
+        outputs=tuple(dict.fromkeys(roots)),
+        live=frozenset(),
+        detached=frozenset(),
+    )
+
+
+def lower_segment(graph: Graph, networks: Mapping[str, NetworkModel], segment: Segment) -> Lowered:
+    """One segment as an fx graph."""
+    return _Writer(graph, networks, segment).write()
+
+
+def gradient(output: Tensor, at: Tensor, *, create_graph: bool) -> Tensor:
+    """The gradient of the output's sum with respect to `at`, itself differentiable if asked."""
+    (result,) = torch.autograd.grad(output.sum(), at, create_graph=create_graph)
+    return result
+
+
+def watch(value: Tensor) -> Tensor:
+    """The value as a leaf of its own, of which a gradient can be taken."""
+    return value.detach().requires_grad_()
+
+
+class _Writer:
+    """Writes the nodes of a segment in order, merged calls when the last of their inputs is there."""
+
+    def __init__(self, graph: Graph, networks: Mapping[str, NetworkModel], segment: Segment) -> None:
+        self.graph, self.networks, self.segment = graph, networks, segment
+        self.fx = fx.Graph()
+        self.written: dict[str, Any] = {}
+        self.called: dict[str, None] = {}
+        self.reads: list[str] = []
+        self.merge_of = {name: group for group in segment.merges for name in group}
+        nodes = [graph.nodes[name] for name in segment.nodes]
+        self.watched = {node.inputs[1] for node in nodes if node.kind == "grad"} - segment.live
+
+    def write(self) -> Lowered:
+        for name in self.segment.inputs:
+            self._read(name)
+        self._read_noise()
+        for name in self.segment.inputs:
+            if name in self.segment.detached:
+                self.written[name] = self.fx.call_method("detach", (self.written[name],))
+            self._watch(name)
+        for group in self._in_order():
+            if len(group) > 1:
+                self._merged(group)
+            else:
+                self._write(self.graph.nodes[group[0]])
+        self.fx.output(tuple(self.written[name] for name in self.segment.outputs))
+        self.fx.lint()
+        penalty = any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes)
+        return Lowered(
+            segment=self.segment,
+            graph=self.fx,
+            reads=tuple(self.reads),
+            writes=self.segment.outputs,
+            networks=tuple(self.called),
+            compilable="torch.compile has no double backward" if penalty else "",
+        )
+
+    def _read(self, name: str) -> Any:
+        self.reads.append(name)
+        self.written[name] = self.fx.placeholder(module_name(name))
+        return self.written[name]
+
+    def _read_noise(self) -> None:
+        """Placeholders for the random numbers that layers of the called networks take."""
+        for name in self.segment.nodes:
+            node = self.graph.nodes[name]
+            for draw in self._model(node).draws if node.kind == "network" else ():
+                self._read(noise_name(name, draw.name))
+
+    def _in_order(self) -> list[tuple[str, ...]]:
+        """The nodes, merged calls as one, in an order in which everything is computed before it is read."""
+        left = [self.merge_of.get(name, (name,)) for name in self.segment.nodes]
+        left = list(dict.fromkeys(left))
+        done = {name for name in self.written}
+        ordered = []
+        while left:
+            ready = next(group for group in left if all(source in done for name in group for source in self.graph.nodes[name].inputs))
+            left.remove(ready)
+            ordered.append(ready)
+            done |= set(ready)
+        return ordered
+
+    def _model(self, node: Node) -> NetworkModel:
+        average = self.graph.averages.get(node.target)
+        return self.networks[average.of if average else node.target]
+
+    def _write(self, node: Node) -> None:
+        getattr(self, f"_{node.kind}")(node)
+        self._watch(node.id)
+
+    def _watch(self, name: str) -> None:
+        if name in self.watched:
+            self.written[name] = self.fx.call_function(watch, (self.written[name],))
+
+    def _callee(self, node: Node) -> str:
+        """The network's live form where the gradient of its parameters is taken, else its frozen form."""
+        trained = node.target in self.graph.networks
+        name = module_name(node.target) + ("_frozen" if trained and node.id not in self.segment.live else "")
+        self.called[name] = None
+        return name
+
+    def _network(self, node: Node) -> None:
+        noise = [self.written[noise_name(node.id, draw.name)] for draw in self._model(node).draws]
+        inputs = [self.written[name] for name in node.inputs]
+        self.written[node.id] = self.fx.create_node("call_module", self._callee(node), (*inputs, *noise), name=module_name(node.id))
+
+    def _merged(self, group: tuple[str, ...]) -> None:
+        """Several calls of one network as one call along the batch."""
+        nodes = [self.graph.nodes[name] for name in group]
+        model = self._model(nodes[0])
+        columns = [[self.written[node.inputs[i]] for node in nodes] for i in range(len(nodes[0].inputs))]
+        columns += [[self.written[noise_name(node.id, draw.name)] for node in nodes] for draw in model.draws]
+        joined = tuple(self.fx.call_function(torch.cat, (column,)) for column in columns)
+        made = self.fx.create_node("call_module", self._callee(nodes[0]), joined)
+        if model.single:
+            parts = {"": self.fx.call_method("chunk", (made, len(nodes)))}
+        else:
+            parts = {name: self.fx.call_method("chunk", (self._take(made, name), len(nodes))) for name in model.graph.outputs}
+        for index, node in enumerate(nodes):
+            taken = {name: self._take(part, index, f"{node.id}{name and '_'}{name}") for name, part in parts.items()}
+            self.written[node.id] = taken[""] if model.single else taken
+            self._watch(node.id)
+
+    def _take(self, container: Any, key: int | str, name: str | None = None) -> fx.Node:
+        return self.fx.create_node("call_function", operator.getitem, (container, key), name=module_name(name) if name else None)
+
+    def _output(self, node: Node) -> None:
+        call = self.written[node.inputs[0]]
+        if isinstance(call, dict):
+            self.written[node.id] = call[node.field]
+            return
+        self.written[node.id] = self._take(call, node.field, node.id)
+
+    def _op(self, node: Node) -> None:
+        self.written[node.id] = write_op(self.fx, node, self.written, module_name(node.id))
+
+    def _grad(self, node: Node) -> None:
+        output, at = (self.written[name] for name in node.inputs)
+        keywords = {"create_graph": node.id in self.segment.live}
+        self.written[node.id] = self.fx.create_node("call_function", gradient, (output, at), keywords, name=module_name(node.id))
+
+    def _detach(self, node: Node) -> None:
+        self.written[node.id] = self.fx.create_node("call_method", "detach", (self.written[node.inputs[0]],), name=module_name(node.id))
+
+    _held = _detach
+
+
+def noise_name(call: str, draw: str) -> str:
+    """The name of the random numbers that a layer takes in one call of its network."""
+    return f"{call}.{draw}"

@@ -1,0 +1,388 @@
+"""Stage 5, plan: what each update computes, differentiates, freezes, reuses, merges and frees.
+
+A value is its expression under the parameters and draws in force. Its *key* lists the version of every network
+and source beneath it; a tensor computed earlier in the step stands for the value exactly when the key is the
+same. An update that may be skipped or repeated offers nothing to later ones, and counts as a change.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from gangraph.compiler.check import Checked
+from gangraph.compiler.flow import differentiable, penalised_calls
+from gangraph.compiler.graph import Graph, UpdateGraph
+
+Key = frozenset[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Nodes that are computed together, by one fx graph.
+
+    `live` are the nodes through which a gradient will be taken; every other network call is frozen. `detached`
+    are the inputs that carry a gradient meant for another update. `histories` are mixed with their past before
+    the segment runs.
+    """
+
+    name: str
+    purpose: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    live: frozenset[str]
+    detached: frozenset[str]
+    merges: tuple[tuple[str, ...], ...] = ()
+    histories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """A value that an update takes from earlier in the step, and why that is the same value."""
+
+    value: str
+    source: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdatePlan:
+    """One update: `before` runs once, `body` each time it is repeated."""
+
+    graph: UpdateGraph
+    differentiated: tuple[str, ...]
+    frozen: tuple[str, ...]
+    before: tuple[Segment, ...]
+    body: tuple[Segment, ...]
+    redraws: tuple[str, ...]
+    noise: tuple[str, ...]
+    reuses: tuple[Reuse, ...]
+    losses: tuple[tuple[str, str], ...]
+    frees: tuple[str, ...]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments in the order they run."""
+        return (*self.before, *self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One pass through `step:`. `sources` are drawn when it begins."""
+
+    checked: Checked
+    sources: tuple[str, ...]
+    updates: tuple[UpdatePlan, ...]
+    share: bool
+    merge: bool
+
+
+def plan(checked: Checked, *, share: bool = True, merge: bool = True) -> Plan:
+    """Decide how a step runs.
+
+    Args:
+        share: reuse values across updates where that is the same mathematics; without it each update computes
+            its own.
+        merge: run several calls of one network as one call along the batch, where no layer mixes samples.
+    """
+    planner = _Planner(checked, share, merge)
+    updates = tuple(planner.update(index) for index in range(len(checked.graph.updates)))
+    used = {checked.graph.nodes[name].target for update in planner.needed for name in update if _is_source(checked.graph, name)}
+    sources = tuple(name for name in checked.graph.sources if name in used)
+    return Plan(checked=checked, sources=sources, updates=_with_frees(checked.graph, updates), share=share, merge=merge)
+
+
+def _is_source(graph: Graph, name: str) -> bool:
+    return graph.nodes[name].kind in ("stream", "random")
+
+
+@dataclass
+class _Available:
+    """A tensor that exists: the key of its value, who computed it, and for which later update it carries a gradient."""
+
+    key: Key
+    by: str
+    live_for: int | None
+
+
+@dataclass
+class _Planner:
+    checked: Checked
+    share: bool
+    merge: bool
+    versions: dict[str, int] = field(default_factory=dict)
+    available: dict[str, _Available] = field(default_factory=dict)
+    noise: dict[str, Key] = field(default_factory=dict)
+    _live_now: dict[str, int | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.graph = self.checked.graph
+        self.updates = self.graph.updates
+        self.needed = [self.graph.below(*(o.loss for o in update.objectives)) for update in self.updates]
+        self.beneath = {name: self._dependencies(name) for name in self.graph.nodes}
+        self.paths = self._gradient_paths()
+        self.holders = self._holders()
+
+    def _dependencies(self, name: str) -> frozenset[str]:
+        """The networks and sources that a value depends on."""
+        nodes = (self.graph.nodes[below] for below in self.graph.below(name))
+        return frozenset(self._owner(node.target) for node in nodes if node.kind in ("network", "stream", "random"))
+
+    def _owner(self, network: str) -> str:
+        average = self.graph.averages.get(network)
+        return average.of if average else network
+
+    def _gradient_paths(self) -> dict[str, set[str]]:
+        """For each grad node, what lies between its input and its output: computed together with it."""
+        paths = {}
+        for node in self.graph.nodes.values():
+            if node.kind == "grad":
+                output, at = node.inputs
+                above = {name for name in self.graph.below(output) if at in self.graph.below(name)}
+                paths[node.id] = above - {at} | {output}
+        return paths
+
+    def _holders(self) -> dict[int, set[str]]:
+        """For each update, the held values that are fixed in it: where their value is first computed."""
+        holders: dict[int, set[str]] = {}
+        for node in self.graph.nodes.values():
+            if node.kind != "held":
+                continue
+            users = [i for i, needed in enumerate(self.needed) if node.id in needed]
+            certain = [i for i, needed in enumerate(self.needed) if node.inputs[0] in needed and not self._repeats(self.updates[i])]
+            if users:
+                first = min([*users, *(i for i in certain if i < users[0])])
+                holders.setdefault(first, set()).add(node.id)
+        return holders
+
+    def key(self, name: str, versions: Mapping[str, int]) -> Key:
+        """The version of everything beneath a value."""
+        if self.graph.nodes[name].kind == "held":
+            return frozenset({(name, 0)})
+        return frozenset((thing, versions.get(thing, 0)) for thing in self.beneath[name])
+
+    def _repeats(self, update: UpdateGraph) -> bool:
+        return update.conditional or update.accumulate > 1
+
+    def _drawn(self, index: int) -> tuple[str, ...]:
+        """The sources that an update draws anew each time it runs."""
+        update = self.updates[index]
+        if update.accumulate > 1 and update.draws is None:
+            return tuple(self.graph.sources)
+        return update.draws or ()
+
+    def _after(self, index: int, versions: Mapping[str, int]) -> dict[str, int]:
+        """The versions once update `index` has run."""
+        later = dict(versions)
+        for network in self.updates[index].networks:
+            later[network] = later.get(network, 0) + 1
+        return later
+
+    def _before(self, index: int, versions: Mapping[str, int]) -> dict[str, int]:
+        """The versions once update `index` has drawn. The first update's draws are the step's."""
+        later = dict(versions)
+        for source in self._drawn(index) if index > 0 or self._repeats(self.updates[0]) else ():
+            later[source] = later.get(source, 0) + 1
+        return later
+
+    def update(self, index: int) -> UpdatePlan:
+        """Plan one update, after those before it."""
+        update = self.updates[index]
+        self.versions = self._before(index, self.versions)
+        roots = {o.loss for o in update.objectives} | self._losses(index).keys() | self.holders.get(index, set())
+        live = differentiable(self.graph, update.networks, self.needed[index])
+        wanted, reused = self._to_compute(roots, live, index)
+        before, body = self._split(index, wanted)
+        segments_before = self._segments(index, before, live, roots | self._inputs_of(body), "once")
+        segments_body = self._segments(index, body, live, roots, "")
+        noise = self._noise(wanted)
+        self._offer(index, wanted)
+        self.versions = self._after(index, self.versions)
+        differentiated = update.networks
+        called = {self.graph.nodes[name].target for name in wanted if self.graph.nodes[name].kind == "network"}
+        return UpdatePlan(
+            graph=update,
+            differentiated=differentiated,
+            frozen=tuple(sorted(called - set(differentiated))),
+            before=segments_before,
+            body=segments_body,
+            redraws=tuple(name for name in self._drawn(index) if any(self.graph.nodes[n].target == name for n in self.needed[index])),
+            noise=noise,
+            reuses=tuple(reused),
+            losses=tuple((label, node) for node, label in self._losses(index).items()),
+            frees=(),
+        )
+
+    def _losses(self, index: int) -> dict[str, str]:
+        """The named losses that an update computes: node to name."""
+        return {node: name for name, node in self.graph.losses.items() if node in self.needed[index]}
+
+    def _to_compute(self, roots: Iterable[str], live: set[str], index: int) -> tuple[set[str], list[Reuse]]:
+        """What has to be computed now, and what stands already."""
+        wanted: set[str] = set()
+        reused: dict[str, Reuse] = {}
+        pinned = set().union(*(self.paths[name] for name in self.needed[index] if name in self.paths))
+        stack = list(roots)
+        while stack:
+            name = stack.pop()
+            if name in wanted or _is_source(self.graph, name) or self.graph.nodes[name].kind == "scalar":
+                continue
+            if name not in pinned and self._stands(name, live, index):
+                reused[name] = self._reuse(name)
+                continue
+            wanted.add(name)
+            stack += self.graph.nodes[name].inputs
+        return wanted, [reused[name] for name in self.graph.nodes if name in reused]
+
+    def _stands(self, name: str, live: set[str], index: int) -> bool:
+        have = self.available.get(name)
+        if have is None or have.key != self.key(name, self.versions):
+            return False
+        stateful = self.graph.nodes[name].kind in ("held", "history")
+        return (self.share or stateful) and (name not in live or have.live_for == index)
+
+    def _reuse(self, name: str) -> Reuse:
+        have = self.available[name]
+        if self.graph.nodes[name].kind == "held":
+            return Reuse(value=name, source=have.by, why="it is held as it was when first computed")
+        beneath = " ".join(sorted(self.beneath[name]))
+        return Reuse(value=name, source=have.by, why=f"nothing beneath it has changed since ({beneath})")
+
+    def _split(self, index: int, wanted: set[str]) -> tuple[set[str], set[str]]:
+        """What does not change while the update repeats, and the rest."""
+        update = self.updates[index]
+        if update.times is None and update.accumulate == 1:
+            return set(), wanted
+        moving = {*update.networks, *self._drawn(index)}
+        body = {name for name in wanted if self.beneath[name] & moving or self.graph.nodes[name].kind == "history"}
+        for name in list(body):
+            body |= self.paths.get(name, set()) & wanted
+        body |= {name for name in wanted if any(below in body for below in self.graph.nodes[name].inputs)}
+        return wanted - body, body
+
+    def _inputs_of(self, nodes: set[str]) -> set[str]:
+        return {source for name in nodes for source in self.graph.nodes[name].inputs}
+
+    def _segments(self, index: int, nodes: set[str], live: set[str], outside: set[str], when: str) -> tuple[Segment, ...]:
+        """The nodes as segments: first those that later updates differentiate, then this update's own."""
+        update = self.updates[index]
+        segments: list[Segment] = []
+        left = set(nodes)
+        for later, shared in self._shared(index, nodes) if not when else ():
+            chosen = left & set().union(*(self.graph.below(name) for name in shared))
+            left -= chosen
+            purpose = f"shared with '{self.updates[later].name}', which differentiates it"
+            segments.append(self._segment(f"{update.name}_shared_{later + 1}", purpose, chosen, shared, outside | self._inputs_of(left), index, later))
+        purpose = "computed once" if when else f"differentiated for {', '.join(update.networks)}"
+        name = f"{update.name}_{when}" if when else update.name
+        past = {n for n in left if self.graph.nodes[n].kind == "history"}
+        first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
+        if first:
+            segments.append(self._segment(f"{name}_past", "mixed with its past", first, live, outside | self._inputs_of(past), index, index))
+        if left - first:
+            segments.append(self._segment(name, purpose, left - first, live, outside, index, index))
+        return tuple(segments)
+
+    def _shared(self, index: int, nodes: set[str]) -> list[tuple[int, set[str]]]:
+        """For each later update, the nodes whose graph it will take over as they are."""
+        if not self.share or self._repeats(self.updates[index]):
+            return []
+        found, versions = [], self._after(index, self.versions)
+        mine = set(self.updates[index].networks)
+        for later in range(index + 1, len(self.updates)):
+            versions = self._before(later, versions)
+            live = differentiable(self.graph, self.updates[later].networks, self.needed[later])
+            shared = {n for n in nodes & live if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine}
+            shared = {n for n in shared if all(s in shared or s not in live for s in self.graph.nodes[n].inputs)}
+            if shared:
+                found.append((later, shared))
+            versions = self._after(later, versions)
+        return found
+
+    def _segment(self, name: str, purpose: str, nodes: set[str], live: set[str], outside: set[str], index: int, target: int) -> Segment:
+        histories = tuple(n for n in self.graph.nodes if n in nodes and self.graph.nodes[n].kind == "history")
+        nodes = nodes - set(histories)
+        ordered = tuple(n for n in self.graph.nodes if n in nodes)
+        inputs = tuple(n for n in self.graph.nodes if n in self._inputs_of(nodes) - nodes)
+        later = set().union(*(self.needed[i] for i in range(index + 1, len(self.updates))))
+        outputs = tuple(n for n in ordered if n in outside or n in later and self._offers(index))
+        foreign = {n for n in inputs if n in self.available and self.available[n].live_for not in (None, target)}
+        mine = frozenset(set(live) & nodes)
+        if target == index:
+            foreign |= {n for n in inputs if n not in live and self._pending(n)}
+        for n in nodes if target != index else ():
+            self._live_now[n] = target if n in mine else None
+        return Segment(name=name, purpose=purpose, nodes=ordered, inputs=inputs, outputs=outputs, live=mine,
+                       detached=frozenset(foreign), merges=self._merges(nodes, mine), histories=histories)  # fmt: skip
+
+    def _pending(self, name: str) -> bool:
+        """Whether an input was just computed with a gradient that is another update's."""
+        return self._live_now.get(name) is not None
+
+    def _offers(self, index: int) -> bool:
+        return not self._repeats(self.updates[index])
+
+    def _offer(self, index: int, wanted: set[str]) -> None:
+        """Make what was computed available to later updates, unless this one may not run."""
+        update = self.updates[index]
+        for name in wanted:
+            held = self.graph.nodes[name].kind == "held"
+            if self._offers(index) or held:
+                self.available[name] = _Available(self.key(name, self.versions), update.name, self._live_now.get(name))
+            else:
+                self.available.pop(name, None)
+        self._live_now = {}
+
+    def _noise(self, wanted: set[str]) -> tuple[str, ...]:
+        """The calls whose random layers draw anew: those whose value has changed since they last drew."""
+        drawn = []
+        for name in self.graph.nodes:
+            node = self.graph.nodes[name]
+            if name not in wanted or node.kind != "network" or not self.checked.networks[self._owner(node.target)].draws:
+                continue
+            key = self.key(name, self.versions)
+            if self.noise.get(name) != key:
+                self.noise[name] = key
+                drawn.append(name)
+        return tuple(drawn)
+
+    def _merges(self, nodes: set[str], live: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+        """Calls that become one: same network, same liveness, same depth of calls beneath, same shapes."""
+        if not self.merge:
+            return ()
+        penalised = {call for call, _ in penalised_calls(self.graph)}
+        depth: dict[str, int] = {}
+        groups: dict[object, list[str]] = {}
+        for name in (n for n in self.graph.nodes if n in nodes):
+            node = self.graph.nodes[name]
+            is_call = node.kind == "network"
+            depth[name] = max((depth.get(source, 0) for source in node.inputs), default=0) + is_call
+            if is_call and name not in penalised and not self.checked.networks[self._owner(node.target)].mixes_samples:
+                shapes = tuple(self.checked.types.nodes[source].shape for source in node.inputs)
+                groups.setdefault((node.target, name in live, depth[name], shapes), []).append(name)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _with_frees(graph: Graph, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
+    """Each update with only those outputs that something reads, and the values that nothing after it reads."""
+    read: set[str] = set()
+    planned = []
+    for update in reversed(updates):
+        afterwards = set(read)
+        roots = {objective.loss for objective in update.graph.objectives} | {node for _, node in update.losses}
+        alive = read | roots
+        body = _only_read(graph, update.body, alive)
+        before = _only_read(graph, update.before, alive)
+        read = alive
+        existing = {name for segment in (*body, *before) for name in (*segment.inputs, *segment.outputs)}
+        frees = tuple(name for name in graph.nodes if name in existing - afterwards)
+        planned.append(replace(update, before=before, body=body, frees=frees))
+    return tuple(reversed(planned))
+
+
+def _only_read(graph: Graph, segments: tuple[Segment, ...], read: set[str]) -> tuple[Segment, ...]:
+    """The segments without outputs that are not in `read`, which grows by what the segments read."""
+    kept = []
+    for segment in reversed(segments):
+        kept.append(replace(segment, outputs=tuple(name for name in segment.outputs if name in read)))
+        read |= {*segment.inputs, *(graph.nodes[name].inputs[0] for name in segment.histories)}
+    return tuple(reversed(kept))

@@ -1,0 +1,539 @@
+"""A graph as a picture: a self-contained SVG of a training step's data flow, or of a network's layers.
+
+What is drawn of a step: data, random draws, calls of networks, named values, and every op on the way to a call. The
+arithmetic below a loss or an objective is folded into a formula. A hue stands for one network, everywhere.
+"""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from xml.sax.saxutils import escape
+
+import networkx as nx
+
+from gangraph.compiler.graph import Argument, Graph, LayerUse, NetworkGraph, Node, ObjectiveGraph, Ref, UpdateGraph
+from gangraph.language.expression import Call, Expression, Literal, show
+from gangraph.language.spec import AverageSpec
+from gangraph.views.layout import Layout, arrange
+
+INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("·", 2), "truediv": ("/", 2)}
+FENCES = {"norm": "‖{}‖", "abs": "|{}|"}
+POWERS = {2: "²", 3: "³"}
+ATOM = 4
+# The palette of Okabe and Ito, darkened until white text stands out; the second of a pair is for lines on black.
+HUES = (
+    ("#0072B2", "#56B4E9"), ("#C65102", "#F58B4C"), ("#00805C", "#2FC79A"), ("#A33C7E", "#E08CC0"),
+    ("#86690B", "#E3B93C"), ("#5A4FB3", "#A79FF0"), ("#5B6770", "#A9B5BE"), ("#9C2F3F", "#F07C8A"),
+)  # fmt: skip
+MONO, SANS = 0.605, 0.53  # widths of a character, in font sizes
+MARGIN, FORMULA, NARROWEST = 36.0, 38, 780.0
+WORDS = {"stream": "data", "random": "random draw", "call": "call of a network, and its value", "op": "operation",
+         "stop": "operation that stops gradients", "loss": "loss", "update": "update of networks"}  # fmt: skip
+
+STYLE = """
+text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:#18212d;white-space:pre}
+.m{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
+.b{font-weight:700}.soft{fill:#5c6878}.on{fill:#fff}.bg{fill:#fff}.rule{stroke:#d6dce4}
+.wire{fill:none;stroke-width:1.8;stroke-linecap:round}.halo{fill:none;stroke:#fff;stroke-width:6}
+.stream{fill:#e6ebf2;stroke:#66758a}.random{fill:#fff;stroke:#66758a}.op{fill:#fff;stroke:#8591a1}
+.stop{fill:#fff;stroke:#8591a1;stroke-dasharray:4 3}.loss{fill:#fdf3d0;stroke:#a07f1c}.update{fill:#fff;stroke:#18212d}
+.part{fill:#fff;stroke:#0072B2}.pip{fill:#66758a}.badge{fill:#18212d}.badged{fill:#fff}
+.lo{stroke:#7b8797}.ao{fill:#7b8797}.lx{stroke:#3d4a5c}.ax{fill:#3d4a5c}.ly{stroke:#98a5b5}.ay{fill:#98a5b5}
+.lz{stroke:#6d7a8b}.az{fill:#6d7a8b}.dashed{stroke-dasharray:5 4;stroke-linecap:butt}
+"""
+DARK = """
+text{fill:#e7ecf3}.soft{fill:#9dabbb}.on{fill:#fff}.bg{fill:#10151c}.rule{stroke:#2b3542}.halo{stroke:#10151c}
+.stream{fill:#232e3b;stroke:#91a2b8}.random,.op,.stop,.part{fill:#10151c;stroke:#91a2b8}
+.loss{fill:#2d2712;stroke:#cba93a}.update{fill:#19212b;stroke:#e7ecf3}.pip{fill:#91a2b8}.badge{fill:#e7ecf3}
+.badged{fill:#10151c}.lo{stroke:#8d9aab}.ao{fill:#8d9aab}.lx{stroke:#d3dce8}.ax{fill:#d3dce8}.ly{stroke:#76859a}.ay{fill:#76859a}
+.lz{stroke:#a3b0c1}.az{fill:#a3b0c1}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One box: what it shows, and its size."""
+
+    kind: str
+    head: str = ""
+    name: str = ""
+    lines: tuple[str, ...] = ()
+    chips: tuple[str, ...] = ()
+    number: int = 0
+    hue: int | None = None
+    tip: str = ""
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height, from the text."""
+        text = max((len(line) * MONO * 11 for line in self.lines), default=0.0)
+        match self.kind:
+            case "stream" | "random":
+                return max(len(self.name) * MONO * 14, text) + 54, 46.0 if self.lines else 36.0
+            case "call":
+                return self.split + (len(self.name) * MONO * 12.5 + 20 if self.name else 0), 34.0
+            case "op" | "stop":
+                return self.split + (len(self.name) * MONO * 12 + 10 if self.name else 0), 26.0
+            case "loss":
+                return max(len(self.name) * MONO * 14, text) + 40, 34.0 + 15 * len(self.lines)
+            case "part":
+                title = len(self.head) * MONO * 12.5 + len(self.name) * MONO * 11 + 14
+                return max(title, text, 90) + 28, 32.0 + 15 * len(self.lines)
+        chips = sum(_chip_width(chip) + 6 for chip in self.chips) + 62
+        return max(len(self.name) * MONO * 14 + 30, text, chips) + 30, 76.0 + 15 * len(self.lines)
+
+    @property
+    def split(self) -> float:
+        """Where the head of a call or an op ends and the name of its value begins."""
+        size, space = (14, 24) if self.kind == "call" else (11.5, 20)
+        return len(self.head) * MONO * size + space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Figures by id, the edges between them, and where they may stand."""
+
+    figures: Mapping[str, Figure]
+    edges: tuple[tuple[str, str], ...]
+    late: frozenset[str] = frozenset()
+    teams: Mapping[str, str] = field(default_factory=dict)
+    down: bool = False
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where everything stands."""
+        widths = {kind: max(f.size[0] for f in self.figures.values() if f.kind == kind) for kind in {f.kind for f in self.figures.values()}}
+        sizes = {name: (widths[f.kind] if f.kind in ("loss", "update") else f.size[0], f.size[1]) for name, f in self.figures.items()}
+        return arrange(sizes, self.edges, late=self.late, teams=self.teams, down=self.down)
+
+    def stopped(self, name: str) -> bool:
+        """Whether no gradient flows back into what gives a value."""
+        sources = [source for source, target in self.edges if target == name]
+        return self.figures[name].kind == "stop" or (self.figures[name].kind == "op" and len(sources) == 1 and self.stopped(sources[0]))
+
+    def strand(self, name: str) -> str:
+        """The colour of what a figure gives: its network's, its data's shade, or that of the one thing it changes."""
+        figure = self.figures[name]
+        if figure.hue is not None:
+            return f"{figure.hue}"
+        if figure.kind == "stream":
+            return "xyz"[[n for n, f in self.figures.items() if f.kind == "stream"].index(name) % 3]
+        sources = [source for source, target in self.edges if target == name]
+        return self.strand(sources[0]) if figure.kind in ("op", "stop") and len(sources) == 1 else "o"
+
+
+def draw(graph: Graph, *, title: str = "", subtitle: str = "", shapes: Mapping[str, str] | None = None) -> str:
+    """The training step as SVG. `shapes` gives tooltips the shapes of values, by node."""
+    picture = step_picture(graph, shapes or {})
+    hues = _hues(graph)
+    networks = [(name, made.of + ", averaged" if isinstance(made, AverageSpec) else made.template) for name, made in graph.spec.networks.items()]
+    about = "Data flow of one training step: " + "; ".join(f"{f.name}: {' '.join(f.lines)}" for f in picture.figures.values() if f.kind == "update")
+    return _document(picture, hues, title, subtitle, about, networks, tuple(_schedule(graph)))
+
+
+def draw_network(graph: NetworkGraph, *, title: str, shapes: Mapping[str, str] | None = None) -> str:
+    """A network as SVG: one box for every chain of layers of one part."""
+    return _document(network_picture(graph, shapes or {}), {}, title, graph.spec.template, f"Layers of the network {title}", [], ())
+
+
+def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
+    """What to draw of a training step."""
+    reading = _Reading(graph)
+    hues = _hues(graph)
+    drawn = reading.drawn
+    figures = {name: reading.figure(name, hues, shapes.get(name, "")) for name in graph.nodes if name in drawn}
+    edges = [(source, name) for name in figures for source in reading.sources(graph.nodes[name].inputs)]
+    for number, update in enumerate(graph.updates, 1):
+        terminal = f"update {number}"
+        figures[terminal] = _update_figure(update, number, reading)
+        edges += [(source, terminal) for source in reading.sources(objective.loss for objective in update.objectives)]
+    teams = {name: f.head if f.kind == "call" else f.kind for name, f in figures.items() if f.kind in ("call", "loss", "update")}
+    late = {name for name, f in figures.items() if f.kind in ("loss", "update") or (f.kind != "stream" and name not in reading.named and name not in graph.spec.data)}
+    return Picture(figures=figures, edges=tuple(edges), late=frozenset(late), teams=teams)
+
+
+def _hues(graph: Graph) -> dict[str, int]:
+    trained = [name for name, made in graph.spec.networks.items() if not isinstance(made, AverageSpec)]
+    hues = {name: i % len(HUES) for i, name in enumerate(trained)}
+    return hues | {n: hues[m.of] for n, m in graph.spec.networks.items() if isinstance(m, AverageSpec) and m.of in hues}
+
+
+class _Reading:
+    """Which nodes of a step are drawn, and the formulas that stand for the others."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = graph.nodes
+        self.data = graph.spec.data
+        self.losses: dict[str, str] = {}
+        for name, node in graph.losses.items():
+            if graph.nodes[node].kind == "op":
+                self.losses[node] = f"{self.losses[node]}, {name}" if node in self.losses else name
+        self.named: dict[str, str] = {}
+        others = {n: i for n, i in graph.losses.items() if i not in self.losses}
+        for name, node in (*graph.values.items(), *others.items()):
+            if node not in self.losses and graph.nodes[node].kind not in ("stream", "random", "scalar"):
+                self.named[node] = f"{self.named[node]}, {name}" if node in self.named else name
+        self.digraph = graph.digraph
+        self.drawn = self._drawn()
+
+    def _drawn(self) -> set[str]:
+        always = {n.id for n in self.nodes.values() if n.kind not in ("op", "output", "scalar")}
+        needed = set(self.named).union(always, *(nx.ancestors(self.digraph, name) for name in {*always, *self.named}))
+        ops = {name for name in needed if self.nodes[name].kind == "op" and name not in self.losses}
+        drawn = always | ops
+        for name in list(drawn):
+            readers = list(self.digraph.successors(name))
+            foldable = self.nodes[name].kind in ("op", "held", "detach", "history") and name not in self.named
+            if foldable and len(readers) == 1 and readers[0] in drawn and self.nodes[readers[0]].kind in ("op", "held", "detach", "history"):
+                drawn.discard(name)
+        return drawn | set(self.losses)
+
+    def sources(self, ids: Iterable[str]) -> Iterator[str]:
+        """The drawn nodes that lie behind some nodes."""
+        for name in ids:
+            if name in self.drawn:
+                yield name
+            else:
+                yield from self.sources(self.nodes[name].inputs)
+
+    def figure(self, name: str, hues: Mapping[str, int], shape: str) -> Figure:
+        """How a drawn node looks."""
+        node = self.nodes[name]
+        tip = "\n".join(part for part in (name, self.formula(name)[0], shape) if part)
+        label = self.named.get(name, "")
+        match node.kind:
+            case "stream" | "random":
+                source = self.data.get(node.target)
+                text = show(source) if source is not None else ""
+                return Figure(kind=node.kind, name=name, lines=(_caption(source),) if source is not None else (), tip=f"{tip}\n{text}")
+            case "network":
+                parts = [f".{n.field} = {self.named[n.id]}" for n in self.nodes.values() if n.kind == "output" and n.inputs == (name,) and n.id in self.named]
+                return Figure(kind="call", head=node.target, name=", ".join([label] * bool(label) + parts), hue=hues.get(node.target), tip=tip)
+            case "op" if name in self.losses:
+                return Figure(kind="loss", name=self.losses[name], lines=_wrapped(self.formula(name)[0]), tip=tip)
+        kind = "stop" if node.kind in ("held", "detach", "history") else "op"
+        return Figure(kind=kind, head=self.pill(name), name=label, tip=tip)
+
+    def pill(self, name: str) -> str:
+        """An op in few letters: the values that it reads are left to the wires."""
+        node = self.nodes[name]
+        if node.kind == "grad":
+            return "∇"
+        parts = []
+        for argument in (*node.arguments, *(value for _, value in node.keywords)):
+            folded = isinstance(argument, Ref) and argument.id not in self.drawn
+            parts += [self.pill(argument.id)] if folded and isinstance(argument, Ref) else [] if isinstance(argument, Ref) else [_constant(argument)]
+        if node.kind == "output":
+            return ""
+        if node.kind == "scalar" and node.expression is not None:
+            return show(node.expression)
+        called = node.target if node.kind == "op" else node.kind
+        symbol = INFIX.get(called, ("",))[0]
+        inside = [part for part in parts if part]
+        return " ".join([symbol, *inside]) if symbol else f"{called}({', '.join(inside)})" if inside else called
+
+    def formula(self, name: str) -> tuple[str, int]:
+        """A node as a formula over names, and how tightly its outermost operation binds."""
+        node = self.nodes[name]
+        arguments = (*(self._inside(argument) for argument in node.arguments), *((f"{k}={self._inside(v)[0]}", 0) for k, v in node.keywords))
+        inside = [text for text, _ in arguments]
+        match node.kind:
+            case "stream" | "random":
+                return name, ATOM
+            case "scalar" if node.expression is not None:
+                text = show(node.expression)
+                return text, ATOM if text.isidentifier() or text.endswith(")") else 0
+            case "network":
+                return f"{node.target}({', '.join(inside)})", ATOM
+            case "output":
+                return f"{inside[0]}.{node.field}", ATOM
+            case "grad":
+                return f"∇{_guard(arguments[0], ATOM)}", ATOM
+            case "held" | "detach":
+                return arguments[0]
+            case "history":
+                return f"history({inside[0]})", ATOM
+        return _operation(node.target, arguments)
+
+    def _inside(self, argument: Argument) -> tuple[str, int]:
+        if isinstance(argument, Ref):
+            name = self.losses.get(argument.id) or self.named.get(argument.id)
+            return (name, ATOM) if name else self.formula(argument.id)
+        return _constant(argument), ATOM
+
+    def objective(self, objective: ObjectiveGraph) -> str:
+        """What is minimised or maximised, over the names of losses."""
+        node, verb = self.nodes[objective.loss], "minimize"
+        if node.id not in self.losses and node.kind == "op" and node.target == "neg":
+            (argument,), verb = node.arguments, "maximize"
+            return f"{verb} {self._inside(argument)[0]}"
+        return f"{verb} {self._inside(Ref(node.id))[0]}"
+
+
+def _operation(name: str, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    if name == "pow" and arguments[1][0] in ("2", "3"):
+        return _guard(arguments[0], ATOM) + POWERS[int(arguments[1][0])], ATOM - 1
+    if name == "pow":
+        return f"{_guard(arguments[0], ATOM)}^{_guard(arguments[1], ATOM)}", ATOM - 1
+    if name == "neg":
+        return f"-{_guard(arguments[0], 2)}", 1
+    if name in FENCES and len(arguments) == 1:
+        return FENCES[name].format(arguments[0][0]), ATOM
+    if name in INFIX:
+        symbol, level = INFIX[name]
+        left, right = _guard(arguments[0], level), _guard(arguments[1], level + (name in ("sub", "truediv")))
+        if name == "mul" and _is_number(left) and arguments[1][1] >= 3 and not _is_number(right):
+            return f"{left} {right}", level
+        return f"{left} {symbol} {right}", level
+    return f"{name}({', '.join(text for text, _ in arguments)})", ATOM
+
+
+def _guard(part: tuple[str, int], level: int) -> str:
+    return f"({part[0]})" if part[1] < level else part[0]
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("e-", "", 1).isdigit()
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_constant, value))}]"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _caption(expression: Expression) -> str:
+    """A source in few letters: its function, and its plain arguments without their folders."""
+    if not isinstance(expression, Call):
+        return show(expression)
+    plain = [str(a.value).rpartition("/")[2] for a in expression.arguments if isinstance(a, Literal)]
+    return textwrap.shorten(f"{show(expression.function)}({', '.join(plain)})", 26, placeholder="…")
+
+
+def _wrapped(text: str, first: str = "") -> tuple[str, ...]:
+    """A formula on lines: one where it fits, else one a term, else as many as it takes."""
+    if len(first + text) <= FORMULA:
+        return (first + text,)
+    lines: list[str] = []
+    for term in _terms(text):
+        lines += textwrap.wrap(term, FORMULA - len(first), subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
+    return tuple((" " * len(first) if i else first) + line for i, line in enumerate(lines))
+
+
+def _terms(text: str) -> Iterator[str]:
+    depth, start = 0, 0
+    for i, letter in enumerate(text):
+        depth += (letter in "([") - (letter in ")]")
+        if depth == 0 and text[i : i + 3] in (" + ", " - "):
+            yield text[start:i]
+            start = i + 1
+    yield text[start:]
+
+
+def _update_figure(update: UpdateGraph, number: int, reading: _Reading) -> Figure:
+    lines: list[str] = []
+    for objective in update.objectives:
+        verb, _, text = reading.objective(objective).partition(" ")
+        lines += _wrapped(text, f"{objective.group}: {verb} " if len(update.objectives) > 1 else f"{verb} ")
+    return Figure(kind="update", name=update.name, lines=tuple(lines), chips=update.networks, number=number)
+
+
+def _schedule(graph: Graph) -> Iterator[str]:
+    for number, update in enumerate(graph.updates, 1):
+        draws = update.draws if update.draws is not None or number > 1 else ("all data",)
+        parts = ["on the batch of the update before" if draws is None else f"draws {_listed(draws)} afresh" if draws else "draws nothing afresh"]
+        said = (("{} times in a row", update.times), ("every {} steps", update.every), ("when {}", update.when),
+                ("gradient norm at most {}", update.clip_grad_norm), ("each gradient within ±{}", update.clip_grad_value))  # fmt: skip
+        parts += [words.format(show(value)).replace("steps steps", "steps") for words, value in said if value is not None]
+        parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
+        parts += [f"then {name}({', '.join([network, *map(_constant, numbers)])})" for name, network, numbers in update.then]
+        yield f"{number}  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)
+    for name, made in graph.spec.networks.items():
+        if isinstance(made, AverageSpec):
+            yield f"∘  {name} follows {made.of} as a moving average, decay {show(made.decay)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1] if names else "") if part)
+
+
+def network_picture(graph: NetworkGraph, shapes: Mapping[str, str]) -> Picture:
+    """What to draw of a network: chains of layers of one part as one box, joins as pills."""
+    readers: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for node in graph.nodes.values():
+        for source in dict.fromkeys(node.inputs):
+            readers[source].append(node.id)
+    ends = {ref.id for ref in graph.outputs.values() if isinstance(ref, Ref)} | {*graph.spec.values, *graph.spec.parts}
+    chains: dict[str, list[Node]] = {}
+    chain_of: dict[str, str] = {}
+    for node in graph.nodes.values():
+        source = next(iter(node.inputs), "")
+        joins = len(set(node.inputs)) != 1 or node.kind == "input"
+        follows = not joins and source not in ends and readers[source] == [node.id] and _joinable(graph.nodes[source])
+        chain_of[node.id] = chain_of[source] if follows else node.id
+        chains.setdefault(chain_of[node.id], []).append(node)
+    figures = {name: _chain_figure(chain, graph, shapes) for name, chain in chains.items()}
+    edges = [(chain_of[source], name) for name, chain in chains.items() for source in dict.fromkeys(chain[0].inputs)]
+    for name, argument in graph.outputs.items():
+        if isinstance(argument, Ref):
+            figures[f"output {name}"] = Figure(kind="stream", name=name or "output")
+            edges.append((chain_of[argument.id], f"output {name}"))
+    return Picture(figures=figures, edges=tuple(edges), down=True)
+
+
+def _joinable(node: Node) -> bool:
+    return node.kind != "input" and len(set(node.inputs)) == 1
+
+
+def _chain_figure(chain: Sequence[Node], graph: NetworkGraph, shapes: Mapping[str, str]) -> Figure:
+    first, last = chain[0], chain[-1]
+    tip = "\n".join(f"{node.id} {shapes.get(node.id, '')}".rstrip() for node in chain)
+    value = last.id if last.id in graph.spec.values else ""
+    if first.kind == "input":
+        return Figure(kind="stream", name=first.id, tip=tip)
+    if len(set(first.inputs)) != 1:
+        return Figure(kind="op", head=INFIX.get(first.target, (first.target,))[0], name=value, tip=tip)
+    titles = {part.replace("[", "_").replace("]", ""): part for part in graph.spec.parts}
+    prefix = next((node.target.rpartition(".")[0] for node in chain if node.kind == "layer"), "")
+    lines = tuple(line for node in chain for line in _wrapped(_layer_text(node, graph)))
+    return Figure(kind="part", head=titles.get(prefix, prefix), name=value, lines=lines, tip=tip)
+
+
+def _layer_text(node: Node, graph: NetworkGraph) -> str:
+    if node.kind == "layer":
+        return _use_text(graph.layers[node.target])
+    constants = [_constant(a) for a in node.arguments if not isinstance(a, Ref)]
+    constants += [f"{key}={_constant(value)}" for key, value in node.keywords if not isinstance(value, Ref)]
+    return f"{node.target}({', '.join(constants)})" if constants else node.target
+
+
+def _use_text(use: LayerUse) -> str:
+    inside = [_use_text(use.wrapped)] if use.wrapped else []
+    inside += [_constant(a) for a in use.arguments] + [f"{key}={_constant(value)}" for key, value in use.keywords]
+    return f"{use.name}({', '.join(inside)})" if inside else use.name
+
+
+def _document(
+    picture: Picture, hues: Mapping[str, int], title: str, subtitle: str, about: str, networks: Sequence[tuple[str, str]], schedule: Sequence[str]
+) -> str:
+    layout = picture.layout
+    width = max(layout.width + 2 * MARGIN, NARROWEST)
+    top = MARGIN + 30 * bool(title) + 22 * bool(subtitle) + 14
+    left = (width - layout.width) / 2
+    body = [_text(MARGIN, MARGIN + 16, title, 24, "b")] * bool(title)
+    body += [_text(MARGIN, MARGIN + 12 + 28 * bool(title), subtitle, 14, "soft")] * bool(subtitle)
+    body += [f'<g transform="translate({left:g} {top:g})">', *_wires(picture, hues)]
+    body += [_figure(picture, name, hues) for name in picture.figures] + ["</g>"]
+    y = top + layout.height + 34
+    legend, y = _legend(picture, hues, networks, width, y)
+    lines = [wrapped for line in schedule for wrapped in textwrap.wrap(line, int((width - 2 * MARGIN) / 7.2), subsequent_indent="    ")]
+    if lines:
+        legend += [_text(MARGIN, y + 18, "Every step, in this order", 13, "b")]
+        legend += [_text(MARGIN + 16 * line.startswith(" "), y + 40 + 20 * i, line.strip(), 13) for i, line in enumerate(lines)]
+        y += 40 + 20 * len(lines)
+    colours = [rule for i, (plain, bright) in enumerate(HUES) for rule in (f".h{i}{{fill:{plain}}}.t{i}{{fill:{plain};fill-opacity:.12;stroke:{plain}}}.l{i}{{stroke:{plain}}}.a{i}{{fill:{plain}}}",)]
+    dark = [f".t{i}{{fill-opacity:.35;stroke:{bright}}}.l{i}{{stroke:{bright}}}.a{i}{{fill:{bright}}}" for i, (_, bright) in enumerate(HUES)]
+    style = f"{STYLE}{''.join(colours)}\n@media (prefers-color-scheme:dark){{{DARK}{''.join(dark)}}}"
+    size = f'width="{width:g}" height="{y + 24:g}" viewBox="0 0 {width:g} {y + 24:g}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title about">'
+    parts = [head, f'<title id="title">{escape(title or "Data flow")}</title><desc id="about">{escape(about)}</desc>']
+    return "\n".join([*parts, f"<style>{style}</style>", '<rect class="bg" width="100%" height="100%"/>', *body, *legend, "</svg>"]) + "\n"
+
+
+def _wires(picture: Picture, hues: Mapping[str, int]) -> Iterator[str]:
+    by_source: dict[str, list[tuple[str, str]]] = {}
+    for wire in picture.layout.wires:
+        p = [f"{x:.1f} {y:.1f}" for x, y in wire.points]
+        path = f"M{p[0]}L{p[1]}C{p[2]} {p[3]} {p[4]}L{p[5]}"
+        (x, y), d = wire.points[-1], 7.0
+        tip = f"M{x:.1f} {y:.1f}l-4 -{d:g}h8z" if picture.down else f"M{x:.1f} {y:.1f}l-{d:g} -4v8z"
+        by_source.setdefault(wire.source, []).append((path, tip if wire.target else ""))
+    for source, pieces in by_source.items():
+        strand, dashed = picture.strand(source), " dashed" * picture.stopped(source)
+        path = "".join(path for path, _ in pieces)
+        yield f'<path class="halo" d="{path}"/><path class="wire l{strand}{dashed}" d="{path}"/><path class="a{strand}" d="{"".join(t for _, t in pieces)}"/>'
+
+
+def _figure(picture: Picture, name: str, hues: Mapping[str, int]) -> str:
+    figure, box = picture.figures[name], picture.layout.boxes[name]
+    tip = f"<title>{escape(figure.tip)}</title>" if figure.tip else ""
+    return f'<g transform="translate({box.x:.1f} {box.y:.1f})">{tip}{_shape(figure, box.width, box.height, hues)}</g>'
+
+
+def _shape(figure: Figure, w: float, h: float, hues: Mapping[str, int]) -> str:
+    kind = figure.kind
+    lines = lambda x, y: "".join(_text(x + MONO * 11 * (len(t) - len(t.lstrip())), y + 15 * i, t.strip(), 11, "m") for i, t in enumerate(figure.lines))  # noqa: E731
+    if kind in ("stream", "random"):
+        name = _text(40, h / 2 + (5 if not figure.lines else -2), figure.name, 14, "m b")
+        caption = "".join(_text(40, h / 2 + 13, line, 11, "m soft") for line in figure.lines)
+        return _rect(0, 0, w, h, h / 2, kind) + (_dice if kind == "random" else _stack)(16, h / 2 - 8) + name + caption
+    if kind == "call":
+        hue = 6 if figure.hue is None else figure.hue
+        parts = _rect(0, 0, w, h, 7, f"t{hue}") * bool(figure.name) + _rect(0, 0, figure.split, h, 7, f"h{hue}")
+        return parts + _text(12, h / 2 + 5, figure.head, 14, "m b on") + _text(figure.split + 9, h / 2 + 4.5, figure.name, 12.5, "m")
+    if kind in ("op", "stop"):
+        return _rect(0, 0, w, h, h / 2, kind) + _text(10, h / 2 + 4, figure.head, 11.5, "m soft") + _text(figure.split - 2, h / 2 + 4, figure.name, 12, "m")
+    if kind == "loss":
+        tag = f'<path class="loss" stroke-width="1.5" d="M4 0H{w - 16:.1f}L{w:.1f} {h / 2:.1f}L{w - 16:.1f} {h:.1f}H4Q0 {h:.1f} 0 {h - 4:.1f}V4Q0 0 4 0Z"/>'
+        return tag + _text(14, 21, figure.name, 14, "m b") + lines(14, 39)
+    if kind == "part":
+        value = _text(14 + len(figure.head) * MONO * 12.5 + 14, 20, figure.name and f"→ {figure.name}", 11, "m soft")
+        return _rect(0, 0, w, h, 7, kind) + _text(14, 20, figure.head, 12.5, "m b") + value + lines(14, 38)
+    badge = f'<circle class="badge" cx="24" cy="24" r="11"/>{_text(20, 28.5, str(figure.number), 12.5, "b badged")}'
+    chips, x = "", 68.0
+    for chip in figure.chips:
+        chips += _chip(x, h - 30, chip, hues.get(chip, 6))
+        x += _chip_width(chip) + 6
+    title = _text(42, 29, figure.name, 14, "m b") + lines(15, 51)
+    return _rect(0, 0, w, h, 9, "update") + badge + title + _text(15, h - 16, "updates", 11, "soft") + chips
+
+
+def _legend(picture: Picture, hues: Mapping[str, int], networks: Sequence[tuple[str, str]], width: float, y: float) -> tuple[list[str], float]:
+    """What the shapes and colours mean, in as many rows as it takes, and where it ends."""
+    kinds = {figure.kind for figure in picture.figures.values()}
+    glyphs: dict[str, str] = {
+        "stream": _rect(0, 2, 26, 16, 8, "stream"), "random": _rect(0, 2, 26, 16, 8, "random") + _dice(7.5, 4.5, 11),
+        "call": _rect(0, 2, 30, 16, 4, "t6") + _rect(0, 2, 15, 16, 4, "h6"),
+        "op": _rect(0, 3, 26, 14, 7, "op"), "stop": _rect(0, 3, 26, 14, 7, "stop"),
+        "loss": '<path class="loss" stroke-width="1.3" d="M0 2H18L26 10L18 18H0Z"/>', "update": _rect(0, 2, 26, 16, 4, "update"),
+    }  # fmt: skip
+    items = [(_chip(0, 0, name, hues.get(name, 6)), _chip_width(name), made) for name, made in networks]
+    items = [*items, ("", width, "")] + [(glyphs[kind], 32.0, word) for kind, word in WORDS.items() if kind in kinds] * bool(networks)
+    parts, x = [], MARGIN
+    for glyph, glyph_width, word in items if networks else []:
+        space = glyph_width + 8 + len(word) * SANS * 13 + 22
+        if x + space > width - MARGIN + 22 and x > MARGIN:
+            x, y = MARGIN, y + 28
+        if word:
+            parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{glyph}{_text(glyph_width + 8, 14.5, word, 13, "soft")}</g>')
+            x += space
+    return parts, y + 34 * bool(networks)
+
+
+def _chip_width(name: str) -> float:
+    return len(name) * MONO * 12 + 14
+
+
+def _chip(x: float, y: float, name: str, hue: int) -> str:
+    return _rect(x, y, _chip_width(name), 20, 5, f"h{hue}") + _text(x + 7, y + 14, name, 12, "m b on")
+
+
+def _dice(x: float, y: float, size: float = 16) -> str:
+    pips = "".join(f'<circle class="pip" cx="{x + size * a:.1f}" cy="{y + size * b:.1f}" r="{size * 0.09:.1f}"/>'
+                   for a, b in ((0.27, 0.27), (0.73, 0.27), (0.5, 0.5), (0.27, 0.73), (0.73, 0.73)))  # fmt: skip
+    return _rect(x, y, size, size, size / 5, "random") + pips
+
+
+def _stack(x: float, y: float) -> str:
+    return "".join(_rect(x + 4 - 4 * i, y + 4 * i, 12, 8, 1.5, "stream") for i in range(3))
+
+
+def _rect(x: float, y: float, width: float, height: float, radius: float, style: str) -> str:
+    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, size: float, style: str = "") -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" font-size="{size:g}">{escape(text)}</text>' if text else ""
