@@ -1,1 +1,34 @@
-"""gangraph: write a GAN as a graph; the engine checks it, plans it, compiles it and runs it."""
+"""gangraph: write a GAN as a graph; the engine checks it, plans it, compiles it and runs it.
+
+    spec = gangraph.load("cyclegan", profile="quick", set={"params.blocks": 3})
+    trainer = gangraph.Trainer(spec, device="cpu", seed=0)
+    trainer.train(steps=100)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from gangraph.errors import DataError, GangraphError, Problem, RunError, SpecError, UsageError
+from gangraph.registry import layer, loss, metric, op, source
+
+if TYPE_CHECKING:
+    from gangraph.pipeline import check_spec, load
+    from gangraph.runtime.trainer import Trainer
+
+__version__ = "0.1.0"
+__all__ = [
+    "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
+    "check_spec", "layer", "load", "loss", "metric", "op", "source",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Names that need torch are imported when they are first used, so that the command line starts at once."""
+    if name in ("load", "check_spec"):
+        from gangraph import pipeline
+
+        return getattr(pipeline, name)
+    if name == "Trainer":
+        from gangraph.runtime.trainer import Trainer
+
+        return Trainer
+    raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

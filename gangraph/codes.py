@@ -51,6 +51,7 @@ CODES = {
     "GG319": Code("An optimizer is given something without parameters", "Only networks (not averages of networks) are trained."),
     "GG320": Code("No such optimizer, or no such option", "Optimizers are torch.optim's, by their names in lower case, with their options."),
     "GG321": Code("No such operation on parameters", "`then:` lists operations on a network's parameters."),
+    "GG322": Code("Parameters cannot start like this", "`init:` maps a kind of layer (conv, linear, norm, embedding, all) to a scheme of torch.nn.init."),
     "GG402": Code("A network does not fit its input", "The network was run on tensors without storage, and a layer could not take what reached it."),
     "GG403": Code("An op cannot take these values", "The op was run on tensors without storage and refused them."),
     "GG404": Code("An objective is not one number", "An optimizer minimises a number; average or sum the values."),

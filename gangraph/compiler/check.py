@@ -7,6 +7,7 @@ import torch
 
 from gangraph.compiler.flow import differentiable_in_inputs
 from gangraph.compiler.graph import Graph
+from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.types import Types, infer
@@ -33,7 +34,9 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     """
     types = infer(graph)
     seen = infer(graph.evaluation.graph, types.networks) if graph.evaluation else None
-    problems = [*earlier, *graph.problems, *types.problems, *_gradients(graph, types), *check_optimizers(graph.spec)]
+    found = () if earlier else _gradients(graph, types)
+    problems = [*earlier, *graph.problems, *types.problems, *found, *check_optimizers(graph.spec)]
+    problems += [problem for network in graph.networks.values() for problem in check_initialization(network)]
     if seen is not None:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
@@ -48,7 +51,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
 
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
     """Every objective is one number and reaches parameters of its group."""
-    if not graph.updates and not graph.problems:
+    if not graph.spec.updates and not graph.problems:
         span = next(iter(graph.spec.spans.values()))
         yield Problem(code="GG502", message="there is nothing to train", span=span, expected="at least one update under train: step:")
     for update in graph.updates:

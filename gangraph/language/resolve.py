@@ -68,6 +68,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         save=train.guarded("save", lambda: train.duration(model.train.save)),
         keep=train.guarded("keep", lambda: train.whole(model.train.keep, 3)) or 3,
         text=document.text.content,
+        origin=str(document.origin or ""),
         settings=tuple((str(path), str(value)) for path, value in choice.set.items()),
         problems=tuple(problems),
         broken=frozenset(broken),

@@ -140,6 +140,7 @@ class Spec:
     save: Quantity | None
     keep: int
     text: str
+    origin: str
     settings: tuple[tuple[str, str], ...]
     problems: tuple[Problem, ...]
     broken: frozenset[str]

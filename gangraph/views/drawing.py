@@ -21,15 +21,16 @@ INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("·", 2), "truediv": ("/", 2)
 FENCES = {"norm": "‖{}‖", "abs": "|{}|"}
 POWERS = {2: "²", 3: "³"}
 ATOM = 4
+STOPS = ("held", "detach", "history")
 # The palette of Okabe and Ito, darkened until white text stands out; the second of a pair is for lines on black.
 HUES = (
     ("#0072B2", "#56B4E9"), ("#C65102", "#F58B4C"), ("#00805C", "#2FC79A"), ("#A33C7E", "#E08CC0"),
     ("#86690B", "#E3B93C"), ("#5A4FB3", "#A79FF0"), ("#5B6770", "#A9B5BE"), ("#9C2F3F", "#F07C8A"),
 )  # fmt: skip
-MONO, SANS = 0.605, 0.53  # widths of a character, in font sizes
+MONO = 0.605  # the width of a character, in font sizes
 MARGIN, FORMULA, NARROWEST = 36.0, 38, 780.0
-WORDS = {"stream": "data", "random": "random draw", "call": "call of a network, and its value", "op": "operation",
-         "stop": "operation that stops gradients", "loss": "loss", "update": "update of networks"}  # fmt: skip
+WORDS = {"stream": "data", "random": "random draw", "call": "network and its value", "op": "operation",
+         "stop": "gradients stop here", "loss": "loss", "update": "update"}  # fmt: skip
 
 STYLE = """
 text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:#18212d;white-space:pre}
@@ -184,10 +185,13 @@ class _Reading:
         drawn = always | ops
         for name in list(drawn):
             readers = list(self.digraph.successors(name))
-            foldable = self.nodes[name].kind in ("op", "held", "detach", "history") and name not in self.named
-            if foldable and len(readers) == 1 and readers[0] in drawn and self.nodes[readers[0]].kind in ("op", "held", "detach", "history"):
+            if len(readers) == 1 and readers[0] in drawn and name not in self.named and self._folds(name, readers[0]):
                 drawn.discard(name)
         return drawn | set(self.losses)
+
+    def _folds(self, name: str, reader: str) -> bool:
+        kinds = self.nodes[name].kind, self.nodes[reader].kind
+        return kinds == ("op", "op") or (kinds[0] in STOPS and kinds[1] in STOPS)
 
     def sources(self, ids: Iterable[str]) -> Iterator[str]:
         """The drawn nodes that lie behind some nodes."""
@@ -205,21 +209,22 @@ class _Reading:
         match node.kind:
             case "stream" | "random":
                 source = self.data.get(node.target)
-                text = show(source) if source is not None else ""
-                return Figure(kind=node.kind, name=name, lines=(_caption(source),) if source is not None else (), tip=f"{tip}\n{text}")
+                if source is None:
+                    return Figure(kind=node.kind, name=node.span.text.content[node.span.start : node.span.end], tip=tip)
+                return Figure(kind=node.kind, name=name, lines=(_caption(source),), tip=f"{tip}\n{show(source)}")
             case "network":
                 parts = [f".{n.field} = {self.named[n.id]}" for n in self.nodes.values() if n.kind == "output" and n.inputs == (name,) and n.id in self.named]
                 return Figure(kind="call", head=node.target, name=", ".join([label] * bool(label) + parts), hue=hues.get(node.target), tip=tip)
             case "op" if name in self.losses:
                 return Figure(kind="loss", name=self.losses[name], lines=_wrapped(self.formula(name)[0]), tip=tip)
-        kind = "stop" if node.kind in ("held", "detach", "history") else "op"
+        kind = "stop" if node.kind in STOPS else "op"
         return Figure(kind=kind, head=self.pill(name), name=label, tip=tip)
 
     def pill(self, name: str) -> str:
         """An op in few letters: the values that it reads are left to the wires."""
         node = self.nodes[name]
         if node.kind == "grad":
-            return "∇"
+            return "∇ grad"
         parts = []
         for argument in (*node.arguments, *(value for _, value in node.keywords)):
             folded = isinstance(argument, Ref) and argument.id not in self.drawn
@@ -258,8 +263,8 @@ class _Reading:
 
     def _inside(self, argument: Argument) -> tuple[str, int]:
         if isinstance(argument, Ref):
-            name = self.losses.get(argument.id) or self.named.get(argument.id)
-            return (name, ATOM) if name else self.formula(argument.id)
+            names = self.losses.get(argument.id) or self.named.get(argument.id)
+            return (names.partition(", ")[0], ATOM) if names else self.formula(argument.id)
         return _constant(argument), ATOM
 
     def objective(self, objective: ObjectiveGraph) -> str:
@@ -309,17 +314,18 @@ def _caption(expression: Expression) -> str:
     """A source in few letters: its function, and its plain arguments without their folders."""
     if not isinstance(expression, Call):
         return show(expression)
-    plain = [str(a.value).rpartition("/")[2] for a in expression.arguments if isinstance(a, Literal)]
-    return textwrap.shorten(f"{show(expression.function)}({', '.join(plain)})", 26, placeholder="…")
+    given = [*expression.arguments, *(v for _, v in expression.keywords if isinstance(v, Literal) and "/" in str(v.value))]
+    plain = [str(a.value).rpartition("/")[2] if isinstance(a, Literal) else show(a) for a in given]
+    return textwrap.shorten(show(expression.function) + (f"({', '.join(plain)})" if plain else ""), 26, placeholder="…")
 
 
-def _wrapped(text: str, first: str = "") -> tuple[str, ...]:
+def _wrapped(text: str, first: str = "", width: int = FORMULA) -> tuple[str, ...]:
     """A formula on lines: one where it fits, else one a term, else as many as it takes."""
-    if len(first + text) <= FORMULA:
+    if len(first + text) <= width:
         return (first + text,)
     lines: list[str] = []
     for term in _terms(text):
-        lines += textwrap.wrap(term, FORMULA - len(first), subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
+        lines += textwrap.wrap(term, width - len(first), subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
     return tuple((" " * len(first) if i else first) + line for i, line in enumerate(lines))
 
 
@@ -343,14 +349,15 @@ def _update_figure(update: UpdateGraph, number: int, reading: _Reading) -> Figur
 
 def _schedule(graph: Graph) -> Iterator[str]:
     for number, update in enumerate(graph.updates, 1):
-        draws = update.draws if update.draws is not None or number > 1 else ("all data",)
-        parts = ["on the batch of the update before" if draws is None else f"draws {_listed(draws)} afresh" if draws else "draws nothing afresh"]
+        draws = update.draws if update.draws is not None or number > 1 else tuple(graph.spec.data)
+        fresh = [name for name in draws or () if name in graph.spec.data]
+        parts = ["on the same draws as the update before" if draws is None else f"draws {_listed(fresh) or 'nothing'} afresh"]
         said = (("{} times in a row", update.times), ("every {} steps", update.every), ("when {}", update.when),
                 ("gradient norm at most {}", update.clip_grad_norm), ("each gradient within ±{}", update.clip_grad_value))  # fmt: skip
         parts += [words.format(show(value)).replace("steps steps", "steps") for words, value in said if value is not None]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
         parts += [f"then {name}({', '.join([network, *map(_constant, numbers)])})" for name, network, numbers in update.then]
-        yield f"{number}  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)
+        yield f"{number}.  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)
     for name, made in graph.spec.networks.items():
         if isinstance(made, AverageSpec):
             yield f"∘  {name} follows {made.of} as a moving average, decay {show(made.decay)}"
@@ -398,7 +405,7 @@ def _chain_figure(chain: Sequence[Node], graph: NetworkGraph, shapes: Mapping[st
         return Figure(kind="op", head=INFIX.get(first.target, (first.target,))[0], name=value, tip=tip)
     titles = {part.replace("[", "_").replace("]", ""): part for part in graph.spec.parts}
     prefix = next((node.target.rpartition(".")[0] for node in chain if node.kind == "layer"), "")
-    lines = tuple(line for node in chain for line in _wrapped(_layer_text(node, graph)))
+    lines = tuple(line for node in chain for line in _wrapped(_layer_text(node, graph), width=64))
     return Figure(kind="part", head=titles.get(prefix, prefix), name=value, lines=lines, tip=tip)
 
 
@@ -504,13 +511,17 @@ def _legend(picture: Picture, hues: Mapping[str, int], networks: Sequence[tuple[
     items = [*items, ("", width, "")] + [(glyphs[kind], 32.0, word) for kind, word in WORDS.items() if kind in kinds] * bool(networks)
     parts, x = [], MARGIN
     for glyph, glyph_width, word in items if networks else []:
-        space = glyph_width + 8 + len(word) * SANS * 13 + 22
+        space = glyph_width + 8 + _sans_width(word, 13) + 22
         if x + space > width - MARGIN + 22 and x > MARGIN:
             x, y = MARGIN, y + 28
         if word:
             parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{glyph}{_text(glyph_width + 8, 14.5, word, 13, "soft")}</g>')
             x += space
     return parts, y + 34 * bool(networks)
+
+
+def _sans_width(text: str, size: float) -> float:
+    return size * sum(0.34 if c in "fijlrtI.,;:|()' " else 0.92 if c in "mwMW" else 0.62 for c in text)
 
 
 def _chip_width(name: str) -> float:

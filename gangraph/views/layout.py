@@ -3,13 +3,15 @@
 1. Every box gets a column: one more than the furthest of what it reads; some move right, towards their readers.
 2. What a box gives leaves it as one trunk, which bends once in every column it passes and forks to each reader there.
 3. Columns are ordered by sweeps of barycentres and of swaps of neighbours, from several starts; fewest crossings win.
-4. Heights minimise the lengths of all wires across the flow, each column exactly in turn (isotonic regression):
-   squared lengths first, to find a balance, then absolute ones, which makes wires straight.
-5. Of equally many crossings, the shortest wires win, and the given order of the boxes at both ends.
+4. Of equally many crossings, the shortest wires win, and the given order of the boxes, mostly at both ends; for that,
+   heights minimise squared lengths across the flow, each column exactly in turn (isotonic regression).
+5. Heights minimise the lengths of all wires across the flow, as a linear program through its dual, a flow of least
+   cost (Gansner et al. 1993); this makes wires straight. Ports then slide along boxes where that helps, and again.
 
 Wires cross columns only at bends, which keep their distance from boxes, so no wire runs through a box.
 """
 
+import math
 import random
 from bisect import bisect_right, insort
 from collections import defaultdict
@@ -20,14 +22,16 @@ import networkx as nx
 
 Point = tuple[float, float]
 Item = tuple[str, int]  # a box in its own column; in a later column, a bend of its trunk
+Ports = Mapping[Item, Mapping[Item, float]]  # how far below the middle of a box each of its links enters
 Targets = list[tuple[float, float]]  # positions that an item is drawn to, and how strongly
 
-STARTS, SWEEPS, FINALISTS = 64, 12, 12
-CALM, STRAIGHT, EXACT = 40, 120, 20  # rounds that minimise squares, then nearly lengths, then lengths
-DISORDER = 80.0  # the length of wire worth having two boxes in the given order
+STARTS, SWEEPS, FINALISTS = 64, 12, 16
+CALM, BALANCE = 24, 6  # rounds that minimise squares, and that centre boxes between equally good places
+END_ORDER, ORDER = 80.0, 4.0  # the length of wire worth having two boxes in the given order
+GRAIN = 4  # steps of a length unit in the linear program, which takes whole numbers
 BETWEEN_BOXES, BESIDE_WIRE, BETWEEN_WIRES = 20.0, 16.0, 11.0
-NARROW, WIDE = 46.0, 130.0
-PORT = 13.0
+NARROW, WIDE, STEEP = 46.0, 130.0, 0.16
+PORT, SLACK = 13.0, 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +95,9 @@ def arrange(
     graph.add_edges_from(dict.fromkeys(edges))
     if down:
         sizes = {name: (height, width) for name, (width, height) in sizes.items()}
-    plane = _Plane(sizes, graph, _columns(graph, set(late), teams or {}))
-    layouts = ((_length(layout) + DISORDER * plane.disorder(order), layout) for order in plane.orders() for layout in [plane.placed(order)])
-    layout = min(layouts, key=lambda scored: scored[0])[1]
+    plane = _Plane(sizes, graph, _columns(graph, set(late), teams or {}), 0.6 if down else 1.0)
+    best = min(plane.orders(), key=lambda order: _length(plane.placed(order, exact=False)) + plane.disorder(order))
+    layout = plane.placed(best, exact=True)
     return _transposed(layout) if down else layout
 
 
@@ -112,8 +116,8 @@ def _columns(graph: nx.DiGraph, late: set[str], teams: Mapping[str, str]) -> dic
 class _Plane:
     """Boxes in columns, with their bends and the links between neighbouring columns."""
 
-    def __init__(self, sizes: Mapping[str, Point], graph: nx.DiGraph, column: Mapping[str, int]) -> None:
-        self.sizes, self.column = sizes, column
+    def __init__(self, sizes: Mapping[str, Point], graph: nx.DiGraph, column: Mapping[str, int], pace: float) -> None:
+        self.sizes, self.column, self.pace = sizes, column, pace
         self.links: list[tuple[Item, Item]] = list(dict.fromkeys(_links(graph, column)))
         self.before: dict[Item, list[Item]] = defaultdict(list)
         self.after: dict[Item, list[Item]] = defaultdict(list)
@@ -148,16 +152,19 @@ class _Plane:
                 found.append((self._crossings(columns), [list(column) for column in columns]))
         fewest = min((count for count, _ in found), default=0)
         best: list[list[list[Item]]] = []
-        for count, order in found:
-            if count == fewest and order not in best:
-                best.append(order)
+        for order in (order for count, order in found if count == fewest):
+            if order not in best:
+                best += [order, [column[::-1] for column in order]]
         return best[:FINALISTS]
 
-    def disorder(self, order: list[list[Item]]) -> int:
-        """How many pairs of boxes at either end stand in another order than they were given in."""
-        given = {name: i for i, name in enumerate(self.sizes)}
-        ends = [[given[item[0]] for item in column if not self.bends(item)] for column in (order[0], order[-1])] if order else []
-        return sum(a > b for end in ends for i, a in enumerate(end) for b in end[i + 1 :])
+    def disorder(self, order: list[list[Item]]) -> float:
+        """How much wire the pairs of boxes are worth that stand in another order than they were given in."""
+        given, total = {name: i for i, name in enumerate(self.sizes)}, 0.0
+        for column in order:
+            pairs = ((a, b) for i, a in enumerate(column) for b in column[i + 1 :])
+            wrong = sum(given[a[0]] > given[b[0]] for a, b in pairs if not (self.bends(a) and self.bends(b)))
+            total += wrong * (END_ORDER if column in (order[0], order[-1]) else ORDER)
+        return total
 
     def _sweep(self, columns: list[list[Item]], *, forward: bool) -> None:
         for index in range(len(columns)) if forward else reversed(range(len(columns))):
@@ -188,11 +195,14 @@ class _Plane:
             insort(seen, rank[target])
         return total
 
-    def placed(self, columns: list[list[Item]]) -> Layout:
-        """The layout with the columns in this order."""
+    def placed(self, columns: list[list[Item]], *, exact: bool) -> Layout:
+        """The layout with the columns in this order; its heights are `exact` or nearly good."""
         rank = _ranks(columns)
         ports = {target: self._ports(target, rank) for column in columns for target in column}
-        y = self._heights(columns, ports)
+        y = self._settle(columns, ports, {}, _mean, CALM)
+        for final in (False, False, True) if exact else ():
+            y = self._settle(columns, ports, self._straight(columns, ports), _median, BALANCE)
+            ports = ports if final else {target: self._slid(target, ports[target], y) for target in ports}
         top = min((y[item] - self.height(item) / 2 for item in y), default=0.0)
         y = {item: value - top for item, value in y.items()}
         lefts, rights = self._sides(columns, y, ports)
@@ -210,35 +220,68 @@ class _Plane:
         step = min(PORT, (self.height(target) - 8) / max(len(sources), 1)) if len(sources) > 1 else 0.0
         return {source: (i - (len(sources) - 1) / 2) * step for i, source in enumerate(sources)}
 
-    def _heights(self, columns: list[list[Item]], ports: Mapping[Item, Mapping[Item, float]]) -> dict[Item, float]:
-        y: dict[Item, float] = {}
-        spans = []
-        for column in columns:
-            steps = [0.0, *((self.height(a) + self.height(b)) / 2 + self._gap(a, b) for a, b in zip(column, column[1:], strict=False))]
-            span = [sum(steps[: i + 1]) for i in range(len(column))]
-            y |= {item: place - span[-1] / 2 for item, place in zip(column, span, strict=True)}
-            spans.append(span)
-        for turn in range(CALM + STRAIGHT + EXACT):
-            center = _mean if turn < CALM + STRAIGHT else _median
+    def _slid(self, target: Item, ports: Mapping[Item, float], y: Mapping[Item, float]) -> dict[Item, float]:
+        """Ports moved along the side of a box where that makes their wires straight."""
+        if self.bends(target) or not ports:
+            return dict(ports)
+        offsets, room = list(ports.values()), self.height(target) / 2 - 9
+        gaps = [y[source] - y[target] for source in ports]
+        if len(gaps) == 2 and abs(offsets[1] - offsets[0]) <= room:  # a wire that is straight already goes on straight behind the box
+            offsets = next(([place - middle for place in offsets] for middle, gap in zip(offsets, gaps, strict=True) if abs(middle - gap) < 1), offsets)
+        wishes = [[(gap if abs(gap - place) <= SLACK else place, 1.0)] for gap, place in zip(gaps, offsets, strict=True)]
+        span = [place - offsets[0] for place in offsets]
+        low, high = min(-room, offsets[0]), max(room, offsets[-1]) - span[-1]
+        moved = [min(max(place - step, low), high) + step for place, step in zip(_settled(wishes, span, _mean), span, strict=True)]
+        return dict(zip(ports, moved, strict=True))
+
+    def _settle(
+        self, columns: list[list[Item]], ports: Ports, y: Mapping[Item, float], center: Callable[[Targets], float], rounds: int
+    ) -> dict[Item, float]:
+        """Move each column in turn to where its links draw it."""
+        spans = [[sum(steps[: i + 1]) for i in range(len(steps))] for steps in map(self._steps, columns)]
+        places = {item: step - span[-1] / 2 for column, span in zip(columns, spans, strict=True) for item, step in zip(column, span, strict=True)}
+        places |= y
+        for turn in range(rounds):
             for index in range(len(columns)) if turn % 2 == 0 else reversed(range(len(columns))):
-                wishes = [self._targets(item, y, ports) or [(y[item], 0.01)] for item in columns[index]]
-                if CALM <= turn < CALM + STRAIGHT:
-                    wishes = [_sharpened(wish, y[item]) for item, wish in zip(columns[index], wishes, strict=True)]
-                y |= dict(zip(columns[index], _settled(wishes, spans[index], center), strict=True))
-        return y
+                wishes = [self._targets(item, places, ports) or [(places[item], 0.01)] for item in columns[index]]
+                places |= dict(zip(columns[index], _settled(wishes, spans[index], center), strict=True))
+        return places
+
+    def _steps(self, column: list[Item]) -> list[float]:
+        """How far below its upper neighbour each item of a column has to stand at least."""
+        return [0.0, *(math.ceil(self.height(a) / 2 + self.height(b) / 2 + self._gap(a, b)) for a, b in zip(column, column[1:], strict=False))]
+
+    def _straight(self, columns: list[list[Item]], ports: Ports) -> dict[Item, float]:
+        """Heights with the least sum of weighted lengths: potentials of the flow that is dual to that."""
+        flow = nx.DiGraph()
+        for source, target in self.links:
+            weight, drop = self._weight(source, target), round(GRAIN * -ports[target][source])
+            flow.add_edge(source, target, capacity=int(weight), weight=drop)
+            flow.add_edge(target, source, capacity=int(weight), weight=-drop)
+        for column in columns:
+            for upper, lower, step in zip(column, column[1:], self._steps(column)[1:], strict=False):
+                flow.add_edge(lower, upper, weight=round(-GRAIN * step))
+        flow.add_nodes_from(item for column in columns for item in column)
+        _, used = nx.network_simplex(flow)
+        rest = nx.DiGraph([("", item) for item in flow], weight=0)
+        rest.add_weighted_edges_from((a, b, data["weight"]) for a, b, data in flow.edges(data=True) if used[a][b] < data.get("capacity", math.inf))
+        rest.add_weighted_edges_from((b, a, -data["weight"]) for a, b, data in flow.edges(data=True) if used[a][b] > 0)
+        nx.set_edge_attributes(rest, {("", item): 0 for item in flow}, "weight")
+        found: dict[Item, float] = nx.single_source_bellman_ford_path_length(rest, "")
+        return {item: found[item] / GRAIN for item in flow}
 
     def _gap(self, upper: Item, lower: Item) -> float:
         return (BETWEEN_BOXES, BESIDE_WIRE, BETWEEN_WIRES)[self.bends(upper) + self.bends(lower)]
 
-    def _targets(self, item: Item, y: Mapping[Item, float], ports: Mapping[Item, Mapping[Item, float]]) -> Targets:
+    def _targets(self, item: Item, y: Mapping[Item, float], ports: Ports) -> Targets:
         back = [(y[other] - ports[item][other], self._weight(other, item)) for other in self.before[item]]
         return back + [(y[other] + ports[other][item], self._weight(item, other)) for other in self.after[item]]
 
     def _weight(self, source: Item, target: Item) -> float:
-        return (1.0, 2.0, 6.0)[self.bends(source) + self.bends(target)]
+        return (1.0, 2.0, 8.0)[self.bends(source) + self.bends(target)]
 
     def _sides(
-        self, columns: list[list[Item]], y: Mapping[Item, float], ports: Mapping[Item, Mapping[Item, float]]
+        self, columns: list[list[Item]], y: Mapping[Item, float], ports: Ports
     ) -> tuple[list[float], list[float]]:
         """The left and right side of every column; the steeper the wires between two, the further they stand apart."""
         lefts, rights, x = [], [], 0.0
@@ -247,7 +290,7 @@ class _Plane:
             rises = [abs(y[a] - y[b] - ports[b][a]) for a, b in self.links if a[1] == index]
             lefts.append(x)
             rights.append(x + width)
-            x += width + min(WIDE, NARROW + 0.16 * max(rises, default=0.0))
+            x += width + min(WIDE, NARROW + STEEP * max(rises, default=0.0)) * self.pace
         return lefts, rights
 
     def _wire(
@@ -255,7 +298,7 @@ class _Plane:
         link: tuple[Item, Item],
         boxes: Mapping[str, Box],
         y: Mapping[Item, float],
-        ports: Mapping[Item, Mapping[Item, float]],
+        ports: Ports,
         lefts: Sequence[float],
         rights: Sequence[float],
     ) -> Wire:
@@ -292,11 +335,6 @@ def _settled(wishes: Sequence[Targets], span: Sequence[float], center: Callable[
         pools.append((center(targets), targets, count))
     flat = [place for place, _, count in pools for _ in range(count)]
     return [place + offset for place, offset in zip(flat, span, strict=True)]
-
-
-def _sharpened(targets: Targets, place: float) -> Targets:
-    """Weights under which the squares of the distances from `place` are the distances themselves."""
-    return [(target, weight / (abs(target - place) + 1)) for target, weight in targets]
 
 
 def _mean(targets: Targets) -> float:

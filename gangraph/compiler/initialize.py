@@ -1,0 +1,86 @@
+"""How parameters start: the schemes that `init:` names, checked before a run and applied when it begins."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.compiler.graph import NetworkGraph
+from gangraph.errors import Problem, nearest
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.static import StaticError, constant
+from gangraph.registry import vocabulary
+
+SCHEMES: Mapping[str, Callable[..., Tensor]] = {
+    "normal": nn.init.normal_, "uniform": nn.init.uniform_, "constant": nn.init.constant_, "zeros": nn.init.zeros_,
+    "ones": nn.init.ones_, "orthogonal": nn.init.orthogonal_, "truncated_normal": nn.init.trunc_normal_,
+    "xavier_uniform": nn.init.xavier_uniform_, "xavier_normal": nn.init.xavier_normal_,
+    "kaiming_uniform": nn.init.kaiming_uniform_, "kaiming_normal": nn.init.kaiming_normal_,
+}  # fmt: skip
+KINDS = ("conv", "linear", "norm", "embedding", "all")
+
+
+def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
+    """Every entry of `init:` names a kind of layer and a scheme with arguments that it takes."""
+    for kind, expression in graph.spec.init.items():
+        if kind not in KINDS:
+            yield Problem(code="GG322", message=f"there is no kind of layer '{kind}'", span=expression.span, found=kind,
+                          expected="one of " + ", ".join(KINDS), fix=nearest(kind, KINDS))  # fmt: skip
+        try:
+            _scheme(expression)(torch.empty(2, 2))
+        except StaticError as error:
+            if error.problem is not None:
+                yield error.problem
+        except (TypeError, ValueError, KeyError, RuntimeError):
+            known = ("default", *SCHEMES)
+            name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
+            yield Problem(code="GG322", message="parameters cannot start like this", span=expression.span, found=ast.show(expression),
+                          expected="one of " + ", ".join(known) + ", such as normal(0, 0.02)", fix=nearest(name, known))  # fmt: skip
+
+
+def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generator) -> None:
+    """Set every parameter and buffer of a network that has storage, from PyTorch's defaults and `init:`.
+
+    A scheme sets a layer's weight; its bias starts at 0 then.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        for part in module.modules():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
+        for path, use in graph.layers.items():
+            kind = vocabulary[(use.wrapped or use).name].traits.get("init")
+            scheme = graph.spec.init.get(str(kind), graph.spec.init.get("all"))
+            if kind is not None and scheme is not None:
+                _apply(module.get_submodule(path), _scheme(scheme))
+
+
+def _apply(layer: nn.Module, scheme: Callable[[Tensor], Tensor] | None) -> None:
+    if scheme is _default:
+        return
+    parametrized = getattr(layer, "parametrizations", None)
+    weight = parametrized.weight.original if parametrized is not None else layer.weight
+    bias = layer.bias
+    with torch.no_grad():
+        if isinstance(weight, Tensor) and scheme is not None:
+            scheme(weight)
+        if isinstance(bias, Tensor):
+            bias.zero_()
+
+
+def _default(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _scheme(expression: Expression) -> Callable[[Tensor], Tensor]:
+    """The function that fills a weight. Raises StaticError, KeyError."""
+    if isinstance(expression, ast.Name):
+        return _default if expression.id == "default" else SCHEMES[expression.id]
+    if not isinstance(expression, ast.Call):
+        raise KeyError(ast.show(expression))
+    fill = SCHEMES[ast.show(expression.function)]
+    arguments = tuple(constant(argument) for argument in expression.arguments)
+    keywords = {key: constant(value) for key, value in expression.keywords}
+    return lambda weight: fill(weight, *arguments, **keywords)

@@ -1,0 +1,57 @@
+"""From a spec file to a program: the whole compiler, in order.
+
+    text --parse--> Document --resolve--> Spec --build--> Graph --check--> Checked --plan--> Plan --lower--> Program
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gangraph.compiler.build import build
+from gangraph.compiler.check import Checked, check
+from gangraph.compiler.lower import Program, lower
+from gangraph.compiler.plan import plan
+from gangraph.language.parse import Choice, parse
+from gangraph.language.resolve import resolve
+from gangraph.language.spec import PhaseSpec, Spec
+
+
+def load(source: str | Path, *, profile: str | None = None, variant: str | None = None, set: Mapping[str, object] | None = None) -> Spec:
+    """Read a spec in one of its forms.
+
+    Args:
+        source: a path, or the name of a spec that gangraph ships.
+        profile: an overlay such as `quick`; `paper` for the document itself. The document names its default.
+        variant: one of the document's variants, or several separated by commas.
+        set: values by path, such as `{"params.blocks": 3, "train.batch": 4}`.
+
+    Raises:
+        SpecError: the text or an expression does not parse, or there is no such profile, variant or path.
+            Problems that need the whole spec are reported by `check`.
+        UsageError: there is no such file or shipped spec.
+    """
+    settings = {path: _written(value) for path, value in (set or {}).items()}
+    return resolve(parse(source), Choice(profile=profile, variant=variant, set=settings))
+
+
+def check_phase(spec: Spec, phase: PhaseSpec) -> Checked:
+    """Build and check one phase. Raises SpecError with every problem of the spec."""
+    return check(build(phase, spec.broken), spec.problems)
+
+
+def check_spec(spec: Spec) -> tuple[Checked, ...]:
+    """Build and check every phase. Raises SpecError with every problem of the spec."""
+    return tuple(check_phase(spec, phase) for phase in spec.phases)
+
+
+def compile_phase(checked: Checked, *, share: bool = True, merge: bool = True) -> Program:
+    """Plan and lower one phase."""
+    return lower(plan(checked, share=share, merge=merge))
+
+
+def _written(value: object) -> str:
+    """A Python value as the expression that stands for it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_written(item) for item in value)}]"
+    return str(value)

@@ -1,0 +1,143 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON; nothing is ever unpickled.
+
+A checkpoint is a folder that appears whole or not at all: it is written beside its place and renamed.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gangraph.errors import RunError
+from gangraph.runtime.engine import Engine
+
+_TENSORS, _NUMBERS = "tensors.safetensors", "state.json"
+
+
+def save_checkpoint(folder: Path, engine: Engine, extra: Mapping[str, Any]) -> Path:
+    """Write the whole state of an engine to `folder`, atomically, and return it."""
+    tensors, numbers = _state(engine)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    save_file(tensors, unfinished / _TENSORS)
+    (unfinished / _NUMBERS).write_text(json.dumps({**numbers, "extra": dict(extra)}, indent=1))
+    for name in (_TENSORS, _NUMBERS):
+        with (unfinished / name).open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return folder
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and numbers of a checkpoint.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    try:
+        numbers: dict[str, Any] = json.loads((folder / _NUMBERS).read_text())
+        return load_file(folder / _TENSORS), numbers
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(f"checkpoint '{folder}' cannot be read: {error}") from None
+
+
+def restore(engine: Engine, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+    """Give an engine the state that a checkpoint holds.
+
+    Raises:
+        RunError: the checkpoint belongs to other networks or optimizers.
+    """
+    for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
+        for name, module in modules.items():
+            _load_module(module, _part(tensors, f"{kind}/{name}/"), f"{kind} '{name}'")
+    for name, optimizer in engine.optimizers.items():
+        _load_optimizer(optimizer, engine.parameters[name], _part(tensors, f"optimizer/{name}/"), numbers["optimizers"][name])
+    for name, history in engine.histories.items():
+        counts = numbers["histories"][name]
+        like = torch.empty(0, device=engine.settings.device, dtype=engine.settings.dtype)
+        history.restore(_part(tensors, f"history/{name}/"), counts["count"], counts["calls"], like)
+    engine.draws.positions = dict(numbers["positions"])
+    engine.step_count = numbers["step"]
+
+
+def carry_over(networks: Mapping[str, torch.nn.Module], tensors: Mapping[str, Tensor], prefix: str) -> list[str]:
+    """Load every tensor whose name and shape fit, as a phase takes over from the one before; returns what was new."""
+    fresh = []
+    for name, module in networks.items():
+        known = _part(tensors, f"{prefix}/{name}/")
+        with torch.no_grad():
+            for path, tensor in module.state_dict(keep_vars=True).items():
+                if path in known and known[path].shape == tensor.shape:
+                    tensor.copy_(known[path])
+                else:
+                    fresh.append(f"{name}.{path}")
+    return fresh
+
+
+def _state(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors: dict[str, Tensor] = {}
+    for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
+        for name, module in modules.items():
+            tensors |= {f"{kind}/{name}/{path}": tensor for path, tensor in module.state_dict().items()}
+    optimizers: dict[str, Any] = {}
+    for name, optimizer in engine.optimizers.items():
+        found, optimizers[name] = _optimizer_state(optimizer, engine.parameters[name])
+        tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in found.items()}
+    for name, history in engine.histories.items():
+        tensors |= {f"history/{name}/{key}": tensor for key, tensor in history.state().items()}
+    numbers = {
+        "step": engine.step_count,
+        "positions": dict(engine.draws.positions),
+        "optimizers": optimizers,
+        "histories": {name: {"count": history.count, "calls": history.calls} for name, history in engine.histories.items()},
+    }
+    return {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}, numbers
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Per-parameter state: tensors by `index.key`, numbers likewise."""
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for index, parameter in enumerate(parameters):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{key}"] = value
+            else:
+                numbers[f"{index}.{key}"] = value
+    return tensors, numbers
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> None:
+    optimizer.state.clear()
+    for full, value in (*tensors.items(), *numbers.items()):
+        index, _, key = full.partition(".")
+        parameter = parameters[int(index)]
+        if isinstance(value, Tensor):
+            # Scalars such as Adam's step stay where the optimizer made them; moments follow their parameter.
+            value = value.to(parameter.device) if value.dim() or optimizer.defaults.get("fused") else value
+        optimizer.state[parameter][key] = value
+
+
+def _load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    own = module.state_dict(keep_vars=True)
+    if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):
+        odd = next(iter(own.keys() ^ tensors.keys()), None) or next(n for n in own if own[n].shape != tensors[n].shape)
+        raise RunError(f"the checkpoint does not fit {what}: '{odd}' differs. Was the spec changed since?")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

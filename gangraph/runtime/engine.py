@@ -1,0 +1,217 @@
+"""The loop: one pass through `step:` of a program."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.compiler.build_network import module_name
+from gangraph.compiler.graph import Graph
+from gangraph.compiler.lower import Lowered, Program, noise_name
+from gangraph.compiler.optimizers import make_optimizer, schedules
+from gangraph.compiler.plan import Segment, UpdatePlan
+from gangraph.errors import RunError
+from gangraph.language.schedule import Clock, evaluate
+from gangraph.runtime.draws import Draws
+from gangraph.runtime.history import History
+from gangraph.runtime.networks import Networks, clip, max_norm, update_average
+
+Values = dict[str, Tensor]
+Given = Mapping[str, Tensor | Mapping[str, Tensor]]
+PARAMETER_OPERATIONS: Mapping[str, Callable[..., None]] = {"clip": clip, "max_norm": max_norm}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a program runs, apart from what it computes."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    autocast: bool = False
+    compile: bool = False
+    seed: int = 0
+
+
+class NotFiniteError(RunError):
+    """A loss became NaN or infinite. `value` names where that first appeared."""
+
+    def __init__(self, value: str, update: str, step: int) -> None:
+        self.value, self.update, self.step = value, update, step
+        super().__init__(f"step {step}: '{value}' is not finite (NaN or infinity), in the update of '{update}'")
+
+
+class Engine:
+    """A program with parameters, optimizers and state, ready to step."""
+
+    def __init__(self, program: Program, networks: Networks, draws: Draws, settings: Settings) -> None:
+        self.program, self.networks, self.draws, self.settings = program, networks, draws, settings
+        self.graph: Graph = program.plan.checked.graph
+        self.step_count = 0
+        self.values: Values = {}
+        self.fallbacks: dict[str, str] = {}
+        self.modules = {name: self._bind(lowered) for name, lowered in program.segments.items()}
+        self.parameters = {
+            name: [p for network, _ in group.networks for p in networks.live[network].parameters()]
+            for name, group in self.graph.spec.optimizers.items()
+        }
+        self.optimizers = {name: make_optimizer(group, self.parameters[name]) for name, group in self.graph.spec.optimizers.items()}
+        self.schedules = {name: schedules(group) for name, group in self.graph.spec.optimizers.items()}
+        self.histories = {
+            node.id: History(node.id, int(node.arguments[1]), settings.seed)  # type: ignore[arg-type]
+            for node in self.graph.nodes.values()
+            if node.kind == "history"
+        }
+        self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
+
+    def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
+        module = lowered.bind(self.networks.callable)
+        if not self.settings.compile:
+            return module
+        if lowered.compilable:
+            self.fallbacks[lowered.segment.name] = lowered.compilable
+            return module
+        compiled: Callable[..., tuple[Tensor, ...]] = torch.compile(module)
+        return compiled
+
+    def step(self, clock: Clock, given: Given | None = None) -> Values:
+        """Draw, run every update in order, and return the losses by name."""
+        self.draws.begin(given or {})
+        self.values.clear()
+        for source in self.program.plan.sources:
+            self._draw(source)
+        for node in self.scalars:
+            self.values[node.id] = self._scalar(evaluate(node.expression, clock))  # type: ignore[arg-type]
+        losses: Values = {}
+        for index, update in enumerate(self.program.plan.updates):
+            for repetition in range(_repetitions(update, clock)):
+                losses |= self._update(update, clock, first=index == 0 and repetition == 0, before=repetition == 0)
+            for name in update.frees:
+                self.values.pop(name, None)
+        self.step_count += 1
+        return losses
+
+    def _update(self, update: UpdatePlan, clock: Clock, *, first: bool, before: bool) -> Values:
+        """One parameter update: gradients of all groups at the same parameters, then all groups step."""
+        micro = update.graph.accumulate
+        for index in range(micro):
+            if not (first and index == 0):
+                for source in update.redraws:
+                    self._draw(source)
+            self._draw_noise(update)
+            for segment in update.segments if before and index == 0 else update.body:
+                self._run(segment)
+            self._check_finite(update)
+            self._differentiate(update, index, micro)
+        for objective in update.graph.objectives:
+            self._apply(objective.group, update, clock)
+        for operation, network, numbers in update.graph.then:
+            PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
+        for name, average in self.graph.averages.items():
+            if average.of in update.differentiated:
+                decay = evaluate(average.decay, clock)
+                update_average(self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers)
+        return {name: self.values[node].detach() for name, node in update.losses}
+
+    def _run(self, segment: Segment) -> None:
+        for name in segment.histories:
+            self.values[name] = self.histories[name].push(self.values[self.graph.nodes[name].inputs[0]])
+        lowered = self.program.segments[segment.name]
+        with self.precision():
+            made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))
+        self.values.update(zip(lowered.writes, made, strict=True))
+
+    def _differentiate(self, update: UpdatePlan, index: int, micro: int) -> None:
+        """Leave each group's gradient in its parameters, the mean over micro-batches."""
+        objectives = update.graph.objectives
+        for position, objective in enumerate(objectives):
+            parameters = self.parameters[objective.group]
+            loss = self.values[objective.loss] / micro if micro > 1 else self.values[objective.loss]
+            keep = position + 1 < len(objectives)
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
+
+    def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
+        optimizer = self.optimizers[group]
+        for option, expression in self.schedules[group].items():
+            for parameter_group in optimizer.param_groups:
+                parameter_group[option] = evaluate(expression, clock)
+        if update.graph.clip_grad_value is not None:
+            nn.utils.clip_grad_value_(self.parameters[group], evaluate(update.graph.clip_grad_value, clock))
+        if update.graph.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters[group], evaluate(update.graph.clip_grad_norm, clock))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def _draw(self, source: str) -> None:
+        fields = self.draws.draw(source, self.step_count)
+        single = len(fields) == 1
+        for field, tensor in fields.items():
+            self.values[source if single else f"{source}.{field}"] = tensor
+
+    def _draw_noise(self, update: UpdatePlan) -> None:
+        checked = self.program.plan.checked
+        for call in update.noise:
+            network = self.graph.nodes[call].target
+            batch = checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0] * self.draws.batch_now // self.graph.spec.batch
+            like = next(self.networks.live[network].parameters())
+            for draw in checked.networks[network].draws:
+                layer = self.networks.live[network].get_submodule(draw.path)
+                noise = self.draws.noise(call, layer, draw.name, (batch, *draw.shape), self.step_count, like)  # type: ignore[arg-type]
+                self.values[noise_name(call, draw.name)] = noise
+
+    def _scalar(self, number: float) -> Tensor:
+        return torch.tensor(number, dtype=self.settings.dtype, device=self.settings.device)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """The arithmetic that segments run in."""
+        if self.settings.autocast:
+            return torch.autocast(self.settings.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _check_finite(self, update: UpdatePlan) -> None:
+        """Stop before a NaN reaches a parameter. On CUDA the losses are looked at when they are read anyway."""
+        if self.settings.device.type == "cpu" and not all(self.values[o.loss].isfinite() for o in update.graph.objectives):
+            raise self.not_finite(update)
+
+    def not_finite(self, update: UpdatePlan) -> NotFiniteError:
+        """The error that names the first value which is not finite, found by computing the update again."""
+        for segment in update.segments:
+            for name, value in self._watched(segment):
+                if not value.isfinite().all():
+                    return NotFiniteError(name, update.graph.name, self.step_count)
+        return NotFiniteError(update.graph.objectives[0].loss, update.graph.name, self.step_count)
+
+    def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor]]:
+        lowered = self.program.segments[segment.name]
+        if all(name in self.values for name in lowered.reads):
+            yield from watch_values(lowered, self.networks, [self.values[name] for name in lowered.reads], self.graph)
+
+
+def _repetitions(update: UpdatePlan, clock: Clock) -> int:
+    graph = update.graph
+    if graph.every is not None and clock.step % max(1, round(evaluate(graph.every, clock))):
+        return 0
+    if graph.when is not None and not evaluate(graph.when, clock):
+        return 0
+    return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
+
+
+def watch_values(lowered: Lowered, networks: Networks, inputs: list[Tensor], graph: Graph) -> list[tuple[str, Tensor]]:
+    """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first."""
+    seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
+    for name in lowered.networks:
+        seen += [(f"{name.removesuffix('_frozen')}.{path}", p.detach()) for path, p in networks.callable[name].named_parameters()]
+    labels = {module_name(name): graph.label(name) for name in lowered.segment.nodes}
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, node: torch.fx.Node) -> object:
+            value: object = super().run_node(node)
+            if isinstance(value, Tensor):
+                seen.append((labels.get(node.name, node.name), value.detach()))
+            return value
+
+    Watcher(lowered.bind(networks.callable)).run(*inputs)
+    return seen

@@ -1,0 +1,104 @@
+"""Looking at a run: the values that `evaluate:` shows and measures, computed without disturbing training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gangraph.compiler.lower import noise_name
+from gangraph.data.stream import derive_seed
+from gangraph.errors import RunError
+from gangraph.language.schedule import Clock, evaluate
+from gangraph.runtime.draws import Draws
+from gangraph.runtime.engine import Engine
+
+# Evaluations draw under a seed of their own, the same at every look, so that grids can be compared over time.
+_SEED = "evaluate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one evaluation saw: tensors by column, numbers by metric."""
+
+    grid: dict[str, Tensor]
+    metrics: dict[str, float]
+
+
+class Evaluation:
+    """The `evaluate:` section of a phase over an engine's networks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        seen = engine.program.plan.checked.graph.evaluation
+        if seen is None or engine.program.evaluation is None:
+            raise RunError("the spec has no evaluate: section")
+        self.seen, self.lowered = seen, engine.program.evaluation
+
+    @torch.no_grad()
+    def look(self, clock: Clock, count: int | None = None) -> Look:
+        """Draw `count` samples (the spec's number by default) and compute the grid and the metrics."""
+        spec = self.seen.graph.spec.evaluate
+        assert spec is not None
+        engine, settings = self.engine, self.engine.settings
+        draws = Draws(self.seen.graph.sources, batch=count or spec.samples, seed=derive_seed(settings.seed, _SEED), device=settings.device, dtype=settings.dtype)
+        with self._undisturbed(spec.mode):
+            values = self._inputs(draws, clock)
+            with engine.precision():
+                made = self.lowered.bind(engine.networks.callable)(*(values[name] for name in self.lowered.reads))
+        values |= dict(zip(self.lowered.writes, made, strict=True))
+        return Look(
+            grid={label: values[node] for label, node in self.seen.grid},
+            metrics={name: float(values[node]) for name, node in self.seen.metrics},
+        )
+
+    def _inputs(self, draws: Draws, clock: Clock) -> dict[str, Tensor]:
+        """Draw what the evaluation reads."""
+        draws.begin({})
+        values: dict[str, Tensor] = {}
+        graph = self.seen.graph
+        for name in dict.fromkeys(graph.nodes[n].target for n in self.lowered.segment.inputs if graph.nodes[n].kind != "scalar"):
+            fields = draws.draw(name, 0)
+            values |= {name if len(fields) == 1 else f"{name}.{field}": tensor for field, tensor in fields.items()}
+        for name in self.lowered.segment.inputs:
+            if graph.nodes[name].kind == "scalar":
+                number = evaluate(graph.nodes[name].expression, clock)  # type: ignore[arg-type]
+                values[name] = torch.tensor(number, dtype=draws.dtype, device=draws.device)
+        return values | self._noise(draws)
+
+    def _noise(self, draws: Draws) -> dict[str, Tensor]:
+        """Random numbers for layers that are random in training mode; none in evaluation mode."""
+        graph, checked = self.seen.graph, self.engine.program.plan.checked
+        noise: dict[str, Tensor] = {}
+        for name in self.lowered.segment.nodes:
+            node = graph.nodes[name]
+            if node.kind != "network":
+                continue
+            average = graph.averages.get(node.target)
+            owner = average.of if average else node.target
+            module = self.engine.networks.live[owner]
+            for draw in checked.networks[owner].draws:
+                layer = module.get_submodule(draw.path)
+                shape = (draws.batch, *draw.shape)
+                like = next(module.parameters())
+                drawn = draws.noise(name, layer, draw.name, shape, 0, like) if module.training else None  # type: ignore[arg-type]
+                noise[noise_name(name, draw.name)] = drawn  # type: ignore[assignment]
+        return noise
+
+    @contextmanager
+    def _undisturbed(self, mode: str) -> Iterator[None]:
+        """Networks in the evaluation's mode; afterwards every buffer and mode is as it was."""
+        modules = list(self.engine.networks.callable.values())
+        modes = [module.training for module in modules]
+        buffers = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
+        for module in modules:
+            module.train(mode == "train")
+        try:
+            yield
+        finally:
+            for module, training in zip(modules, modes, strict=True):
+                module.train(training)
+            for buffer, before in buffers:
+                buffer.copy_(before)
+

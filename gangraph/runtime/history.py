@@ -1,0 +1,56 @@
+"""A buffer of past values, mixed with the present ones (Shrivastava et al. 2017, section 2.3)."""
+
+import torch
+from torch import Tensor
+
+from gangraph.data.stream import derive_seed
+
+
+class History:
+    """Keeps up to `size` past samples.
+
+    While it fills, samples are stored and passed on. Once it is full, each sample is with probability 1/2
+    exchanged for a stored one that is chosen uniformly, one sample after the other.
+    """
+
+    def __init__(self, name: str, size: int, seed: int) -> None:
+        self.name, self.size, self.seed = name, size, seed
+        self.samples: Tensor | None = None
+        self.count = 0
+        self.calls = 0
+
+    def push(self, values: Tensor) -> Tensor:
+        """Mix a batch [B, ...] with the past; same shape, no gradient."""
+        if self.size == 0:
+            return values.detach()
+        if self.samples is None:
+            self.samples = values.new_zeros((self.size, *values.shape[1:]))
+        exchange, slots = decide(self.seed, self.name, self.calls, len(values), self.size)
+        self.calls += 1
+        mixed = values.detach().clone()
+        for index in range(len(values)):
+            if self.count < self.size:
+                self.samples[self.count] = mixed[index]
+                self.count += 1
+            elif exchange[index]:
+                stored = self.samples[slots[index]].clone()
+                self.samples[slots[index]] = mixed[index]
+                mixed[index] = stored
+        return mixed
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors that a checkpoint keeps."""
+        return {} if self.samples is None else {"samples": self.samples}
+
+    def restore(self, tensors: dict[str, Tensor], count: int, calls: int, like: Tensor) -> None:
+        """Take back what a checkpoint kept."""
+        self.samples = tensors["samples"].to(like) if tensors else None
+        self.count, self.calls = count, calls
+
+
+def decide(seed: int, name: str, call: int, batch: int, size: int) -> tuple[list[bool], list[int]]:
+    """For each sample of a batch: whether it is exchanged, and for which slot."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "history", name, call))
+    exchange = torch.rand(batch, generator=generator) < 0.5
+    slots = torch.randint(size, (batch,), generator=generator)
+    return exchange.tolist(), slots.tolist()

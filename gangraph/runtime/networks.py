@@ -1,0 +1,72 @@
+"""Networks with storage: each in a live form, whose parameters carry gradients, and a frozen form that shares them."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gangraph.compiler.build_network import module_name
+from gangraph.compiler.check import Checked
+from gangraph.compiler.initialize import initialize
+from gangraph.data.stream import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks of a run by the spec's names, and by the names that generated code calls them."""
+
+    live: Mapping[str, nn.Module]
+    averages: Mapping[str, nn.Module]
+    callable: Mapping[str, nn.Module]
+
+
+def make_networks(checked: Checked, *, device: torch.device, dtype: torch.dtype, seed: int) -> Networks:
+    """Give every network storage and its initial parameters, a function of the seed and the network's name alone."""
+    live: dict[str, nn.Module] = {}
+    for name, model in checked.networks.items():
+        module: nn.Module = copy.deepcopy(model.module).to_empty(device="cpu")
+        initialize(module, model.graph, torch.Generator().manual_seed(derive_seed(seed, "initialize", name)))
+        live[name] = module.to(device=device, dtype=dtype).train()
+    averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
+    forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
+    forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}
+    return Networks(live, averages, forms)
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The same network over the same storage, with parameters that carry no gradient."""
+    shared: dict[int, object] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in module.parameters()}
+    shared |= {id(b): b for b in module.buffers()}
+    return copy.deepcopy(module, shared)
+
+
+def _average(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, decay: float, *, buffers: str) -> None:
+    """average = decay * average + (1 - decay) * module, for parameters and, as asked, buffers."""
+    torch._foreach_lerp_([*average.parameters()], [*module.parameters()], 1 - decay)
+    for mine, theirs in zip(average.buffers(), module.buffers(), strict=True):
+        if buffers == "average" and mine.is_floating_point():
+            mine.lerp_(theirs, 1 - decay)
+        else:
+            mine.copy_(theirs)
+
+
+@torch.no_grad()
+def clip(module: nn.Module, low: float, high: float) -> None:
+    """Limit every parameter to [low, high] (Arjovsky et al. 2017, Algorithm 1, line 7)."""
+    torch._foreach_clamp_min_(parameters := [*module.parameters()], low)
+    torch._foreach_clamp_max_(parameters, high)
+
+
+@torch.no_grad()
+def max_norm(module: nn.Module, limit: float) -> None:
+    """Scale down each unit's incoming weights to a length of at most `limit`."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            parameter.copy_(torch.renorm(parameter, 2, 0, limit))

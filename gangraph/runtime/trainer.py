@@ -1,0 +1,233 @@
+"""The Python interface: a spec with parameters, that steps, trains, saves and resumes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.errors import RunError, UsageError
+from gangraph.language.expression import Quantity
+from gangraph.language.parse import Choice, parse_text
+from gangraph.language.resolve import resolve
+from gangraph.language.schedule import Clock
+from gangraph.language.spec import Spec
+from gangraph.pipeline import check_phase, compile_phase
+from gangraph.runtime.checkpoint import carry_over, read_checkpoint, restore, save_checkpoint
+from gangraph.runtime.draws import Draws
+from gangraph.runtime.engine import Engine, Settings
+from gangraph.runtime.evaluation import Evaluation, Look
+from gangraph.runtime.networks import make_networks
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+Given = Mapping[str, Tensor | Mapping[str, Tensor]]
+
+
+class Trainer:
+    """A spec that is ready to train.
+
+    Args:
+        spec: from `gangraph.load`.
+        device: `auto`, `cpu` or `cuda`.
+        seed: everything random is a function of it.
+        precision: `fp32`; `bf16` computes in mixed precision with parameters in float32; `fp64`.
+        compile: `auto` compiles on CUDA only; `on`; `off`.
+        share, merge: False for the plain form, in which no update reuses another's values and no calls are merged.
+
+    Raises:
+        SpecError: the spec has errors; all of them in one report.
+        UsageError: there is no such device or precision.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        device: str = "auto",
+        seed: int = 0,
+        precision: str = "fp32",
+        compile: str = "auto",
+        share: bool = True,
+        merge: bool = True,
+    ) -> None:
+        self.spec, self.seed, self.precision, self.share, self.merge = spec, seed, precision, share, merge
+        self.settings = _settings(device, precision, compile, seed)
+        self.phase = 0
+        self.phase_start = 0
+        self._seen_before = 0
+        self.checked = tuple(check_phase(spec, phase) for phase in spec.phases)
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        checked = self.checked[self.phase]
+        program = compile_phase(checked, share=self.share, merge=self.merge)
+        settings = self.settings
+        networks = make_networks(checked, device=settings.device, dtype=settings.dtype, seed=self.seed)
+        draws = Draws(checked.graph.sources, batch=checked.graph.spec.batch, seed=self.seed, device=settings.device,
+                      dtype=settings.dtype, prefetch=settings.device.type == "cuda")  # fmt: skip
+        return Engine(program, networks, draws, settings)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Every network, and every averaged copy, by the spec's names. They are ordinary modules."""
+        return {**self.engine.networks.live, **self.engine.networks.averages}
+
+    @property
+    def step_count(self) -> int:
+        """Steps taken so far."""
+        return self.engine.step_count
+
+    @property
+    def seen(self) -> int:
+        """Samples drawn so far from the most drawn stream."""
+        return self._seen_before + self.engine.draws.seen()
+
+    @property
+    def clock(self) -> Clock:
+        """The present moment of the current phase."""
+        length = self.spec.phases[self.phase].length
+        epoch_length = self._epoch_length()
+        seen = self.engine.draws.seen()
+        clock = Clock(step=self.step_count - self.phase_start, epoch=seen / epoch_length if epoch_length else 0.0, seen=seen)
+        share = clock.position(length.unit) / length.value if length else 0.0
+        return Clock(clock.step, clock.epoch, clock.seen, min(1.0, share))
+
+    def _epoch_length(self) -> int:
+        """Samples in an epoch, or 0 while no data has been opened, since nothing was drawn then."""
+        draws = self.engine.draws
+        return max((len(dataset) for dataset in draws.datasets.values()), default=0)
+
+    def step(self, draws: Given | None = None) -> dict[str, float]:
+        """One pass through `step:`.
+
+        Args:
+            draws: batches by source name, for sources that are not to be drawn: a tensor [B, ...], or for a
+                source with several fields a mapping of them; a list of these is used one after the other where
+                the step draws the source several times.
+
+        Returns:
+            Every loss that was computed, by name. A loss computed several times has its last value.
+
+        Raises:
+            NotFiniteError: a loss is NaN or infinite; it names the value where that began. No parameter is changed.
+            UsageError: `draws` names something that is no source.
+        """
+        losses = self.advance(draws)
+        return {name: float(value) for name, value in losses.items()}
+
+    def advance(self, draws: Given | None = None) -> dict[str, Tensor]:
+        """`step` without reading the losses back from the device."""
+        return self.engine.step(self.clock, draws)
+
+    def train(self, steps: int | None = None, *, every: Callable[["Trainer", dict[str, Tensor]], None] | None = None) -> dict[str, float]:
+        """Train to the end of the spec's length, or for a number of steps; returns the last losses.
+
+        Args:
+            steps: how many more steps; by default to the end of the last phase.
+            every: called after each step with the trainer and the losses.
+
+        Raises:
+            NotFiniteError: as `step`.
+        """
+        losses: dict[str, Tensor] = {}
+        last = None if steps is None else self.step_count + steps
+        while self.step_count != last and (last is not None or not self.done):
+            if self.phase_done and self.phase + 1 < len(self.spec.phases):
+                self.next_phase()
+            losses = self.advance()
+            if every is not None:
+                every(self, losses)
+        return {name: float(value) for name, value in losses.items()}
+
+    @property
+    def phase_done(self) -> bool:
+        """Whether the current phase has reached its length."""
+        if self.spec.phases[self.phase].length is None:
+            raise UsageError("the spec states no length: give a number of steps")
+        return self.clock.progress >= 1.0
+
+    @property
+    def done(self) -> bool:
+        """Whether the last phase has reached its length."""
+        return self.phase + 1 == len(self.spec.phases) and self.phase_done
+
+    def next_phase(self) -> list[str]:
+        """Begin the next phase: weights are carried over by name; returns the parameters that start anew."""
+        networks, averages = self.engine.networks.live, self.engine.networks.averages
+        old = {f"network/{n}/{path}": t for n, m in networks.items() for path, t in m.state_dict().items()}
+        old |= {f"average/{n}/{path}": t for n, m in averages.items() for path, t in m.state_dict().items()}
+        step = self.step_count
+        self._seen_before = self.seen
+        self.phase += 1
+        self.phase_start = step
+        self.engine.draws.close()
+        self.engine = self._make_engine()
+        self.engine.step_count = step
+        fresh = carry_over(self.engine.networks.live, old, "network")
+        carry_over(self.engine.networks.averages, old, "average")
+        return fresh
+
+    def evaluate(self, count: int | None = None) -> Look | None:
+        """Compute the spec's grid and metrics now; None if it has no `evaluate:`. Training is not disturbed."""
+        seen = self.engine.program.plan.checked.graph.evaluation
+        return Evaluation(self.engine).look(self.clock, count) if seen is not None else None
+
+    def position(self, length: Quantity) -> float:
+        """How far the run is, in the unit of a length, over all phases."""
+        clock = self.clock
+        return Clock(self.step_count, clock.epoch, self.seen).position(length.unit)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything that resuming needs to a folder, atomically."""
+        extra = {
+            "spec": self.spec.text, "name": self.spec.name, "profile": self.spec.profile, "variant": self.spec.variant,
+            "settings": dict(self.spec.settings), "origin": self.spec.origin, "seed": self.seed, "precision": self.precision,
+            "phase": self.phase, "phase_start": self.phase_start, "seen_before": self._seen_before,
+            "share": self.share, "merge": self.merge,
+        }  # fmt: skip
+        return save_checkpoint(Path(folder), self.engine, extra)
+
+    @classmethod
+    def resume(cls, folder: str | Path, *, device: str = "auto", compile: str = "auto") -> Self:
+        """Continue from a folder that `save` wrote, exactly where it was.
+
+        Raises:
+            RunError: the folder holds no checkpoint, or one that is damaged.
+        """
+        tensors, numbers = read_checkpoint(Path(folder))
+        extra: dict[str, Any] = numbers["extra"]
+        spec = load_text(extra)
+        trainer = cls(spec, device=device, seed=extra["seed"], precision=extra["precision"], compile=compile,
+                      share=extra["share"], merge=extra["merge"])  # fmt: skip
+        if extra["phase"] >= len(spec.phases):
+            raise RunError(f"checkpoint '{folder}' is in phase {extra['phase'] + 1}, but the spec has {len(spec.phases)}")
+        trainer.phase, trainer.phase_start = extra["phase"], extra["phase_start"]
+        trainer._seen_before = extra["seen_before"]
+        if trainer.phase:
+            trainer.engine = trainer._make_engine()
+        restore(trainer.engine, tensors, numbers)
+        for name in trainer.engine.draws.positions:
+            trainer.engine.draws.open(name)
+        return trainer
+
+
+def load_text(extra: Mapping[str, Any]) -> Spec:
+    """The spec that a checkpoint was trained from. Raises SpecError as `load`."""
+    origin = Path(extra["origin"]) if extra["origin"] else None
+    document = parse_text(extra["spec"], name=f"{extra['name']}.yaml", origin=origin)
+    return resolve(document, Choice(profile=extra["profile"], variant=extra["variant"] or None, set=extra["settings"]))
+
+
+def _settings(device: str, precision: str, compile: str, seed: int) -> Settings:
+    if precision not in PRECISIONS:
+        raise UsageError(f"there is no precision '{precision}': one of {', '.join(PRECISIONS)}")
+    if compile not in ("auto", "on", "off"):
+        raise UsageError(f"compile is auto, on or off, not '{compile}'")
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if chosen.partition(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"there is no device '{device}': auto, cpu or cuda")
+    if chosen.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("this machine has no CUDA device: use device cpu")
+    return Settings(device=torch.device(chosen), dtype=PRECISIONS[precision], autocast=precision == "bf16",
+                    compile=compile == "on" or (compile == "auto" and chosen.startswith("cuda")), seed=seed)  # fmt: skip
