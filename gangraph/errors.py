@@ -10,11 +10,13 @@ The whole tree:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+
+WIDEST = 160  # characters of one line that a message shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +63,43 @@ class Span:
         """The source line with a caret under the span."""
         line, column = self.text.position(self.start)
         source = self.text.line(line)
-        width = max(1, min(self.end - self.start, len(source) - column + 1))
+        width = max(1, min(self.end - self.start, len(source.rstrip()) - column + 1))
+        cut = max(0, column - WIDEST // 2) if len(source) > WIDEST else 0
+        shown, before = source[cut : cut + WIDEST], source[cut : column - 1]
         gutter = f"{line:>5} | "
-        return f"{gutter}{source}\n{' ' * (len(gutter) - 2)}| {' ' * (column - 1)}{'^' * width}"
+        indent = "".join("\t" if character == "\t" else " " for character in before)
+        return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {indent}{'^' * min(width, WIDEST - len(before))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a spec. `code` is stable and has a section in docs/errors.md."""
+    """One thing wrong with a spec. `code` is stable and has a section in docs/errors.md.
+
+    `inside` says what met where inside a network, `reason` what a library said, and `called_by` which calls of
+    the spec led to a line in the file of a network.
+    """
 
     code: str
     message: str
     span: Span
     found: str = ""
+    inside: tuple[str, ...] = ()
+    reason: str = ""
     expected: str = ""
     fix: str = ""
+    called_by: tuple[str, ...] = ()
     severity: Severity = "error"
 
     def __str__(self) -> str:
-        parts = [f"{self.span}: {self.severity} {self.code}: {self.message}", self.span.excerpt()]
-        for label in ("found", "expected", "fix"):
-            text = getattr(self, label)
-            if text:
-                parts.append(f"    {label + ':':<10}{text}")
+        parts = [f"{self.span}: {self.severity} {self.code}: {_shortened(self.message)}", self.span.excerpt()]
+        texts = (("found", (self.found,)), ("inside", self.inside), ("reason", (self.reason,)), ("expected", (self.expected,)),
+                 ("fix", (self.fix,)), ("called by", self.called_by))  # fmt: skip
+        for label, lines in texts:
+            for index, text in enumerate(filter(None, lines)):
+                parts.append(f"    {label + ':' if index == 0 else '':<10} {_shortened(text)}")
         return "\n".join(parts)
 
-    def as_json(self) -> dict[str, str | int]:
+    def as_json(self) -> dict[str, str | int | list[str]]:
         """The problem as plain data, for `--json`."""
         return {
             "code": self.code,
@@ -96,8 +109,11 @@ class Problem:
             "line": self.span.line,
             "column": self.span.column,
             "found": self.found,
+            "inside": list(self.inside),
+            "reason": self.reason,
             "expected": self.expected,
             "fix": self.fix,
+            "called_by": list(self.called_by),
         }
 
 
@@ -132,9 +148,26 @@ class DataError(RunError):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Without repetitions, sorted by file and position."""
-    unique = dict.fromkeys(problems)
+    """Without repetitions, sorted by file and position. Problems that differ in their callers only become one."""
+    callers: dict[Problem, tuple[str, ...]] = {}
+    for problem in problems:
+        same = replace(problem, called_by=())
+        callers[same] = tuple(dict.fromkeys((*callers.get(same, ()), *problem.called_by)))
+    unique = [replace(problem, called_by=called_by) for problem, called_by in callers.items()]
     return tuple(sorted(unique, key=lambda p: (p.span.text.name, p.span.start, p.code)))
+
+
+def _shortened(text: str) -> str:
+    """On one line, and no longer than a person reads."""
+    line = " ".join(text.split())
+    return line if len(line) <= 4 * WIDEST else f"{line[: 4 * WIDEST]} ..."
+
+
+def called_by(problem: Problem, name: str, call: Span) -> Problem:
+    """The problem, and where it stands in another file the call of `name` that led there."""
+    if problem.span.text == call.text:
+        return problem
+    return replace(problem, called_by=(f"{call}  {name}: {call.text.content[call.start : call.end]}",))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

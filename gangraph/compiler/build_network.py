@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable
 from inspect import Parameter
+from keyword import iskeyword
 from typing import Any
+
+from torch import nn
 
 from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, bind, fits, refuse, type_name
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Ref
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.spec import NetworkSpec
@@ -15,6 +18,9 @@ from gangraph.language.static import StaticError, constant
 from gangraph.registry import Definition, vocabulary
 
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
+
+
+_MODULE = nn.Module()  # whose attributes no part can be named after
 
 
 def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
@@ -25,9 +31,13 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
         try:
             outputs[name] = builder.visit(expression)
         except BuildError as error:
-            builder.problems += [error.problem] if error.problem else []
+            builder.report(error)
+        except RecursionError:
+            refusal = Problem(code="GG301", message=f"the values of network '{spec.template}' lean on each other too many levels deep",
+                              span=expression.span, expected="values in the order in which they are computed")  # fmt: skip
+            builder.problems.append(refusal)
     if builder.problems:
-        return None, builder.problems
+        return None, [called_by(problem, spec.template, spec.span) for problem in builder.problems]
     return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
 
 
@@ -42,20 +52,29 @@ class _NetworkBuilder(ExpressionBuilder):
         self.active: list[str] = []
         self.paths: dict[str, tuple[str | None, ...]] = {}
         self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
+        self.known: dict[str, Argument] = dict(self.inputs)
+        self.failed: set[str] = set()
 
     def known_names(self) -> Iterable[str]:
         return (*self.inputs, *self.spec.values, *self.spec.parts)
 
     def name(self, node: ast.Name) -> Argument:
-        if node.id in self.inputs:
-            return self.inputs[node.id]
+        if node.id in self.known:
+            return self.known[node.id]
         if node.id in self.active:
             refuse("GG303", "values depend on each other in a circle", node.span, " -> ".join([*self.active, node.id]))
         if node.id in self.spec.values:
+            if node.id in self.failed:
+                raise BuildError(None)
             self.active.append(node.id)
-            value = self.visit(self.spec.values[node.id], node.id)
-            self.active.pop()
-            return value
+            try:
+                self.known[node.id] = self.visit(self.spec.values[node.id], node.id)
+            except BuildError:
+                self.failed.add(node.id)
+                raise
+            finally:
+                self.active.pop()
+            return self.known[node.id]
         known = list(self.known_names())
         refuse("GG310", f"the network has no value '{node.id}'", node.span, node.id, "one of " + ", ".join(known), nearest(node.id, known))
 
@@ -87,11 +106,11 @@ class _NetworkBuilder(ExpressionBuilder):
             try:
                 flow = self._item(item, path, flow)
             except BuildError as error:
-                self._report(error)
+                self.report(error)
         self.active.pop()
         return flow
 
-    def _report(self, error: BuildError) -> None:
+    def report(self, error: BuildError) -> None:
         if error.problem is not None and error.problem not in self.problems:
             self.problems.append(error.problem)
 
@@ -170,7 +189,8 @@ def _check_layer(definition: Definition, arguments: tuple[Any, ...], keywords: t
 
 def module_name(name: str) -> str:
     """A family member as a Python name: `down[3]` is `down_3`."""
-    return name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
+    plain = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
+    return f"{plain}_" if iskeyword(plain) or hasattr(_MODULE, plain) else plain
 
 
 def _called(item: Expression) -> str:

@@ -69,6 +69,7 @@ def whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
         nodes=tuple(n for n in graph.nodes if n in below and graph.nodes[n].kind not in given),
         inputs=tuple(n for n in graph.nodes if n in below and graph.nodes[n].kind in given),
         outputs=tuple(dict.fromkeys(roots)),
+        trained=(),
         live=frozenset(),
         detached=frozenset(),
     )
@@ -167,8 +168,8 @@ class _Writer:
 
     def _callee(self, node: Node) -> str:
         """The network's live form where the gradient of its parameters is taken, else its frozen form."""
-        trained = node.target in self.graph.networks
-        name = module_name(node.target) + ("_frozen" if trained and node.id not in self.segment.live else "")
+        is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
+        name = module_name(node.target) + ("_frozen" if is_frozen else "")
         self.called[name] = None
         return name
 

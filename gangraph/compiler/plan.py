@@ -19,8 +19,8 @@ Key = frozenset[tuple[str, int]]
 class Segment:
     """Nodes that are computed together, by one fx graph.
 
-    `live` are the nodes through which a gradient will be taken; every other network call is frozen. `detached`
-    are the inputs that carry a gradient meant for another update. `histories` are mixed with their past before
+    `trained` are the networks whose parameters will be differentiated, through the nodes in `live`; every other
+    network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are mixed with their past before
     the segment runs.
     """
 
@@ -29,6 +29,7 @@ class Segment:
     nodes: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    trained: tuple[str, ...]
     live: frozenset[str]
     detached: frozenset[str]
     merges: tuple[tuple[str, ...], ...] = ()
@@ -311,7 +312,7 @@ class _Planner:
             foreign |= {n for n in inputs if n not in live and self._pending(n)}
         for n in nodes if target != index else ():
             self._live_now[n] = target if n in mine else None
-        return Segment(name=name, purpose=purpose, nodes=ordered, inputs=inputs, outputs=outputs, live=mine,
+        return Segment(name=name, purpose=purpose, nodes=ordered, inputs=inputs, outputs=outputs, trained=self.updates[target].networks, live=mine,
                        detached=frozenset(foreign), merges=self._merges(nodes, mine), histories=histories)  # fmt: skip
 
     def _pending(self, name: str) -> bool:

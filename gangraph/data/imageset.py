@@ -34,6 +34,11 @@ class ImageSet:
         self._kept: dict[int, Sample] = {}
         self._room = options.cache * 2**20
 
+    @property
+    def names(self) -> Sequence[str]:
+        """What messages call each sample."""
+        return self._names
+
     def __len__(self) -> int:
         return len(self._names)
 

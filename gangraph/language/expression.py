@@ -6,6 +6,7 @@ that write the same mathematics hold equal expressions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -128,8 +129,15 @@ class Comprehension:
     span: Span = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An expression that does not parse; its problem was reported."""
+
+    span: Span = field(compare=False, repr=False)
+
+
 Expression = (
-    Literal | Quantity | Name | Attribute | Index | Call | Unary | Binary | Conditional | Range | Sequence | Comprehension
+    Broken | Literal | Quantity | Name | Attribute | Index | Call | Unary | Binary | Conditional | Range | Sequence | Comprehension
 )
 
 # How tightly each operator binds; the parser climbs these levels and the printer parenthesises by them.
@@ -143,7 +151,7 @@ PRECEDENCE = {
 def children(expression: Expression) -> Iterator[Expression]:
     """The direct parts of an expression, in reading order."""
     match expression:
-        case Literal() | Quantity() | Name():
+        case Broken() | Literal() | Quantity() | Name():
             return
         case Attribute(base=base):
             yield base
@@ -174,6 +182,25 @@ def walk(expression: Expression) -> Iterator[Expression]:
         yield from walk(child)
 
 
+def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100) -> bool:
+    """Whether an expression is larger than the compiler's recursion and patience; looks at no more than `parts` of it."""
+    waiting, seen = [(expression, 1)], 0
+    while waiting:
+        node, level = waiting.pop()
+        seen += 1
+        if seen > parts or level > levels:
+            return True
+        waiting.extend((child, level + 1) for child in children(node))
+    return False
+
+
+def keyword_span(call: Call, keyword: str) -> Span:
+    """Where the name of a keyword argument was written: before its value."""
+    span = dict(call.keywords)[keyword].span
+    written = re.search(rf"\b{keyword}\s*=[\s(]*$", span.text.content[: span.start])
+    return Span(span.text, written.start(), written.start() + len(keyword)) if written else span
+
+
 def show(expression: Expression, level: int = 0) -> str:
     """The expression as text that parses back to an equal expression."""
     text, own = _show(expression)
@@ -183,6 +210,8 @@ def show(expression: Expression, level: int = 0) -> str:
 def _show(expression: Expression) -> tuple[str, int]:
     atom = PRECEDENCE["atom"]
     match expression:
+        case Broken():
+            return "?", atom
         case Literal(value=value):
             return _show_literal(value)
         case Quantity(value=value, unit=unit):

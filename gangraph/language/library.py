@@ -53,10 +53,11 @@ def find_network(name: str, origin: Path | None) -> NetworkDocument | None:
 
 @cache
 def _read(path: Path, _: int) -> NetworkDocument:
-    return read_network(read_tree(Text(_display(path), path.read_text(encoding="utf-8"))))
+    return read_network(read_tree(Text(display(path), path.read_text(encoding="utf-8"))))
 
 
-def _display(path: Path) -> str:
+def display(path: Path) -> str:
+    """The path in messages: shipped files are `specs/...` wherever they are installed."""
     home = Path(str(files("gangraph.specs")))
     return f"specs/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 

@@ -1,5 +1,7 @@
 """Profiles, variants and settings: partial specs laid over a document's tree."""
 
+import re
+
 from gangraph.errors import Problem, SpecError, nearest
 from gangraph.language.expression import Call
 from gangraph.language.syntax import ExpressionError, parse_expression
@@ -97,7 +99,7 @@ def _set(tree: Tree, parts: list[str], value: Scalar, path: Scalar) -> Tree:
             return _with(tree, head, value)
         raise _nowhere(path, head, tuple(tree))
     if isinstance(tree, Sequence):
-        if head.isdigit() and int(head) < len(tree):
+        if re.fullmatch("[0-9]{1,9}", head) and int(head) < len(tree):
             twin = Sequence(tree)
             twin.span, twin.raw = tree.span, tree.raw
             twin[int(head)] = _set(tree[int(head)], rest, value, path)

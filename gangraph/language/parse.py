@@ -1,23 +1,27 @@
 """Stage 1, parse: the text of a spec to a document with positions, checked for its syntax in every profile."""
 
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gangraph.errors import Problem, SpecError, Text, nearest
+from gangraph.errors import Problem, SpecError, Text, in_order, nearest
 from gangraph.language import schema
-from gangraph.language.library import find_spec
+from gangraph.language.library import display, find_spec
 from gangraph.language.overlay import lay_over, set_value
 from gangraph.language.tree import Mapping, Scalar, read_tree
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A spec's text as a tree; `origin` is the folder where networks of its own may stand."""
+    """A spec's text as a tree; `origin` is the folder where networks of its own may stand.
+
+    `problems` are those that leave enough of the document to look for more; `check` reports them with its own.
+    """
 
     text: Text
     tree: Mapping
     origin: Path | None
+    problems: tuple[Problem, ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,8 +47,8 @@ def parse(source: str | Path) -> Document:
     """Read a spec: a path, or the name of a spec that gangraph ships.
 
     Raises:
-        SpecError: the text is not YAML, has unknown, missing or misplaced keys, or expressions that do not
-            parse, in the document or in any of its profiles and variants; all of them in one report.
+        SpecError: the text is not YAML, or has unknown, missing or misplaced keys. What is wrong with single
+            expressions, profiles and variants is kept in the result's `problems`.
         UsageError: there is no such file or shipped spec.
     """
     path, content = find_spec(source)
@@ -56,14 +60,14 @@ def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) 
     text = Text(name, content)
     document = Document(text, read_tree(text), origin)
     problems: list[Problem] = []
-    _collect(problems, lambda: schema.read_document(document.tree))
-    if not problems:
-        for section in ("profiles", "variants"):
-            for key, overlay in document.overlays(section).values():
-                _collect(problems, lambda k=key, o=overlay: schema.read_document(lay_over(document.tree, o, k)))  # type: ignore[misc]
-    if problems:
-        raise SpecError(problems)
-    return document
+    schema.read_document(document.tree, problems)
+    for section in ("profiles", "variants"):
+        for key, overlay in document.overlays(section).values():
+            try:
+                schema.read_document(lay_over(document.tree, overlay, key), problems)
+            except SpecError as error:
+                problems.extend(error.problems)
+    return replace(document, problems=in_order(problems))
 
 
 def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
@@ -96,16 +100,9 @@ def _overlaid(document: Document, tree: Mapping, section: str, name: str, where:
     return lay_over(tree, overlay, key)  # type: ignore[arg-type]
 
 
-def _collect(problems: list[Problem], read: object) -> None:
-    try:
-        read()  # type: ignore[operator]
-    except SpecError as error:
-        problems.extend(error.problems)
-
-
 def _display(path: Path) -> str:
-    """The path as a person would type it here."""
+    """The path as a person would type it here; shipped specs are `specs/NAME.yaml` wherever they are installed."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
-        return str(path)
+        return display(path)

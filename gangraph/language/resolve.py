@@ -4,12 +4,14 @@ Problems do not stop this stage: a definition that has one is left out, its name
 everything else goes on, so that `check` can report all problems of a spec at once.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from gangraph.errors import Problem, Span, SpecError, nearest
+from gangraph.errors import Problem, Span, SpecError, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
@@ -45,12 +47,16 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
             Other problems are kept in the result's `problems`.
     """
     choice = choice or Choice()
-    tree, profile = chosen_tree(document, choice)
-    model = schema.read_document(tree)
-    problems: list[Problem] = []
+    problems = list(document.problems)
+    try:
+        tree, profile = chosen_tree(document, choice)
+        model = schema.read_document(tree, problems)
+        phase_models = [(name, schema.read_document(phase, problems)) for name, phase in _phase_trees(tree, model)]
+    except SpecError as error:
+        raise SpecError([*problems, *error.problems]) from None
     phases, broken = [], set()
-    for name, phase_tree in _phase_trees(tree, model):
-        resolver = _Resolver(schema.read_document(phase_tree), document.origin, problems)
+    for name, phase_model in phase_models:
+        resolver = _Resolver(phase_model, document.origin, problems)
         phases.append(resolver.phase(name))
         broken |= resolver.broken
     train = _Resolver(model, document.origin, problems)
@@ -129,10 +135,18 @@ class _Resolver:
         except SpecError as error:
             self.problems.extend(error.problems)
             found = None
+        except RecursionError:
+            found = self._too_deep(name)
         if found is not None:
             self.problems.append(found)
         self.broken.add(name)
         return None
+
+    def _too_deep(self, name: str) -> Problem:
+        sections = (self.model.params, self.model.let, self.model.data, self.model.networks, self.model.values, self.model.losses)
+        span = next((key.span for section in sections for key in section if key == name), self.model.train.batch.span)
+        return Problem(code="GG301", message="definitions lean on each other too many levels deep", span=span, found=name,
+                       expected="shorter chains of definitions")  # fmt: skip
 
     def phase(self, name: str) -> PhaseSpec:
         """Evaluate every section."""
@@ -149,8 +163,15 @@ class _Resolver:
             optimizers=dict(self._optimizers()),
             updates=tuple(self._updates()),
             evaluate=self._evaluate(model.evaluate) if model.evaluate else None,
-            spans={str(key): key.span for section in (model.data, model.networks, model.values, model.losses) for key in section},
+            spans=dict(self._spans()),
         )
+
+    def _spans(self) -> Iterator[tuple[str, Span]]:
+        """Where each name was defined; the members of a family share their key."""
+        for section in (self.model.data, self.model.networks, self.model.values, self.model.losses):
+            for key in section:
+                for name, _ in self.guarded(key, lambda k=key: list(self._expand(k, self.scope))) or []:  # type: ignore[misc]
+                    yield name, key.span
 
     def _params(self) -> dict[str, object]:
         values: dict[str, object] = {}
@@ -172,7 +193,7 @@ class _Resolver:
         return scope
 
     def _table(self, table: Mapping[Scalar, Expression]) -> dict[object, Expression]:
-        return {int(key) if key.lstrip("-").isdigit() else str(key): value for key, value in table.items()}
+        return {int(key) if re.fullmatch(r"-?[0-9]{1,9}", key) else str(key): value for key, value in table.items()}
 
     def _let(self, scope: Scope, key: Scalar, body: Expression) -> None:
         name, variable, domain = parse_header(key)
@@ -210,7 +231,11 @@ class _Resolver:
     def _networks(self) -> Iterator[tuple[str, NetworkSpec | AverageSpec]]:
         for key, body in self.model.networks.items():
             for name, scope in self.guarded(key, lambda k=key: list(self._expand(k, self.scope))) or []:  # type: ignore[misc]
+                before = len(self.problems)
                 made = self.guarded(name, lambda n=name, b=body, s=scope, k=key: self._network(n, b, s, k))  # type: ignore[misc]
+                if not isinstance(body, schema.NetworkDocument):
+                    found = self.problems[before:]
+                    self.problems[before:] = [called_by(problem, name, body.span) for problem in found]
                 if made is not None:
                     yield name, made
 
@@ -240,9 +265,9 @@ class _Resolver:
         if call.arguments:
             raise StaticError(Problem(code="GG212", message="a network's params are given by name", span=call.arguments[0].span,
                                       found=ast.show(call.arguments[0]), expected="one of " + ", ".join(f"{k}=" for k in known)))  # fmt: skip
-        for key, value in call.keywords:
+        for key, _ in call.keywords:
             if key not in known:
-                raise StaticError(Problem(code="GG212", message=f"the network has no param '{key}'", span=value.span, found=key,
+                raise StaticError(Problem(code="GG212", message=f"the network has no param '{key}'", span=ast.keyword_span(call, key), found=key,
                                           expected="one of " + ", ".join(known) if known else "no params", fix=nearest(key, known)))  # fmt: skip
         return Scope(definitions=dict(call.keywords))
 
@@ -265,6 +290,9 @@ class _Resolver:
             raise StaticError(Problem(code="GG213", message=f"network '{template}' has no output", span=span,
                                       expected="layers:, output: or outputs:"))  # fmt: skip
         init = {str(key): scope.reduce(value) for key, value in document.init.items()}
+        for name in inputs:
+            if not name.isidentifier() or iskeyword(name):
+                raise StaticError(Problem(code="GG213", message="an input of a network is a name", span=name.span, found=name, expected="a name such as x or z"))
         return NetworkSpec(template=template, inputs=tuple(map(str, inputs)), parts=parts, values=values, outputs=outputs, init=init, span=span)
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:
@@ -421,5 +449,5 @@ class _Resolver:
         value = self.scope.reduce(written)
         if not isinstance(value, ast.Quantity) or value.value <= 0:
             raise StaticError(Problem(code="GG226", message="a length of training has a unit", span=written.span, found=ast.show(value),
-                                      expected="a number above 0 of steps, epochs, images or kimg", fix=f"{ast.show(value)} steps?"))  # fmt: skip
+                                      expected="a number above 0 of steps, epochs, images or kimg", fix=f"{ast.show(value)} steps" if is_constant(value) else ""))  # fmt: skip
         return value

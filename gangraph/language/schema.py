@@ -6,7 +6,7 @@ These models read a tree with positions (`gangraph.language.tree`); expressions 
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gangraph.errors import Problem, Span, SpecError, nearest
@@ -21,22 +21,30 @@ def _scalar(tree: Any) -> Scalar:
     return tree
 
 
-def _one(tree: Any) -> ast.Expression:
+def _one(tree: Any, info: ValidationInfo) -> ast.Expression:
     if isinstance(tree, Mapping):
         raise PydanticCustomError("kind", "an expression")
+    scalar = tree.raw if isinstance(tree, Sequence) else tree
     try:
-        return parse_expression(tree.raw if isinstance(tree, Sequence) else tree)
+        return parse_expression(scalar)
     except ExpressionError as error:
-        raise PydanticCustomError("expression", "{problem}", {"problem": error.problem}) from None
+        return _broken(scalar, error, info)
 
 
-def _chain(tree: Any) -> tuple[ast.Expression, ...]:
+def _chain(tree: Any, info: ValidationInfo) -> tuple[ast.Expression, ...]:
     if not isinstance(tree, Scalar):
         raise PydanticCustomError("kind", "layers separated by commas")
     try:
         return parse_chain(tree)
     except ExpressionError as error:
-        raise PydanticCustomError("expression", "{problem}", {"problem": error.problem}) from None
+        return (_broken(tree, error, info),)
+
+
+def _broken(scalar: Scalar, error: ExpressionError, info: ValidationInfo) -> ast.Expression:
+    """A stand-in for an expression that does not parse, so that everything else is still checked."""
+    problems: list[Problem] = info.context  # type: ignore[assignment]
+    problems.append(error.problem)
+    return ast.Broken(scalar.span)
 
 
 _ANY_SCALAR = {"type": ["string", "number", "boolean"]}
@@ -209,32 +217,37 @@ class Document(Model):
 _Model = TypeVar("_Model", bound=Model)
 
 
-def read_document(tree: Mapping) -> Document:
-    """A spec's document.
+def read_document(tree: Mapping, problems: list[Problem]) -> Document:
+    """A spec's document. Expressions that do not parse are added to `problems` and stand as `Broken`.
+
+    Raises:
+        SpecError: every key that is unknown, missing or of the wrong kind, with `problems`.
+    """
+    return _read(Document, tree, problems)
+
+
+def read_network(tree: Mapping) -> NetworkDocument:
+    """A network's document.
 
     Raises:
         SpecError: every key that is unknown, missing or of the wrong kind, and every expression that does not parse.
     """
-    return _read(Document, tree)
+    problems: list[Problem] = []
+    document = _read(NetworkDocument, tree, problems)
+    if problems:
+        raise SpecError(problems)
+    return document
 
 
-def read_network(tree: Mapping) -> NetworkDocument:
-    """A network's document. Raises SpecError as `read_document` does."""
-    return _read(NetworkDocument, tree)
-
-
-def _read(model: type[_Model], tree: Mapping) -> _Model:
+def _read(model: type[_Model], tree: Mapping, problems: list[Problem]) -> _Model:
     try:
-        return model.model_validate(tree)
+        return model.model_validate(tree, context=problems)
     except ValidationError as error:
-        raise SpecError(_problem(model, tree, detail) for detail in error.errors(include_url=False)) from None
+        found = [_problem(model, tree, detail) for detail in error.errors(include_url=False)]
+        raise SpecError([*problems, *found]) from None
 
 
 def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
-    if detail["type"] == "expression":
-        problem = detail["ctx"]["problem"]
-        assert isinstance(problem, Problem)
-        return problem
     key_span, owner = _locate(tree, detail["loc"])
     span = key_span if detail["type"] in ("extra_forbidden", "missing") else owner.span
     key = str(detail["loc"][-1])
@@ -245,7 +258,7 @@ def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
     if detail["type"] == "missing":
         return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"a key '{key}:' here")
     expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
-    found = {"scalar": "text", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
+    found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
     return Problem(code="GG203", message="this is not the kind of value that belongs here", span=span, found=found, expected=expected)
 
 

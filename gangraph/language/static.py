@@ -7,17 +7,20 @@ conditionals and unrolls comprehensions. What remains speaks only of data, netwo
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 
 LARGEST_FAMILY = 1024
+LARGEST_UNROLLING = 100_000
 _LARGEST_NUMBER = 1e30
+_LONGEST_SUM = 50
 
 _ARITHMETIC: dict[str, Callable[..., object]] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: _exact(a / b),
-    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "**": lambda a, b: _power(a, b),
+    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "**": lambda a, b: power(a, b),
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
     "and": lambda a, b: a and b, "or": lambda a, b: a or b,
@@ -57,6 +60,8 @@ class Scope:
     hidden: frozenset[str] = frozenset()  # params that share their name with a value: reached as params.name only
     _values: dict[str, Expression] = field(default_factory=dict)
     _active: list[str] = field(default_factory=list)
+    _failed: set[str] = field(default_factory=set)
+    unrolled: int = 0
 
     def child(self, **names: Expression) -> "Scope":
         """This scope with a few more names."""
@@ -79,16 +84,17 @@ class Scope:
             return self._values[name]
         if name not in self.definitions:
             return self.outer.lookup(name, span) if self.outer else None
-        if name in self._active:
-            circle = " -> ".join([*self._active[self._active.index(name) :], name])
-            raise StaticError(Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle))
-        self._active.append(name)
-        try:
-            home = self.outer if self._names_itself(name) and self.outer else self
-            self._values[name] = home.reduce(self.definitions[name])
-        finally:
-            self._active.pop()
-        return self._values[name]
+        home = self.outer if self._names_itself(name) and self.outer else self
+        return self._computed(name, home, self.definitions[name], span)
+
+    def spend(self, count: int, span: Span) -> None:
+        """Count what comprehensions unroll to. Raises StaticError when it is too much."""
+        if self.outer is not None:
+            return self.outer.spend(count, span)
+        self.unrolled += count
+        if self.unrolled > LARGEST_UNROLLING:
+            raise StaticError(Problem(code="GG306", message="the comprehensions of this spec unroll to too many items", span=span,
+                                      found=f"more than {LARGEST_UNROLLING}", expected="smaller ranges"))  # fmt: skip
 
     def _names_itself(self, name: str) -> bool:
         """Whether a definition such as `filters: filters` means the outer name."""
@@ -107,15 +113,41 @@ class Scope:
         if name in self.tables:
             if index not in self.tables[name]:
                 known = ", ".join(str(key) for key in self.tables[name])
-                raise StaticError(Problem(code="GG304", message=f"'{name}' has no entry {index}", span=span, expected=f"one of {known}"))
-            return self.reduce(self.tables[name][index])
+                raise StaticError(Problem(code="GG304", message=f"'{name}' has no entry {index}", span=span, found=str(index), expected=f"one of {known}"))
+            return self._computed(f"{name}[{index}]", self, self.tables[name][index], span)
         for family in self.families.get(name, []):
             if index in family.members:
-                return self.child(**{family.variable: literal(index, span)}).reduce(family.body)
+                inner = self.child(**{family.variable: literal(index, span)})
+                return self._computed(f"{name}[{index}]", inner, family.body, span)
         if name in self.families:
             known = ", ".join(str(m) for family in self.families[name] for m in family.members)
-            raise StaticError(Problem(code="GG304", message=f"'{name}' has no member {index}", span=span, expected=f"one of {known}"))
+            raise StaticError(Problem(code="GG304", message=f"'{name}' has no member {index}", span=span, found=str(index), expected=f"one of {known}"))
         return self.outer.member(name, index, span) if self.outer else None
+
+    def _computed(self, name: str, home: "Scope", body: Expression, span: Span) -> Expression:
+        """The reduced body of a name, computed once; a name that failed is not reported again."""
+        if name in self._failed:
+            raise StaticError(None)
+        if name in self._active:
+            circle = " -> ".join([*self._active[self._active.index(name) :], name])
+            raise StaticError(Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle))
+        if name not in self._values:
+            self._active.append(name)
+            try:
+                self._values[name] = _bounded(home.reduce(body), span)
+            except StaticError:
+                self._failed.add(name)
+                raise
+            finally:
+                self._active.pop()
+        return self._values[name]
+
+
+def _bounded(expression: Expression, span: Span) -> Expression:
+    if ast.too_large(expression):
+        raise StaticError(Problem(code="GG301", message="what this stands for is too large", span=span,
+                                  expected="an expression of fewer parts; names under values: are computed once, however often they are used"))  # fmt: skip
+    return expression
 
 
 def literal(value: object, span: Span) -> Expression:
@@ -165,6 +197,9 @@ class _Reducer:
         method = getattr(self, "_" + type(node).__name__.lower(), None)
         result: Expression = method(node) if method else node
         return result
+
+    def _broken(self, node: ast.Broken) -> Expression:
+        raise StaticError(None)
 
     def _name(self, node: ast.Name) -> Expression:
         value = None if self.scope.hides(node.id) else self.scope.lookup(node.id, node.span)
@@ -216,7 +251,9 @@ class _Reducer:
         """Reduced items; comprehensions are unrolled and absent items dropped."""
         for item in items:
             if isinstance(item, ast.Comprehension):
-                for index in members(self.reduce(item.domain)):
+                domain = members(self.reduce(item.domain))
+                self.scope.spend(len(domain), item.span)
+                for index in domain:
                     bound = self.scope.child(**{item.variable: literal(index, item.span)})
                     yield bound.reduce(item.item)
                 continue
@@ -227,10 +264,7 @@ class _Reducer:
     def _sum(self, terms: tuple[Expression, ...], span: Span) -> Expression:
         if not terms:
             return ast.Literal(0, span)
-        total = terms[0]
-        for term in terms[1:]:
-            total = ast.Binary("+", total, term, span)
-        return self.reduce(total)
+        return self.reduce(_total(terms, span))
 
     def _fold_call(self, name: str, arguments: tuple[Expression, ...], span: Span) -> Expression | None:
         if name not in _FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
@@ -297,6 +331,14 @@ class _Reducer:
         raise StaticError(Problem(code="GG306", message="'for' belongs inside a call or a list", span=node.span))
 
 
+def _total(terms: tuple[Expression, ...], span: Span) -> Expression:
+    """The sum from left to right; very many terms are summed in halves, which keeps the expression flat."""
+    if len(terms) > _LONGEST_SUM:
+        half = len(terms) // 2
+        return ast.Binary("+", _total(terms[:half], span), _total(terms[half:], span), span)
+    return reduce(lambda left, right: ast.Binary("+", left, right, span), terms)
+
+
 def is_absent(expression: Expression) -> bool:
     """Whether an item was switched off: a conditional without `else` whose test is false."""
     match expression:
@@ -319,7 +361,8 @@ def _exact(value: float) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-def _power(base: int | float, exponent: int | float) -> int | float | complex:
+def power(base: int | float, exponent: int | float) -> int | float:
+    """base ** exponent. Raises ValueError where it is no real number, or larger than any use."""
     if abs(exponent) > 256 or abs(base) > 1e9:
         raise ValueError("base or exponent too large")
     result: int | float | complex = base**exponent

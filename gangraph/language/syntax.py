@@ -36,6 +36,7 @@ from gangraph.language.expression import (
     Range,
     Sequence,
     Unary,
+    too_large,
 )
 from gangraph.language.tree import Scalar
 
@@ -49,7 +50,8 @@ _TOKEN = re.compile(
 )
 _KEYWORDS = {"if", "else", "for", "in", "and", "or", "not"}
 _CONSTANTS = {"true": True, "false": False, "none": None}
-_DEEPEST = 60
+_DEEPEST = 30  # brackets in brackets
+_LARGEST_NUMBER = 1e30
 
 
 class ExpressionError(Exception):
@@ -77,6 +79,7 @@ def parse_expression(source: Scalar) -> Expression:
     parser = _Parser(source)
     result = parser.expression()
     parser.finish("an operator or the end of the expression")
+    parser.bounded(result)
     return result
 
 
@@ -87,6 +90,8 @@ def parse_chain(source: Scalar) -> tuple[Expression, ...]:
     while parser.accept(","):
         items.append(parser.expression())
     parser.finish("',' or the end of the chain")
+    for item in items:
+        parser.bounded(item)
     return tuple(items)
 
 
@@ -187,10 +192,15 @@ class _Parser:
     def _span(self, start: int) -> Span:
         return self.source.part(start, self.tokens[self.position - 1].end)
 
+    def bounded(self, expression: Expression) -> None:
+        """Refuse an expression that is too large to be anything but a mistake. Raises ExpressionError."""
+        if too_large(expression):
+            raise self._error(0, len(self.source), "an expression of very many parts", "a shorter one: name its parts, or use a family")
+
     def expression(self) -> Expression:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._error(self.token.start, self.token.end, "deeper nesting", f"at most {_DEEPEST} levels")
+            raise self._error(self.token.start, self.token.end, "brackets nested too deeply", f"at most {_DEEPEST} levels")
         start = self.token.start
         result = self._binary(PRECEDENCE["or"])
         if self.accept("if"):
@@ -230,7 +240,7 @@ class _Parser:
     def _nested(self, rule: object) -> Expression:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._error(self.token.start, self.token.end, "deeper nesting", f"at most {_DEEPEST} levels")
+            raise self._error(self.token.start, self.token.end, "signs nested too deeply", f"at most {_DEEPEST} levels")
         result: Expression = rule()  # type: ignore[operator]
         self.depth -= 1
         return result
@@ -316,7 +326,10 @@ class _Parser:
 
     def _number(self) -> Expression:
         token = self.advance()
-        value = int(token.text) if token.text.isdigit() else float(token.text)
+        value = float(token.text)
+        if value >= _LARGEST_NUMBER:
+            raise self._error(token.start, token.end, "a number that is too large", "a number below 1e30")
+        value = int(token.text) if token.text.isdigit() else value
         unit = self.token
         if unit.kind != "name":
             return Literal(value, self._span(token.start))

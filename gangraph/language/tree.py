@@ -56,9 +56,23 @@ class Sequence(list["Tree"]):
 
 Tree = Scalar | Mapping | Sequence
 
+_DEEPEST = 30  # levels of mappings and sequences in each other
+_OPENING = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _QUOTE_HINT = (
     "inside [ ] and { } YAML ends a plain value at ',' '[' ']' '{' '}': quote the expression, or write it on a line of its own"
 )
+# What YAML's own words mean to the author of a spec, and what helps.
+_SAID = {
+    "flow": ("a '[' or '{' does not end where it should", _QUOTE_HINT),
+    "mapping values are not allowed": ("there is a second ':' in this value", "quote a value that contains ': ', or check the indentation"),
+    "could not find expected ':'": ("a line is not 'key: value'", "write a ':' and a space after the key, or indent what goes on from the line above"),
+    "expected <block end>": ("this line does not fit the indentation of the lines above it", "align the keys of a mapping; quote a value that has text after its closing quote"),
+    "quoted scalar": ("a quote is opened and never closed", "close the quote"),
+    "'\\t'": ("a tab stands where YAML indents", "indent with spaces"),
+    "cannot start any token": ("no value can begin with this character", "quote the value"),
+    "special characters are not allowed": ("a character that cannot be printed", "remove it"),
+}
 
 
 def read_tree(text: Text) -> Mapping:
@@ -67,7 +81,7 @@ def read_tree(text: Text) -> Mapping:
     Raises:
         SpecError: not YAML, not a mapping, a key twice, or an anchor, alias or tag (which specs do not use).
     """
-    _refuse_references(text)
+    _refuse_tokens(text)
     try:
         node = yaml.compose(text.content, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -76,36 +90,39 @@ def read_tree(text: Text) -> Mapping:
     tree = _convert(node, text, problems) if node is not None else None
     if not isinstance(tree, Mapping):
         message = "a spec is a YAML mapping" if tree is not None else "the spec is empty"
-        problems.append(Problem(code="GG101", message=message, span=Span(text, 0, 1), expected="keys such as data:, networks:"))
+        problems.append(Problem(code="GG101", message=message, span=Span(text, 0, 1), expected="keys such as data: and networks:"))
     if problems:
         raise SpecError(problems)
     assert isinstance(tree, Mapping)
     return tree
 
 
-def _refuse_references(text: Text) -> None:
+def _refuse_tokens(text: Text) -> None:
+    """Refuse anchors, aliases, tags and nesting that no spec needs. Raises SpecError."""
+    problems, depth = [], 0
+    fix = "quote a value that begins with '*', '&' or '!'; to say a thing once, name it under params:"
     try:
         for token in yaml.scan(text.content, Loader=yaml.SafeLoader):
+            span = Span(text, token.start_mark.index, token.end_mark.index)
+            depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
             if isinstance(token, (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken)):
-                span = Span(text, token.start_mark.index, token.end_mark.index)
-                fix = "quote a value that begins with '*', '&' or '!'; to say a thing once, name it under params:"
                 found = text.content[span.start : span.end]
-                raise SpecError(
-                    [Problem(code="GG101", message="anchors, aliases and tags are not used in specs", span=span, found=found, fix=fix)]
-                )
+                problems.append(Problem(code="GG101", message="anchors, aliases and tags are not used in specs", span=span, found=found, fix=fix))
+            if depth > _DEEPEST:
+                raise SpecError([Problem(code="GG101", message="this is nested too deeply", span=span, expected=f"at most {_DEEPEST} levels")])
     except yaml.YAMLError as error:
-        raise SpecError([_yaml_problem(text, error)]) from None
+        problems = [_yaml_problem(text, error)]
+    if problems:
+        raise SpecError(problems)
 
 
 def _yaml_problem(text: Text, error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None)
     index = min(mark.index if mark else getattr(error, "position", 0), max(0, len(text.content) - 1))
     said = str(getattr(error, "problem", None) or getattr(error, "reason", "") or "not readable")
-    in_flow = "flow" in str(getattr(error, "context", "")) or "flow" in said
-    fix = _QUOTE_HINT if in_flow else ""
-    if "mapping values are not allowed" in said:
-        fix = "quote a value that contains ': '"
-    return Problem(code="GG101", message=f"this is not YAML: {said}", span=Span(text, index, index + 1), fix=fix)
+    context = str(getattr(error, "context", "") or "")
+    message, fix = next((meaning for words, meaning in _SAID.items() if words in f"{context} {said}"), ("this is not YAML", ""))
+    return Problem(code="GG101", message=message, span=Span(text, index, index + 1), reason=f"YAML says: {said}", fix=fix)
 
 
 def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:

@@ -36,7 +36,6 @@ class Evaluation:
             raise RunError("the spec has no evaluate: section")
         self.seen, self.lowered = seen, engine.program.evaluation
 
-    @torch.no_grad()
     def look(self, clock: Clock, count: int | None = None) -> Look:
         """Draw `count` samples (the spec's number by default) and compute the grid and the metrics."""
         spec = self.seen.graph.spec.evaluate
@@ -49,7 +48,7 @@ class Evaluation:
                 made = self.lowered.bind(engine.networks.callable)(*(values[name] for name in self.lowered.reads))
         values |= dict(zip(self.lowered.writes, made, strict=True))
         return Look(
-            grid={label: values[node] for label, node in self.seen.grid},
+            grid={label: values[node].detach() for label, node in self.seen.grid},
             metrics={name: float(values[node]) for name, node in self.seen.metrics},
         )
 

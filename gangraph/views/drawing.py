@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from xml.sax.saxutils import escape
 
-import networkx as nx
-
 from gangraph.compiler.graph import Argument, Graph, LayerUse, NetworkGraph, Node, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import Call, Expression, Literal, show
 from gangraph.language.spec import AverageSpec
@@ -25,15 +23,17 @@ STOPS = ("held", "detach", "history")
 # The palette of Okabe and Ito, darkened until white text stands out; the second of a pair is for lines on black.
 HUES = (
     ("#0072B2", "#56B4E9"), ("#C65102", "#F58B4C"), ("#00805C", "#2FC79A"), ("#A33C7E", "#E08CC0"),
-    ("#86690B", "#E3B93C"), ("#5A4FB3", "#A79FF0"), ("#5B6770", "#A9B5BE"), ("#9C2F3F", "#F07C8A"),
+    ("#86690B", "#E3B93C"), ("#5A4FB3", "#A79FF0"), ("#9C2F3F", "#F07C8A"), ("#5B6770", "#A9B5BE"),
 )  # fmt: skip
+UNKNOWN = len(HUES) - 1  # grey: no network in particular
+Chip = tuple[str, int]  # a network and its hue
 MONO = 0.605  # the width of a character, in font sizes
 MARGIN, FORMULA, NARROWEST = 36.0, 38, 780.0
 WORDS = {"stream": "data", "random": "random draw", "call": "network and its value", "op": "operation",
          "stop": "gradients stop here", "loss": "loss", "update": "update"}  # fmt: skip
 
-STYLE = """
-text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:#18212d;white-space:pre}
+LIGHT = """
+text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:#18212d}
 .m{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .b{font-weight:700}.soft{fill:#5c6878}.on{fill:#fff}.bg{fill:#fff}.rule{stroke:#d6dce4}
 .wire{fill:none;stroke-width:1.8;stroke-linecap:round}.halo{fill:none;stroke:#fff;stroke-width:6}
@@ -60,7 +60,7 @@ class Figure:
     head: str = ""
     name: str = ""
     lines: tuple[str, ...] = ()
-    chips: tuple[str, ...] = ()
+    chips: tuple[Chip, ...] = ()
     number: int = 0
     hue: int | None = None
     tip: str = ""
@@ -81,8 +81,13 @@ class Figure:
             case "part":
                 title = len(self.head) * MONO * 12.5 + len(self.name) * MONO * 11 + 14
                 return max(title, text, 90) + 28, 32.0 + 15 * len(self.lines)
-        chips = sum(_chip_width(chip) + 6 for chip in self.chips) + 62
+        chips = sum(_chip_width(name) + 6 for name, _ in self.chips) + 62
         return max(len(self.name) * MONO * 14 + 30, text, chips) + 30, 76.0 + 15 * len(self.lines)
+
+    @property
+    def rank(self) -> str:
+        """Figures of the same rank get the same width, where they stand side by side."""
+        return "source" if self.kind in ("stream", "random") and self.lines else self.kind
 
     @property
     def split(self) -> float:
@@ -104,14 +109,22 @@ class Picture:
     @cached_property
     def layout(self) -> Layout:
         """Where everything stands."""
-        widths = {kind: max(f.size[0] for f in self.figures.values() if f.kind == kind) for kind in {f.kind for f in self.figures.values()}}
-        sizes = {name: (widths[f.kind] if f.kind in ("loss", "update") else f.size[0], f.size[1]) for name, f in self.figures.items()}
+        sizes = {name: figure.size for name, figure in self.figures.items()}
+        feeding = {source for source, target in self.edges if self.figures[target].kind != "update"}
+        for rank in ("source", "loss", "update"):
+            same = [
+                name for name, f in self.figures.items() if f.rank == rank and (rank != "loss" or name not in feeding)
+            ]
+            widest = max((sizes[name][0] for name in same), default=0.0)
+            sizes |= {name: (widest, sizes[name][1]) for name in same}
         return arrange(sizes, self.edges, late=self.late, teams=self.teams, down=self.down)
 
     def stopped(self, name: str) -> bool:
         """Whether no gradient flows back into what gives a value."""
-        sources = [source for source, target in self.edges if target == name]
-        return self.figures[name].kind == "stop" or (self.figures[name].kind == "op" and len(sources) == 1 and self.stopped(sources[0]))
+        if self.figures[name].kind != "op":
+            return self.figures[name].kind == "stop"
+        sources = self._sources(name)
+        return len(sources) == 1 and self.stopped(sources[0])
 
     def strand(self, name: str) -> str:
         """The colour of what a figure gives: its network's, its data's shade, or that of the one thing it changes."""
@@ -120,43 +133,65 @@ class Picture:
             return f"{figure.hue}"
         if figure.kind == "stream":
             return "xyz"[[n for n, f in self.figures.items() if f.kind == "stream"].index(name) % 3]
-        sources = [source for source, target in self.edges if target == name]
+        sources = self._sources(name)
         return self.strand(sources[0]) if figure.kind in ("op", "stop") and len(sources) == 1 else "o"
+
+    def _sources(self, name: str) -> list[str]:
+        return [source for source, target in self.edges if target == name]
 
 
 def draw(graph: Graph, *, title: str = "", subtitle: str = "", shapes: Mapping[str, str] | None = None) -> str:
     """The training step as SVG. `shapes` gives tooltips the shapes of values, by node."""
     picture = step_picture(graph, shapes or {})
-    hues = _hues(graph)
-    networks = [(name, made.of + ", averaged" if isinstance(made, AverageSpec) else made.template) for name, made in graph.spec.networks.items()]
-    about = "Data flow of one training step: " + "; ".join(f"{f.name}: {' '.join(f.lines)}" for f in picture.figures.values() if f.kind == "update")
-    return _document(picture, hues, title, subtitle, about, networks, tuple(_schedule(graph)))
+    goals = (
+        f"{figure.name}: {' '.join(figure.lines)}" for figure in picture.figures.values() if figure.kind == "update"
+    )
+    about = "Data flow of one training step. " + "; ".join(goals)
+    frame = Frame(
+        title=title, subtitle=subtitle, about=about, networks=_networks(graph), schedule=tuple(_schedule(graph))
+    )
+    return _document(picture, frame)
 
 
 def draw_network(graph: NetworkGraph, *, title: str, shapes: Mapping[str, str] | None = None) -> str:
     """A network as SVG: one box for every chain of layers of one part."""
-    return _document(network_picture(graph, shapes or {}), {}, title, graph.spec.template, f"Layers of the network {title}", [], ())
+    frame = Frame(title=title, subtitle=graph.spec.template, about=f"The layers of the network {title}")
+    return _document(network_picture(graph, shapes or {}), frame)
 
 
 def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
     """What to draw of a training step."""
     reading = _Reading(graph)
     hues = _hues(graph)
-    drawn = reading.drawn
-    figures = {name: reading.figure(name, hues, shapes.get(name, "")) for name in graph.nodes if name in drawn}
+    given = {name: i for i, name in enumerate(graph.spec.data)}
+    drawn = sorted(reading.drawn, key=list(graph.nodes).index)
+    drawn.sort(key=lambda name: given.get(graph.nodes[name].target, len(given)))
+    figures = {name: reading.figure(name, hues, shapes.get(name, "")) for name in drawn}
     edges = [(source, name) for name in figures for source in reading.sources(graph.nodes[name].inputs)]
     for number, update in enumerate(graph.updates, 1):
         terminal = f"update {number}"
-        figures[terminal] = _update_figure(update, number, reading)
+        figures[terminal] = _update_figure(update, number, reading, hues)
         edges += [(source, terminal) for source in reading.sources(objective.loss for objective in update.objectives)]
-    teams = {name: f.head if f.kind == "call" else f.kind for name, f in figures.items() if f.kind in ("call", "loss", "update")}
-    late = {name for name, f in figures.items() if f.kind in ("loss", "update") or (f.kind != "stream" and name not in reading.named and name not in graph.spec.data)}
-    return Picture(figures=figures, edges=tuple(edges), late=frozenset(late), teams=teams)
+    ends = {name: f.kind for name, f in figures.items() if f.kind in ("loss", "update")}
+    calls = {name: f.head for name, f in figures.items() if f.kind == "call"}
+    fixed = {name for name, f in figures.items() if f.kind == "stream" or name in reading.named or name in given}
+    late = frozenset(name for name in figures if name in ends or name not in fixed)
+    return Picture(figures=figures, edges=tuple(dict.fromkeys(edges)), late=late, teams=ends | calls)
+
+
+def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
+    """Every network's chip, and what it is made from."""
+    hues = _hues(graph)
+    made = []
+    for name, network in graph.spec.networks.items():
+        template = f"{network.of}, averaged" if isinstance(network, AverageSpec) else network.template
+        made.append((name, template if template != name else "written in this spec"))
+    return tuple(((name, hues.get(name, UNKNOWN)), text) for name, text in made)
 
 
 def _hues(graph: Graph) -> dict[str, int]:
     trained = [name for name, made in graph.spec.networks.items() if not isinstance(made, AverageSpec)]
-    hues = {name: i % len(HUES) for i, name in enumerate(trained)}
+    hues = {name: i % UNKNOWN for i, name in enumerate(trained)}
     return hues | {n: hues[m.of] for n, m in graph.spec.networks.items() if isinstance(m, AverageSpec) and m.of in hues}
 
 
@@ -164,8 +199,10 @@ class _Reading:
     """Which nodes of a step are drawn, and the formulas that stand for the others."""
 
     def __init__(self, graph: Graph) -> None:
-        self.nodes = graph.nodes
+        self.graph, self.nodes = graph, graph.nodes
         self.data = graph.spec.data
+        goals = (goal for update in graph.spec.updates for goal in update.objectives)
+        self.maximized = {goal.expression.span for goal in goals if goal.sign < 0}
         self.losses: dict[str, str] = {}
         for name, node in graph.losses.items():
             if graph.nodes[node].kind == "op":
@@ -175,16 +212,14 @@ class _Reading:
         for name, node in (*graph.values.items(), *others.items()):
             if node not in self.losses and graph.nodes[node].kind not in ("stream", "random", "scalar"):
                 self.named[node] = f"{self.named[node]}, {name}" if node in self.named else name
-        self.digraph = graph.digraph
         self.drawn = self._drawn()
 
     def _drawn(self) -> set[str]:
         always = {n.id for n in self.nodes.values() if n.kind not in ("op", "output", "scalar")}
-        needed = set(self.named).union(always, *(nx.ancestors(self.digraph, name) for name in {*always, *self.named}))
-        ops = {name for name in needed if self.nodes[name].kind == "op" and name not in self.losses}
-        drawn = always | ops
-        for name in list(drawn):
-            readers = list(self.digraph.successors(name))
+        before = self.graph.below(*always, *self.named)
+        drawn = always | {name for name in before if self.nodes[name].kind == "op" and name not in self.losses}
+        for name in sorted(drawn):
+            readers = list(self.graph.digraph.successors(name))
             if len(readers) == 1 and readers[0] in drawn and name not in self.named and self._folds(name, readers[0]):
                 drawn.discard(name)
         return drawn | set(self.losses)
@@ -210,11 +245,15 @@ class _Reading:
             case "stream" | "random":
                 source = self.data.get(node.target)
                 if source is None:
-                    return Figure(kind=node.kind, name=node.span.text.content[node.span.start : node.span.end], tip=tip)
+                    written = node.span.text.content[node.span.start : node.span.end]
+                    return Figure(kind=node.kind, name=written, tip=tip)
                 return Figure(kind=node.kind, name=name, lines=(_caption(source),), tip=f"{tip}\n{show(source)}")
             case "network":
-                parts = [f".{n.field} = {self.named[n.id]}" for n in self.nodes.values() if n.kind == "output" and n.inputs == (name,) and n.id in self.named]
-                return Figure(kind="call", head=node.target, name=", ".join([label] * bool(label) + parts), hue=hues.get(node.target), tip=tip)
+                outputs = (
+                    n for n in self.nodes.values() if n.kind == "output" and n.inputs == (name,) and n.id in self.named
+                )
+                value = ", ".join([label] * bool(label) + [f".{n.field} = {self.named[n.id]}" for n in outputs])
+                return Figure(kind="call", head=node.target, name=value, hue=hues.get(node.target, UNKNOWN), tip=tip)
             case "op" if name in self.losses:
                 return Figure(kind="loss", name=self.losses[name], lines=_wrapped(self.formula(name)[0]), tip=tip)
         kind = "stop" if node.kind in STOPS else "op"
@@ -225,23 +264,32 @@ class _Reading:
         node = self.nodes[name]
         if node.kind == "grad":
             return "∇ grad"
-        parts = []
-        for argument in (*node.arguments, *(value for _, value in node.keywords)):
-            folded = isinstance(argument, Ref) and argument.id not in self.drawn
-            parts += [self.pill(argument.id)] if folded and isinstance(argument, Ref) else [] if isinstance(argument, Ref) else [_constant(argument)]
         if node.kind == "output":
             return ""
         if node.kind == "scalar" and node.expression is not None:
             return show(node.expression)
-        called = node.target if node.kind == "op" else node.kind
-        symbol = INFIX.get(called, ("",))[0]
+        parts = (self._part(argument) for argument in (*node.arguments, *(value for _, value in node.keywords)))
         inside = [part for part in parts if part]
-        return " ".join([symbol, *inside]) if symbol else f"{called}({', '.join(inside)})" if inside else called
+        called = node.target if node.kind == "op" else node.kind
+        if called in INFIX or called in ("neg", "pow"):
+            plain = all(isinstance(argument, Ref) and argument.id in self.drawn for argument in node.arguments)
+            return (
+                INFIX[called][0]
+                if plain and called in INFIX
+                else textwrap.shorten(self.formula(name)[0], 32, placeholder="…")
+            )
+        return f"{called}({', '.join(inside)})" if inside else called
+
+    def _part(self, argument: Argument) -> str:
+        if isinstance(argument, Ref):
+            return "" if argument.id in self.drawn else self.pill(argument.id)
+        return _constant(argument)
 
     def formula(self, name: str) -> tuple[str, int]:
         """A node as a formula over names, and how tightly its outermost operation binds."""
         node = self.nodes[name]
-        arguments = (*(self._inside(argument) for argument in node.arguments), *((f"{k}={self._inside(v)[0]}", 0) for k, v in node.keywords))
+        arguments = [self._inside(argument) for argument in node.arguments]
+        arguments += [(f"{key}={self._inside(value)[0]}", 0) for key, value in node.keywords]
         inside = [text for text, _ in arguments]
         match node.kind:
             case "stream" | "random":
@@ -270,7 +318,7 @@ class _Reading:
     def objective(self, objective: ObjectiveGraph) -> str:
         """What is minimised or maximised, over the names of losses."""
         node, verb = self.nodes[objective.loss], "minimize"
-        if node.id not in self.losses and node.kind == "op" and node.target == "neg":
+        if objective.span in self.maximized and node.target == "neg":
             (argument,), verb = node.arguments, "maximize"
             return f"{verb} {self._inside(argument)[0]}"
         return f"{verb} {self._inside(Ref(node.id))[0]}"
@@ -314,7 +362,8 @@ def _caption(expression: Expression) -> str:
     """A source in few letters: its function, and its plain arguments without their folders."""
     if not isinstance(expression, Call):
         return show(expression)
-    given = [*expression.arguments, *(v for _, v in expression.keywords if isinstance(v, Literal) and "/" in str(v.value))]
+    paths = (value for _, value in expression.keywords if isinstance(value, Literal) and "/" in str(value.value))
+    given = [*expression.arguments, *paths]
     plain = [str(a.value).rpartition("/")[2] if isinstance(a, Literal) else show(a) for a in given]
     return textwrap.shorten(show(expression.function) + (f"({', '.join(plain)})" if plain else ""), 26, placeholder="…")
 
@@ -325,8 +374,12 @@ def _wrapped(text: str, first: str = "", width: int = FORMULA) -> tuple[str, ...
         return (first + text,)
     lines: list[str] = []
     for term in _terms(text):
-        lines += textwrap.wrap(term, width - len(first), subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
+        lines += _filled(term, width - len(first), "   ")
     return tuple((" " * len(first) if i else first) + line for i, line in enumerate(lines))
+
+
+def _filled(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _terms(text: str) -> Iterator[str]:
@@ -339,24 +392,33 @@ def _terms(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _update_figure(update: UpdateGraph, number: int, reading: _Reading) -> Figure:
+def _update_figure(update: UpdateGraph, number: int, reading: _Reading, hues: Mapping[str, int]) -> Figure:
     lines: list[str] = []
     for objective in update.objectives:
         verb, _, text = reading.objective(objective).partition(" ")
-        lines += _wrapped(text, f"{objective.group}: {verb} " if len(update.objectives) > 1 else f"{verb} ")
-    return Figure(kind="update", name=update.name, lines=tuple(lines), chips=update.networks, number=number)
+        group = f"{objective.group}: " if len(update.objectives) > 1 else ""
+        lines += _wrapped(text, f"{group}{verb} ", width=48)
+    chips = tuple((name, hues.get(name, UNKNOWN)) for name in update.networks)
+    return Figure(kind="update", name=update.name, lines=tuple(lines), chips=chips, number=number)
 
 
 def _schedule(graph: Graph) -> Iterator[str]:
     for number, update in enumerate(graph.updates, 1):
         draws = update.draws if update.draws is not None or number > 1 else tuple(graph.spec.data)
         fresh = [name for name in draws or () if name in graph.spec.data]
-        parts = ["on the same draws as the update before" if draws is None else f"draws {_listed(fresh) or 'nothing'} afresh"]
-        said = (("{} times in a row", update.times), ("every {} steps", update.every), ("when {}", update.when),
-                ("gradient norm at most {}", update.clip_grad_norm), ("each gradient within ±{}", update.clip_grad_value))  # fmt: skip
-        parts += [words.format(show(value)).replace("steps steps", "steps") for words, value in said if value is not None]
+        shared = "on the same draws as the update before"
+        parts = [shared if draws is None else f"draws {_listed(fresh) or 'nothing'} afresh"]
+        said = (
+            ("{} times in a row", update.times),
+            ("every {} steps", update.every),
+            ("when {}", update.when),
+            ("gradient norm at most {}", update.clip_grad_norm),
+            ("each gradient within ±{}", update.clip_grad_value),
+        )
+        filled = (words.format(show(value)) for words, value in said if value is not None)
+        parts += [text.replace("steps steps", "steps") for text in filled]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
-        parts += [f"then {name}({', '.join([network, *map(_constant, numbers)])})" for name, network, numbers in update.then]
+        parts += [f"then {name}({', '.join([of, *map(_constant, numbers)])})" for name, of, numbers in update.then]
         yield f"{number}.  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)
     for name, made in graph.spec.networks.items():
         if isinstance(made, AverageSpec):
@@ -388,7 +450,7 @@ def network_picture(graph: NetworkGraph, shapes: Mapping[str, str]) -> Picture:
         if isinstance(argument, Ref):
             figures[f"output {name}"] = Figure(kind="stream", name=name or "output")
             edges.append((chain_of[argument.id], f"output {name}"))
-    return Picture(figures=figures, edges=tuple(edges), down=True)
+    return Picture(figures=figures, edges=tuple(dict.fromkeys(edges)), down=True)
 
 
 def _joinable(node: Node) -> bool:
@@ -423,101 +485,162 @@ def _use_text(use: LayerUse) -> str:
     return f"{use.name}({', '.join(inside)})" if inside else use.name
 
 
-def _document(
-    picture: Picture, hues: Mapping[str, int], title: str, subtitle: str, about: str, networks: Sequence[tuple[str, str]], schedule: Sequence[str]
-) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around a picture."""
+
+    title: str
+    subtitle: str
+    about: str
+    networks: tuple[tuple[Chip, str], ...] = ()
+    schedule: tuple[str, ...] = ()
+
+
+def _document(picture: Picture, frame: Frame) -> str:
     layout = picture.layout
-    width = max(layout.width + 2 * MARGIN, NARROWEST)
-    top = MARGIN + 30 * bool(title) + 22 * bool(subtitle) + 14
-    left = (width - layout.width) / 2
-    body = [_text(MARGIN, MARGIN + 16, title, 24, "b")] * bool(title)
-    body += [_text(MARGIN, MARGIN + 12 + 28 * bool(title), subtitle, 14, "soft")] * bool(subtitle)
-    body += [f'<g transform="translate({left:g} {top:g})">', *_wires(picture, hues)]
-    body += [_figure(picture, name, hues) for name in picture.figures] + ["</g>"]
-    y = top + layout.height + 34
-    legend, y = _legend(picture, hues, networks, width, y)
-    lines = [wrapped for line in schedule for wrapped in textwrap.wrap(line, int((width - 2 * MARGIN) / 7.2), subsequent_indent="    ")]
-    if lines:
-        legend += [_text(MARGIN, y + 18, "Every step, in this order", 13, "b")]
-        legend += [_text(MARGIN + 16 * line.startswith(" "), y + 40 + 20 * i, line.strip(), 13) for i, line in enumerate(lines)]
-        y += 40 + 20 * len(lines)
-    colours = [rule for i, (plain, bright) in enumerate(HUES) for rule in (f".h{i}{{fill:{plain}}}.t{i}{{fill:{plain};fill-opacity:.12;stroke:{plain}}}.l{i}{{stroke:{plain}}}.a{i}{{fill:{plain}}}",)]
-    dark = [f".t{i}{{fill-opacity:.35;stroke:{bright}}}.l{i}{{stroke:{bright}}}.a{i}{{fill:{bright}}}" for i, (_, bright) in enumerate(HUES)]
-    style = f"{STYLE}{''.join(colours)}\n@media (prefers-color-scheme:dark){{{DARK}{''.join(dark)}}}"
-    size = f'width="{width:g}" height="{y + 24:g}" viewBox="0 0 {width:g} {y + 24:g}"'
+    words = max(_sans_width(frame.title, 26), _sans_width(frame.subtitle, 14))
+    width = max(max(layout.width, words) + 2 * MARGIN, NARROWEST)
+    top = MARGIN + 30 * bool(frame.title) + 22 * bool(frame.subtitle) + 14
+    body = [_text(MARGIN, MARGIN + 16, frame.title, 24, "b")]
+    body += [_text(MARGIN, MARGIN + 12 + 28 * bool(frame.title), frame.subtitle, 14, "soft")]
+    body += [f'<g transform="translate({(width - layout.width) / 2:.1f} {top:g})">', *_wires(picture)]
+    body += [_figure(picture, name) for name in picture.figures] + ["</g>"]
+    legend, y = (
+        _legend(picture, frame, width, top + layout.height + 34) if frame.networks else ([], top + layout.height)
+    )
+    schedule, y = _schedule_lines(frame.schedule, width, y)
+    size = f'width="{width:.1f}" height="{y + 24:.1f}" viewBox="0 0 {width:.1f} {y + 24:.1f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title about">'
-    parts = [head, f'<title id="title">{escape(title or "Data flow")}</title><desc id="about">{escape(about)}</desc>']
-    return "\n".join([*parts, f"<style>{style}</style>", '<rect class="bg" width="100%" height="100%"/>', *body, *legend, "</svg>"]) + "\n"
+    title = f'<title id="title">{escape(frame.title or "Data flow")}</title>'
+    about = f'<desc id="about">{escape(frame.about)}</desc>'
+    ground = f'<style>{_style()}</style>\n<rect class="bg" width="100%" height="100%"/>'
+    return "\n".join(part for part in (head, title, about, ground, *body, *legend, *schedule, "</svg>") if part) + "\n"
 
 
-def _wires(picture: Picture, hues: Mapping[str, int]) -> Iterator[str]:
-    by_source: dict[str, list[tuple[str, str]]] = {}
+def _style() -> str:
+    light = "".join(
+        f".h{i},.a{i}{{fill:{hue}}}.l{i}{{stroke:{hue}}}.t{i}{{fill:{hue};fill-opacity:.12;stroke:{hue}}}"
+        for i, (hue, _) in enumerate(HUES)
+    )
+    dark = "".join(
+        f".a{i}{{fill:{hue}}}.l{i}{{stroke:{hue}}}.t{i}{{fill-opacity:.35;stroke:{hue}}}"
+        for i, (_, hue) in enumerate(HUES)
+    )
+    return f"{LIGHT}{light}\n@media (prefers-color-scheme:dark){{{DARK}{dark}}}"
+
+
+def _schedule_lines(schedule: Sequence[str], width: float, y: float) -> tuple[list[str], float]:
+    if not schedule:
+        return [], y
+    letters = int((width - 2 * MARGIN) / 7.2)
+    lines = [line for entry in schedule for line in _filled(entry, letters, "   ")]
+    drawn = [_text(MARGIN, y + 18, "Every step, in this order", 13, "b")]
+    for i, line in enumerate(lines):
+        drawn.append(_text(MARGIN + 16 * line.startswith(" "), y + 40 + 20 * i, line.strip(), 13))
+    return drawn, y + 40 + 20 * len(lines)
+
+
+def _wires(picture: Picture) -> Iterator[str]:
+    """The wires of each source over a halo, so that they pass over those drawn before like bridges."""
+    lines: dict[str, str] = {}
+    tips: dict[str, str] = {}
     for wire in picture.layout.wires:
         p = [f"{x:.1f} {y:.1f}" for x, y in wire.points]
-        path = f"M{p[0]}L{p[1]}C{p[2]} {p[3]} {p[4]}L{p[5]}"
-        (x, y), d = wire.points[-1], 7.0
-        tip = f"M{x:.1f} {y:.1f}l-4 -{d:g}h8z" if picture.down else f"M{x:.1f} {y:.1f}l-{d:g} -4v8z"
-        by_source.setdefault(wire.source, []).append((path, tip if wire.target else ""))
-    for source, pieces in by_source.items():
+        lines[wire.source] = lines.get(wire.source, "") + f"M{p[0]}L{p[1]}C{p[2]} {p[3]} {p[4]}L{p[5]}"
+        tip = f"M{p[5]}l-4 -7h8z" if picture.down else f"M{p[5]}l-7 -4v8z"
+        tips[wire.source] = tips.get(wire.source, "") + (tip if wire.target else "")
+    for source, path in lines.items():
         strand, dashed = picture.strand(source), " dashed" * picture.stopped(source)
-        path = "".join(path for path, _ in pieces)
-        yield f'<path class="halo" d="{path}"/><path class="wire l{strand}{dashed}" d="{path}"/><path class="a{strand}" d="{"".join(t for _, t in pieces)}"/>'
+        yield f'<path class="halo" d="{path}"/><path class="wire l{strand}{dashed}" d="{path}"/>'
+        yield f'<path class="a{strand}" d="{tips[source]}"/>'
 
 
-def _figure(picture: Picture, name: str, hues: Mapping[str, int]) -> str:
+def _figure(picture: Picture, name: str) -> str:
     figure, box = picture.figures[name], picture.layout.boxes[name]
+    shapes = {"stream": _source, "random": _source, "call": _call, "op": _pill, "stop": _pill}
+    shape = shapes.get(figure.kind) or {"loss": _loss, "part": _part, "update": _update}[figure.kind]
     tip = f"<title>{escape(figure.tip)}</title>" if figure.tip else ""
-    return f'<g transform="translate({box.x:.1f} {box.y:.1f})">{tip}{_shape(figure, box.width, box.height, hues)}</g>'
+    return f'<g transform="translate({box.x:.1f} {box.y:.1f})">{tip}{shape(figure, box.width, box.height)}</g>'
 
 
-def _shape(figure: Figure, w: float, h: float, hues: Mapping[str, int]) -> str:
-    kind = figure.kind
-    lines = lambda x, y: "".join(_text(x + MONO * 11 * (len(t) - len(t.lstrip())), y + 15 * i, t.strip(), 11, "m") for i, t in enumerate(figure.lines))  # noqa: E731
-    if kind in ("stream", "random"):
-        name = _text(40, h / 2 + (5 if not figure.lines else -2), figure.name, 14, "m b")
-        caption = "".join(_text(40, h / 2 + 13, line, 11, "m soft") for line in figure.lines)
-        return _rect(0, 0, w, h, h / 2, kind) + (_dice if kind == "random" else _stack)(16, h / 2 - 8) + name + caption
-    if kind == "call":
-        hue = 6 if figure.hue is None else figure.hue
-        parts = _rect(0, 0, w, h, 7, f"t{hue}") * bool(figure.name) + _rect(0, 0, figure.split, h, 7, f"h{hue}")
-        return parts + _text(12, h / 2 + 5, figure.head, 14, "m b on") + _text(figure.split + 9, h / 2 + 4.5, figure.name, 12.5, "m")
-    if kind in ("op", "stop"):
-        return _rect(0, 0, w, h, h / 2, kind) + _text(10, h / 2 + 4, figure.head, 11.5, "m soft") + _text(figure.split - 2, h / 2 + 4, figure.name, 12, "m")
-    if kind == "loss":
-        tag = f'<path class="loss" stroke-width="1.5" d="M4 0H{w - 16:.1f}L{w:.1f} {h / 2:.1f}L{w - 16:.1f} {h:.1f}H4Q0 {h:.1f} 0 {h - 4:.1f}V4Q0 0 4 0Z"/>'
-        return tag + _text(14, 21, figure.name, 14, "m b") + lines(14, 39)
-    if kind == "part":
-        value = _text(14 + len(figure.head) * MONO * 12.5 + 14, 20, figure.name and f"→ {figure.name}", 11, "m soft")
-        return _rect(0, 0, w, h, 7, kind) + _text(14, 20, figure.head, 12.5, "m b") + value + lines(14, 38)
-    badge = f'<circle class="badge" cx="24" cy="24" r="11"/>{_text(20, 28.5, str(figure.number), 12.5, "b badged")}'
-    chips, x = "", 68.0
+def _source(figure: Figure, w: float, h: float) -> str:
+    icon = (_dice if figure.kind == "random" else _stack)(16, h / 2 - 8)
+    name = _text(40, h / 2 + (-2 if figure.lines else 5), figure.name, 14, "m b")
+    caption = "".join(_text(40, h / 2 + 13, line, 11, "m soft") for line in figure.lines)
+    return _rect(0, 0, w, h, h / 2, figure.kind) + icon + name + caption
+
+
+def _call(figure: Figure, w: float, h: float) -> str:
+    value = _rect(0, 0, w, h, 7, f"t{figure.hue}") + _text(figure.split + 9, h / 2 + 4.5, figure.name, 12.5, "m")
+    head = _rect(0, 0, figure.split, h, 7, f"h{figure.hue}") + _text(12, h / 2 + 5, figure.head, 14, "m b on")
+    return value * bool(figure.name) + head
+
+
+def _pill(figure: Figure, w: float, h: float) -> str:
+    name = _text(figure.split - 2, h / 2 + 4, figure.name, 12, "m")
+    return _rect(0, 0, w, h, h / 2, figure.kind) + _text(10, h / 2 + 4, figure.head, 11.5, "m soft") + name
+
+
+def _loss(figure: Figure, w: float, h: float) -> str:
+    path = f"M4 0H{w - 16:.1f}L{w:.1f} {h / 2:.1f}L{w - 16:.1f} {h:.1f}H4Q0 {h:.1f} 0 {h - 4:.1f}V4Q0 0 4 0Z"
+    tag = f'<path class="loss" stroke-width="1.5" d="{path}"/>'
+    return tag + _text(14, 21, figure.name, 14, "m b") + _lines(figure, 14, 39)
+
+
+def _part(figure: Figure, w: float, h: float) -> str:
+    value = f"→ {figure.name}" if figure.name else ""
+    after = _text(28 + len(figure.head) * MONO * 12.5, 20, value, 11, "m soft")
+    return _rect(0, 0, w, h, 7, figure.kind) + _text(14, 20, figure.head, 12.5, "m b") + after + _lines(figure, 14, 38)
+
+
+def _update(figure: Figure, w: float, h: float) -> str:
+    number = f"{figure.number}"
+    badge = '<circle class="badge" cx="24" cy="24" r="11"/>' + _text(
+        24 - 4 * len(number), 28.5, number, 12.5, "b badged"
+    )
+    x, chips = 68.0, _text(15, h - 16, "updates", 11, "soft")
     for chip in figure.chips:
-        chips += _chip(x, h - 30, chip, hues.get(chip, 6))
-        x += _chip_width(chip) + 6
-    title = _text(42, 29, figure.name, 14, "m b") + lines(15, 51)
-    return _rect(0, 0, w, h, 9, "update") + badge + title + _text(15, h - 16, "updates", 11, "soft") + chips
+        chips += _chip(x, h - 30, chip)
+        x += _chip_width(chip[0]) + 6
+    return (
+        _rect(0, 0, w, h, 9, "update") + badge + _text(42, 29, figure.name, 14, "m b") + _lines(figure, 15, 51) + chips
+    )
 
 
-def _legend(picture: Picture, hues: Mapping[str, int], networks: Sequence[tuple[str, str]], width: float, y: float) -> tuple[list[str], float]:
+def _lines(figure: Figure, x: float, y: float) -> str:
+    indents = [len(line) - len(line.lstrip()) for line in figure.lines]
+    placed = zip(indents, figure.lines, strict=True)
+    return "".join(_text(x + MONO * 11 * k, y + 15 * i, line.strip(), 11, "m") for i, (k, line) in enumerate(placed))
+
+
+def _legend(picture: Picture, frame: Frame, width: float, y: float) -> tuple[list[str], float]:
     """What the shapes and colours mean, in as many rows as it takes, and where it ends."""
     kinds = {figure.kind for figure in picture.figures.values()}
-    glyphs: dict[str, str] = {
-        "stream": _rect(0, 2, 26, 16, 8, "stream"), "random": _rect(0, 2, 26, 16, 8, "random") + _dice(7.5, 4.5, 11),
-        "call": _rect(0, 2, 30, 16, 4, "t6") + _rect(0, 2, 15, 16, 4, "h6"),
-        "op": _rect(0, 3, 26, 14, 7, "op"), "stop": _rect(0, 3, 26, 14, 7, "stop"),
-        "loss": '<path class="loss" stroke-width="1.3" d="M0 2H18L26 10L18 18H0Z"/>', "update": _rect(0, 2, 26, 16, 4, "update"),
-    }  # fmt: skip
-    items = [(_chip(0, 0, name, hues.get(name, 6)), _chip_width(name), made) for name, made in networks]
-    items = [*items, ("", width, "")] + [(glyphs[kind], 32.0, word) for kind, word in WORDS.items() if kind in kinds] * bool(networks)
-    parts, x = [], MARGIN
-    for glyph, glyph_width, word in items if networks else []:
-        space = glyph_width + 8 + _sans_width(word, 13) + 22
-        if x + space > width - MARGIN + 22 and x > MARGIN:
-            x, y = MARGIN, y + 28
-        if word:
-            parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{glyph}{_text(glyph_width + 8, 14.5, word, 13, "soft")}</g>')
+    rows = [[(_chip(0, 0, chip), _chip_width(chip[0]), made) for chip, made in frame.networks]]
+    rows += [[(_glyph(kind), 30.0, word) for kind, word in WORDS.items() if kind in kinds]]
+    parts = []
+    for row in rows:
+        x = MARGIN
+        for glyph, glyph_width, word in row:
+            space = glyph_width + 8 + _sans_width(word, 13) + 22
+            if x > MARGIN and x + space > width - MARGIN + 22:
+                x, y = MARGIN, y + 28
+            label = _text(glyph_width + 8, 14.5, word, 13, "soft")
+            parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{glyph}{label}</g>')
             x += space
-    return parts, y + 34 * bool(networks)
+        y += 28
+    return parts, y + 6
+
+
+def _glyph(kind: str) -> str:
+    match kind:
+        case "call":
+            return _rect(0, 2, 30, 16, 4, f"t{UNKNOWN}") + _rect(0, 2, 15, 16, 4, f"h{UNKNOWN}")
+        case "loss":
+            return '<path class="loss" stroke-width="1.3" d="M0 2H20L28 10L20 18H0Z"/>'
+        case "random":
+            return _rect(0, 2, 28, 16, 8, kind) + _dice(8.5, 4.5, 11)
+    return _rect(0, 2, 28, 16, 4 if kind == "update" else 8, kind)
 
 
 def _sans_width(text: str, size: float) -> float:
@@ -528,7 +651,8 @@ def _chip_width(name: str) -> float:
     return len(name) * MONO * 12 + 14
 
 
-def _chip(x: float, y: float, name: str, hue: int) -> str:
+def _chip(x: float, y: float, chip: Chip) -> str:
+    name, hue = chip
     return _rect(x, y, _chip_width(name), 20, 5, f"h{hue}") + _text(x + 7, y + 14, name, 12, "m b on")
 
 
@@ -543,7 +667,9 @@ def _stack(x: float, y: float) -> str:
 
 
 def _rect(x: float, y: float, width: float, height: float, radius: float, style: str) -> str:
-    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:.1f}"/>'
+    return (
+        f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:.1f}"/>'
+    )
 
 
 def _text(x: float, y: float, text: str, size: float, style: str = "") -> str:

@@ -17,8 +17,10 @@ from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from statistics import fmean
 
-import networkx as nx
+import networkx as nx  # type: ignore[import-untyped]
 
 Point = tuple[float, float]
 Item = tuple[str, int]  # a box in its own column; in a later column, a bend of its trunk
@@ -90,6 +92,8 @@ def arrange(
     Boxes of `late` move towards what reads them: to the last column where one of their team stands, and freely if they
     have no team. The flow is to the right, or `down`.
     """
+    if not sizes:
+        return Layout(boxes={}, wires=(), width=0.0, height=0.0)
     graph = nx.DiGraph()
     graph.add_nodes_from(sizes)
     graph.add_edges_from(dict.fromkeys(edges))
@@ -124,7 +128,7 @@ class _Plane:
         for source, target in self.links:
             self.before[target].append(source)
             self.after[source].append(target)
-        items = dict.fromkeys([*((name, column[name]) for name in graph), *(item for link in self.links for item in link)])
+        items = dict.fromkeys([*((name, column[name]) for name in graph), *chain.from_iterable(self.links)])
         self.columns: list[list[Item]] = [[] for _ in range(1 + max(column.values(), default=-1))]
         for item in items:
             self.columns[item[1]].append(item)
@@ -170,8 +174,8 @@ class _Plane:
         for index in range(len(columns)) if forward else reversed(range(len(columns))):
             near = self.before if forward else self.after
             rank = _ranks(columns)
-            wish = {item: _mean([(rank[other], 1.0) for other in near[item]] or [(rank[item], 1.0)]) for item in columns[index]}
-            columns[index].sort(key=wish.__getitem__)
+            wish = {item: near[item] or [item] for item in columns[index]}
+            columns[index].sort(key=lambda item: fmean(rank[other] for other in wish[item]))
 
     def _swap(self, columns: list[list[Item]]) -> None:
         rank = _ranks(columns)
@@ -202,17 +206,18 @@ class _Plane:
         y = self._settle(columns, ports, {}, _mean, CALM)
         for final in (False, False, True) if exact else ():
             y = self._settle(columns, ports, self._straight(columns, ports), _median, BALANCE)
-            ports = ports if final else {target: self._slid(target, ports[target], y) for target in ports}
+            ports = {target: self._slid(target, ports[target], y, final=final) for target in ports}
         top = min((y[item] - self.height(item) / 2 for item in y), default=0.0)
         y = {item: value - top for item, value in y.items()}
         lefts, rights = self._sides(columns, y, ports)
         boxes = {}
         for name, (width, height) in self.sizes.items():
             item = (name, self.column[name])
-            boxes[name] = Box(x=(lefts[item[1]] + rights[item[1]] - width) / 2, y=y[item] - height / 2, width=width, height=height)
+            middle = (lefts[item[1]] + rights[item[1]]) / 2
+            boxes[name] = Box(x=middle - width / 2, y=y[item] - height / 2, width=width, height=height)
         wires = tuple(self._wire(link, boxes, y, ports, lefts, rights) for link in self.links)
         bottom = max((y[item] + self.height(item) / 2 for item in y), default=0.0)
-        return Layout(boxes=boxes, wires=wires, width=rights[-1] if rights else 0.0, height=bottom)
+        return Layout(boxes=boxes, wires=wires, width=rights[-1], height=bottom)
 
     def _ports(self, target: Item, rank: Mapping[Item, float]) -> dict[Item, float]:
         """How far below its middle each link enters a box."""
@@ -220,27 +225,40 @@ class _Plane:
         step = min(PORT, (self.height(target) - 8) / max(len(sources), 1)) if len(sources) > 1 else 0.0
         return {source: (i - (len(sources) - 1) / 2) * step for i, source in enumerate(sources)}
 
-    def _slid(self, target: Item, ports: Mapping[Item, float], y: Mapping[Item, float]) -> dict[Item, float]:
-        """Ports moved along the side of a box where that makes their wires straight."""
+    def _slid(
+        self, target: Item, ports: Mapping[Item, float], y: Mapping[Item, float], *, final: bool
+    ) -> dict[Item, float]:
+        """Ports moved along the side of a box where that makes their wires straight.
+
+        Of two wires, one that is straight already moves to the middle, so that the next round makes the box follow.
+        """
         if self.bends(target) or not ports:
             return dict(ports)
         offsets, room = list(ports.values()), self.height(target) / 2 - 9
         gaps = [y[source] - y[target] for source in ports]
-        if len(gaps) == 2 and abs(offsets[1] - offsets[0]) <= room:  # a wire that is straight already goes on straight behind the box
-            offsets = next(([place - middle for place in offsets] for middle, gap in zip(offsets, gaps, strict=True) if abs(middle - gap) < 1), offsets)
-        wishes = [[(gap if abs(gap - place) <= SLACK else place, 1.0)] for gap, place in zip(gaps, offsets, strict=True)]
+        middle = next((place for place, gap in zip(offsets, gaps, strict=True) if abs(place - gap) < 1), 0.0)
+        if len(gaps) == 2 and not final and abs(offsets[1] - offsets[0]) <= room + 4:
+            return {source: place - middle for source, place in ports.items()}
+        nearest = (gap if abs(gap - place) <= SLACK else place for gap, place in zip(gaps, offsets, strict=True))
         span = [place - offsets[0] for place in offsets]
         low, high = min(-room, offsets[0]), max(room, offsets[-1]) - span[-1]
-        moved = [min(max(place - step, low), high) + step for place, step in zip(_settled(wishes, span, _mean), span, strict=True)]
+        places = _settled([[(place, 1.0)] for place in nearest], span, _mean)
+        moved = (min(max(place - step, low), high) + step for place, step in zip(places, span, strict=True))
         return dict(zip(ports, moved, strict=True))
 
     def _settle(
-        self, columns: list[list[Item]], ports: Ports, y: Mapping[Item, float], center: Callable[[Targets], float], rounds: int
+        self,
+        columns: list[list[Item]],
+        ports: Ports,
+        y: Mapping[Item, float],
+        center: Callable[[Targets], float],
+        rounds: int,
     ) -> dict[Item, float]:
         """Move each column in turn to where its links draw it."""
         spans = [[sum(steps[: i + 1]) for i in range(len(steps))] for steps in map(self._steps, columns)]
-        places = {item: step - span[-1] / 2 for column, span in zip(columns, spans, strict=True) for item, step in zip(column, span, strict=True)}
-        places |= y
+        places = dict(y)
+        for column, span in zip(columns, spans, strict=True):
+            places |= {item: step - span[-1] / 2 for item, step in zip(column, span, strict=True) if item not in y}
         for turn in range(rounds):
             for index in range(len(columns)) if turn % 2 == 0 else reversed(range(len(columns))):
                 wishes = [self._targets(item, places, ports) or [(places[item], 0.01)] for item in columns[index]]
@@ -249,7 +267,8 @@ class _Plane:
 
     def _steps(self, column: list[Item]) -> list[float]:
         """How far below its upper neighbour each item of a column has to stand at least."""
-        return [0.0, *(math.ceil(self.height(a) / 2 + self.height(b) / 2 + self._gap(a, b)) for a, b in zip(column, column[1:], strict=False))]
+        gaps = (self._gap(upper, lower) for upper, lower in pairwise(column))
+        return [0.0, *map(math.ceil, gaps)]
 
     def _straight(self, columns: list[list[Item]], ports: Ports) -> dict[Item, float]:
         """Heights with the least sum of weighted lengths: potentials of the flow that is dual to that."""
@@ -259,26 +278,32 @@ class _Plane:
             flow.add_edge(source, target, capacity=int(weight), weight=drop)
             flow.add_edge(target, source, capacity=int(weight), weight=-drop)
         for column in columns:
-            for upper, lower, step in zip(column, column[1:], self._steps(column)[1:], strict=False):
+            for (upper, lower), step in zip(pairwise(column), self._steps(column)[1:], strict=True):
                 flow.add_edge(lower, upper, weight=round(-GRAIN * step))
         flow.add_nodes_from(item for column in columns for item in column)
         _, used = nx.network_simplex(flow)
-        rest = nx.DiGraph([("", item) for item in flow], weight=0)
-        rest.add_weighted_edges_from((a, b, data["weight"]) for a, b, data in flow.edges(data=True) if used[a][b] < data.get("capacity", math.inf))
-        rest.add_weighted_edges_from((b, a, -data["weight"]) for a, b, data in flow.edges(data=True) if used[a][b] > 0)
-        nx.set_edge_attributes(rest, {("", item): 0 for item in flow}, "weight")
+        rest = nx.DiGraph()
+        rest.add_weighted_edges_from(("", item, 0) for item in flow)
+        for a, b, data in flow.edges(data=True):
+            if used[a][b] < data.get("capacity", math.inf):
+                rest.add_edge(a, b, weight=data["weight"])
+            if used[a][b] > 0:
+                rest.add_edge(b, a, weight=-data["weight"])
         found: dict[Item, float] = nx.single_source_bellman_ford_path_length(rest, "")
         return {item: found[item] / GRAIN for item in flow}
 
     def _gap(self, upper: Item, lower: Item) -> float:
-        return (BETWEEN_BOXES, BESIDE_WIRE, BETWEEN_WIRES)[self.bends(upper) + self.bends(lower)]
+        space = (BETWEEN_BOXES, BESIDE_WIRE, BETWEEN_WIRES)[self.bends(upper) + self.bends(lower)]
+        return self.height(upper) / 2 + self.height(lower) / 2 + space
 
     def _targets(self, item: Item, y: Mapping[Item, float], ports: Ports) -> Targets:
         back = [(y[other] - ports[item][other], self._weight(other, item)) for other in self.before[item]]
         return back + [(y[other] + ports[other][item], self._weight(item, other)) for other in self.after[item]]
 
     def _weight(self, source: Item, target: Item) -> float:
-        return (1.0, 2.0, 8.0)[self.bends(source) + self.bends(target)]
+        return {(False, False): 1.0, (True, False): 2.0, (False, True): 4.0, (True, True): 8.0}[
+            self.bends(source), self.bends(target)
+        ]
 
     def _sides(
         self, columns: list[list[Item]], y: Mapping[Item, float], ports: Ports

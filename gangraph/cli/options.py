@@ -1,0 +1,100 @@
+"""The arguments that several commands take, and how they become a spec."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gangraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from gangraph.language.spec import Spec
+
+SpecName = Annotated[str, typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.")]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="P", help="A profile of the spec; 'paper' for the paper's settings.", show_default="the spec's own"),
+]
+Variant = Annotated[str | None, typer.Option("--variant", metavar="V", help="A variant of the spec, or several separated by commas.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace a value, such as --set train.batch=4; may be repeated."),
+]
+NoShare = Annotated[bool, typer.Option("--no-share", help="Let every update compute its own values.")]
+NoMerge = Annotated[bool, typer.Option("--no-merge", help="Call a network once for each use, never along a joined batch.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of the terminal.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+
+
+class Device(StrEnum):
+    """Where a run computes."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(StrEnum):
+    """The numbers that a run computes with."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp64 = "fp64"
+
+
+class Compile(StrEnum):
+    """Whether torch.compile is used; `auto` uses it on CUDA."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
+class View(StrEnum):
+    """What `show` shows."""
+
+    spec = "spec"
+    graph = "graph"
+    shapes = "shapes"
+    plan = "plan"
+    code = "code"
+    grid = "grid"
+
+
+def read_spec(source: str, profile: str | None, variant: str | None, settings: list[str] | None) -> "Spec":
+    """The spec in the form that the arguments choose. Nothing here needs torch, so a slip in the text shows at once.
+
+    Raises:
+        SpecError: the text does not parse, or there is no such profile, variant or path.
+        UsageError: there is no such spec, or a setting is not PATH=VALUE.
+    """
+    from gangraph.language.parse import Choice, parse
+    from gangraph.language.resolve import resolve
+
+    choice = Choice(profile=profile, variant=variant, set=dict(_setting(text) for text in settings or ()))
+    return resolve(parse(source), choice)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    path, equals, value = (part.strip() for part in text.partition("="))
+    if not (path and equals and value):
+        raise UsageError(f"--set takes PATH=VALUE, such as --set train.batch=4; found '{text}'")
+    return path, value
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file and say so.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if output is None:
+        print(text.rstrip("\n"))
+        return
+    try:
+        output.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write '{output}': {error.strerror}") from None
+    print(f"wrote {output}", file=sys.stderr)

@@ -1,0 +1,65 @@
+"""Commands on runs: `run`, `sample`, `apply`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gangraph.cli import options
+from gangraph.cli.options import Compile, Device, Precision, read_spec
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+
+
+def run(
+    spec: options.SpecName,
+    profile: options.Profile = None,
+    variant: options.Variant = None,
+    settings: options.Settings = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the run's folder is made.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Everything random is a function of it.")] = 0,
+    device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
+    precision: Annotated[Precision, typer.Option("--precision", help="'bf16' is mixed precision.")] = Precision.fp32,
+    compile: Annotated[Compile, typer.Option("--compile", help="torch.compile; 'auto' uses it on CUDA.")] = Compile.auto,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps.")] = None,
+    resume: Annotated[str | None, typer.Option("--resume", metavar="RUN|auto", help="Go on with a run, or with the latest one.")] = None,
+    json: options.Json = False,
+    no_share: options.NoShare = False,
+    no_merge: options.NoMerge = False,
+) -> None:
+    """Train a spec."""
+    from gangraph.views.text import introduction
+
+    resolved = read_spec(spec, profile, variant, settings)
+    print(introduction(resolved, spec), file=sys.stderr if json else sys.stdout, flush=True)
+
+    from gangraph.runtime.run import run as start
+
+    start(resolved, out=out, seed=seed, device=device.value, precision=precision.value, compile=compile.value, steps=steps,
+          resume=resume, share=not no_share, merge=not no_merge, json=json)  # fmt: skip
+
+
+def sample(
+    run: RunFolder,
+    count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="How many samples.", show_default="the spec's")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the picture is written.")] = None,
+) -> None:
+    """Draw samples from a trained run, as its grid shows them."""
+    from gangraph.runtime.run import sample as draw
+
+    print(f"wrote {draw(run, count=count, out=out)}")
+
+
+def apply(
+    run: RunFolder,
+    network: Annotated[str, typer.Option("--network", metavar="G", help="The network, by its name in the spec.")],
+    source: Annotated[Path, typer.Option("--input", metavar="DIR", help="A folder of images.")],
+    target: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the translated images are written.")],
+    average: Annotated[bool, typer.Option("--average", help="Use the network's moving average.")] = False,
+) -> None:
+    """Translate a folder of images with a trained network."""
+    from gangraph.runtime.run import apply as translate
+
+    count = translate(run, network, source, target, average=average)
+    print(f"wrote {count} image{'s' * (count != 1)} to {target}")

@@ -1,0 +1,96 @@
+"""What a run says while it goes on: a live line on a terminal, plain lines elsewhere, JSON lines if asked."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """Something that a run tells its progress to."""
+
+    def say(self, text: str) -> None:
+        """A sentence for a person."""
+        ...
+
+    def progress(self, line: Mapping[str, Any], share: float) -> None:
+        """The numbers of a report, and how much of the run is done, from 0 to 1."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+def reporter(*, json_lines: bool) -> Reporter:
+    """The reporter that suits where the output goes."""
+    if json_lines:
+        return _Json()
+    return _Terminal() if sys.stdout.isatty() else _Plain()
+
+
+def _numbers(line: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in {**line["losses"], **line.get("metrics", {})}.items())
+
+
+class _Plain:
+    """One line at the start, then whenever another twentieth of the run is done."""
+
+    def __init__(self) -> None:
+        self.next_share, self.began = 0.0, time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def progress(self, line: Mapping[str, Any], share: float) -> None:
+        if share < self.next_share and "metrics" not in line:
+            return
+        self.next_share = share + 0.05
+        spent = time.monotonic() - self.began
+        left = f"  ETA {spent / share * (1 - share):.0f} s" if share > 0 else ""
+        print(f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}{left}", flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return
+
+
+class _Json(_Plain):
+    """Every report as a line of JSON; sentences go to standard error."""
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def progress(self, line: Mapping[str, Any], share: float) -> None:
+        print(json.dumps(line), flush=True)
+
+
+class _Terminal:
+    """A bar with step, speed, losses and the time that is left."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(*columns, console=self.console)
+        self.task = self.bar.add_task("", total=1.0)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+    def progress(self, line: Mapping[str, Any], share: float) -> None:
+        description = f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}"
+        self.bar.update(self.task, completed=share, description=description)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()

@@ -1,0 +1,297 @@
+"""Stage 7, run: a spec to a run folder."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gangraph.data.folders import Images
+from gangraph.data.random import RandomSource
+from gangraph.errors import RunError, UsageError
+from gangraph.language.expression import Quantity
+from gangraph.language.spec import PhaseSpec, Spec
+from gangraph.runtime.engine import NotFiniteError
+from gangraph.runtime.folder import RunFolder, find_run
+from gangraph.runtime.pictures import picture, unit
+from gangraph.runtime.report import Reporter, reporter
+from gangraph.runtime.trainer import Trainer
+
+_REPORT_SECONDS = 0.5
+
+
+def run(
+    spec: Spec,
+    *,
+    out: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "fp32",
+    compile: str = "auto",
+    steps: int | None = None,
+    resume: str | Path | None = None,
+    share: bool = True,
+    merge: bool = True,
+    json: bool = False,
+) -> Path:
+    """Train a spec and leave a run folder.
+
+    Args:
+        out: the folder; by default the next free one under runs/.
+        steps: stop after this many steps in all; by default the spec's length.
+        resume: a run folder to continue, or `auto` for the newest of this spec if there is one.
+        json: report as JSON lines.
+        Others as for `Trainer`.
+
+    Returns:
+        The run folder. Ctrl-C and SIGTERM save a checkpoint and return as well.
+
+    Raises:
+        SpecError: the spec has errors.
+        RunError: the run failed; the last good checkpoint is kept.
+    """
+    found = find_run(spec, resume) if resume is not None else None
+    if found is not None:
+        trainer = Trainer.resume(found.latest(), device=device, compile=compile)
+        folder = found
+        folder.forget_after(trainer.step_count)
+    else:
+        trainer = Trainer(spec, device=device, seed=seed, precision=precision, compile=compile, share=share, merge=merge)
+        open_data(trainer)
+        folder = RunFolder.create(spec, out)
+        folder.describe(trainer)
+    with reporter(json_lines=json) as report:
+        return _Run(trainer, folder, report, steps).go()
+
+
+def open_data(trainer: Trainer) -> None:
+    """Open every data stream, so that a missing folder is named before the run begins. Raises DataError."""
+    draws = trainer.engine.draws
+    for name in trainer.engine.program.plan.sources:
+        if not isinstance(draws.sources[name], RandomSource):
+            draws.open(name)
+
+
+@dataclass
+class _Run:
+    """One run from its first step to its last."""
+
+    trainer: Trainer
+    folder: RunFolder
+    report: Reporter
+    steps: int | None
+    stopped: bool = False
+    due: dict[str, int] = field(default_factory=dict)
+
+    def go(self) -> Path:
+        trainer = self.trainer
+        self.writer = self.folder.writer(trainer.step_count)
+        self.began, self.seen_at, self.reported_at = time.monotonic(), trainer.seen, 0.0
+        self._announce()
+        with self._stoppable():
+            self._set_due()
+            if trainer.step_count == 0:
+                self._look({})
+            losses: dict[str, Tensor] = {}
+            while not self.stopped and not self._finished():
+                if trainer.phase_done and trainer.phase + 1 < len(trainer.spec.phases):
+                    self._next_phase()
+                losses = self._advance()
+                self._after_step(losses)
+        self._end(losses)
+        return self.folder.path
+
+    def _advance(self) -> dict[str, Tensor]:
+        try:
+            return self.trainer.advance()
+        except NotFiniteError as error:
+            kept = self.folder.checkpoints()
+            where = f"; the last good checkpoint is {kept[-1]}" if kept else "; there is no checkpoint yet"
+            raise RunError(f"{error}{where}") from None
+
+    def _finished(self) -> bool:
+        return self.trainer.step_count >= self.steps if self.steps is not None else self.trainer.done
+
+    def _after_step(self, losses: dict[str, Tensor]) -> None:
+        looks = self._is_due("evaluate", self._evaluate_every())
+        if looks:
+            self._look(losses)
+        elif time.monotonic() - self.reported_at > _REPORT_SECONDS or self._finished():
+            self._write(losses, {})
+        if self._is_due("save", self._save_every()):
+            self.folder.save(self.trainer, self.trainer.spec.keep)
+
+    def _phase(self) -> PhaseSpec:
+        return self.trainer.spec.phases[self.trainer.phase]
+
+    def _evaluate_every(self) -> Quantity | None:
+        evaluate = self._phase().evaluate
+        return evaluate.every if evaluate else None
+
+    def _save_every(self) -> Quantity | None:
+        length = self._phase().length
+        if self.trainer.spec.save is not None or length is None:
+            return self.trainer.spec.save
+        return Quantity(length.value / 10, length.unit, length.span)
+
+    def _set_due(self) -> None:
+        for name, every in (("evaluate", self._evaluate_every()), ("save", self._save_every())):
+            self.due[name] = int(self.trainer.position(every) // every.value) if every else 0
+
+    def _is_due(self, name: str, every: Quantity | None) -> bool:
+        """Whether the run has just passed another multiple of an interval."""
+        if every is None:
+            return False
+        passed = int(self.trainer.position(every) // every.value)
+        due, self.due[name] = passed > self.due[name], passed
+        return due
+
+    def _look(self, losses: dict[str, Tensor]) -> None:
+        """Evaluate: write the grid, the metrics and, if it is one, the best checkpoint."""
+        look = self.trainer.evaluate()
+        if look is None:
+            return self._write(losses, {})
+        shown = picture(look.grid)
+        if shown is not None:
+            self.folder.save_picture(self.trainer.step_count, shown)
+        self._write(losses, look.metrics)
+        best = self._phase().evaluate.best if self._phase().evaluate else None  # type: ignore[union-attr]
+        if best is not None and self.trainer.step_count > 0:
+            sign, value, before = 1 if best[0] == "max" else -1, look.metrics[best[1]], self.folder.best()
+            if before is None or sign * value > sign * before:
+                self.folder.keep_best(self.trainer, value)
+
+    def _write(self, losses: dict[str, Tensor], metrics: dict[str, float]) -> None:
+        """One line of numbers: to the folder, to TensorBoard and to the person who waits."""
+        now, trainer = time.monotonic(), self.trainer
+        values = {name: float(value) for name, value in losses.items()}
+        self._stop_if_not_finite(values)
+        speed = (trainer.seen - self.seen_at) / max(now - self.began, 1e-9)
+        line = {"step": trainer.step_count, "epoch": round(trainer.clock.epoch, 4), "seen": trainer.seen, "losses": values,
+                "images_per_second": round(speed, 2), **({"metrics": metrics} if metrics else {})}  # fmt: skip
+        self.reported_at = now
+        self.folder.append(line)
+        for name, value in (*values.items(), *metrics.items()):
+            self.writer.add_scalar(name, value, trainer.step_count)
+        share = trainer.step_count / max(self.steps, 1) if self.steps is not None else trainer.clock.progress
+        self.report.progress(line, share)
+
+    def _stop_if_not_finite(self, losses: dict[str, float]) -> None:
+        """On a device that is not asked after every step, NaN is seen when the numbers are read."""
+        bad = next((name for name, value in losses.items() if not abs(value) < float("inf")), None)
+        if bad is not None:
+            raise RunError(f"step {self.trainer.step_count}: loss '{bad}' is not finite; the last good checkpoint is kept")
+
+    def _next_phase(self) -> None:
+        fresh = self.trainer.next_phase()
+        self._set_due()
+        self.report.say(f"phase '{self._phase().name}' begins at step {self.trainer.step_count}" + (f"; new: {', '.join(fresh[:6])}" if fresh else ""))
+
+    def _announce(self) -> None:
+        phase, trainer = self._phase(), self.trainer
+        sizes = {name: len(dataset) for name, dataset in trainer.engine.draws.datasets.items()}
+        streams = ", ".join(f"{name}: {size} samples" for name, size in sizes.items())
+        self.report.say(f"training on {trainer.settings.device} in {self.folder.path}" + (f" ({streams})" if streams else ""))
+        if phase.length is not None and phase.length.unit != "steps" and sizes:
+            images = phase.length.value * max(sizes.values()) if phase.length.unit == "epochs" else phase.length.value * (1000 if phase.length.unit == "kimg" else 1)
+            self.report.say(f"{phase.length.value:g} {phase.length.unit} = {images:g} images, about {images / phase.batch:.0f} draws of a batch of {phase.batch}")
+        for segment, why in trainer.engine.fallbacks.items():
+            self.report.say(f"segment '{segment}' is not compiled: {why}")
+
+    def _end(self, losses: dict[str, Tensor]) -> None:
+        if losses and not self.stopped:
+            self._look(losses)
+        if self.trainer.step_count:
+            self.folder.save(self.trainer, self.trainer.spec.keep)
+        self.writer.close()
+        self.trainer.engine.draws.close()
+        skipped = {n: getattr(d, "skipped", []) for n, d in self.trainer.engine.draws.datasets.items()}
+        for name, files in skipped.items():
+            if files:
+                self.report.say(f"source '{name}': {len(files)} corrupt files were skipped: {', '.join(map(str, files[:5]))}")
+        how = "stopped" if self.stopped else "finished"
+        again = f"; continue with --resume {self.folder.path}" if self.stopped else ""
+        spent = time.monotonic() - self.began
+        self.report.say(f"{how} at step {self.trainer.step_count} after {spent:.0f} s: {self.folder.path}{again}")
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run after the present step."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopped = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def load_run(folder: Path, *, device: str = "auto") -> Trainer:
+    """The trainer at a run's newest checkpoint. Raises RunError, UsageError."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no run '{folder}'")
+    return Trainer.resume(RunFolder(folder).latest(), device=device, compile="off")
+
+
+def sample(run: Path, *, count: int | None = None, out: Path | None = None) -> Path:
+    """Draw the spec's grid again from a run's newest checkpoint; returns the PNG's path.
+
+    Raises:
+        RunError: the spec's `evaluate:` shows nothing.
+    """
+    trainer = load_run(run)
+    look = trainer.evaluate(count)
+    shown = picture(look.grid) if look is not None else None
+    if shown is None:
+        raise RunError("the spec shows nothing that can be drawn: name images or points in evaluate: grid")
+    target = out or run / "samples" / f"sample-{trainer.step_count:08d}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shown.save(target)
+    return target
+
+
+def apply(run: Path, network: str, source: Path, target: Path, *, average: bool = False) -> int:
+    """Send every image of a folder through a trained network; writes PNGs of the same names, returns how many.
+
+    Images are brought to the size that the network was trained on. With `average`, the network's averaged copy
+    is used.
+
+    Raises:
+        UsageError: there is no such network, or it does not take one image.
+        DataError: an image is missing or corrupt.
+    """
+    trainer = load_run(run)
+    name = _averaged_name(trainer, network) if average else network
+    if name not in trainer.networks:
+        raise UsageError(f"there is no network '{name}'; the run has {', '.join(trainer.networks)}")
+    shapes = trainer.checked[trainer.phase].networks[network].input_shapes
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise UsageError(f"'{network}' does not take one image, so it cannot be applied to a folder")
+    dataset = Images(str(source), size=shapes[0][-1], channels=shapes[0][1], augment=False).open()
+    module = trainer.networks[name].eval()
+    target.mkdir(parents=True, exist_ok=True)
+    for index, stem in enumerate(dataset.names):
+        with torch.no_grad():
+            image = dataset.batch([index], torch.Generator())["value"].to(trainer.settings.device, trainer.settings.dtype)
+            made = unit(module(image))[0]
+        Image.fromarray((made * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(target / f"{Path(stem).stem}.png")
+    return len(dataset)
+
+
+def _averaged_name(trainer: Trainer, network: str) -> str:
+    averages = trainer.checked[trainer.phase].graph.averages
+    found = next((name for name, average in averages.items() if average.of == network), None)
+    if found is None:
+        raise UsageError(f"the run keeps no average of '{network}'; its averages are {', '.join(averages) or 'none'}")
+    return found
+
+

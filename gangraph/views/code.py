@@ -1,0 +1,226 @@
+"""A program as Python: each segment as a function, and the lines that drive it.
+
+What is printed runs, given the names that its first lines list; a test runs it beside the engine.
+"""
+
+from __future__ import annotations
+
+import ast as python
+import keyword
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from gangraph.language.expression import Expression, Literal, Quantity, show, walk
+from gangraph.language.schedule import is_dynamic
+from gangraph.views.plan import listed
+
+if TYPE_CHECKING:
+    from gangraph.compiler.graph import Graph
+    from gangraph.compiler.lower import Lowered, Program
+    from gangraph.compiler.plan import Segment, UpdatePlan
+
+
+def code_text(program: Program, *, title: str = "") -> str:
+    """One step of training as Python."""
+    return "\n".join(_Writer(program).lines(title)).rstrip()
+
+
+class _Writer:
+    """Writes functions and driving lines, and keeps the two kinds of names apart."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.plan = program, program.plan
+        self.graph: Graph = program.plan.checked.graph
+        self.imports: dict[str, set[str]] = {"gangraph.runtime.networks": set()}
+        segments = program.segments.values()
+        self.networks = list(dict.fromkeys(name for lowered in segments for name in lowered.networks))
+        self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(self.networks)
+        self.functions = {name: f"compute_{name}" if name in self.taken else name for name in map(variable, program.segments)}
+
+    def lines(self, title: str) -> Iterator[str]:
+        """The whole text; the updates are written first, since they know what to import."""
+        updates = [line for index in range(len(self.plan.updates)) for line in self._update(index)]
+        start = [*self._draw(self.plan.sources), *self._numbers()]
+        yield f'"""One step of {title or self.graph.spec.name}, as gangraph runs it.'
+        yield from ("", *self._given("\n".join([*start, *updates])), '"""', "", "import torch", "")
+        for module, names in sorted(self.imports.items()):
+            yield from [f"from {module} import {', '.join(sorted(names))}"] if names else []
+        yield from ("", "# The step begins.", *start, *updates)
+
+    def _numbers(self) -> Iterator[str]:
+        """Numbers over time that the step computes with."""
+        for node in self.graph.nodes.values():
+            if node.kind == "scalar" and node.expression is not None:
+                yield f"{variable(node.id)} = torch.tensor({_now(node.expression)})"
+
+    def _given(self, text: str) -> Iterator[str]:
+        """What the lines take as given."""
+        own = dict.fromkeys(name.removesuffix("_frozen") for name in self.networks)
+        yield f"Given are the networks {listed(own)}, and"
+        yield "    draw(source)            a new batch"
+        if "draw_noise(" in text:
+            yield "    draw_noise(network, layer)    what a random layer draws"
+        if "histories[" in text:
+            yield "    histories[name]         past values; push(now) gives a mixture of past and present ones"
+        if "now(" in text:
+            yield "    now(expression)         a number that changes over time"
+        yield "    parameters_of(group)    the parameters of an optimizer group"
+        yield "    optimizers[group]       the optimizer itself"
+        for name in self.networks:
+            if name.endswith("_frozen"):
+                yield f"{name} is {name.removesuffix('_frozen')} over the same storage, with parameters that carry no gradient."
+
+    def _import(self, made: object) -> str:
+        """Import a function; the name under which no value hides it."""
+        name: str = made.__name__  # type: ignore[attr-defined]
+        hidden = name in self.taken or name in self.functions.values()
+        self.imports.setdefault(made.__module__, set()).add(f"{name} as {name}_of" if hidden else name)
+        return f"{name}_of" if hidden else name
+
+    def _update(self, index: int) -> Iterator[str]:
+        update = self.plan.updates[index]
+        kinds = self.graph.spec.optimizers
+        steps = listed(f"{kinds[each.group].kind} on {listed(each.networks)}" for each in update.graph.objectives)
+        yield from ("", "", f"# Update {index + 1} of {len(self.plan.updates)}: {update.graph.name}, by {steps}.")
+        yield from (f"# {_name(self.graph, each.value)} is from '{each.source}': {each.why}." for each in update.reuses)
+        for number, segment in enumerate(update.segments):
+            yield from (*([""] * (2 if number else 1)), *self._function(self.program.segments[segment.name]))
+        yield from ("", "")
+        yield from self._drive(index, update)
+        if update.frees:
+            yield f"# Nothing reads these any more: {', '.join(map(variable, update.frees))}."
+
+    def _function(self, lowered: Lowered) -> Iterator[str]:
+        """A segment as a function of the values it reads."""
+        code = lowered.graph.python_code("self")
+        functions = {name: made for name, made in code.globals.items() if callable(made) and hasattr(made, "__module__")}
+        functions = {name: made for name, made in functions.items() if f"{name}(" in code.src}
+        called = {name: self._import(made) for name, made in functions.items()}
+        taken = {*called.values(), *lowered.networks, "torch"}
+        source = "\n".join(re.sub(r";  [\w = ]+ = None$", "", line) for line in code.src.split("\n") if line.strip())
+        for node in lowered.graph.nodes:
+            if node.name in taken:
+                source = re.sub(rf"(?<![\w.]){node.name}\b", f"{node.name}_value", source)
+        for name, short in called.items():
+            source = re.sub(rf"(?<![\w.]){name}\(", f"{short}(", source)
+        head, *body = source.replace("self.", "").split("\n")
+        reads = head[head.index("(") + 1 : head.rindex(")")].removeprefix("self").removeprefix(", ")
+        yield f"def {self.functions[variable(lowered.segment.name)]}({reads}):"
+        yield f'    """{lowered.segment.purpose[:1].upper()}{lowered.segment.purpose[1:]}."""'
+        yield from map(_tidy, body)
+
+    def _drive(self, index: int, update: UpdatePlan) -> Iterator[str]:
+        """The lines around the functions: when they run, on which draws, and what follows from the gradients."""
+        graph, indent = update.graph, ""
+        conditions = [f"{_now(graph.when)}"] if graph.when is not None else []
+        conditions += [f"step % {_now(graph.every)} == 0"] if graph.every is not None else []
+        if conditions:
+            yield f"if {' and '.join(conditions)}:"
+            indent = "    "
+        if graph.times is not None:
+            yield f"{indent}for repetition in range({_now(graph.times)}):"
+            indent += "    "
+        repeated, micro = graph.times is not None, graph.accumulate
+        if micro > 1:
+            yield f"{indent}for part in range({micro}):"
+        inside = indent + ("    " if micro > 1 else "")
+        counters = (["repetition"] if repeated else []) + (["part"] if micro > 1 else [])
+        first = " or ".join(f"{counter} > 0" for counter in counters)
+        if index > 0:
+            yield from self._draw(update.redraws, inside)
+        elif first and update.redraws:
+            yield f"{inside}if {first}:  # the step has drawn the first time"
+            yield from self._draw(update.redraws, inside + "    ")
+        yield from self._noise(update, inside)
+        if update.before and first:
+            yield f"{inside}if not ({first}):"
+        for segment in update.before:
+            yield from self._run(segment, inside + ("    " if first else ""))
+        for segment in update.body:
+            yield from self._run(segment, inside)
+        yield from self._gradients(update, inside)
+        yield from self._apply(update, indent)
+
+    def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
+        for source in sources:
+            nodes = [node for node in self.graph.nodes.values() if node.kind in ("stream", "random") and node.target == source]
+            if len(nodes) == 1 and nodes[0].id == source:
+                yield f'{indent}{variable(source)} = draw("{source}")'
+            elif len(nodes) == 1:
+                yield f'{indent}{variable(nodes[0].id)} = draw("{source}")["{nodes[0].field}"]'
+            elif nodes:
+                yield f'{indent}{variable(source)} = draw("{source}")'
+                yield from (f'{indent}{variable(node.id)} = {variable(source)}["{node.field}"]' for node in nodes)
+
+    def _noise(self, update: UpdatePlan, indent: str) -> Iterator[str]:
+        """Random numbers for layers such as dropout."""
+        for call in update.noise:
+            network = self.graph.nodes[call].target
+            for draw in self.plan.checked.networks[network].draws:
+                yield f'{indent}{variable(f"{call}.{draw.name}")} = draw_noise("{network}", "{draw.path}")'
+
+    def _run(self, segment: Segment, indent: str) -> Iterator[str]:
+        for name in segment.histories:
+            (source,) = self.graph.nodes[name].inputs
+            yield f'{indent}{variable(name)} = histories["{name}"].push({variable(source)})'
+        lowered = self.program.segments[segment.name]
+        call = f"{self.functions[variable(segment.name)]}({', '.join(map(variable, lowered.reads))})"
+        yield f"{indent}{', '.join(map(variable, lowered.writes))} = {call}" if lowered.writes else f"{indent}{call}"
+
+    def _gradients(self, update: UpdatePlan, indent: str) -> Iterator[str]:
+        objectives, micro = update.graph.objectives, update.graph.accumulate
+        for position, each in enumerate(objectives):
+            loss = variable(each.loss) + (f" / {micro}" if micro > 1 else "")
+            keep = ", retain_graph=True" if position + 1 < len(objectives) else ""
+            yield f'{indent}gradients = torch.autograd.grad({loss}, parameters_of("{each.group}"){keep}, allow_unused=True)'
+            yield f'{indent}for parameter, grad in zip(parameters_of("{each.group}"), gradients, strict=True):'
+            added = "grad if part == 0 else parameter.grad + grad" if micro > 1 else "grad"
+            yield f"{indent}    parameter.grad = {added}"
+
+    def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
+        graph = update.graph
+        for each in graph.objectives:
+            for option, written in self.graph.spec.optimizers[each.group].options.items():
+                if is_dynamic(written):
+                    yield f'{indent}optimizers["{each.group}"].param_groups[0]["{option}"] = {_now(written)}'
+            for option, value in (("value", graph.clip_grad_value), ("norm", graph.clip_grad_norm)):
+                if value is not None:
+                    yield f'{indent}torch.nn.utils.clip_grad_{option}_(parameters_of("{each.group}"), {_now(value)})'
+            yield f'{indent}optimizers["{each.group}"].step()'
+        for operation, network, numbers in graph.then:
+            self.imports["gangraph.runtime.networks"].add(operation)
+            yield f"{indent}{operation}({', '.join([variable(network), *map(repr, numbers)])})"
+        for name, average in self.graph.averages.items():
+            if average.of in update.differentiated:
+                self.imports["gangraph.runtime.networks"].add("update_average")
+                given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
+                yield f"{indent}update_average({given})"
+
+
+def variable(name: str) -> str:
+    """A value's name as Python writes it: `down[3]` is `down_3`."""
+    written = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
+    return f"{written}_" if keyword.iskeyword(written) else written
+
+
+def _name(graph: Graph, value: str) -> str:
+    return variable(graph.label(value)) if graph.label(value) != value else variable(value)
+
+
+def _now(expression: Expression | None) -> str:
+    """A number over time: as it stands where Python reads it alike, else by `now`."""
+    assert expression is not None
+    text = show(expression)
+    foreign = any(isinstance(n, Quantity) or isinstance(n, Literal) and not isinstance(n.value, int | float) for n in walk(expression))
+    called = any(isinstance(node, python.Call) for node in python.walk(python.parse(text))) if not foreign else True
+    return f'now("{text}")' if called else text
+
+
+def _tidy(line: str) -> str:
+    """fx's spacing as PEP 8 has it, and no parentheses around what is returned."""
+    if line.lstrip().startswith("return"):
+        inside = line.strip().removeprefix("return").strip()
+        return f"    return {inside.removeprefix('(').removesuffix(')').rstrip(',')}".rstrip()
+    name, equals, value = line.partition(" = ")
+    return name + equals + value.replace(" = ", "=")

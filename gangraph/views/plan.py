@@ -1,0 +1,136 @@
+"""A plan as text: for each update what is differentiated, what is reused and why, and what runs in which order."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from gangraph.language.expression import show
+from gangraph.views.spec import WIDTH, aim
+
+if TYPE_CHECKING:
+    from gangraph.compiler.graph import Argument, Graph
+    from gangraph.compiler.plan import Plan, Segment, UpdatePlan
+    from gangraph.language.spec import UpdateSpec
+
+INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
+_LABEL = 15
+
+
+def plan_text(plan: Plan, *, title: str = "") -> str:
+    """One step of training, update by update."""
+    graph = plan.checked.graph
+    switches = [name for name, on in (("sharing", plan.share), ("merging", plan.merge)) if not on]
+    lines = [title or graph.spec.name, *_row("each step draws", [listed(plan.sources)], indent="")]
+    if switches:
+        lines.append(f"planned without {' and '.join(switches)}")
+    for number, (update, written) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
+        lines += ["", f"update {number} of {len(plan.updates)}: {update.graph.name}{_when(written)}"]
+        lines += _update_rows(graph, update, written)
+    return "\n".join(lines)
+
+
+def _when(update: UpdateSpec) -> str:
+    """How often an update runs in a step."""
+    parts = []
+    if update.times is not None:
+        parts.append(f"{show(update.times)} times in a row")
+    if update.every is not None:
+        parts.append(f"in every step whose number {show(update.every)} divides")
+    if update.when is not None:
+        parts.append(f"when {show(update.when)}")
+    if update.accumulate > 1:
+        parts.append(f"gradients averaged over {update.accumulate} batches")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _update_rows(graph: Graph, update: UpdatePlan, written: UpdateSpec) -> Iterator[str]:
+    simultaneous = len(written.objectives) > 1
+    for each in written.objectives:
+        who = f"   (group {each.group})" if simultaneous else ""
+        yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
+    yield from _row("differentiates", [listed(update.differentiated)])
+    yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
+    yield from _row("draws anew", [listed(update.redraws)])
+    yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
+    yield from _row("reuses", [f"{phrase(graph, each.value)} from '{each.source}': {each.why}" for each in update.reuses])
+    yield from _row("runs once", _segments(graph, update.before))
+    yield from _row("runs", _segments(graph, update.body))
+    yield from _row("merges", [_merged(graph, group) for segment in update.segments for group in segment.merges])
+    yield from _row("losses", [listed(name for name, _ in update.losses)])
+    yield from _row("then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then])
+    averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
+    yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
+    yield from _row("frees", [listed(phrase(graph, name) for name in update.frees)])
+
+
+def _row(label: str, entries: list[str], indent: str = "  ") -> list[str]:
+    """Entries under a label, wrapped beside it; nothing without entries."""
+    lines: list[str] = []
+    for entry in filter(None, entries):
+        lead = f"{indent}{'' if lines else label:<{_LABEL}}  "
+        lines += textwrap.wrap(entry, WIDTH, initial_indent=lead, subsequent_indent=" " * (len(lead) + 2),
+                               break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return lines
+
+
+def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
+    """Each segment: why its values are together, and its calls of networks in order."""
+    lines = []
+    for segment in segments:
+        lines.append(f"{segment.name}: {segment.purpose}")
+        if segment.histories:
+            lines.append(f"  first mixes with the past: {listed(phrase(graph, name) for name in segment.histories)}")
+        if segment.detached:
+            stopped = [phrase(graph, name) for name in graph.nodes if name in segment.detached]
+            lines.append(f"  stops the gradient at {listed(stopped)}")
+        calls = [name for name in segment.nodes if graph.nodes[name].kind == "network"]
+        lines += [f"  {_call(graph, segment, name)}" for name in calls] or ["  arithmetic only"]
+    return lines
+
+
+def _call(graph: Graph, segment: Segment, name: str) -> str:
+    name_of_value = f"{graph.label(name)} = " if _is_named(graph, name) else ""
+    return name_of_value + phrase(graph, name, named=False) + ("" if name in segment.live else "   (no gradient)")
+
+
+def _merged(graph: Graph, group: tuple[str, ...]) -> str:
+    calls = [phrase(graph, name, named=False) for name in group]
+    return f"{listed(calls)} run as one call on a batch {len(group)} times as large"
+
+
+def _is_named(graph: Graph, name: str) -> bool:
+    """Whether the spec gives a value a name; the objectives of updates have names by themselves."""
+    objectives = (objective.loss for update in graph.updates for objective in update.objectives)
+    return name in {*graph.values.values(), *graph.losses.values(), *objectives}
+
+
+def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
+    """A value as a spec would write it; its own name if it has one, unless `named` is false."""
+    node = graph.nodes[name]
+    if named and _is_named(graph, name) or node.kind in ("stream", "random"):
+        return graph.label(name)
+    if node.kind == "scalar" and node.expression is not None:
+        return show(node.expression)
+    inside = [_argument(graph, each) for each in node.arguments]
+    if node.kind == "output":
+        return f"{inside[0]}.{node.field}"
+    if node.target in INFIX and len(inside) == 2:
+        return f"({inside[0]} {INFIX[node.target]} {inside[1]})"
+    inside += [f"{key}={_argument(graph, value)}" for key, value in node.keywords]
+    return f"{node.target if node.kind in ('network', 'op') else node.kind}({', '.join(inside)})"
+
+
+def _argument(graph: Graph, argument: Argument) -> str:
+    if isinstance(argument, tuple):
+        return f"[{', '.join(_argument(graph, each) for each in argument)}]"
+    if argument is None or isinstance(argument, bool):
+        return str(argument).lower()
+    return phrase(graph, argument.id) if hasattr(argument, "id") else str(argument)
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    each = list(names)
+    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)

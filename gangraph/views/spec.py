@@ -1,0 +1,159 @@
+"""A resolved spec as text, in the manner of a spec. Nothing here needs torch."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression, show
+from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, PhaseSpec, Spec, UpdateSpec
+
+WIDTH = 110
+EMBEDDED = ("world", "plane")
+RANDOM = ("normal", "uniform", "categorical", "bernoulli")
+
+
+def titles(spec: Spec) -> list[str]:
+    """A heading for each phase: the spec, its profile and variant."""
+    form = f"{spec.name}, profile {spec.profile}" + (f", variant {spec.variant}" if spec.variant else "")
+    if len(spec.phases) == 1:
+        return [form]
+    return [f"{form}, phase {number} of {len(spec.phases)}: {phase.name}" for number, phase in enumerate(spec.phases, 1)]
+
+
+def introduction(spec: Spec, source: str) -> str:
+    """The first line of a run: which profile on which data, and how to run the paper's settings."""
+    calls = [call for call in spec.phases[0].data.values() if isinstance(call, ast.Call)]
+    named = [(show(call.function), call) for call in calls]
+    embedded = dict.fromkeys(name for name, _ in named if name in EMBEDDED)
+    stored = dict.fromkeys(f"{_place(call)} ({name})" for name, call in named if name not in (*EMBEDDED, *RANDOM))
+    parts = [*stored] + ([f"embedded data ({', '.join(embedded)})"] if embedded else [])
+    data = f", on {' and '.join(parts)}" if parts else ""
+    variant = f", variant {spec.variant}" if spec.variant else ""
+    if spec.profile == "paper":
+        return f"{spec.name}: the paper's settings{variant}{data}"
+    return f"{spec.name}: profile {spec.profile}{variant}{data}; the paper's settings: gangraph run {source} --profile paper"
+
+
+def _place(call: ast.Call) -> str:
+    """Where a source finds its data: the first text among its arguments."""
+    given = (*call.arguments, *(value for _, value in call.keywords))
+    return next((item.value for item in given if isinstance(item, ast.Literal) and isinstance(item.value, str)), show(call))
+
+
+def spec_text(spec: Spec) -> str:
+    """The resolved spec, in the manner of a spec: params are numbers, families are written out."""
+    (title, *_) = titles(spec)
+    form = title.partition(", phase")[0]
+    lines = [f"# {form}, resolved: what is left when params, families and overlays are worked out", f"name: {spec.name}"]
+    if spec.about:
+        lines.append(f"about: {spec.about}")
+    if spec.paper is not None:
+        lines.append(f"paper: {spec.paper.title}" + (f" ({spec.paper.year})" if spec.paper.year else ""))
+    for phase in spec.phases:
+        lines += ["", f"# ---- phase {phase.name}"] if len(spec.phases) > 1 else []
+        lines += _phase_lines(phase)
+    if spec.claims:
+        lines += ["", "claims:", *(f"  {show(claim.check)}    # {claim.say}" for claim in spec.claims)]
+    return "\n".join(lines)
+
+
+def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
+    if phase.params:
+        yield from ("", "params:")
+        yield from (f"  {name}: {_constant(value)}" for name, value in phase.params.items())
+    yield from _names("data", phase.data)
+    yield from ("", "networks:")
+    printed: dict[str, NetworkSpec] = {}
+    for name, network in phase.networks.items():
+        if isinstance(network, AverageSpec):
+            yield f"  {name}: average({network.of}, decay={show(network.decay)}, buffers={network.buffers})"
+            continue
+        twin = next((other for other, known in printed.items() if _same(known, network)), None)
+        printed[name] = network
+        yield from (f"  {name}: like {twin}, with parameters of its own",) if twin else _network_lines(name, network)
+    yield from _names("values", phase.values)
+    yield from _names("losses", phase.losses)
+    yield from ("", "train:", f"  batch: {phase.batch}")
+    if phase.length is not None:
+        yield f"  length: {show(phase.length)}"
+    yield "  optimizers:"
+    for group in phase.optimizers.values():
+        networks = ", ".join(network for network, _ in group.networks)
+        options = "".join(f", {key}={show(value)}" for key, value in group.options.items())
+        yield f"    {group.name}: {group.kind}([{networks}]{options})"
+    yield "  step:"
+    for update in phase.updates:
+        yield from (f"    {line}" for line in update_lines(update))
+    if phase.evaluate is not None:
+        yield from _evaluate_lines(phase.evaluate)
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_constant, value))}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _names(section: str, names: Mapping[str, Expression], indent: str = "") -> list[str]:
+    lines = [f"{indent}{section}:", *(f"{indent}  {name}: {show(value)}" for name, value in names.items())]
+    return [*([] if indent else [""]), *lines] if names else []
+
+
+def _same(first: NetworkSpec, second: NetworkSpec) -> bool:
+    parts = ("template", "inputs", "parts", "values", "outputs", "init")
+    return all(getattr(first, part) == getattr(second, part) for part in parts)
+
+
+def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
+    yield f"  {name}:" + (f"    # {network.template}" if network.template != name else "")
+    yield f"    inputs: {', '.join(network.inputs)}"
+    for part, chain in network.parts.items():
+        yield from textwrap.wrap(f"{part}: {', '.join(map(show, chain))}", WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6,
+                                 break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    yield from _names("values", network.values, "    ")
+    if "" in network.outputs:
+        yield f"    output: {show(network.outputs[''])}"
+    else:
+        yield from _names("outputs", network.outputs, "    ")
+    if network.init:
+        yield f"    init: {{{', '.join(f'{kind}: {show(scheme)}' for kind, scheme in network.init.items())}}}"
+
+
+def update_lines(update: UpdateSpec) -> Iterator[str]:
+    """One entry of `step:`, as it is written in full."""
+    if len(update.objectives) == 1:
+        (only,) = update.objectives
+        yield f"- update: {only.group}"
+        yield f"  {aim(only.sign)}: {show(only.expression)}"
+    else:
+        yield "- update:"
+        yield from (f"    {each.group}: {{{aim(each.sign)}: {show(each.expression)}}}" for each in update.objectives)
+    if update.draw is not None:
+        yield f"  draw: [{', '.join(name for name, _ in update.draw)}]"
+    for key in ("times", "every", "when", "clip_grad_norm", "clip_grad_value"):
+        written = getattr(update, key)
+        if written is not None:
+            yield f"  {key}: {show(written)}"
+    if update.accumulate > 1:
+        yield f"  accumulate: {update.accumulate}"
+    if update.then:
+        yield f"  then: [{', '.join(map(show, update.then))}]"
+
+
+def aim(sign: int) -> str:
+    """The key under which an objective is written."""
+    return "minimize" if sign > 0 else "maximize"
+
+
+def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
+    yield from ("", "evaluate:")
+    if evaluate.every is not None:
+        yield f"  every: {show(evaluate.every)}"
+    yield from (f"  samples: {evaluate.samples}", f"  mode: {evaluate.mode}")
+    yield from _names("data", evaluate.data, "  ")
+    yield from _names("values", evaluate.values, "  ")
+    if evaluate.grid:
+        yield f"  grid: [{', '.join(map(show, evaluate.grid))}]"
+    yield from _names("metrics", evaluate.metrics, "  ")
+    if evaluate.best is not None:
+        yield f"  best: {evaluate.best[0]}({evaluate.best[1]})"

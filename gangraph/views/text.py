@@ -1,0 +1,137 @@
+"""What the compiler found out about a spec, as text and as JSON: the stages that `show` and `check` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gangraph.language.expression import show
+from gangraph.language.spec import Spec, UpdateSpec
+from gangraph.views.code import code_text
+from gangraph.views.plan import plan_text
+from gangraph.views.spec import aim, introduction, spec_text, titles
+
+if TYPE_CHECKING:
+    from gangraph.compiler.assemble import NetworkModel
+    from gangraph.compiler.check import Checked
+    from gangraph.compiler.graph import LayerUse
+    from gangraph.errors import Problem
+
+
+def table(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows in aligned columns; the columns numbered in `right` are aligned there."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = ([c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows)
+    return [(indent + "  ".join(row)).rstrip() for row in cells]
+
+
+def shapes_text(checked: Checked, *, title: str = "") -> str:
+    """Every named value with its shape and range, and every network with its layers."""
+    batch = checked.graph.spec.batch
+    rows = [("value", "shape", "range")]
+    for name, kind in _named_types(checked).items():
+        shape, _, span = str(kind).partition(" in ")
+        rows.append((name, shape, span or "any"))
+    lines = ([title, ""] if title else []) + table(rows)
+    for name, model in checked.networks.items():
+        template = model.graph.spec.template
+        lines += ["", f"network {name}" + (f", {template}" if template != name else "") + f": {model.parameters:,} parameters, "
+                  f"{_count(model.flops)} for one call on a batch of {batch}"]  # fmt: skip
+        lines += table(_layer_rows(model), indent="  ", right=frozenset({3}))
+    return "\n".join(lines)
+
+
+def _named_types(checked: Checked) -> dict[str, Any]:
+    """The types of data, values and losses, by the spec's names; data with several fields as `name.field`."""
+    graph, types = checked.graph, checked.types.nodes
+    given = {name: name for name, node in graph.nodes.items() if node.kind in ("stream", "random")}
+    named = {**given, **graph.values, **graph.losses}
+    return {name: types[node] for name, node in named.items() if node in types}
+
+
+def _layer_rows(model: NetworkModel) -> Iterator[tuple[str, str, str, str]]:
+    yield "layer", "", "output", "parameters"
+    seen: set[str] = set()
+    for name, node in model.graph.nodes.items():
+        shape = f"[{', '.join(map(str, model.shapes[name]))}]"
+        if node.kind == "layer":
+            module = model.module.get_submodule(node.target)
+            count = 0 if node.target in seen else sum(p.numel() for p in module.parameters())
+            seen.add(node.target)
+            yield node.target, layer_text(model.graph.layers[node.target]), shape, f"{count:,}" if count else ""
+        else:
+            yield name, node.target or "input", shape, ""
+
+
+def layer_text(use: LayerUse) -> str:
+    """A layer with its constant arguments, as a spec writes it."""
+    given = [layer_text(use.wrapped)] if use.wrapped is not None else []
+    given += [str(value) for value in use.arguments] + [f"{key}={value}" for key, value in use.keywords]
+    return f"{use.name}({', '.join(given)})" if given else use.name
+
+
+def _count(flops: int) -> str:
+    for size, unit in ((10**12, "TFLOPs"), (10**9, "GFLOPs"), (10**6, "MFLOPs")):
+        if flops >= size:
+            return f"{flops / size:.1f} {unit}"
+    return f"{flops:,} FLOPs"
+
+
+def check_text(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, str]] = ()) -> str:
+    """What `check` says of a valid spec; `bad` are data that cannot be read, by source."""
+    lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
+    lines = [f"{lint}\n" for lint in lints] + [f"data '{name}': {problem}" for name, problem in bad] + ([""] if bad else [])
+    for title, phase in zip(titles(spec), checked, strict=True):
+        networks = [(name, model.graph.spec.template, f"{model.parameters:,}", "parameters") for name, model in phase.networks.items()]
+        lines += [title, *table(networks, indent="  ", right=frozenset({2}))]
+    return "\n".join([*lines, f"{_some(len(bad), 'error')}, {_some(len(lints), 'warning')}"])
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'s' * (count != 1)}"
+
+
+def check_json(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """What `check` found, as plain data. Networks, values and updates are those of the last phase."""
+    last = checked[-1]
+    lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
+    found = {
+        "networks": {name: _network_json(model) for name, model in last.networks.items()},
+        "values": {name: list(kind.shape) for name, kind in _named_types(last).items()},
+        "updates": [_update_json(update) for update in last.graph.spec.updates],
+        "lints": [lint.as_json() for lint in lints],
+        "errors": [{"code": "data", "severity": "error", "message": problem, "source": name} for name, problem in bad],
+    }
+    return {"name": spec.name, "profile": spec.profile, "variant": spec.variant, **found}
+
+
+def invalid_json(source: str, profile: str | None, variant: str | None, problems: Iterable[Problem]) -> dict[str, Any]:
+    """`check_json` of a spec that is not valid."""
+    found: dict[str, list[Any]] = {"error": [], "warning": []}
+    for problem in problems:
+        found[problem.severity].append(problem.as_json())
+    return {"name": source, "profile": profile, "variant": variant or "", "networks": {}, "values": {}, "updates": [],
+            "lints": found["warning"], "errors": found["error"]}  # fmt: skip
+
+
+def _network_json(model: NetworkModel) -> dict[str, Any]:
+    return {"parameters": model.parameters, "flops": model.flops, "template": model.graph.spec.template,
+            "inputs": [list(shape) for shape in model.input_shapes]}  # fmt: skip
+
+
+def _update_json(update: UpdateSpec) -> dict[str, Any]:
+    timing = {key: None if (written := getattr(update, key)) is None else show(written) for key in ("times", "every", "when")}
+    return {
+        "name": update.name,
+        "objectives": {each.group: f"{aim(each.sign)} {show(each.expression)}" for each in update.objectives},
+        "draw": None if update.draw is None else [name for name, _ in update.draw],
+        **timing,
+        "accumulate": update.accumulate,
+        "then": [show(item) for item in update.then],
+    }
+
+
+__all__ = [
+    "check_json", "check_text", "code_text", "introduction", "invalid_json", "plan_text", "shapes_text", "spec_text", "titles",
+]  # fmt: skip

@@ -1,0 +1,5 @@
+"""One thread a test: the tests run side by side, and sums in one order are the same everywhere."""
+
+import torch
+
+torch.set_num_threads(1)

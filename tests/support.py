@@ -1,0 +1,146 @@
+"""What the tests of the runtime share: tiny specs, tiny forms of the shipped ones, and comparisons."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import gangraph
+from gangraph.language.parse import Choice, parse_text
+from gangraph.language.resolve import resolve
+from gangraph.language.spec import Spec
+
+# Settings that make a shipped spec small enough to take a step in some milliseconds.
+TINY: Mapping[str, Mapping[str, object]] = {
+    "gan": {
+        "params.size": 8,
+        "networks.G.widths": [8, 8],
+        "networks.D.widths": [6, 6],
+        "networks.D.scale": 0.5,
+        "train.batch": 5,
+    },
+    "dcgan": {"params.size": 16, "params.filters": 2, "train.batch": 4},
+    "wgan": {"params.size": 16, "params.filters": 2, "params.hidden": 8, "train.batch": 4},
+    "wgan_gp": {"params.filters": 2, "train.batch": 4},
+    "pix2pix": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.levels": 4,
+        "params.field": 16,
+        "params.widest": 34,
+        "train.batch": 2,
+    },
+    "cyclegan": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.blocks": 1,
+        "params.field": 16,
+        "params.pool": 3,
+        "train.batch": 2,
+    },
+}
+
+SMALL = """
+gangraph: 1
+name: small
+data:
+  x: plane(std=0.3)
+  z: normal(2)
+networks:
+  G: {networks_g}
+  D: {networks_d}
+{more_networks}
+values:
+  fake: G(z)
+{more_values}
+losses:
+  judge: {judge}
+  fool: {fool}
+train:
+  batch: {batch}
+{length}
+  optimizers:
+    g: {optimizer_g}
+    d: {optimizer_d}
+{step}
+{evaluate}
+"""
+DEFAULTS = {
+    "networks_g": "mlp(widths=[4], outputs=2, activation=tanh)",
+    "networks_d": "mlp(widths=[4], activation=tanh)",
+    "more_networks": "",
+    "more_values": "",
+    "judge": "logistic.critic(real=D(x), fake=D(fake))",
+    "fool": "logistic.generator(D(fake))",
+    "batch": "4",
+    "length": "  length: 100 steps",
+    "optimizer_g": "sgd(G, lr=0.1)",
+    "optimizer_d": "sgd(D, lr=0.1)",
+    "evaluate": "",
+}
+DRAW_ONCE = ("{update: d, minimize: judge}", "{update: g, minimize: fool}")
+
+
+def load(name: str, *, variant: str | None = None, **settings: object) -> Spec:
+    """A shipped spec in its tiny form; `settings` have `__` for dots."""
+    changes = {key.replace("__", "."): value for key, value in settings.items()}
+    return gangraph.load(name, profile="quick", variant=variant, set={**TINY[name], **changes})
+
+
+def small(*step: str, **parts: str) -> Spec:
+    """A GAN of two small MLPs on points of the plane, with parts of its text replaced."""
+    chosen = {**DEFAULTS, **parts}
+    chosen["step"] = "\n".join(["  step:", *(f"    - {entry}" for entry in step or DRAW_ONCE)])
+    return read(SMALL.format(**chosen))
+
+
+def read(text: str) -> Spec:
+    """A spec from its text."""
+    return resolve(parse_text(text), Choice())
+
+
+def trainer(spec: Spec, **options: Any) -> gangraph.Trainer:
+    """A trainer in float64 on the CPU."""
+    return gangraph.Trainer(spec, **{"device": "cpu", "precision": "fp64", **options})
+
+
+def copy_parameters(source: nn.Module, target: nn.Module) -> None:
+    """Give a module the parameters of another, by their order."""
+    theirs, mine = list(source.parameters()), list(target.parameters())
+    assert [p.shape for p in theirs] == [p.shape for p in mine]
+    with torch.no_grad():
+        for parameter, value in zip(mine, theirs, strict=True):
+            parameter.copy_(value)
+
+
+def deviation(found: Tensor | float, expected: Tensor | float) -> float:
+    """The largest difference, relative to the largest of the expected numbers."""
+    found, expected = torch.as_tensor(found, dtype=torch.float64), torch.as_tensor(expected, dtype=torch.float64)
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+
+
+def snapshot(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """A copy of every parameter and buffer."""
+    return {f"{name}.{path}": t.clone() for name, module in modules.items() for path, t in module.state_dict().items()}
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether two sets of tensors are equal bit by bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def changed(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> set[str]:
+    """The networks of which any tensor differs between two snapshots."""
+    return {name.partition(".")[0] for name in first if not torch.equal(first[name], second[name])}
+
+
+def normals(count: int, *shape: int, seed: int = 0) -> list[Tensor]:
+    """Some Gaussian tensors in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+def worst(deviations: Iterable[float]) -> float:
+    """The largest of some deviations; NaN counts as infinite."""
+    return max((float("inf") if d != d else d for d in deviations), default=0.0)

@@ -1,0 +1,153 @@
+"""A run that was killed and resumed ends with the same bits as one that was not."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from gangraph import Trainer
+from gangraph.language.spec import Spec
+from gangraph.runtime.checkpoint import read_checkpoint
+from tests.support import load, read, trainer
+
+STEPS = 4
+
+# Trains, saves, and goes on until someone ends it. What comes after the save must not matter.
+SCRIPT = """
+import json, sys
+import torch
+from gangraph import Trainer
+from gangraph.language.parse import Choice, parse_text
+from gangraph.language.resolve import resolve
+
+torch.set_num_threads(1)
+task = json.loads(sys.stdin.read())
+document = parse_text(task["text"])
+spec = resolve(document, Choice(task["profile"], task["variant"], task["settings"]))
+trainer = Trainer(spec, device="cpu", seed=3, precision="fp32")
+trainer.train(steps=task["steps"])
+trainer.save(task["folder"])
+while True:
+    trainer.train(steps=1)
+"""
+
+TWO_PHASES = """
+gangraph: 1
+name: growing
+params: {width: 4}
+data:
+  x: plane(std=0.3, count=30)
+  z: normal(2)
+networks:
+  G: mlp(widths=[6], outputs=2)
+  D: mlp(widths=[width])
+  G_ema: average(G, decay=0.9)
+values: {fake: G(z)}
+losses:
+  judge: logistic.critic(real=D(x), fake=D(history(held(fake), 5)))
+  fool: logistic.generator(D(fake))
+train:
+  batch: 4
+  optimizers:
+    g: adam(G, lr=linear(1e-3, 0, end=4 epochs))
+    d: adam(D, lr=1e-3 * (1 - progress))
+  step:
+    - {update: g, minimize: fool}
+    - {update: d, minimize: judge}
+  phases:
+    - {name: small, length: 5 steps}
+    - {name: large, length: 4 epochs, batch: 7, set: {width: 8}}
+"""
+
+
+def forms() -> Iterator[tuple[str, Spec, int]]:
+    """Specs, and after how many steps each is killed."""
+    yield "cyclegan", load("cyclegan"), STEPS
+    yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
+    yield "two phases", read(TWO_PHASES), 7
+
+
+@contextmanager
+def killed_after(spec: Spec, steps: int, folder: Path) -> Iterator[None]:
+    """A process of its own that trained, saved to `folder`, and was killed while it went on."""
+    task = {"text": spec.text, "profile": spec.profile, "variant": spec.variant or None, "settings": dict(spec.settings)}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(json.dumps({**task, "steps": steps, "folder": str(folder)}))
+        process.stdin.close()
+        deadline = time.monotonic() + 120
+        while not folder.exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline, "no checkpoint appeared"
+            time.sleep(0.02)
+        time.sleep(0.1)  # somewhere in a later step
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    yield
+
+
+def assert_same_checkpoints(first: Path, second: Path) -> None:
+    """Every tensor bit by bit, then the files as they are."""
+    ours, theirs = read_checkpoint(first), read_checkpoint(second)
+    assert ours[0].keys() == theirs[0].keys()
+    assert [name for name in ours[0] if not torch.equal(ours[0][name], theirs[0][name])] == []
+    assert ours[1] == theirs[1]
+    for name in ("tensors.safetensors", "state.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+@pytest.mark.parametrize(("spec", "steps"), [pytest.param(spec, steps, id=name) for name, spec, steps in forms()])
+def test_killed_and_resumed_run_ends_with_the_same_bits(spec: Spec, steps: int, tmp_path: Path) -> None:
+    whole = trainer(spec, seed=3, precision="fp32")
+    expected = whole.train(steps=2 * steps)
+    whole.save(tmp_path / "whole")
+
+    with killed_after(spec, steps, tmp_path / "killed"):
+        resumed = Trainer.resume(tmp_path / "killed", device="cpu")
+        assert resumed.step_count == steps
+        assert resumed.train(steps=steps) == expected
+        resumed.save(tmp_path / "resumed")
+    assert_same_checkpoints(tmp_path / "whole", tmp_path / "resumed")
+
+
+def test_these_checkpoints_hold_histories_averages_and_optimizers(tmp_path: Path) -> None:
+    kinds: set[str] = set()
+    for name, spec, _ in forms():
+        run = trainer(spec)
+        run.train(steps=3)
+        if name == "cyclegan":
+            assert all(history.count == history.size for history in run.engine.histories.values())
+        tensors, _ = read_checkpoint(run.save(tmp_path / name))
+        kinds |= {path.partition("/")[0] for path in tensors}
+    assert kinds == {"network", "average", "optimizer", "history"}
+
+
+def test_resuming_in_the_second_phase_goes_on_there(tmp_path: Path) -> None:
+    first = trainer(read(TWO_PHASES))
+    first.train(steps=7)
+    assert first.phase == 1
+    clock, seen = first.clock, first.seen
+    resumed = Trainer.resume(first.save(tmp_path / "second"), device="cpu")
+    assert (resumed.phase, resumed.clock, resumed.seen) == (1, clock, seen)
+    assert first.train() == resumed.train()
+    assert first.step_count == resumed.step_count
+    assert resumed.done
+
+
+def test_saving_a_resumed_run_at_once_gives_the_same_checkpoint(tmp_path: Path) -> None:
+    first = trainer(load("cyclegan"))
+    first.train(steps=3)
+    first.save(tmp_path / "first")
+    Trainer.resume(tmp_path / "first", device="cpu").save(tmp_path / "second")
+    assert_same_checkpoints(tmp_path / "first", tmp_path / "second")
