@@ -9,6 +9,7 @@ The whole tree:
         +-- DataError a file or folder of data is missing or corrupt
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -159,7 +160,7 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _shortened(text: str) -> str:
     """On one line, and no longer than a person reads."""
-    line = " ".join(text.split())
+    line = re.sub(r"\s*\n\s*", " ", text)
     return line if len(line) <= 4 * WIDEST else f"{line[: 4 * WIDEST]} ..."
 
 

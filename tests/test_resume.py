@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ STEPS = 4
 # Trains, saves, and goes on until someone ends it. What comes after the save must not matter.
 SCRIPT = """
 import json, sys
+from pathlib import Path
 import torch
 from gangraph import Trainer
 from gangraph.language.parse import Choice, parse_text
@@ -29,7 +29,7 @@ from gangraph.language.resolve import resolve
 
 torch.set_num_threads(1)
 task = json.loads(sys.stdin.read())
-document = parse_text(task["text"])
+document = parse_text(task["text"], origin=Path(task["origin"]) if task["origin"] else None)
 spec = resolve(document, Choice(task["profile"], task["variant"], task["settings"]))
 trainer = Trainer(spec, device="cpu", seed=3, precision="fp32")
 trainer.train(steps=task["steps"])
@@ -74,10 +74,10 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "two phases", read(TWO_PHASES), 7
 
 
-@contextmanager
-def killed_after(spec: Spec, steps: int, folder: Path) -> Iterator[None]:
-    """A process of its own that trained, saved to `folder`, and was killed while it went on."""
-    task = {"text": spec.text, "profile": spec.profile, "variant": spec.variant or None, "settings": dict(spec.settings)}
+def train_and_kill(spec: Spec, steps: int, folder: Path) -> None:
+    """Let a process train and save to `folder`, and kill it while it goes on."""
+    task: dict[str, object] = {"text": spec.text, "profile": spec.profile, "variant": spec.variant or None, "settings": dict(spec.settings)}
+    task["origin"] = spec.origin
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdin is not None and process.stderr is not None
@@ -94,7 +94,6 @@ def killed_after(spec: Spec, steps: int, folder: Path) -> Iterator[None]:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert process.returncode == -signal.SIGKILL
-    yield
 
 
 def assert_same_checkpoints(first: Path, second: Path) -> None:
@@ -113,11 +112,11 @@ def test_killed_and_resumed_run_ends_with_the_same_bits(spec: Spec, steps: int, 
     expected = whole.train(steps=2 * steps)
     whole.save(tmp_path / "whole")
 
-    with killed_after(spec, steps, tmp_path / "killed"):
-        resumed = Trainer.resume(tmp_path / "killed", device="cpu")
-        assert resumed.step_count == steps
-        assert resumed.train(steps=steps) == expected
-        resumed.save(tmp_path / "resumed")
+    train_and_kill(spec, steps, tmp_path / "killed")
+    resumed = Trainer.resume(tmp_path / "killed", device="cpu")
+    assert resumed.step_count == steps
+    assert resumed.train(steps=steps) == expected
+    resumed.save(tmp_path / "resumed")
     assert_same_checkpoints(tmp_path / "whole", tmp_path / "resumed")
 
 

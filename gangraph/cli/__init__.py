@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 import typer
 
@@ -30,16 +31,27 @@ app = typer.Typer(
 
 @app.callback()
 def _options(
-    traceback: bool = typer.Option(False, "--traceback", help="Show where in gangraph an error came from; works after any command."),
+    traceback: bool = typer.Option(
+        False, "--traceback", help="Show where in gangraph an error came from; works after any command."
+    ),
 ) -> None:
     """Write a GAN as a graph; the engine checks it, plans it, compiles it and runs it."""
     # `main` has taken --traceback out of the arguments; it is declared here so that --help shows it.
 
 
-for _command in (
-    runs.run, specs.check, specs.show, specs.list_specs, specs.new, runs.sample, runs.apply, doctor.doctor, specs.schema,
-):  # fmt: skip
-    app.command(name="list" if _command is specs.list_specs else None)(_command)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "run": runs.run,
+    "check": specs.check,
+    "show": specs.show,
+    "list": specs.list_specs,
+    "new": specs.new,
+    "sample": runs.sample,
+    "apply": runs.apply,
+    "doctor": doctor.doctor,
+    "schema": specs.schema,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(name=_name)(_command)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
-    except Exception as error:  # the one boundary: every error becomes a message and a code
+    except Exception as error:  # noqa: BLE001  (the one boundary: every error becomes a message and a code)
         if wants_traceback:
             traceback.print_exc()
         return _report(error)

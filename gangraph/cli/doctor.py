@@ -14,12 +14,18 @@ WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
 
 def doctor(
     weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="DIR", help="Where optional weights lie.", show_default="$GANGRAPH_WEIGHTS")
+        Path | None,
+        typer.Option("--weights", metavar="DIR", help="Where optional weights lie.", show_default="$GANGRAPH_WEIGHTS"),
     ] = None,
 ) -> None:
     """Say which versions, devices, kernels and weights are there."""
     place = weights or (Path(found) if (found := os.environ.get("GANGRAPH_WEIGHTS")) else None)
-    sections = (("versions", _versions()), ("devices", _devices()), ("kernels", _kernels()), ("weights", _weights(place)))
+    sections = (
+        ("versions", _versions()),
+        ("devices", _devices()),
+        ("kernels", _kernels()),
+        ("weights", _weights(place)),
+    )
     for title, lines in sections:
         for index, line in enumerate(lines):
             print(f"{title if index == 0 else '':<10}{line}")
@@ -51,11 +57,12 @@ def _devices() -> Iterator[str]:
 
 
 def _kernels() -> Iterator[str]:
-    import pkgutil
+    from importlib import import_module
+    from pkgutil import iter_modules
 
-    import gangraph.kernels
-
-    names = [module.name for module in pkgutil.iter_modules(gangraph.kernels.__path__) if not module.name.startswith("_")]
+    # By its name: the folder lies beside the package, where type checkers do not look for it.
+    package = import_module("gangraph.kernels")
+    names = [module.name for module in iter_modules(package.__path__) if not module.name.startswith("_")]
     yield from names or ["none yet: every op runs as plain torch"]
 
 

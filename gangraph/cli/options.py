@@ -15,16 +15,27 @@ if TYPE_CHECKING:
 SpecName = Annotated[str, typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.")]
 Profile = Annotated[
     str | None,
-    typer.Option("--profile", metavar="P", help="A profile of the spec; 'paper' for the paper's settings.", show_default="the spec's own"),
+    typer.Option(
+        "--profile",
+        metavar="P",
+        help="A profile of the spec; 'paper' for the paper's settings.",
+        show_default="the spec's own",
+    ),
 ]
-Variant = Annotated[str | None, typer.Option("--variant", metavar="V", help="A variant of the spec, or several separated by commas.")]
+Variant = Annotated[
+    str | None, typer.Option("--variant", metavar="V", help="A variant of the spec, or several separated by commas.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Replace a value, such as --set train.batch=4; may be repeated."),
 ]
 NoShare = Annotated[bool, typer.Option("--no-share", help="Let every update compute its own values.")]
-NoMerge = Annotated[bool, typer.Option("--no-merge", help="Call a network once for each use, never along a joined batch.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of the terminal.")]
+NoMerge = Annotated[
+    bool, typer.Option("--no-merge", help="Call a network once for each use, never along a joined batch.")
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of the terminal.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 
 

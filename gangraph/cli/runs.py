@@ -21,9 +21,15 @@ def run(
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Everything random is a function of it.")] = 0,
     device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
     precision: Annotated[Precision, typer.Option("--precision", help="'bf16' is mixed precision.")] = Precision.fp32,
-    compile: Annotated[Compile, typer.Option("--compile", help="torch.compile; 'auto' uses it on CUDA.")] = Compile.auto,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps.")] = None,
-    resume: Annotated[str | None, typer.Option("--resume", metavar="RUN|auto", help="Go on with a run, or with the latest one.")] = None,
+    compile: Annotated[
+        Compile, typer.Option("--compile", help="torch.compile; 'auto' uses it on CUDA.")
+    ] = Compile.auto,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN|auto", help="Go on with a run, or with the latest one.")
+    ] = None,
     json: options.Json = False,
     no_share: options.NoShare = False,
     no_merge: options.NoMerge = False,
@@ -36,13 +42,26 @@ def run(
 
     from gangraph.runtime.run import run as start
 
-    start(resolved, out=out, seed=seed, device=device.value, precision=precision.value, compile=compile.value, steps=steps,
-          resume=resume, share=not no_share, merge=not no_merge, json=json)  # fmt: skip
+    start(
+        resolved,
+        out=out,
+        seed=seed,
+        device=device.value,
+        precision=precision.value,
+        compile=compile.value,
+        steps=steps,
+        resume=resume,
+        share=not no_share,
+        merge=not no_merge,
+        json=json,
+    )
 
 
 def sample(
     run: RunFolder,
-    count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="How many samples.", show_default="the spec's")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="How many samples.", show_default="the spec's")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the picture is written.")] = None,
 ) -> None:
     """Draw samples from a trained run, as its grid shows them."""

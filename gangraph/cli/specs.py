@@ -63,8 +63,18 @@ def _bad_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
     Raises:
         DataError: some data is not there at all.
     """
-    graphs = [graph for phase in checked for graph in (phase.graph, phase.graph.evaluation and phase.graph.evaluation.graph) if graph]
-    sources = {repr(source): (name, source) for graph in graphs for name, source in graph.sources.items() if hasattr(source, "open")}
+    graphs = [
+        graph
+        for phase in checked
+        for graph in (phase.graph, phase.graph.evaluation and phase.graph.evaluation.graph)
+        if graph
+    ]
+    sources = {
+        repr(source): (name, source)
+        for graph in graphs
+        for name, source in graph.sources.items()
+        if hasattr(source, "open")
+    }
     bad, missing = [], []
     for name, source in sources.values():
         try:
@@ -80,7 +90,9 @@ def _bad_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
 
 def show(
     spec: options.SpecName,
-    view: Annotated[View, typer.Option("--as", help="What to show; 'graph' is an SVG, 'grid' a PNG of the embedded world.")],
+    view: Annotated[
+        View, typer.Option("--as", help="What to show; 'graph' is an SVG, 'grid' a PNG of the embedded world.")
+    ],
     output: options.Output = None,
     profile: options.Profile = None,
     variant: options.Variant = None,
@@ -118,7 +130,9 @@ def _shown(resolved: "Spec", checked: tuple["Checked", ...], view: View, *, shar
             parts.append(text.shapes_text(phase, title=title))
             continue
         program = compile_phase(phase, share=share, merge=merge)
-        parts.append(text.code_text(program, title=title) if view is View.code else text.plan_text(program.plan, title=title))
+        parts.append(
+            text.code_text(program, title=title) if view is View.code else text.plan_text(program.plan, title=title)
+        )
     return "\n\n\n".join(parts)
 
 
@@ -133,7 +147,9 @@ def _drawn(phase: "Checked", title: str, resolved: "Spec") -> str:
 
 def _show_world(spec: str, view: View, output: Path | None) -> None:
     if spec != "world" or view is not View.grid:
-        raise UsageError("the embedded world is shown as a grid, and nothing else is: gangraph show world --as grid -o world.png")
+        raise UsageError(
+            "the embedded world is shown as a grid, and nothing else is: gangraph show world --as grid -o world.png"
+        )
     if output is None:
         raise UsageError("a picture needs a file: gangraph show world --as grid -o world.png")
 
@@ -172,7 +188,9 @@ def _summary(path: Path) -> dict[str, str]:
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The new spec's name; NAME.yaml is written here.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The new spec's name; NAME.yaml is written here.", show_default=False)
+    ],
     source: Annotated[str, typer.Option("--from", metavar="SPEC", help="The shipped spec to begin with.")],
 ) -> None:
     """Begin a spec of your own from a shipped one."""
@@ -216,4 +234,3 @@ def _json(data: dict[str, Any]) -> str:
     """JSON for people too: lists of numbers stay on one line."""
     text = jsons.dumps(data, indent=2, ensure_ascii=False)
     return re.sub(r"\[([\s\d,.-]+)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
-

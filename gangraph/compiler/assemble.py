@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gangraph.compiler.build_network import INFERRED, module_name
-from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Node, with_arguments
+from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.layers import RandomLayer
 
@@ -88,7 +88,7 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
         parameters=sum(p.numel() for p in module.parameters()),
         flops=counter.get_total_flops(),
         mixes_samples=any(d.traits.get("mixes_samples") for d in definitions),
-        last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if hasattr(ref, "id")},
+        last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
 
 
@@ -99,6 +99,7 @@ class _Assembler:
         self.graph = graph
         self.fx = fx.Graph()
         self.root = nn.Module()
+        self.modules: dict[str, nn.Module] = {}
         self.written: dict[str, Any] = {}
         self.examples: dict[str, Tensor] = {}
         self.draws: list[Draw] = []
@@ -117,7 +118,7 @@ class _Assembler:
             raise
         except Exception as error:  # torch's layers raise many types; every one means that the input does not fit
             shapes = tuple((name, tuple(self.examples[name].shape)) for name in node.inputs)
-            raise MisfitError(node, shapes, _first_line(error)) from None
+            raise MisfitError(node, shapes, first_line(error)) from None
 
     def _layer(self, node: Node) -> None:
         (source,) = node.inputs
@@ -130,7 +131,7 @@ class _Assembler:
         self.examples[node.id] = module(example)
         self.written[node.id] = self.fx.create_node("call_module", node.target, tuple(arguments), name=module_name(node.id))
 
-    def _draw(self, node: Node, shape: tuple[int, ...]) -> fx.Node:
+    def _draw(self, node: Node, shape: tuple[int, ...]) -> Any:
         name = f"{module_name(node.id)}_draw"
         with self.fx.inserting_after(self.last_input):
             self.last_input = self.fx.placeholder(name, default_value=None)
@@ -138,15 +139,16 @@ class _Assembler:
         return self.last_input
 
     def _module(self, path: str, use: LayerUse, example: Tensor) -> nn.Module:
-        known = dict(self.root.named_modules())
-        if path in known:
-            return known[path]
+        if path in self.modules:
+            return self.modules[path]
         with torch.device("meta"):
             module = _make_layer(use, example)
         parent, _, leaf = path.rpartition(".")
-        if parent not in known:
-            self.root.add_module(parent, nn.Module())
-        self.root.get_submodule(parent).add_module(leaf, module)
+        if parent not in self.modules:
+            self.modules[parent] = nn.Module()
+            self.root.add_module(parent, self.modules[parent])
+        self.modules[parent].add_module(leaf, module)
+        self.modules[path] = module
         return module
 
     def _op(self, node: Node) -> None:
@@ -157,7 +159,7 @@ class _Assembler:
         self.written[node.id] = write_op(self.fx, node, self.written, module_name(node.id))
 
     def finish(self) -> fx.GraphModule:
-        outputs = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}
+        outputs: dict[str, Any] = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}
         self.fx.output(outputs[""] if tuple(outputs) == ("",) else outputs)
         module = fx.GraphModule(self.root, self.fx, class_name=self.graph.spec.template)
         return module
@@ -207,15 +209,17 @@ def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:
     rule = vocabulary[node.target].traits.get("range")
     if rule is None:
         return ANY
-    result: Interval = rule(*(_interval(argument, known) for argument in node.arguments))
+    arguments = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).args
+    result: Interval = rule(*(_interval(argument, known) for argument in arguments))
     return result
 
 
 def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
-    if hasattr(argument, "id"):
+    if isinstance(argument, Ref):
         return known.get(argument.id, ANY)
     return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the trace that some of torch's errors carry."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from gangraph.compiler.build_network import build_network
-from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, bind, fits, refuse, type_name
+from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, argument_span, bind, fits, refuse, shown, type_name
 from gangraph.compiler.graph import Argument, Evaluation, Graph, NetworkGraph, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, Span, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.schedule import TIME, is_dynamic, verify
@@ -22,6 +23,8 @@ from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the 
 # Operations on a network's parameters that `then:` may name, and how many numbers each takes.
 PARAMETER_OPERATIONS = {"clip": ("low", "high"), "max_norm": ("limit",)}
 
+_LARGEST_BATCH = 2**40  # numbers; more is a mistake
+
 
 def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     """Bind every name, check every call's arguments, and connect the nodes.
@@ -30,9 +33,9 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     """
     load_plugins()
     problems: list[Problem] = []
-    networks = dict(_networks(spec, problems))
+    networks = dict(_networks(spec, broken, problems))
     broken |= {name for name in spec.networks if isinstance(spec.networks[name], NetworkSpec) and name not in networks}
-    sources = dict(_build_sources(spec.data, problems))
+    sources = dict(_build_sources(spec, spec.data, problems))
     broken |= {name for name in spec.data if name not in sources}
     builder = _GraphBuilder(spec, sources, networks, set(broken), problems)
     builder.define_all()
@@ -52,28 +55,28 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     )
 
 
-def _networks(spec: PhaseSpec, problems: list[Problem]) -> Iterator[tuple[str, NetworkGraph]]:
+def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) -> Iterator[tuple[str, NetworkGraph]]:
     for name, network in spec.networks.items():
         if isinstance(network, NetworkSpec):
             graph, found = build_network(network)
-            problems.extend(found)
+            problems.extend(called_by(problem, name, network.span) for problem in found)
             if graph is not None:
                 yield name, graph
-        elif network.of not in spec.networks:
-            known = list(spec.networks)
-            problems.append(Problem(code="GG310", message=f"there is no network '{network.of}'", span=network.span, found=network.of,
+        elif network.of not in broken and not isinstance(spec.networks.get(network.of), NetworkSpec):
+            known = [other for other, made in spec.networks.items() if isinstance(made, NetworkSpec)]
+            problems.append(Problem(code="GG310", message=f"there is no network '{network.of}' to average", span=network.span, found=network.of,
                                     expected="one of " + ", ".join(known), fix=nearest(network.of, known)))  # fmt: skip
 
 
-def _build_sources(data: Mapping[str, Expression], problems: list[Problem]) -> Iterator[tuple[str, Source | RandomSource]]:
+def _build_sources(spec: PhaseSpec, data: Mapping[str, Expression], problems: list[Problem]) -> Iterator[tuple[str, Source | RandomSource]]:
     for name, expression in data.items():
         try:
-            yield name, _source(expression)
+            yield name, _source(expression, spec.static_names, spec.batch)
         except BuildError as error:
             problems += [error.problem] if error.problem else []
 
 
-def _source(expression: Expression) -> Source | RandomSource:
+def _source(expression: Expression, static_names: Iterable[str], batch: int) -> Source | RandomSource:
     call = expression if isinstance(expression, ast.Call) else ast.Call(expression, (), (), expression.span)
     name = ast.show(call.function)
     definition = vocabulary.get(name)
@@ -81,16 +84,29 @@ def _source(expression: Expression) -> Source | RandomSource:
     if definition is None or definition.kind != "source":
         refuse("GG314", f"there is no data source '{name}'", call.function.span, name, "one of " + ", ".join(known), nearest(name, known))
     try:
-        arguments = tuple(constant(argument) for argument in call.arguments)
-        keywords = tuple((key, constant(value)) for key, value in call.keywords)
+        arguments = tuple(constant(argument, static_names) for argument in call.arguments)
+        keywords = tuple((key, constant(value, static_names)) for key, value in call.keywords)
     except StaticError as error:
         raise BuildError(error.problem) from None
     _check_source(definition, arguments, keywords, call)
     try:
         made: Source | RandomSource = definition.function(*arguments, **dict(keywords))
-    except (ValueError, TypeError) as error:
-        refuse("GG315", f"'{name}' cannot be made: {error}", call.span, ast.show(call))
+        sizes = [batch * prod(field.shape) for field in made.fields.values()]
+    except (ValueError, TypeError, ArithmeticError, KeyError) as error:
+        raise BuildError(_refused_source(name, call, definition, str(error))) from None
+    if max(sizes, default=0) > _LARGEST_BATCH:
+        refuse("GG315", f"one batch of '{name}' is too large", call.span, f"{max(sizes):,} numbers", f"at most {_LARGEST_BATCH:,}")
     return made
+
+
+def _refused_source(name: str, call: ast.Call, definition: Definition, said: str) -> Problem:
+    """What the check of a source said, at the argument that it speaks of: `argument: found this, expected that`."""
+    argument, _, rest = said.partition(": found ")
+    found, _, expected = rest.partition(", expected ")
+    if argument not in definition.signature.parameters or not expected:
+        return Problem(code="GG315", message=f"'{name}' refuses its arguments", span=call.span, reason=said)
+    span = argument_span(definition.signature, argument, call)
+    return Problem(code="GG315", message=f"'{name}' does not take this {argument}", span=span, found=found, expected=expected)
 
 
 def _check_source(definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call) -> None:
@@ -98,7 +114,8 @@ def _check_source(definition: Definition, arguments: tuple[Any, ...], keywords: 
         parameter = definition.signature.parameters[name]
         for each in value if parameter.kind is parameter.VAR_POSITIONAL else (value,):
             if not fits(each, parameter.annotation):
-                refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", call.span, repr(each), type_name(parameter.annotation))
+                span = argument_span(definition.signature, name, call)
+                refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(each), type_name(parameter.annotation))
 
 
 class _GraphBuilder(ExpressionBuilder):
@@ -131,7 +148,10 @@ class _GraphBuilder(ExpressionBuilder):
             return action()
         except BuildError as error:
             self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
-            return None
+        except RecursionError:
+            self.problems.append(Problem(code="GG301", message="the values lean on each other too many levels deep", span=self.spec.span,
+                                         expected="values in the order in which they are computed"))  # fmt: skip
+        return None
 
     def known_names(self) -> Iterable[str]:
         return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *TIME)
@@ -248,16 +268,19 @@ class _GraphBuilder(ExpressionBuilder):
         name = self._take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
         ref = self.table.add("random", name, span=node.span, unique=(self.owner, node.span), target="", field="value")
         if ref.id not in self.sources:
-            made = _source(node)
+            made = _source(node, self.spec.static_names, self.spec.batch)
             assert isinstance(made, RandomSource)
             self.sources[ref.id] = made
             self.table.nodes[ref.id] = replace(self.table.nodes[ref.id], target=ref.id)
         return ref
 
-    def _single(self, node: ast.Call, count: int, usage: str) -> list[Argument]:
+    def _single(self, node: ast.Call, count: int, usage: str, *, tensors: bool = False) -> list[Argument]:
         if len(node.arguments) != count or node.keywords:
             refuse("GG312", f"'{ast.show(node.function)}' is called wrongly", node.span, ast.show(node), usage)
-        return [self.visit(argument) for argument in node.arguments]
+        made = [self.visit(argument) for argument in node.arguments]
+        if tensors and not all(isinstance(value, Ref) for value in made):
+            refuse("GG313", f"'{ast.show(node.function)}' takes a value, not a constant", node.arguments[0].span, ast.show(node.arguments[0]), usage)
+        return made
 
     def _form_grad(self, node: ast.Call) -> Argument:
         hint = self._take_hint("grad")
@@ -268,12 +291,12 @@ class _GraphBuilder(ExpressionBuilder):
 
     def _form_detach(self, node: ast.Call) -> Argument:
         hint = self._take_hint("detached")
-        (value,) = self._single(node, 1, "detach(value)")
+        (value,) = self._single(node, 1, "detach(value)", tensors=True)
         return self.table.add("detach", hint, span=node.span, arguments=(value,))
 
     def _form_held(self, node: ast.Call) -> Argument:
         hint = self._take_hint("held")
-        (value,) = self._single(node, 1, "held(value)")
+        (value,) = self._single(node, 1, "held(value)", tensors=True)
         return self.table.add("held", hint, span=node.span, arguments=(value,))
 
     def _form_history(self, node: ast.Call) -> Argument:
@@ -355,7 +378,7 @@ class _GraphBuilder(ExpressionBuilder):
             refuse("GG318", f"there is no optimizer group '{objective.group}'", objective.span, objective.group, "one of " + ", ".join(known), nearest(objective.group, known))
         value = self.visit(objective.expression, f"{objective.group}_objective")
         if not isinstance(value, Ref):
-            refuse("GG501", f"the objective of '{objective.group}' is a constant", objective.expression.span, str(value), "a loss that depends on " + ", ".join(n for n, _ in group.networks))
+            refuse("GG501", f"the objective of '{objective.group}' is a constant", objective.expression.span, shown(value), "a loss that depends on " + ", ".join(n for n, _ in group.networks))
         if objective.sign < 0:
             value = self.table.add("op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,))
         return ObjectiveGraph(group=objective.group, networks=self._group_networks(group), loss=value.id, span=objective.expression.span)
@@ -403,7 +426,7 @@ def _evaluation(
     found: list[Problem] = []
     data = {**spec.data, **evaluate.data}
     fresh = replace(spec, data=data, values={**spec.values, **evaluate.values}, losses=spec.losses)
-    builder = _GraphBuilder(fresh, dict(_build_sources(data, found)), networks, broken, found)
+    builder = _GraphBuilder(fresh, dict(_build_sources(spec, data, found)), networks, broken, found)
     grid = [(ast.show(column), builder.attempt(lambda c=column: builder.visit(c, ast.show(c)))) for column in evaluate.grid]  # type: ignore[misc]
     metrics = [(name, builder.attempt(lambda m=metric, n=name: builder.visit(m, n))) for name, metric in evaluate.metrics.items()]  # type: ignore[misc]
     for problem in found:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, bind, fits, refuse, type_name
+from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, argument_span, bind, fits, refuse, shown, type_name
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Ref
-from gangraph.errors import Problem, called_by, nearest
+from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.spec import NetworkSpec
@@ -26,19 +26,25 @@ _MODULE = nn.Module()  # whose attributes no part can be named after
 def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
     """The graph of a network, and what is wrong with it; no graph if anything is."""
     builder = _NetworkBuilder(spec)
-    outputs: dict[str, Argument] = {}
-    for name, expression in spec.outputs.items():
-        try:
-            outputs[name] = builder.visit(expression)
-        except BuildError as error:
-            builder.report(error)
-        except RecursionError:
-            refusal = Problem(code="GG301", message=f"the values of network '{spec.template}' lean on each other too many levels deep",
-                              span=expression.span, expected="values in the order in which they are computed")  # fmt: skip
-            builder.problems.append(refusal)
+    needed = _needed(spec)
+    for name, expression in spec.values.items():
+        if name in needed:
+            builder.attempt(ast.Name(name, expression.span))
+    outputs = {name: builder.attempt(expression) for name, expression in spec.outputs.items()}
     if builder.problems:
-        return None, [called_by(problem, spec.template, spec.span) for problem in builder.problems]
+        return None, builder.problems
     return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+
+
+def _needed(spec: NetworkSpec) -> set[str]:
+    """The names of values and parts that the outputs depend on."""
+    waiting, found = list(spec.outputs.values()), set[str]()
+    while waiting:
+        names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+        found |= names
+        for name in names:
+            waiting += [*spec.parts.get(name, ()), *([spec.values[name]] if name in spec.values else [])]
+    return found
 
 
 class _NetworkBuilder(ExpressionBuilder):
@@ -54,6 +60,17 @@ class _NetworkBuilder(ExpressionBuilder):
         self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
         self.known: dict[str, Argument] = dict(self.inputs)
         self.failed: set[str] = set()
+
+    def attempt(self, expression: Expression) -> Argument:
+        """What an expression stands for; None where it has a problem, which is kept."""
+        try:
+            return self.visit(expression)
+        except BuildError as error:
+            self.report(error)
+        except RecursionError:
+            self.problems.append(Problem(code="GG301", message="the values of this network lean on each other too many levels deep",
+                                         span=expression.span, expected="values written in the order in which they are computed"))  # fmt: skip
+        return None
 
     def known_names(self) -> Iterable[str]:
         return (*self.inputs, *self.spec.values, *self.spec.parts)
@@ -163,11 +180,11 @@ class _NetworkBuilder(ExpressionBuilder):
                 refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
             inner, written = self._layer_use(written[0]), written[1:]
         try:
-            arguments = tuple(constant(argument) for argument in written)
-            keywords = tuple((key, constant(value)) for key, value in call.keywords)
+            arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
+            keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
         except StaticError as error:
             raise BuildError(error.problem) from None
-        _check_layer(definition, arguments, keywords, call)
+        _check_layer(definition, arguments, keywords, call, len(written) - len(call.arguments))
         return LayerUse(name=name, arguments=arguments, keywords=keywords, wrapped=inner, span=call.span)
 
 
@@ -179,12 +196,13 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
     return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
 
 
-def _check_layer(definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call) -> None:
+def _check_layer(definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call, skipped: int) -> None:
     signature = definition.signature.replace(parameters=layer_parameters(definition))
     for name, value in bind(signature, definition.name, arguments, keywords, call).items():
         annotation = signature.parameters[name].annotation
         if not fits(value, annotation) and not isinstance(annotation, str) and not isinstance(value, tuple):
-            refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", call.span, repr(value), type_name(annotation))
+            span = argument_span(signature, name, call, skipped)
+            refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation))
 
 
 def module_name(name: str) -> str:

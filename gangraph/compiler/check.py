@@ -12,7 +12,7 @@ from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.types import Types, infer
 from gangraph.compiler.assemble import NetworkModel
-from gangraph.errors import Problem, SpecError, in_order
+from gangraph.errors import Problem, SpecError, called_by, in_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,8 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     seen = infer(graph.evaluation.graph, types.networks) if graph.evaluation else None
     found = () if earlier else _gradients(graph, types)
     problems = [*earlier, *graph.problems, *types.problems, *found, *check_optimizers(graph.spec)]
-    problems += [problem for network in graph.networks.values() for problem in check_initialization(network)]
+    for name, network in graph.networks.items():
+        problems += [called_by(problem, name, network.spec.span) for problem in check_initialization(network)]
     if seen is not None:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
@@ -52,8 +53,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
     """Every objective is one number and reaches parameters of its group."""
     if not graph.spec.updates and not graph.problems:
-        span = next(iter(graph.spec.spans.values()))
-        yield Problem(code="GG502", message="there is nothing to train", span=span, expected="at least one update under train: step:")
+        yield Problem(code="GG502", message="there is nothing to train", span=graph.spec.span, expected="at least one update under train: step:")
     for update in graph.updates:
         for objective in update.objectives:
             made = types.nodes.get(objective.loss)

@@ -4,10 +4,11 @@ Structurally equal expressions become one node, so a value that is written twice
 """
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from torch import Tensor
 
@@ -50,6 +51,7 @@ class NodeTable:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     _known: dict[object, str] = field(default_factory=dict)
+    _counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
 
     def add(self, kind: Kind, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
         """The node of this structure, made under a fresh name like `name` if it is new."""
@@ -61,9 +63,11 @@ class NodeTable:
         return Ref(self._known[key])
 
     def _fresh(self, name: str) -> str:
-        if name not in self.nodes:
-            return name
-        return next(f"{name}_{i}" for i in range(2, len(self.nodes) + 3) if f"{name}_{i}" not in self.nodes)
+        fresh = name
+        while fresh in self.nodes:
+            self._counts[name] += 1
+            fresh = f"{name}_{self._counts[name]}"
+        return fresh
 
 
 class ExpressionBuilder:
@@ -155,18 +159,29 @@ class ExpressionBuilder:
         name = self._take_hint(definition.name.rpartition(".")[2])
         arguments = (*first, *(self.visit(argument) for argument in node.arguments))
         keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
-        check_call(definition, arguments, keywords, node)
+        check_call(definition, arguments, keywords, node, len(first))
         return self.table.add("op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords)
 
 
-def check_call(definition: Definition, arguments: tuple[Argument, ...], keywords: tuple[tuple[str, Argument], ...], node: ast.Call) -> None:
-    """Refuse arguments that do not fit a definition's signature. Raises BuildError."""
-    bound = bind(definition.signature, definition.name, arguments, keywords, node)
-    for parameter, value in bound.items():
-        annotation = definition.signature.parameters[parameter].annotation
-        values = value if definition.signature.parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL else (value,)
-        for each in values:
-            _check_argument(definition, parameter, annotation, each, node)
+def check_call(
+    definition: Definition, arguments: tuple[Argument, ...], keywords: tuple[tuple[str, Argument], ...], node: ast.Call, skipped: int = 0
+) -> None:
+    """Refuse arguments that do not fit a definition's signature; the first `skipped` are not written in the call. Raises BuildError."""
+    signature = definition.signature
+    for name, value in bind(signature, definition.name, arguments, keywords, node).items():
+        parameter = signature.parameters[name]
+        values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
+        for index, each in enumerate(values):
+            _check_argument(definition, parameter, each, argument_span(signature, name, node, skipped - index))
+
+
+def argument_span(signature: inspect.Signature, parameter: str, call: ast.Call, skipped: int = 0) -> Span:
+    """Where the argument for a parameter was written; the first `skipped` parameters are not written in the call."""
+    keywords = dict(call.keywords)
+    if parameter in keywords:
+        return keywords[parameter].span
+    position = list(signature.parameters).index(parameter) - skipped
+    return call.arguments[position].span if 0 <= position < len(call.arguments) else call.span
 
 
 def bind(
@@ -180,24 +195,31 @@ def bind(
     known = [p for p in signature.parameters if p not in ("self",)]
     for key, _ in keywords:
         if key not in signature.parameters:
-            place = next(value.span for k, value in node.keywords if k == key)
-            refuse("GG312", f"'{name}' has no argument '{key}'", place, key, "one of " + ", ".join(known), nearest(key, known))
+            refuse("GG312", f"'{name}' has no argument '{key}'", ast.keyword_span(node, key), key, "one of " + ", ".join(known), nearest(key, known))
     try:
         return signature.bind(*arguments, **dict(keywords)).arguments
     except TypeError as error:
-        usage = ", ".join(str(p).replace("torch.", "").split(":")[0] + ("" if p.default is p.empty else f"={p.default}") for p in signature.parameters.values())
+        usage = ", ".join(str(p).split(":")[0].split("=")[0] + ("" if p.default is p.empty else f"={shown(p.default)}") for p in signature.parameters.values())
         refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
 
 
-def _check_argument(definition: Definition, parameter: str, annotation: Any, value: Argument, node: ast.Call) -> None:
+def _check_argument(definition: Definition, parameter: inspect.Parameter, value: Argument, span: Span) -> None:
+    name, annotation = parameter.name, parameter.annotation
     if annotation is Tensor:
         if isinstance(value, str | bool | None | tuple):
-            refuse("GG313", f"'{parameter}' of '{definition.name}' is a tensor", node.span, repr(value), "a value or a number")
+            refuse("GG313", f"'{name}' of '{definition.name}' is a tensor", span, shown(value), "a value or a number")
         return
     if isinstance(value, Ref):
-        refuse("GG313", f"'{parameter}' of '{definition.name}' has to be a constant", node.span, value.id, type_name(annotation))
+        refuse("GG313", f"'{name}' of '{definition.name}' has to be a constant", span, value.id, type_name(annotation))
     if not fits(value, annotation):
-        refuse("GG313", f"'{parameter}' of '{definition.name}' has the wrong type", node.span, repr(value), type_name(annotation))
+        refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation))
+
+
+def shown(value: object) -> str:
+    """A constant as a spec writes it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
 
 
 def fits(value: object, annotation: Any) -> bool:
@@ -221,7 +243,10 @@ def fits(value: object, annotation: Any) -> bool:
 
 def type_name(annotation: Any) -> str:
     """A type as a person says it."""
-    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-    if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(type_name(option) for option in get_args(annotation) if option is not NoneType)
-    return names.get(annotation, str(annotation))
+    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", NoneType: "none"}
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(type_name(option) for option in get_args(annotation)))
+    if origin is Literal:
+        return "one of " + ", ".join(map(shown, get_args(annotation)))
+    return "a list" if origin is tuple else names.get(annotation, str(annotation))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached, is_parametrized
 
 from gangraph.compiler.graph import NetworkGraph
 from gangraph.errors import Problem, nearest
@@ -28,7 +29,8 @@ def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
             yield Problem(code="GG322", message=f"there is no kind of layer '{kind}'", span=expression.span, found=kind,
                           expected="one of " + ", ".join(KINDS), fix=nearest(kind, KINDS))  # fmt: skip
         try:
-            _scheme(expression)(torch.empty(2, 2))
+            with torch.random.fork_rng(devices=[]):
+                _scheme(expression)(torch.empty(2, 2))
         except StaticError as error:
             if error.problem is not None:
                 yield error.problem
@@ -49,12 +51,31 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
         for part in module.modules():
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
-                reset()
+                _reset(part, reset)
         for path, use in graph.layers.items():
             kind = vocabulary[(use.wrapped or use).name].traits.get("init")
             scheme = graph.spec.init.get(str(kind), graph.spec.init.get("all"))
             if kind is not None and scheme is not None:
                 _apply(module.get_submodule(path), _scheme(scheme))
+        for part in list(module.modules()):
+            if is_parametrized(part, "weight"):
+                _restart(part)
+
+
+def _reset(layer: nn.Module, reset: Callable[[], object]) -> None:
+    """PyTorch's own start. A parametrized weight is computed anew at each access: fill it once and keep that."""
+    with torch.no_grad(), cached():
+        reset()
+        if is_parametrized(layer, "weight"):
+            layer.parametrizations.weight.original.copy_(layer.weight)  # type: ignore[union-attr]
+
+
+def _restart(layer: nn.Module) -> None:
+    """Estimate a spectral norm from the weight as it is now: its vectors are buffers, which nothing else fills."""
+    weight = layer.parametrizations.weight  # type: ignore[union-attr]
+    for norm in weight:  # type: ignore[union-attr]
+        fresh = type(norm)(weight.original, norm.n_power_iterations, norm.dim, norm.eps)  # type: ignore[union-attr]
+        norm.load_state_dict(fresh.state_dict())
 
 
 def _apply(layer: nn.Module, scheme: Callable[[Tensor], Tensor] | None) -> None:

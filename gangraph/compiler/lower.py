@@ -118,7 +118,7 @@ class _Writer:
             else:
                 self._write(self.graph.nodes[group[0]])
         self.fx.output(tuple(self.written[name] for name in self.segment.outputs))
-        self.fx.lint()
+        self.fx.lint()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         penalty = any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes)
         return Lowered(
             segment=self.segment,
@@ -131,8 +131,9 @@ class _Writer:
 
     def _read(self, name: str) -> Any:
         self.reads.append(name)
-        self.written[name] = self.fx.placeholder(module_name(name))
-        return self.written[name]
+        self.written[name] = node = self.fx.placeholder(module_name(name))
+        node.target = node.name  # which fx makes a Python name that is not taken, as the target need not be
+        return node
 
     def _read_noise(self) -> None:
         """Placeholders for the random numbers that layers of the called networks take."""
@@ -210,13 +211,13 @@ class _Writer:
 
     def _grad(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)
-        keywords = {"create_graph": node.id in self.segment.live}
+        keywords: dict[str, Any] = {"create_graph": node.id in self.segment.live}
         self.written[node.id] = self.fx.create_node("call_function", gradient, (output, at), keywords, name=module_name(node.id))
 
     def _detach(self, node: Node) -> None:
         self.written[node.id] = self.fx.create_node("call_method", "detach", (self.written[node.inputs[0]],), name=module_name(node.id))
 
-    _held = _detach
+    _held = _history = _detach  # a history is mixed outside of segments; what is only looked at has no past
 
 
 def noise_name(call: str, draw: str) -> str:

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gangraph.compiler.assemble import ANY, Interval, MisfitError, NetworkModel, assemble, op_range, ranges
+from gangraph.compiler.assemble import ANY, Interval, MisfitError, NetworkModel, assemble, first_line, op_range, ranges
 from gangraph.compiler.graph import Graph, NetworkGraph, Node, with_arguments
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.registry import vocabulary
+
+
+_SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ class _Inference:
         try:
             made = vocabulary[node.target].function(*arguments, **keywords)
         except Exception as error:  # torch raises many types; every one means that the inputs do not fit
-            found = " and ".join(f"{self.graph.label(name)} {self.types[name]}" for name in node.inputs)
-            self._report("GG403", f"'{node.target}' cannot take these values", node, found, str(error).strip().partition("\n")[0])
+            found = " and ".join(f"{self.graph.label(name)} {self.types[name]}" for name in node.inputs) or "constants only"
+            self._report("GG403", f"'{_SIGNS.get(node.target, node.target)}' cannot take these values", node, found, reason=first_line(error))
             return None
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
         return TensorType(tuple(made.shape), made.dtype, low, high)
@@ -153,16 +157,27 @@ class _Inference:
         if refusal in self.refused:
             return
         self.refused.add(refusal)
-        inside = misfit.node
-        shapes = " and ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in misfit.inputs)
-        inputs = ", ".join(f"{self.graph.label(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True))
-        what = f"{inside.target.rpartition('.')[2]} at {inside.span} cannot take {shapes}: {misfit.reason}"
+        given_to = [f"{self.graph.label(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
         sizes = sorted(_sizes_that_work(graph, given))
-        fix = f"sizes that work: {' or '.join(f'{size} px' for size in sizes)}" if sizes else ""
-        self._report("GG402", f"network '{node.target}' does not fit its input", node, found=inputs, expected=what, fix=fix)
+        fix = f"the nearest sizes that work: {' and '.join(f'{size} px' for size in sizes)}" if sizes else ""
+        self._report("GG402", f"network '{node.target}' does not fit its input", node, found=" and ".join(given_to),
+                     inside=tuple(_met(graph, misfit)), reason=misfit.reason, fix=fix)  # fmt: skip
 
-    def _report(self, code: str, message: str, node: Node, found: str = "", expected: str = "", fix: str = "") -> None:
-        self.problems.append(Problem(code=code, message=message, span=node.span, found=found, expected=expected, fix=fix))
+    def _report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
+        self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
+
+
+def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:
+    """Which values, made where, met at the layer or op that could not take them."""
+    at = misfit.node
+    what = at.target.rpartition(".")[2] if at.kind == "layer" else _SIGNS.get(at.target, at.target)
+    yield f"{what} at {at.span} cannot take"
+    for name, shape in misfit.inputs:
+        maker = graph.nodes[name]
+        own = name if name in graph.spec.values or maker.kind == "input" else f"the result of {maker.target.rpartition('.')[2]}"
+        written = graph.spec.values[name].span if name in graph.spec.values else maker.span
+        place = "the input" if maker.kind == "input" else f"made at {written}"
+        yield f"    {own} [{', '.join(map(str, shape))}], {place}"
 
 
 def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
@@ -170,8 +185,7 @@ def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
     mine, other = dict(first.module.named_parameters()), dict(second.module.named_parameters())
     for name, parameter in mine.items():
         if other[name].shape != parameter.shape:
-            path = name.rpartition(".")[0]
-            node = next(n for n in first.graph.nodes.values() if n.target == path)
+            node = next(n for n in first.graph.nodes.values() if n.kind == "layer" and name.startswith(f"{n.target}."))
             inputs = tuple((source, second.shapes[source]) for source in node.inputs)
             raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
 

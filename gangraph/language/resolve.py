@@ -163,6 +163,8 @@ class _Resolver:
             optimizers=dict(self._optimizers()),
             updates=tuple(self._updates()),
             evaluate=self._evaluate(model.evaluate) if model.evaluate else None,
+            span=train.batch.span,
+            static_names=frozenset(self.scope.names()),
             spans=dict(self._spans()),
         )
 
@@ -293,7 +295,8 @@ class _Resolver:
         for name in inputs:
             if not name.isidentifier() or iskeyword(name):
                 raise StaticError(Problem(code="GG213", message="an input of a network is a name", span=name.span, found=name, expected="a name such as x or z"))
-        return NetworkSpec(template=template, inputs=tuple(map(str, inputs)), parts=parts, values=values, outputs=outputs, init=init, span=span)
+        return NetworkSpec(template=template, inputs=tuple(map(str, inputs)), parts=parts, values=values, outputs=outputs, init=init, span=span,
+                           static_names=frozenset(scope.names()))  # fmt: skip
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:
         return {name: inner.reduce(body) for key, body in section.items() for name, inner in self._expand(key, scope)}

@@ -32,6 +32,7 @@ class NetworkSpec:
     outputs: Names
     init: Names
     span: Span
+    static_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,8 @@ class PhaseSpec:
     optimizers: Mapping[str, OptimizerSpec]
     updates: tuple[UpdateSpec, ...]
     evaluate: EvaluateSpec | None
+    span: Span
+    static_names: frozenset[str] = frozenset()
     spans: Mapping[str, Span] = field(default_factory=dict)
 
 

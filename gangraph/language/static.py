@@ -5,11 +5,11 @@ conditionals and unrolls comprehensions. What remains speaks only of data, netwo
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from gangraph.errors import Problem, Span
+from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 
@@ -158,8 +158,10 @@ def literal(value: object, span: Span) -> Expression:
     return ast.Literal(value, span)
 
 
-def constant(expression: Expression) -> object:
+def constant(expression: Expression, known: Iterable[str] = ()) -> object:
     """The Python value of a reduced expression: a number, string, truth value, None or tuple of these.
+
+    A name that is left over may be a misspelt one of the static names `known`.
 
     Raises:
         StaticError: something in it is not static.
@@ -167,10 +169,12 @@ def constant(expression: Expression) -> object:
     if isinstance(expression, ast.Literal):
         return expression.value
     if isinstance(expression, ast.Sequence):
-        return tuple(constant(item) for item in expression.items)
-    message = "this has to be known before the run starts"
-    raise StaticError(Problem(code="GG305", message=message, span=expression.span, found=ast.show(expression),
-                              expected="a constant: numbers, strings, params and arithmetic over them"))  # fmt: skip
+        return tuple(constant(item, known) for item in expression.items)
+    names = [node for node in ast.walk(expression) if isinstance(node, ast.Name)]
+    first = names[0] if isinstance(expression, ast.Name | ast.Unary | ast.Binary) and names else expression
+    fix = nearest(first.id, known) if isinstance(first, ast.Name) else ""
+    raise StaticError(Problem(code="GG305", message="this has to be known before the run starts", span=first.span, found=ast.show(first),
+                              expected="a constant: numbers, strings, params and arithmetic over them", fix=fix))  # fmt: skip
 
 
 def is_constant(expression: Expression) -> bool:

@@ -22,9 +22,9 @@ _TENSORS, _NUMBERS = "tensors.safetensors", "state.json"
 
 
 def save_checkpoint(folder: Path, engine: Engine, extra: Mapping[str, Any]) -> Path:
-    """Write the whole state of an engine to `folder`, atomically, and return it."""
+    """Write the whole state of an engine to `folder`, and return it. What stood there goes only when that is done."""
     tensors, numbers = _state(engine)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    unfinished, former = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "former"))
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     save_file(tensors, unfinished / _TENSORS)
@@ -32,8 +32,11 @@ def save_checkpoint(folder: Path, engine: Engine, extra: Mapping[str, Any]) -> P
     for name in (_TENSORS, _NUMBERS):
         with (unfinished / name).open("rb") as file:
             os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(former, ignore_errors=True)
+        folder.rename(former)
     unfinished.rename(folder)
+    shutil.rmtree(former, ignore_errors=True)
     return folder
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
@@ -60,7 +60,8 @@ def update_average(average: nn.Module, module: nn.Module, decay: float, *, buffe
 @torch.no_grad()
 def clip(module: nn.Module, low: float, high: float) -> None:
     """Limit every parameter to [low, high] (Arjovsky et al. 2017, Algorithm 1, line 7)."""
-    torch._foreach_clamp_min_(parameters := [*module.parameters()], low)
+    parameters: list[Tensor] = [*module.parameters()]
+    torch._foreach_clamp_min_(parameters, low)
     torch._foreach_clamp_max_(parameters, high)
 
 

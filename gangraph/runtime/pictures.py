@@ -1,9 +1,9 @@
 """Values as pictures: grids of images with a title over each column, and scatter plots of points."""
 
 from collections.abc import Mapping
+from io import BytesIO
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -58,10 +58,10 @@ def _titled(grid: Image.Image, names: list[str], widths: list[int]) -> Image.Ima
 
 def _scatter(columns: Mapping[str, Tensor]) -> Image.Image:
     figure = Figure(figsize=(3.2 * len(columns), 3.4), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     limit = max(float(value.abs().quantile(0.99)) for value in columns.values()) * 1.2 + 1e-6
     for axes, (name, value) in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns.items(), strict=True):
         axes.scatter(*value.detach().float().cpu().T, s=4, alpha=0.5, linewidths=0)
         axes.set(title=name, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    canvas.draw()
-    return Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer).convert("RGB")

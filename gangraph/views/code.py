@@ -8,12 +8,14 @@ from __future__ import annotations
 import ast as python
 import keyword
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.language.expression import Expression, Literal, Quantity, show, walk
 from gangraph.language.schedule import is_dynamic
 from gangraph.views.plan import listed
+from gangraph.views.spec import WIDTH
 
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Graph
@@ -35,8 +37,12 @@ class _Writer:
         self.imports: dict[str, set[str]] = {"gangraph.runtime.networks": set()}
         segments = program.segments.values()
         self.networks = list(dict.fromkeys(name for lowered in segments for name in lowered.networks))
-        self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(self.networks)
-        self.functions = {name: f"compute_{name}" if name in self.taken else name for name in map(variable, program.segments)}
+        self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(
+            self.networks
+        )
+        self.functions = {
+            name: f"compute_{name}" if name in self.taken else name for name in map(variable, program.segments)
+        }
 
     def lines(self, title: str) -> Iterator[str]:
         """The whole text; the updates are written first, since they know what to import."""
@@ -56,20 +62,22 @@ class _Writer:
 
     def _given(self, text: str) -> Iterator[str]:
         """What the lines take as given."""
-        own = dict.fromkeys(name.removesuffix("_frozen") for name in self.networks)
-        yield f"Given are the networks {listed(own)}, and"
-        yield "    draw(source)            a new batch"
-        if "draw_noise(" in text:
-            yield "    draw_noise(network, layer)    what a random layer draws"
-        if "histories[" in text:
-            yield "    histories[name]         past values; push(now) gives a mixture of past and present ones"
-        if "now(" in text:
-            yield "    now(expression)         a number that changes over time"
-        yield "    parameters_of(group)    the parameters of an optimizer group"
-        yield "    optimizers[group]       the optimizer itself"
+        networks = dict.fromkeys(name.removesuffix("_frozen") for name in self.networks)
+        yield f"Given are the networks {listed(networks)}, and"
+        known = {
+            "draw(source)": "a new batch",
+            "draw_noise(network, layer)": "what a random layer draws",
+            "histories[name]": "past values; push(present) gives a mixture of both",
+            "now(expression)": "a number that changes over time",
+            "parameters_of(group)": "the parameters of an optimizer group",
+            "optimizers[group]": "the optimizer itself",
+        }
+        used = [row for row in known.items() if re.search(rf"\b{re.match('.+?[([]', row[0])[0][:-1]}[(\[]", text)]
+        yield from table(used, indent="    ")
         for name in self.networks:
             if name.endswith("_frozen"):
-                yield f"{name} is {name.removesuffix('_frozen')} over the same storage, with parameters that carry no gradient."
+                own = name.removesuffix("_frozen")
+                yield f"{name} is {own} over the same storage, with parameters that carry no gradient."
 
     def _import(self, made: object) -> str:
         """Import a function; the name under which no value hides it."""
@@ -94,7 +102,9 @@ class _Writer:
     def _function(self, lowered: Lowered) -> Iterator[str]:
         """A segment as a function of the values it reads."""
         code = lowered.graph.python_code("self")
-        functions = {name: made for name, made in code.globals.items() if callable(made) and hasattr(made, "__module__")}
+        functions = {
+            name: made for name, made in code.globals.items() if callable(made) and hasattr(made, "__module__")
+        }
         functions = {name: made for name, made in functions.items() if f"{name}(" in code.src}
         called = {name: self._import(made) for name, made in functions.items()}
         taken = {*called.values(), *lowered.networks, "torch"}
@@ -104,9 +114,11 @@ class _Writer:
                 source = re.sub(rf"(?<![\w.]){node.name}\b", f"{node.name}_value", source)
         for name, short in called.items():
             source = re.sub(rf"(?<![\w.]){name}\(", f"{short}(", source)
-        head, *body = source.replace("self.", "").split("\n")
-        reads = head[head.index("(") + 1 : head.rindex(")")].removeprefix("self").removeprefix(", ")
-        yield f"def {self.functions[variable(lowered.segment.name)]}({reads}):"
+        given = {str(node.target): node.name for node in lowered.graph.nodes if node.op == "placeholder"}
+        _, *body = source.replace("self.", "").split("\n")
+        body = [line for line in body if line.strip() not in {f"{name} = {target}" for target, name in given.items()}]
+        name = self.functions[variable(lowered.segment.name)]
+        yield from _wrapped(f"def {name}", list(given.values()), ":")
         yield f'    """{lowered.segment.purpose[:1].upper()}{lowered.segment.purpose[1:]}."""'
         yield from map(_tidy, body)
 
@@ -144,7 +156,11 @@ class _Writer:
 
     def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
         for source in sources:
-            nodes = [node for node in self.graph.nodes.values() if node.kind in ("stream", "random") and node.target == source]
+            nodes = [
+                node
+                for node in self.graph.nodes.values()
+                if node.kind in ("stream", "random") and node.target == source
+            ]
             if len(nodes) == 1 and nodes[0].id == source:
                 yield f'{indent}{variable(source)} = draw("{source}")'
             elif len(nodes) == 1:
@@ -165,16 +181,19 @@ class _Writer:
             (source,) = self.graph.nodes[name].inputs
             yield f'{indent}{variable(name)} = histories["{name}"].push({variable(source)})'
         lowered = self.program.segments[segment.name]
-        call = f"{self.functions[variable(segment.name)]}({', '.join(map(variable, lowered.reads))})"
-        yield f"{indent}{', '.join(map(variable, lowered.writes))} = {call}" if lowered.writes else f"{indent}{call}"
+        made = ", ".join(map(variable, lowered.writes))
+        call = self.functions[variable(segment.name)]
+        head = f"{indent}{made} = {call}" if made else f"{indent}{call}"
+        yield from _wrapped(head, [variable(name) for name in lowered.reads], "")
 
     def _gradients(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         objectives, micro = update.graph.objectives, update.graph.accumulate
         for position, each in enumerate(objectives):
             loss = variable(each.loss) + (f" / {micro}" if micro > 1 else "")
             keep = ", retain_graph=True" if position + 1 < len(objectives) else ""
-            yield f'{indent}gradients = torch.autograd.grad({loss}, parameters_of("{each.group}"){keep}, allow_unused=True)'
-            yield f'{indent}for parameter, grad in zip(parameters_of("{each.group}"), gradients, strict=True):'
+            group = f'parameters_of("{each.group}")'
+            yield f"{indent}gradients = torch.autograd.grad({loss}, {group}{keep}, allow_unused=True)"
+            yield f"{indent}for parameter, grad in zip({group}, gradients, strict=True):"
             added = "grad if part == 0 else parameter.grad + grad" if micro > 1 else "grad"
             yield f"{indent}    parameter.grad = {added}"
 
@@ -200,8 +219,21 @@ class _Writer:
 
 def variable(name: str) -> str:
     """A value's name as Python writes it: `down[3]` is `down_3`."""
-    written = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
+    written = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_").replace("+", "_and_")
     return f"{written}_" if keyword.iskeyword(written) else written
+
+
+def _wrapped(head: str, arguments: list[str], tail: str) -> Iterator[str]:
+    """`head(arguments)tail`, on several lines where one is too long."""
+    line = f"{head}({', '.join(arguments)}){tail}"
+    if len(line) <= WIDTH:
+        yield line
+        return
+    indent = " " * (len(head) - len(head.lstrip()))
+    yield f"{head}("
+    inside = textwrap.wrap(", ".join(arguments) + ",", WIDTH, break_long_words=False)
+    yield from (f"{indent}    {each}" for each in inside)
+    yield f"{indent}){tail}"
 
 
 def _name(graph: Graph, value: str) -> str:
@@ -212,13 +244,16 @@ def _now(expression: Expression | None) -> str:
     """A number over time: as it stands where Python reads it alike, else by `now`."""
     assert expression is not None
     text = show(expression)
-    foreign = any(isinstance(n, Quantity) or isinstance(n, Literal) and not isinstance(n.value, int | float) for n in walk(expression))
+    foreign = any(
+        isinstance(n, Quantity) or (isinstance(n, Literal) and not isinstance(n.value, int | float))
+        for n in walk(expression)
+    )
     called = any(isinstance(node, python.Call) for node in python.walk(python.parse(text))) if not foreign else True
     return f'now("{text}")' if called else text
 
 
 def _tidy(line: str) -> str:
-    """fx's spacing as PEP 8 has it, and no parentheses around what is returned."""
+    """Spacing as PEP 8 has it, and no parentheses around what is returned."""
     if line.lstrip().startswith("return"):
         inside = line.strip().removeprefix("return").strip()
         return f"    return {inside.removeprefix('(').removesuffix(')').rstrip(',')}".rstrip()

@@ -54,12 +54,16 @@ def _update_rows(graph: Graph, update: UpdatePlan, written: UpdateSpec) -> Itera
     yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
     yield from _row("draws anew", [listed(update.redraws)])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
-    yield from _row("reuses", [f"{phrase(graph, each.value)} from '{each.source}': {each.why}" for each in update.reuses])
+    yield from _row(
+        "reuses", [f"{phrase(graph, each.value)} from '{each.source}': {each.why}" for each in update.reuses]
+    )
     yield from _row("runs once", _segments(graph, update.before))
     yield from _row("runs", _segments(graph, update.body))
     yield from _row("merges", [_merged(graph, group) for segment in update.segments for group in segment.merges])
     yield from _row("losses", [listed(name for name, _ in update.losses)])
-    yield from _row("then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then])
+    yield from _row(
+        "then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then]
+    )
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
     yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
     yield from _row("frees", [listed(phrase(graph, name) for name in update.frees)])
@@ -109,7 +113,7 @@ def _is_named(graph: Graph, name: str) -> bool:
 def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
     """A value as a spec would write it; its own name if it has one, unless `named` is false."""
     node = graph.nodes[name]
-    if named and _is_named(graph, name) or node.kind in ("stream", "random"):
+    if (named and _is_named(graph, name)) or node.kind in ("stream", "random"):
         return graph.label(name)
     if node.kind == "scalar" and node.expression is not None:
         return show(node.expression)

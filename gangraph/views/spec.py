@@ -17,7 +17,9 @@ def titles(spec: Spec) -> list[str]:
     form = f"{spec.name}, profile {spec.profile}" + (f", variant {spec.variant}" if spec.variant else "")
     if len(spec.phases) == 1:
         return [form]
-    return [f"{form}, phase {number} of {len(spec.phases)}: {phase.name}" for number, phase in enumerate(spec.phases, 1)]
+    return [
+        f"{form}, phase {number} of {len(spec.phases)}: {phase.name}" for number, phase in enumerate(spec.phases, 1)
+    ]
 
 
 def introduction(spec: Spec, source: str) -> str:
@@ -31,20 +33,26 @@ def introduction(spec: Spec, source: str) -> str:
     variant = f", variant {spec.variant}" if spec.variant else ""
     if spec.profile == "paper":
         return f"{spec.name}: the paper's settings{variant}{data}"
-    return f"{spec.name}: profile {spec.profile}{variant}{data}; the paper's settings: gangraph run {source} --profile paper"
+    paper = f"gangraph run {source} --profile paper"
+    return f"{spec.name}: profile {spec.profile}{variant}{data}; the paper's settings: {paper}"
 
 
 def _place(call: ast.Call) -> str:
     """Where a source finds its data: the first text among its arguments."""
     given = (*call.arguments, *(value for _, value in call.keywords))
-    return next((item.value for item in given if isinstance(item, ast.Literal) and isinstance(item.value, str)), show(call))
+    return next(
+        (item.value for item in given if isinstance(item, ast.Literal) and isinstance(item.value, str)), show(call)
+    )
 
 
 def spec_text(spec: Spec) -> str:
     """The resolved spec, in the manner of a spec: params are numbers, families are written out."""
     (title, *_) = titles(spec)
     form = title.partition(", phase")[0]
-    lines = [f"# {form}, resolved: what is left when params, families and overlays are worked out", f"name: {spec.name}"]
+    lines = [
+        f"# {form}, resolved: what is left when params, families and overlays are worked out",
+        f"name: {spec.name}",
+    ]
     if spec.about:
         lines.append(f"about: {spec.about}")
     if spec.paper is not None:
@@ -108,8 +116,14 @@ def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
     yield f"  {name}:" + (f"    # {network.template}" if network.template != name else "")
     yield f"    inputs: {', '.join(network.inputs)}"
     for part, chain in network.parts.items():
-        yield from textwrap.wrap(f"{part}: {', '.join(map(show, chain))}", WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6,
-                                 break_long_words=False, break_on_hyphens=False)  # fmt: skip
+        yield from textwrap.wrap(
+            f"{part}: {', '.join(map(show, chain))}",
+            WIDTH,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 6,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     yield from _names("values", network.values, "    ")
     if "" in network.outputs:
         yield f"    output: {show(network.outputs[''])}"

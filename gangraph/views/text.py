@@ -22,7 +22,10 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[i
     """Rows in aligned columns; the columns numbered in `right` are aligned there."""
     rows = [tuple(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = ([c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows)
+    cells = (
+        [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    )
     return [(indent + "  ".join(row)).rstrip() for row in cells]
 
 
@@ -36,8 +39,9 @@ def shapes_text(checked: Checked, *, title: str = "") -> str:
     lines = ([title, ""] if title else []) + table(rows)
     for name, model in checked.networks.items():
         template = model.graph.spec.template
-        lines += ["", f"network {name}" + (f", {template}" if template != name else "") + f": {model.parameters:,} parameters, "
-                  f"{_count(model.flops)} for one call on a batch of {batch}"]  # fmt: skip
+        kind = f", {template}" if template != name else ""
+        cost = f"{model.parameters:,} parameters, {_count(model.flops)} for one call on a batch of {batch}"
+        lines += ["", f"network {name}{kind}: {cost}"]
         lines += table(_layer_rows(model), indent="  ", right=frozenset({3}))
     return "\n".join(lines)
 
@@ -81,9 +85,14 @@ def _count(flops: int) -> str:
 def check_text(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, str]] = ()) -> str:
     """What `check` says of a valid spec; `bad` are data that cannot be read, by source."""
     lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
-    lines = [f"{lint}\n" for lint in lints] + [f"data '{name}': {problem}" for name, problem in bad] + ([""] if bad else [])
+    lines = (
+        [f"{lint}\n" for lint in lints] + [f"data '{name}': {problem}" for name, problem in bad] + ([""] if bad else [])
+    )
     for title, phase in zip(titles(spec), checked, strict=True):
-        networks = [(name, model.graph.spec.template, f"{model.parameters:,}", "parameters") for name, model in phase.networks.items()]
+        networks = [
+            (name, model.graph.spec.template, f"{model.parameters:,}", "parameters")
+            for name, model in phase.networks.items()
+        ]
         lines += [title, *table(networks, indent="  ", right=frozenset({2}))]
     return "\n".join([*lines, f"{_some(len(bad), 'error')}, {_some(len(lints), 'warning')}"])
 
@@ -121,7 +130,9 @@ def _network_json(model: NetworkModel) -> dict[str, Any]:
 
 
 def _update_json(update: UpdateSpec) -> dict[str, Any]:
-    timing = {key: None if (written := getattr(update, key)) is None else show(written) for key in ("times", "every", "when")}
+    timing = {
+        key: None if (written := getattr(update, key)) is None else show(written) for key in ("times", "every", "when")
+    }
     return {
         "name": update.name,
         "objectives": {each.group: f"{aim(each.sign)} {show(each.expression)}" for each in update.objectives},
@@ -133,5 +144,6 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
 
 
 __all__ = [
-    "check_json", "check_text", "code_text", "introduction", "invalid_json", "plan_text", "shapes_text", "spec_text", "titles",
+    "check_json", "check_text", "code_text", "introduction", "invalid_json",
+    "plan_text", "shapes_text", "spec_text", "titles",
 ]  # fmt: skip

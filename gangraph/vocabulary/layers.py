@@ -26,14 +26,14 @@ def batch_norm(x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool
 
     `track` keeps running statistics, which evaluation mode uses.
     """
-    kinds = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
-    return kinds[_rank(x, kinds)](x.shape[1], eps, momentum, affine, track_running_stats=track)
+    kinds: dict[int, type[nn.Module]] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+    return kinds[_rank(x, kinds)](x.shape[1], eps, momentum, affine, track)
 
 
 @layer(init="norm")
 def instance_norm(x: Tensor, eps: float = 1e-5, affine: bool = False) -> nn.Module:
     """Instance normalisation, each sample and channel by itself (Ulyanov et al. 2016); no running statistics."""
-    kinds = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
+    kinds: dict[int, type[nn.Module]] = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
     return kinds[_rank(x, kinds)](x.shape[1], eps, affine=affine)
 
 
@@ -73,7 +73,7 @@ class Maxout(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_features] to [B, units]."""
-        return super().forward(x).unflatten(1, (-1, self.pieces)).amax(2)
+        return super().forward(x).reshape(len(x), -1, self.pieces).amax(2)
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""

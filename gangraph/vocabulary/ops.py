@@ -268,7 +268,7 @@ def _truediv(a: Tensor, b: Tensor) -> Tensor:
 @op("pow")
 def _pow(a: Tensor, b: float) -> Tensor:
     """a ** b."""
-    return a**b
+    return torch.pow(a, b)
 
 
 @op("neg", range=lambda a: (-a[1], -a[0]))

@@ -1,0 +1,257 @@
+"""The command line: what it prints, what it refuses and how, and what it does not import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gangraph.cli import main
+from gangraph.language.library import shipped
+from gangraph.pipeline import check_spec, compile_phase, load
+from gangraph.runtime.trainer import Trainer
+from gangraph.views.text import code_text, plan_text
+
+COMMANDS = ("run", "check", "show", "list", "new", "sample", "apply", "doctor", "schema")
+BROKEN = (
+    "gangraph: 1\nname: broken\ndata:\n  x: world(size=\nnetworks: {}\nlosses: {}\ntrain: {batch: 1, optimizers: {}}\n"
+)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> str:
+    path = tmp_path / "broken.yaml"
+    path.write_text(BROKEN)
+    return str(path)
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """The modules that a command of its own has imported when it ends."""
+    script = (
+        "import sys; from gangraph.cli import main; main(sys.argv[1:]); sys.stderr.write('|' + ' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stderr.rpartition("|")[2].split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"Usage: gangraph {command}" in capsys.readouterr().out
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {command} " in text for command in COMMANDS)
+    assert not modules_after("--help") & {"torch", "pydantic", "networkx", "numpy", "yaml"}
+
+
+@pytest.mark.parametrize("command", [["check"], ["run"], ["show", "--as", "plan"]])
+def test_a_slip_in_the_text_is_found_without_torch(command: list[str], broken: str) -> None:
+    assert "torch" not in modules_after(*command, broken)
+
+
+def test_a_slip_in_the_text_is_shown_where_it_is(broken: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", broken]) == 1
+    message = capsys.readouterr().err
+    assert "broken.yaml:4:" in message
+    assert "^" in message
+    assert "1 error, 0 warnings" in message
+    assert "Traceback" not in message
+
+
+def test_check_as_json_has_the_same_keys_for_an_invalid_spec(broken: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", broken, "--json"]) == 1
+    invalid = json.loads(capsys.readouterr().out)
+    assert main(["check", "dcgan", "--json"]) == 0
+    valid = json.loads(capsys.readouterr().out)
+    assert invalid.keys() == valid.keys()
+    assert invalid["errors"][0]["line"] == 4
+    assert invalid["networks"] == {}
+    assert valid["errors"] == []
+
+
+def test_check_as_json_counts_the_parameters_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "cyclegan", "--profile", "paper", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    counts = {name: network["parameters"] for name, network in found["networks"].items()}
+    assert counts == {"G": 11378179, "F": 11378179, "D_x": 2764737, "D_y": 2764737}
+    assert found["values"]["fake_y"] == [1, 3, 256, 256]
+    assert [update["name"] for update in found["updates"]] == ["translators", "critics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "cyclgan"], "did you mean 'cyclegan'?"),
+        (["check", "dcgan", "--prfile", "paper"], "--profile"),
+        (["check", "dcgan", "--set", "train.batch"], "--set takes PATH=VALUE"),
+        (["run", "dcgan", "--device", "tpu"], "'cuda'"),
+        (["show", "dcgan", "--as", "poem"], "'plan'"),
+        (["show", "world", "--as", "grid"], "a picture needs a file"),
+        (["show", "dcgan", "--as", "plan", "-o", "/nowhere/plan.txt"], "cannot write '/nowhere/plan.txt'"),
+        (["new", "mine", "--from", "wgangp"], "did you mean 'wgan_gp'?"),
+        (["dance"], "dance"),
+    ],
+)
+def test_wrong_usage_is_answered_with_what_would_work(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
+
+
+def test_an_unknown_profile_is_a_problem_of_the_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "dcgan", "--profile", "qick"]) == 1
+    assert "did you mean 'quick'?" in capsys.readouterr().err
+
+
+def test_an_internal_error_is_one_line_unless_the_traceback_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gangraph.cli.specs.read_spec", lambda *_: 1 / 0)
+    assert main(["check", "dcgan"]) == 3
+    assert (
+        capsys.readouterr().err
+        == "gangraph: internal error: ZeroDivisionError: division by zero; run again with --traceback\n"
+    )
+    assert main(["check", "dcgan", "--traceback"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interruption_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gangraph.cli.specs.read_spec", interrupt)
+    assert main(["check", "dcgan"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    piped = f"{sys.executable} -m gangraph schema | head -1"
+    done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, check=True)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_data_that_cannot_be_read_is_named_and_data_that_is_missing_stops_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "torn.png").write_bytes(b"no image")
+    given = ["check", "dcgan", "--profile", "paper", "--data", "--set"]
+    assert main([*given, f'data.x.folder="{tmp_path}"']) == 1
+    assert "torn.png: not an image" in capsys.readouterr().out
+    assert main([*given, 'data.x.folder="/nowhere"']) == 3
+    assert "data 'x': " in capsys.readouterr().err
+
+
+def test_list_names_every_shipped_spec_with_its_year(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    years = dict(line.split()[:2] for line in capsys.readouterr().out.split("\n")[::2] if line)
+    assert years.keys() == shipped().keys()
+    assert all(year.isdigit() for year in years.values())
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert "networks" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_doctor_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "features.safetensors").write_bytes(b"")
+    assert main(["doctor", "--weights", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"torch {torch.__version__.partition('+')[0]}" in text
+    assert "features.safetensors" in text
+
+
+def test_new_writes_a_spec_that_checks_and_never_overwrites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "mine", "--from", "dcgan"]) == 0
+    assert main(["check", "mine.yaml"]) == 0
+    assert "mine, profile quick" in capsys.readouterr().out
+    assert main(["new", "mine", "--from", "wgan"]) == 2
+    assert "'mine.yaml' is there already" in capsys.readouterr().err
+    assert "name: mine" in Path("mine.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("view", "facts"),
+    [
+        ("spec", ["fake_y: G(x)", "F: like G, with parameters of its own", "length: 600 steps"]),
+        ("shapes", ["fake_y [4, 3, 48, 48] [-1, 1]", "network G, resnet_generator: ", "conv2d(3, 7)"]),
+        ("plan", ["differentiates G and F", "G(x) and G(y) run as one call", "held(fake_x) from 'translators'"]),
+        ("code", ["fake_y = chunk[0]", "generator = least_squares_generator(D_y_out)", 'optimizers["critics"].step()']),
+        ("graph", ["<svg", "cyclegan, profile quick"]),
+    ],
+)
+def test_show_holds_what_each_stage_decided(view: str, facts: list[str], tmp_path: Path) -> None:
+    target = tmp_path / "shown.txt"
+    assert main(["show", "cyclegan", "--as", view, "-o", str(target)]) == 0
+    text = " ".join(target.read_text().split())
+    assert [fact for fact in facts if fact not in text] == []
+
+
+def test_show_follows_no_merge(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "cyclegan", "--as", "plan", "--no-merge"]) == 0
+    text = capsys.readouterr().out
+    assert "merges" not in text
+    assert "planned without merging" in text
+
+
+def test_the_embedded_world_is_drawn_to_a_file(tmp_path: Path) -> None:
+    assert main(["show", "world", "--as", "grid", "-o", str(tmp_path / "world.png")]) == 0
+    assert (tmp_path / "world.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_begins_with_the_profile_the_data_and_the_way_to_the_paper(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gangraph.runtime.run.run", lambda *_, **__: Path("runs/1"))
+    assert main(["run", "cyclegan"]) == 0
+    said = "cyclegan: profile quick, on embedded data (world); the paper's settings: "
+    assert capsys.readouterr().out == f"{said}gangraph run cyclegan --profile paper\n"
+    assert main(["run", "dcgan", "--profile", "paper"]) == 0
+    assert capsys.readouterr().out == "dcgan: the paper's settings, on data/lsun/bedroom_train (images)\n"
+
+
+@pytest.mark.parametrize("name", ["dcgan", "wgan_gp", "cyclegan"])
+def test_the_code_that_is_shown_does_what_the_engine_does(name: str) -> None:
+    spec = load(name, set={"train.batch": 2, "params.filters": 4})
+    mine, theirs = (Trainer(spec, device="cpu", precision="fp64") for _ in range(2))
+    engine = mine.engine
+    engine.draws.begin({})
+
+    def draw(source: str) -> object:
+        fields = engine.draws.draw(source, 0)
+        return next(iter(fields.values())) if len(fields) == 1 else fields
+
+    given = {
+        "draw": draw,
+        "histories": engine.histories,
+        "optimizers": engine.optimizers,
+        "parameters_of": engine.parameters.get,
+        "now": lambda _: engine.optimizers["translators"].defaults["lr"],
+        **engine.networks.callable,
+    }
+    exec(code_text(engine.program), given)  # noqa: S102  (the text is the thing under test)
+    theirs.step()
+    for network, module in mine.networks.items():
+        for parameter, other in zip(module.parameters(), theirs.networks[network].parameters(), strict=True):
+            torch.testing.assert_close(parameter, other)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_spec_prints_as_plan_and_as_code_that_compiles(name: str) -> None:
+    for checked in check_spec(load(name)):
+        program = compile_phase(checked)
+        assert plan_text(program.plan).startswith(checked.graph.spec.name)
+        compile(code_text(program), name, "exec")
