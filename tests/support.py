@@ -20,7 +20,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "networks.D.scale": 0.5,
         "train.batch": 5,
     },
-    "dcgan": {"params.size": 16, "params.filters": 2, "train.batch": 4},
+    "dcgan": {"params.size": 16, "params.filters": 2, "params.filters_d": 2, "train.batch": 4},
     "wgan": {"params.size": 16, "params.filters": 2, "params.hidden": 8, "train.batch": 4},
     "wgan_gp": {"params.filters": 2, "train.batch": 4},
     "pix2pix": {

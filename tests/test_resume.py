@@ -78,21 +78,21 @@ def train_and_kill(spec: Spec, steps: int, folder: Path) -> None:
     """Let a process train and save to `folder`, and kill it while it goes on."""
     task: dict[str, object] = {"text": spec.text, "profile": spec.profile, "variant": spec.variant or None, "settings": dict(spec.settings)}
     task["origin"] = spec.origin
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdin is not None and process.stderr is not None
-        process.stdin.write(json.dumps({**task, "steps": steps, "folder": str(folder)}))
-        process.stdin.close()
-        deadline = time.monotonic() + 120
-        while not folder.exists():
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline, "no checkpoint appeared"
-            time.sleep(0.02)
-        time.sleep(0.1)  # somewhere in a later step
-        assert process.poll() is None
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdin is not None and process.stderr is not None
+            process.stdin.write(json.dumps({**task, "steps": steps, "folder": str(folder)}))
+            process.stdin.close()
+            deadline = time.monotonic() + 120
+            while not folder.exists():
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < deadline, "no checkpoint appeared"
+                time.sleep(0.02)
+            time.sleep(0.1)  # somewhere in a later step
+            assert process.poll() is None
+        finally:
+            process.kill()
     assert process.returncode == -signal.SIGKILL
 
 

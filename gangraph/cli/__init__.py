@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
-    except Exception as error:  # noqa: BLE001  (the one boundary: every error becomes a message and a code)
+    except Exception as error:  # the one boundary: every error becomes a message and a code
         if wants_traceback:
             traceback.print_exc()
         return _report(error)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gangraph.errors import UsageError
+from gangraph.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from gangraph.language.spec import Spec
+
+_SYNTAX = "GG1"  # the codes of problems with the text itself
 
 SpecName = Annotated[str, typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.")]
 Profile = Annotated[
@@ -85,7 +87,11 @@ def read_spec(source: str, profile: str | None, variant: str | None, settings: l
     from gangraph.language.resolve import resolve
 
     choice = Choice(profile=profile, variant=variant, set=dict(_setting(text) for text in settings or ()))
-    return resolve(parse(source), choice)
+    resolved = resolve(parse(source), choice)
+    # While an expression does not parse, the later stages would keep a person waiting for torch to be loaded.
+    if any(problem.code.startswith(_SYNTAX) for problem in resolved.problems):
+        raise SpecError(resolved.problems)
+    return resolved
 
 
 def _setting(text: str) -> tuple[str, str]:

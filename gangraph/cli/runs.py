@@ -17,7 +17,10 @@ def run(
     profile: options.Profile = None,
     variant: options.Variant = None,
     settings: options.Settings = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the run's folder is made.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's folder.", show_default="the next one in runs/"),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Everything random is a function of it.")] = 0,
     device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
     precision: Annotated[Precision, typer.Option("--precision", help="'bf16' is mixed precision.")] = Precision.fp32,

@@ -58,6 +58,7 @@ class _Inference:
         self.graph, self.models = graph, models
         self.types: dict[str, TensorType] = {}
         self.calls: dict[str, dict[str, TensorType]] = {}
+        self.made: dict[object, dict[str, Tensor]] = {}
         self.refused: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
         self.problems: list[Problem] = []
 
@@ -146,11 +147,14 @@ class _Inference:
         if owner not in self.models:
             self.models[owner] = assemble(graph, inputs)
         model = self.models[owner]
-        if tuple(tuple(x.shape) for x in inputs) != model.input_shapes:
-            _same_layers(model, assemble(graph, inputs))
-        with torch.no_grad():
-            made = model.module(*inputs)
-        return {"": made} if isinstance(made, Tensor) else made
+        key = (owner, tuple((tuple(x.shape), x.dtype) for x in inputs))
+        if key not in self.made:
+            if tuple(tuple(x.shape) for x in inputs) != model.input_shapes:
+                _same_layers(model, assemble(graph, inputs))
+            with torch.no_grad():
+                made = model.module(*inputs)
+            self.made[key] = {"": made} if isinstance(made, Tensor) else made
+        return self.made[key]
 
     def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
         refusal = (node.target, tuple(value.shape for value in given))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gangraph.language.expression import Expression, Literal, Quantity, show, walk
 from gangraph.language.schedule import is_dynamic
 from gangraph.views.plan import listed
-from gangraph.views.spec import WIDTH
+from gangraph.views.spec import WIDTH, table
 
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Graph
@@ -72,7 +72,7 @@ class _Writer:
             "parameters_of(group)": "the parameters of an optimizer group",
             "optimizers[group]": "the optimizer itself",
         }
-        used = [row for row in known.items() if re.search(rf"\b{re.match('.+?[([]', row[0])[0][:-1]}[(\[]", text)]
+        used = [(call, about) for call, about in known.items() if re.search(_opening(call), text)]
         yield from table(used, indent="    ")
         for name in self.networks:
             if name.endswith("_frozen"):
@@ -221,6 +221,12 @@ def variable(name: str) -> str:
     """A value's name as Python writes it: `down[3]` is `down_3`."""
     written = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_").replace("+", "_and_")
     return f"{written}_" if keyword.iskeyword(written) else written
+
+
+def _opening(call: str) -> str:
+    """A pattern for where a call or an index begins: the text up to its bracket, as a word."""
+    name = re.match(r"\w+.", call)
+    return rf"\b{re.escape(name[0])}" if name else re.escape(call)
 
 
 def _wrapped(head: str, arguments: list[str], tail: str) -> Iterator[str]:

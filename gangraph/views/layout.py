@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from statistics import fmean
 
-import networkx as nx  # type: ignore[import-untyped]
+import networkx as nx
 
 Point = tuple[float, float]
 Item = tuple[str, int]  # a box in its own column; in a later column, a bend of its trunk

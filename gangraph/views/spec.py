@@ -1,7 +1,7 @@
 """A resolved spec as text, in the manner of a spec. Nothing here needs torch."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
@@ -10,6 +10,17 @@ from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, Phase
 WIDTH = 110
 EMBEDDED = ("world", "plane")
 RANDOM = ("normal", "uniform", "categorical", "bernoulli")
+
+
+def table(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows in aligned columns; the columns numbered in `right` are aligned there."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (
+        [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    )
+    return [(indent + "  ".join(row)).rstrip() for row in cells]
 
 
 def titles(spec: Spec) -> list[str]:

@@ -9,24 +9,13 @@ from gangraph.language.expression import show
 from gangraph.language.spec import Spec, UpdateSpec
 from gangraph.views.code import code_text
 from gangraph.views.plan import plan_text
-from gangraph.views.spec import aim, introduction, spec_text, titles
+from gangraph.views.spec import aim, introduction, spec_text, table, titles
 
 if TYPE_CHECKING:
     from gangraph.compiler.assemble import NetworkModel
     from gangraph.compiler.check import Checked
     from gangraph.compiler.graph import LayerUse
     from gangraph.errors import Problem
-
-
-def table(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows in aligned columns; the columns numbered in `right` are aligned there."""
-    rows = [tuple(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = (
-        [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    )
-    return [(indent + "  ".join(row)).rstrip() for row in cells]
 
 
 def shapes_text(checked: Checked, *, title: str = "") -> str:
