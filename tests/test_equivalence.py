@@ -49,7 +49,9 @@ class Masks:
     def of(self, network: str, value: str) -> list[Tensor]:
         """The masks of the call of a network on a named value."""
         nodes = self.graph.nodes
-        (call,) = [n for n in self.drawn if nodes[n].target == network and nodes[n].inputs[0] == self.graph.values[value]]
+        (call,) = [
+            n for n in self.drawn if nodes[n].target == network and nodes[n].inputs[0] == self.graph.values[value]
+        ]
         return self.drawn[call]
 
 
@@ -141,7 +143,9 @@ def wgan_gp_images(**options: bool) -> Pair:
         return [up, nn.BatchNorm2d(width), nn.ReLU()] if size else [up, nn.Tanh()]
 
     engine = trainer(load("wgan_gp", params__rate=1e-4), **options)
-    generator = nn.Sequential(nn.Linear(128, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Unflatten(1, (8, 4, 4)), *norm(4, 8))
+    generator = nn.Sequential(
+        nn.Linear(128, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Unflatten(1, (8, 4, 4)), *norm(4, 8)
+    )
     generator.extend([*norm(2, 16), nn.ConvTranspose2d(2, 3, 5, 2, 2, output_padding=1), nn.Tanh()])
     convs: list[nn.Module] = []
     for i, o in ((3, 2), (2, 4), (4, 8)):
@@ -150,7 +154,9 @@ def wgan_gp_images(**options: bool) -> Pair:
     return _with_penalty(engine, made, (3, 32, 32), 128, WganGpLoop(made["G"], made["D"]))
 
 
-def _with_penalty(engine: Trainer, made: Mapping[str, nn.Module], shape: tuple[int, ...], nz: int, loop: WganGpLoop) -> Pair:
+def _with_penalty(
+    engine: Trainer, made: Mapping[str, nn.Module], shape: tuple[int, ...], nz: int, loop: WganGpLoop
+) -> Pair:
     def draws(g: torch.Generator) -> Given:
         uniforms = [torch.rand(4, 1, generator=g, dtype=torch.float64) for _ in range(5)]
         reals, zs = [_image(g, 4, *shape) for _ in range(5)], [_normal(g, 4, nz) for _ in range(6)]
@@ -260,7 +266,11 @@ def _deviations(pair: Pair, masks: Masks) -> Iterator[tuple[str, float]]:
 @pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "plain", "shared", "merged"])
 @pytest.mark.parametrize("build", SYSTEMS, ids=lambda build: build.__name__)
 def test_engine_agrees_with_the_loop_by_hand_after_five_steps(
-    build: Build, share: bool, merge: bool, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    build: Build,
+    share: bool,
+    merge: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     pair = build(share=share, merge=merge)
     found = dict(_deviations(pair, _record(pair, monkeypatch)))
@@ -269,7 +279,9 @@ def test_engine_agrees_with_the_loop_by_hand_after_five_steps(
 
 
 @pytest.mark.parametrize("build", [dcgan, pix2pix], ids=lambda build: build.__name__)
-def test_running_statistics_agree_too_where_values_are_computed_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_statistics_agree_too_where_values_are_computed_once(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair = build(share=True, merge=True)
     list(_deviations(pair, _record(pair, monkeypatch)))
     for name, network in pair.networks.items():

@@ -76,7 +76,12 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
 
 def train_and_kill(spec: Spec, steps: int, folder: Path) -> None:
     """Let a process train and save to `folder`, and kill it while it goes on."""
-    task: dict[str, object] = {"text": spec.text, "profile": spec.profile, "variant": spec.variant or None, "settings": dict(spec.settings)}
+    task: dict[str, object] = {
+        "text": spec.text,
+        "profile": spec.profile,
+        "variant": spec.variant or None,
+        "settings": dict(spec.settings),
+    }
     task["origin"] = spec.origin
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=pipe, stderr=pipe, text=True) as process:

@@ -130,9 +130,7 @@ def test_accumulating_update_draws_every_micro_batch_anew(monkeypatch: pytest.Mo
 
 
 def test_gradient_longer_than_the_norm_is_scaled_down_to_it() -> None:
-    free, clipped = (
-        trainer(small(f"{{update: d, minimize: judge{clip}}}")) for clip in ("", ", clip_grad_norm: 0.01")
-    )
+    free, clipped = (trainer(small(f"{{update: d, minimize: judge{clip}}}")) for clip in ("", ", clip_grad_norm: 0.01"))
     moves = []
     for run in (free, clipped):
         before = nn.utils.parameters_to_vector(run.networks["D"].parameters()).detach().clone()
@@ -221,7 +219,9 @@ def test_average_follows_its_network_by_its_decay() -> None:
     assert same(run.networks["slow"].state_dict(), run.networks["G"].state_dict())
     before = [p.clone() for p in run.networks["slow"].parameters()]
     run.step()
-    for average, old, new in zip(run.networks["slow"].parameters(), before, run.networks["G"].parameters(), strict=True):
+    for average, old, new in zip(
+        run.networks["slow"].parameters(), before, run.networks["G"].parameters(), strict=True
+    ):
         assert torch.allclose(average, 0.9 * old + 0.1 * new, rtol=1e-12, atol=1e-15)
         assert not average.requires_grad
 
@@ -459,7 +459,9 @@ def test_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
 
 
 def test_spectral_norm_starts_the_same_for_the_same_seed() -> None:
-    spec = small(networks_d="{inputs: x, layers: 'spectral_norm(linear(64)), leaky_relu(0.2), spectral_norm(linear(1))'}")
+    spec = small(
+        networks_d="{inputs: x, layers: 'spectral_norm(linear(64)), leaky_relu(0.2), spectral_norm(linear(1))'}"
+    )
     runs = []
     for _ in range(3):
         runs.append(snapshot(trainer(spec).networks))
@@ -483,7 +485,7 @@ def test_global_random_state_neither_matters_nor_changes() -> None:
 
 def test_draws_for_a_source_that_is_not_there_are_refused() -> None:
     run = trainer(small())
-    with pytest.raises(UsageError, match="no source 'y'.*x, z"):
+    with pytest.raises(UsageError, match=r"no source 'y'.*x, z"):
         run.step({"y": X})
 
 

@@ -28,7 +28,7 @@ def run(
         Compile, typer.Option("--compile", help="torch.compile; 'auto' uses it on CUDA.")
     ] = Compile.auto,
     steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps.")
+        int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps in all.")
     ] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN|auto", help="Go on with a run, or with the latest one.")

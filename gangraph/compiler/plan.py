@@ -257,7 +257,9 @@ class _Planner:
         body = {name for name in wanted if self.beneath[name] & moving or self.graph.nodes[name].kind == "history"}
         for name in list(body):
             body |= self.paths.get(name, set()) & wanted
-        body |= {name for name in wanted if any(below in body for below in self.graph.nodes[name].inputs)}
+        for name in self.graph.nodes:  # in the order in which values depend on each other
+            if name in wanted and any(below in body for below in self.graph.nodes[name].inputs):
+                body.add(name)
         return wanted - body, body
 
     def _inputs_of(self, nodes: set[str]) -> set[str]:
@@ -272,9 +274,9 @@ class _Planner:
             chosen = left & set().union(*(self.graph.below(name) for name in shared))
             left -= chosen
             purpose = f"shared with '{self.updates[later].name}', which differentiates it"
-            segments.append(self._segment(f"{update.name}_shared_{later + 1}", purpose, chosen, shared, outside | self._inputs_of(left), index, later))
+            segments.append(self._segment(f"{self._label(index)}_shared_{later + 1}", purpose, chosen, shared, outside | self._inputs_of(left), index, later))
         purpose = "computed once" if when else f"differentiated for {', '.join(update.networks)}"
-        name = f"{update.name}_{when}" if when else update.name
+        name = f"{self._label(index)}_{when}" if when else self._label(index)
         past = {n for n in left if self.graph.nodes[n].kind == "history"}
         first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
         if first:
@@ -282,6 +284,11 @@ class _Planner:
         if left - first:
             segments.append(self._segment(name, purpose, left - first, live, outside, index, index))
         return tuple(segments)
+
+    def _label(self, index: int) -> str:
+        """An update's name, numbered from the second update of the same name on."""
+        earlier = sum(update.name == self.updates[index].name for update in self.updates[:index])
+        return f"{self.updates[index].name}_{earlier + 1}" if earlier else self.updates[index].name
 
     def _shared(self, index: int, nodes: set[str]) -> list[tuple[int, set[str]]]:
         """For each later update, the nodes whose graph it will take over as they are."""

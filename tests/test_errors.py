@@ -1,0 +1,68 @@
+"""Broken specs and the exact text that people read. `GANGRAPH_GOLDEN=1 pytest tests/test_errors.py` rewrites it."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from gangraph.codes import CODES
+from gangraph.errors import SpecError
+from gangraph.pipeline import check_spec, load
+from gangraph.views.errors_page import errors_page
+
+ROOT = Path(__file__).parent.parent
+SPECS = sorted(Path("tests/errors").glob("*.yaml")) if Path("tests/errors").is_dir() else []
+REWRITE = bool(os.environ.get("GANGRAPH_GOLDEN"))
+
+
+def report(spec: Path) -> str:
+    """Everything that is said about a spec; its first line may choose `# set: path=value` and the like."""
+    choice = re.match(r"# (set|profile|variant): (.*)", spec.read_text())
+    chosen: dict[str, object] = {"profile": "paper"}
+    if choice:
+        what, value = choice.groups()
+        chosen[what] = dict([value.split("=", 1)]) if what == "set" else value
+    try:
+        checked = check_spec(load(spec, **chosen))
+    except SpecError as error:
+        return f"{error}\n"
+    return "\n\n".join(str(lint) for phase in checked for lint in phase.lints) + "\n"
+
+
+def golden(path: Path, text: str) -> str:
+    """What the file holds, or should hold from now on."""
+    if REWRITE:
+        path.write_text(text)
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture(autouse=True)
+def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.stem)
+def test_message(spec: Path) -> None:
+    text = report(spec)
+    assert text == golden(spec.with_suffix(".txt"), text)
+
+
+def test_every_spec_has_its_message() -> None:
+    assert {path.stem for path in Path("tests/errors").glob("*.txt")} == {spec.stem for spec in SPECS}
+    assert len(SPECS) == 106
+
+
+def test_every_code_is_covered() -> None:
+    texts = "".join(path.read_text() for path in Path("tests/errors").glob("*.txt"))
+    assert sorted(set(re.findall(r"(?:error|warning) (GG\d+)", texts))) == sorted(CODES)
+
+
+def test_no_message_names_a_place_on_this_machine() -> None:
+    texts = "".join(path.read_text() for path in Path("tests/errors").glob("*.txt"))
+    assert str(ROOT) not in texts and "0x" not in texts
+
+
+def test_errors_page_is_up_to_date() -> None:
+    page = Path("docs/errors.md")
+    assert errors_page() == golden(page, errors_page())
