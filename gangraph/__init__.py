@@ -1,6 +1,6 @@
 """gangraph: write a GAN as a graph; the engine checks it, plans it, compiles it and runs it.
 
-    spec = gangraph.load("cyclegan", profile="quick", set={"params.blocks": 3})
+    spec = gangraph.load("my_gan.yaml", profile="quick", set={"params.blocks": 3})
     trainer = gangraph.Trainer(spec, device="cpu", seed=0)
     trainer.train(steps=100)
 """

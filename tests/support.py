@@ -1,5 +1,6 @@
 """What the tests of the runtime share: tiny specs, tiny forms of the shipped ones, and comparisons."""
 
+import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -144,3 +145,88 @@ def normals(count: int, *shape: int, seed: int = 0) -> list[Tensor]:
 def worst(deviations: Iterable[float]) -> float:
     """The largest of some deviations; NaN counts as infinite."""
     return max((float("inf") if d != d else d for d in deviations), default=0.0)
+
+
+def random_spec(seed: int) -> Spec:
+    """A GAN with random losses, updates in random order, and everything that a plan has to get right.
+
+    Raises:
+        SpecError: an update of this one does not reach what it trains.
+    """
+    pick = random.Random(seed)
+    conditional = pick.random() < 0.5
+    noisy = [
+        "linear(4), tanh",
+        "linear(4), tanh, dropout(0.5)",
+        "linear(4), batch_norm, tanh",
+        "linear(4), layer_norm, tanh",
+    ]
+    at = pick.choice(["mix", "fake", "x"])
+    pasts = ["history(fake, 6)", "detach(fake)"] if conditional else ["held(fake)", "history(held(fake), 6)"]
+
+    def judge() -> str:
+        real, fake = pick.choice(["x", "mix", "H(x)", "G(H(x))"]), pick.choice(["fake", "back", "G(z2)", *pasts])
+        more = [" + 0.1 * mean((slope - 1) ** 2)", f" + 0.1 * l2(H({pick.choice(pasts)}), z)", "", ""]
+        return f"logistic.critic(real=D({real}), fake=D({fake})){pick.choice(more)}{pick.choice(more)}"
+
+    def fool() -> str:
+        more = [" + l1(back, x)", " + 0.1 * mean(slope)", " + l2(H(fake), z)", ""]
+        fake = pick.choice(["fake", "back", "G(z2)", "G(H(x))"])
+        return f"logistic.generator(D({fake})){pick.choice(more)}{pick.choice(more)}"
+
+    def update() -> str:
+        both = "{d: {minimize: judge}, g: {minimize: fool}}"
+        entries = [f"update: {both}", *(f"update: {u}" for u in UPDATES)]
+        entry = pick.choice(entries) + pick.choice(["", "", ", draw: all", ", draw: z", ", draw: x", ", draw: [z, z2]"])
+        often = [", times: 2", ", accumulate: 2"]
+        if conditional:
+            often += [", times: 0 if step == 1 else 1", ", every: 2", ", when: step != 1"]
+        return f"    - {{{entry}{pick.choice([*often, '', '', ''])}}}\n"
+
+    layers = [pick.choice(noisy) for _ in "GDH"]
+    return read(
+        RANDOM.format(
+            *layers,
+            at=at,
+            back=pick.choice(["G(H(fake))", "H(G(z2))", "E(z)", "G(E(H(x)))"]),
+            judge=judge(),
+            judge_again=judge(),
+            fool=fool(),
+            helper=pick.choice(["adam(H, lr=1e-2)", "adam([H, G], lr=1e-2)"]),
+            step="".join(update() for _ in range(pick.randint(2, 4))),
+        )
+    )
+
+
+UPDATES = ("d, minimize: judge", "g, minimize: fool", "h, minimize: aux", "d, minimize: judge_again")
+RANDOM = """
+gangraph: 1
+name: random
+data:
+  x: plane(std=0.3)
+  z: normal(2)
+  z2: normal(2)
+networks:
+  G: {{inputs: z, layers: '{0}, linear(2)'}}
+  D: {{inputs: x, layers: '{1}, linear(1)'}}
+  H: {{inputs: x, layers: '{2}, linear(2)'}}
+  E: average(G, decay=0.9)
+values:
+  fake: G(z)
+  back: {back}
+  mix: lerp(x, fake, uniform(1))
+  slope: norm(grad(D({at}), {at}))
+losses:
+  judge: {judge}
+  judge_again: {judge_again}
+  fool: {fool}
+  aux: l2(H(fake), z) + l1(G(H(x)), x)
+train:
+  batch: 4
+  length: 100 steps
+  optimizers:
+    g: adam(G, lr=1e-2)
+    d: adam(D, lr=1e-2)
+    h: {helper}
+  step:
+{step}"""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from gangraph import Trainer, UsageError
@@ -207,6 +208,63 @@ def test_value_on_a_draw_of_its_own_is_not_the_one_of_the_update_before(share: b
     g = copy.deepcopy(run.networks["G"])
     losses = run.step({"x": X, "z": [Z, Z2]})  # type: ignore[dict-item]
     assert losses["fool"] == pytest.approx(softplus(-run.networks["D"](g(Z2))).mean().item(), rel=1e-12)
+
+
+@SHARED
+def test_two_updates_of_one_group_each_have_their_own_objective(share: bool) -> None:
+    run = trainer(small(JUDGE, "{update: d, minimize: fool}"), share=share)
+    first = copy.deepcopy(run.networks["D"])
+    losses = run.step({"x": X, "z": Z})
+    fake = run.networks["G"](Z)
+    assert losses["judge"] == pytest.approx(judge(first, X, fake).item(), rel=1e-12)
+    with torch.no_grad():
+        gradients = torch.func.grad(lambda p: judge_with(first, p, fake))(dict(first.named_parameters()))
+        middle = {name: p - 0.1 * gradients[name] for name, p in first.named_parameters()}
+    assert losses["fool"] == pytest.approx(softplus(-functional_call(first, middle, fake)).mean().item(), rel=1e-12)
+
+
+def judge_with(d: nn.Module, parameters: dict[str, Tensor], fake: Tensor) -> Tensor:
+    """The critic's loss with other parameters."""
+    loss: Tensor = (
+        softplus(-functional_call(d, parameters, X)).mean() + softplus(functional_call(d, parameters, fake)).mean()
+    )
+    return loss
+
+
+@SHARED
+def test_gradient_flows_through_a_value_that_a_penalty_is_taken_at(share: bool) -> None:
+    run = trainer(
+        small(
+            JUDGE,
+            FOOL,
+            judge="logistic.critic(real=D(x), fake=D(fake))",
+            fool="logistic.generator(D(fake)) + mean(norm(grad(D(fake), fake)))",
+        ),
+        share=share,
+    )
+    g = copy.deepcopy(run.networks["G"])
+    run.step({"x": X, "z": Z})
+    fake = g(Z)
+    score = run.networks["D"](fake)
+    (slope,) = torch.autograd.grad(score.sum(), fake, create_graph=True)
+    loss = softplus(-score).mean() + slope.norm(dim=1).mean()
+    gradients = torch.autograd.grad(loss, list(g.parameters()))
+    for new, old, gradient in zip(run.networks["G"].parameters(), g.parameters(), gradients, strict=True):
+        assert torch.allclose(new, old - 0.1 * gradient, rtol=1e-9, atol=1e-12)
+
+
+@SHARED
+def test_repeated_update_computes_what_it_changes_again(share: bool) -> None:
+    run = trainer(small(JUDGE, "{update: g, minimize: fool, times: 2}"), share=share)
+    g = copy.deepcopy(run.networks["G"])
+    run.step({"x": X, "z": Z})
+    for _ in range(2):
+        gradients = torch.autograd.grad(softplus(-run.networks["D"](g(Z))).mean(), list(g.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(g.parameters(), gradients, strict=True):
+                parameter -= 0.1 * gradient
+    for new, expected in zip(run.networks["G"].parameters(), g.parameters(), strict=True):
+        assert torch.allclose(new, expected, rtol=1e-9, atol=1e-12)
 
 
 # ---------------------------------------------------------------------------
@@ -509,7 +567,10 @@ def test_checkpoint_that_cannot_be_written_leaves_the_one_before(
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((checkpoint, "save_file") if broken == "save_file" else (Path, "rename")), fail)
+        if broken == "save_file":
+            patch.setattr(checkpoint, "save_file", fail)
+        else:
+            patch.setattr(Path, "rename", fail)
         with pytest.raises(OSError, match="no space"):
             run.save(folder)
     kept, kept_numbers = checkpoint.read_checkpoint(folder)

@@ -60,7 +60,7 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
         if isinstance(network, NetworkSpec):
             graph, found = build_network(network)
             problems.extend(called_by(problem, name, network.span) for problem in found)
-            if graph is not None:
+            if graph is not None and name not in broken:
                 yield name, graph
         elif network.of not in broken and not isinstance(spec.networks.get(network.of), NetworkSpec):
             known = [other for other, made in spec.networks.items() if isinstance(made, NetworkSpec)]
@@ -156,6 +156,9 @@ class _GraphBuilder(ExpressionBuilder):
     def known_names(self) -> Iterable[str]:
         return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *TIME)
 
+    def callables(self) -> Iterable[str]:
+        return (*self.spec.networks, *(name.removeprefix("_form_") for name in dir(self) if name.startswith("_form_")))
+
     def visit(self, node: Expression, hint: str | None = None) -> Argument:
         if is_dynamic(node):
             self._verified(node)
@@ -219,7 +222,8 @@ class _GraphBuilder(ExpressionBuilder):
         if isinstance(base, ast.Name) and base.id in self.sources:
             fields = list(self.sources[base.id].fields)
             if name not in fields:
-                refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, "one of " + ", ".join(fields), nearest(name, fields))
+                expected = "one of " + ", ".join(fields) if fields[1:] else f"{base.id} without a field: it is one tensor"
+                refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
             return self._source_node(base.id, name, node.span)
         value = super().attribute(node, base, name)
         assert isinstance(value, Ref)
@@ -266,10 +270,10 @@ class _GraphBuilder(ExpressionBuilder):
     def _anonymous_source(self, node: ast.Call) -> Ref:
         """A random source inside a value: each place where one is written is a source of its own."""
         name = self._take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
+        made = _source(node, self.spec.static_names, self.spec.batch)
+        assert isinstance(made, RandomSource)
         ref = self.table.add("random", name, span=node.span, unique=(self.owner, node.span), target="", field="value")
         if ref.id not in self.sources:
-            made = _source(node, self.spec.static_names, self.spec.batch)
-            assert isinstance(made, RandomSource)
             self.sources[ref.id] = made
             self.table.nodes[ref.id] = replace(self.table.nodes[ref.id], target=ref.id)
         return ref

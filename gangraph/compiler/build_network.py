@@ -31,6 +31,10 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
         if name in needed:
             builder.attempt(ast.Name(name, expression.span))
     outputs = {name: builder.attempt(expression) for name, expression in spec.outputs.items()}
+    for name, output in outputs.items():
+        if not builder.problems and not isinstance(output, Ref):
+            builder.problems.append(Problem(code="GG213", message="the output of a network is computed from its inputs", span=spec.outputs[name].span,
+                                            found=ast.show(spec.outputs[name]), expected="a value"))  # fmt: skip
     if builder.problems:
         return None, builder.problems
     return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
@@ -74,6 +78,9 @@ class _NetworkBuilder(ExpressionBuilder):
 
     def known_names(self) -> Iterable[str]:
         return (*self.inputs, *self.spec.values, *self.spec.parts)
+
+    def callables(self) -> Iterable[str]:
+        return self.spec.parts
 
     def name(self, node: ast.Name) -> Argument:
         if node.id in self.known:
@@ -149,6 +156,8 @@ class _NetworkBuilder(ExpressionBuilder):
         return self.paths[part]
 
     def _item(self, item: Expression, path: str | None, flow: Argument) -> Argument:
+        if isinstance(item, ast.Broken):
+            raise BuildError(None)
         if path is not None:
             return self._add_layer(path, self._layer_use(item), flow)
         call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)

@@ -89,6 +89,10 @@ class ExpressionBuilder:
         """Names for suggestions."""
         raise NotImplementedError
 
+    def callables(self) -> Iterable[str]:
+        """Names that can be called, beside the vocabulary's."""
+        raise NotImplementedError
+
     def visit(self, node: Expression, hint: str | None = None) -> Argument:
         """The argument that an expression stands for; `hint` names the node of its outermost operation.
 
@@ -97,6 +101,8 @@ class ExpressionBuilder:
         """
         self.hint = hint
         match node:
+            case ast.Broken():
+                raise BuildError(None)
             case ast.Literal() | ast.Sequence() if is_constant(node):
                 return constant(node)  # type: ignore[return-value]
             case ast.Sequence(items=items):
@@ -141,10 +147,9 @@ class ExpressionBuilder:
             return meaning
         definition = vocabulary.get(name)
         if definition is None:
-            known = [*self.known_names(), *vocabulary.of_kind("op", "loss")]
-            near = nearest(name, known)
-            expected = "a network, an op or a loss" if near else "one of " + ", ".join(sorted(self.known_names()))
-            refuse("GG310", f"there is nothing called '{name}'", node.function.span, name, expected, near)
+            near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")])
+            expected = f"an op, a loss, or one of {', '.join(self.callables())}"
+            refuse("GG310", f"there is nothing called '{name}' to call", node.function.span, name, expected, near)
         return self.operation(definition, node)
 
     def curried(self, node: ast.Call) -> Argument:
@@ -195,7 +200,7 @@ def bind(
     known = [p for p in signature.parameters if p not in ("self",)]
     for key, _ in keywords:
         if key not in signature.parameters:
-            refuse("GG312", f"'{name}' has no argument '{key}'", ast.keyword_span(node, key), key, "one of " + ", ".join(known), nearest(key, known))
+            refuse("GG312", f"'{name}' has no argument '{key}'", ast.keyword_span(key, dict(node.keywords)[key]), key, "one of " + ", ".join(known), nearest(key, known))
     try:
         return signature.bind(*arguments, **dict(keywords)).arguments
     except TypeError as error:

@@ -1,6 +1,7 @@
 """How parameters start: the schemes that `init:` names, checked before a run and applied when it begins."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.static import StaticError, constant
+from gangraph.language.tree import Scalar
 from gangraph.registry import vocabulary
 
 SCHEMES: Mapping[str, Callable[..., Tensor]] = {
@@ -26,7 +28,8 @@ def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
     """Every entry of `init:` names a kind of layer and a scheme with arguments that it takes."""
     for kind, expression in graph.spec.init.items():
         if kind not in KINDS:
-            yield Problem(code="GG322", message=f"there is no kind of layer '{kind}'", span=expression.span, found=kind,
+            span = kind.span if isinstance(kind, Scalar) else expression.span
+            yield Problem(code="GG322", message=f"there is no kind of layer '{kind}'", span=span, found=kind,
                           expected="one of " + ", ".join(KINDS), fix=nearest(kind, KINDS))  # fmt: skip
         try:
             with torch.random.fork_rng(devices=[]):
@@ -67,14 +70,15 @@ def _reset(layer: nn.Module, reset: Callable[[], object]) -> None:
     with torch.no_grad(), cached():
         reset()
         if is_parametrized(layer, "weight"):
-            layer.parametrizations.weight.original.copy_(layer.weight)  # type: ignore[union-attr]
+            weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
+            weight.original.copy_(layer.weight)
 
 
 def _restart(layer: nn.Module) -> None:
     """Estimate a spectral norm from the weight as it is now: its vectors are buffers, which nothing else fills."""
-    weight = layer.parametrizations.weight  # type: ignore[union-attr]
-    for norm in weight:  # type: ignore[union-attr]
-        fresh = type(norm)(weight.original, norm.n_power_iterations, norm.dim, norm.eps)  # type: ignore[union-attr]
+    weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
+    for norm in weight:
+        fresh = type(norm)(weight.original, norm.n_power_iterations, norm.dim, norm.eps)
         norm.load_state_dict(fresh.state_dict())
 
 

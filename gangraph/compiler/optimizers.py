@@ -1,12 +1,12 @@
 """Optimizers by name: torch's own, checked against their signatures."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 
-from gangraph.errors import Problem, nearest
-from gangraph.language.expression import Expression
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression import Expression, keyword_span
 from gangraph.language.schedule import Clock, evaluate, is_dynamic
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.language.static import StaticError, constant
@@ -24,28 +24,32 @@ _FUSED = ("adam", "adamw", "sgd", "adagrad")
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
     """Every group names one of torch's optimizers and options that it has."""
     for group in spec.optimizers.values():
-        yield from _check_group(group)
+        yield from _check_group(group, spec.static_names)
 
 
-def _check_group(group: OptimizerSpec) -> Iterator[Problem]:
+def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[Problem]:
     if group.kind not in OPTIMIZERS:
-        yield Problem(code="GG320", message=f"there is no optimizer '{group.kind}'", span=group.span, found=group.kind,
+        function = Span(group.span.text, group.span.start, group.span.start + len(group.kind))
+        yield Problem(code="GG320", message=f"there is no optimizer '{group.kind}'", span=function, found=group.kind,
                       expected="one of " + ", ".join(OPTIMIZERS), fix=nearest(group.kind, OPTIMIZERS))  # fmt: skip
         return
     known = [name for name in inspect.signature(OPTIMIZERS[group.kind]).parameters if name not in _HIDDEN]
     for name, value in group.options.items():
         if name not in known:
-            yield Problem(code="GG320", message=f"'{group.kind}' has no option '{name}'", span=value.span, found=name,
+            yield Problem(code="GG320", message=f"'{group.kind}' has no option '{name}'", span=keyword_span(name, value), found=name,
                           expected="one of " + ", ".join(known), fix=nearest(name, known))  # fmt: skip
     if any(name not in known for name in group.options):
         return
     try:
+        for value in group.options.values():
+            if not is_dynamic(value):
+                constant(value, static_names)
         make_optimizer(group, [torch.nn.Parameter(torch.zeros(1))])
     except StaticError as error:
         if error.problem is not None:
             yield error.problem
-    except (ValueError, TypeError, RuntimeError) as error:
-        yield Problem(code="GG320", message=f"'{group.kind}' refuses its options: {error}", span=group.span)
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

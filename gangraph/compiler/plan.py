@@ -192,10 +192,12 @@ class _Planner:
         roots = {o.loss for o in update.objectives} | self._losses(index).keys() | self.holders.get(index, set())
         live = differentiable(self.graph, update.networks, self.needed[index])
         wanted, reused = self._to_compute(roots, live, index)
+        for name in wanted:  # what is computed anew is no longer what it was
+            self.available.pop(name, None)
         before, body = self._split(index, wanted)
         segments_before = self._segments(index, before, live, roots | self._inputs_of(body), "once")
         segments_body = self._segments(index, body, live, roots, "")
-        noise = self._noise(wanted)
+        noise = self._noise(wanted, index)
         self._offer(index, wanted)
         self.versions = self._after(index, self.versions)
         differentiated = update.networks
@@ -227,7 +229,7 @@ class _Planner:
             name = stack.pop()
             if name in wanted or _is_source(self.graph, name) or self.graph.nodes[name].kind == "scalar":
                 continue
-            if name not in pinned and self._stands(name, live, index):
+            if name not in pinned and not self._moves(name, index) and self._stands(name, live, index):
                 reused[name] = self._reuse(name)
                 continue
             wanted.add(name)
@@ -248,13 +250,20 @@ class _Planner:
         beneath = " ".join(sorted(self.beneath[name]))
         return Reuse(value=name, source=have.by, why=f"nothing beneath it has changed since ({beneath})")
 
+    def _loops(self, index: int) -> bool:
+        return self.updates[index].times is not None or self.updates[index].accumulate > 1
+
+    def _moves(self, name: str, index: int) -> bool:
+        """Whether a value changes while the update repeats."""
+        if not self._loops(index) or self.graph.nodes[name].kind == "held":
+            return False
+        return bool(self.beneath[name] & {*self.updates[index].networks, *self._drawn(index)})
+
     def _split(self, index: int, wanted: set[str]) -> tuple[set[str], set[str]]:
         """What does not change while the update repeats, and the rest."""
-        update = self.updates[index]
-        if update.times is None and update.accumulate == 1:
+        if not self._loops(index):
             return set(), wanted
-        moving = {*update.networks, *self._drawn(index)}
-        body = {name for name in wanted if self.beneath[name] & moving or self.graph.nodes[name].kind == "history"}
+        body = {name for name in wanted if self._moves(name, index) or self.graph.nodes[name].kind == "history"}
         for name in list(body):
             body |= self.paths.get(name, set()) & wanted
         for name in self.graph.nodes:  # in the order in which values depend on each other
@@ -280,7 +289,7 @@ class _Planner:
         past = {n for n in left if self.graph.nodes[n].kind == "history"}
         first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
         if first:
-            segments.append(self._segment(f"{name}_past", "mixed with its past", first, live, outside | self._inputs_of(past), index, index))
+            segments.append(self._segment(f"{name}_past", "mixed with its past", first, live, outside | self._inputs_of(left), index, index))
         if left - first:
             segments.append(self._segment(name, purpose, left - first, live, outside, index, index))
         return tuple(segments)
@@ -301,7 +310,7 @@ class _Planner:
             live = differentiable(self.graph, self.updates[later].networks, self.needed[later])
             shared = {n for n in nodes & live if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine}
             shared = {n for n in shared if all(s in shared or s not in live for s in self.graph.nodes[n].inputs)}
-            if shared:
+            if shared and not self._loops(later):
                 found.append((later, shared))
             versions = self._after(later, versions)
         return found
@@ -314,9 +323,9 @@ class _Planner:
         later = set().union(*(self.needed[i] for i in range(index + 1, len(self.updates))))
         outputs = tuple(n for n in ordered if n in outside or n in later and self._offers(index))
         foreign = {n for n in inputs if n in self.available and self.available[n].live_for not in (None, target)}
-        mine = frozenset(set(live) & nodes)
         if target == index:
             foreign |= {n for n in inputs if n not in live and self._pending(n)}
+        mine = frozenset(set(live) & (nodes | set(inputs)) - foreign)
         for n in nodes if target != index else ():
             self._live_now[n] = target if n in mine else None
         return Segment(name=name, purpose=purpose, nodes=ordered, inputs=inputs, outputs=outputs, trained=self.updates[target].networks, live=mine,
@@ -340,8 +349,8 @@ class _Planner:
                 self.available.pop(name, None)
         self._live_now = {}
 
-    def _noise(self, wanted: set[str]) -> tuple[str, ...]:
-        """The calls whose random layers draw anew: those whose value has changed since they last drew."""
+    def _noise(self, wanted: set[str], index: int) -> tuple[str, ...]:
+        """The calls whose random layers draw anew: those whose value has changed since they surely drew."""
         drawn = []
         for name in self.graph.nodes:
             node = self.graph.nodes[name]
@@ -349,7 +358,9 @@ class _Planner:
                 continue
             key = self.key(name, self.versions)
             if self.noise.get(name) != key:
-                self.noise[name] = key
+                self.noise.pop(name, None)
+                if self._offers(index):
+                    self.noise[name] = key
                 drawn.append(name)
         return tuple(drawn)
 

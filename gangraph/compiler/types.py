@@ -89,7 +89,7 @@ class _Inference:
         output, at = node.inputs
         if at not in self.graph.below(output):
             self._report("GG503", "the gradient is zero: the output does not depend on the input", node,
-                         found=f"{self.graph.label(output)} is not computed from {self.graph.label(at)}")  # fmt: skip
+                         found=f"{self._said(output)} is not computed from {self._said(at)}")  # fmt: skip
             return None
         return TensorType(self.types[at].shape, self.types[at].dtype)
 
@@ -102,7 +102,7 @@ class _Inference:
         try:
             made = vocabulary[node.target].function(*arguments, **keywords)
         except Exception as error:  # torch raises many types; every one means that the inputs do not fit
-            found = " and ".join(f"{self.graph.label(name)} {self.types[name]}" for name in node.inputs) or "constants only"
+            found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
             self._report("GG403", f"'{_SIGNS.get(node.target, node.target)}' cannot take these values", node, found, reason=first_line(error))
             return None
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
@@ -156,12 +156,18 @@ class _Inference:
             self.made[key] = {"": made} if isinstance(made, Tensor) else made
         return self.made[key]
 
+    def _said(self, node: str) -> str:
+        """What the author calls a node: its name, or the expression that it is."""
+        label, span = self.graph.label(node), self.graph.nodes[node].span
+        named = label in self.graph.values or label in self.graph.losses or self.graph.nodes[node].kind in ("stream", "random")
+        return label if named else span.text.content[span.start : span.end]
+
     def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
         refusal = (node.target, tuple(value.shape for value in given))
         if refusal in self.refused:
             return
         self.refused.add(refusal)
-        given_to = [f"{self.graph.label(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
+        given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
         sizes = sorted(_sizes_that_work(graph, given))
         fix = f"the nearest sizes that work: {' and '.join(f'{size} px' for size in sizes)}" if sizes else ""
         self._report("GG402", f"network '{node.target}' does not fit its input", node, found=" and ".join(given_to),

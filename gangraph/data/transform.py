@@ -36,7 +36,7 @@ class ImageOptions:
 
     Args:
         size: side of the square images; the same as `resize` alone.
-        resize: resize both sides to this many pixels (286 and `crop=256` as in pix2pix and CycleGAN).
+        resize: resize both sides to this many pixels (286 before `crop=256`, say).
         crop: then cut a square: at random, or from the centre if `augment` is false.
         flip: mirror left to right every other time, by chance.
         channels: 3 for colour, 1 for grey.

@@ -194,9 +194,9 @@ def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100)
     return False
 
 
-def keyword_span(call: Call, keyword: str) -> Span:
+def keyword_span(keyword: str, value: Expression) -> Span:
     """Where the name of a keyword argument was written: before its value."""
-    span = dict(call.keywords)[keyword].span
+    span = value.span
     written = re.search(rf"\b{keyword}\s*=[\s(]*$", span.text.content[: span.start])
     return Span(span.text, written.start(), written.start() + len(keyword)) if written else span
 

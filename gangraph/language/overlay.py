@@ -95,9 +95,9 @@ def _set(tree: Tree, parts: list[str], value: Scalar, path: Scalar) -> Tree:
     if isinstance(tree, Mapping):
         if head in tree:
             return _with(tree, head, _set(tree[Scalar(head)], rest, value, path))
-        if not rest:
-            return _with(tree, head, value)
-        raise _nowhere(path, head, tuple(tree))
+        if rest or path.startswith("params."):
+            raise _nowhere(path, head, tuple(tree))
+        return _with(tree, head, value)
     if isinstance(tree, Sequence):
         if re.fullmatch("[0-9]{1,9}", head) and int(head) < len(tree):
             twin = Sequence(tree)

@@ -55,11 +55,12 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from None
     phases, broken = [], set()
+    place = next(key.span for key in tree if key == "train")
     for name, phase_model in phase_models:
-        resolver = _Resolver(phase_model, document.origin, problems)
+        resolver = _Resolver(phase_model, document.origin, place, problems)
         phases.append(resolver.phase(name))
         broken |= resolver.broken
-    train = _Resolver(model, document.origin, problems)
+    train = _Resolver(model, document.origin, place, problems)
     return Spec(
         name=model.name,
         about=str(model.about or ""),
@@ -115,6 +116,7 @@ class _Resolver:
 
     model: schema.Document
     origin: Path | None
+    span: Span  # of `train:`
     problems: list[Problem]
     broken: set[str] = field(default_factory=set)
 
@@ -144,7 +146,7 @@ class _Resolver:
 
     def _too_deep(self, name: str) -> Problem:
         sections = (self.model.params, self.model.let, self.model.data, self.model.networks, self.model.values, self.model.losses)
-        span = next((key.span for section in sections for key in section if key == name), self.model.train.batch.span)
+        span = next((key.span for section in sections for key in section if key == name), self.span)
         return Problem(code="GG301", message="definitions lean on each other too many levels deep", span=span, found=name,
                        expected="shorter chains of definitions")  # fmt: skip
 
@@ -163,7 +165,7 @@ class _Resolver:
             optimizers=dict(self._optimizers()),
             updates=tuple(self._updates()),
             evaluate=self._evaluate(model.evaluate) if model.evaluate else None,
-            span=train.batch.span,
+            span=self.span,
             static_names=frozenset(self.scope.names()),
             spans=dict(self._spans()),
         )
@@ -238,6 +240,8 @@ class _Resolver:
                 if not isinstance(body, schema.NetworkDocument):
                     found = self.problems[before:]
                     self.problems[before:] = [called_by(problem, name, body.span) for problem in found]
+                if self.problems[before:]:
+                    self.broken.add(name)
                 if made is not None:
                     yield name, made
 
@@ -267,9 +271,9 @@ class _Resolver:
         if call.arguments:
             raise StaticError(Problem(code="GG212", message="a network's params are given by name", span=call.arguments[0].span,
                                       found=ast.show(call.arguments[0]), expected="one of " + ", ".join(f"{k}=" for k in known)))  # fmt: skip
-        for key, _ in call.keywords:
+        for key, value in call.keywords:
             if key not in known:
-                raise StaticError(Problem(code="GG212", message=f"the network has no param '{key}'", span=ast.keyword_span(call, key), found=key,
+                raise StaticError(Problem(code="GG212", message=f"the network has no param '{key}'", span=ast.keyword_span(key, value), found=key,
                                           expected="one of " + ", ".join(known) if known else "no params", fix=nearest(key, known)))  # fmt: skip
         return Scope(definitions=dict(call.keywords))
 
@@ -291,21 +295,29 @@ class _Resolver:
         if not outputs:
             raise StaticError(Problem(code="GG213", message=f"network '{template}' has no output", span=span,
                                       expected="layers:, output: or outputs:"))  # fmt: skip
-        init = {str(key): scope.reduce(value) for key, value in document.init.items()}
+        init = {key: self._reduced(value, scope) for key, value in document.init.items()}
         for name in inputs:
             if not name.isidentifier() or iskeyword(name):
                 raise StaticError(Problem(code="GG213", message="an input of a network is a name", span=name.span, found=name, expected="a name such as x or z"))
         return NetworkSpec(template=template, inputs=tuple(map(str, inputs)), parts=parts, values=values, outputs=outputs, init=init, span=span,
-                           static_names=frozenset(scope.names()))  # fmt: skip
+                           static_names=frozenset(scope.names() | self.scope.names()))  # fmt: skip
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:
-        return {name: inner.reduce(body) for key, body in section.items() for name, inner in self._expand(key, scope)}
+        return {name: self._reduced(body, inner) for key, body in section.items() for name, inner in self._expand(key, scope)}
+
+    def _reduced(self, expression: Expression, scope: Scope) -> Expression:
+        """The reduced expression. One that has a problem is left broken, so that the rest of its network is checked too."""
+        try:
+            return scope.reduce(expression)
+        except StaticError as error:
+            self.problems += [error.problem] if error.problem else []
+            return ast.Broken(expression.span)
 
     def _chain(self, chain: tuple[Expression, ...], scope: Scope) -> tuple[Expression, ...]:
         """Reduced layers of a chain: absent items dropped, params that hold several layers spliced in."""
         layers: list[Expression] = []
         for item in chain:
-            reduced = scope.reduce(item)
+            reduced = self._reduced(item, scope)
             if is_absent(reduced) or (isinstance(reduced, ast.Literal) and reduced.value is None):
                 continue
             layers.extend(reduced.items if isinstance(reduced, ast.Sequence) else [reduced])
@@ -318,7 +330,7 @@ class _Resolver:
                 continue
             for key, chain in entry.items():
                 variable, domain = parse_loop(key)
-                for index in members(scope.reduce(domain)):
+                for index in members(scope.reduce(domain), scope.names() | self.scope.names()):
                     yield from self._chain(chain, scope.child(**{variable: literal(index, key.span)}))
 
     def _average(self, call: ast.Call) -> AverageSpec:
@@ -433,8 +445,9 @@ class _Resolver:
                 if metric in {str(key) for key in model.metrics}:
                     return ("max" if which == "max" else "min"), metric
         known = ", ".join(map(str, model.metrics)) or "none is defined"
+        metric = next((ast.show(a) for a in getattr(model.best, "arguments", ())), "")
         raise StaticError(Problem(code="GG224", message="best: chooses by one metric", span=model.best.span, found=ast.show(model.best),
-                                  expected=f"max(METRIC) or min(METRIC); the metrics: {known}"))  # fmt: skip
+                                  expected=f"max(METRIC) or min(METRIC); the metrics: {known}", fix=nearest(metric, map(str, model.metrics))))  # fmt: skip
 
     def whole(self, written: Expression | None, default: int) -> int:
         """A whole number of at least 1. Raises StaticError."""

@@ -244,6 +244,8 @@ def _read(model: type[_Model], tree: Mapping, problems: list[Problem]) -> _Model
         return model.model_validate(tree, context=problems)
     except ValidationError as error:
         found = [_problem(model, tree, detail) for detail in error.errors(include_url=False)]
+        misspelt = {problem.fix for problem in found if problem.code == "GG201"}
+        found = [problem for problem in found if problem.code != "GG202" or f"did you mean '{problem.expected.removesuffix(':')}'?" not in misspelt]
         raise SpecError([*problems, *found]) from None
 
 
@@ -256,7 +258,7 @@ def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
         return Problem(code="GG201", message=f"unknown key '{key}'", span=span, found=key,
                        expected="one of " + ", ".join(known), fix=nearest(key, known))  # fmt: skip
     if detail["type"] == "missing":
-        return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"a key '{key}:' here")
+        return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"{key}:")
     expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
     found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
     return Problem(code="GG203", message="this is not the kind of value that belongs here", span=span, found=found, expected=expected)

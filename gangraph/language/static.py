@@ -184,9 +184,9 @@ def is_constant(expression: Expression) -> bool:
     return isinstance(expression, ast.Literal)
 
 
-def members(expression: Expression) -> tuple[int | str, ...]:
-    """The members that a reduced range or list stands for. Raises StaticError."""
-    value = constant(expression)
+def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | str, ...]:
+    """The members that a reduced range or list stands for; `known` as in `constant`. Raises StaticError."""
+    value = constant(expression, known)
     if isinstance(value, tuple) and all(isinstance(item, int | str) for item in value):
         return value
     raise StaticError(Problem(code="GG306", message="a family runs over whole numbers or names", span=expression.span,

@@ -50,6 +50,11 @@ _TOKEN = re.compile(
 )
 _KEYWORDS = {"if", "else", "for", "in", "and", "or", "not"}
 _CONSTANTS = {"true": True, "false": False, "none": None}
+_FIXES = {
+    "{": "a mapping has no place inside an expression", "}": "a mapping has no place inside an expression",
+    "&": "write 'and'", "|": "write 'or'", "!": "write 'not'", "^": "write '**' for a power", "=": "write '==' to compare",
+    '"': "close the quote", "'": "close the quote",
+}  # fmt: skip
 _DEEPEST = 30  # brackets in brackets
 _LARGEST_NUMBER = 1e30
 
@@ -173,19 +178,13 @@ class _Parser:
 
     def _unexpected(self, expected: str) -> ExpressionError:
         token = self.token
-        return self._error(token.start, token.end, f"'{token.text}'" if token.text else "the end", expected)
+        return self._error(token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected)
 
     def _error(self, start: int, end: int, found: str, expected: str) -> ExpressionError:
-        fix = ""
-        if self.source[start:end] in ("{", "}"):
-            fix = "a mapping has no place inside an expression"
-        if self.source[start:end] == "&" or self.source[start:end] == "|":
-            fix = "write 'and' or 'or'"
-        if self.source[start:end] == "^":
-            fix = "write '**' for a power"
+        fix = _FIXES.get(self.source[start:end], "")
         span = self.source.part(start, max(end, start + 1))
         problem = Problem(
-            code="GG102", message="expression does not parse", span=span, found=found, expected=expected, fix=fix
+            code="GG102", message="this expression does not parse", span=span, found=found, expected=expected, fix=fix
         )
         return ExpressionError(problem)
 

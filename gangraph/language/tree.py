@@ -65,8 +65,9 @@ _QUOTE_HINT = (
 # What YAML's own words mean to the author of a spec, and what helps.
 _SAID = {
     "flow": ("a '[' or '{' does not end where it should", _QUOTE_HINT),
-    "mapping values are not allowed": ("there is a second ':' in this value", "quote a value that contains ': ', or check the indentation"),
+    "mapping values are not allowed": ("there is a second ':' in this value", "quote a value that contains ': '; a line indented further than its key continues the value above it"),
     "could not find expected ':'": ("a line is not 'key: value'", "write a ':' and a space after the key, or indent what goes on from the line above"),
+    "alphabetic or numeric character": ("'*', '&' or '!' stands where YAML begins a value", _QUOTE_HINT),
     "expected <block end>": ("this line does not fit the indentation of the lines above it", "align the keys of a mapping; quote a value that has text after its closing quote"),
     "quoted scalar": ("a quote is opened and never closed", "close the quote"),
     "'\\t'": ("a tab stands where YAML indents", "indent with spaces"),
@@ -154,12 +155,16 @@ def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
 
 
 def _torn_expression(node: yaml.Node) -> yaml.ScalarNode | None:
-    """An item of a flow collection whose parentheses do not balance: YAML ended it at a comma."""
+    """The item of a flow collection that YAML ended at a comma: its parentheses close in a later item."""
     if not isinstance(node, yaml.CollectionNode) or not node.flow_style:
         return None
     items = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
-    plain = (item for item in items if isinstance(item, yaml.ScalarNode) and item.style is None)
-    return next((item for item in plain if item.value.count("(") != item.value.count(")")), None)
+    plain = [item for item in items if isinstance(item, yaml.ScalarNode) and item.style is None]
+    open_brackets = [item.value.count("(") - item.value.count(")") for item in plain]
+    for index, (item, count) in enumerate(zip(plain, open_brackets, strict=True)):
+        if count > 0 and min(open_brackets[index:]) < 0:
+            return item
+    return None
 
 
 def _offsets(node: yaml.ScalarNode, content: str) -> Iterator[int]:

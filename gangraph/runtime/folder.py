@@ -127,7 +127,7 @@ class RunFolder:
 
 
 def run_name(spec: Spec) -> str:
-    """`cyclegan-quick`, or with a variant `cyclegan-quick-cycle_only`."""
+    """Name, profile and variant: `NAME-quick`, `NAME-quick-VARIANT`."""
     return "-".join(filter(None, (spec.name, spec.profile, spec.variant.replace(",", "-"))))
 
 
