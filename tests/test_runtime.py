@@ -262,7 +262,7 @@ def test_repeated_update_computes_what_it_changes_again(share: bool) -> None:
         gradients = torch.autograd.grad(softplus(-run.networks["D"](g(Z))).mean(), list(g.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(g.parameters(), gradients, strict=True):
-                parameter -= 0.1 * gradient
+                parameter.sub_(gradient, alpha=0.1)
     for new, expected in zip(run.networks["G"].parameters(), g.parameters(), strict=True):
         assert torch.allclose(new, expected, rtol=1e-9, atol=1e-12)
 

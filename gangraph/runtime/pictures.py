@@ -58,7 +58,7 @@ def _titled(grid: Image.Image, names: list[str], widths: list[int]) -> Image.Ima
 
 def _scatter(columns: Mapping[str, Tensor]) -> Image.Image:
     figure = Figure(figsize=(3.2 * len(columns), 3.4), dpi=100, layout="constrained")
-    limit = max(float(value.abs().quantile(0.99)) for value in columns.values()) * 1.2 + 1e-6
+    limit = max(float(value.float().abs().quantile(0.99)) for value in columns.values()) * 1.2 + 1e-6
     for axes, (name, value) in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns.items(), strict=True):
         axes.scatter(*value.detach().float().cpu().T, s=4, alpha=0.5, linewidths=0)
         axes.set(title=name, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
