@@ -61,7 +61,9 @@ def pix2pix() -> Contest:
     x, y = _image(1), _image(1)
     generator = networks.Unet(3, 3, 32, 6, drop_levels=(4, 5, 6)).to(_device())
     loop = loops.Pix2pixLoop(generator, networks.Patchgan(6, 32).to(_device()), **_ADAM)
-    return Contest("pix2pix, 64 px, batch 1", lambda: engine.step({"pair": {"a": x, "b": y}}), lambda: loop.step(x, y), 8)
+    return Contest(
+        "pix2pix, 64 px, batch 1", lambda: engine.step({"pair": {"a": x, "b": y}}), lambda: loop.step(x, y), 8
+    )
 
 
 def cyclegan() -> Contest:
@@ -76,7 +78,11 @@ def cyclegan() -> Contest:
 
 def _existing(name: str, settings: dict[str, object]) -> dict[str, object]:
     params = gangraph.load(name, profile="paper").phases[0].params
-    return {("train." + key if key == "batch" else key): value for key, value in settings.items() if key in params or key == "batch"}
+    return {
+        ("train." + key if key == "batch" else key): value
+        for key, value in settings.items()
+        if key in params or key == "batch"
+    }
 
 
 def _decide(_: str, count: int) -> tuple[list[bool], list[int]]:
@@ -121,7 +127,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {_device()}, {platform.machine()}, {arguments.threads} threads, {arguments.rounds} rounds")
+    print(
+        f"torch {torch.__version__}, {_device()}, {platform.machine()}, {arguments.threads} threads, {arguments.rounds} rounds"
+    )
     for name in arguments.systems or contests:
         torch.manual_seed(0)
         compete(contests[name](), arguments.rounds)

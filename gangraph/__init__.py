@@ -1,8 +1,8 @@
 """gangraph: write a GAN as a graph; the engine checks it, plans it, compiles it and runs it.
 
-    spec = gangraph.load("my_gan.yaml", profile="quick", set={"params.blocks": 3})
-    trainer = gangraph.Trainer(spec, device="cpu", seed=0)
-    trainer.train(steps=100)
+spec = gangraph.load("my_gan.yaml", profile="quick", set={"params.blocks": 3})
+trainer = gangraph.Trainer(spec, device="cpu", seed=0)
+trainer.train(steps=100)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
 """From a spec file to a program: the whole compiler, in order.
 
-    text --parse--> Document --resolve--> Spec --build--> Graph --check--> Checked --plan--> Plan --lower--> Program
+text --parse--> Document --resolve--> Spec --build--> Graph --check--> Checked --plan--> Plan --lower--> Program
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,13 @@ from gangraph.language.resolve import resolve
 from gangraph.language.spec import PhaseSpec, Spec
 
 
-def load(source: str | Path, *, profile: str | None = None, variant: str | None = None, set: Mapping[str, object] | None = None) -> Spec:
+def load(
+    source: str | Path,
+    *,
+    profile: str | None = None,
+    variant: str | None = None,
+    set: Mapping[str, object] | None = None,
+) -> Spec:
     """Read a spec in one of its forms.
 
     Args:

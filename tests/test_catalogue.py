@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = ("cyclegan", "dcgan", "gan", "pix2pix", "wgan", "wgan_gp")
 LONGEST = {"dcgan": 40, "cyclegan": 80}
 # Names that would show a special case; "gan" alone is a word of the field.
-NAMES = re.compile(r"\b(cyclegan|dcgan|pix2pix|wgan|wgan_gp|lsgan|infogan|progan|stylegan|bigan|cogan|lapgan)\b", re.IGNORECASE)
+NAMES = re.compile(
+    r"\b(cyclegan|dcgan|pix2pix|wgan|wgan_gp|lsgan|infogan|progan|stylegan|bigan|cogan|lapgan)\b", re.IGNORECASE
+)
 
 
 def forms() -> list[tuple[str, str, str | None]]:
@@ -23,7 +25,9 @@ def forms() -> list[tuple[str, str, str | None]]:
         document = parse(name)
         profiles = ["paper", *document.overlays("profiles")]
         found += [(name, profile, None) for profile in profiles]
-        found += [(name, profile, variant) for profile in ("paper", "quick") for variant in document.overlays("variants")]
+        found += [
+            (name, profile, variant) for profile in ("paper", "quick") for variant in document.overlays("variants")
+        ]
     return found
 
 

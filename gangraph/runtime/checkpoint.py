@@ -63,7 +63,9 @@ def restore(engine: Engine, tensors: Mapping[str, Tensor], numbers: Mapping[str,
         for name, module in modules.items():
             _load_module(module, _part(tensors, f"{kind}/{name}/"), f"{kind} '{name}'")
     for name, optimizer in engine.optimizers.items():
-        _load_optimizer(optimizer, engine.parameters[name], _part(tensors, f"optimizer/{name}/"), numbers["optimizers"][name])
+        _load_optimizer(
+            optimizer, engine.parameters[name], _part(tensors, f"optimizer/{name}/"), numbers["optimizers"][name]
+        )
     for name, history in engine.histories.items():
         counts = numbers["histories"][name]
         like = torch.empty(0, device=engine.settings.device, dtype=engine.settings.dtype)
@@ -101,12 +103,16 @@ def _state(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "step": engine.step_count,
         "positions": dict(engine.draws.positions),
         "optimizers": optimizers,
-        "histories": {name: {"count": history.count, "calls": history.calls} for name, history in engine.histories.items()},
+        "histories": {
+            name: {"count": history.count, "calls": history.calls} for name, history in engine.histories.items()
+        },
     }
     return {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}, numbers
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Per-parameter state: tensors by `index.key`, numbers likewise."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
@@ -120,7 +126,10 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, parameters: list[torch.nn
 
 
 def _load_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+    optimizer: torch.optim.Optimizer,
+    parameters: list[torch.nn.Parameter],
+    tensors: Mapping[str, Tensor],
+    numbers: Mapping[str, Any],
 ) -> None:
     optimizer.state.clear()
     for full, value in (*tensors.items(), *numbers.items()):

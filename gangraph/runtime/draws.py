@@ -20,7 +20,14 @@ class Draws:
     """Draws sources by name. Data streams are opened when first needed."""
 
     def __init__(
-        self, sources: Mapping[str, object], *, batch: int, seed: int, device: torch.device, dtype: torch.dtype, prefetch: bool = False
+        self,
+        sources: Mapping[str, object],
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        prefetch: bool = False,
     ) -> None:
         self.sources, self.batch, self.seed = sources, batch, seed
         self.device, self.dtype, self.prefetch = device, dtype, prefetch
@@ -90,7 +97,9 @@ class Draws:
         self.positions[name] = position + self.batch_now
         return {field: self._cast(tensor) for field, tensor in drawn.items()}
 
-    def noise(self, call: str, layer: RandomLayer, draw: str, shape: tuple[int, ...], step: int, like: Tensor) -> Tensor:
+    def noise(
+        self, call: str, layer: RandomLayer, draw: str, shape: tuple[int, ...], step: int, like: Tensor
+    ) -> Tensor:
         """The random numbers that a layer takes in one call of its network."""
         name = f"{call}.{draw}"
         count = self.counts[name] = self.counts.get(name, -1) + 1

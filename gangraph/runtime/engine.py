@@ -56,7 +56,9 @@ class Engine:
             name: [p for network, _ in group.networks for p in networks.live[network].parameters()]
             for name, group in self.graph.spec.optimizers.items()
         }
-        self.optimizers = {name: make_optimizer(group, self.parameters[name]) for name, group in self.graph.spec.optimizers.items()}
+        self.optimizers = {
+            name: make_optimizer(group, self.parameters[name]) for name, group in self.graph.spec.optimizers.items()
+        }
         self.schedules = {name: schedules(group) for name, group in self.graph.spec.optimizers.items()}
         self.histories = {
             node.id: History(node.id, int(node.arguments[1]), settings.seed)  # type: ignore[arg-type]
@@ -111,7 +113,9 @@ class Engine:
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 decay = evaluate(average.decay, clock)
-                update_average(self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers)
+                update_average(
+                    self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers
+                )
         return {name: self.values[node].detach() for name, node in update.losses}
 
     def _run(self, segment: Segment) -> None:
@@ -131,7 +135,9 @@ class Engine:
             keep = position + 1 < len(objectives)
             gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
+                parameter.grad = (
+                    gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
+                )
 
     def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
         optimizer = self.optimizers[group]
@@ -156,7 +162,11 @@ class Engine:
         for call in update.noise:
             average = self.graph.averages.get(self.graph.nodes[call].target)
             network = average.of if average else self.graph.nodes[call].target
-            batch = checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0] * self.draws.batch_now // self.graph.spec.batch
+            batch = (
+                checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0]
+                * self.draws.batch_now
+                // self.graph.spec.batch
+            )
             like = next(self.networks.live[network].parameters())
             for draw in checked.networks[network].draws:
                 layer = self.networks.live[network].get_submodule(draw.path)
@@ -174,7 +184,9 @@ class Engine:
 
     def _check_finite(self, update: UpdatePlan) -> None:
         """Stop before a NaN reaches a parameter. On CUDA the losses are looked at when they are read anyway."""
-        if self.settings.device.type == "cpu" and not all(self.values[o.loss].isfinite() for o in update.graph.objectives):
+        if self.settings.device.type == "cpu" and not all(
+            self.values[o.loss].isfinite() for o in update.graph.objectives
+        ):
             raise self.not_finite(update)
 
     def not_finite(self, update: UpdatePlan) -> NotFiniteError:
@@ -204,7 +216,10 @@ def watch_values(lowered: Lowered, networks: Networks, inputs: list[Tensor], gra
     """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first."""
     seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
     for name in lowered.networks:
-        seen += [(f"{name.removesuffix('_frozen')}.{path}", p.detach()) for path, p in networks.callable[name].named_parameters()]
+        seen += [
+            (f"{name.removesuffix('_frozen')}.{path}", p.detach())
+            for path, p in networks.callable[name].named_parameters()
+        ]
     labels = {module_name(name): graph.label(name) for name in lowered.segment.nodes}
 
     class Watcher(torch.fx.Interpreter):

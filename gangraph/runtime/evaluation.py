@@ -41,7 +41,13 @@ class Evaluation:
         spec = self.seen.graph.spec.evaluate
         assert spec is not None
         engine, settings = self.engine, self.engine.settings
-        draws = Draws(self.seen.graph.sources, batch=count or spec.samples, seed=derive_seed(settings.seed, _SEED), device=settings.device, dtype=settings.dtype)
+        draws = Draws(
+            self.seen.graph.sources,
+            batch=count or spec.samples,
+            seed=derive_seed(settings.seed, _SEED),
+            device=settings.device,
+            dtype=settings.dtype,
+        )
         with self._undisturbed(spec.mode):
             values = self._inputs(draws, clock)
             with engine.precision():
@@ -57,7 +63,9 @@ class Evaluation:
         draws.begin({})
         values: dict[str, Tensor] = {}
         graph = self.seen.graph
-        for name in dict.fromkeys(graph.nodes[n].target for n in self.lowered.segment.inputs if graph.nodes[n].kind != "scalar"):
+        for name in dict.fromkeys(
+            graph.nodes[n].target for n in self.lowered.segment.inputs if graph.nodes[n].kind != "scalar"
+        ):
             fields = draws.draw(name, 0)
             values |= {name if len(fields) == 1 else f"{name}.{field}": tensor for field, tensor in fields.items()}
         for name in self.lowered.segment.inputs:
@@ -100,4 +108,3 @@ class Evaluation:
                 module.train(training)
             for buffer, before in buffers:
                 buffer.copy_(before)
-

@@ -1,12 +1,12 @@
 """The run folder: what a run leaves behind, and where it is found again.
 
-    spec.yaml          the spec as it was written
-    resolved.txt       the same with profile, variant and settings applied
-    environment.json   versions, device, seed and the command
-    metrics.jsonl      one line per report: step, losses, metrics, images per second
-    events.out...      the same for TensorBoard
-    samples/           grids by step, and latest.png
-    checkpoints/       step-00000100, ... the last few and `best`
+spec.yaml          the spec as it was written
+resolved.txt       the same with profile, variant and settings applied
+environment.json   versions, device, seed and the command
+metrics.jsonl      one line per report: step, losses, metrics, images per second
+events.out...      the same for TensorBoard
+samples/           grids by step, and latest.png
+checkpoints/       step-00000100, ... the last few and `best`
 """
 
 import json
@@ -151,4 +151,8 @@ def _next_free(parent: Path, name: str) -> Path:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+    )

@@ -33,7 +33,11 @@ def unit(image: Tensor) -> Tensor:
 
 
 def _image_grid(columns: Mapping[str, Tensor]) -> Image.Image:
-    per_row = 1 if len(columns) > 2 or len(next(iter(columns.values()))) < 16 else round(len(next(iter(columns.values()))) ** 0.5)
+    per_row = (
+        1
+        if len(columns) > 2 or len(next(iter(columns.values()))) < 16
+        else round(len(next(iter(columns.values()))) ** 0.5)
+    )
     tiles = []
     for value in columns.values():
         scale = max(1, -(-_SMALLEST // value.shape[-1])) if per_row == 1 else 1

@@ -62,7 +62,9 @@ def run(
         folder = found
         folder.forget_after(trainer.step_count)
     else:
-        trainer = Trainer(spec, device=device, seed=seed, precision=precision, compile=compile, share=share, merge=merge)
+        trainer = Trainer(
+            spec, device=device, seed=seed, precision=precision, compile=compile, share=share, merge=merge
+        )
         open_data(trainer)
         folder = RunFolder.create(spec, out)
         folder.describe(trainer)
@@ -156,7 +158,8 @@ class _Run:
         """Evaluate: write the grid, the metrics and, if it is one, the best checkpoint."""
         look = self.trainer.evaluate()
         if look is None:
-            return self._write(losses, {})
+            self._write(losses, {})
+            return
         shown = picture(look.grid)
         if shown is not None:
             self.folder.save_picture(self.trainer.step_count, shown)
@@ -173,8 +176,14 @@ class _Run:
         values = {name: float(value) for name, value in losses.items()}
         self._stop_if_not_finite(values)
         speed = (trainer.seen - self.seen_at) / max(now - self.began, 1e-9)
-        line = {"step": trainer.step_count, "epoch": round(trainer.clock.epoch, 4), "seen": trainer.seen, "losses": values,
-                "images_per_second": round(speed, 2), **({"metrics": metrics} if metrics else {})}  # fmt: skip
+        line = {
+            "step": trainer.step_count,
+            "epoch": round(trainer.clock.epoch, 4),
+            "seen": trainer.seen,
+            "losses": values,
+            "images_per_second": round(speed, 2),
+            **({"metrics": metrics} if metrics else {}),
+        }
         self.reported_at = now
         self.folder.append(line)
         for name, value in (*values.items(), *metrics.items()):
@@ -186,23 +195,38 @@ class _Run:
         """On a device that is not asked after every step, NaN is seen when the numbers are read."""
         bad = next((name for name, value in losses.items() if not abs(value) < float("inf")), None)
         if bad is not None:
-            raise RunError(f"step {self.trainer.step_count}: loss '{bad}' is not finite; the last good checkpoint is kept")
+            raise RunError(
+                f"step {self.trainer.step_count}: loss '{bad}' is not finite; the last good checkpoint is kept"
+            )
 
     def _next_phase(self) -> None:
         fresh = self.trainer.next_phase()
         self._set_due()
-        self.report.say(f"phase '{self._phase().name}' begins at step {self.trainer.step_count}" + (f"; new: {', '.join(fresh[:6])}" if fresh else ""))
+        self.report.say(
+            f"phase '{self._phase().name}' begins at step {self.trainer.step_count}"
+            + (f"; new: {', '.join(fresh[:6])}" if fresh else "")
+        )
 
     def _announce(self) -> None:
-        phase, trainer = self._phase(), self.trainer
+        trainer = self.trainer
         sizes = {name: len(dataset) for name, dataset in trainer.engine.draws.datasets.items()}
         streams = ", ".join(f"{name}: {size} samples" for name, size in sizes.items())
-        self.report.say(f"training on {trainer.settings.device} in {self.folder.path}" + (f" ({streams})" if streams else ""))
-        if phase.length is not None and phase.length.unit != "steps" and sizes:
-            images = phase.length.value * max(sizes.values()) if phase.length.unit == "epochs" else phase.length.value * (1000 if phase.length.unit == "kimg" else 1)
-            self.report.say(f"{phase.length.value:g} {phase.length.unit} = {images:g} images, about {images / phase.batch:.0f} draws of a batch of {phase.batch}")
+        self.report.say(
+            f"training on {trainer.settings.device} in {self.folder.path}" + (f" ({streams})" if streams else "")
+        )
+        if sizes:
+            self._announce_length(max(sizes.values()))
         for segment, why in trainer.engine.fallbacks.items():
             self.report.say(f"segment '{segment}' is not compiled: {why}")
+
+    def _announce_length(self, epoch: int) -> None:
+        """Say what a length in epochs or images comes to."""
+        phase = self._phase()
+        if phase.length is None or phase.length.unit == "steps":
+            return
+        images = phase.length.value * {"epochs": epoch, "images": 1, "kimg": 1000}[phase.length.unit]
+        draws = f"{images / phase.batch:.0f} draws of a batch of {phase.batch}"
+        self.report.say(f"{phase.length.value:g} {phase.length.unit} = {images:g} images, about {draws}")
 
     def _end(self, losses: dict[str, Tensor]) -> None:
         if losses and not self.stopped:
@@ -214,7 +238,9 @@ class _Run:
         skipped = {n: getattr(d, "skipped", []) for n, d in self.trainer.engine.draws.datasets.items()}
         for name, files in skipped.items():
             if files:
-                self.report.say(f"source '{name}': {len(files)} corrupt files were skipped: {', '.join(map(str, files[:5]))}")
+                self.report.say(
+                    f"source '{name}': {len(files)} corrupt files were skipped: {', '.join(map(str, files[:5]))}"
+                )
         how = "stopped" if self.stopped else "finished"
         again = f"; continue with --resume {self.folder.path}" if self.stopped else ""
         spent = time.monotonic() - self.began
@@ -281,9 +307,13 @@ def apply(run: Path, network: str, source: Path, target: Path, *, average: bool 
     target.mkdir(parents=True, exist_ok=True)
     for index, stem in enumerate(dataset.names):
         with torch.no_grad():
-            image = dataset.batch([index], torch.Generator())["value"].to(trainer.settings.device, trainer.settings.dtype)
+            image = dataset.batch([index], torch.Generator())["value"].to(
+                trainer.settings.device, trainer.settings.dtype
+            )
             made = unit(module(image))[0]
-        Image.fromarray((made * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(target / f"{Path(stem).stem}.png")
+        Image.fromarray((made * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(
+            target / f"{Path(stem).stem}.png"
+        )
     return len(dataset)
 
 
@@ -293,5 +323,3 @@ def _averaged_name(trainer: Trainer, network: str) -> str:
     if found is None:
         raise UsageError(f"the run keeps no average of '{network}'; its averages are {', '.join(averages) or 'none'}")
     return found
-
-

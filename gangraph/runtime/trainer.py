@@ -64,8 +64,14 @@ class Trainer:
         program = compile_phase(checked, share=self.share, merge=self.merge)
         settings = self.settings
         networks = make_networks(checked, device=settings.device, dtype=settings.dtype, seed=self.seed)
-        draws = Draws(checked.graph.sources, batch=checked.graph.spec.batch, seed=self.seed, device=settings.device,
-                      dtype=settings.dtype, prefetch=settings.device.type == "cuda")  # fmt: skip
+        draws = Draws(
+            checked.graph.sources,
+            batch=checked.graph.spec.batch,
+            seed=self.seed,
+            device=settings.device,
+            dtype=settings.dtype,
+            prefetch=settings.device.type == "cuda",
+        )
         return Engine(program, networks, draws, settings)
 
     @property
@@ -89,7 +95,9 @@ class Trainer:
         length = self.spec.phases[self.phase].length
         epoch_length = self._epoch_length()
         seen = self.engine.draws.seen()
-        clock = Clock(step=self.step_count - self.phase_start, epoch=seen / epoch_length if epoch_length else 0.0, seen=seen)
+        clock = Clock(
+            step=self.step_count - self.phase_start, epoch=seen / epoch_length if epoch_length else 0.0, seen=seen
+        )
         share = clock.position(length.unit) / length.value if length else 0.0
         return Clock(clock.step, clock.epoch, clock.seen, min(1.0, share))
 
@@ -120,7 +128,9 @@ class Trainer:
         """`step` without reading the losses back from the device."""
         return self.engine.step(self.clock, draws)
 
-    def train(self, steps: int | None = None, *, every: Callable[["Trainer", dict[str, Tensor]], None] | None = None) -> dict[str, float]:
+    def train(
+        self, steps: int | None = None, *, every: Callable[["Trainer", dict[str, Tensor]], None] | None = None
+    ) -> dict[str, float]:
         """Train to the end of the spec's length, or for a number of steps; returns the last losses.
 
         Args:
@@ -181,11 +191,20 @@ class Trainer:
     def save(self, folder: str | Path) -> Path:
         """Write everything that resuming needs to a folder, atomically."""
         extra = {
-            "spec": self.spec.text, "name": self.spec.name, "profile": self.spec.profile, "variant": self.spec.variant,
-            "settings": dict(self.spec.settings), "origin": self.spec.origin, "seed": self.seed, "precision": self.precision,
-            "phase": self.phase, "phase_start": self.phase_start, "seen_before": self._seen_before,
-            "share": self.share, "merge": self.merge,
-        }  # fmt: skip
+            "spec": self.spec.text,
+            "name": self.spec.name,
+            "profile": self.spec.profile,
+            "variant": self.spec.variant,
+            "settings": dict(self.spec.settings),
+            "origin": self.spec.origin,
+            "seed": self.seed,
+            "precision": self.precision,
+            "phase": self.phase,
+            "phase_start": self.phase_start,
+            "seen_before": self._seen_before,
+            "share": self.share,
+            "merge": self.merge,
+        }
         return save_checkpoint(Path(folder), self.engine, extra)
 
     @classmethod
@@ -198,10 +217,19 @@ class Trainer:
         tensors, numbers = read_checkpoint(Path(folder))
         extra: dict[str, Any] = numbers["extra"]
         spec = load_text(extra)
-        trainer = cls(spec, device=device, seed=extra["seed"], precision=extra["precision"], compile=compile,
-                      share=extra["share"], merge=extra["merge"])  # fmt: skip
+        trainer = cls(
+            spec,
+            device=device,
+            seed=extra["seed"],
+            precision=extra["precision"],
+            compile=compile,
+            share=extra["share"],
+            merge=extra["merge"],
+        )
         if extra["phase"] >= len(spec.phases):
-            raise RunError(f"checkpoint '{folder}' is in phase {extra['phase'] + 1}, but the spec has {len(spec.phases)}")
+            raise RunError(
+                f"checkpoint '{folder}' is in phase {extra['phase'] + 1}, but the spec has {len(spec.phases)}"
+            )
         trainer.phase, trainer.phase_start = extra["phase"], extra["phase_start"]
         trainer._seen_before = extra["seen_before"]
         if trainer.phase:
@@ -229,5 +257,10 @@ def _settings(device: str, precision: str, compile: str, seed: int) -> Settings:
         raise UsageError(f"there is no device '{device}': auto, cpu or cuda")
     if chosen.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("this machine has no CUDA device: use device cpu")
-    return Settings(device=torch.device(chosen), dtype=PRECISIONS[precision], autocast=precision == "bf16",
-                    compile=compile == "on" or (compile == "auto" and chosen.startswith("cuda")), seed=seed)  # fmt: skip
+    return Settings(
+        device=torch.device(chosen),
+        dtype=PRECISIONS[precision],
+        autocast=precision == "bf16",
+        compile=compile == "on" or (compile == "auto" and chosen.startswith("cuda")),
+        seed=seed,
+    )

@@ -158,5 +158,7 @@ def _layer_text(node: Node, graph: NetworkGraph) -> str:
 
 def _use_text(use: LayerUse) -> str:
     inside = [_use_text(use.wrapped)] if use.wrapped else []
-    inside += [constant_text(a) for a in use.arguments] + [f"{key}={constant_text(value)}" for key, value in use.keywords]
+    inside += [constant_text(a) for a in use.arguments] + [
+        f"{key}={constant_text(value)}" for key, value in use.keywords
+    ]
     return f"{use.name}({', '.join(inside)})" if inside else use.name

@@ -25,5 +25,7 @@ def errors_page() -> str:
     parts = [_HEAD]
     for prefix, title in _STAGES.items():
         parts.append(f"## {title}\n")
-        parts += [f"### {name}: {code.title}\n\n{code.reason}\n" for name, code in CODES.items() if name.startswith(prefix)]
+        parts += [
+            f"### {name}: {code.title}\n\n{code.reason}\n" for name, code in CODES.items() if name.startswith(prefix)
+        ]
     return "\n".join(parts)

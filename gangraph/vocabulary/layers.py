@@ -13,7 +13,8 @@ from gangraph.registry import layer
 
 for _name, _class in {
     "conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d,
-    "conv_transpose1d": nn.ConvTranspose1d, "conv_transpose2d": nn.ConvTranspose2d, "conv_transpose3d": nn.ConvTranspose3d,
+    "conv_transpose1d": nn.ConvTranspose1d, "conv_transpose2d": nn.ConvTranspose2d,
+    "conv_transpose3d": nn.ConvTranspose3d,
 }.items():  # fmt: skip
     layer(_name, init="conv")(_class)
 
@@ -21,7 +22,9 @@ layer("linear", init="linear")(nn.Linear)
 
 
 @layer(init="norm", mixes_samples=True)
-def batch_norm(x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track: bool = True) -> nn.Module:
+def batch_norm(
+    x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track: bool = True
+) -> nn.Module:
     """Batch normalisation over [B, C], [B, C, L], [B, C, H, W] or [B, C, T, H, W] (Ioffe and Szegedy 2015).
 
     `track` keeps running statistics, which evaluation mode uses.
@@ -77,7 +80,8 @@ class Maxout(nn.Linear):
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""
-        return f"{self.in_features}, {self.out_features // self.pieces}, pieces={self.pieces}, bias={self.bias is not None}"
+        units = self.out_features // self.pieces
+        return f"{self.in_features}, {units}, pieces={self.pieces}, bias={self.bias is not None}"
 
 
 layer("maxout", init="linear")(Maxout)
@@ -127,7 +131,7 @@ layer("dropout")(Dropout)
 
 @layer(wraps=True)
 def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
-    """A layer whose weight is divided by its largest singular value (Miyato et al. 2018): spectral_norm(conv2d(64, 3))."""
+    """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018)."""
     return torch.nn.utils.parametrizations.spectral_norm(module, n_power_iterations=iterations)
 
 
