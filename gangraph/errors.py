@@ -93,8 +93,14 @@ class Problem:
 
     def __str__(self) -> str:
         parts = [f"{self.span}: {self.severity} {self.code}: {_shortened(self.message)}", self.span.excerpt()]
-        texts = (("found", (self.found,)), ("inside", self.inside), ("reason", (self.reason,)), ("expected", (self.expected,)),
-                 ("fix", (self.fix,)), ("called by", self.called_by))  # fmt: skip
+        texts = (
+            ("found", (self.found,)),
+            ("inside", self.inside),
+            ("reason", (self.reason,)),
+            ("expected", (self.expected,)),
+            ("fix", (self.fix,)),
+            ("called by", self.called_by),
+        )
         for label, lines in texts:
             for index, text in enumerate(filter(None, lines)):
                 parts.append(f"    {label + ':' if index == 0 else '':<10} {_shortened(text)}")

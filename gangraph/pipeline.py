@@ -3,13 +3,15 @@
 text --parse--> Document --resolve--> Spec --build--> Graph --check--> Checked --plan--> Plan --lower--> Program
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from gangraph.compiler.build import build
 from gangraph.compiler.check import Checked, check
 from gangraph.compiler.lower import Program, lower
 from gangraph.compiler.plan import plan
+from gangraph.errors import Problem, SpecError
 from gangraph.language.parse import Choice, parse
 from gangraph.language.resolve import resolve
 from gangraph.language.spec import PhaseSpec, Spec
@@ -31,8 +33,8 @@ def load(
         set: values by path, such as `{"params.blocks": 3, "train.batch": 4}`.
 
     Raises:
-        SpecError: the text or an expression does not parse, or there is no such profile, variant or path.
-            Problems that need the whole spec are reported by `check`.
+        SpecError: the text is no YAML or no spec, or there is no such profile, variant or path. What is wrong
+            with single expressions is kept and reported by `check`, together with all that it finds.
         UsageError: there is no such file or shipped spec.
     """
     settings = {path: _written(value) for path, value in (set or {}).items()}
@@ -46,7 +48,21 @@ def check_phase(spec: Spec, phase: PhaseSpec) -> Checked:
 
 def check_spec(spec: Spec) -> tuple[Checked, ...]:
     """Build and check every phase. Raises SpecError with every problem of the spec."""
-    return tuple(check_phase(spec, phase) for phase in spec.phases)
+    checked, problems = [], list[Problem]()
+    for phase in spec.phases:
+        try:
+            checked.append(check_phase(spec, phase))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    everywhere = set(checked[0].lints).intersection(*(one.lints for one in checked))
+    return tuple(replace(one, lints=tuple(_of_phase(one.lints, everywhere))) for one in checked)
+
+
+def _of_phase(lints: tuple[Problem, ...], everywhere: set[Problem]) -> Iterator[Problem]:
+    """What one phase leaves untrained or unused is no mistake if another phase has a use for it."""
+    return (lint for lint in lints if lint.code not in ("GG605", "GG608") or lint in everywhere)
 
 
 def compile_phase(checked: Checked, *, share: bool = True, merge: bool = True) -> Program:

@@ -98,7 +98,8 @@ def loss(name: str | None = None, **traits: Any) -> Callable[[Function], Functio
     """Register a loss: a pure function of tensors that returns one number.
 
     Traits: `logits=True` if it takes scores before any sigmoid; `saturates=True` for a generator loss
-    whose gradient vanishes where the critic wins; `critic`, `generator` name the player.
+    whose gradient vanishes where the critic wins; `player="critic"` or `"generator"` says whose loss it is;
+    `needs_lipschitz=True` if it has no lower bound for an unconstrained critic.
     """
     return _registers("loss", name, traits)
 

@@ -50,12 +50,17 @@ def test_message(spec: Path) -> None:
 
 def test_every_spec_has_its_message() -> None:
     assert {path.stem for path in Path("tests/errors").glob("*.txt")} == {spec.stem for spec in SPECS}
-    assert len(SPECS) == 107
+    assert len(SPECS) == 111
 
 
 def test_every_code_is_covered() -> None:
     texts = "".join(path.read_text() for path in Path("tests/errors").glob("*.txt"))
     assert sorted(set(re.findall(r"(?:error|warning) (GG\d+)", texts))) == sorted(CODES)
+
+
+def test_what_another_phase_uses_is_not_unused() -> None:
+    checked = check_spec(load("tests/fuzz/images.yaml", profile="paper"))
+    assert [phase.lints for phase in checked] == [(), ()]
 
 
 def test_no_message_names_a_place_on_this_machine() -> None:

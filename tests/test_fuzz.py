@@ -22,14 +22,17 @@ SHIPPED = [path.read_text() for path in sorted((ROOT / "specs").glob("*.yaml"))]
 SECONDS = 10  # a mutation takes hundredths of a second; more than this is a hang
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?|[^\w\s]|\s+")
 POOL = (
-    "0", "-1", "1", "2.5", "1e308", "1e-400", "10 ** 12", "1000000007", "1..10**9", "10**9..1", "9" * 5000, "inf", "nan", "1/0", "none", "true",
-    "step", "epoch", "x", "z", "fake", "D", "G", "D(fake)", "G(z)", "fake[0]", "params", "params.size", "sum(k for k in 1..9)", "mean", "judge",
-    "(", ")", "[", "]", "{", "}", ":", ": ", "#", " # ", "*", "&", "!", "!!python/object:os.system", "&a", "*a", "|", ">", "%", "@", "`", "'", '"',
-    ",", ".", "..", "**", "^", "==", "=", "if", "else", "for", "in", "not", "- ", "? ", "---", "...", "\t", "\n", "\r\n", "\\", "\x00", "\x07", "\ufeff",
-    "é", "漢字", "🙂", "\u2028", "٣", "²", "[" * 200, "(" * 200, "-" * 500, "{a: " * 100, "1 + " * 400 + "1", "a" * 20000, "fake + " * 90 + "fake",
-    "[[k for k in 1..1000] for j in 1..1000]", "history(fake, 50)", "held(x)", "detach(fake)", "grad(D(x), x)", "conv2d(10 ** 12, 3)", "conv2d(8, 0)",
-    "linear(10**9)", "linear(-1)", "batch_norm", "reshape(3, 5)", "upsample(10**6)", "spectral_norm(linear(8))", "rearrange('a b -> b a')", "dropout(2)",
-    "normal(10**12, 10**12)", "uniform(1)", "world(size=16)", "plane(kind='grid')", "adam", "clip(D, -1, 1)", "linear(1, 0, end=5 epochs)", "5 steps",
+    "0", "-1", "1", "2.5", "1e308", "1e-400", "10 ** 12", "1000000007", "1..10**9", "10**9..1", "9" * 5000, "inf",
+    "nan", "1/0", "none", "true", "step", "epoch", "x", "z", "fake", "D", "G", "D(fake)", "G(z)", "fake[0]", "params",
+    "params.size", "sum(k for k in 1..9)", "mean", "judge", "(", ")", "[", "]", "{", "}", ":", ": ", "#", " # ", "*",
+    "&", "!", "!!python/object:os.system", "&a", "*a", "|", ">", "%", "@", "`", "'", '"', ",", ".", "..", "**", "^",
+    "==", "=", "if", "else", "for", "in", "not", "- ", "? ", "---", "...", "\t", "\n", "\r\n", "\\", "\x00", "\x07",
+    "\ufeff", "é", "漢字", "🙂", "\u2028", "٣", "²", "[" * 200, "(" * 200, "-" * 500, "{a: " * 100, "1 + " * 400 + "1",
+    "a" * 20000, "fake + " * 90 + "fake", "[[k for k in 1..1000] for j in 1..1000]", "history(fake, 50)", "held(x)",
+    "detach(fake)", "grad(D(x), x)", "conv2d(10 ** 12, 3)", "conv2d(8, 0)", "linear(10**9)", "linear(-1)",
+    "batch_norm", "reshape(3, 5)", "upsample(10**6)", "spectral_norm(linear(8))", "rearrange('a b -> b a')",
+    "dropout(2)", "normal(10**12, 10**12)", "uniform(1)", "world(size=16)", "plane(kind='grid')", "adam",
+    "clip(D, -1, 1)", "linear(1, 0, end=5 epochs)", "5 steps",
 )  # fmt: skip
 
 
@@ -99,7 +102,11 @@ def _number(draw: st.DrawFn, text: str) -> str:
         return text
     old, new = found[_at(draw, found)], found[_at(draw, found)].group()  # type: ignore[arg-type]
     if old.group()[0].isdigit():
-        new = draw(st.sampled_from(("0", "1", "2", "3", "5", "0.5", "-1", "16", "1000", "10**9", "1..3", "[2, 2]", "'a'", "none", "1e30")))
+        new = draw(
+            st.sampled_from(
+                ("0", "1", "2", "3", "5", "0.5", "-1", "16", "1000", "10**9", "1..3", "[2, 2]", "'a'", "none", "1e30")
+            )
+        )
     return text[: old.start()] + new + text[old.end() :]
 
 

@@ -488,7 +488,6 @@ def test_every_shipped_spec_can_be_evaluated_and_looks_the_same_twice(name: str)
 
 def test_merged_calls_give_the_same_losses_as_calls_one_by_one() -> None:
     spec = small(
-        "{update: {d: {minimize: judge}, g: {minimize: fool}}}",
         more_values="  other: G(-1 * z)",
         judge="logistic.critic(real=D(x), fake=D(fake)) + logistic.critic(real=D(-1 * x), fake=D(other))",
         networks_d="{inputs: x, layers: 'linear(6), dropout(0.5), linear(1)'}",

@@ -129,7 +129,9 @@ class _Assembler:
         if isinstance(module, RandomLayer):
             arguments.append(self._draw(node, tuple(example.shape[1:])))
         self.examples[node.id] = module(example)
-        self.written[node.id] = self.fx.create_node("call_module", node.target, tuple(arguments), name=module_name(node.id))
+        self.written[node.id] = self.fx.create_node(
+            "call_module", node.target, tuple(arguments), name=module_name(node.id)
+        )
 
     def _draw(self, node: Node, shape: tuple[int, ...]) -> Any:
         name = f"{module_name(node.id)}_draw"
@@ -161,8 +163,7 @@ class _Assembler:
     def finish(self) -> fx.GraphModule:
         outputs: dict[str, Any] = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}
         self.fx.output(outputs[""] if tuple(outputs) == ("",) else outputs)
-        module = fx.GraphModule(self.root, self.fx, class_name=self.graph.spec.template)
-        return module
+        return fx.GraphModule(self.root, self.fx, class_name=self.graph.spec.template)
 
 
 def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str) -> fx.Node:
@@ -175,22 +176,19 @@ def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str)
 
 def _make_layer(use: LayerUse, example: Tensor) -> nn.Module:
     definition = vocabulary[use.name]
+    make: Callable[..., nn.Module] = definition.function
     keywords: dict[str, Any] = dict(use.keywords)
     if use.wrapped is not None:
-        made: nn.Module = definition.function(_make_layer(use.wrapped, example), *use.arguments, **keywords)
-        return made
+        return make(_make_layer(use.wrapped, example), *use.arguments, **keywords)
     if not isinstance(definition.function, type):
-        made = definition.function(example, *use.arguments, **keywords)
-        return made
+        return make(example, *use.arguments, **keywords)
     inferred = next((name for name in definition.signature.parameters if name in INFERRED), None)
-    if inferred is not None:
-        keywords[inferred] = example.shape[-1 if inferred in ("in_features", "input_size") else 1]
-        positions = [p for p in definition.signature.parameters if p != inferred]
-        keywords.update(zip(positions, use.arguments, strict=False))
-        made = definition.function(**keywords)
-        return made
-    made = definition.function(*use.arguments, **keywords)
-    return made
+    if inferred is None:
+        return make(*use.arguments, **keywords)
+    keywords[inferred] = example.shape[-1 if inferred in ("in_features", "input_size") else 1]
+    positions = [p for p in definition.signature.parameters if p != inferred]
+    keywords.update(zip(positions, use.arguments, strict=False))
+    return make(**keywords)
 
 
 def ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:

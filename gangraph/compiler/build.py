@@ -6,7 +6,17 @@ from math import prod
 from typing import Any
 
 from gangraph.compiler.build_network import build_network
-from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, argument_span, bind, fits, refuse, shown, type_name
+from gangraph.compiler.expressions import (
+    BuildError,
+    ExpressionBuilder,
+    NodeTable,
+    argument_span,
+    bind,
+    fits,
+    refuse,
+    shown,
+    type_name,
+)
 from gangraph.compiler.graph import Argument, Evaluation, Graph, NetworkGraph, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.data.random import RandomSource
@@ -15,7 +25,15 @@ from gangraph.errors import Problem, Span, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.schedule import TIME, is_dynamic, verify
-from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, Objective, OptimizerSpec, PhaseSpec, UpdateSpec
+from gangraph.language.spec import (
+    AverageSpec,
+    EvaluateSpec,
+    NetworkSpec,
+    Objective,
+    OptimizerSpec,
+    PhaseSpec,
+    UpdateSpec,
+)
 from gangraph.language.static import StaticError, constant
 from gangraph.registry import Definition, load_plugins, vocabulary
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the vocabulary)
@@ -64,11 +82,21 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
                 yield name, graph
         elif network.of not in broken and not isinstance(spec.networks.get(network.of), NetworkSpec):
             known = [other for other, made in spec.networks.items() if isinstance(made, NetworkSpec)]
-            problems.append(Problem(code="GG310", message=f"there is no network '{network.of}' to average", span=network.span, found=network.of,
-                                    expected="one of " + ", ".join(known), fix=nearest(network.of, known)))  # fmt: skip
+            problems.append(
+                Problem(
+                    code="GG310",
+                    message=f"there is no network '{network.of}' to average",
+                    span=network.span,
+                    found=network.of,
+                    expected="one of " + ", ".join(known),
+                    fix=nearest(network.of, known),
+                )
+            )
 
 
-def _build_sources(spec: PhaseSpec, data: Mapping[str, Expression], problems: list[Problem]) -> Iterator[tuple[str, Source | RandomSource]]:
+def _build_sources(
+    spec: PhaseSpec, data: Mapping[str, Expression], problems: list[Problem]
+) -> Iterator[tuple[str, Source | RandomSource]]:
     for name, expression in data.items():
         try:
             yield name, _source(expression, spec.static_names, spec.batch)
@@ -82,7 +110,14 @@ def _source(expression: Expression, static_names: Iterable[str], batch: int) -> 
     definition = vocabulary.get(name)
     known = vocabulary.of_kind("source")
     if definition is None or definition.kind != "source":
-        refuse("GG314", f"there is no data source '{name}'", call.function.span, name, "one of " + ", ".join(known), nearest(name, known))
+        refuse(
+            "GG314",
+            f"there is no data source '{name}'",
+            call.function.span,
+            name,
+            "one of " + ", ".join(known),
+            nearest(name, known),
+        )
     try:
         arguments = tuple(constant(argument, static_names) for argument in call.arguments)
         keywords = tuple((key, constant(value, static_names)) for key, value in call.keywords)
@@ -95,7 +130,13 @@ def _source(expression: Expression, static_names: Iterable[str], batch: int) -> 
     except (ValueError, TypeError, ArithmeticError, KeyError) as error:
         raise BuildError(_refused_source(name, call, definition, str(error))) from None
     if max(sizes, default=0) > _LARGEST_BATCH:
-        refuse("GG315", f"one batch of '{name}' is too large", call.span, f"{max(sizes):,} numbers", f"at most {_LARGEST_BATCH:,}")
+        refuse(
+            "GG315",
+            f"one batch of '{name}' is too large",
+            call.span,
+            f"{max(sizes):,} numbers",
+            f"at most {_LARGEST_BATCH:,}",
+        )
     return made
 
 
@@ -106,16 +147,26 @@ def _refused_source(name: str, call: ast.Call, definition: Definition, said: str
     if argument not in definition.signature.parameters or not expected:
         return Problem(code="GG315", message=f"'{name}' refuses its arguments", span=call.span, reason=said)
     span = argument_span(definition.signature, argument, call)
-    return Problem(code="GG315", message=f"'{name}' does not take this {argument}", span=span, found=found, expected=expected)
+    return Problem(
+        code="GG315", message=f"'{name}' does not take this {argument}", span=span, found=found, expected=expected
+    )
 
 
-def _check_source(definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call) -> None:
+def _check_source(
+    definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call
+) -> None:
     for name, value in bind(definition.signature, definition.name, arguments, keywords, call).items():
         parameter = definition.signature.parameters[name]
         for each in value if parameter.kind is parameter.VAR_POSITIONAL else (value,):
             if not fits(each, parameter.annotation):
                 span = argument_span(definition.signature, name, call)
-                refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(each), type_name(parameter.annotation))
+                refuse(
+                    "GG313",
+                    f"'{name}' of '{definition.name}' has the wrong type",
+                    span,
+                    shown(each),
+                    type_name(parameter.annotation),
+                )
 
 
 class _GraphBuilder(ExpressionBuilder):
@@ -140,7 +191,7 @@ class _GraphBuilder(ExpressionBuilder):
     def define_all(self) -> None:
         """Build every value and loss, so that each gets its check even where nothing uses it."""
         for name in (*self.spec.values, *self.spec.losses):
-            self.attempt(lambda n=name: self._defined(n))  # type: ignore[misc]
+            self.attempt(lambda n=name: self._defined(n))
 
     def attempt(self, action: Any) -> Any:
         """Run `action`; keep the problem it finds and give None."""
@@ -149,8 +200,14 @@ class _GraphBuilder(ExpressionBuilder):
         except BuildError as error:
             self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
         except RecursionError:
-            self.problems.append(Problem(code="GG301", message="the values lean on each other too many levels deep", span=self.spec.span,
-                                         expected="values in the order in which they are computed"))  # fmt: skip
+            self.problems.append(
+                Problem(
+                    code="GG301",
+                    message="the values lean on each other too many levels deep",
+                    span=self.spec.span,
+                    expected="values in the order in which they are computed",
+                )
+            )
         return None
 
     def known_names(self) -> Iterable[str]:
@@ -173,16 +230,23 @@ class _GraphBuilder(ExpressionBuilder):
 
     def _defined(self, name: str) -> Argument:
         """The node of a value or loss."""
-        table, section = (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
+        table, section = (
+            (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
+        )
         if name in table:
             return Ref(table[name])
         if name in self.active:
-            refuse("GG303", "values depend on each other in a circle", section[name].span, " -> ".join([*self.active, name]))
+            refuse(
+                "GG303",
+                "values depend on each other in a circle",
+                section[name].span,
+                " -> ".join([*self.active, name]),
+            )
         self.active.append(name)
         owner, self.owner = self.owner, name
         try:
             value = self.visit(section[name], name)
-        except BuildError:
+        except (BuildError, RecursionError):
             self.broken.add(name)
             raise
         finally:
@@ -197,7 +261,13 @@ class _GraphBuilder(ExpressionBuilder):
         if name in self.sources:
             fields = list(self.sources[name].fields)
             if len(fields) > 1:
-                refuse("GG316", f"'{name}' has several fields", node.span, name, " or ".join(f"{name}.{field}" for field in fields))
+                refuse(
+                    "GG316",
+                    f"'{name}' has several fields",
+                    node.span,
+                    name,
+                    " or ".join(f"{name}.{field}" for field in fields),
+                )
             return self._source_node(name, fields[0], node.span)
         if name in self.spec.values or name in self.spec.losses:
             if name in self.broken:
@@ -208,7 +278,14 @@ class _GraphBuilder(ExpressionBuilder):
         if name in self.spec.networks:
             refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
         known = list(self.known_names())
-        refuse("GG310", f"there is nothing called '{name}'", node.span, name, "one of " + ", ".join(known), nearest(name, known))
+        return refuse(
+            "GG310",
+            f"there is nothing called '{name}'",
+            node.span,
+            name,
+            "one of " + ", ".join(known),
+            nearest(name, known),
+        )
 
     def _source_node(self, name: str, field: str, span: Span) -> Ref:
         source = self.sources[name]
@@ -222,7 +299,9 @@ class _GraphBuilder(ExpressionBuilder):
         if isinstance(base, ast.Name) and base.id in self.sources:
             fields = list(self.sources[base.id].fields)
             if name not in fields:
-                expected = "one of " + ", ".join(fields) if fields[1:] else f"{base.id} without a field: it is one tensor"
+                expected = (
+                    "one of " + ", ".join(fields) if fields[1:] else f"{base.id} without a field: it is one tensor"
+                )
                 refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
             return self._source_node(base.id, name, node.span)
         value = super().attribute(node, base, name)
@@ -260,11 +339,23 @@ class _GraphBuilder(ExpressionBuilder):
         unknown = [key for key in keywords if key not in inputs]
         missing = [key for key in inputs[len(arguments) :] if key not in keywords]
         if unknown or missing or len(arguments) + len(keywords) != len(inputs):
-            refuse("GG317", f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}", node.span, ast.show(node), f"{name}({', '.join(inputs)})")
+            refuse(
+                "GG317",
+                f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}",
+                node.span,
+                ast.show(node),
+                f"{name}({', '.join(inputs)})",
+            )
         bound = (*arguments, *(keywords[key] for key in inputs[len(arguments) :]))
         for value, written in zip(bound, (*node.arguments, *(v for _, v in node.keywords)), strict=True):
             if not isinstance(value, Ref):
-                refuse("GG317", "a network's input is a value", written.span, ast.show(written), "data, a random draw or another value")
+                refuse(
+                    "GG317",
+                    "a network's input is a value",
+                    written.span,
+                    ast.show(written),
+                    "data, a random draw or another value",
+                )
         return self.table.add("network", hint, span=node.span, target=name, arguments=bound)
 
     def _anonymous_source(self, node: ast.Call) -> Ref:
@@ -283,14 +374,24 @@ class _GraphBuilder(ExpressionBuilder):
             refuse("GG312", f"'{ast.show(node.function)}' is called wrongly", node.span, ast.show(node), usage)
         made = [self.visit(argument) for argument in node.arguments]
         if tensors and not all(isinstance(value, Ref) for value in made):
-            refuse("GG313", f"'{ast.show(node.function)}' takes a value, not a constant", node.arguments[0].span, ast.show(node.arguments[0]), usage)
+            refuse(
+                "GG313",
+                f"'{ast.show(node.function)}' takes a value, not a constant",
+                node.arguments[0].span,
+                ast.show(node.arguments[0]),
+                usage,
+            )
         return made
 
     def _form_grad(self, node: ast.Call) -> Argument:
         hint = self._take_hint("grad")
-        output, at = self._single(node, 2, "grad(output, input): the gradient of the output's sum with respect to the input")
+        output, at = self._single(
+            node, 2, "grad(output, input): the gradient of the output's sum with respect to the input"
+        )
         if not isinstance(output, Ref) or not isinstance(at, Ref):
-            refuse("GG313", "grad is taken of a value with respect to a value", node.span, ast.show(node), "grad(D(v), v)")
+            refuse(
+                "GG313", "grad is taken of a value with respect to a value", node.span, ast.show(node), "grad(D(v), v)"
+            )
         return self.table.add("grad", hint, span=node.span, arguments=(output, at))
 
     def _form_detach(self, node: ast.Call) -> Argument:
@@ -307,7 +408,13 @@ class _GraphBuilder(ExpressionBuilder):
         hint = self._take_hint("history")
         value, size = self._single(node, 2, "history(value, size)")
         if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            refuse("GG313", "history mixes a value with its past", node.span, ast.show(node), "history(value, 50), the size at least 0")
+            refuse(
+                "GG313",
+                "history mixes a value with its past",
+                node.span,
+                ast.show(node),
+                "history(value, 50), the size at least 0",
+            )
         return self.table.add("history", hint, span=node.span, target=f"{value.id}.history", arguments=(value, size))
 
     def _operation(self, target: str, operands: tuple[Expression, ...], span: Span) -> Argument:
@@ -327,24 +434,33 @@ class _GraphBuilder(ExpressionBuilder):
         return self.table.add("op", name, span=span, target=target, arguments=tuple(values))
 
     def _warn_zero(self, term: Expression, span: Span) -> None:
-        problem = Problem(code="GG609", severity="warning", message="a term of weight 0 is left out", span=span, found=ast.show(term),
-                          fix="give it a weight, or remove it")  # fmt: skip
+        problem = Problem(
+            code="GG609",
+            severity="warning",
+            message="a term of weight 0 is left out",
+            span=span,
+            found=ast.show(term),
+            fix="give it a weight, or remove it",
+        )
         if problem not in self.problems:
             self.problems.append(problem)
 
     def updates(self) -> Iterator[UpdateGraph]:
         """The step's entries, their objectives as nodes."""
         for index, spec in enumerate(self.spec.updates):
-            made = self.attempt(lambda s=spec, i=index: self._update(s, i))  # type: ignore[misc]
+            made = self.attempt(lambda s=spec, i=index: self._update(s, i))
             if made is not None:
                 yield made
 
     def _update(self, spec: UpdateSpec, index: int) -> UpdateGraph:
-        made = [self.attempt(lambda o=objective: self._objective(o)) for objective in spec.objectives]  # type: ignore[misc]
+        made = [self.attempt(lambda o=objective: self._objective(o)) for objective in spec.objectives]
         then = tuple(self._parameter_operation(item) for item in spec.then)
         for expression in (spec.times, spec.every, spec.when, spec.clip_grad_norm, spec.clip_grad_value):
             if expression is not None:
                 self._verified(expression)
+        for count, least in ((spec.times, 0), (spec.every, 1)):
+            if isinstance(count, ast.Literal) and not _is_count(count.value, least):
+                refuse("GG225", f"a whole number of at least {least} belongs here", count.span, shown(count.value))
         if any(objective is None for objective in made):
             raise BuildError(None)
         return UpdateGraph(
@@ -368,7 +484,14 @@ class _GraphBuilder(ExpressionBuilder):
         for name, span in spec.draw:
             if name != "all" and name not in self.spec.data:
                 known = ["all", *self.spec.data]
-                refuse("GG314", f"there is no source '{name}' to draw", span, name, "one of " + ", ".join(known), nearest(name, known))
+                refuse(
+                    "GG314",
+                    f"there is no source '{name}' to draw",
+                    span,
+                    name,
+                    "one of " + ", ".join(known),
+                    nearest(name, known),
+                )
             drawn += self.sources if name == "all" else [name]
         anonymous = [name for name in self.sources if name not in self.spec.data]
         return tuple(dict.fromkeys([*drawn, *anonymous]))
@@ -379,13 +502,30 @@ class _GraphBuilder(ExpressionBuilder):
             known = list(self.spec.optimizers)
             if f"{objective.group}" in self.broken:
                 raise BuildError(None)
-            refuse("GG318", f"there is no optimizer group '{objective.group}'", objective.span, objective.group, "one of " + ", ".join(known), nearest(objective.group, known))
+            refuse(
+                "GG318",
+                f"there is no optimizer group '{objective.group}'",
+                objective.span,
+                objective.group,
+                "one of " + ", ".join(known),
+                nearest(objective.group, known),
+            )
         value = self.visit(objective.expression, f"{objective.group}_objective")
         if not isinstance(value, Ref):
-            refuse("GG501", f"the objective of '{objective.group}' is a constant", objective.expression.span, shown(value), "a loss that depends on " + ", ".join(n for n, _ in group.networks))
+            refuse(
+                "GG501",
+                f"the objective of '{objective.group}' is a constant",
+                objective.expression.span,
+                shown(value),
+                "a loss that depends on " + ", ".join(n for n, _ in group.networks),
+            )
         if objective.sign < 0:
-            value = self.table.add("op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,))
-        return ObjectiveGraph(group=objective.group, networks=self._group_networks(group), loss=value.id, span=objective.expression.span)
+            value = self.table.add(
+                "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
+            )
+        return ObjectiveGraph(
+            group=objective.group, networks=self._group_networks(group), loss=value.id, span=objective.expression.span
+        )
 
     def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:
         for name, span in group.networks:
@@ -393,7 +533,14 @@ class _GraphBuilder(ExpressionBuilder):
                 raise BuildError(None)
             if not isinstance(self.spec.networks.get(name), NetworkSpec):
                 known = [n for n, made in self.spec.networks.items() if isinstance(made, NetworkSpec)]
-                refuse("GG319", f"'{name}' is no network with parameters to train", span, name, "one of " + ", ".join(known), nearest(name, known))
+                refuse(
+                    "GG319",
+                    f"'{name}' is no network with parameters to train",
+                    span,
+                    name,
+                    "one of " + ", ".join(known),
+                    nearest(name, known),
+                )
         return tuple(name for name, _ in group.networks)
 
     def _parameter_operation(self, expression: Expression) -> tuple[str, str, tuple[object, ...]]:
@@ -404,12 +551,23 @@ class _GraphBuilder(ExpressionBuilder):
             ):
                 if network not in self.networks:
                     known = list(self.networks)
-                    refuse("GG310", f"there is no network '{network}'", expression.span, network, "one of " + ", ".join(known), nearest(network, known))
+                    refuse(
+                        "GG310",
+                        f"there is no network '{network}'",
+                        expression.span,
+                        network,
+                        "one of " + ", ".join(known),
+                        nearest(network, known),
+                    )
                 try:
                     return name, network, tuple(constant(number) for number in numbers)
                 except StaticError as error:
                     raise BuildError(error.problem) from None
-        refuse("GG321", "there is no such operation on parameters", expression.span, ast.show(expression), usage)
+        return refuse("GG321", "there is no such operation on parameters", expression.span, ast.show(expression), usage)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least and value % 1 == 0
 
 
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
@@ -424,20 +582,41 @@ def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
 
 
 def _evaluation(
-    spec: PhaseSpec, evaluate: EvaluateSpec, networks: Mapping[str, NetworkGraph], broken: set[str], problems: list[Problem]
+    spec: PhaseSpec,
+    evaluate: EvaluateSpec,
+    networks: Mapping[str, NetworkGraph],
+    broken: set[str],
+    problems: list[Problem],
 ) -> Evaluation:
     """The graph of grids and metrics: the training graph's values over the evaluation's own streams."""
     found: list[Problem] = []
     data = {**spec.data, **evaluate.data}
     fresh = replace(spec, data=data, values={**spec.values, **evaluate.values}, losses=spec.losses)
     builder = _GraphBuilder(fresh, dict(_build_sources(spec, data, found)), networks, broken, found)
-    grid = [(ast.show(column), builder.attempt(lambda c=column: builder.visit(c, ast.show(c)))) for column in evaluate.grid]  # type: ignore[misc]
-    metrics = [(name, builder.attempt(lambda m=metric, n=name: builder.visit(m, n))) for name, metric in evaluate.metrics.items()]  # type: ignore[misc]
+    grid = [
+        (ast.show(column), builder.attempt(lambda c=column: builder.visit(c, ast.show(c)))) for column in evaluate.grid
+    ]
+    metrics = [
+        (name, builder.attempt(lambda m=metric, n=name: builder.visit(m, n)))
+        for name, metric in evaluate.metrics.items()
+    ]
     for problem in found:
         if problem not in problems:
             problems.append(problem)
-    graph = Graph(spec=fresh, nodes=builder.table.nodes, sources=builder.sources, networks=networks,
-                  averages={n: a for n, a in spec.networks.items() if isinstance(a, AverageSpec)}, values=builder.values,
-                  losses=builder.losses, updates=(), evaluation=None, problems=())  # fmt: skip
-    named = lambda pairs: tuple((name, ref.id) for name, ref in pairs if isinstance(ref, Ref))  # noqa: E731
-    return Evaluation(graph=graph, grid=named(grid), metrics=named(metrics))
+    graph = Graph(
+        spec=fresh,
+        nodes=builder.table.nodes,
+        sources=builder.sources,
+        networks=networks,
+        averages={n: a for n, a in spec.networks.items() if isinstance(a, AverageSpec)},
+        values=builder.values,
+        losses=builder.losses,
+        updates=(),
+        evaluation=None,
+        problems=(),
+    )
+    return Evaluation(graph=graph, grid=_present(grid), metrics=_present(metrics))
+
+
+def _present(pairs: list[tuple[str, Argument]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value.id) for name, value in pairs if isinstance(value, Ref))

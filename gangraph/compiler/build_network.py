@@ -8,7 +8,17 @@ from typing import Any
 
 from torch import nn
 
-from gangraph.compiler.expressions import BuildError, ExpressionBuilder, NodeTable, argument_span, bind, fits, refuse, shown, type_name
+from gangraph.compiler.expressions import (
+    BuildError,
+    ExpressionBuilder,
+    NodeTable,
+    argument_span,
+    bind,
+    fits,
+    refuse,
+    shown,
+    type_name,
+)
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
@@ -33,8 +43,15 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
     outputs = {name: builder.attempt(expression) for name, expression in spec.outputs.items()}
     for name, output in outputs.items():
         if not builder.problems and not isinstance(output, Ref):
-            builder.problems.append(Problem(code="GG213", message="the output of a network is computed from its inputs", span=spec.outputs[name].span,
-                                            found=ast.show(spec.outputs[name]), expected="a value"))  # fmt: skip
+            builder.problems.append(
+                Problem(
+                    code="GG213",
+                    message="the output of a network is computed from its inputs",
+                    span=spec.outputs[name].span,
+                    found=ast.show(spec.outputs[name]),
+                    expected="a value",
+                )
+            )
     if builder.problems:
         return None, builder.problems
     return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
@@ -72,8 +89,14 @@ class _NetworkBuilder(ExpressionBuilder):
         except BuildError as error:
             self.report(error)
         except RecursionError:
-            self.problems.append(Problem(code="GG301", message="the values of this network lean on each other too many levels deep",
-                                         span=expression.span, expected="values written in the order in which they are computed"))  # fmt: skip
+            self.problems.append(
+                Problem(
+                    code="GG301",
+                    message="the values of this network lean on each other too many levels deep",
+                    span=expression.span,
+                    expected="values written in the order in which they are computed",
+                )
+            )
         return None
 
     def known_names(self) -> Iterable[str]:
@@ -100,7 +123,14 @@ class _NetworkBuilder(ExpressionBuilder):
                 self.active.pop()
             return self.known[node.id]
         known = list(self.known_names())
-        refuse("GG310", f"the network has no value '{node.id}'", node.span, node.id, "one of " + ", ".join(known), nearest(node.id, known))
+        return refuse(
+            "GG310",
+            f"the network has no value '{node.id}'",
+            node.span,
+            node.id,
+            "one of " + ", ".join(known),
+            nearest(node.id, known),
+        )
 
     def call(self, name: str, node: ast.Call) -> Argument | None:
         if name in self.spec.parts:
@@ -110,14 +140,23 @@ class _NetworkBuilder(ExpressionBuilder):
             return self._apply(name, self.visit(node.arguments[0]), hint)
         definition = vocabulary.get(name)
         if definition is not None and definition.kind == "layer":
-            refuse("GG311", f"'{name}' is a layer: it is applied in parts:, in layers:, or as {name}(...)(x)", node.span, ast.show(node))
+            refuse(
+                "GG311",
+                f"'{name}' is a layer: it is applied in parts:, in layers:, or as {name}(...)(x)",
+                node.span,
+                ast.show(node),
+            )
         return None
 
     def curried(self, node: ast.Call) -> Argument:
         """`layer(...)(x)`: a layer of its own, without a name."""
         flow = tuple(self.visit(argument) for argument in node.arguments)
         use = self._layer_use(node.function)
-        return self._add_layer(f"{use.name}.{use.name}", use, flow[0]) if flow else refuse("GG312", "a layer needs an input", node.span)
+        return (
+            self._add_layer(f"{use.name}.{use.name}", use, flow[0])
+            if flow
+            else refuse("GG312", "a layer needs an input", node.span)
+        )
 
     def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
         """Run a value through a part's chain. Every use of a part shares its layers."""
@@ -168,12 +207,21 @@ class _NetworkBuilder(ExpressionBuilder):
         if definition is None:
             known = [*vocabulary.of_kind("layer", "op"), *self.spec.parts]
             near = nearest(name, known)
-            refuse("GG310", f"there is no layer '{name}'", call.function.span, name, "a layer, an op or a part" if near else "one of " + ", ".join(vocabulary.of_kind("layer")), near)
+            refuse(
+                "GG310",
+                f"there is no layer '{name}'",
+                call.function.span,
+                name,
+                "a layer, an op or a part" if near else "one of " + ", ".join(vocabulary.of_kind("layer")),
+                near,
+            )
         return self.operation(definition, call, first=(flow,))
 
     def _add_layer(self, path: str, use: LayerUse, flow: Argument) -> Argument:
         self.layers.setdefault(path, use)
-        return self.table.add("layer", self._take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,))
+        return self.table.add(
+            "layer", self._take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,)
+        )
 
     def _layer_use(self, item: Expression) -> LayerUse:
         call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
@@ -181,7 +229,14 @@ class _NetworkBuilder(ExpressionBuilder):
         definition = vocabulary.get(name)
         if definition is None or definition.kind != "layer":
             known = vocabulary.of_kind("layer")
-            refuse("GG310", f"there is no layer '{name}'", call.function.span, name, "one of " + ", ".join(known), nearest(name, known))
+            refuse(
+                "GG310",
+                f"there is no layer '{name}'",
+                call.function.span,
+                name,
+                "one of " + ", ".join(known),
+                nearest(name, known),
+            )
         inner = None
         written = call.arguments
         if definition.traits.get("wraps"):
@@ -205,13 +260,25 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
     return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
 
 
-def _check_layer(definition: Definition, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], call: ast.Call, skipped: int) -> None:
+def _check_layer(
+    definition: Definition,
+    arguments: tuple[Any, ...],
+    keywords: tuple[tuple[str, Any], ...],
+    call: ast.Call,
+    skipped: int,
+) -> None:
     signature = definition.signature.replace(parameters=layer_parameters(definition))
     for name, value in bind(signature, definition.name, arguments, keywords, call).items():
         annotation = signature.parameters[name].annotation
         if not fits(value, annotation) and not isinstance(annotation, str) and not isinstance(value, tuple):
             span = argument_span(signature, name, call, skipped)
-            refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation))
+            refuse(
+                "GG313",
+                f"'{name}' of '{definition.name}' has the wrong type",
+                span,
+                shown(value),
+                type_name(annotation),
+            )
 
 
 def module_name(name: str) -> str:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
+from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.flow import differentiable_in_inputs
 from gangraph.compiler.graph import Graph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.types import Types, infer
-from gangraph.compiler.assemble import NetworkModel
 from gangraph.errors import Problem, SpecError, called_by, in_order
 
 
@@ -47,25 +47,41 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     if errors:
         raise SpecError(problems)
     lints = in_order(problem for problem in problems if problem.severity == "warning")
-    return Checked(graph=graph, types=types, evaluation=seen, networks=seen.networks if seen else types.networks, lints=lints)
+    return Checked(
+        graph=graph, types=types, evaluation=seen, networks=seen.networks if seen else types.networks, lints=lints
+    )
 
 
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
     """Every objective is one number and reaches parameters of its group."""
     if not graph.spec.updates and not graph.problems:
-        yield Problem(code="GG502", message="there is nothing to train", span=graph.spec.span, expected="at least one update under train: step:")
+        yield Problem(
+            code="GG502",
+            message="there is nothing to train",
+            span=graph.spec.span,
+            expected="at least one update under train: step:",
+        )
     for update in graph.updates:
         for objective in update.objectives:
             made = types.nodes.get(objective.loss)
             if made is None:
                 continue
             if made.shape != () or not made.dtype.is_floating_point or made.dtype == torch.int64:
-                yield Problem(code="GG404", message=f"the objective of '{objective.group}' is not one number", span=objective.span,
-                              found=str(made), expected="a number: mean(...) or a loss")  # fmt: skip
+                yield Problem(
+                    code="GG404",
+                    message=f"the objective of '{objective.group}' is not one number",
+                    span=objective.span,
+                    found=str(made),
+                    expected="a number: mean(...) or a loss",
+                )
             reached = differentiable_in_inputs(graph, objective.loss, objective.networks)
             missing = [name for name in objective.networks if name not in reached]
             if missing:
                 names = ", ".join(missing)
-                yield Problem(code="GG501", message=f"the objective of '{objective.group}' does not reach {names}", span=objective.span,
-                              found=f"no differentiable path to the parameters of {names}",
-                              expected=f"a loss that depends on {names}, not only through detach, held or history")  # fmt: skip
+                yield Problem(
+                    code="GG501",
+                    message=f"the objective of '{objective.group}' does not reach {names}",
+                    span=objective.span,
+                    found=f"no differentiable path to the parameters of {names}",
+                    expected=f"a loss that depends on {names}, not only through detach, held or history",
+                )

@@ -160,18 +160,30 @@ class ExpressionBuilder:
         """A call of an op, a loss or a metric, with `first` before its written arguments."""
         if definition.kind not in ("op", "loss", "metric"):
             where = "in a network's layers" if definition.kind == "layer" else "under data:"
-            refuse("GG311", f"'{definition.name}' is a {definition.kind}, which stands {where}", node.function.span, definition.name, "an op, a loss or a network")
+            refuse(
+                "GG311",
+                f"'{definition.name}' is a {definition.kind}, which stands {where}",
+                node.function.span,
+                definition.name,
+                "an op, a loss or a network",
+            )
         name = self._take_hint(definition.name.rpartition(".")[2])
         arguments = (*first, *(self.visit(argument) for argument in node.arguments))
         keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
         check_call(definition, arguments, keywords, node, len(first))
-        return self.table.add("op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords)
+        return self.table.add(
+            "op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords
+        )
 
 
 def check_call(
-    definition: Definition, arguments: tuple[Argument, ...], keywords: tuple[tuple[str, Argument], ...], node: ast.Call, skipped: int = 0
+    definition: Definition,
+    arguments: tuple[Argument, ...],
+    keywords: tuple[tuple[str, Argument], ...],
+    node: ast.Call,
+    skipped: int = 0,
 ) -> None:
-    """Refuse arguments that do not fit a definition's signature; the first `skipped` are not written in the call. Raises BuildError."""
+    """Refuse arguments that do not fit a definition; the first `skipped` are not written. Raises BuildError."""
     signature = definition.signature
     for name, value in bind(signature, definition.name, arguments, keywords, node).items():
         parameter = signature.parameters[name]
@@ -190,7 +202,11 @@ def argument_span(signature: inspect.Signature, parameter: str, call: ast.Call, 
 
 
 def bind(
-    signature: inspect.Signature, name: str, arguments: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], node: ast.Call
+    signature: inspect.Signature,
+    name: str,
+    arguments: tuple[Any, ...],
+    keywords: tuple[tuple[str, Any], ...],
+    node: ast.Call,
 ) -> Mapping[str, Any]:
     """Arguments by parameter name.
 
@@ -200,11 +216,21 @@ def bind(
     known = [p for p in signature.parameters if p not in ("self",)]
     for key, _ in keywords:
         if key not in signature.parameters:
-            refuse("GG312", f"'{name}' has no argument '{key}'", ast.keyword_span(key, dict(node.keywords)[key]), key, "one of " + ", ".join(known), nearest(key, known))
+            refuse(
+                "GG312",
+                f"'{name}' has no argument '{key}'",
+                ast.keyword_span(key, dict(node.keywords)[key]),
+                key,
+                "one of " + ", ".join(known),
+                nearest(key, known),
+            )
     try:
         return signature.bind(*arguments, **dict(keywords)).arguments
     except TypeError as error:
-        usage = ", ".join(str(p).split(":")[0].split("=")[0] + ("" if p.default is p.empty else f"={shown(p.default)}") for p in signature.parameters.values())
+        usage = ", ".join(
+            str(p).split(":")[0].split("=")[0] + ("" if p.default is p.empty else f"={shown(p.default)}")
+            for p in signature.parameters.values()
+        )
         refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
 
 
@@ -217,7 +243,9 @@ def _check_argument(definition: Definition, parameter: inspect.Parameter, value:
     if isinstance(value, Ref):
         refuse("GG313", f"'{name}' of '{definition.name}' has to be a constant", span, value.id, type_name(annotation))
     if not fits(value, annotation):
-        refuse("GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation))
+        refuse(
+            "GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation)
+        )
 
 
 def shown(value: object) -> str:

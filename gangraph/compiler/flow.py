@@ -9,7 +9,7 @@ STOPS = ("stream", "random", "scalar", "detach", "held", "history")
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:
-    """The nodes among `within` whose gradient with respect to the parameters of `networks` is not zero by construction."""
+    """The nodes among `within` that depend differentiably on the parameters of `networks`."""
     chosen, wanted = set(networks), set(within)
     reached: set[str] = set()
     for node in graph.nodes.values():
@@ -33,5 +33,7 @@ def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
         if node.kind == "grad":
             output, at = node.inputs
             between = graph.below(output) - graph.below(at)
-            found += [(name, node.id) for name in graph.nodes if name in between and graph.nodes[name].kind == "network"]
+            found += [
+                (name, node.id) for name in graph.nodes if name in between and graph.nodes[name].kind == "network"
+            ]
     return found

@@ -141,6 +141,11 @@ class Graph:
         """The nodes and everything they are computed from."""
         return set(ids).union(*(nx.ancestors(self.digraph, name) for name in ids))
 
+    def owner(self, network: str) -> str:
+        """The network whose layers a call runs: itself, or for an average the one that is averaged."""
+        average = self.averages.get(network)
+        return average.of if average else network
+
     def calls(self, network: str) -> Iterator[Node]:
         """The calls of a network."""
         return (node for node in self.nodes.values() if node.kind == "network" and node.target == network)

@@ -29,8 +29,14 @@ def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
     for kind, expression in graph.spec.init.items():
         if kind not in KINDS:
             span = kind.span if isinstance(kind, Scalar) else expression.span
-            yield Problem(code="GG322", message=f"there is no kind of layer '{kind}'", span=span, found=kind,
-                          expected="one of " + ", ".join(KINDS), fix=nearest(kind, KINDS))  # fmt: skip
+            yield Problem(
+                code="GG322",
+                message=f"there is no kind of layer '{kind}'",
+                span=span,
+                found=kind,
+                expected="one of " + ", ".join(KINDS),
+                fix=nearest(kind, KINDS),
+            )
         try:
             with torch.random.fork_rng(devices=[]):
                 _scheme(expression)(torch.empty(2, 2))
@@ -40,8 +46,14 @@ def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
         except (TypeError, ValueError, KeyError, RuntimeError):
             known = ("default", *SCHEMES)
             name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
-            yield Problem(code="GG322", message="parameters cannot start like this", span=expression.span, found=ast.show(expression),
-                          expected="one of " + ", ".join(known) + ", such as normal(0, 0.02)", fix=nearest(name, known))  # fmt: skip
+            yield Problem(
+                code="GG322",
+                message="parameters cannot start like this",
+                span=expression.span,
+                found=ast.show(expression),
+                expected="one of " + ", ".join(known) + ", such as normal(0, 0.02)",
+                fix=nearest(name, known),
+            )
 
 
 def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generator) -> None:

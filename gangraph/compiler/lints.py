@@ -27,8 +27,13 @@ def _mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
         node = graph.nodes[call]
         model = types.networks.get(node.target)
         if model is not None and model.mixes_samples:
-            yield _warn("GG601", f"'{node.target}' mixes the samples of a batch under a gradient penalty", node.span,
-                        found="batch_norm", fix="norm=layer_norm or norm=instance_norm")  # fmt: skip
+            yield _warn(
+                "GG601",
+                f"'{node.target}' mixes the samples of a batch under a gradient penalty",
+                node.span,
+                found="batch_norm",
+                fix="norm=layer_norm or norm=instance_norm",
+            )
 
 
 def _unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -36,13 +41,20 @@ def _unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:
         below = graph.below(*(objective.loss for objective in update.objectives))
         clipped = {network for operation, network, _ in update.then if operation == "clip"}
         penalised = any(graph.nodes[name].kind == "grad" for name in below)
-        spectral = any(use.name == "spectral_norm" for name in update.networks for use in graph.networks[name].layers.values())
+        spectral = any(
+            use.name == "spectral_norm" for name in update.networks for use in graph.networks[name].layers.values()
+        )
         if clipped & set(update.networks) or penalised or spectral:
             continue
         for name in below:
             node = graph.nodes[name]
             if _is_wasserstein_critic(graph, node, update):
-                yield _warn("GG602", "this critic's loss has no lower bound", node.span, fix="then: clip(D, -0.01, 0.01), a gradient penalty, or spectral_norm")
+                yield _warn(
+                    "GG602",
+                    "this critic's loss has no lower bound",
+                    node.span,
+                    fix="then: clip(D, -0.01, 0.01), a gradient penalty, or spectral_norm",
+                )
 
 
 def _is_wasserstein_critic(graph: Graph, node: Node, update: UpdateGraph) -> bool:
@@ -54,7 +66,10 @@ def _is_wasserstein_critic(graph: Graph, node: Node, update: UpdateGraph) -> boo
     if any(mean.kind != "op" or mean.target != "mean" for mean in means):
         return False
     scored = [graph.nodes[mean.inputs[0]] for mean in means]
-    return all(score.kind == "network" and score.target in update.networks for score in scored) and scored[0].target == scored[1].target
+    return (
+        all(score.kind == "network" and score.target in update.networks for score in scored)
+        and scored[0].target == scored[1].target
+    )
 
 
 def _ranges_that_do_not_meet(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -74,7 +89,13 @@ def _compare(given: list[tuple[Span, TensorType]], subject: str) -> Iterator[Pro
         narrower, wider = sorted((first, interval), key=lambda i: i[1] - i[0])
         if narrower != wider and (narrower, wider) in _MISMATCHES:
             found = f"[{first[0]:g}, {first[1]:g}] and [{interval[0]:g}, {interval[1]:g}]"
-            yield _warn("GG603", f"{subject} values of different ranges", span, found, "bring both to one range, for example with tanh for data in [-1, 1]")
+            yield _warn(
+                "GG603",
+                f"{subject} values of different ranges",
+                span,
+                found,
+                "bring both to one range, for example with tanh for data in [-1, 1]",
+            )
             return
 
 
@@ -90,16 +111,30 @@ def _sigmoid_before_logits(graph: Graph, types: Types) -> Iterator[Problem]:
             model = types.networks.get(source.target) if source.kind == "network" else None
             squashed = source.target if source.kind == "op" else model.last_ops.get("", "") if model else ""
             if squashed in ("sigmoid", "softmax"):
-                yield _warn("GG604", f"'{node.target}' takes scores before any {squashed}", node.span,
-                            found=f"{squashed} at the end of '{graph.label(name) if source.kind == 'op' else source.target}'", fix=f"leave out the {squashed}")  # fmt: skip
+                yield _warn(
+                    "GG604",
+                    f"'{node.target}' takes scores before any {squashed}",
+                    node.span,
+                    found=f"{squashed} at the end of '{graph.label(name) if source.kind == 'op' else source.target}'",
+                    fix=f"leave out the {squashed}",
+                )
 
 
 def _untrained(graph: Graph, _: Types) -> Iterator[Problem]:
     trained = {name for update in graph.updates for name in update.networks}
     for name, network in graph.networks.items():
         used = any(graph.calls(name))
-        if used and name not in trained and any(vocabulary[use.name].traits.get("init") for use in network.layers.values()):
-            yield _warn("GG605", f"no update trains '{name}'", graph.spec.spans.get(name, network.spec.span), fix="name it in an optimizer group and an update")
+        if (
+            used
+            and name not in trained
+            and any(vocabulary[use.name].traits.get("init") for use in network.layers.values())
+        ):
+            yield _warn(
+                "GG605",
+                f"no update trains '{name}'",
+                graph.spec.spans.get(name, network.spec.span),
+                fix="name it in an optimizer group and an update",
+            )
 
 
 def _in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -114,7 +149,12 @@ def _in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
 def _saturating(graph: Graph, _: Types) -> Iterator[Problem]:
     for node in graph.nodes.values():
         if node.kind == "op" and vocabulary[node.target].traits.get("saturates"):
-            yield _warn("GG607", f"'{node.target}' saturates where the critic wins", node.span, fix="logistic.generator has the same fixed point")
+            yield _warn(
+                "GG607",
+                f"'{node.target}' saturates where the critic wins",
+                node.span,
+                fix="logistic.generator has the same fixed point",
+            )
 
 
 def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -133,20 +173,31 @@ def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
     for kind, names in (("value", graph.values), ("loss", graph.losses)):
         for name, node in names.items():
             if node not in used:
-                yield _warn("GG608", f"{kind} '{name}' is used by nothing", graph.spec.spans.get(name, graph.nodes[node].span))
+                yield _warn(
+                    "GG608", f"{kind} '{name}' is used by nothing", graph.spec.spans.get(name, graph.nodes[node].span)
+                )
     for name in graph.spec.data:
         if name in graph.sources and name not in sources:
             yield _warn("GG608", f"source '{name}' is used by nothing", graph.spec.spans[name])
     for name in graph.networks:
         if name not in called and name not in {average.of for average in graph.averages.values()}:
-            yield _warn("GG608", f"network '{name}' is used by nothing", graph.spec.spans.get(name, graph.networks[name].spec.span))
+            yield _warn(
+                "GG608",
+                f"network '{name}' is used by nothing",
+                graph.spec.spans.get(name, graph.networks[name].spec.span),
+            )
 
 
 def _averaged_buffers(graph: Graph, _: Types) -> Iterator[Problem]:
     for average in graph.averages.values():
         layers = graph.networks[average.of].layers.values() if average.of in graph.networks else ()
         if average.buffers == "average" and any(use.name == "batch_norm" for use in layers):
-            yield _warn("GG610", f"the average of '{average.of}' runs over batch norm's statistics", average.span, fix='buffers="copy"')
+            yield _warn(
+                "GG610",
+                f"the average of '{average.of}' runs over batch norm's statistics",
+                average.span,
+                fix='buffers="copy"',
+            )
 
 
 def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -159,11 +210,24 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                     continue
                 fake = dict(node.keywords).get("fake", node.arguments[-1] if node.arguments else None)
                 made_by = differentiable(graph, objective.networks, graph.below(getattr(fake, "id", name)))
-                makers = {graph.nodes[n].target for n in made_by if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks}
-                judges = {graph.nodes[n].target for n in graph.below(*node.inputs) if n in node.inputs and graph.nodes[n].kind == "network"}
+                makers = {
+                    graph.nodes[n].target
+                    for n in made_by
+                    if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks
+                }
+                judges = {
+                    graph.nodes[n].target
+                    for n in graph.below(*node.inputs)
+                    if n in node.inputs and graph.nodes[n].kind == "network"
+                }
                 if makers - judges:
                     generator = ", ".join(sorted(makers - judges))
-                    yield _warn("GG611", f"'{generator}' would be trained to make the critic's task easy", node.span, found=f"group '{objective.group}'")
+                    yield _warn(
+                        "GG611",
+                        f"'{generator}' would be trained to make the critic's task easy",
+                        node.span,
+                        found=f"group '{objective.group}'",
+                    )
 
 
 def _held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -172,7 +236,13 @@ def _held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
         if node.kind == "held":
             beneath = {graph.nodes[n].target for n in graph.below(node.inputs[0]) if graph.nodes[n].kind == "network"}
             if not beneath & changed:
-                yield _warn("GG612", "nothing beneath this value changes within a step", node.span, found=graph.label(node.inputs[0]), fix="leave out held()")
+                yield _warn(
+                    "GG612",
+                    "nothing beneath this value changes within a step",
+                    node.span,
+                    found=graph.label(node.inputs[0]),
+                    fix="leave out held()",
+                )
 
 
 def _momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -184,14 +254,29 @@ def _momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
             first = betas.items[0] if isinstance(betas, ast.Sequence) and betas.items else ast.Literal(0.9, group.span)
             momentum = isinstance(first, ast.Literal) and bool(first.value)
             if group.kind in ("adam", "adamw") and momentum and clipped & set(objective.networks):
-                yield _warn("GG613", f"group '{group.name}' has momentum, and its weights are clipped", group.span, fix="rmsprop, or betas=[0, 0.9]")
+                yield _warn(
+                    "GG613",
+                    f"group '{group.name}' has momentum, and its weights are clipped",
+                    group.span,
+                    fix="rmsprop, or betas=[0, 0.9]",
+                )
 
 
 def _unstable_logarithm(graph: Graph, _: Types) -> Iterator[Problem]:
     for node in graph.nodes.values():
-        if node.kind == "op" and node.target == "log" and node.inputs and graph.nodes[node.inputs[0]].target in ("sigmoid", "softmax"):
+        if (
+            node.kind == "op"
+            and node.target == "log"
+            and node.inputs
+            and graph.nodes[node.inputs[0]].target in ("sigmoid", "softmax")
+        ):
             inner = graph.nodes[node.inputs[0]].target
-            yield _warn("GG614", f"log({inner}(x)) is -infinity where {inner} underflows", node.span, fix="log_sigmoid(x)" if inner == "sigmoid" else "cross_entropy")
+            yield _warn(
+                "GG614",
+                f"log({inner}(x)) is -infinity where {inner} underflows",
+                node.span,
+                fix="log_sigmoid(x)" if inner == "sigmoid" else "cross_entropy",
+            )
 
 
 def _zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:

@@ -156,8 +156,7 @@ class _Writer:
         return ordered
 
     def _model(self, node: Node) -> NetworkModel:
-        average = self.graph.averages.get(node.target)
-        return self.networks[average.of if average else node.target]
+        return self.networks[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
         getattr(self, f"_{node.kind}")(node)

@@ -30,14 +30,26 @@ def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
 def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[Problem]:
     if group.kind not in OPTIMIZERS:
         function = Span(group.span.text, group.span.start, group.span.start + len(group.kind))
-        yield Problem(code="GG320", message=f"there is no optimizer '{group.kind}'", span=function, found=group.kind,
-                      expected="one of " + ", ".join(OPTIMIZERS), fix=nearest(group.kind, OPTIMIZERS))  # fmt: skip
+        yield Problem(
+            code="GG320",
+            message=f"there is no optimizer '{group.kind}'",
+            span=function,
+            found=group.kind,
+            expected="one of " + ", ".join(OPTIMIZERS),
+            fix=nearest(group.kind, OPTIMIZERS),
+        )
         return
     known = [name for name in inspect.signature(OPTIMIZERS[group.kind]).parameters if name not in _HIDDEN]
     for name, value in group.options.items():
         if name not in known:
-            yield Problem(code="GG320", message=f"'{group.kind}' has no option '{name}'", span=keyword_span(name, value), found=name,
-                          expected="one of " + ", ".join(known), fix=nearest(name, known))  # fmt: skip
+            yield Problem(
+                code="GG320",
+                message=f"'{group.kind}' has no option '{name}'",
+                span=keyword_span(name, value),
+                found=name,
+                expected="one of " + ", ".join(known),
+                fix=nearest(name, known),
+            )
     if any(name not in known for name in group.options):
         return
     try:
@@ -59,7 +71,10 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
         StaticError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
     """
-    options = {name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value)) for name, value in group.options.items()}
+    options = {
+        name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
+        for name, value in group.options.items()
+    }
     if group.kind in _FUSED:
         options["fused"] = True
     return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]

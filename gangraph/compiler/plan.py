@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.check import Checked
-from gangraph.compiler.flow import differentiable, penalised_calls
+from gangraph.compiler.flow import differentiable
 from gangraph.compiler.graph import Graph, UpdateGraph
+from gangraph.compiler.merging import merges
 
 Key = frozenset[tuple[str, int]]
 
@@ -126,11 +127,7 @@ class _Planner:
     def _dependencies(self, name: str) -> frozenset[str]:
         """The networks and sources that a value depends on."""
         nodes = (self.graph.nodes[below] for below in self.graph.below(name))
-        return frozenset(self._owner(node.target) for node in nodes if node.kind in ("network", "stream", "random"))
-
-    def _owner(self, network: str) -> str:
-        average = self.graph.averages.get(network)
-        return average.of if average else network
+        return frozenset(self.graph.owner(node.target) for node in nodes if node.kind in ("network", "stream", "random"))
 
     def _gradient_paths(self) -> dict[str, set[str]]:
         """For each grad node, what lies between its input and its output: computed together with it."""
@@ -295,9 +292,9 @@ class _Planner:
         return tuple(segments)
 
     def _label(self, index: int) -> str:
-        """An update's name, numbered from the second update of the same name on."""
-        earlier = sum(update.name == self.updates[index].name for update in self.updates[:index])
-        return f"{self.updates[index].name}_{earlier + 1}" if earlier else self.updates[index].name
+        """What an update's segments are called: its name, numbered where another update has the same."""
+        names = [update.name for update in self.updates]
+        return names[index] if names.count(names[index]) == 1 else f"{names[index]}_update_{index + 1}"
 
     def _shared(self, index: int, nodes: set[str]) -> list[tuple[int, set[str]]]:
         """For each later update, the nodes whose graph it will take over as they are."""
@@ -329,7 +326,7 @@ class _Planner:
         for n in nodes if target != index else ():
             self._live_now[n] = target if n in mine else None
         return Segment(name=name, purpose=purpose, nodes=ordered, inputs=inputs, outputs=outputs, trained=self.updates[target].networks, live=mine,
-                       detached=frozenset(foreign), merges=self._merges(nodes, mine), histories=histories)  # fmt: skip
+                       detached=frozenset(foreign), merges=self._merges(target, nodes, mine), histories=histories)  # fmt: skip
 
     def _pending(self, name: str) -> bool:
         """Whether an input was just computed with a gradient that is another update's."""
@@ -354,7 +351,7 @@ class _Planner:
         drawn = []
         for name in self.graph.nodes:
             node = self.graph.nodes[name]
-            if name not in wanted or node.kind != "network" or not self.checked.networks[self._owner(node.target)].draws:
+            if name not in wanted or node.kind != "network" or not self.checked.networks[self.graph.owner(node.target)].draws:
                 continue
             key = self.key(name, self.versions)
             if self.noise.get(name) != key:
@@ -364,21 +361,11 @@ class _Planner:
                 drawn.append(name)
         return tuple(drawn)
 
-    def _merges(self, nodes: set[str], live: frozenset[str]) -> tuple[tuple[str, ...], ...]:
-        """Calls that become one: same network, same liveness, same depth of calls beneath, same shapes."""
-        if not self.merge:
+    def _merges(self, index: int, nodes: set[str], live: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+        """Calls that become one. Where several objectives are differentiated, each would pay for all, so none."""
+        if not self.merge or len(self.updates[index].objectives) > 1:
             return ()
-        penalised = {call for call, _ in penalised_calls(self.graph)}
-        depth: dict[str, int] = {}
-        groups: dict[object, list[str]] = {}
-        for name in (n for n in self.graph.nodes if n in nodes):
-            node = self.graph.nodes[name]
-            is_call = node.kind == "network"
-            depth[name] = max((depth.get(source, 0) for source in node.inputs), default=0) + is_call
-            if is_call and name not in penalised and not self.checked.networks[self._owner(node.target)].mixes_samples:
-                shapes = tuple(self.checked.types.nodes[source].shape for source in node.inputs)
-                groups.setdefault((node.target, name in live, depth[name], shapes), []).append(name)
-        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+        return merges(self.graph, self.checked.networks, self.checked.types.nodes, nodes, live)
 
 
 def _with_frees(graph: Graph, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:

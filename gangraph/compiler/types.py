@@ -13,7 +13,6 @@ from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.registry import vocabulary
 
-
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
 
 
@@ -88,22 +87,33 @@ class _Inference:
     def _grad(self, node: Node) -> TensorType | None:
         output, at = node.inputs
         if at not in self.graph.below(output):
-            self._report("GG503", "the gradient is zero: the output does not depend on the input", node,
-                         found=f"{self._said(output)} is not computed from {self._said(at)}")  # fmt: skip
+            self._report(
+                "GG503",
+                "the gradient is zero: the output does not depend on the input",
+                node,
+                found=f"{self._said(output)} is not computed from {self._said(at)}",
+            )
             return None
         return TensorType(self.types[at].shape, self.types[at].dtype)
 
     def _op(self, node: Node) -> TensorType | None:
         examples = {name: self.types[name].example() for name in node.inputs if name in self.types}
         if any(name not in examples for name in node.inputs):
-            return self._needs_output(node)
+            self._needs_output(node)
+            return None
         arguments = [with_arguments(argument, examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
         try:
             made = vocabulary[node.target].function(*arguments, **keywords)
         except Exception as error:  # torch raises many types; every one means that the inputs do not fit
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
-            self._report("GG403", f"'{_SIGNS.get(node.target, node.target)}' cannot take these values", node, found, reason=first_line(error))
+            self._report(
+                "GG403",
+                f"'{_SIGNS.get(node.target, node.target)}' cannot take these values",
+                node,
+                found,
+                reason=first_line(error),
+            )
             return None
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
         return TensorType(tuple(made.shape), made.dtype, low, high)
@@ -111,7 +121,13 @@ class _Inference:
     def _needs_output(self, node: Node) -> None:
         call = self.graph.nodes[next(name for name in node.inputs if name in self.calls)]
         outputs = ", ".join(f".{name}" for name in self.calls[call.id])
-        self._report("GG316", f"network '{call.target}' has several outputs", node, found=call.target, expected=f"one of {outputs}")
+        self._report(
+            "GG316",
+            f"network '{call.target}' has several outputs",
+            node,
+            found=call.target,
+            expected=f"one of {outputs}",
+        )
 
     def _output(self, node: Node) -> TensorType | None:
         return self.calls.get(node.inputs[0], {}).get(node.field)
@@ -119,7 +135,8 @@ class _Inference:
     def _network(self, node: Node) -> TensorType | None:
         given = tuple(self.types[name] for name in node.inputs if name in self.types)
         if len(given) < len(node.inputs):
-            return self._needs_output(node)
+            self._needs_output(node)
+            return None
         graph = self._definition(node)
         inputs = tuple(value.example() for value in given)
         try:
@@ -159,7 +176,11 @@ class _Inference:
     def _said(self, node: str) -> str:
         """What the author calls a node: its name, or the expression that it is."""
         label, span = self.graph.label(node), self.graph.nodes[node].span
-        named = label in self.graph.values or label in self.graph.losses or self.graph.nodes[node].kind in ("stream", "random")
+        named = (
+            label in self.graph.values
+            or label in self.graph.losses
+            or self.graph.nodes[node].kind in ("stream", "random")
+        )
         return label if named else span.text.content[span.start : span.end]
 
     def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
@@ -170,8 +191,15 @@ class _Inference:
         given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
         sizes = sorted(_sizes_that_work(graph, given))
         fix = f"the nearest sizes that work: {' and '.join(f'{size} px' for size in sizes)}" if sizes else ""
-        self._report("GG402", f"network '{node.target}' does not fit its input", node, found=" and ".join(given_to),
-                     inside=tuple(_met(graph, misfit)), reason=misfit.reason, fix=fix)  # fmt: skip
+        self._report(
+            "GG402",
+            f"network '{node.target}' does not fit its input",
+            node,
+            found=" and ".join(given_to),
+            inside=tuple(_met(graph, misfit)),
+            reason=misfit.reason,
+            fix=fix,
+        )
 
     def _report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
@@ -184,7 +212,11 @@ def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:
     yield f"{what} at {at.span} cannot take"
     for name, shape in misfit.inputs:
         maker = graph.nodes[name]
-        own = name if name in graph.spec.values or maker.kind == "input" else f"the result of {maker.target.rpartition('.')[2]}"
+        own = (
+            name
+            if name in graph.spec.values or maker.kind == "input"
+            else f"the result of {maker.target.rpartition('.')[2]}"
+        )
         written = graph.spec.values[name].span if name in graph.spec.values else maker.span
         place = "the input" if maker.kind == "input" else f"made at {written}"
         yield f"    {own} [{', '.join(map(str, shape))}], {place}"

@@ -137,7 +137,19 @@ class Broken:
 
 
 Expression = (
-    Broken | Literal | Quantity | Name | Attribute | Index | Call | Unary | Binary | Conditional | Range | Sequence | Comprehension
+    Broken
+    | Literal
+    | Quantity
+    | Name
+    | Attribute
+    | Index
+    | Call
+    | Unary
+    | Binary
+    | Conditional
+    | Range
+    | Sequence
+    | Comprehension
 )
 
 # How tightly each operator binds; the parser climbs these levels and the printer parenthesises by them.
@@ -183,7 +195,7 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 
 def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100) -> bool:
-    """Whether an expression is larger than the compiler's recursion and patience; looks at no more than `parts` of it."""
+    """Whether an expression is larger than the compiler can follow; looks at no more than `parts` of it."""
     waiting, seen = [(expression, 1)], 0
     while waiting:
         node, level = waiting.pop()

@@ -27,7 +27,9 @@ def find_spec(source: str | Path) -> tuple[Path | None, str]:
     if not path.is_file():
         known = shipped()
         near = nearest(path.stem, known)
-        raise UsageError(f"no spec '{source}': it is neither a file nor one of {', '.join(known)}" + (f"; {near}" if near else ""))
+        raise UsageError(
+            f"no spec '{source}': it is neither a file nor one of {', '.join(known)}" + (f"; {near}" if near else "")
+        )
     try:
         return path, path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

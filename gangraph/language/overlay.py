@@ -8,8 +8,18 @@ from gangraph.language.syntax import ExpressionError, parse_expression
 from gangraph.language.tree import Mapping, Scalar, Sequence, Tree
 
 SECTIONS = (
-    "about", "paper", "params", "let", "data", "networks", "values", "losses", "train", "evaluate", "claims",
-)  # fmt: skip
+    "about",
+    "paper",
+    "params",
+    "let",
+    "data",
+    "networks",
+    "values",
+    "losses",
+    "train",
+    "evaluate",
+    "claims",
+)
 
 
 def merge(base: Tree, overlay: Tree) -> Tree:
@@ -29,7 +39,9 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar) -> Mapping:
         SpecError: the overlay is not a mapping, or names neither a section nor a param.
     """
     if not isinstance(overlay, Mapping):
-        raise SpecError([Problem(code="GG203", message=f"'{name}' is a partial spec", span=name.span, expected="a mapping")])
+        raise SpecError(
+            [Problem(code="GG203", message=f"'{name}' is a partial spec", span=name.span, expected="a mapping")]
+        )
     sections, params = Mapping(), Mapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
@@ -41,8 +53,15 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar) -> Mapping:
             params[key] = value
         else:
             options = (*SECTIONS, *known)
-            problems.append(Problem(code="GG201", message=f"'{key}' is neither a section nor a param", span=key.span,
-                                    expected="one of " + ", ".join(options), fix=nearest(key, options)))  # fmt: skip
+            problems.append(
+                Problem(
+                    code="GG201",
+                    message=f"'{key}' is neither a section nor a param",
+                    span=key.span,
+                    expected="one of " + ", ".join(options),
+                    fix=nearest(key, options),
+                )
+            )
     if problems:
         raise SpecError(problems)
     if params:
@@ -53,7 +72,7 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar) -> Mapping:
 
 
 def set_value(document: Mapping, path: str, value: str) -> Mapping:
-    """The document with the value at a dotted path replaced: `train.batch`, `step.0.every`, `data.x.folder`.
+    """The document with the value at a dotted path replaced: `train.batch`, `train.step.0.every`, `data.x.folder`.
 
     A path that begins with a param's name means that param; one that goes into a call names its keyword.
 
@@ -83,7 +102,9 @@ def _names(document: Mapping, section: str) -> tuple[str, ...]:
 
 def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:
     twin = copy(mapping)
-    place = next((known for known in mapping if known == key), None) or Scalar.at(key, value.span.text, (value.span.start,) * (len(key) + 1))
+    place = next((known for known in mapping if known == key), None) or Scalar.at(
+        key, value.span.text, (value.span.start,) * (len(key) + 1)
+    )
     twin[place] = value
     return twin
 
@@ -127,6 +148,11 @@ def _set_keyword(scalar: Scalar, keyword: str, rest: list[str], value: Scalar, p
 
 def _nowhere(path: Scalar, head: str, known: tuple[str, ...]) -> SpecError:
     start = path.find(head)
-    problem = Problem(code="GG204", message=f"the path leads nowhere: '{head}' is not there", span=path.part(start, start + len(head)),
-                      expected="one of " + ", ".join(known) if known else "a value that holds named things", fix=nearest(head, known))  # fmt: skip
+    problem = Problem(
+        code="GG204",
+        message=f"the path leads nowhere: '{head}' is not there",
+        span=path.part(start, start + len(head)),
+        expected="one of " + ", ".join(known) if known else "a value that holds named things",
+        fix=nearest(head, known),
+    )
     return SpecError([problem])

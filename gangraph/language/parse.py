@@ -8,7 +8,7 @@ from gangraph.errors import Problem, SpecError, Text, in_order, nearest
 from gangraph.language import schema
 from gangraph.language.library import display, find_spec
 from gangraph.language.overlay import lay_over, set_value
-from gangraph.language.tree import Mapping, Scalar, read_tree
+from gangraph.language.tree import Mapping, Scalar, Tree, read_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Document:
         """The name that the spec gives itself."""
         return str(self.tree.get(Scalar("name"), "?"))
 
-    def overlays(self, section: str) -> dict[str, tuple[Scalar, object]]:
+    def overlays(self, section: str) -> dict[str, tuple[Scalar, Tree]]:
         """The named overlays of `profiles` or `variants`, with their keys."""
         inside = self.tree.get(Scalar(section))
         return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
@@ -52,7 +52,9 @@ def parse(source: str | Path) -> Document:
         UsageError: there is no such file or shipped spec.
     """
     path, content = find_spec(source)
-    return parse_text(content, name=str(source) if path is None else _display(path), origin=path.parent if path else None)
+    return parse_text(
+        content, name=str(source) if path is None else _display(path), origin=path.parent if path else None
+    )
 
 
 def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) -> Document:
@@ -95,9 +97,20 @@ def _overlaid(document: Document, tree: Mapping, section: str, name: str, where:
         known = [*(["paper"] if section == "profiles" else []), *overlays]
         message = f"there is no {section[:-1]} '{name}'"
         expected = "one of " + ", ".join(known) if known else f"none: this spec has no {section}"
-        raise SpecError([Problem(code="GG205", message=message, span=where.span, found=name, expected=expected, fix=nearest(name, known))])
+        raise SpecError(
+            [
+                Problem(
+                    code="GG205",
+                    message=message,
+                    span=where.span,
+                    found=name,
+                    expected=expected,
+                    fix=nearest(name, known),
+                )
+            ]
+        )
     key, overlay = overlays[name]
-    return lay_over(tree, overlay, key)  # type: ignore[arg-type]
+    return lay_over(tree, overlay, key)
 
 
 def _display(path: Path) -> str:

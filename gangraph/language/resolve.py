@@ -34,6 +34,7 @@ from gangraph.language.static import Family, Scope, StaticError, constant, is_ab
 from gangraph.language.syntax import ExpressionError, parse_header, parse_loop
 from gangraph.language.tree import Mapping as TreeMapping
 from gangraph.language.tree import Scalar
+from gangraph.language.tree import Sequence as TreeSequence
 
 T = TypeVar("T")
 DYNAMIC_TIME = ("step", "epoch", "seen", "progress")
@@ -91,7 +92,9 @@ def _phase_trees(tree: TreeMapping, model: schema.Document) -> Iterator[tuple[st
     assert isinstance(train, TreeMapping)
     written = train[Scalar("phases")]
     for index, phase in enumerate(model.train.phases):
-        entry = written[index]  # type: ignore[index]
+        assert isinstance(written, TreeSequence)
+        entry = written[index]
+        assert isinstance(entry, TreeMapping)
         overlay, schedule = TreeMapping(), TreeMapping()
         overlay.span = schedule.span = entry.span
         for key, value in entry.items():
@@ -145,10 +148,23 @@ class _Resolver:
         return None
 
     def _too_deep(self, name: str) -> Problem:
-        sections = (self.model.params, self.model.let, self.model.data, self.model.networks, self.model.values, self.model.losses)
+        sections = (
+            self.model.params,
+            self.model.let,
+            self.model.data,
+            self.model.networks,
+            self.model.values,
+            self.model.losses,
+            self.model.train.optimizers,
+        )
         span = next((key.span for section in sections for key in section if key == name), self.span)
-        return Problem(code="GG301", message="definitions lean on each other too many levels deep", span=span, found=name,
-                       expected="shorter chains of definitions")  # fmt: skip
+        return Problem(
+            code="GG301",
+            message="definitions lean on each other too many levels deep",
+            span=span,
+            found=name,
+            expected="shorter chains of definitions",
+        )
 
     def phase(self, name: str) -> PhaseSpec:
         """Evaluate every section."""
@@ -185,7 +201,9 @@ class _Resolver:
                 values[str(key)] = constant(value) if is_constant(value) else ast.show(value)
         return values
 
-    def _static_scope(self, params: Mapping[Scalar, object], let: Mapping[Scalar, Expression], outer: Scope | None) -> Scope:
+    def _static_scope(
+        self, params: Mapping[Scalar, object], let: Mapping[Scalar, Expression], outer: Scope | None
+    ) -> Scope:
         scope = Scope(outer=outer)
         for key, value in params.items():
             if isinstance(value, dict):
@@ -220,7 +238,9 @@ class _Resolver:
             for index in members(scope.reduce(domain)):
                 yield f"{name}[{index}]", scope.child(**{variable: literal(index, key.span)})
 
-    def _family_section(self, section: Mapping[Scalar, Expression], scope: Scope | None = None) -> dict[str, Expression]:
+    def _family_section(
+        self, section: Mapping[Scalar, Expression], scope: Scope | None = None
+    ) -> dict[str, Expression]:
         """A section of `name: expression` entries, families expanded and each body reduced."""
         found: dict[str, Expression] = {}
         for key, body in section.items():
@@ -245,36 +265,70 @@ class _Resolver:
                 if made is not None:
                     yield name, made
 
-    def _network(self, name: str, body: schema.NetworkDocument | Expression, scope: Scope, key: Scalar) -> NetworkSpec | AverageSpec:
+    def _network(
+        self, name: str, body: schema.NetworkDocument | Expression, scope: Scope, key: Scalar
+    ) -> NetworkSpec | AverageSpec:
         if isinstance(body, schema.NetworkDocument):
             return self._instance(name, body, Scope(outer=scope), key.span)
         call = scope.reduce(body)
         if isinstance(call, ast.Name):
             call = ast.Call(call, (), (), call.span)
         if not isinstance(call, ast.Call) or not isinstance(call.function, ast.Name):
-            raise StaticError(Problem(code="GG210", message=f"'{name}' has to be a network", span=body.span, found=ast.show(call),
-                                      expected="a call such as patchgan(filters=64), or a mapping with inputs and layers"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG210",
+                    message=f"'{name}' has to be a network",
+                    span=body.span,
+                    found=ast.show(call),
+                    expected="a call such as patchgan(filters=64), or a mapping with inputs and layers",
+                )
+            )
         if call.function.id == "average":
             return self._average(call)
         template, arguments = call.function.id, call
-        inline = next((b for k, b in self.model.networks.items() if k == template and isinstance(b, schema.NetworkDocument)), None)
+        inline = next(
+            (b for k, b in self.model.networks.items() if k == template and isinstance(b, schema.NetworkDocument)), None
+        )
         document = inline or find_network(template, self.origin)
         if document is None:
             known = sorted({*network_names(self.origin), "average"})
-            raise StaticError(Problem(code="GG211", message=f"there is no network '{template}'", span=call.function.span, found=template,
-                                      expected="one of " + ", ".join(known), fix=nearest(template, known)))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG211",
+                    message=f"there is no network '{template}'",
+                    span=call.function.span,
+                    found=template,
+                    expected="one of " + ", ".join(known),
+                    fix=nearest(template, known),
+                )
+            )
         return self._instance(template, document, self._bound(arguments, document), body.span)
 
     def _bound(self, call: ast.Call, document: schema.NetworkDocument) -> Scope:
         """The network's params with the call's arguments in their place."""
         known = [str(key) for key in document.params]
         if call.arguments:
-            raise StaticError(Problem(code="GG212", message="a network's params are given by name", span=call.arguments[0].span,
-                                      found=ast.show(call.arguments[0]), expected="one of " + ", ".join(f"{k}=" for k in known)))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG212",
+                    message="a network's params are given by name",
+                    span=call.arguments[0].span,
+                    found=ast.show(call.arguments[0]),
+                    expected="one of " + ", ".join(f"{k}=" for k in known),
+                )
+            )
         for key, value in call.keywords:
             if key not in known:
-                raise StaticError(Problem(code="GG212", message=f"the network has no param '{key}'", span=ast.keyword_span(key, value), found=key,
-                                          expected="one of " + ", ".join(known) if known else "no params", fix=nearest(key, known)))  # fmt: skip
+                raise StaticError(
+                    Problem(
+                        code="GG212",
+                        message=f"the network has no param '{key}'",
+                        span=ast.keyword_span(key, value),
+                        found=key,
+                        expected="one of " + ", ".join(known) if known else "no params",
+                        fix=nearest(key, known),
+                    )
+                )
         return Scope(definitions=dict(call.keywords))
 
     def _instance(self, template: str, document: schema.NetworkDocument, given: Scope, span: Span) -> NetworkSpec:
@@ -293,20 +347,46 @@ class _Resolver:
         if document.output is not None:
             outputs[""] = scope.reduce(document.output)
         if not outputs:
-            raise StaticError(Problem(code="GG213", message=f"network '{template}' has no output", span=span,
-                                      expected="layers:, output: or outputs:"))  # fmt: skip
-        init = {key: self._reduced(value, scope) for key, value in document.init.items()}
+            raise StaticError(
+                Problem(
+                    code="GG213",
+                    message=f"network '{template}' has no output",
+                    span=span,
+                    expected="layers:, output: or outputs:",
+                )
+            )
+        init: dict[str, Expression] = {key: self._reduced(value, scope) for key, value in document.init.items()}
         for name in inputs:
             if not name.isidentifier() or iskeyword(name):
-                raise StaticError(Problem(code="GG213", message="an input of a network is a name", span=name.span, found=name, expected="a name such as x or z"))
-        return NetworkSpec(template=template, inputs=tuple(map(str, inputs)), parts=parts, values=values, outputs=outputs, init=init, span=span,
-                           static_names=frozenset(scope.names() | self.scope.names()))  # fmt: skip
+                raise StaticError(
+                    Problem(
+                        code="GG213",
+                        message="an input of a network is a name",
+                        span=name.span,
+                        found=name,
+                        expected="a name such as x or z",
+                    )
+                )
+        return NetworkSpec(
+            template=template,
+            inputs=tuple(map(str, inputs)),
+            parts=parts,
+            values=values,
+            outputs=outputs,
+            init=init,
+            span=span,
+            static_names=frozenset(scope.names() | self.scope.names()),
+        )
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:
-        return {name: self._reduced(body, inner) for key, body in section.items() for name, inner in self._expand(key, scope)}
+        return {
+            name: self._reduced(body, inner)
+            for key, body in section.items()
+            for name, inner in self._expand(key, scope)
+        }
 
     def _reduced(self, expression: Expression, scope: Scope) -> Expression:
-        """The reduced expression. One that has a problem is left broken, so that the rest of its network is checked too."""
+        """The reduced expression. One with a problem is left broken, so that the rest of its network is checked."""
         try:
             return scope.reduce(expression)
         except StaticError as error:
@@ -338,9 +418,22 @@ class _Resolver:
         unknown = [key for key in keywords if key not in ("decay", "buffers")]
         buffers = keywords.get("buffers", ast.Literal("copy", call.span))
         bad_buffers = not isinstance(buffers, ast.Literal) or buffers.value not in ("copy", "average")
-        if unknown or bad_buffers or "decay" not in keywords or len(call.arguments) != 1 or not isinstance(call.arguments[0], ast.Name):
-            raise StaticError(Problem(code="GG214", message="an average copy is not written like this", span=call.span, found=ast.show(call),
-                                      expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"'))  # fmt: skip
+        if (
+            unknown
+            or bad_buffers
+            or "decay" not in keywords
+            or len(call.arguments) != 1
+            or not isinstance(call.arguments[0], ast.Name)
+        ):
+            raise StaticError(
+                Problem(
+                    code="GG214",
+                    message="an average copy is not written like this",
+                    span=call.span,
+                    found=ast.show(call),
+                    expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
+                )
+            )
         how: Literal["copy", "average"] = "average" if buffers.value == "average" else "copy"  # type: ignore[union-attr]
         return AverageSpec(of=call.arguments[0].id, decay=keywords["decay"], buffers=how, span=call.span)
 
@@ -352,16 +445,32 @@ class _Resolver:
 
     def _optimizer(self, name: str, call: Expression) -> OptimizerSpec:
         if not isinstance(call, ast.Call) or not isinstance(call.function, ast.Name) or len(call.arguments) != 1:
-            raise StaticError(Problem(code="GG220", message=f"optimizer group '{name}' is not written like this", span=call.span,
-                                      found=ast.show(call), expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG220",
+                    message=f"optimizer group '{name}' is not written like this",
+                    span=call.span,
+                    found=ast.show(call),
+                    expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)",
+                )
+            )
         listed = call.arguments[0]
         names = listed.items if isinstance(listed, ast.Sequence) else (listed,)
         wrong = next((item for item in names if not isinstance(item, ast.Name)), None)
         if wrong is not None:
-            raise StaticError(Problem(code="GG220", message="an optimizer is given networks", span=wrong.span, found=ast.show(wrong),
-                                      expected="the name of a network"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG220",
+                    message="an optimizer is given networks",
+                    span=wrong.span,
+                    found=ast.show(wrong),
+                    expected="the name of a network",
+                )
+            )
         networks = tuple((item.id, item.span) for item in names if isinstance(item, ast.Name))
-        return OptimizerSpec(name=name, kind=call.function.id, networks=networks, options=dict(call.keywords), span=call.span)
+        return OptimizerSpec(
+            name=name, kind=call.function.id, networks=networks, options=dict(call.keywords), span=call.span
+        )
 
     def _updates(self) -> Iterator[UpdateSpec]:
         for entry in self.model.train.step:
@@ -372,7 +481,7 @@ class _Resolver:
                 yield made
 
     def _update(self, entry: schema.UpdateDocument, name: str) -> UpdateSpec:
-        reduce = lambda e: None if e is None else self.scope.reduce(e)  # noqa: E731  (None stays None)
+        reduce = self._optional
         then = entry.then if isinstance(entry.then, list) else [entry.then] if entry.then is not None else []
         first = entry.update if isinstance(entry.update, Scalar) else next(iter(entry.update))
         return UpdateSpec(
@@ -389,21 +498,37 @@ class _Resolver:
             span=first.span,
         )
 
+    def _optional(self, expression: Expression | None) -> Expression | None:
+        return None if expression is None else self.scope.reduce(expression)
+
     def _objectives(self, entry: schema.UpdateDocument) -> Iterator[Objective]:
         if isinstance(entry.update, Scalar):
             yield self._objective(entry.update, entry)
             return
         if entry.minimize is not None or entry.maximize is not None:
             place = (entry.minimize or entry.maximize).span  # type: ignore[union-attr]
-            raise StaticError(Problem(code="GG221", message="a simultaneous update states what each group minimises", span=place,
-                                      expected="minimize: under each group's name, not beside update:"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG221",
+                    message="a simultaneous update states what each group minimises",
+                    span=place,
+                    expected="minimize: under each group's name, not beside update:",
+                )
+            )
         for group, objective in entry.update.items():
             yield self._objective(group, objective)
 
     def _objective(self, group: Scalar, entry: schema.UpdateDocument | schema.ObjectiveDocument) -> Objective:
         if (entry.minimize is None) == (entry.maximize is None):
-            raise StaticError(Problem(code="GG221", message=f"the update of '{group}' needs one objective", span=group.span,
-                                      found="none" if entry.minimize is None else "two", expected="minimize: or maximize:"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG221",
+                    message=f"the update of '{group}' needs one objective",
+                    span=group.span,
+                    found="none" if entry.minimize is None else "two",
+                    expected="minimize: or maximize:",
+                )
+            )
         written = entry.minimize if entry.minimize is not None else entry.maximize
         assert written is not None
         sign = 1 if entry.minimize is not None else -1
@@ -415,12 +540,19 @@ class _Resolver:
         items = draw.items if isinstance(draw, ast.Sequence) else (draw,)
         wrong = next((item for item in items if not isinstance(item, ast.Name)), None)
         if wrong is not None:
-            raise StaticError(Problem(code="GG222", message="draw: names the sources to draw anew", span=wrong.span,
-                                      found=ast.show(wrong), expected="all, a name, or a list of names"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG222",
+                    message="draw: names the sources to draw anew",
+                    span=wrong.span,
+                    found=ast.show(wrong),
+                    expected="all, a name, or a list of names",
+                )
+            )
         return tuple((item.id, item.span) for item in items if isinstance(item, ast.Name))
 
     def _evaluate(self, model: schema.EvaluateDocument) -> EvaluateSpec:
-        grid = self.guarded("grid", lambda: self.scope.reduce(model.grid)) if model.grid is not None else None
+        grid = self.guarded("grid", lambda: self._optional(model.grid))
         return EvaluateSpec(
             every=self.guarded("every", lambda: self.duration(model.every)),
             samples=self.guarded("samples", lambda: self.whole(model.samples, 8)) or 8,
@@ -434,7 +566,15 @@ class _Resolver:
 
     def _mode(self, mode: Scalar | None) -> Literal["train", "eval"]:
         if mode is not None and mode not in ("train", "eval"):
-            raise StaticError(Problem(code="GG223", message="there is no such mode", span=mode.span, found=str(mode), expected="train or eval"))
+            raise StaticError(
+                Problem(
+                    code="GG223",
+                    message="there is no such mode",
+                    span=mode.span,
+                    found=str(mode),
+                    expected="train or eval",
+                )
+            )
         return "train" if mode == "train" else "eval"
 
     def _best(self, model: schema.EvaluateDocument) -> tuple[Literal["max", "min"], str] | None:
@@ -446,8 +586,16 @@ class _Resolver:
                     return ("max" if which == "max" else "min"), metric
         known = ", ".join(map(str, model.metrics)) or "none is defined"
         metric = next((ast.show(a) for a in getattr(model.best, "arguments", ())), "")
-        raise StaticError(Problem(code="GG224", message="best: chooses by one metric", span=model.best.span, found=ast.show(model.best),
-                                  expected=f"max(METRIC) or min(METRIC); the metrics: {known}", fix=nearest(metric, map(str, model.metrics))))  # fmt: skip
+        raise StaticError(
+            Problem(
+                code="GG224",
+                message="best: chooses by one metric",
+                span=model.best.span,
+                found=ast.show(model.best),
+                expected=f"max(METRIC) or min(METRIC); the metrics: {known}",
+                fix=nearest(metric, map(str, model.metrics)),
+            )
+        )
 
     def whole(self, written: Expression | None, default: int) -> int:
         """A whole number of at least 1. Raises StaticError."""
@@ -455,7 +603,14 @@ class _Resolver:
             return default
         value = constant(self.scope.reduce(written))
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value != int(value):
-            raise StaticError(Problem(code="GG225", message="a whole number of at least 1 belongs here", span=written.span, found=str(value)))
+            raise StaticError(
+                Problem(
+                    code="GG225",
+                    message="a whole number of at least 1 belongs here",
+                    span=written.span,
+                    found=str(value),
+                )
+            )
         return int(value)
 
     def duration(self, written: Expression | None) -> ast.Quantity | None:
@@ -464,6 +619,14 @@ class _Resolver:
             return None
         value = self.scope.reduce(written)
         if not isinstance(value, ast.Quantity) or value.value <= 0:
-            raise StaticError(Problem(code="GG226", message="a length of training has a unit", span=written.span, found=ast.show(value),
-                                      expected="a number above 0 of steps, epochs, images or kimg", fix=f"{ast.show(value)} steps" if is_constant(value) else ""))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG226",
+                    message="a length of training has a unit",
+                    span=written.span,
+                    found=ast.show(value),
+                    expected="a number above 0 of steps, epochs, images or kimg",
+                    fix=f"{ast.show(value)} steps" if is_constant(value) else "",
+                )
+            )
         return value

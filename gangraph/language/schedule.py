@@ -74,8 +74,16 @@ def verify(expression: Expression) -> None:
     called = {id(n.function) for n in ast.walk(expression) if isinstance(n, ast.Call)}
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and id(node) not in called and node.id not in TIME:
-            raise StaticError(Problem(code="GG307", message=f"'{node.id}' is no number over time", span=node.span, found=node.id,
-                                      expected="numbers, params and " + ", ".join(TIME), fix=nearest(node.id, TIME)))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG307",
+                    message=f"'{node.id}' is no number over time",
+                    span=node.span,
+                    found=node.id,
+                    expected="numbers, params and " + ", ".join(TIME),
+                    fix=nearest(node.id, TIME),
+                )
+            )
     evaluate(expression, Clock())
 
 
@@ -83,16 +91,39 @@ def _verify_call(node: ast.Call) -> None:
     known = (*RAMPS, *_FUNCTIONS)
     name = ast.show(node.function)
     if name not in known:
-        raise StaticError(Problem(code="GG307", message=f"there is no function of time '{name}'", span=node.function.span, found=name,
-                                  expected="one of " + ", ".join(known), fix=nearest(name, known)))  # fmt: skip
+        raise StaticError(
+            Problem(
+                code="GG307",
+                message=f"there is no function of time '{name}'",
+                span=node.function.span,
+                found=name,
+                expected="one of " + ", ".join(known),
+                fix=nearest(name, known),
+            )
+        )
     if name in RAMPS:
         keywords = dict(node.keywords)
         ends = [keywords.get("start"), keywords.get("end")]
         lengths = [end for end in ends if end is not None]
-        fits = all(isinstance(end, ast.Quantity) for end in lengths) and len({getattr(end, "unit", "") for end in lengths}) <= 1
-        if len(node.arguments) != 2 or set(keywords) - {"start", "end"} or not fits or (ends[0] is not None and ends[1] is None):
-            raise StaticError(Problem(code="GG307", message=f"'{name}' is not written like this", span=node.span, found=ast.show(node),
-                                      expected=f"{name}(from, to), optionally with end=200 epochs and start=100 epochs, in one unit"))  # fmt: skip
+        fits = (
+            all(isinstance(end, ast.Quantity) for end in lengths)
+            and len({getattr(end, "unit", "") for end in lengths}) <= 1
+        )
+        if (
+            len(node.arguments) != 2
+            or set(keywords) - {"start", "end"}
+            or not fits
+            or (ends[0] is not None and ends[1] is None)
+        ):
+            raise StaticError(
+                Problem(
+                    code="GG307",
+                    message=f"'{name}' is not written like this",
+                    span=node.span,
+                    found=ast.show(node),
+                    expected=f"{name}(from, to), optionally with end=200 epochs and start=100 epochs, in one unit",
+                )
+            )
 
 
 def evaluate(expression: Expression, clock: Clock) -> float:

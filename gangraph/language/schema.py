@@ -4,9 +4,20 @@ These models read a tree with positions (`gangraph.language.tree`); expressions 
 `Document` holds syntax trees. The same models give the JSON schema for editors.
 """
 
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gangraph.errors import Problem, Span, SpecError, nearest
@@ -60,7 +71,9 @@ Chain = Annotated[
     PlainValidator(_chain),
     WithJsonSchema({"type": "string", "description": "layers separated by commas"}),
 ]
-Overlay = Annotated[Any, PlainValidator(lambda tree: tree), WithJsonSchema({"type": "object", "description": "a partial spec"})]
+Overlay = Annotated[
+    Any, PlainValidator(lambda tree: tree), WithJsonSchema({"type": "object", "description": "a partial spec"})
+]
 
 
 def _kind(tree: Any) -> str:
@@ -85,9 +98,7 @@ class PaperDocument(Model):
 
 Repeated = Annotated[dict[Key, Chain], Field(description="for variable in range: layers")]
 LayersItem = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[Repeated, Tag("mapping")], Discriminator(_kind)]
-Layers = Annotated[
-    Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(_kind)
-]
+Layers = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(_kind)]
 OneOrMore = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[list[Expr], Tag("sequence")], Discriminator(_kind)]
 Names = Annotated[Annotated[Plain, Tag("scalar")] | Annotated[list[Plain], Tag("sequence")], Discriminator(_kind)]
 Param = Annotated[
@@ -138,7 +149,9 @@ class UpdateDocument(Model):
     times: Expr | None = Field(None, description="how often in a row; may depend on step")
     every: Expr | None = Field(None, description="only when step is a multiple of this")
     when: Expr | None = Field(None, description="only when this condition on step, epoch, seen or progress holds")
-    then: OneOrMore | None = Field(None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)")
+    then: OneOrMore | None = Field(
+        None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
+    )
     accumulate: Expr | None = Field(None, description="number of micro-batches whose gradients are averaged")
     clip_grad_norm: Expr | None = None
     clip_grad_value: Expr | None = None
@@ -245,7 +258,11 @@ def _read(model: type[_Model], tree: Mapping, problems: list[Problem]) -> _Model
     except ValidationError as error:
         found = [_problem(model, tree, detail) for detail in error.errors(include_url=False)]
         misspelt = {problem.fix for problem in found if problem.code == "GG201"}
-        found = [problem for problem in found if problem.code != "GG202" or f"did you mean '{problem.expected.removesuffix(':')}'?" not in misspelt]
+        found = [
+            problem
+            for problem in found
+            if problem.code != "GG202" or f"did you mean '{problem.expected.removesuffix(':')}'?" not in misspelt
+        ]
         raise SpecError([*problems, *found]) from None
 
 
@@ -255,13 +272,25 @@ def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
     key = str(detail["loc"][-1])
     if detail["type"] == "extra_forbidden":
         known = _keys_at(model, detail["loc"][:-1])
-        return Problem(code="GG201", message=f"unknown key '{key}'", span=span, found=key,
-                       expected="one of " + ", ".join(known), fix=nearest(key, known))  # fmt: skip
+        return Problem(
+            code="GG201",
+            message=f"unknown key '{key}'",
+            span=span,
+            found=key,
+            expected="one of " + ", ".join(known),
+            fix=nearest(key, known),
+        )
     if detail["type"] == "missing":
         return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"{key}:")
     expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
     found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
-    return Problem(code="GG203", message="this is not the kind of value that belongs here", span=span, found=found, expected=expected)
+    return Problem(
+        code="GG203",
+        message="this is not the kind of value that belongs here",
+        span=span,
+        found=found,
+        expected=expected,
+    )
 
 
 _EXPECTED = {
@@ -288,13 +317,18 @@ def _locate(tree: Tree, loc: tuple[int | str, ...]) -> tuple[Span, Tree]:
 
 def _keys_at(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:
     """The keys that the model at a validation path accepts."""
-    schema = model.model_json_schema()
+    schema = _json_schema(model)
     node: dict[str, Any] = schema
     for part in loc:
         node = _inside(schema, node, part) or node
     node = _resolved(schema, node)
     options = [_resolved(schema, option) for option in node.get("oneOf", node.get("anyOf", [node]))]
     return [key for option in options for key in option.get("properties", {})]
+
+
+@cache
+def _json_schema(model: type[Model]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _inside(schema: dict[str, Any], node: dict[str, Any], part: int | str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 
 LARGEST_FAMILY = 1024
-LARGEST_UNROLLING = 100_000
+LARGEST_UNROLLING = 10_000
 _LARGEST_NUMBER = 1e30
 _LONGEST_SUM = 50
 
@@ -90,11 +90,19 @@ class Scope:
     def spend(self, count: int, span: Span) -> None:
         """Count what comprehensions unroll to. Raises StaticError when it is too much."""
         if self.outer is not None:
-            return self.outer.spend(count, span)
+            self.outer.spend(count, span)
+            return
         self.unrolled += count
         if self.unrolled > LARGEST_UNROLLING:
-            raise StaticError(Problem(code="GG306", message="the comprehensions of this spec unroll to too many items", span=span,
-                                      found=f"more than {LARGEST_UNROLLING}", expected="smaller ranges"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG306",
+                    message="the comprehensions of this spec unroll to too many items",
+                    span=span,
+                    found=f"more than {LARGEST_UNROLLING}",
+                    expected="smaller ranges",
+                )
+            )
 
     def _names_itself(self, name: str) -> bool:
         """Whether a definition such as `filters: filters` means the outer name."""
@@ -113,7 +121,15 @@ class Scope:
         if name in self.tables:
             if index not in self.tables[name]:
                 known = ", ".join(str(key) for key in self.tables[name])
-                raise StaticError(Problem(code="GG304", message=f"'{name}' has no entry {index}", span=span, found=str(index), expected=f"one of {known}"))
+                raise StaticError(
+                    Problem(
+                        code="GG304",
+                        message=f"'{name}' has no entry {index}",
+                        span=span,
+                        found=str(index),
+                        expected=f"one of {known}",
+                    )
+                )
             return self._computed(f"{name}[{index}]", self, self.tables[name][index], span)
         for family in self.families.get(name, []):
             if index in family.members:
@@ -121,7 +137,15 @@ class Scope:
                 return self._computed(f"{name}[{index}]", inner, family.body, span)
         if name in self.families:
             known = ", ".join(str(m) for family in self.families[name] for m in family.members)
-            raise StaticError(Problem(code="GG304", message=f"'{name}' has no member {index}", span=span, found=str(index), expected=f"one of {known}"))
+            raise StaticError(
+                Problem(
+                    code="GG304",
+                    message=f"'{name}' has no member {index}",
+                    span=span,
+                    found=str(index),
+                    expected=f"one of {known}",
+                )
+            )
         return self.outer.member(name, index, span) if self.outer else None
 
     def _computed(self, name: str, home: "Scope", body: Expression, span: Span) -> Expression:
@@ -130,7 +154,9 @@ class Scope:
             raise StaticError(None)
         if name in self._active:
             circle = " -> ".join([*self._active[self._active.index(name) :], name])
-            raise StaticError(Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle))
+            raise StaticError(
+                Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle)
+            )
         if name not in self._values:
             self._active.append(name)
             try:
@@ -145,8 +171,14 @@ class Scope:
 
 def _bounded(expression: Expression, span: Span) -> Expression:
     if ast.too_large(expression):
-        raise StaticError(Problem(code="GG301", message="what this stands for is too large", span=span,
-                                  expected="an expression of fewer parts; names under values: are computed once, however often they are used"))  # fmt: skip
+        raise StaticError(
+            Problem(
+                code="GG301",
+                message="what this stands for is too large",
+                span=span,
+                expected="fewer parts; names under values: are computed once, however often they are used",
+            )
+        )
     return expression
 
 
@@ -173,8 +205,16 @@ def constant(expression: Expression, known: Iterable[str] = ()) -> object:
     names = [node for node in ast.walk(expression) if isinstance(node, ast.Name)]
     first = names[0] if isinstance(expression, ast.Name | ast.Unary | ast.Binary) and names else expression
     fix = nearest(first.id, known) if isinstance(first, ast.Name) else ""
-    raise StaticError(Problem(code="GG305", message="this has to be known before the run starts", span=first.span, found=ast.show(first),
-                              expected="a constant: numbers, strings, params and arithmetic over them", fix=fix))  # fmt: skip
+    raise StaticError(
+        Problem(
+            code="GG305",
+            message="this has to be known before the run starts",
+            span=first.span,
+            found=ast.show(first),
+            expected="a constant: numbers, strings, params and arithmetic over them",
+            fix=fix,
+        )
+    )
 
 
 def is_constant(expression: Expression) -> bool:
@@ -189,8 +229,15 @@ def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | st
     value = constant(expression, known)
     if isinstance(value, tuple) and all(isinstance(item, int | str) for item in value):
         return value
-    raise StaticError(Problem(code="GG306", message="a family runs over whole numbers or names", span=expression.span,
-                              found=ast.show(expression), expected="a range such as 1..4, or a list"))  # fmt: skip
+    raise StaticError(
+        Problem(
+            code="GG306",
+            message="a family runs over whole numbers or names",
+            span=expression.span,
+            found=ast.show(expression),
+            expected="a range such as 1..4, or a list",
+        )
+    )
 
 
 @dataclass
@@ -294,7 +341,9 @@ class _Reducer:
         if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
             if node.operator in _NUMBERS_ONLY and not (_is_number(left.value) and _is_number(right.value)):
                 found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
-                raise StaticError(Problem(code="GG301", message="arithmetic needs numbers", span=node.span, found=found))
+                raise StaticError(
+                    Problem(code="GG301", message="arithmetic needs numbers", span=node.span, found=found)
+                )
             text = f"{left.value} {node.operator} {right.value}"
             return self._computed(_ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
         return replace(node, left=left, right=right)
@@ -303,9 +352,13 @@ class _Reducer:
         try:
             value = function(*values)
         except (ArithmeticError, ValueError, TypeError) as error:
-            raise StaticError(Problem(code="GG301", message=f"{text} has no value", span=span, found=str(error))) from None
+            raise StaticError(
+                Problem(code="GG301", message=f"{text} has no value", span=span, found=str(error))
+            ) from None
         if _is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
-            raise StaticError(Problem(code="GG301", message=f"{text} is too large", span=span, expected="a number below 1e30"))
+            raise StaticError(
+                Problem(code="GG301", message=f"{text} is too large", span=span, expected="a number below 1e30")
+            )
         return literal(value, span)
 
     def _conditional(self, node: ast.Conditional) -> Expression:
@@ -313,18 +366,33 @@ class _Reducer:
         if isinstance(test, ast.Literal):
             if test.value:
                 return self.reduce(node.then)
-            return self.reduce(node.otherwise) if node.otherwise is not None else ast.Conditional(test, test, None, node.span)
+            return (
+                self.reduce(node.otherwise)
+                if node.otherwise is not None
+                else ast.Conditional(test, test, None, node.span)
+            )
         otherwise = self.reduce(node.otherwise) if node.otherwise is not None else None
         return ast.Conditional(self.reduce(node.then), test, otherwise, node.span)
 
     def _range(self, node: ast.Range) -> Expression:
         start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
         if not (_is_whole(start) and _is_whole(stop)):
-            raise StaticError(Problem(code="GG306", message="a range runs between whole numbers", span=node.span, found=f"{start}..{stop}"))
+            raise StaticError(
+                Problem(
+                    code="GG306", message="a range runs between whole numbers", span=node.span, found=f"{start}..{stop}"
+                )
+            )
         first, last = int(start), int(stop)  # type: ignore[call-overload]
         if abs(last - first) >= LARGEST_FAMILY:
-            raise StaticError(Problem(code="GG306", message="the range is too long", span=node.span,
-                                      found=f"{abs(last - first) + 1} members", expected=f"at most {LARGEST_FAMILY}"))  # fmt: skip
+            raise StaticError(
+                Problem(
+                    code="GG306",
+                    message="the range is too long",
+                    span=node.span,
+                    found=f"{abs(last - first) + 1} members",
+                    expected=f"at most {LARGEST_FAMILY}",
+                )
+            )
         step = 1 if last >= first else -1
         return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
 

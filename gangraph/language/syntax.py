@@ -1,17 +1,17 @@
 """From the text of an expression to its syntax tree: a lexer and a precedence-climbing parser.
 
-    chain       = expression {"," expression}
-    expression  = or ["if" or ["else" expression]]
-    or          = and {"or" and}             and = not {"and" not}          not = ["not"] comparison
-    comparison  = range {("<" | "<=" | ">" | ">=" | "==" | "!=" | "in") range}
-    range       = sum [".." sum]
-    sum         = product {("+" | "-") product}
-    product     = unary {("*" | "/" | "//" | "%") unary}
-    unary       = ["-" | "+"] power          power = postfix ["**" unary]
-    postfix     = atom {"." name | "[" expression "]" | "(" [argument {"," argument}] ")"}
-    argument    = [name "="] expression ["for" name "in" expression]
-    atom        = number [unit] | string | name | "(" expression ")" | "[" [argument {"," argument}] "]"
-    unit        = "steps" | "epochs" | "images" | "kimg"
+chain       = expression {"," expression}
+expression  = or ["if" or ["else" expression]]
+or          = and {"or" and}             and = not {"and" not}          not = ["not"] comparison
+comparison  = range {("<" | "<=" | ">" | ">=" | "==" | "!=" | "in") range}
+range       = sum [".." sum]
+sum         = product {("+" | "-") product}
+product     = unary {("*" | "/" | "//" | "%") unary}
+unary       = ["-" | "+"] power          power = postfix ["**" unary]
+postfix     = atom {"." name | "[" expression "]" | "(" [argument {"," argument}] ")"}
+argument    = [name "="] expression ["for" name "in" expression]
+atom        = number [unit] | string | name | "(" expression ")" | "[" [argument {"," argument}] "]"
+unit        = "steps" | "epochs" | "images" | "kimg"
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ _KEYWORDS = {"if", "else", "for", "in", "and", "or", "not"}
 _CONSTANTS = {"true": True, "false": False, "none": None}
 _FIXES = {
     "{": "a mapping has no place inside an expression", "}": "a mapping has no place inside an expression",
-    "&": "write 'and'", "|": "write 'or'", "!": "write 'not'", "^": "write '**' for a power", "=": "write '==' to compare",
-    '"': "close the quote", "'": "close the quote",
+    "&": "write 'and'", "|": "write 'or'", "!": "write 'not'", "^": "write '**' for a power",
+    "=": "write '==' to compare", '"': "close the quote", "'": "close the quote",
 }  # fmt: skip
 _DEEPEST = 30  # brackets in brackets
 _LARGEST_NUMBER = 1e30
@@ -140,7 +140,9 @@ class _Parser:
         while offset < len(self.source):
             found = _TOKEN.match(self.source, offset)
             if found is None:
-                raise self._error(offset, offset + 1, repr(self.source[offset]), "a name, a number, a string or an operator")
+                raise self._error(
+                    offset, offset + 1, repr(self.source[offset]), "a name, a number, a string or an operator"
+                )
             kind = str(found.lastgroup)
             text = found.group()
             if kind in ("symbol",) or text in _KEYWORDS:
@@ -178,7 +180,9 @@ class _Parser:
 
     def _unexpected(self, expected: str) -> ExpressionError:
         token = self.token
-        return self._error(token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected)
+        return self._error(
+            token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected
+        )
 
     def _error(self, start: int, end: int, found: str, expected: str) -> ExpressionError:
         fix = _FIXES.get(self.source[start:end], "")
@@ -194,12 +198,19 @@ class _Parser:
     def bounded(self, expression: Expression) -> None:
         """Refuse an expression that is too large to be anything but a mistake. Raises ExpressionError."""
         if too_large(expression):
-            raise self._error(0, len(self.source), "an expression of very many parts", "a shorter one: name its parts, or use a family")
+            raise self._error(
+                0,
+                len(self.source),
+                "an expression of very many parts",
+                "a shorter one: name its parts, or use a family",
+            )
 
     def expression(self) -> Expression:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._error(self.token.start, self.token.end, "brackets nested too deeply", f"at most {_DEEPEST} levels")
+            raise self._error(
+                self.token.start, self.token.end, "brackets nested too deeply", f"at most {_DEEPEST} levels"
+            )
         start = self.token.start
         result = self._binary(PRECEDENCE["or"])
         if self.accept("if"):
@@ -334,8 +345,21 @@ class _Parser:
             return Literal(value, self._span(token.start))
         if unit.text not in UNITS:
             fix = nearest(unit.text, UNITS)
-            error = self._error(unit.start, unit.end, f"'{unit.text}' after a number", "an operator, or a unit: steps, epochs, images, kimg")
-            raise ExpressionError(Problem(code="GG102", message=error.problem.message, span=error.problem.span,
-                                          found=error.problem.found, expected=error.problem.expected, fix=fix))
+            error = self._error(
+                unit.start,
+                unit.end,
+                f"'{unit.text}' after a number",
+                "an operator, or a unit: steps, epochs, images, kimg",
+            )
+            raise ExpressionError(
+                Problem(
+                    code="GG102",
+                    message=error.problem.message,
+                    span=error.problem.span,
+                    found=error.problem.found,
+                    expected=error.problem.expected,
+                    fix=fix,
+                )
+            )
         self.advance()
         return Quantity(value, UNITS[unit.text], self._span(token.start))

@@ -56,19 +56,36 @@ class Sequence(list["Tree"]):
 
 Tree = Scalar | Mapping | Sequence
 
+_LONGEST = 1_000_000  # characters
 _DEEPEST = 30  # levels of mappings and sequences in each other
-_OPENING = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken)
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
 _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _QUOTE_HINT = (
-    "inside [ ] and { } YAML ends a plain value at ',' '[' ']' '{' '}': quote the expression, or write it on a line of its own"
+    "inside [ ] and { } YAML ends a plain value at ',' '[' ']' '{' '}': "
+    "quote the expression, or write it on a line of its own"
 )
 # What YAML's own words mean to the author of a spec, and what helps.
 _SAID = {
     "flow": ("a '[' or '{' does not end where it should", _QUOTE_HINT),
-    "mapping values are not allowed": ("there is a second ':' in this value", "quote a value that contains ': '; a line indented further than its key continues the value above it"),
-    "could not find expected ':'": ("a line is not 'key: value'", "write a ':' and a space after the key, or indent what goes on from the line above"),
+    "mapping values are not allowed": (
+        "there is a second ':' in this value",
+        "quote a value that contains ': '; a line indented further than its key continues the value above it",
+    ),
+    "could not find expected ':'": (
+        "a line is not 'key: value'",
+        "write a ':' and a space after the key, or indent what goes on from the line above",
+    ),
     "alphabetic or numeric character": ("'*', '&' or '!' stands where YAML begins a value", _QUOTE_HINT),
-    "expected <block end>": ("this line does not fit the indentation of the lines above it", "align the keys of a mapping; quote a value that has text after its closing quote"),
+    "another document": ("a second document begins here", "one spec in one file"),
+    "expected <block end>": (
+        "this line does not fit the indentation of the lines above it",
+        "align the keys of a mapping; quote a value that has text after its closing quote",
+    ),
     "quoted scalar": ("a quote is opened and never closed", "close the quote"),
     "'\\t'": ("a tab stands where YAML indents", "indent with spaces"),
     "cannot start any token": ("no value can begin with this character", "quote the value"),
@@ -82,6 +99,18 @@ def read_tree(text: Text) -> Mapping:
     Raises:
         SpecError: not YAML, not a mapping, a key twice, or an anchor, alias or tag (which specs do not use).
     """
+    if len(text.content) > _LONGEST:
+        raise SpecError(
+            [
+                Problem(
+                    code="GG101",
+                    message="this text is too long for a spec",
+                    span=Span(text, 0, 1),
+                    found=f"{len(text.content):,} characters",
+                    expected=f"at most {_LONGEST:,}",
+                )
+            ]
+        )
     _refuse_tokens(text)
     try:
         node = yaml.compose(text.content, Loader=yaml.SafeLoader)
@@ -91,7 +120,9 @@ def read_tree(text: Text) -> Mapping:
     tree = _convert(node, text, problems) if node is not None else None
     if not isinstance(tree, Mapping):
         message = "a spec is a YAML mapping" if tree is not None else "the spec is empty"
-        problems.append(Problem(code="GG101", message=message, span=Span(text, 0, 1), expected="keys such as data: and networks:"))
+        problems.append(
+            Problem(code="GG101", message=message, span=Span(text, 0, 1), expected="keys such as data: and networks:")
+        )
     if problems:
         raise SpecError(problems)
     assert isinstance(tree, Mapping)
@@ -108,9 +139,26 @@ def _refuse_tokens(text: Text) -> None:
             depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
             if isinstance(token, (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken)):
                 found = text.content[span.start : span.end]
-                problems.append(Problem(code="GG101", message="anchors, aliases and tags are not used in specs", span=span, found=found, fix=fix))
+                problems.append(
+                    Problem(
+                        code="GG101",
+                        message="anchors, aliases and tags are not used in specs",
+                        span=span,
+                        found=found,
+                        fix=fix,
+                    )
+                )
             if depth > _DEEPEST:
-                raise SpecError([Problem(code="GG101", message="this is nested too deeply", span=span, expected=f"at most {_DEEPEST} levels")])
+                raise SpecError(
+                    [
+                        Problem(
+                            code="GG101",
+                            message="this is nested too deeply",
+                            span=span,
+                            expected=f"at most {_DEEPEST} levels",
+                        )
+                    ]
+                )
     except yaml.YAMLError as error:
         problems = [_yaml_problem(text, error)]
     if problems:
@@ -122,8 +170,12 @@ def _yaml_problem(text: Text, error: yaml.YAMLError) -> Problem:
     index = min(mark.index if mark else getattr(error, "position", 0), max(0, len(text.content) - 1))
     said = str(getattr(error, "problem", None) or getattr(error, "reason", "") or "not readable")
     context = str(getattr(error, "context", "") or "")
-    message, fix = next((meaning for words, meaning in _SAID.items() if words in f"{context} {said}"), ("this is not YAML", ""))
-    return Problem(code="GG101", message=message, span=Span(text, index, index + 1), reason=f"YAML says: {said}", fix=fix)
+    message, fix = next(
+        (meaning for words, meaning in _SAID.items() if words in f"{context} {said}"), ("this is not YAML", "")
+    )
+    return Problem(
+        code="GG101", message=message, span=Span(text, index, index + 1), reason=f"YAML says: {said}", fix=fix
+    )
 
 
 def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
@@ -131,7 +183,11 @@ def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
     torn = _torn_expression(node)
     if torn is not None:
         place = Span(text, torn.start_mark.index, torn.end_mark.index)
-        problems.append(Problem(code="GG101", message="YAML tears this expression apart", span=place, found=torn.value, fix=_QUOTE_HINT))
+        problems.append(
+            Problem(
+                code="GG101", message="YAML tears this expression apart", span=place, found=torn.value, fix=_QUOTE_HINT
+            )
+        )
         return Scalar.at("none", text, (span.start,) * 5)
     if isinstance(node, yaml.ScalarNode):
         return Scalar.at(node.value, text, tuple(_offsets(node, text.content)), quoted=node.style in ("'", '"'))
@@ -146,10 +202,14 @@ def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
     for key_node, value_node in node.value:
         key = _convert(key_node, text, problems)
         if not isinstance(key, Scalar):
-            problems.append(Problem(code="GG101", message="a key is a name", span=key.span, found=type(key).__name__.lower()))
+            problems.append(
+                Problem(code="GG101", message="a key is a name", span=key.span, found=type(key).__name__.lower())
+            )
             continue
         if key in mapping:
-            problems.append(Problem(code="GG103", message=f"'{key}' is written twice", span=key.span, fix="keep one of the two"))
+            problems.append(
+                Problem(code="GG103", message=f"'{key}' is written twice", span=key.span, fix="keep one of the two")
+            )
         mapping[key] = _convert(value_node, text, problems)
     return mapping
 

@@ -46,6 +46,9 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         RunError: a file is missing or damaged.
     """
+    former = folder.with_name(f".{folder.name}.former")
+    if former.is_dir() and not folder.exists():  # a kill between the two renames of `save_checkpoint`
+        folder = former
     try:
         numbers: dict[str, Any] = json.loads((folder / _NUMBERS).read_text())
         return load_file(folder / _TENSORS), numbers

@@ -160,8 +160,7 @@ class Engine:
     def _draw_noise(self, update: UpdatePlan) -> None:
         checked = self.program.plan.checked
         for call in update.noise:
-            average = self.graph.averages.get(self.graph.nodes[call].target)
-            network = average.of if average else self.graph.nodes[call].target
+            network = self.graph.owner(self.graph.nodes[call].target)
             batch = (
                 checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0]
                 * self.draws.batch_now

@@ -82,8 +82,7 @@ class Evaluation:
             node = graph.nodes[name]
             if node.kind != "network":
                 continue
-            average = graph.averages.get(node.target)
-            owner = average.of if average else node.target
+            owner = graph.owner(node.target)
             module = self.engine.networks.live[owner]
             for draw in checked.networks[owner].draws:
                 layer = module.get_submodule(draw.path)

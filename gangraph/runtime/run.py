@@ -89,6 +89,7 @@ class _Run:
     report: Reporter
     steps: int | None
     stopped: bool = False
+    looked_at: int = -1
     due: dict[str, int] = field(default_factory=dict)
 
     def go(self) -> Path:
@@ -156,6 +157,7 @@ class _Run:
 
     def _look(self, losses: dict[str, Tensor]) -> None:
         """Evaluate: write the grid, the metrics and, if it is one, the best checkpoint."""
+        self.looked_at = self.trainer.step_count
         look = self.trainer.evaluate()
         if look is None:
             self._write(losses, {})
@@ -229,7 +231,7 @@ class _Run:
         self.report.say(f"{phase.length.value:g} {phase.length.unit} = {images:g} images, about {draws}")
 
     def _end(self, losses: dict[str, Tensor]) -> None:
-        if losses and not self.stopped:
+        if losses and not self.stopped and self.looked_at != self.trainer.step_count:
             self._look(losses)
         if self.trainer.step_count:
             self.folder.save(self.trainer, self.trainer.spec.keep)

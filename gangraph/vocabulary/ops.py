@@ -183,7 +183,7 @@ def mean_pool(x: Tensor) -> Tensor:
 @op(range=_always(_POSITIVE))
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
-    return x.flatten(1).norm(2, dim=1)
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)
 
 
 @op(range=_always(_POSITIVE))

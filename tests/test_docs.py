@@ -1,0 +1,125 @@
+"""The documents are true: their specs are valid, their plug-in works, and their listing is what is registered."""
+
+import importlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gangraph.compiler.check import Checked
+from gangraph.errors import SpecError
+from gangraph.language import syntax
+from gangraph.pipeline import check_spec, compile_phase
+from gangraph.registry import load_plugins, vocabulary
+from gangraph.views.vocabulary_page import vocabulary_page
+from tests.support import read, trainer
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+SPECS = 2  # complete specs in the documents: the first and the last of the tutorial
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The code blocks of one language in a document."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def complete_specs() -> Iterator[tuple[str, str]]:
+    """Every block that is a whole spec, and a name for it."""
+    for path in sorted(DOCS.glob("*.md")):
+        whole = (block for block in blocks(path, "yaml") if block.startswith("gangraph: 1"))
+        yield from ((f"{path.stem}-{number}", block) for number, block in enumerate(whole, 1))
+
+
+def checked(text: str) -> Checked:
+    (phase,) = check_spec(read(text))
+    return phase
+
+
+def test_documents_hold_as_many_specs_as_were_written() -> None:
+    assert len(list(complete_specs())) == SPECS
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in complete_specs()])
+def test_spec_in_a_document_is_valid_and_compiles(text: str) -> None:
+    phase = checked(text)
+    assert phase.lints == ()
+    assert compile_phase(phase).segments
+
+
+def test_vocabulary_page_is_up_to_date() -> None:
+    how = "python -c 'from gangraph.views.vocabulary_page import vocabulary_page as page; print(page(), end=str())'"
+    assert (DOCS / "vocabulary.md").read_text() == vocabulary_page(), f"write it again: {how} > docs/vocabulary.md"
+
+
+def test_grammar_in_the_design_is_the_parser_s() -> None:
+    written = next(block for block in blocks(DOCS / "design.md", "text") if block.startswith("chain "))
+    grammar = (syntax.__doc__ or "").partition("\n\n")[2]
+    assert [line.strip() for line in written.splitlines()] == [line.strip() for line in grammar.strip().splitlines()]
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([\w./-]+\.md|decisions)(?:#[\w-]*)?\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The package of docs/plugins.md as if it were installed, and its spec. Afterwards its names are gone."""
+    page = DOCS / "plugins.md"
+    (project,), (module,) = blocks(page, "toml"), blocks(page, "python")
+    entries: dict[str, str] = tomllib.loads(project)["project"]["entry-points"]["gangraph.plugins"]
+    (tmp_path / "gangraph_moons.py").write_text(module)
+    installed = tmp_path / "gangraph_moons-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: gangraph-moons\nVersion: 0.1.0\n")
+    points = "".join(f"{name} = {value}\n" for name, value in entries.items())
+    (installed / "entry_points.txt").write_text(f"[gangraph.plugins]\n{points}")
+    before = set(vocabulary)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        load_plugins.cache_clear()
+        assert "moons" in load_plugins()
+        yield next(text for text in blocks(page, "text") if text.startswith("gangraph: 1"))
+    for name in set(vocabulary) - before:
+        del vocabulary._definitions[name]
+    sys.modules.pop("gangraph_moons", None)
+    importlib.invalidate_caches()
+    load_plugins.cache_clear()
+
+
+def test_plugin_is_found_by_its_entry_point_and_trains(plugin: str) -> None:
+    run = trainer(read(plugin))
+    losses = run.train(steps=2)
+    look = run.evaluate()
+    assert set(losses) == {"judge", "fool"}
+    assert look is not None
+    assert look.metrics["radius"] > 0
+
+
+def test_plugin_layer_has_its_input_inferred(plugin: str) -> None:
+    shapes = {name: tuple(p.shape) for name, p in checked(plugin).networks["G"].module.named_parameters()}
+    assert shapes["layers.scaled_linear.weight"] == (32, 4)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "at", "code"),
+    [
+        ("half_moons(noise=0.1)", "half_moons(noise=-1)", "-1", "GG315"),
+        ("swish_gate(sharpness=2)", 'swish_gate(sharpness="much")', '"much"', "GG313"),
+        ("mean_radius(fake)", "mean_radios(fake)", "mean_radios", "GG310"),
+        ("huber(mean(fake), mean(x))", "huber(mean(fake), mean(x), delta=x)", "x)", "GG313"),
+        ("scaled_linear(32, gain=1.4)", "scaled_linear(32, gian=1.4)", "gian", "GG312"),
+    ],
+)
+def test_misuse_of_a_plugin_is_shown_where_it_is(plugin: str, right: str, wrong: str, at: str, code: str) -> None:
+    text = plugin.replace(right, wrong)
+    with pytest.raises(SpecError) as caught:
+        checked(text)
+    problem = caught.value.problems[0]
+    assert problem.code == code
+    assert problem.span.start == text.index(wrong) + wrong.rindex(at)
