@@ -22,8 +22,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import gangraph  # noqa: E402
-from tests.reference import loops, networks  # noqa: E402
+import gangraph
+from tests.reference import loops, networks
 
 Step = Callable[[], object]
 _ADAM = {"lr": 2e-4, "betas": (0.5, 0.999)}
@@ -50,8 +50,12 @@ def mlp_gan() -> Contest:
     x, z = torch.rand(100, 1, 28, 28, device=_device()), torch.rand(100, 100, device=_device())
     generator, discriminator = networks.GanGenerator().to(_device()), networks.MaxoutDiscriminator().to(_device())
     loop = loops.GanLoop(generator, discriminator)
-    return Contest("gan, MLP, batch 100", lambda: engine.step({"digits": {"image": x, "label": torch.zeros(100, dtype=torch.int64)}, "z": z}),
-                   lambda: loop.step(x.flatten(1), z), 20)  # fmt: skip
+    return Contest(
+        "gan, MLP, batch 100",
+        lambda: engine.step({"digits": {"image": x, "label": torch.zeros(100, dtype=torch.int64)}, "z": z}),
+        lambda: loop.step(x.flatten(1), z),
+        20,
+    )
 
 
 def pix2pix() -> Contest:
@@ -114,8 +118,9 @@ def compete(contest: Contest, rounds: int) -> None:
         for times, step in sides if index % 2 else reversed(sides):
             times.append(seconds(step, contest.steps))
     ratios = [a / b for a, b in zip(engine, loop, strict=True)]
-    print(f"{contest.name:28} engine {1000 * statistics.median(engine):8.2f} ms   loop {1000 * statistics.median(loop):8.2f} ms   "
-          f"ratio {statistics.median(ratios):.3f}   [{min(ratios):.3f}, {max(ratios):.3f}]", flush=True)  # fmt: skip
+    sides = f"engine {1000 * statistics.median(engine):8.2f} ms   loop {1000 * statistics.median(loop):8.2f} ms"
+    spread = f"[{min(ratios):.3f}, {max(ratios):.3f}]"
+    print(f"{contest.name:28} {sides}   ratio {statistics.median(ratios):.3f}   {spread}", flush=True)
 
 
 def main() -> None:
@@ -127,9 +132,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(
-        f"torch {torch.__version__}, {_device()}, {platform.machine()}, {arguments.threads} threads, {arguments.rounds} rounds"
-    )
+    where = f"{_device()}, {platform.machine()}, {arguments.threads} threads"
+    print(f"torch {torch.__version__}, {where}, {arguments.rounds} rounds")
     for name in arguments.systems or contests:
         torch.manual_seed(0)
         compete(contests[name](), arguments.rounds)

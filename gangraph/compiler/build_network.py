@@ -20,7 +20,7 @@ from gangraph.compiler.expressions import (
     type_name,
 )
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Ref
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.spec import NetworkSpec
@@ -77,6 +77,7 @@ class _NetworkBuilder(ExpressionBuilder):
         self.layers: dict[str, LayerUse] = {}
         self.problems: list[Problem] = []
         self.active: list[str] = []
+        self.anonymous: dict[Span, int] = {}
         self.paths: dict[str, tuple[str | None, ...]] = {}
         self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
         self.known: dict[str, Argument] = dict(self.inputs)
@@ -150,13 +151,14 @@ class _NetworkBuilder(ExpressionBuilder):
 
     def curried(self, node: ast.Call) -> Argument:
         """`layer(...)(x)`: a layer of its own, without a name."""
-        flow = tuple(self.visit(argument) for argument in node.arguments)
+        if len(node.arguments) != 1 or node.keywords:
+            refuse("GG312", "a layer takes one value", node.span, ast.show(node), f"{ast.show(node.function)}(value)")
+        hint = self._take_hint("")
+        flow = self.visit(node.arguments[0])
         use = self._layer_use(node.function)
-        return (
-            self._add_layer(f"{use.name}.{use.name}", use, flow[0])
-            if flow
-            else refuse("GG312", "a layer needs an input", node.span)
-        )
+        number = self.anonymous.setdefault(node.span, len(self.anonymous) + 1)
+        self.hint = hint or None
+        return self._add_layer(f"anonymous.{use.name}_{number}", use, flow)
 
     def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
         """Run a value through a part's chain. Every use of a part shares its layers."""

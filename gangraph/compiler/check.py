@@ -12,6 +12,7 @@ from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.types import Types, infer
+from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, SpecError, called_by, in_order
 
 
@@ -34,7 +35,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     """
     types = infer(graph)
     seen = infer(graph.evaluation.graph, types.networks) if graph.evaluation else None
-    found = () if earlier else _gradients(graph, types)
+    found = () if earlier else (*_gradients(graph, types), *_held(graph), *_length(graph))
     problems = [*earlier, *graph.problems, *types.problems, *found, *check_optimizers(graph.spec)]
     for name, network in graph.networks.items():
         problems += [called_by(problem, name, network.spec.span) for problem in check_initialization(network)]
@@ -85,3 +86,37 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                     found=f"no differentiable path to the parameters of {names}",
                     expected=f"a loss that depends on {names}, not only through detach, held or history",
                 )
+
+
+def _held(graph: Graph) -> Iterator[Problem]:
+    """A held value is first computed in an update that no step passes over."""
+    needed = [graph.below(*(objective.loss for objective in update.objectives)) for update in graph.updates]
+    for node in graph.nodes.values():
+        if node.kind != "held":
+            continue
+        computing = [i for i, below in enumerate(needed) if node.inputs[0] in below]
+        users = [i for i, below in enumerate(needed) if node.id in below]
+        certain = [i for i in computing if not graph.updates[i].conditional]
+        if len(users) > 1 and (not certain or certain[0] > users[0]):
+            first = graph.updates[computing[0]]
+            yield Problem(
+                code="GG504",
+                message=f"the held value may not exist: update '{first.name}', which computes it first, can be skipped",
+                span=node.span,
+                found=f"times:, every: or when: in update '{first.name}'",
+                expected="a value that an earlier update without them computes",
+            )
+
+
+def _length(graph: Graph) -> Iterator[Problem]:
+    """A length in epochs or images needs data to count."""
+    length = graph.spec.length
+    drawn = [source for source in graph.sources.values() if not isinstance(source, RandomSource)]
+    if length is not None and length.unit != "steps" and not drawn and not graph.problems:
+        yield Problem(
+            code="GG505",
+            message=f"a length in {length.unit} needs data to count",
+            span=length.span,
+            found="random sources only",
+            expected="a length in steps",
+        )

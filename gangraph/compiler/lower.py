@@ -31,7 +31,9 @@ class Lowered:
 
     def bind(self, networks: Mapping[str, nn.Module]) -> fx.GraphModule:
         """The segment as a module over these networks."""
-        return fx.GraphModule({name: networks[name] for name in self.networks}, self.graph, class_name=module_name(self.segment.name))
+        return fx.GraphModule(
+            {name: networks[name] for name in self.networks}, self.graph, class_name=module_name(self.segment.name)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +148,14 @@ class _Writer:
         """The nodes, merged calls as one, in an order in which everything is computed before it is read."""
         left = [self.merge_of.get(name, (name,)) for name in self.segment.nodes]
         left = list(dict.fromkeys(left))
-        done = {name for name in self.written}
+        done = set(self.written)
         ordered = []
         while left:
-            ready = next(group for group in left if all(source in done for name in group for source in self.graph.nodes[name].inputs))
+            ready = next(
+                group
+                for group in left
+                if all(source in done for name in group for source in self.graph.nodes[name].inputs)
+            )
             left.remove(ready)
             ordered.append(ready)
             done |= set(ready)
@@ -176,7 +182,9 @@ class _Writer:
     def _network(self, node: Node) -> None:
         noise = [self.written[noise_name(node.id, draw.name)] for draw in self._model(node).draws]
         inputs = [self.written[name] for name in node.inputs]
-        self.written[node.id] = self.fx.create_node("call_module", self._callee(node), (*inputs, *noise), name=module_name(node.id))
+        self.written[node.id] = self.fx.create_node(
+            "call_module", self._callee(node), (*inputs, *noise), name=module_name(node.id)
+        )
 
     def _merged(self, group: tuple[str, ...]) -> None:
         """Several calls of one network as one call along the batch."""
@@ -189,14 +197,18 @@ class _Writer:
         if model.single:
             parts = {"": self.fx.call_method("chunk", (made, len(nodes)))}
         else:
-            parts = {name: self.fx.call_method("chunk", (self._take(made, name), len(nodes))) for name in model.graph.outputs}
+            parts = {
+                name: self.fx.call_method("chunk", (self._take(made, name), len(nodes))) for name in model.graph.outputs
+            }
         for index, node in enumerate(nodes):
             taken = {name: self._take(part, index, f"{node.id}{name and '_'}{name}") for name, part in parts.items()}
             self.written[node.id] = taken[""] if model.single else taken
             self._watch(node.id)
 
     def _take(self, container: Any, key: int | str, name: str | None = None) -> fx.Node:
-        return self.fx.create_node("call_function", operator.getitem, (container, key), name=module_name(name) if name else None)
+        return self.fx.create_node(
+            "call_function", operator.getitem, (container, key), name=module_name(name) if name else None
+        )
 
     def _output(self, node: Node) -> None:
         call = self.written[node.inputs[0]]
@@ -211,10 +223,14 @@ class _Writer:
     def _grad(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)
         keywords: dict[str, Any] = {"create_graph": node.id in self.segment.live}
-        self.written[node.id] = self.fx.create_node("call_function", gradient, (output, at), keywords, name=module_name(node.id))
+        self.written[node.id] = self.fx.create_node(
+            "call_function", gradient, (output, at), keywords, name=module_name(node.id)
+        )
 
     def _detach(self, node: Node) -> None:
-        self.written[node.id] = self.fx.create_node("call_method", "detach", (self.written[node.inputs[0]],), name=module_name(node.id))
+        self.written[node.id] = self.fx.create_node(
+            "call_method", "detach", (self.written[node.inputs[0]],), name=module_name(node.id)
+        )
 
     _held = _history = _detach  # a history is mixed outside of segments; what is only looked at has no past
 

@@ -21,8 +21,8 @@ class Segment:
     """Nodes that are computed together, by one fx graph.
 
     `trained` are the networks whose parameters will be differentiated, through the nodes in `live`; every other
-    network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are mixed with their past before
-    the segment runs.
+    network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are
+    mixed with their past before the segment runs.
     """
 
     name: str
@@ -88,7 +88,12 @@ def plan(checked: Checked, *, share: bool = True, merge: bool = True) -> Plan:
     """
     planner = _Planner(checked, share, merge)
     updates = tuple(planner.update(index) for index in range(len(checked.graph.updates)))
-    used = {checked.graph.nodes[name].target for update in planner.needed for name in update if _is_source(checked.graph, name)}
+    used = {
+        checked.graph.nodes[name].target
+        for update in planner.needed
+        for name in update
+        if _is_source(checked.graph, name)
+    }
     sources = tuple(name for name in checked.graph.sources if name in used)
     return Plan(checked=checked, sources=sources, updates=_with_frees(checked.graph, updates), share=share, merge=merge)
 
@@ -127,7 +132,9 @@ class _Planner:
     def _dependencies(self, name: str) -> frozenset[str]:
         """The networks and sources that a value depends on."""
         nodes = (self.graph.nodes[below] for below in self.graph.below(name))
-        return frozenset(self.graph.owner(node.target) for node in nodes if node.kind in ("network", "stream", "random"))
+        return frozenset(
+            self.graph.owner(node.target) for node in nodes if node.kind in ("network", "stream", "random")
+        )
 
     def _gradient_paths(self) -> dict[str, set[str]]:
         """For each grad node, what lies between its input and its output: computed together with it."""
@@ -146,7 +153,11 @@ class _Planner:
             if node.kind != "held":
                 continue
             users = [i for i, needed in enumerate(self.needed) if node.id in needed]
-            certain = [i for i, needed in enumerate(self.needed) if node.inputs[0] in needed and not self._repeats(self.updates[i])]
+            certain = [
+                i
+                for i, needed in enumerate(self.needed)
+                if node.inputs[0] in needed and not self._repeats(self.updates[i])
+            ]
             if users:
                 first = min([*users, *(i for i in certain if i < users[0])])
                 holders.setdefault(first, set()).add(node.id)
@@ -205,7 +216,11 @@ class _Planner:
             frozen=tuple(sorted(called - set(differentiated))),
             before=segments_before,
             body=segments_body,
-            redraws=tuple(name for name in self._drawn(index) if any(self.graph.nodes[n].target == name for n in self.needed[index])),
+            redraws=tuple(
+                name
+                for name in self._drawn(index)
+                if any(self.graph.nodes[n].target == name for n in self.needed[index])
+            ),
             noise=noise,
             reuses=tuple(reused),
             losses=tuple((label, node) for node, label in self._losses(index).items()),
@@ -271,7 +286,9 @@ class _Planner:
     def _inputs_of(self, nodes: set[str]) -> set[str]:
         return {source for name in nodes for source in self.graph.nodes[name].inputs}
 
-    def _segments(self, index: int, nodes: set[str], live: set[str], outside: set[str], when: str) -> tuple[Segment, ...]:
+    def _segments(
+        self, index: int, nodes: set[str], live: set[str], outside: set[str], when: str
+    ) -> tuple[Segment, ...]:
         """The nodes as segments: first those that later updates differentiate, then this update's own."""
         update = self.updates[index]
         segments: list[Segment] = []
@@ -280,13 +297,27 @@ class _Planner:
             chosen = left & set().union(*(self.graph.below(name) for name in shared))
             left -= chosen
             purpose = f"shared with '{self.updates[later].name}', which differentiates it"
-            segments.append(self._segment(f"{self._label(index)}_shared_{later + 1}", purpose, chosen, shared, outside | self._inputs_of(left), index, later))
+            segments.append(
+                self._segment(
+                    f"{self._label(index)}_shared_{later + 1}",
+                    purpose,
+                    chosen,
+                    shared,
+                    outside | self._inputs_of(left),
+                    index,
+                    later,
+                )
+            )
         purpose = "computed once" if when else f"differentiated for {', '.join(update.networks)}"
         name = f"{self._label(index)}_{when}" if when else self._label(index)
         past = {n for n in left if self.graph.nodes[n].kind == "history"}
         first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
         if first:
-            segments.append(self._segment(f"{name}_past", "mixed with its past", first, live, outside | self._inputs_of(left), index, index))
+            segments.append(
+                self._segment(
+                    f"{name}_past", "mixed with its past", first, live, outside | self._inputs_of(left), index, index
+                )
+            )
         if left - first:
             segments.append(self._segment(name, purpose, left - first, live, outside, index, index))
         return tuple(segments)
@@ -305,28 +336,44 @@ class _Planner:
         for later in range(index + 1, len(self.updates)):
             versions = self._before(later, versions)
             live = differentiable(self.graph, self.updates[later].networks, self.needed[later])
-            shared = {n for n in nodes & live if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine}
+            shared = {
+                n
+                for n in nodes & live
+                if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine
+            }
             shared = {n for n in shared if all(s in shared or s not in live for s in self.graph.nodes[n].inputs)}
             if shared and not self._loops(later):
                 found.append((later, shared))
             versions = self._after(later, versions)
         return found
 
-    def _segment(self, name: str, purpose: str, nodes: set[str], live: set[str], outside: set[str], index: int, target: int) -> Segment:
+    def _segment(
+        self, name: str, purpose: str, nodes: set[str], live: set[str], outside: set[str], index: int, target: int
+    ) -> Segment:
         histories = tuple(n for n in self.graph.nodes if n in nodes and self.graph.nodes[n].kind == "history")
         nodes = nodes - set(histories)
         ordered = tuple(n for n in self.graph.nodes if n in nodes)
         inputs = tuple(n for n in self.graph.nodes if n in self._inputs_of(nodes) - nodes)
         later = set().union(*(self.needed[i] for i in range(index + 1, len(self.updates))))
-        outputs = tuple(n for n in ordered if n in outside or n in later and self._offers(index))
+        outputs = tuple(n for n in ordered if n in outside or (n in later and self._offers(index)))
         foreign = {n for n in inputs if n in self.available and self.available[n].live_for not in (None, target)}
         if target == index:
             foreign |= {n for n in inputs if n not in live and self._pending(n)}
         mine = frozenset(set(live) & (nodes | set(inputs)) - foreign)
         for n in nodes if target != index else ():
             self._live_now[n] = target if n in mine else None
-        return Segment(name=name, purpose=purpose, nodes=ordered, inputs=inputs, outputs=outputs, trained=self.updates[target].networks, live=mine,
-                       detached=frozenset(foreign), merges=self._merges(target, nodes, mine), histories=histories)  # fmt: skip
+        return Segment(
+            name=name,
+            purpose=purpose,
+            nodes=ordered,
+            inputs=inputs,
+            outputs=outputs,
+            trained=self.updates[target].networks,
+            live=mine,
+            detached=frozenset(foreign),
+            merges=self._merges(target, nodes, mine),
+            histories=histories,
+        )
 
     def _pending(self, name: str) -> bool:
         """Whether an input was just computed with a gradient that is another update's."""
@@ -351,7 +398,11 @@ class _Planner:
         drawn = []
         for name in self.graph.nodes:
             node = self.graph.nodes[name]
-            if name not in wanted or node.kind != "network" or not self.checked.networks[self.graph.owner(node.target)].draws:
+            if (
+                name not in wanted
+                or node.kind != "network"
+                or not self.checked.networks[self.graph.owner(node.target)].draws
+            ):
                 continue
             key = self.key(name, self.versions)
             if self.noise.get(name) != key:

@@ -32,9 +32,7 @@ class RandomSource(ABC):
         """`value`, the drawn tensor."""
         return {"value": self.value}
 
-    def draw(
-        self, batch: int, generator: torch.Generator, device: torch.device | str, dtype: torch.dtype
-    ) -> Tensor:
+    def draw(self, batch: int, generator: torch.Generator, device: torch.device | str, dtype: torch.dtype) -> Tensor:
         """Draw [batch, *shape] on `device`: whole numbers as int64, others as `dtype`.
 
         The numbers come from the generator's device and move, so a seed gives the same ones everywhere.

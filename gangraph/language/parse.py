@@ -1,5 +1,6 @@
 """Stage 1, parse: the text of a spec to a document with positions, checked for its syntax in every profile."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from gangraph.language import schema
 from gangraph.language.library import display, find_spec
 from gangraph.language.overlay import lay_over, set_value
 from gangraph.language.tree import Mapping, Scalar, Tree, read_tree
+
+VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) 
     document = Document(text, read_tree(text), origin)
     problems: list[Problem] = []
     schema.read_document(document.tree, problems)
+    problems.extend(_other_version(document.tree))
     for section in ("profiles", "variants"):
         for key, overlay in document.overlays(section).values():
             try:
@@ -70,6 +74,15 @@ def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) 
             except SpecError as error:
                 problems.extend(error.problems)
     return replace(document, problems=in_order(problems))
+
+
+def _other_version(tree: Mapping) -> Iterator[Problem]:
+    version = tree.get(Scalar("gangraph"))
+    if isinstance(version, Scalar) and version != VERSION:
+        message = f"this engine reads version {VERSION} of the language"
+        yield Problem(
+            code="GG206", message=message, span=version.span, found=str(version), expected=f"gangraph: {VERSION}"
+        )
 
 
 def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:

@@ -4,7 +4,7 @@ Each draw is a pure function of (seed, name, step, how often it was drawn in thi
 continues exactly, and a value that is computed twice under the same draws comes out the same.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,10 @@ from gangraph.data.source import Dataset
 from gangraph.data.stream import Stream, derive_seed
 from gangraph.errors import UsageError
 from gangraph.vocabulary.layers import RandomLayer
+
+Batch = Tensor | Mapping[str, Tensor]
+# Batches for sources that are not to be drawn; a list of them for a source that a step draws several times.
+Given = Mapping[str, Batch | Sequence[Batch]]
 
 
 class Draws:
@@ -35,9 +39,9 @@ class Draws:
         self.streams: dict[str, Stream] = {}
         self.positions: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self.given: Mapping[str, Tensor | Mapping[str, Tensor]] = {}
+        self.given: Given = {}
 
-    def begin(self, given: Mapping[str, Tensor | Mapping[str, Tensor]]) -> None:
+    def begin(self, given: Given) -> None:
         """Begin a step in which the sources in `given` are not drawn but taken from there.
 
         Raises:
@@ -69,8 +73,8 @@ class Draws:
                 return len(tensor[0] if isinstance(tensor, list | tuple) else tensor)
         return self.batch
 
-    def _given(self, name: str, value: Tensor | Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-        chosen = value[min(count, len(value) - 1)] if isinstance(value, list | tuple) else value
+    def _given(self, name: str, value: Batch | Sequence[Batch], count: int) -> dict[str, Tensor]:
+        chosen: Batch = value if isinstance(value, Tensor | Mapping) else value[min(count, len(value) - 1)]
         fields = list(self.sources[name].fields)  # type: ignore[attr-defined]
         tensors = dict(chosen) if isinstance(chosen, Mapping) else {fields[0]: chosen}
         if set(tensors) != set(fields):

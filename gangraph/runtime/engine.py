@@ -14,12 +14,11 @@ from gangraph.compiler.optimizers import make_optimizer, schedules
 from gangraph.compiler.plan import Segment, UpdatePlan
 from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
-from gangraph.runtime.draws import Draws
+from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.history import History
 from gangraph.runtime.networks import Networks, clip, max_norm, update_average
 
 Values = dict[str, Tensor]
-Given = Mapping[str, Tensor | Mapping[str, Tensor]]
 PARAMETER_OPERATIONS: Mapping[str, Callable[..., None]] = {"clip": clip, "max_norm": max_norm}
 
 
@@ -149,7 +148,6 @@ class Engine:
         if update.graph.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters[group], evaluate(update.graph.clip_grad_norm, clock))
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
     def _draw(self, source: str) -> None:
         fields = self.draws.draw(source, self.step_count)

@@ -15,13 +15,12 @@ from gangraph.language.schedule import Clock
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.runtime.checkpoint import carry_over, read_checkpoint, restore, save_checkpoint
-from gangraph.runtime.draws import Draws
+from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.engine import Engine, Settings
 from gangraph.runtime.evaluation import Evaluation, Look
 from gangraph.runtime.networks import make_networks
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
-Given = Mapping[str, Tensor | Mapping[str, Tensor]]
 
 
 class Trainer:
@@ -118,7 +117,8 @@ class Trainer:
             Every loss that was computed, by name. A loss computed several times has its last value.
 
         Raises:
-            NotFiniteError: a loss is NaN or infinite; it names the value where that began. No parameter is changed.
+            NotFiniteError: a loss is NaN or infinite; it names the value where that began. The update in which it
+                was found has changed no parameter.
             UsageError: `draws` names something that is no source.
         """
         losses = self.advance(draws)

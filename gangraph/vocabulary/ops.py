@@ -183,7 +183,8 @@ def mean_pool(x: Tensor) -> Tensor:
 @op(range=_always(_POSITIVE))
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return length
 
 
 @op(range=_always(_POSITIVE))

@@ -105,9 +105,7 @@ def test_a_missing_folder_in_a_zip_is_named_with_what_is_there(tmp_path: Path) -
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(
-        DataError, match=r"no images in '.*'; there are notes.txt; expected files ending in .png"
-    ):
+    with pytest.raises(DataError, match=r"no images in '.*'; there are notes.txt; expected files ending in .png"):
         Images(str(tmp_path), size=8).open()
 
 
@@ -392,9 +390,7 @@ def opened_as_declared(source: Source) -> Dataset:
 @needs_shared
 @pytest.mark.parametrize(("part", "count"), [("trainA", 75), ("trainB", 72), ("testA", 19), ("testB", 18)])
 def test_apples_and_oranges_are_read_whole(part: str, count: int) -> None:
-    source = Images(
-        f"{SHARED}/unpaired_apple2orange/apple2orange_128.zip/{part}", resize=72, crop=64, flip=True
-    )
+    source = Images(f"{SHARED}/unpaired_apple2orange/apple2orange_128.zip/{part}", resize=72, crop=64, flip=True)
     opened = source.open()
     assert len(opened_as_declared(source)) == count
     assert opened.verify() == []
@@ -423,9 +419,7 @@ def test_cifar_has_ten_classes_of_a_hundred() -> None:
 @needs_shared
 def test_mnist_digits_are_the_known_ones() -> None:
     place = f"{SHARED}/mnist/t10k"
-    source = Idx(
-        f"{place}-images-idx3-ubyte.gz", labels=f"{place}-labels-idx1-ubyte.gz", range="unit", classes=10
-    )
+    source = Idx(f"{place}-images-idx3-ubyte.gz", labels=f"{place}-labels-idx1-ubyte.gz", range="unit", classes=10)
     batch = opened_as_declared(source).batch(range(10_000), seeded())
     assert batch["label"][:5].tolist() == [7, 2, 1, 0, 4]
     assert batch["image"].mean().item() == pytest.approx(0.1325, abs=1e-4)

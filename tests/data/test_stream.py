@@ -157,9 +157,7 @@ def test_one_hot_draws_have_a_single_one() -> None:
         (lambda: bernoulli(p=2), "p: found 2, expected a probability in"),
     ],
 )
-def test_a_wrong_argument_says_what_was_found_and_expected(
-    make: Callable[[], RandomSource], message: str
-) -> None:
+def test_a_wrong_argument_says_what_was_found_and_expected(make: Callable[[], RandomSource], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

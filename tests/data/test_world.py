@@ -77,9 +77,7 @@ def test_factors_are_independent() -> None:
 
 
 def test_splits_and_seeds_share_no_scene() -> None:
-    drawn = [
-        scenes(300, split=split, seed=seed)["x"] for split in ("train", "val", "test") for seed in (0, 1)
-    ]
+    drawn = [scenes(300, split=split, seed=seed)["x"] for split in ("train", "val", "test") for seed in (0, 1)]
     assert len(set(torch.cat(drawn).tolist())) == 6 * 300
 
 

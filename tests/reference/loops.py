@@ -169,9 +169,7 @@ class Pix2pixLoop:
         real_pair = torch.cat([x, y], 1)
         fake_pair = torch.cat([x, fake], 1)
 
-        judge = 0.5 * (
-            _bce(self.discriminator(real_pair), 1) + _bce(self.discriminator(fake_pair.detach()), 0)
-        )
+        judge = 0.5 * (_bce(self.discriminator(real_pair), 1) + _bce(self.discriminator(fake_pair.detach()), 0))
         _descend(self.discriminator_optimizer, judge)
 
         with _frozen(self.discriminator):

@@ -219,9 +219,7 @@ class Unet(nn.Module):
         for k in range(levels, 1, -1):
             i = width[k] if k == levels else 2 * width[k]
             self.up.append(
-                nn.Sequential(
-                    nn.ConvTranspose2d(i, width[k - 1], 4, 2, 1, bias=False), nn.BatchNorm2d(width[k - 1])
-                )
+                nn.Sequential(nn.ConvTranspose2d(i, width[k - 1], 4, 2, 1, bias=False), nn.BatchNorm2d(width[k - 1]))
             )
         self.up.append(nn.Sequential(nn.ConvTranspose2d(2 * width[1], out_channels, 4, 2, 1)))
 

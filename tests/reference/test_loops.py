@@ -46,9 +46,7 @@ def never(_stream: str, n_images: int) -> tuple[list[bool], list[int]]:
 
 
 def gan(*, saturating: bool = False) -> Step:
-    loop = GanLoop(
-        GanGenerator(3, 8, 6).double(), MaxoutDiscriminator(6, (4, 4)).double(), saturating=saturating
-    )
+    loop = GanLoop(GanGenerator(3, 8, 6).double(), MaxoutDiscriminator(6, (4, 4)).double(), saturating=saturating)
     masks = [[keep(0.2, 5, 6), keep(0.5, 5, 4), keep(0.5, 5, 4)] for _ in range(2)]
     x, z = torch.rand(5, 6, dtype=torch.float64), normal(5, 3)
     return lambda: loop.step(x, z, *masks)
@@ -123,9 +121,7 @@ def test_gan_step_takes_both_gradients_at_the_same_parameters() -> None:
         return 1 / (1 + math.exp(-a))
 
     assert generator.weight.item() == pytest.approx(g + sigmoid(-d * g) * d, abs=1e-14)
-    assert discriminator.weight.item() == pytest.approx(
-        d - 0.5 * (g * sigmoid(d * g) - sigmoid(-d)), abs=1e-14
-    )
+    assert discriminator.weight.item() == pytest.approx(d - 0.5 * (g * sigmoid(d * g) - sigmoid(-d)), abs=1e-14)
 
 
 def test_wgan_clips_every_critic_parameter() -> None:

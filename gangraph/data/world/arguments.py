@@ -39,11 +39,7 @@ def whole(argument: str, found: object, low: int, high: int | None = None) -> in
     Raises:
         ValueError: it is not.
     """
-    if (
-        isinstance(found, int)
-        and not isinstance(found, bool)
-        and low <= found <= (found if high is None else high)
-    ):
+    if isinstance(found, int) and not isinstance(found, bool) and low <= found <= (found if high is None else high):
         return found
     bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
     raise refusal(argument, found, f"a whole number {bounds}")

@@ -72,11 +72,7 @@ def sentence(ids: Sequence[int] | Tensor) -> str:
 
 
 def _told(scene: Scene) -> list[list[str]]:
-    kinds = {
-        name: [factor.names[k] for k in scene[name].tolist()]
-        for name, factor in FACTORS.items()
-        if factor.names
-    }
+    kinds = {name: [factor.names[k] for k in scene[name].tolist()] for name, factor in FACTORS.items() if factor.names}
     shares = {name: scene[name].tolist() for name in ("scale", "x", "y", "light")}
     return [
         _tell({name: kinds[name][row] for name in kinds}, {name: shares[name][row] for name in shares}, dice)
