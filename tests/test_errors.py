@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from gangraph.codes import CODES
 from gangraph.errors import SpecError
@@ -30,6 +31,11 @@ def report(spec: Path) -> str:
     return "\n\n".join(str(lint) for phase in checked for lint in phase.lints) + "\n"
 
 
+def ours(text: str) -> str:
+    """The message, without torch's own words where torch is not the version that the goldens were written with."""
+    return text if torch.__version__.startswith("2.11.") else re.sub(r"(?m)^    reason: .*\n", "", text)
+
+
 def golden(path: Path, text: str) -> str:
     """What the file holds, or should hold from now on."""
     if REWRITE:
@@ -45,7 +51,7 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.stem)
 def test_message(spec: Path) -> None:
     text = report(spec)
-    assert text == golden(spec.with_suffix(".txt"), text)
+    assert ours(text) == ours(golden(spec.with_suffix(".txt"), text))
 
 
 def test_every_spec_has_its_message() -> None:
