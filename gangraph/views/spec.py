@@ -43,7 +43,8 @@ def introduction(spec: Spec, source: str) -> str:
     data = f", on {' and '.join(parts)}" if parts else ""
     variant = f", variant {spec.variant}" if spec.variant else ""
     if spec.profile == "paper":
-        return f"{spec.name}: the paper's settings{variant}{data}"
+        settings = "the paper's settings" if spec.paper is not None else "as written"
+        return f"{spec.name}: {settings}{variant}{data}"
     paper = f"gangraph run {source} --profile paper"
     return f"{spec.name}: profile {spec.profile}{variant}{data}; the paper's settings: {paper}"
 
