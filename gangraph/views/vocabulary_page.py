@@ -5,8 +5,8 @@ from inspect import Parameter
 
 from torch import Tensor
 
-from gangraph.compiler.build import PARAMETER_OPERATIONS
 from gangraph.compiler.build_network import layer_parameters
+from gangraph.compiler.build_updates import PARAMETER_OPERATIONS
 from gangraph.compiler.expressions import OPERATORS, shown
 from gangraph.compiler.initialize import KINDS, SCHEMES
 from gangraph.compiler.optimizers import OPTIMIZERS

@@ -1,0 +1,161 @@
+"""Updates: from the entries of `step:` to objectives, draws and operations on parameters."""
+
+from collections.abc import Iterator
+
+from gangraph.compiler.build_values import ValueBuilder
+from gangraph.compiler.expressions import (
+    BuildError,
+    refuse,
+    shown,
+)
+from gangraph.compiler.graph import ObjectiveGraph, Ref, UpdateGraph
+from gangraph.errors import nearest
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.spec import (
+    NetworkSpec,
+    Objective,
+    OptimizerSpec,
+    UpdateSpec,
+)
+from gangraph.language.static import StaticError, constant
+
+# Operations on a network's parameters that `then:` may name, and how many numbers each takes.
+PARAMETER_OPERATIONS = {"clip": ("low", "high"), "max_norm": ("limit",)}
+
+
+def build_updates(values: ValueBuilder) -> tuple[UpdateGraph, ...]:
+    """The step's entries, their objectives as nodes of the graph that `values` builds."""
+    return tuple(_UpdateBuilder(values).all())
+
+
+class _UpdateBuilder:
+    """Entries of `step:` over the values and losses of a phase."""
+
+    def __init__(self, values: ValueBuilder) -> None:
+        self.values = values
+
+    def all(self) -> Iterator[UpdateGraph]:
+        """The step's entries, their objectives as nodes."""
+        for spec in self.values.spec.updates:
+            made = self.values.attempt(self._update, spec)
+            if made is not None:
+                yield made
+
+    def _update(self, spec: UpdateSpec) -> UpdateGraph:
+        made = [self.values.attempt(self._objective, objective) for objective in spec.objectives]
+        then = tuple(self._parameter_operation(item) for item in spec.then)
+        for expression in (spec.times, spec.every, spec.when, spec.clip_grad_norm, spec.clip_grad_value):
+            if expression is not None:
+                self.values.verified(expression)
+        for count, least in ((spec.times, 0), (spec.every, 1)):
+            if isinstance(count, ast.Literal) and not _is_count(count.value, least):
+                refuse("GG225", f"a whole number of at least {least} belongs here", count.span, shown(count.value))
+        objectives = tuple(objective for objective in made if objective is not None)
+        if len(objectives) < len(spec.objectives):
+            raise BuildError(None)
+        return UpdateGraph(
+            name=spec.name,
+            objectives=objectives,
+            draws=self._draws(spec),
+            times=spec.times,
+            every=spec.every,
+            when=spec.when,
+            then=then,
+            accumulate=spec.accumulate,
+            clip_grad_norm=spec.clip_grad_norm,
+            clip_grad_value=spec.clip_grad_value,
+            span=spec.span,
+        )
+
+    def _draws(self, spec: UpdateSpec) -> tuple[str, ...] | None:
+        if spec.draw is None:
+            return None
+        drawn: list[str] = []
+        for name, span in spec.draw:
+            if name != "all" and name not in self.values.spec.data:
+                known = ["all", *self.values.spec.data]
+                refuse(
+                    "GG314",
+                    f"there is no source '{name}' to draw",
+                    span,
+                    name,
+                    "one of " + ", ".join(known),
+                    nearest(name, known),
+                )
+            drawn += self.values.sources if name == "all" else [name]
+        anonymous = [name for name in self.values.sources if name not in self.values.spec.data]
+        return tuple(dict.fromkeys([*drawn, *anonymous]))
+
+    def _objective(self, objective: Objective) -> ObjectiveGraph:
+        group = self.values.spec.optimizers.get(objective.group)
+        if group is None:
+            known = list(self.values.spec.optimizers)
+            if f"{objective.group}" in self.values.broken:
+                raise BuildError(None)
+            refuse(
+                "GG318",
+                f"there is no optimizer group '{objective.group}'",
+                objective.span,
+                objective.group,
+                "one of " + ", ".join(known),
+                nearest(objective.group, known),
+            )
+        value = self.values.visit(objective.expression, f"{objective.group}_objective")
+        if not isinstance(value, Ref):
+            refuse(
+                "GG501",
+                f"the objective of '{objective.group}' is a constant",
+                objective.expression.span,
+                shown(value),
+                "a loss that depends on " + ", ".join(n for n, _ in group.networks),
+            )
+        if objective.sign < 0:
+            value = self.values.table.add(
+                "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
+            )
+        return ObjectiveGraph(
+            group=objective.group, networks=self._group_networks(group), loss=value.id, span=objective.expression.span
+        )
+
+    def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:
+        for name, span in group.networks:
+            if name in self.values.broken:
+                raise BuildError(None)
+            if not isinstance(self.values.spec.networks.get(name), NetworkSpec):
+                known = [n for n, made in self.values.spec.networks.items() if isinstance(made, NetworkSpec)]
+                refuse(
+                    "GG319",
+                    f"'{name}' is no network with parameters to train",
+                    span,
+                    name,
+                    "one of " + ", ".join(known),
+                    nearest(name, known),
+                )
+        return tuple(name for name, _ in group.networks)
+
+    def _parameter_operation(self, expression: Expression) -> tuple[str, str, tuple[object, ...]]:
+        usage = " or ".join(f"{name}({', '.join(['NETWORK', *names])})" for name, names in PARAMETER_OPERATIONS.items())
+        match expression:
+            case ast.Call(function=ast.Name(id=name), arguments=(ast.Name(id=network), *numbers), keywords=()) if (
+                name in PARAMETER_OPERATIONS and len(numbers) == len(PARAMETER_OPERATIONS[name])
+            ):
+                if network not in self.values.networks:
+                    known = list(self.values.networks)
+                    refuse(
+                        "GG310",
+                        f"there is no network '{network}'",
+                        expression.span,
+                        network,
+                        "one of " + ", ".join(known),
+                        nearest(network, known),
+                    )
+                try:
+                    return name, network, tuple(constant(number) for number in numbers)
+                except StaticError as error:
+                    raise BuildError(error.problem) from None
+        return refuse("GG321", "there is no such operation on parameters", expression.span, ast.show(expression), usage)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least and value % 1 == 0

@@ -1,0 +1,313 @@
+"""Values and losses: from expressions to the nodes of the training graph."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
+
+from gangraph.compiler.build_sources import build_source
+from gangraph.compiler.expressions import (
+    BuildError,
+    ExpressionBuilder,
+    NodeTable,
+    refuse,
+)
+from gangraph.compiler.graph import Argument, NetworkGraph, Ref
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Source
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.schedule import TIME, is_dynamic, verify
+from gangraph.language.spec import (
+    AverageSpec,
+    PhaseSpec,
+)
+from gangraph.language.static import StaticError
+from gangraph.registry import vocabulary
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class ValueBuilder(ExpressionBuilder):
+    """Names are streams, values and losses; calls are networks, ops, losses and the special forms."""
+
+    def __init__(
+        self,
+        spec: PhaseSpec,
+        sources: Mapping[str, Source | RandomSource],
+        networks: Mapping[str, NetworkGraph],
+        broken: set[str],
+        problems: list[Problem],
+    ) -> None:
+        super().__init__(NodeTable())
+        self.spec, self.networks, self.broken, self.problems = spec, networks, broken, problems
+        self.sources = dict(sources)
+        self.values: dict[str, str] = {}
+        self.losses: dict[str, str] = {}
+        self.active: list[str] = []
+        self.owner = ""
+
+    def define_all(self) -> None:
+        """Build every value and loss, so that each gets its check even where nothing uses it."""
+        for name in (*self.spec.values, *self.spec.losses):
+            self.attempt(self._defined, name)
+
+    def attempt(self, action: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T | None:
+        """Run `action`; keep the problem it finds and give None."""
+        try:
+            return action(*arguments, **keywords)
+        except BuildError as error:
+            self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
+        except RecursionError:
+            self.problems.append(
+                Problem(
+                    code="GG301",
+                    message="the values lean on each other too many levels deep",
+                    span=self.spec.span,
+                    expected="values in the order in which they are computed",
+                )
+            )
+        return None
+
+    def known_names(self) -> Iterable[str]:
+        """Everything that an expression may name."""
+        return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *TIME)
+
+    def callables(self) -> Iterable[str]:
+        """Everything that an expression may call."""
+        return (*self.spec.networks, *(name.removeprefix("_form_") for name in dir(self) if name.startswith("_form_")))
+
+    def visit(self, node: Expression, hint: str | None = None) -> Argument:
+        """The argument that an expression stands for; numbers over time are nodes of their own."""
+        if is_dynamic(node):
+            self.verified(node)
+            return self.table.add("scalar", hint or "ramp", span=node.span, expression=node)
+        return super().visit(node, hint)
+
+    def verified(self, node: Expression) -> None:
+        """Refuse an expression that is no number over time. Raises BuildError."""
+        try:
+            verify(node)
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+
+    def _defined(self, name: str) -> Argument:
+        """The node of a value or loss."""
+        table, section = (
+            (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
+        )
+        if name in table:
+            return Ref(table[name])
+        if name in self.active:
+            refuse(
+                "GG303",
+                "values depend on each other in a circle",
+                section[name].span,
+                " -> ".join([*self.active, name]),
+            )
+        self.active.append(name)
+        owner, self.owner = self.owner, name
+        try:
+            value = self.visit(section[name], name)
+        except (BuildError, RecursionError):
+            self.broken.add(name)
+            raise
+        finally:
+            self.active.pop()
+            self.owner = owner
+        if isinstance(value, Ref):
+            table[name] = value.id
+        return value
+
+    def name(self, node: ast.Name) -> Argument:
+        """A stream, a value or a loss."""
+        name = node.id
+        if name in self.sources:
+            fields = list(self.sources[name].fields)
+            if len(fields) > 1:
+                refuse(
+                    "GG316",
+                    f"'{name}' has several fields",
+                    node.span,
+                    name,
+                    " or ".join(f"{name}.{field}" for field in fields),
+                )
+            return self._source_node(name, fields[0], node.span)
+        if name in self.spec.values or name in self.spec.losses:
+            if name in self.broken:
+                raise BuildError(None)
+            return self._defined(name)
+        if name in self.broken:
+            raise BuildError(None)
+        if name in self.spec.networks:
+            refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
+        known = list(self.known_names())
+        return refuse(
+            "GG310",
+            f"there is nothing called '{name}'",
+            node.span,
+            name,
+            "one of " + ", ".join(known),
+            nearest(name, known),
+        )
+
+    def _source_node(self, name: str, field: str, span: Span) -> Ref:
+        source = self.sources[name]
+        kind = "random" if isinstance(source, RandomSource) else "stream"
+        single = len(source.fields) == 1
+        return self.table.add(kind, name if single else f"{name}.{field}", span=span, target=name, field=field)  # type: ignore[arg-type]
+
+    def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
+        """A field of a stream, or an output of a network."""
+        if isinstance(base, ast.Name) and base.id in self.broken:
+            raise BuildError(None)
+        if isinstance(base, ast.Name) and base.id in self.sources:
+            fields = list(self.sources[base.id].fields)
+            if name not in fields:
+                expected = (
+                    "one of " + ", ".join(fields) if fields[1:] else f"{base.id} without a field: it is one tensor"
+                )
+                refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
+            return self._source_node(base.id, name, node.span)
+        value = super().attribute(node, base, name)
+        assert isinstance(value, Ref)
+        call = self.table.nodes[self.table.nodes[value.id].inputs[0]]
+        outputs = list(self.networks[call.target].outputs) if call.target in self.networks else []
+        if call.kind != "network" or name not in outputs:
+            expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
+            refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))
+        return value
+
+    def call(self, name: str, node: ast.Call) -> Argument | None:
+        """A network, a special form or a random source."""
+        if name in self.broken:
+            raise BuildError(None)
+        if name in self.spec.networks:
+            return self._network_call(name, node)
+        form = getattr(self, f"_form_{name}", None)
+        if form is not None:
+            result: Argument = form(node)
+            return result
+        definition = vocabulary.get(name)
+        if definition is not None and definition.traits.get("random"):
+            return self._anonymous_source(node)
+        return None
+
+    def _network_call(self, name: str, node: ast.Call) -> Argument:
+        hint = self._take_hint(f"{name}_out")
+        network = self.spec.networks[name]
+        of = self.networks.get(network.of) if isinstance(network, AverageSpec) else self.networks.get(name)
+        arguments = [self.visit(argument) for argument in node.arguments]
+        keywords = {key: self.visit(value) for key, value in node.keywords}
+        if of is None:
+            raise BuildError(None)
+        inputs = of.spec.inputs
+        unknown = [key for key in keywords if key not in inputs]
+        missing = [key for key in inputs[len(arguments) :] if key not in keywords]
+        if unknown or missing or len(arguments) + len(keywords) != len(inputs):
+            refuse(
+                "GG317",
+                f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}",
+                node.span,
+                ast.show(node),
+                f"{name}({', '.join(inputs)})",
+            )
+        bound = (*arguments, *(keywords[key] for key in inputs[len(arguments) :]))
+        for value, written in zip(bound, (*node.arguments, *(v for _, v in node.keywords)), strict=True):
+            if not isinstance(value, Ref):
+                refuse(
+                    "GG317",
+                    "a network's input is a value",
+                    written.span,
+                    ast.show(written),
+                    "data, a random draw or another value",
+                )
+        return self.table.add("network", hint, span=node.span, target=name, arguments=bound)
+
+    def _anonymous_source(self, node: ast.Call) -> Ref:
+        """A random source inside a value: each place where one is written is a source of its own."""
+        name = self._take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
+        made = build_source(node, self.spec.static_names, self.spec.batch)
+        assert isinstance(made, RandomSource)
+        ref = self.table.add("random", name, span=node.span, unique=(self.owner, node.span), target="", field="value")
+        if ref.id not in self.sources:
+            self.sources[ref.id] = made
+            self.table.nodes[ref.id] = replace(self.table.nodes[ref.id], target=ref.id)
+        return ref
+
+    def _single(self, node: ast.Call, count: int, usage: str, *, tensors: bool = False) -> list[Argument]:
+        if len(node.arguments) != count or node.keywords:
+            refuse("GG312", f"'{ast.show(node.function)}' is called wrongly", node.span, ast.show(node), usage)
+        made = [self.visit(argument) for argument in node.arguments]
+        if tensors and not all(isinstance(value, Ref) for value in made):
+            refuse(
+                "GG313",
+                f"'{ast.show(node.function)}' takes a value, not a constant",
+                node.arguments[0].span,
+                ast.show(node.arguments[0]),
+                usage,
+            )
+        return made
+
+    def _form_grad(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("grad")
+        output, at = self._single(
+            node, 2, "grad(output, input): the gradient of the output's sum with respect to the input"
+        )
+        if not isinstance(output, Ref) or not isinstance(at, Ref):
+            refuse(
+                "GG313", "grad is taken of a value with respect to a value", node.span, ast.show(node), "grad(D(v), v)"
+            )
+        return self.table.add("grad", hint, span=node.span, arguments=(output, at))
+
+    def _form_detach(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("detached")
+        (value,) = self._single(node, 1, "detach(value)", tensors=True)
+        return self.table.add("detach", hint, span=node.span, arguments=(value,))
+
+    def _form_held(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("held")
+        (value,) = self._single(node, 1, "held(value)", tensors=True)
+        return self.table.add("held", hint, span=node.span, arguments=(value,))
+
+    def _form_history(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("history")
+        value, size = self._single(node, 2, "history(value, size)")
+        if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            refuse(
+                "GG313",
+                "history mixes a value with its past",
+                node.span,
+                ast.show(node),
+                "history(value, 50), the size at least 0",
+            )
+        return self.table.add("history", hint, span=node.span, target=f"{value.id}.history", arguments=(value, size))
+
+    def _operation(self, target: str, operands: tuple[Expression, ...], span: Span) -> Argument:
+        """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""
+        name = self._take_hint(target)
+        values = [self.visit(operand) for operand in operands]
+        zeros = [value == 0 and isinstance(value, int | float) and not isinstance(value, bool) for value in values]
+        if target == "mul" and any(zeros):
+            self._warn_zero(operands[zeros.index(False)] if False in zeros else operands[0], span)
+            return 0
+        if target == "mul" and 1 in values:
+            return values[1 - values.index(1)]
+        if target in ("add", "sub") and zeros[-1]:
+            return values[0]
+        if target == "add" and zeros[0]:
+            return values[1]
+        return self.table.add("op", name, span=span, target=target, arguments=tuple(values))
+
+    def _warn_zero(self, term: Expression, span: Span) -> None:
+        problem = Problem(
+            code="GG609",
+            severity="warning",
+            message="a term of weight 0 is left out",
+            span=span,
+            found=ast.show(term),
+            fix="give it a weight, or remove it",
+        )
+        if problem not in self.problems:
+            self.problems.append(problem)

@@ -1,0 +1,221 @@
+"""Networks: from calls and in-place definitions to chains of layers and the values that connect them."""
+
+from collections.abc import Iterator, Mapping
+from keyword import iskeyword
+from typing import Literal
+
+from gangraph.errors import Problem, Span, called_by, nearest
+from gangraph.language import expression as ast
+from gangraph.language import schema
+from gangraph.language.expression import Expression
+from gangraph.language.library import find_network, network_names
+from gangraph.language.sections import Sections
+from gangraph.language.spec import (
+    AverageSpec,
+    NetworkSpec,
+)
+from gangraph.language.static import Scope, StaticError, is_absent, literal, members
+from gangraph.language.syntax import parse_loop
+from gangraph.language.tree import Scalar
+
+
+def resolve_networks(sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
+    """Every network of a phase, its params bound and its families written out."""
+    return dict(_Networks(sections).all())
+
+
+class _Networks:
+    """The `networks:` section of a phase."""
+
+    def __init__(self, sections: Sections) -> None:
+        self.sections = sections
+
+    def all(self) -> Iterator[tuple[str, NetworkSpec | AverageSpec]]:
+        for key, body in self.sections.model.networks.items():
+            for name, scope in self.sections.guarded(key, self.sections.expand, key, self.sections.scope) or []:
+                before = len(self.sections.problems)
+                made = self.sections.guarded(name, self._network, name, body, scope, key)
+                if not isinstance(body, schema.NetworkDocument):
+                    found = self.sections.problems[before:]
+                    self.sections.problems[before:] = [called_by(problem, name, body.span) for problem in found]
+                if self.sections.problems[before:]:
+                    self.sections.broken.add(name)
+                if made is not None:
+                    yield name, made
+
+    def _network(
+        self, name: str, body: schema.NetworkDocument | Expression, scope: Scope, key: Scalar
+    ) -> NetworkSpec | AverageSpec:
+        if isinstance(body, schema.NetworkDocument):
+            return self._instance(name, body, Scope(outer=scope), key.span)
+        call = scope.reduce(body)
+        if isinstance(call, ast.Name):
+            call = ast.Call(call, (), (), call.span)
+        if not isinstance(call, ast.Call) or not isinstance(call.function, ast.Name):
+            raise StaticError(
+                Problem(
+                    code="GG210",
+                    message=f"'{name}' has to be a network",
+                    span=body.span,
+                    found=ast.show(call),
+                    expected="a call such as patchgan(filters=64), or a mapping with inputs and layers",
+                )
+            )
+        if call.function.id == "average":
+            return self._average(call)
+        template, arguments = call.function.id, call
+        inline = next(
+            (
+                b
+                for k, b in self.sections.model.networks.items()
+                if k == template and isinstance(b, schema.NetworkDocument)
+            ),
+            None,
+        )
+        document = inline or find_network(template, self.sections.origin)
+        if document is None:
+            known = sorted({*network_names(self.sections.origin), "average"})
+            raise StaticError(
+                Problem(
+                    code="GG211",
+                    message=f"there is no network '{template}'",
+                    span=call.function.span,
+                    found=template,
+                    expected="one of " + ", ".join(known),
+                    fix=nearest(template, known),
+                )
+            )
+        return self._instance(template, document, self._bound(arguments, document), body.span)
+
+    def _bound(self, call: ast.Call, document: schema.NetworkDocument) -> Scope:
+        """The network's params with the call's arguments in their place."""
+        known = [str(key) for key in document.params]
+        if call.arguments:
+            raise StaticError(
+                Problem(
+                    code="GG212",
+                    message="a network's params are given by name",
+                    span=call.arguments[0].span,
+                    found=ast.show(call.arguments[0]),
+                    expected="one of " + ", ".join(f"{k}=" for k in known),
+                )
+            )
+        for key, value in call.keywords:
+            if key not in known:
+                raise StaticError(
+                    Problem(
+                        code="GG212",
+                        message=f"the network has no param '{key}'",
+                        span=ast.keyword_span(key, value),
+                        found=key,
+                        expected="one of " + ", ".join(known) if known else "no params",
+                        fix=nearest(key, known),
+                    )
+                )
+        return Scope(definitions=dict(call.keywords))
+
+    def _instance(self, template: str, document: schema.NetworkDocument, given: Scope, span: Span) -> NetworkSpec:
+        params = {key: value for key, value in document.params.items() if str(key) not in given.definitions}
+        scope = self.sections.static_scope(params, document.let, given)
+        inputs = (document.inputs,) if isinstance(document.inputs, Scalar) else tuple(document.inputs)
+        parts: dict[str, tuple[Expression, ...]] = {}
+        for key, chain in document.parts.items():
+            for name, inner in self.sections.expand(key, scope):
+                parts[name] = self._chain(chain, inner)
+        values = self._strict_section(document.values, scope)
+        outputs = self._strict_section(document.outputs, scope)
+        if document.layers is not None:
+            parts["layers"] = tuple(self._layers(document.layers, scope))
+            outputs[""] = ast.Call(ast.Name("layers", span), tuple(ast.Name(i, i.span) for i in inputs), (), span)
+        if document.output is not None:
+            outputs[""] = scope.reduce(document.output)
+        if not outputs:
+            raise StaticError(
+                Problem(
+                    code="GG213",
+                    message=f"network '{template}' has no output",
+                    span=span,
+                    expected="layers:, output: or outputs:",
+                )
+            )
+        init: dict[str, Expression] = {key: self._reduced(value, scope) for key, value in document.init.items()}
+        for name in inputs:
+            if not name.isidentifier() or iskeyword(name):
+                raise StaticError(
+                    Problem(
+                        code="GG213",
+                        message="an input of a network is a name",
+                        span=name.span,
+                        found=name,
+                        expected="a name such as x or z",
+                    )
+                )
+        return NetworkSpec(
+            template=template,
+            inputs=tuple(map(str, inputs)),
+            parts=parts,
+            values=values,
+            outputs=outputs,
+            init=init,
+            span=span,
+            static_names=frozenset(scope.names() | self.sections.scope.names()),
+        )
+
+    def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:
+        return {
+            name: self._reduced(body, inner)
+            for key, body in section.items()
+            for name, inner in self.sections.expand(key, scope)
+        }
+
+    def _reduced(self, expression: Expression, scope: Scope) -> Expression:
+        """The reduced expression. One with a problem is left broken, so that the rest of its network is checked."""
+        try:
+            return scope.reduce(expression)
+        except StaticError as error:
+            self.sections.problems += [error.problem] if error.problem else []
+            return ast.Broken(expression.span)
+
+    def _chain(self, chain: tuple[Expression, ...], scope: Scope) -> tuple[Expression, ...]:
+        """Reduced layers of a chain: absent items dropped, params that hold several layers spliced in."""
+        layers: list[Expression] = []
+        for item in chain:
+            reduced = self._reduced(item, scope)
+            if is_absent(reduced) or (isinstance(reduced, ast.Literal) and reduced.value is None):
+                continue
+            layers.extend(reduced.items if isinstance(reduced, ast.Sequence) else [reduced])
+        return tuple(layers)
+
+    def _layers(self, layers: schema.Layers, scope: Scope) -> Iterator[Expression]:
+        for entry in layers if isinstance(layers, list) else [layers]:
+            if not isinstance(entry, dict):
+                yield from self._chain(entry, scope)
+                continue
+            for key, chain in entry.items():
+                variable, domain = parse_loop(key)
+                for index in members(scope.reduce(domain), scope.names() | self.sections.scope.names()):
+                    yield from self._chain(chain, scope.child(**{variable: literal(index, key.span)}))
+
+    def _average(self, call: ast.Call) -> AverageSpec:
+        keywords = dict(call.keywords)
+        unknown = [key for key in keywords if key not in ("decay", "buffers")]
+        buffers = keywords.get("buffers", ast.Literal("copy", call.span))
+        bad_buffers = not isinstance(buffers, ast.Literal) or buffers.value not in ("copy", "average")
+        if (
+            unknown
+            or bad_buffers
+            or "decay" not in keywords
+            or len(call.arguments) != 1
+            or not isinstance(call.arguments[0], ast.Name)
+        ):
+            raise StaticError(
+                Problem(
+                    code="GG214",
+                    message="an average copy is not written like this",
+                    span=call.span,
+                    found=ast.show(call),
+                    expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
+                )
+            )
+        how: Literal["copy", "average"] = "average" if buffers.value == "average" else "copy"  # type: ignore[union-attr]
+        return AverageSpec(of=call.arguments[0].id, decay=keywords["decay"], buffers=how, span=call.span)
