@@ -7,6 +7,8 @@ from typing import Literal
 
 import networkx as nx
 
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.language.expression import Expression
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
@@ -120,7 +122,7 @@ class Graph:
 
     spec: PhaseSpec
     nodes: Mapping[str, Node]
-    sources: Mapping[str, object]
+    sources: Mapping[str, Source | RandomSource]
     networks: Mapping[str, NetworkGraph]
     averages: Mapping[str, AverageSpec]
     values: Mapping[str, str]

@@ -71,7 +71,7 @@ class _Inference:
 
     def _source(self, node: Node) -> TensorType:
         source = self.graph.sources[node.target]
-        field = source.value if isinstance(source, RandomSource) else source.fields[node.field]  # type: ignore[attr-defined]
+        field = source.value if isinstance(source, RandomSource) else source.fields[node.field]
         return TensorType((self.graph.spec.batch, *field.shape), field.dtype, field.low, field.high)
 
     _stream = _random = _source

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Dataset
+from gangraph.data.source import Dataset, Source
 from gangraph.data.stream import Stream, derive_seed
 from gangraph.errors import UsageError
 from gangraph.vocabulary.layers import RandomLayer
@@ -25,7 +25,7 @@ class Draws:
 
     def __init__(
         self,
-        sources: Mapping[str, object],
+        sources: Mapping[str, Source | RandomSource],
         *,
         batch: int,
         seed: int,
@@ -75,7 +75,7 @@ class Draws:
 
     def _given(self, name: str, value: Batch | Sequence[Batch], count: int) -> dict[str, Tensor]:
         chosen: Batch = value if isinstance(value, Tensor | Mapping) else value[min(count, len(value) - 1)]
-        fields = list(self.sources[name].fields)  # type: ignore[attr-defined]
+        fields = list(self.sources[name].fields)
         tensors = dict(chosen) if isinstance(chosen, Mapping) else {fields[0]: chosen}
         if set(tensors) != set(fields):
             raise UsageError(f"source '{name}' has the fields {', '.join(fields)}, but {', '.join(tensors)} were given")
@@ -90,7 +90,8 @@ class Draws:
         """The data set behind a stream. Raises DataError if its files are missing."""
         if name not in self.datasets:
             source = self.sources[name]
-            self.datasets[name] = source.open()  # type: ignore[attr-defined]
+            assert not isinstance(source, RandomSource)
+            self.datasets[name] = source.open()
         return self.datasets[name]
 
     def _next(self, name: str) -> dict[str, Tensor]:

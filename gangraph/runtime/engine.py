@@ -17,6 +17,7 @@ from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.history import History
 from gangraph.runtime.networks import Networks, clip, max_norm, update_average
+from gangraph.vocabulary.layers import RandomLayer
 
 Values = dict[str, Tensor]
 PARAMETER_OPERATIONS: Mapping[str, Callable[..., None]] = {"clip": clip, "max_norm": max_norm}
@@ -167,7 +168,8 @@ class Engine:
             like = next(self.networks.live[network].parameters())
             for draw in checked.networks[network].draws:
                 layer = self.networks.live[network].get_submodule(draw.path)
-                noise = self.draws.noise(call, layer, draw.name, (batch, *draw.shape), self.step_count, like)  # type: ignore[arg-type]
+                assert isinstance(layer, RandomLayer)
+                noise = self.draws.noise(call, layer, draw.name, (batch, *draw.shape), self.step_count, like)
                 self.values[noise_name(call, draw.name)] = noise
 
     def _scalar(self, number: float) -> Tensor:

@@ -13,6 +13,7 @@ from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import Engine
+from gangraph.vocabulary.layers import RandomLayer
 
 # Evaluations draw under a seed of their own, the same at every look, so that grids can be compared over time.
 _SEED = "evaluate"
@@ -49,19 +50,20 @@ class Evaluation:
             dtype=settings.dtype,
         )
         with self._undisturbed(spec.mode):
-            values = self._inputs(draws, clock)
+            given = self._inputs(draws, clock)
             with engine.precision():
-                made = self.lowered.bind(engine.networks.callable)(*(values[name] for name in self.lowered.reads))
-        values |= dict(zip(self.lowered.writes, made, strict=True))
+                made = self.lowered.bind(engine.networks.callable)(*(given[name] for name in self.lowered.reads))
+        values: dict[str, Tensor] = {name: value for name, value in given.items() if value is not None}
+        values |= zip(self.lowered.writes, made, strict=True)
         return Look(
             grid={label: values[node].detach() for label, node in self.seen.grid},
             metrics={name: float(values[node]) for name, node in self.seen.metrics},
         )
 
-    def _inputs(self, draws: Draws, clock: Clock) -> dict[str, Tensor]:
+    def _inputs(self, draws: Draws, clock: Clock) -> dict[str, Tensor | None]:
         """Draw what the evaluation reads."""
         draws.begin({})
-        values: dict[str, Tensor] = {}
+        values: dict[str, Tensor | None] = {}
         graph = self.seen.graph
         for name in dict.fromkeys(
             graph.nodes[n].target for n in self.lowered.segment.inputs if graph.nodes[n].kind != "scalar"
@@ -74,10 +76,10 @@ class Evaluation:
                 values[name] = torch.tensor(number, dtype=draws.dtype, device=draws.device)
         return values | self._noise(draws)
 
-    def _noise(self, draws: Draws) -> dict[str, Tensor]:
+    def _noise(self, draws: Draws) -> dict[str, Tensor | None]:
         """Random numbers for layers that are random in training mode; none in evaluation mode."""
         graph, checked = self.seen.graph, self.engine.program.plan.checked
-        noise: dict[str, Tensor] = {}
+        noise: dict[str, Tensor | None] = {}
         for name in self.lowered.segment.nodes:
             node = graph.nodes[name]
             if node.kind != "network":
@@ -85,11 +87,14 @@ class Evaluation:
             owner = graph.owner(node.target)
             module = self.engine.networks.live[owner]
             for draw in checked.networks[owner].draws:
+                if not module.training:
+                    noise[noise_name(name, draw.name)] = None
+                    continue
                 layer = module.get_submodule(draw.path)
+                assert isinstance(layer, RandomLayer)
                 shape = (draws.batch, *draw.shape)
                 like = next(module.parameters())
-                drawn = draws.noise(name, layer, draw.name, shape, 0, like) if module.training else None  # type: ignore[arg-type]
-                noise[noise_name(name, draw.name)] = drawn  # type: ignore[assignment]
+                noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, 0, like)
         return noise
 
     @contextmanager
