@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from gangraph.compiler.assemble import NetworkModel, write_op
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import Graph, Node
-from gangraph.compiler.plan import Plan, Segment
+from gangraph.compiler.segments import Plan, Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

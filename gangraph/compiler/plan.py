@@ -12,70 +12,9 @@ from gangraph.compiler.check import Checked
 from gangraph.compiler.flow import differentiable
 from gangraph.compiler.graph import Graph, UpdateGraph
 from gangraph.compiler.merging import merges
+from gangraph.compiler.segments import Plan, Reuse, Segment, UpdatePlan
 
 Key = frozenset[tuple[str, int]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """Nodes that are computed together, by one fx graph.
-
-    `trained` are the networks whose parameters will be differentiated, through the nodes in `live`; every other
-    network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are
-    mixed with their past before the segment runs.
-    """
-
-    name: str
-    purpose: str
-    nodes: tuple[str, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    trained: tuple[str, ...]
-    live: frozenset[str]
-    detached: frozenset[str]
-    merges: tuple[tuple[str, ...], ...] = ()
-    histories: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reuse:
-    """A value that an update takes from earlier in the step, and why that is the same value."""
-
-    value: str
-    source: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdatePlan:
-    """One update: `before` runs once, `body` each time it is repeated."""
-
-    graph: UpdateGraph
-    differentiated: tuple[str, ...]
-    frozen: tuple[str, ...]
-    before: tuple[Segment, ...]
-    body: tuple[Segment, ...]
-    redraws: tuple[str, ...]
-    noise: tuple[str, ...]
-    reuses: tuple[Reuse, ...]
-    losses: tuple[tuple[str, str], ...]
-    frees: tuple[str, ...]
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """All segments in the order they run."""
-        return (*self.before, *self.body)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One pass through `step:`. `sources` are drawn when it begins."""
-
-    checked: Checked
-    sources: tuple[str, ...]
-    updates: tuple[UpdatePlan, ...]
-    share: bool
-    merge: bool
 
 
 def plan(checked: Checked, *, share: bool = True, merge: bool = True) -> Plan:

@@ -11,7 +11,7 @@ from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import Graph
 from gangraph.compiler.lower import Lowered, Program, noise_name
 from gangraph.compiler.optimizers import make_optimizer, schedules
-from gangraph.compiler.plan import Segment, UpdatePlan
+from gangraph.compiler.segments import Segment, UpdatePlan
 from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws, Given

@@ -20,7 +20,7 @@ from gangraph.views.spec import WIDTH, table
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Graph
     from gangraph.compiler.lower import Lowered, Program
-    from gangraph.compiler.plan import Segment, UpdatePlan
+    from gangraph.compiler.segments import Segment, UpdatePlan
 
 
 def code_text(program: Program, *, title: str = "") -> str:

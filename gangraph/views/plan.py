@@ -11,7 +11,7 @@ from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Argument, Graph
-    from gangraph.compiler.plan import Plan, Segment, UpdatePlan
+    from gangraph.compiler.segments import Plan, Segment, UpdatePlan
     from gangraph.language.spec import UpdateSpec
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
