@@ -290,7 +290,8 @@ class ValueBuilder(ExpressionBuilder):
         values = [self.visit(operand) for operand in operands]
         zeros = [value == 0 and isinstance(value, int | float) and not isinstance(value, bool) for value in values]
         if target == "mul" and any(zeros):
-            self._warn_zero(operands[zeros.index(False)] if False in zeros else operands[0], span)
+            terms = [operand for operand, value in zip(operands, values, strict=True) if isinstance(value, Ref)]
+            self._warn_zero((terms or [operands[zeros.index(True)]])[0], span)
             return 0
         if target == "mul" and 1 in values:
             return values[1 - values.index(1)]
