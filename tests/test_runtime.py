@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
+import gangraph
 from gangraph import Trainer, UsageError
 from gangraph.runtime import checkpoint
 from gangraph.runtime.engine import NotFiniteError
@@ -577,3 +578,11 @@ def test_checkpoint_that_cannot_be_written_leaves_the_one_before(
     run.save(folder)
     assert checkpoint.read_checkpoint(folder)[1]["step"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+def test_spec_without_length_trains_for_a_number_of_steps() -> None:
+    run = trainer(small(length=""))
+    run.train(steps=3)
+    assert run.step_count == 3
+    with pytest.raises(gangraph.UsageError, match="states no length"):
+        run.train()

@@ -103,7 +103,7 @@ class _Run:
                 self._look({})
             losses: dict[str, Tensor] = {}
             while not self.stopped and not self._finished():
-                if trainer.phase_done and trainer.phase + 1 < len(trainer.spec.phases):
+                if trainer.phase + 1 < len(trainer.spec.phases) and trainer.phase_done:
                     self._next_phase()
                 losses = self._advance()
                 self._after_step(losses)

@@ -143,7 +143,7 @@ class Trainer:
         losses: dict[str, Tensor] = {}
         last = None if steps is None else self.step_count + steps
         while self.step_count != last and (last is not None or not self.done):
-            if self.phase_done and self.phase + 1 < len(self.spec.phases):
+            if self.phase + 1 < len(self.spec.phases) and self.phase_done:
                 self.next_phase()
             losses = self.advance()
             if every is not None:
