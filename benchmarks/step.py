@@ -74,9 +74,9 @@ def cyclegan() -> Contest:
     """64 px, batch 1, 32 filters, six blocks: identity terms and history buffers of 50."""
     engine = trainer("cyclegan", **_existing("cyclegan", {"size": 64, "load": 72, "filters": 32, "blocks": 6}))
     x, y = _image(1), _image(1)
-    make_generator = lambda: networks.ResnetGenerator(3, 32, 6).to(_device())  # noqa: E731
-    make_critic = lambda: networks.Patchgan(3, 32, norm="instance").to(_device())  # noqa: E731
-    loop = loops.CycleganLoop(make_generator(), make_generator(), make_critic(), make_critic(), _decide, **_ADAM)
+    generators = [networks.ResnetGenerator(3, 32, 6).to(_device()) for _ in range(2)]
+    critics = [networks.Patchgan(3, 32, norm="instance").to(_device()) for _ in range(2)]
+    loop = loops.CycleganLoop(*generators, *critics, _decide, **_ADAM)
     return Contest("cyclegan, 64 px, batch 1", lambda: engine.step({"x": x, "y": y}), lambda: loop.step(x, y), 4)
 
 

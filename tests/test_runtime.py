@@ -15,6 +15,7 @@ from gangraph import Trainer, UsageError
 from gangraph.runtime import checkpoint
 from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.history import History
+from gangraph.runtime.run import run as start
 from tests.support import TINY, changed, deviation, load, normals, read, same, small, snapshot, trainer
 
 X, Z, X2, Z2 = normals(4, 4, 2)
@@ -586,3 +587,11 @@ def test_spec_without_length_trains_for_a_number_of_steps() -> None:
     assert run.step_count == 3
     with pytest.raises(gangraph.UsageError, match="states no length"):
         run.train()
+
+
+def test_checkpoint_is_not_written_over_parameters_that_are_not_finite(tmp_path: Path) -> None:
+    # The loss is 0 and finite; the gradient of the root at 0 is not.
+    spec = small(fool="mean(sqrt(abs(fake - fake)))", length="  length: 9 steps\n  save: 1 steps")
+    with pytest.raises(gangraph.RunError, match=r"parameter 'G\..*' is not finite .* no checkpoint yet"):
+        start(spec, out=tmp_path / "run", device="cpu")
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())

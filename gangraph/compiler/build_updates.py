@@ -19,9 +19,7 @@ from gangraph.language.spec import (
     UpdateSpec,
 )
 from gangraph.language.static import StaticError, constant
-
-# Operations on a network's parameters that `then:` may name, and how many numbers each takes.
-PARAMETER_OPERATIONS = {"clip": ("low", "high"), "max_norm": ("limit",)}
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of, usage
 
 
 def build_updates(values: ValueBuilder) -> tuple[UpdateGraph, ...]:
@@ -135,10 +133,9 @@ class _UpdateBuilder:
         return tuple(name for name, _ in group.networks)
 
     def _parameter_operation(self, expression: Expression) -> tuple[str, str, tuple[object, ...]]:
-        usage = " or ".join(f"{name}({', '.join(['NETWORK', *names])})" for name, names in PARAMETER_OPERATIONS.items())
         match expression:
             case ast.Call(function=ast.Name(id=name), arguments=(ast.Name(id=network), *numbers), keywords=()) if (
-                name in PARAMETER_OPERATIONS and len(numbers) == len(PARAMETER_OPERATIONS[name])
+                name in PARAMETER_OPERATIONS and len(numbers) == len(numbers_of(name))
             ):
                 if network not in self.values.networks:
                     known = list(self.values.networks)
@@ -154,7 +151,13 @@ class _UpdateBuilder:
                     return name, network, tuple(constant(number) for number in numbers)
                 except StaticError as error:
                     raise BuildError(error.problem) from None
-        return refuse("GG321", "there is no such operation on parameters", expression.span, ast.show(expression), usage)
+        return refuse(
+            "GG321",
+            "there is no such operation on parameters",
+            expression.span,
+            ast.show(expression),
+            " or ".join(map(usage, PARAMETER_OPERATIONS)),
+        )
 
 
 def _is_count(value: object, least: int) -> bool:

@@ -53,6 +53,12 @@ class Node:
     span: Span
 
     @property
+    def over_time(self) -> Expression:
+        """What a number over time is computed from."""
+        assert self.expression is not None
+        return self.expression
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The nodes this one is computed from, in order."""
         return tuple(_references((*self.arguments, *(value for _, value in self.keywords))))

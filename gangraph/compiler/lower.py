@@ -49,7 +49,7 @@ def lower(plan: Plan) -> Program:
     """Write every segment, and the evaluation, as an fx graph."""
     checked = plan.checked
     segments = {
-        segment.name: lower_segment(checked.graph, checked.networks, segment)
+        segment.name: _lower_segment(checked.graph, checked.networks, segment)
         for update in plan.updates
         for segment in update.segments
     }
@@ -57,11 +57,11 @@ def lower(plan: Plan) -> Program:
     evaluation = None
     if seen is not None:
         roots = [node for _, node in (*seen.grid, *seen.metrics)]
-        evaluation = lower_segment(seen.graph, checked.networks, whole_segment(seen.graph, "evaluate", roots))
+        evaluation = _lower_segment(seen.graph, checked.networks, _whole_segment(seen.graph, "evaluate", roots))
     return Program(plan=plan, segments=segments, evaluation=evaluation)
 
 
-def whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
+def _whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
     """Everything that the roots need beyond sources and numbers over time, without gradients."""
     below = graph.below(*roots)
     given = ("stream", "random", "scalar")
@@ -77,7 +77,7 @@ def whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
     )
 
 
-def lower_segment(graph: Graph, networks: Mapping[str, NetworkModel], segment: Segment) -> Lowered:
+def _lower_segment(graph: Graph, networks: Mapping[str, NetworkModel], segment: Segment) -> Lowered:
     """One segment as an fx graph."""
     return _Writer(graph, networks, segment).write()
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from gangraph.errors import Span
 
-Constant = int | float | str | bool | None | tuple["Constant", ...]
-
 UNITS = {
     "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs",
     "image": "images", "images": "images", "kimg": "kimg",

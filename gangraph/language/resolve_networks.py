@@ -217,5 +217,5 @@ class _Networks:
                     expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
                 )
             )
-        how: Literal["copy", "average"] = "average" if buffers.value == "average" else "copy"  # type: ignore[union-attr]
+        how: Literal["copy", "average"] = "average" if ast.show(buffers) == '"average"' else "copy"
         return AverageSpec(of=call.arguments[0].id, decay=keywords["decay"], buffers=how, span=call.span)

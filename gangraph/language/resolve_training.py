@@ -92,8 +92,9 @@ class Training:
         if isinstance(entry.update, Scalar):
             yield self._objective(entry.update, entry)
             return
-        if entry.minimize is not None or entry.maximize is not None:
-            place = (entry.minimize or entry.maximize).span  # type: ignore[union-attr]
+        beside = entry.minimize or entry.maximize
+        if beside is not None:
+            place = beside.span
             raise StaticError(
                 Problem(
                     code="GG221",

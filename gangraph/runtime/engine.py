@@ -1,6 +1,6 @@
 """The loop: one pass through `step:` of a program."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.history import History
-from gangraph.runtime.networks import Networks, clip, max_norm, update_average
+from gangraph.runtime.networks import Networks, update_average
 from gangraph.vocabulary.layers import RandomLayer
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
-PARAMETER_OPERATIONS: Mapping[str, Callable[..., None]] = {"clip": clip, "max_norm": max_norm}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,9 @@ class Engine:
         }
         self.schedules = {name: schedules(group) for name, group in self.graph.spec.optimizers.items()}
         self.histories = {
-            node.id: History(node.id, int(node.arguments[1]), settings.seed)  # type: ignore[arg-type]
+            node.id: History(node.id, size, settings.seed)
             for node in self.graph.nodes.values()
-            if node.kind == "history"
+            if node.kind == "history" and isinstance(size := node.arguments[1], int)
         }
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
@@ -84,7 +84,7 @@ class Engine:
         for source in self.program.plan.sources:
             self._draw(source)
         for node in self.scalars:
-            self.values[node.id] = self._scalar(evaluate(node.expression, clock))  # type: ignore[arg-type]
+            self.values[node.id] = self._scalar(evaluate(node.over_time, clock))
         losses: Values = {}
         for index, update in enumerate(self.program.plan.updates):
             for repetition in range(_repetitions(update, clock)):
@@ -127,7 +127,11 @@ class Engine:
         self.values.update(zip(lowered.writes, made, strict=True))
 
     def _differentiate(self, update: UpdatePlan, index: int, micro: int) -> None:
-        """Leave each group's gradient in its parameters, the mean over micro-batches."""
+        """Leave each group's gradient in its parameters, the mean over micro-batches.
+
+        It stays there until the next one replaces it: freed after each step, its pages would go back to the system
+        and be fetched again.
+        """
         objectives = update.graph.objectives
         for position, objective in enumerate(objectives):
             parameters = self.parameters[objective.group]

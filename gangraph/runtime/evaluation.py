@@ -72,7 +72,7 @@ class Evaluation:
             values |= {name if len(fields) == 1 else f"{name}.{field}": tensor for field, tensor in fields.items()}
         for name in self.lowered.segment.inputs:
             if graph.nodes[name].kind == "scalar":
-                number = evaluate(graph.nodes[name].expression, clock)  # type: ignore[arg-type]
+                number = evaluate(graph.nodes[name].over_time, clock)
                 values[name] = torch.tensor(number, dtype=draws.dtype, device=draws.device)
         return values | self._noise(draws)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
@@ -55,19 +55,3 @@ def update_average(average: nn.Module, module: nn.Module, decay: float, *, buffe
             mine.lerp_(theirs, 1 - decay)
         else:
             mine.copy_(theirs)
-
-
-@torch.no_grad()
-def clip(module: nn.Module, low: float, high: float) -> None:
-    """Limit every parameter to [low, high] (Arjovsky et al. 2017, Algorithm 1, line 7)."""
-    parameters: list[Tensor] = [*module.parameters()]
-    torch._foreach_clamp_min_(parameters, low)
-    torch._foreach_clamp_max_(parameters, high)
-
-
-@torch.no_grad()
-def max_norm(module: nn.Module, limit: float) -> None:
-    """Scale down each unit's incoming weights to a length of at most `limit`."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
-            parameter.copy_(torch.renorm(parameter, 2, 0, limit))

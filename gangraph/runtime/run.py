@@ -128,7 +128,18 @@ class _Run:
         elif time.monotonic() - self.reported_at > _REPORT_SECONDS or self._finished():
             self._write(losses, {})
         if self._is_due("save", self._save_every()):
-            self.folder.save(self.trainer, self.trainer.spec.keep)
+            self._save()
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless a parameter is not finite: the last good one stays the last."""
+        for network, module in self.trainer.networks.items():
+            for path, parameter in module.named_parameters():
+                if not parameter.isfinite().all():
+                    kept = self.folder.checkpoints()
+                    where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+                    what = f"parameter '{network}.{path}' is not finite (NaN or infinity)"
+                    raise RunError(f"step {self.trainer.step_count}: {what}; {where}")
+        self.folder.save(self.trainer, self.trainer.spec.keep)
 
     def _phase(self) -> PhaseSpec:
         return self.trainer.spec.phases[self.trainer.phase]
@@ -166,7 +177,8 @@ class _Run:
         if shown is not None:
             self.folder.save_picture(self.trainer.step_count, shown)
         self._write(losses, look.metrics)
-        best = self._phase().evaluate.best if self._phase().evaluate else None  # type: ignore[union-attr]
+        evaluate = self._phase().evaluate
+        best = evaluate.best if evaluate else None
         if best is not None and self.trainer.step_count > 0:
             sign, value, before = 1 if best[0] == "max" else -1, look.metrics[best[1]], self.folder.best()
             if before is None or sign * value > sign * before:
@@ -211,6 +223,9 @@ class _Run:
 
     def _announce(self) -> None:
         trainer = self.trainer
+        if trainer.step_count:
+            own = "its own spec, settings, seed and precision"
+            self.report.say(f"continuing at step {trainer.step_count} with {own}")
         sizes = {name: len(dataset) for name, dataset in trainer.engine.draws.datasets.items()}
         streams = ", ".join(f"{name}: {size} samples" for name, size in sizes.items())
         self.report.say(
@@ -234,7 +249,7 @@ class _Run:
         if losses and not self.stopped and self.looked_at != self.trainer.step_count:
             self._look(losses)
         if self.trainer.step_count:
-            self.folder.save(self.trainer, self.trainer.spec.keep)
+            self._save()
         self.writer.close()
         self.trainer.engine.draws.close()
         skipped = {n: getattr(d, "skipped", []) for n, d in self.trainer.engine.draws.datasets.items()}

@@ -6,7 +6,6 @@ from inspect import Parameter
 from torch import Tensor
 
 from gangraph.compiler.build_network import layer_parameters
-from gangraph.compiler.build_updates import PARAMETER_OPERATIONS
 from gangraph.compiler.expressions import OPERATORS, shown
 from gangraph.compiler.initialize import KINDS, SCHEMES
 from gangraph.compiler.optimizers import OPTIMIZERS
@@ -14,6 +13,7 @@ from gangraph.data import sources as _sources  # noqa: F401  (registers the sour
 from gangraph.language.schedule import RAMPS
 from gangraph.registry import Definition, vocabulary
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the rest)
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, usage
 
 _OWN = ("gangraph.", "torch.")  # modules whose definitions are on the page; plug-ins have pages of their own
 _HEAD = """# Vocabulary
@@ -62,8 +62,7 @@ def _lists() -> Iterator[tuple[str, str, Iterable[str]]]:
     yield "Special forms", "Part of the language, not of the vocabulary: see design.md.", forms
     ramps = [f"{name}(from, to, start=, end=)" for name in RAMPS]
     yield "Numbers over time", "Ramps; `ramp` is another name of `linear`.", ramps
-    operations = [f"{name}({', '.join(['NETWORK', *numbers])})" for name, numbers in PARAMETER_OPERATIONS.items()]
-    yield "Operations on parameters", "Under `then:` of an update.", operations
+    yield "Operations on parameters", "Under `then:` of an update.", map(usage, PARAMETER_OPERATIONS)
     yield "Optimizers", "torch.optim's, with their options.", OPTIMIZERS
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
     yield "Initialisation", f"torch.nn.init's, under `init:` by kind of layer ({kinds}), or `default`.", SCHEMES
