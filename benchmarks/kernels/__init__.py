@@ -1,0 +1,1 @@
+"""Checks and timings of the kernels: `gangraph bench kernels`."""
