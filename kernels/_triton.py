@@ -7,6 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+__all__ = ["INTERPRETED", "Impl", "accumulator", "statistics_type", "tl", "triton", "tuned", "use_triton", "why_not"]
+
 Impl = Literal["auto", "reference", "triton"]
 
 
@@ -32,20 +34,26 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def tuned(configs: Sequence[Any], key: Sequence[str]) -> Callable[[Any], Any]:
+Keep = Callable[[Any, dict[str, Any]], bool]
+
+
+def tuned(
+    configs: Sequence[Any], key: Sequence[str], keep: Keep = lambda config, constants: True
+) -> Callable[[Any], Any]:
     """`triton.autotune` over a short list: the best configuration by time, once for each value of the key.
 
-    The choice is kept in Triton's cache on disk, since another configuration may sum in another order. The first
-    entry is taken without timing by the interpreter, and where `torch.use_deterministic_algorithms` is on.
+    `keep` says whether a configuration suits a launch's constants. The choice is kept in Triton's cache on disk, since
+    another configuration may sum in another order. Where `torch.use_deterministic_algorithms` is on, and in the
+    interpreter, the first that suits is taken without timing.
     """
-    if INTERPRETED or isinstance(triton, _Missing):
-        return triton.autotune(list(configs[:1]), list(key))  # type: ignore[no-any-return]
-    first_if_asked = {"early_config_prune": _first_if_deterministic}
-    return triton.autotune(list(configs), list(key), prune_configs_by=first_if_asked, cache_results=True)  # type: ignore[no-any-return]
 
+    def prune(all_: list[Any], _: Any, **constants: Any) -> list[Any]:
+        kept = [config for config in all_ if keep(config, constants)] or all_[:1]
+        return kept[:1] if torch.are_deterministic_algorithms_enabled() else kept
 
-def _first_if_deterministic(configs: list[Any], *_: Any, **__: Any) -> list[Any]:
-    return configs[:1] if torch.are_deterministic_algorithms_enabled() else configs
+    if INTERPRETED:
+        return triton.autotune(list(configs[:1]), list(key))
+    return triton.autotune(list(configs), list(key), prune_configs_by={"early_config_prune": prune}, cache_results=True)
 
 
 def why_not(*tensors: Tensor | None) -> str:
