@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from gangraph.cli import doctor, runs, specs
+from gangraph.cli import bench, doctor, runs, specs
 from gangraph.errors import GangraphError, SpecError
 
 _EPILOG = "Exit codes: 0 good, 1 the spec is invalid, 2 wrong usage, 3 the run failed."
@@ -52,6 +52,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _command in _COMMANDS.items():
     app.command(name=_name)(_command)
+app.add_typer(bench.app, name="bench")
 
 
 def main(arguments: list[str] | None = None) -> int:

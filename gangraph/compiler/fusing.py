@@ -1,0 +1,165 @@
+"""Kernels in place of chains of layers and ops: a rewriting of `torch.fx` graphs.
+
+What a kernel stands for is data of the kernel (`gangraph.kernels.Pattern`). Here the patterns are found, the longest
+first, and written as one call. A kernel is placed only where nothing needs a value from inside of its chain, and
+where nothing differentiates through it more often than its order allows.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from gangraph.kernels import Kernel, Pattern, Step, catalogue
+from gangraph.registry import vocabulary
+
+Chain = tuple[tuple[fx.Node, Step], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """A chain in a graph that a kernel computes, or, with a reason `why_not`, could but does not."""
+
+    kernel: str
+    computes: tuple[str, ...]
+    node: str
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    kernel: Kernel
+    pattern: Pattern
+    chain: Chain
+
+    def report(self, names: Mapping[fx.Node, str], why_not: str = "") -> Fusion:
+        computes = tuple(names[node] for node, _ in self.chain)
+        return Fusion(kernel=self.kernel.name, computes=computes, node=self.chain[-1][0].name, why_not=why_not)
+
+
+def fuse(
+    graph: fx.Graph,
+    *,
+    module: nn.Module | None = None,
+    layers: Mapping[str, str] | None = None,
+    times: Callable[[str], int] = lambda node: 1,
+    impl: str = "auto",
+) -> tuple[Fusion, ...]:
+    """Place kernels in a graph, which is changed, and say where and where not.
+
+    Args:
+        graph: a network's, or a segment's.
+        module: a network's module, whose attributes layers are read from.
+        layers: the registered name of the layer at each module path.
+        times: how often a node, by its name, is differentiated.
+        impl: given to each kernel.
+    """
+    names = {node: name for node in graph.nodes if (name := _name(node, layers or {}))}
+    reports = []
+    for kernel, pattern in _patterns():
+        for node in list(reversed(graph.nodes)):
+            chain = _match(node, pattern, names)
+            if not chain:
+                continue
+            found = _Found(kernel, pattern, chain)
+            why_not = _obstacle(found, module, max(times(each.name) for each, _ in chain))
+            reports.append((node, found.report(names, why_not)))
+            if not why_not:
+                _replace(graph, found, module, impl)
+            for each, _ in chain:  # a chain that is refused is not offered piecewise to shorter patterns
+                names.pop(each, None)
+    order = {node.name: position for position, node in enumerate(graph.nodes)}
+    return tuple(report for _, report in sorted(reports, key=lambda each: order.get(each[1].node, 0)))
+
+
+def _name(node: fx.Node, layers: Mapping[str, str]) -> str:
+    """What a spec calls the layer or op of an fx node."""
+    if node.op == "call_module":
+        return layers.get(str(node.target), "")
+    return _functions().get(node.target, "") if node.op == "call_function" else ""
+
+
+@cache
+def _functions() -> Mapping[Any, str]:
+    return {definition.function: name for name, definition in vocabulary.of_kind("op", "loss").items()}
+
+
+def _patterns() -> list[tuple[Kernel, Pattern]]:
+    """Every pattern of every kernel, the longest first."""
+    every = [(kernel, pattern) for kernel in catalogue() for pattern in kernel.patterns]
+    return sorted(every, key=lambda each: -len(each[1].steps))
+
+
+def _match(last: fx.Node, pattern: Pattern, names: Mapping[fx.Node, str]) -> Chain:
+    """The chain of nodes that ends here and is the pattern's; empty if there is none."""
+    chain: list[tuple[fx.Node, Step]] = []
+    node: Any = last
+    for step in reversed(pattern.steps):
+        if names.get(node) == step.name:
+            chain.append((node, step))
+            node = node.args[0] if node.args else None
+        elif not step.optional:
+            return ()
+    return tuple(reversed(chain))
+
+
+def _obstacle(found: _Found, module: nn.Module | None, times: int) -> str:
+    """Why the kernel cannot be placed; empty if it can."""
+    if times > found.kernel.order:
+        return f"it is differentiated {_times(times)}, and the kernel has order {found.kernel.order}"
+    inside = [node for node, _ in found.chain[:-1]]
+    if shared := next((node for node in inside if len(node.users) > 1), None):
+        return f"'{shared.name}' is read elsewhere too"
+    for node, step in found.chain:
+        given = _arguments(node, module)
+        if other := next((name for name in given if name not in step.numbers), None):
+            return f"it has no counterpart of '{other}' of {step.name}"
+    return ""
+
+
+def _times(count: int) -> str:
+    return {2: "twice", 3: "three times"}.get(count, f"{count} times")
+
+
+def _arguments(node: fx.Node, module: nn.Module | None) -> dict[str, Any]:
+    """What a node is called with beside the running value, by parameter."""
+    if node.op == "call_module":
+        assert module is not None
+        function: Callable[..., Any] = module.get_submodule(str(node.target)).forward
+    else:
+        assert callable(node.target)
+        function = node.target
+    bound = inspect.signature(function).bind(*node.args, **node.kwargs).arguments
+    return dict(list(bound.items())[1:])
+
+
+def _numbers(graph: fx.Graph, found: _Found, module: nn.Module | None) -> Iterator[tuple[str, Any]]:
+    """The kernel's parameters, from the attributes of layers and the arguments of calls."""
+    yield from found.pattern.given.items()
+    for node, step in found.chain:
+        given = _arguments(node, module)
+        for theirs, ours in step.numbers.items():
+            if theirs in given:
+                yield ours, given[theirs]
+            elif node.op == "call_module":
+                assert module is not None
+                value = getattr(module.get_submodule(str(node.target)), theirs)
+                is_tensor = isinstance(value, Tensor)
+                yield ours, graph.get_attr(f"{node.target}.{theirs}") if is_tensor else value
+
+
+def _replace(graph: fx.Graph, found: _Found, module: nn.Module | None, impl: str) -> None:
+    """Write the kernel's call in the place of the chain."""
+    first, last = found.chain[0][0], found.chain[-1][0]
+    with graph.inserting_before(last):
+        keywords = dict(_numbers(graph, found, module))
+        if impl != "auto":
+            keywords["impl"] = impl
+        call = graph.call_function(found.kernel.function, (first.args[0],), keywords)
+    last.replace_all_uses_with(call)
+    for node, _ in reversed(found.chain):
+        graph.erase_node(node)
+    call.name = last.name
