@@ -65,7 +65,7 @@ def _layout(x: Tensor, limit: int) -> _Layout:
     return _Layout(n, c, p, block_c, max(CHUNK_ELEMENTS // block_c, positions // CHUNKS))
 
 
-def _shared(scale: Tensor | None) -> int:
+def _over_samples(scale: Tensor | None) -> int:
     """The stride over samples of numbers per plane: 0 for [C], which all samples share."""
     return scale.stride(0) if scale is not None and scale.dim() == 2 else 0
 
@@ -74,10 +74,18 @@ def _per_plane_empty(x: Tensor, *more: int) -> Tensor:
     return x.new_empty((*x.shape[:2], *more), dtype=statistics_type(x))
 
 
-def _launch(kernel: Any, layout: _Layout, *arguments: Any, **options: Any) -> None:
+def _walk(kernel: Any, layout: _Layout, *arguments: Any, **constants: Any) -> None:
     """Run a kernel over chunks of planes."""
     if layout.blocks and layout.positions:
-        kernel[layout.blocks, layout.chunks](*arguments, CHUNK=layout.chunk, BLOCK_C=layout.block_c, **options)
+        with torch.cuda.device_of(arguments[0]):
+            kernel[layout.blocks, layout.chunks](*arguments, CHUNK=layout.chunk, BLOCK_C=layout.block_c, **constants)
+
+
+def _hold(kernel: Any, layout: _Layout, *arguments: Any, **constants: Any) -> None:
+    """Run a kernel over whole planes."""
+    if layout.blocks and layout.positions:
+        with torch.cuda.device_of(arguments[0]):
+            kernel[layout.blocks,](*arguments, BLOCK_C=layout.block_c, BLOCK_P=layout.chunk, **constants)
 
 
 @torch.library.custom_op("gangraph::plane_norm", mutates_args=())
@@ -95,23 +103,18 @@ def _plane_norm(
     """y [N, C, P] in the type of x, and mean and 1/std [N, C] in float32 (float64 for float64)."""
     layout = _layout(x, ON_CHIP)
     y, mean, rstd = torch.empty_like(x), _per_plane_empty(x), _per_plane_empty(x)
+    source = (x, noise, noise_weight, bias)
+    style = (scale, shift)
     sizes = (layout.channels, layout.positions, *x.stride())
-    given = (x, noise, noise_weight, bias)
-    strides = (*x.stride(), *y.stride(), _shared(scale), _shared(shift))
+    strides = (*y.stride(), _over_samples(scale), _over_samples(shift))
     constants = {"EPS": eps, "BEFORE": before, "AFTER": after, "ACC": accumulator(x)}
     if layout.chunks <= 1:
-        whole = {"BLOCK_C": layout.block_c, "BLOCK_P": layout.chunk}
-        if x.numel():
-            kernels.forward_kernel[layout.blocks,](
-                *given, scale, shift, y, mean, rstd, *sizes[:2], *strides, **constants, **whole
-            )
+        _hold(kernels.forward_kernel, layout, *source, *style, y, mean, rstd, *sizes, *strides, **constants)
         return y, mean, rstd
-    mean_k, m2_k = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
-    _launch(kernels.moments_kernel, layout, *given, mean_k, m2_k, *sizes, BEFORE=before, ACC=accumulator(x))
-    _launch(
-        kernels.normalise_kernel, layout, *given, scale, shift, mean_k, m2_k, y, mean, rstd, *sizes[:2], *strides,
-        **constants, BLOCK_K=triton.next_power_of_2(layout.chunks),
-    )  # fmt: skip
+    parts = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
+    _walk(kernels.moments_kernel, layout, *source, *parts, *sizes, BEFORE=before, ACC=accumulator(x))
+    constants["BLOCK_K"] = triton.next_power_of_2(layout.chunks)
+    _walk(kernels.normalise_kernel, layout, *source, *style, *parts, y, mean, rstd, *sizes, *strides, **constants)
     return y, mean, rstd
 
 
@@ -139,32 +142,15 @@ def _plane_norm_backward(
     dx = torch.empty_like(x)
     affine, added = (x.new_zeros((2, *x.shape[:2], layout.chunks), dtype=mean.dtype) for _ in range(2))
     given = (g, x, noise, noise_weight, bias, scale, shift, mean, rstd)
-    sizes = (layout.channels, layout.positions)
-    strides = (*g.stride(), *x.stride())
-    per_plane = (_shared(scale), _shared(shift))
+    sizes = (layout.channels, layout.positions, *g.stride(), *x.stride())
+    shared = (_over_samples(scale), _over_samples(shift))
     constants = {"BEFORE": before, "AFTER": after, "ACC": accumulator(x)}
     if layout.chunks <= 1:
-        whole = {"BLOCK_C": layout.block_c, "BLOCK_P": layout.chunk}
-        if x.numel():
-            kernels.backward_kernel[layout.blocks,](
-                *given, dx, *affine, *added, *sizes, *strides, *dx.stride(), *per_plane, **constants, **whole
-            )
+        _hold(kernels.backward_kernel, layout, *given, dx, *affine, *added, *sizes, *dx.stride(), *shared, **constants)
         return dx, affine.squeeze(-1), added.squeeze(-1)
-    _launch(kernels.gradient_sums_kernel, layout, *given, *affine, *sizes, *strides, *per_plane, **constants)
+    _walk(kernels.gradient_sums_kernel, layout, *given, *affine, *sizes, *shared, **constants)
     affine = affine.sum(-1)
-    _launch(
-        kernels.gradient_kernel,
-        layout,
-        *given,
-        *affine,
-        dx,
-        *added,
-        *sizes,
-        *strides,
-        *dx.stride(),
-        *per_plane,
-        **constants,
-    )
+    _walk(kernels.gradient_kernel, layout, *given, *affine, dx, *added, *sizes, *dx.stride(), *shared, **constants)
     return dx, affine, added.sum(-1)
 
 
@@ -179,10 +165,13 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     _, mean, rstd = output
     ctx.save_for_backward(*tensors, mean, rstd)
     ctx.mark_non_differentiable(mean, rstd)
+    ctx.set_materialize_grads(False)
     ctx.slopes = before, after
 
 
-def _backward(ctx: Any, g: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, g: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if g is None:
+        return (None,) * 9
     x, noise, noise_weight, bias, scale, shift, mean, rstd = ctx.saved_tensors
     dx, affine, added = _plane_norm_backward(g, x, noise, noise_weight, bias, scale, shift, mean, rstd, *ctx.slopes)
     dnoise = None
@@ -214,7 +203,7 @@ def _plane_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     layout = _layout(x, 0)
     mean_k, m2_k = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
     sizes = (layout.channels, layout.positions, *x.stride())
-    _launch(kernels.moments_kernel, layout, x, None, None, None, mean_k, m2_k, *sizes, BEFORE=1.0, ACC=accumulator(x))
+    _walk(kernels.moments_kernel, layout, x, None, None, None, mean_k, m2_k, *sizes, BEFORE=1.0, ACC=accumulator(x))
     starts = torch.arange(layout.chunks, device=x.device) * layout.chunk
     count = (layout.positions - starts).clamp(max=layout.chunk)
     mean = (mean_k * count).sum(-1) / layout.positions
@@ -233,7 +222,7 @@ def _plane_moments_backward(x: Tensor, mean: Tensor, std: Tensor, dmean: Tensor,
     layout, dx = _layout(x, 0), torch.empty_like(x)
     sizes = (layout.channels, layout.positions, *x.stride(), *dx.stride())
     gradients = (dmean.contiguous(), dstd.contiguous())
-    _launch(kernels.moments_gradient_kernel, layout, x, mean, std, *gradients, dx, *sizes, ACC=accumulator(x))
+    _walk(kernels.moments_gradient_kernel, layout, x, mean, std, *gradients, dx, *sizes, ACC=accumulator(x))
     return dx
 
 

@@ -5,8 +5,9 @@
               + weight * mean over elements of |P - Y|^p                                            (if p is given)
 
 Shapes: P and Y [..., H, W], the pairs neighbours in H and W. Plain PyTorch writes and saves about ten tensors of that
-size. The forward kernel reads P and Y once from device memory (a neighbour is a second load, of what a cache holds)
-and writes one number for each tile; the backward kernel reads them once again and writes the gradients.
+size. The forward kernel reads P and Y once from device memory (the row above is still in registers, and the neighbour
+on the left in a cache) and writes one number for each tile; the backward kernel reads them once again and writes the
+gradients, each pair of rows worked out once.
 Order: 1.
 """
 

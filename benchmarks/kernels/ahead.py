@@ -1,6 +1,8 @@
 """Kernels compiled for NVIDIA GPUs on a machine that has none: what does not compile, and registers that spill.
 
-Every launch of the rows is compiled instead of run, with each configuration that autotuning would try.
+Every launch of the rows is compiled instead of run: the first of each kernel with all configurations that autotuning
+would try, the others until one fits, that is, compiles and spills no registers. GPUs differ in little but their
+sizes, so the correctness rows are compiled for one of them only, and the timed rows for all.
 `python -m gangraph.benchmarks.ahead` prints it as JSON; TRITON_INTERPRET must not be set.
 """
 
@@ -45,6 +47,11 @@ class Compiled:
     shared: int = 0  # bytes
     error: str = ""
 
+    @property
+    def fits(self) -> bool:
+        """Whether it compiled, into the GPU's registers and shared memory."""
+        return not self.error and not self.spilled and self.shared <= SHARED[self.capability]
+
 
 def compiled() -> tuple[Compiled, ...]:
     """Everything, from a process of its own: this one may be running the interpreter.
@@ -62,20 +69,20 @@ def compiled() -> tuple[Compiled, ...]:
 
 def compile_all(every: Iterable[Entry], capability: int) -> Iterator[Compiled]:
     """The launches of all rows in `DTYPES`, forward and backward; of those with the same figures only the first."""
-    seen: set[tuple[Compiled, ...]] = set()
-    for entry in every:
-        for row in _rows(entry):
-            with _recorded(capability, dtype_name(row.dtype)) as launches:
+    compiler = _Compiler(capability)
+    with compiler.in_place_of_launches():
+        for entry in every:
+            for row in _rows(entry, capability):
+                compiler.dtype = dtype_name(row.dtype)
                 _walk(entry, row)
-            for launch in launches:
-                if launch not in seen:
-                    seen.add(launch)
-                    yield from (replace(each, launch=len(seen)) for each in launch)
+    for number, launch in enumerate(dict.fromkeys(compiler.launches), 1):
+        yield from (replace(each, launch=number) for each in launch)
 
 
-def _rows(entry: Entry) -> Iterator[Row]:
+def _rows(entry: Entry, capability: int) -> Iterator[Row]:
     yield from (replace(row, dtype=dtype) for row in entry.timed for dtype in DTYPES)
-    yield from (row for row in entry.rows if row.dtype in DTYPES)
+    if capability == CAPABILITIES[-1]:
+        yield from (row for row in entry.rows if row.dtype in DTYPES)
 
 
 def _walk(entry: Entry, row: Row) -> None:
@@ -117,39 +124,55 @@ class _Device:
         return 0
 
 
-@contextmanager
-def _recorded(capability: int, dtype: str) -> Iterator[list[tuple[Compiled, ...]]]:
-    """While it lasts, a launch compiles all its configurations and does nothing else; what came of each launch."""
-    from triton.runtime import Autotuner, JITFunction, driver
+class _Compiler:
+    """Compiles launches instead of running them; `launches` holds the configurations that were tried for each."""
 
-    checks: Any = import_module("gangraph.kernels._triton")
-    launches: list[tuple[Compiled, ...]] = []
-    run, tune, why_not = JITFunction.run, Autotuner.run, checks.why_not
+    def __init__(self, capability: int) -> None:
+        from triton.runtime import JITFunction
 
-    def compile_one(kernel: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Compiled:
-        named = ", ".join(f"{name} {kwargs[name]}" for name in kwargs if name.isupper() or name == "num_warps")
-        made = Compiled(kernel.__name__, 0, capability, dtype, named)
+        self.device = _Device(capability)
+        self.dtype = ""
+        self.launches: list[tuple[Compiled, ...]] = []
+        self._run = JITFunction.run
+        self._complete: set[str] = set()  # kernels of which every configuration has been tried
+
+    @contextmanager
+    def in_place_of_launches(self) -> Iterator[None]:
+        """While it lasts, a launch compiles and does nothing else, on any device."""
+        from triton.runtime import Autotuner, JITFunction, driver
+
+        checks: Any = import_module("gangraph.kernels._triton")
+        run, tune, why_not = JITFunction.run, Autotuner.run, checks.why_not
+        JITFunction.run = lambda kernel, *args, **kwargs: self._launch(kernel, [{}], *args, **kwargs)
+        Autotuner.run = lambda tuner, *args, **kwargs: self._launch(
+            tuner.fn, [configuration.all_kwargs() for configuration in tuner.configs], *args, **kwargs
+        )
+        checks.why_not = lambda *_: ""
+        driver.set_active(self.device)
         try:
-            kernel = run(kernel, *args, grid=grid, warmup=True, **kwargs)
-            registers, stack = _resources(kernel.asm["cubin"])
-            return replace(made, registers=registers, spilled=stack, shared=int(kernel.metadata.shared))
+            yield
+        finally:
+            JITFunction.run, Autotuner.run, checks.why_not = run, tune, why_not
+            driver._active = None
+
+    def _launch(self, kernel: Any, configurations: list[dict[str, Any]], *args: Any, **kwargs: Any) -> None:
+        tried: list[Compiled] = []
+        for configuration in configurations:
+            tried.append(self._compiled(kernel, *args, **kwargs, **configuration))
+            if tried[-1].fits and kernel.__name__ in self._complete:
+                break
+        self._complete.add(kernel.__name__)
+        self.launches.append(tuple(tried))
+
+    def _compiled(self, kernel: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Compiled:
+        named = ", ".join(f"{name} {kwargs[name]}" for name in kwargs if name.isupper() or name == "num_warps")
+        made = Compiled(kernel.__name__, 0, self.device.get_current_device(), self.dtype, named)
+        try:
+            binary = self._run(kernel, *args, grid=grid, warmup=True, **kwargs)
         except Exception as error:  # of any kind: Triton's compiler raises what it meets
             return replace(made, error=str(error))
-
-    def launch(kernel: Any, *args: Any, **kwargs: Any) -> None:
-        launches.append((compile_one(kernel, *args, **kwargs),))
-
-    def launch_tuned(tuner: Any, *args: Any, **kwargs: Any) -> None:
-        given = [{**kwargs, **configuration.all_kwargs()} for configuration in tuner.configs]
-        launches.append(tuple(compile_one(tuner.fn, *args, **each) for each in given))
-
-    driver.set_active(_Device(capability))
-    JITFunction.run, Autotuner.run, checks.why_not = launch, launch_tuned, lambda *_: ""
-    try:
-        yield launches
-    finally:
-        JITFunction.run, Autotuner.run, checks.why_not = run, tune, why_not
-        driver._active = None
+        registers, stack = _resources(binary.asm["cubin"])
+        return replace(made, registers=registers, spilled=stack, shared=int(binary.metadata.shared))
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gangraph.kernels import Kernel, Pattern, Step
 
 from .agreement import TOLERANCES
-from .ahead import Compiled
+from .ahead import CAPABILITIES, Compiled
 from .goals import EPILOGUE, EPILOGUE_GAIN, LARGE, SHARE, misses
 from .report import HEADER, direction, markdown, notes, rows, what, where
 from .results import Results, dtype_name
@@ -100,8 +100,9 @@ def _ahead(ahead: Sequence[Compiled]) -> Iterator[str]:
         return
     yield from ("## Compiled ahead", "")
     yield (
-        "The launches of all rows in float32 and bfloat16, forward and backward, compiled for NVIDIA GPUs where there "
-        "may be none. Of the configurations that autotuning chooses from, the figures are those of the leanest."
+        "Launches of rows in float32 and bfloat16, forward and backward, compiled for NVIDIA GPUs without one. Of the "
+        "configurations that autotuning chooses from, the figures are those of the first that spills least. "
+        f"Timed rows for every GPU, correctness rows for sm_{CAPABILITIES[-1]} only."
     )
     groups: dict[tuple[str, int], dict[int, list[Compiled]]] = {}
     for each in ahead:

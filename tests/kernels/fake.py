@@ -1,6 +1,7 @@
 """An operation that stands for a kernel, scale * x**2, and what can be wrong with one."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ ROWS = (
     Row("16 bits", (2, 3, 4, 5), torch.bfloat16, "channels_last"),
 )
 TIMED = (Row("small", (1, 3, 8, 8)), Row("large", (4, 3, 64, 64), options={"power": 2}))
+_COUNT = count()
 
 
 class _Squared(torch.autograd.Function):
@@ -46,7 +48,7 @@ class _Squared(torch.autograd.Function):
             case "type":
                 return output.double()
             case "random":
-                output *= 1 + 1e-7 * torch.rand(())
+                output *= 1 + 3e-7 * (next(_COUNT) % 2)
         return output
 
     @staticmethod

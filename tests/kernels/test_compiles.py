@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("triton")
 
-from gangraph.benchmarks.ahead import CAPABILITIES, SHARED, Compiled, compiled
+from gangraph.benchmarks.ahead import CAPABILITIES, Compiled, compiled
 
 
 @pytest.fixture(scope="module")
@@ -12,18 +12,14 @@ def found() -> tuple[Compiled, ...]:
     return compiled()
 
 
-def test_every_configuration_of_every_launch_compiles(found: tuple[Compiled, ...]) -> None:
+def test_every_launch_compiles(found: tuple[Compiled, ...]) -> None:
     assert {each.capability for each in found} == set(CAPABILITIES)
     assert {each.dtype for each in found} == {"float32", "bfloat16"}
     assert [each for each in found if each.error] == []
 
 
-def test_every_configuration_fits_the_shared_memory_of_its_gpu(found: tuple[Compiled, ...]) -> None:
-    assert [each for each in found if each.shared > SHARED[each.capability]] == []
-
-
-def test_every_launch_has_a_configuration_that_spills_no_registers(found: tuple[Compiled, ...]) -> None:
+def test_every_launch_has_a_configuration_that_fits_registers_and_shared_memory(found: tuple[Compiled, ...]) -> None:
     launches: dict[tuple[int, int], list[Compiled]] = {}
     for each in found:
         launches.setdefault((each.capability, each.launch), []).append(each)
-    assert [launch for launch in launches.values() if all(each.spilled for each in launch)] == []
+    assert [tried for tried in launches.values() if not any(each.fits for each in tried)] == []

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
-from gangraph.kernels import OrderError, Pattern, patchgan
+from gangraph.kernels import OrderError, Pattern, _patch_loss
 from gangraph.kernels._triton import tl, triton
 from gangraph.kernels.patchgan import PATCH_LOSS, Loss, patch_loss
 from torch import Tensor
@@ -165,7 +165,7 @@ def test_a_map_may_lie_in_memory_as_it_likes(layout: str) -> None:
 def test_a_dense_map_is_not_copied() -> None:
     x = scores(2, 4, 6, 8).detach()
     for dense in (x, x.permute(2, 0, 3, 1), x.to(memory_format=torch.channels_last)):
-        assert patchgan._dense(dense) is dense
+        assert _patch_loss._dense(dense) is dense
         unit = torch.ops.gangraph.patch_loss(dense, None, "hinge", 1.0, 0.0, True, False)[1]
         assert unit.stride() == dense.stride()
 
@@ -188,7 +188,7 @@ def test_offsets_pass_2_to_the_31() -> None:
 
 @triton.jit
 def _offsets_kernel(p_out, i_block, BLOCK: tl.constexpr):  # noqa: N803
-    tl.store(p_out + tl.arange(0, BLOCK), patchgan._offsets(i_block, BLOCK))
+    tl.store(p_out + tl.arange(0, BLOCK), _patch_loss._offsets(i_block, BLOCK))
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="the interpreter would take minutes for 2^31 scores")
@@ -250,8 +250,8 @@ def test_a_gradient_is_written_only_where_it_is_wanted(monkeypatch: pytest.Monke
         seen.append((real.numel(), fake.numel()))
         return loss, real, fake
 
-    operator = patchgan._patch_loss
-    monkeypatch.setattr(patchgan, "_patch_loss", recorded)
+    operator = _patch_loss._patch_loss
+    monkeypatch.setattr(_patch_loss, "_patch_loss", recorded)
     real, fake = scores(2, 1, 3, 3), scores(5, seed=1)
     patch_loss(real, fake, impl="triton")
     patch_loss(real, fake.detach(), impl="triton")
