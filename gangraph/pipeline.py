@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gangraph.compiler.build import build
 from gangraph.compiler.check import Checked, check
+from gangraph.compiler.fusing import Kernels
 from gangraph.compiler.lower import Program, lower
 from gangraph.compiler.plan import plan
 from gangraph.errors import Problem, SpecError
@@ -65,9 +66,9 @@ def _of_phase(lints: tuple[Problem, ...], everywhere: set[Problem]) -> Iterator[
     return (lint for lint in lints if lint.code not in ("GG605", "GG608") or lint in everywhere)
 
 
-def compile_phase(checked: Checked, *, share: bool = True, merge: bool = True) -> Program:
+def compile_phase(checked: Checked, *, share: bool = True, merge: bool = True, kernels: Kernels = "off") -> Program:
     """Plan and lower one phase."""
-    return lower(plan(checked, share=share, merge=merge))
+    return lower(plan(checked, share=share, merge=merge), kernels=kernels)
 
 
 def _written(value: object) -> str:

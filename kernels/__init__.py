@@ -9,8 +9,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ._kernel import Kernel, OrderError, Pattern, Step
+from ._triton import why_not
 
-__all__ = ["Kernel", "OrderError", "Pattern", "Step", "catalogue"]
+__all__ = ["Kernel", "OrderError", "Pattern", "Step", "catalogue", "why_not"]
 
 
 @cache

@@ -57,13 +57,20 @@ def _devices() -> Iterator[str]:
 
 
 def _kernels() -> Iterator[str]:
-    from importlib import import_module
-    from pkgutil import iter_modules
+    import torch
 
-    # By its name: the folder lies beside the package, where type checkers do not look for it.
-    package = import_module("gangraph.kernels")
-    names = [module.name for module in iter_modules(package.__path__) if not module.name.startswith("_")]
-    yield from names or ["none yet: every op runs as plain torch"]
+    from gangraph.kernels import catalogue, why_not
+
+    for kernel in catalogue():
+        yield f"{kernel.name}, of order {kernel.order}"
+    reason = why_not(torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu"))
+    yield (
+        f"not used here: {reason}"
+        if reason
+        else "used by --kernels auto"
+        if torch.cuda.is_available()
+        else "interpreted"
+    )
 
 
 def _weights(place: Path | None) -> Iterator[str]:

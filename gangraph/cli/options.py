@@ -65,6 +65,14 @@ class Compile(StrEnum):
     off = "off"
 
 
+class Kernels(StrEnum):
+    """Whether the fused kernels are used; `auto` uses them on CUDA."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
 class View(StrEnum):
     """What `show` shows."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gangraph.cli import options
-from gangraph.cli.options import Compile, Device, Precision, read_spec
+from gangraph.cli.options import Compile, Device, Kernels, Precision, read_spec
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 
@@ -27,6 +27,14 @@ def run(
     compile: Annotated[
         Compile, typer.Option("--compile", help="torch.compile; 'auto' uses it on CUDA.")
     ] = Compile.auto,
+    kernels: Annotated[
+        Kernels | None,
+        typer.Option(
+            "--kernels",
+            help="Fused kernels; 'auto' uses them on CUDA, 'off' is the plain form.",
+            show_default="auto, or as a resumed run had it",
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps in all.")
     ] = None,
@@ -52,6 +60,7 @@ def run(
         device=device.value,
         precision=precision.value,
         compile=compile.value,
+        kernels=kernels.value if kernels else None,
         steps=steps,
         resume=resume,
         share=not no_share,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gangraph.cli import options
-from gangraph.cli.options import View, emit, read_spec
+from gangraph.cli.options import Kernels, View, emit, read_spec
 from gangraph.errors import DataError, SpecError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -99,6 +99,12 @@ def show(
     settings: options.Settings = None,
     no_share: options.NoShare = False,
     no_merge: options.NoMerge = False,
+    kernels: Annotated[
+        Kernels | None,
+        typer.Option(
+            "--kernels", help="Place kernels as on CUDA, or not.", show_default="auto in the plan, off in the code"
+        ),
+    ] = None,
 ) -> None:
     """Show a spec as any stage of the compiler sees it."""
     if view is View.grid or spec == "world":
@@ -113,10 +119,14 @@ def show(
 
     from gangraph.pipeline import check_spec
 
-    emit(_shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge), output)
+    placed = (view is View.plan) if kernels is None else kernels is not Kernels.off
+    shown = _shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge, kernels=placed)
+    emit(shown, output)
 
 
-def _shown(resolved: "Spec", checked: tuple["Checked", ...], view: View, *, share: bool, merge: bool) -> str:
+def _shown(
+    resolved: "Spec", checked: tuple["Checked", ...], view: View, *, share: bool, merge: bool, kernels: bool
+) -> str:
     """The text of a view; phases one after the other."""
     from gangraph.pipeline import compile_phase
     from gangraph.views import text
@@ -129,9 +139,9 @@ def _shown(resolved: "Spec", checked: tuple["Checked", ...], view: View, *, shar
         if view is View.shapes:
             parts.append(text.shapes_text(phase, title=title))
             continue
-        program = compile_phase(phase, share=share, merge=merge)
+        program = compile_phase(phase, share=share, merge=merge, kernels="auto" if kernels else "off")
         parts.append(
-            text.code_text(program, title=title) if view is View.code else text.plan_text(program.plan, title=title)
+            text.code_text(program, title=title) if view is View.code else text.plan_text(program, title=title)
         )
     return "\n\n\n".join(parts)
 

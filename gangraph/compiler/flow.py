@@ -37,3 +37,16 @@ def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
                 (name, node.id) for name in graph.nodes if name in between and graph.nodes[name].kind == "network"
             ]
     return found
+
+
+def penalties(graph: Graph, nodes: Iterable[str], live: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """For each node, the `grad` nodes that differentiate through it and are differentiated themselves."""
+    chosen, found = set(nodes), dict[str, tuple[str, ...]]()
+    for name in live:
+        if name not in chosen or graph.nodes[name].kind != "grad":
+            continue
+        output, at = graph.nodes[name].inputs
+        for between in graph.below(output) & chosen:
+            if between != at and at in graph.below(between):
+                found[between] = (*found.get(between, ()), name)
+    return found

@@ -5,18 +5,23 @@ first, and written as one call. A kernel is placed only where nothing needs a va
 where nothing differentiates through it more often than its order allows.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 from torch import Tensor, fx, nn
 
+from gangraph.compiler.assemble import NetworkModel
 from gangraph.kernels import Kernel, Pattern, Step, catalogue
 from gangraph.registry import vocabulary
 
 Chain = tuple[tuple[fx.Node, Step], ...]
+
+# `auto` places kernels that use their plain form where Triton cannot run; `on` insists; `off` places none.
+Kernels = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,7 @@ def fuse(
     module: nn.Module | None = None,
     layers: Mapping[str, str] | None = None,
     times: Callable[[str], int] = lambda node: 1,
-    impl: str = "auto",
+    kernels: Kernels = "auto",
 ) -> tuple[Fusion, ...]:
     """Place kernels in a graph, which is changed, and say where and where not.
 
@@ -55,24 +60,33 @@ def fuse(
         module: a network's module, whose attributes layers are read from.
         layers: the registered name of the layer at each module path.
         times: how often a node, by its name, is differentiated.
-        impl: given to each kernel.
+        kernels: `on` to insist on their Triton form.
     """
     names = {node: name for node in graph.nodes if (name := _name(node, layers or {}))}
     reports = []
     for kernel, pattern in _patterns():
         for node in list(reversed(graph.nodes)):
-            chain = _match(node, pattern, names)
+            chain = _match(node, pattern, names, module)
             if not chain:
                 continue
             found = _Found(kernel, pattern, chain)
             why_not = _obstacle(found, module, max(times(each.name) for each, _ in chain))
             reports.append((node, found.report(names, why_not)))
             if not why_not:
-                _replace(graph, found, module, impl)
+                _replace(graph, found, module, kernels)
             for each, _ in chain:  # a chain that is refused is not offered piecewise to shorter patterns
                 names.pop(each, None)
     order = {node.name: position for position, node in enumerate(graph.nodes)}
     return tuple(report for _, report in sorted(reports, key=lambda each: order.get(each[1].node, 0)))
+
+
+def fuse_network(model: NetworkModel, *, times: int, kernels: Kernels) -> tuple[fx.Graph, tuple[Fusion, ...]]:
+    """A network's graph with kernels in it, for calls that are differentiated so many times."""
+    graph = copy.deepcopy(model.module.graph)
+    layers = {path: use.name for path, use in model.graph.layers.items()}
+    fusions = fuse(graph, module=model.module, layers=layers, times=lambda _: times, kernels=kernels)
+    graph.lint()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return graph, fusions
 
 
 def _name(node: fx.Node, layers: Mapping[str, str]) -> str:
@@ -93,14 +107,14 @@ def _patterns() -> list[tuple[Kernel, Pattern]]:
     return sorted(every, key=lambda each: -len(each[1].steps))
 
 
-def _match(last: fx.Node, pattern: Pattern, names: Mapping[fx.Node, str]) -> Chain:
+def _match(last: fx.Node, pattern: Pattern, names: Mapping[fx.Node, str], module: nn.Module | None) -> Chain:
     """The chain of nodes that ends here and is the pattern's; empty if there is none."""
     chain: list[tuple[fx.Node, Step]] = []
     node: Any = last
     for step in reversed(pattern.steps):
-        if names.get(node) == step.name:
+        if isinstance(node, fx.Node) and names.get(node) == step.name:
             chain.append((node, step))
-            node = node.args[0] if node.args else None
+            node, _ = _arguments(node, module)
         elif not step.optional:
             return ()
     return tuple(reversed(chain))
@@ -114,7 +128,7 @@ def _obstacle(found: _Found, module: nn.Module | None, times: int) -> str:
     if shared := next((node for node in inside if len(node.users) > 1), None):
         return f"'{shared.name}' is read elsewhere too"
     for node, step in found.chain:
-        given = _arguments(node, module)
+        _, given = _arguments(node, module)
         if other := next((name for name in given if name not in step.numbers), None):
             return f"it has no counterpart of '{other}' of {step.name}"
     return ""
@@ -124,23 +138,23 @@ def _times(count: int) -> str:
     return {2: "twice", 3: "three times"}.get(count, f"{count} times")
 
 
-def _arguments(node: fx.Node, module: nn.Module | None) -> dict[str, Any]:
-    """What a node is called with beside the running value, by parameter."""
+def _arguments(node: fx.Node, module: nn.Module | None) -> tuple[Any, dict[str, Any]]:
+    """What a node is called with: the running value, and the rest by parameter."""
     if node.op == "call_module":
         assert module is not None
         function: Callable[..., Any] = module.get_submodule(str(node.target)).forward
     else:
         assert callable(node.target)
         function = node.target
-    bound = inspect.signature(function).bind(*node.args, **node.kwargs).arguments
-    return dict(list(bound.items())[1:])
+    (_, first), *others = inspect.signature(function).bind(*node.args, **node.kwargs).arguments.items()
+    return first, dict(others)
 
 
 def _numbers(graph: fx.Graph, found: _Found, module: nn.Module | None) -> Iterator[tuple[str, Any]]:
     """The kernel's parameters, from the attributes of layers and the arguments of calls."""
     yield from found.pattern.given.items()
     for node, step in found.chain:
-        given = _arguments(node, module)
+        _, given = _arguments(node, module)
         for theirs, ours in step.numbers.items():
             if theirs in given:
                 yield ours, given[theirs]
@@ -151,15 +165,22 @@ def _numbers(graph: fx.Graph, found: _Found, module: nn.Module | None) -> Iterat
                 yield ours, graph.get_attr(f"{node.target}.{theirs}") if is_tensor else value
 
 
-def _replace(graph: fx.Graph, found: _Found, module: nn.Module | None, impl: str) -> None:
+def _replace(graph: fx.Graph, found: _Found, module: nn.Module | None, kernels: Kernels) -> None:
     """Write the kernel's call in the place of the chain."""
     first, last = found.chain[0][0], found.chain[-1][0]
+    value, _ = _arguments(first, module)
     with graph.inserting_before(last):
-        keywords = dict(_numbers(graph, found, module))
-        if impl != "auto":
-            keywords["impl"] = impl
-        call = graph.call_function(found.kernel.function, (first.args[0],), keywords)
+        keywords = _unlike_defaults(found.kernel.function, dict(_numbers(graph, found, module)))
+        if kernels == "on":
+            keywords["impl"] = "triton"
+        call = graph.call_function(found.kernel.function, (value,), keywords)
     last.replace_all_uses_with(call)
     for node, _ in reversed(found.chain):
         graph.erase_node(node)
     call.name = last.name
+
+
+def _unlike_defaults(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    """Without what the function would take by itself."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    return {name: value for name, value in keywords.items() if isinstance(value, fx.Node) or value != defaults[name]}

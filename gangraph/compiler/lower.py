@@ -1,12 +1,13 @@
 """Stage 6, lower: a plan to one `torch.fx` graph per segment.
 
-Nothing toggles `requires_grad`: a network has two forms that share their storage, `D` whose parameters carry
-gradients and `D_frozen` whose parameters do not, and each call names the one it means.
+Nothing toggles `requires_grad`: a network has forms that share their storage, `D` whose parameters carry gradients,
+`D_frozen` whose parameters do not, and `D_fused` or `D_frozen_fused` with kernels inside; each call names the one it
+means.
 """
 
 import operator
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,8 +15,30 @@ from torch import Tensor, fx, nn
 
 from gangraph.compiler.assemble import NetworkModel, write_op
 from gangraph.compiler.build_network import module_name
+from gangraph.compiler.flow import penalties
+from gangraph.compiler.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.segments import Plan, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelUse:
+    """Where in a segment a kernel is used, or why not: at a value, or inside of a call of a network.
+
+    `under` are the gradients that differentiate through it once more.
+    """
+
+    value: str
+    fusion: Fusion
+    under: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A network with kernels inside: `of` is the form whose parameters it has."""
+
+    of: str
+    graph: fx.Graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +51,7 @@ class Lowered:
     writes: tuple[str, ...]
     networks: tuple[str, ...]
     compilable: str = ""
+    kernels: tuple[KernelUse, ...] = ()
 
     def bind(self, networks: Mapping[str, nn.Module]) -> fx.GraphModule:
         """The segment as a module over these networks."""
@@ -38,18 +62,21 @@ class Lowered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A plan with its segments as code, by name."""
+    """A plan with its segments as code, and the forms of networks with kernels that they call, by name."""
 
     plan: Plan
     segments: Mapping[str, Lowered]
     evaluation: Lowered | None
+    forms: Mapping[str, Form]
+    kernels: Kernels
 
 
-def lower(plan: Plan) -> Program:
-    """Write every segment, and the evaluation, as an fx graph."""
+def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
+    """Write every segment, and the evaluation, as an fx graph, with kernels where they can be placed."""
     checked = plan.checked
+    networks = _Networks(checked.networks, kernels)
     segments = {
-        segment.name: _lower_segment(checked.graph, checked.networks, segment)
+        segment.name: _Writer(checked.graph, networks, segment).write()
         for update in plan.updates
         for segment in update.segments
     }
@@ -57,8 +84,8 @@ def lower(plan: Plan) -> Program:
     evaluation = None
     if seen is not None:
         roots = [node for _, node in (*seen.grid, *seen.metrics)]
-        evaluation = _lower_segment(seen.graph, checked.networks, _whole_segment(seen.graph, "evaluate", roots))
-    return Program(plan=plan, segments=segments, evaluation=evaluation)
+        evaluation = _Writer(seen.graph, networks, _whole_segment(seen.graph, "evaluate", roots)).write()
+    return Program(plan=plan, segments=segments, evaluation=evaluation, forms=networks.forms, kernels=kernels)
 
 
 def _whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
@@ -77,11 +104,6 @@ def _whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
     )
 
 
-def _lower_segment(graph: Graph, networks: Mapping[str, NetworkModel], segment: Segment) -> Lowered:
-    """One segment as an fx graph."""
-    return _Writer(graph, networks, segment).write()
-
-
 def gradient(output: Tensor, at: Tensor, *, create_graph: bool) -> Tensor:
     """The gradient of the output's sum with respect to `at`, itself differentiable if asked."""
     (result,) = torch.autograd.grad(output.sum(), at, create_graph=create_graph)
@@ -93,10 +115,37 @@ def watch(value: Tensor) -> Tensor:
     return value.detach().requires_grad_()
 
 
+@dataclass
+class _Networks:
+    """The networks of a spec, and their forms with kernels, made when a call first needs them."""
+
+    models: Mapping[str, NetworkModel]
+    kernels: Kernels
+    forms: dict[str, Form] = field(default_factory=dict)
+    _fused: dict[tuple[str, int], tuple[fx.Graph, tuple[Fusion, ...]]] = field(default_factory=dict)
+
+    def fused(self, owner: str, times: int) -> tuple[fx.Graph, tuple[Fusion, ...]]:
+        """A network's graph with kernels, for calls that are differentiated so many times."""
+        if (owner, times) not in self._fused:
+            self._fused[owner, times] = fuse_network(self.models[owner], times=times, kernels=self.kernels)
+        return self._fused[owner, times]
+
+    def form(self, base: str, owner: str, times: int) -> str:
+        """The name of the form that such a call uses: the plain one if no kernel fits."""
+        if self.kernels == "off":
+            return base
+        graph, fusions = self.fused(owner, times)
+        if all(fusion.why_not for fusion in fusions):
+            return base
+        name = f"{base}_fused" if times == 1 else f"{base}_fused_{times}"
+        self.forms[name] = Form(of=base, graph=graph)
+        return name
+
+
 class _Writer:
     """Writes the nodes of a segment in order, merged calls when the last of their inputs is there."""
 
-    def __init__(self, graph: Graph, networks: Mapping[str, NetworkModel], segment: Segment) -> None:
+    def __init__(self, graph: Graph, networks: _Networks, segment: Segment) -> None:
         self.graph, self.networks, self.segment = graph, networks, segment
         self.fx = fx.Graph()
         self.written: dict[str, Any] = {}
@@ -105,6 +154,7 @@ class _Writer:
         self.merge_of = {name: group for group in segment.merges for name in group}
         nodes = [graph.nodes[name] for name in segment.nodes]
         self.watched = {node.inputs[1] for node in nodes if node.kind == "grad"} - segment.live
+        self.penalties = penalties(graph, segment.nodes, segment.live)
 
     def write(self) -> Lowered:
         for name in self.segment.inputs:
@@ -120,6 +170,7 @@ class _Writer:
             else:
                 self._write(self.graph.nodes[group[0]])
         self.fx.output(tuple(self.written[name] for name in self.segment.outputs))
+        uses = (*self._inside_networks(), *self._fuse()) if self.networks.kernels != "off" else ()
         self.fx.lint()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         penalty = any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes)
         return Lowered(
@@ -129,7 +180,28 @@ class _Writer:
             writes=self.segment.outputs,
             networks=tuple(self.called),
             compilable="torch.compile has no double backward" if penalty else "",
+            kernels=tuple(uses),
         )
+
+    def _times(self, name: str) -> int:
+        """How often a value is differentiated: once, and once more under each penalty."""
+        return 1 + len(self.penalties.get(name, ()))
+
+    def _fuse(self) -> Iterator[KernelUse]:
+        """Place kernels among the segment's own ops."""
+        values = {each.name: name for name, each in self.written.items() if isinstance(each, fx.Node)}
+        times = {node: self._times(name) for node, name in values.items()}
+        for fusion in fuse(self.fx, times=lambda node: times.get(node, 1), kernels=self.networks.kernels):
+            value = values[fusion.node]
+            yield KernelUse(value=value, fusion=fusion, under=self.penalties.get(value, ()))
+
+    def _inside_networks(self) -> Iterator[KernelUse]:
+        """The kernels inside of each call of a network."""
+        for name in self.segment.nodes:
+            node = self.graph.nodes[name]
+            if node.kind == "network":
+                for fusion in self.networks.fused(self.graph.owner(node.target), self._times(name))[1]:
+                    yield KernelUse(value=name, fusion=fusion, under=self.penalties.get(name, ()))
 
     def _read(self, name: str) -> Any:
         self.reads.append(name)
@@ -162,7 +234,7 @@ class _Writer:
         return ordered
 
     def _model(self, node: Node) -> NetworkModel:
-        return self.networks[self.graph.owner(node.target)]
+        return self.networks.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
         getattr(self, f"_{node.kind}")(node)
@@ -175,7 +247,8 @@ class _Writer:
     def _callee(self, node: Node) -> str:
         """The network's live form where the gradient of its parameters is taken, else its frozen form."""
         is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
-        name = module_name(node.target) + ("_frozen" if is_frozen else "")
+        base = module_name(node.target) + ("_frozen" if is_frozen else "")
+        name = self.networks.form(base, self.graph.owner(node.target), self._times(node.id))
         self.called[name] = None
         return name
 

@@ -65,6 +65,7 @@ class RunFolder:
             "precision": trainer.precision,
             "compiled": trainer.settings.compile,
             "not compiled": trainer.engine.fallbacks,
+            "kernels": trainer.kernels,
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=1))
 

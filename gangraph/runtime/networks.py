@@ -1,15 +1,16 @@
-"""Networks with storage: each in a live form, whose parameters carry gradients, and a frozen form that shares them."""
+"""Networks with storage, and the forms of each that share it: live, whose parameters carry gradients; frozen; fused."""
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
 from gangraph.compiler.initialize import initialize
+from gangraph.compiler.lower import Form
 from gangraph.data.stream import derive_seed
 
 
@@ -22,7 +23,9 @@ class Networks:
     callable: Mapping[str, nn.Module]
 
 
-def make_networks(checked: Checked, *, device: torch.device, dtype: torch.dtype, seed: int) -> Networks:
+def make_networks(
+    checked: Checked, fused: Mapping[str, Form], *, device: torch.device, dtype: torch.dtype, seed: int
+) -> Networks:
     """Give every network storage and its initial parameters, a function of the seed and the network's name alone."""
     live: dict[str, nn.Module] = {}
     for name, model in checked.networks.items():
@@ -32,6 +35,7 @@ def make_networks(checked: Checked, *, device: torch.device, dtype: torch.dtype,
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
     forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
     forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}
+    forms |= {name: fx.GraphModule(forms[form.of], form.graph) for name, form in fused.items()}
     return Networks(live, averages, forms)
 
 

@@ -34,6 +34,7 @@ def run(
     device: str = "auto",
     precision: str = "fp32",
     compile: str = "auto",
+    kernels: str | None = None,
     steps: int | None = None,
     resume: str | Path | None = None,
     share: bool = True,
@@ -47,7 +48,7 @@ def run(
         steps: stop after this many steps in all; by default the spec's length.
         resume: a run folder to continue, or `auto` for the newest of this spec if there is one.
         json: report as JSON lines.
-        Others as for `Trainer`.
+        Others as for `Trainer`; a resumed run keeps its kernels unless others are asked for.
 
     Returns:
         The run folder. Ctrl-C and SIGTERM save a checkpoint and return as well.
@@ -58,12 +59,19 @@ def run(
     """
     found = find_run(spec, resume) if resume is not None else None
     if found is not None:
-        trainer = Trainer.resume(found.latest(), device=device, compile=compile)
+        trainer = Trainer.resume(found.latest(), device=device, compile=compile, kernels=kernels)
         folder = found
         folder.forget_after(trainer.step_count)
     else:
         trainer = Trainer(
-            spec, device=device, seed=seed, precision=precision, compile=compile, share=share, merge=merge
+            spec,
+            device=device,
+            seed=seed,
+            precision=precision,
+            compile=compile,
+            share=share,
+            merge=merge,
+            kernels=kernels or "auto",
         )
         open_data(trainer)
         folder = RunFolder.create(spec, out)
@@ -282,7 +290,7 @@ def load_run(folder: Path, *, device: str = "auto") -> Trainer:
     """The trainer at a run's newest checkpoint. Raises RunError, UsageError."""
     if not folder.is_dir():
         raise UsageError(f"there is no run '{folder}'")
-    return Trainer.resume(RunFolder(folder).latest(), device=device, compile="off")
+    return Trainer.resume(RunFolder(folder).latest(), device=device, compile="off", kernels="auto")
 
 
 def sample(run: Path, *, count: int | None = None, out: Path | None = None) -> Path:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from gangraph.compiler.fusing import Kernels
 from gangraph.errors import RunError, UsageError
+from gangraph.kernels import why_not
 from gangraph.language.expression import Quantity
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
@@ -33,10 +35,11 @@ class Trainer:
         precision: `fp32`; `bf16` computes in mixed precision with parameters in float32; `fp64`.
         compile: `auto` compiles on CUDA only; `on`; `off`.
         share, merge: False for the plain form, in which no update reuses another's values and no calls are merged.
+        kernels: `auto` uses the fused kernels on CUDA only; `on` also under the Triton interpreter; `off`.
 
     Raises:
         SpecError: the spec has errors; all of them in one report.
-        UsageError: there is no such device or precision.
+        UsageError: there is no such device or precision, or Triton cannot run where kernels are `on`.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class Trainer:
         compile: str = "auto",
         share: bool = True,
         merge: bool = True,
+        kernels: str = "auto",
     ) -> None:
         self.spec, self.seed, self.precision, self.share, self.merge = spec, seed, precision, share, merge
         self.settings = _settings(device, precision, compile, seed)
+        self.kernels = _kernels(kernels, self.settings.device)
         self.phase = 0
         self.phase_start = 0
         self._seen_before = 0
@@ -60,9 +65,9 @@ class Trainer:
 
     def _make_engine(self) -> Engine:
         checked = self.checked[self.phase]
-        program = compile_phase(checked, share=self.share, merge=self.merge)
+        program = compile_phase(checked, share=self.share, merge=self.merge, kernels=self.kernels)
         settings = self.settings
-        networks = make_networks(checked, device=settings.device, dtype=settings.dtype, seed=self.seed)
+        networks = make_networks(checked, program.forms, device=settings.device, dtype=settings.dtype, seed=self.seed)
         draws = Draws(
             checked.graph.sources,
             batch=checked.graph.spec.batch,
@@ -204,12 +209,15 @@ class Trainer:
             "seen_before": self._seen_before,
             "share": self.share,
             "merge": self.merge,
+            "kernels": self.kernels,
         }
         return save_checkpoint(Path(folder), self.engine, extra)
 
     @classmethod
-    def resume(cls, folder: str | Path, *, device: str = "auto", compile: str = "auto") -> Self:
-        """Continue from a folder that `save` wrote, exactly where it was.
+    def resume(
+        cls, folder: str | Path, *, device: str = "auto", compile: str = "auto", kernels: str | None = None
+    ) -> Self:
+        """Continue from a folder that `save` wrote, exactly where it was; with other kernels only if asked.
 
         Raises:
             RunError: the folder holds no checkpoint, or one that is damaged.
@@ -225,6 +233,7 @@ class Trainer:
             compile=compile,
             share=extra["share"],
             merge=extra["merge"],
+            kernels=kernels or extra.get("kernels", "off"),
         )
         if extra["phase"] >= len(spec.phases):
             raise RunError(
@@ -245,6 +254,16 @@ def load_text(extra: Mapping[str, Any]) -> Spec:
     origin = Path(extra["origin"]) if extra["origin"] else None
     document = parse_text(extra["spec"], name=f"{extra['name']}.yaml", origin=origin)
     return resolve(document, Choice(profile=extra["profile"], variant=extra["variant"] or None, set=extra["settings"]))
+
+
+def _kernels(kernels: str, device: torch.device) -> Kernels:
+    """What a device can use of what was asked for."""
+    if kernels not in get_args(Kernels):
+        raise UsageError(f"kernels is auto, on or off, not '{kernels}'")
+    if kernels == "on" and (reason := why_not(torch.empty(0, device=device))):
+        raise UsageError(f"kernels cannot be on: {reason}")
+    chosen: Kernels = "off" if kernels == "auto" and device.type != "cuda" else kernels  # type: ignore[assignment]
+    return chosen
 
 
 def _settings(device: str, precision: str, compile: str, seed: int) -> Settings:

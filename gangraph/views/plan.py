@@ -1,4 +1,4 @@
-"""A plan as text: for each update what is differentiated, what is reused and why, and what runs in which order."""
+"""A plan as text: for each update what is differentiated, what is reused and why, and what runs, by which kernels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Argument, Graph
-    from gangraph.compiler.segments import Plan, Segment, UpdatePlan
+    from gangraph.compiler.lower import Program
+    from gangraph.compiler.segments import Segment, UpdatePlan
     from gangraph.language.spec import UpdateSpec
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
 _LABEL = 15
 
 
-def plan_text(plan: Plan, *, title: str = "") -> str:
+def plan_text(program: Program, *, title: str = "") -> str:
     """One step of training, update by update."""
+    plan = program.plan
     graph = plan.checked.graph
     switches = [name for name, on in (("sharing", plan.share), ("merging", plan.merge)) if not on]
     lines = [title or graph.spec.name, *_row("each step draws", [listed(plan.sources)], indent="")]
@@ -27,7 +29,7 @@ def plan_text(plan: Plan, *, title: str = "") -> str:
         lines.append(f"planned without {' and '.join(switches)}")
     for number, (update, written) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
         lines += ["", f"update {number} of {len(plan.updates)}: {update.graph.name}{_when(written)}"]
-        lines += _update_rows(graph, update, written)
+        lines += _update_rows(program, update, written)
     return "\n".join(lines)
 
 
@@ -45,7 +47,8 @@ def _when(update: UpdateSpec) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _update_rows(graph: Graph, update: UpdatePlan, written: UpdateSpec) -> Iterator[str]:
+def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> Iterator[str]:
+    graph = program.plan.checked.graph
     simultaneous = len(written.objectives) > 1
     for each in written.objectives:
         who = f"   (group {each.group})" if simultaneous else ""
@@ -60,6 +63,7 @@ def _update_rows(graph: Graph, update: UpdatePlan, written: UpdateSpec) -> Itera
     yield from _row("runs once", _segments(graph, update.before))
     yield from _row("runs", _segments(graph, update.body))
     yield from _row("merges", [_merged(graph, group) for segment in update.segments for group in segment.merges])
+    yield from _kernel_rows(graph, program, update)
     yield from _row("losses", [listed(name for name, _ in update.losses)])
     yield from _row(
         "then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then]
@@ -67,6 +71,28 @@ def _update_rows(graph: Graph, update: UpdatePlan, written: UpdateSpec) -> Itera
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
     yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
     yield from _row("frees", [listed(phrase(graph, name) for name in update.frees)])
+
+
+def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator[str]:
+    """Which kernel computes what, and which one does not and why."""
+    if program.kernels == "off":
+        return
+    places: dict[str, set[str]] = {}
+    refused: dict[str, None] = {}
+    for use in (use for segment in update.segments for use in program.segments[segment.name].kernels):
+        node, fusion = graph.nodes[use.value], use.fusion
+        if fusion.why_not:
+            under = f"under {listed(phrase(graph, name) for name in use.under)} " if use.under else ""
+            what = f"{phrase(graph, use.value, named=False)}, in it {listed(fusion.computes)}"
+            refused[f"{fusion.kernel} not for {what}: {under}{fusion.why_not}"] = None
+        elif node.kind == "network":
+            what = f"{graph.owner(node.target)}: {fusion.kernel} computes {listed(fusion.computes)}"
+            places.setdefault(what, set()).add(fusion.node)
+        else:
+            places[f"{fusion.kernel} computes {_definition(graph, use.value)}"] = {use.value}
+    placed = [what + (f", {len(found)} times" if len(found) > 1 else "") for what, found in places.items()]
+    yield from _row("kernels on CUDA", placed or ["none: nothing here has one"])
+    yield from _row("plain", list(refused))
 
 
 def _row(label: str, entries: list[str], indent: str = "  ") -> list[str]:
@@ -95,8 +121,13 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
 
 
 def _call(graph: Graph, segment: Segment, name: str) -> str:
+    return _definition(graph, name) + ("" if name in segment.live else "   (no gradient)")
+
+
+def _definition(graph: Graph, name: str) -> str:
+    """`name = what it is`, or what it is where a value has no name."""
     name_of_value = f"{graph.label(name)} = " if _is_named(graph, name) else ""
-    return name_of_value + phrase(graph, name, named=False) + ("" if name in segment.live else "   (no gradient)")
+    return name_of_value + phrase(graph, name, named=False)
 
 
 def _merged(graph: Graph, group: tuple[str, ...]) -> str:

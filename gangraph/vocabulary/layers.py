@@ -91,8 +91,10 @@ class RandomLayer(nn.Module):
     """A layer that uses random numbers. `draw` makes them; `forward` takes them, or draws when given none.
 
     Drawing apart from computing makes randomness an input like any other: a value that is computed again
-    under the same draws comes out the same.
+    under the same draws comes out the same. A layer that is random `only_in_training` is given none in evaluation.
     """
+
+    only_in_training = True
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
         """Random numbers for an input of `shape`, with the type and device of `like`."""
@@ -129,10 +131,72 @@ class Dropout(RandomLayer):
 layer("dropout")(Dropout)
 
 
+class Noise(RandomLayer):
+    """Add one plane of normal noise a sample to all channels, by a learned weight per channel that starts at 0.
+
+    [B, C, ...] to [B, C, ...]; drawn in training and in evaluation (Karras et al. 2019, section 2).
+    """
+
+    only_in_training = False
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_features))
+
+    def reset_parameters(self) -> None:
+        """No noise at the start."""
+        nn.init.zeros_(self.weight)
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+        """Normal numbers [B, 1, ...]."""
+        noise = torch.empty(shape[0], 1, *shape[2:], dtype=like.dtype, device=generator.device)
+        return noise.normal_(generator=generator).to(like.device)
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Same shape as `x`."""
+        if noise is None:
+            noise = torch.randn_like(x[:, :1])
+        return x + _per_channel(self.weight, x) * noise
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"{len(self.weight)}"
+
+
+layer("noise")(Noise)
+
+
+class Bias(nn.Module):
+    """Add a learned number per channel that starts at 0: [B, C, ...] to [B, C, ...]."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(num_features))
+
+    def reset_parameters(self) -> None:
+        """Zeros."""
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        return x + _per_channel(self.bias, x)
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"{len(self.bias)}"
+
+
+layer("bias")(Bias)
+
+
 @layer(wraps=True)
 def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
     """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018)."""
     return torch.nn.utils.parametrizations.spectral_norm(module, n_power_iterations=iterations)
+
+
+def _per_channel(value: Tensor, x: Tensor) -> Tensor:
+    return value.reshape(-1, *(1,) * (x.dim() - 2))
 
 
 def _rank(x: Tensor, kinds: dict[int, type[nn.Module]]) -> int:

@@ -7,6 +7,7 @@ minimised; scores are the critic's raw outputs (logits), of any shape, averaged 
 from torch import Tensor
 from torch.nn import functional
 
+from gangraph.kernels import gdl as _gdl
 from gangraph.registry import loss
 
 
@@ -20,6 +21,17 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
 def l2(x: Tensor, y: Tensor) -> Tensor:
     """mean (x - y)^2 over all elements."""
     return functional.mse_loss(*_alike(x, y))
+
+
+@loss()
+def gdl(prediction: Tensor, target: Tensor, alpha: float = 1.0, p: float | None = None, weight: float = 1.0) -> Tensor:
+    """mean ||dx| - |dy||^alpha over neighbours in each direction, the gradient difference loss (Mathieu et al. 2016).
+
+    Images [B, C, H, W] or clips [B, C, T, H, W], where frames are compared one by one; alpha is 1 or more. With `p` it
+    adds weight * mean |x - y|^p.
+    """
+    number: Tensor = _gdl.gdl(*_alike(prediction, target), alpha, p, weight, impl="reference")
+    return number
 
 
 @loss(logits=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gangraph.kernels import adain as _adain
 from gangraph.registry import op
 
 Interval = tuple[float, float]
@@ -104,6 +105,26 @@ def cat(*tensors: Tensor, dim: int = 1) -> Tensor:
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """start + weight * (end - start); a weight of [B] or [B, 1] is one number per sample."""
     return start + _per_sample(weight, start) * (end - start)
+
+
+@op()
+def adain(x: Tensor, scale: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    """scale * (x - mean(x)) / std(x) + bias per sample and channel: x [B, C, ...], scale and bias [B, C].
+
+    Huang and Belongie (2017), equation 8; eps is added to the variance.
+    """
+    y: Tensor = _adain.adain(x, scale, bias, eps, impl="reference")
+    return y
+
+
+@op()
+def adain_image(x: Tensor, style: Tensor, eps: float = 1e-5) -> Tensor:
+    """AdaIN by the statistics of a style's features: std(style) * (x - mean(x)) / std(x) + mean(style).
+
+    x [B, C, ...], style [B, C, ...] of any size (Huang and Belongie 2017); the style's standard deviation has no eps.
+    """
+    y: Tensor = _adain.adain_image(x, style, eps, impl="reference")
+    return y
 
 
 @op(range=_same)
