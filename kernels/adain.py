@@ -78,13 +78,13 @@ def style_epilogue(
     *,
     impl: Impl = "auto",
 ) -> Tensor:
-    """What follows each convolution of StyleGAN's generator: noise, bias, leaky ReLU, instance norm, style.
+    """What follows each convolution of a style-based generator: noise, bias, leaky ReLU, instance norm, style.
 
     Args:
         x: features [N, C, ...].
         noise: one plane for all channels, [N, 1, ...] or [1, 1, ...], with `noise_weight` [C]; or None for both.
         channel_bias: [C], or None.
-        scale, bias: the style [N, C]. StyleGAN's own scale is 1 + the output of its affine layer.
+        scale, bias: the style [N, C]; Karras et al. (2019) scale by 1 + the output of an affine layer.
         slope: of the leaky ReLU.
         eps: added to the variance.
         impl: `auto` runs the kernel on CUDA and the reference elsewhere.

@@ -35,9 +35,10 @@ def gdl(
 ) -> Tensor:
     """How much the edges of a prediction differ from those of its target: the loss above.
 
-    One number, in float32, and in float64 if an input is. It takes the mean of each direction, as in the authors' released criterion; the sum that the paper writes is, for square
-    images, this times the number of pairs in one direction, `prediction[..., 1:, :].numel()`. A mean over nothing
-    (H or W is 1, or the batch is empty) is 0. Derivatives are PyTorch's: that of |x| is 0 at 0.
+    One number, in float32, and in float64 if an input is. It is the mean of each direction, as the authors' released
+    criterion takes it; the sum that the paper writes is, for square images, this times the number of pairs in one
+    direction, `prediction[..., 1:, :].numel()`. A mean over nothing (H or W is 1, or the batch is empty) is 0.
+    Derivatives are PyTorch's: that of |x| is 0 at 0.
 
     Args:
         prediction: images [B, C, H, W], clips [B, C, T, H, W], or any [..., H, W].

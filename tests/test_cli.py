@@ -14,7 +14,7 @@ from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import code_text, plan_text
 
-COMMANDS = ("run", "check", "show", "list", "new", "sample", "apply", "doctor", "schema")
+COMMANDS = ("run", "check", "show", "list", "new", "sample", "apply", "bench", "doctor", "schema")
 BROKEN = (
     "gangraph: 1\nname: broken\ndata:\n  x: world(size=\nnetworks: {}\nlosses: {}\ntrain: {batch: 1, optimizers: {}}\n"
 )
@@ -169,6 +169,7 @@ def test_doctor_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytes
     text = capsys.readouterr().out
     assert f"torch {torch.__version__.partition('+')[0]}" in text
     assert "features.safetensors" in text
+    assert "patch_loss, of order 1" in text
 
 
 def test_new_writes_a_spec_that_checks_and_never_overwrites(
@@ -252,6 +253,7 @@ def test_the_code_that_is_shown_does_what_the_engine_does(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_shipped_spec_prints_as_plan_and_as_code_that_compiles(name: str) -> None:
     for checked in check_spec(load(name)):
-        program = compile_phase(checked)
-        assert plan_text(program.plan).startswith(checked.graph.spec.name)
-        compile(code_text(program), name, "exec")
+        for kernels in ("off", "auto"):
+            program = compile_phase(checked, kernels=kernels)
+            assert plan_text(program).startswith(checked.graph.spec.name)
+            compile(code_text(program), name, "exec")

@@ -10,6 +10,7 @@ in both: Adam divides that rounding by its eps of 1e-8.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def _image(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
 
 
-def gan(*, saturating: bool = False, **options: bool) -> Pair:
+def gan(*, saturating: bool = False, **options: Any) -> Pair:
     rates = {f"train__optimizers__{group}__lr": 0.1 for group in ("generator", "discriminator")}
     engine = trainer(load("gan", variant="saturating" if saturating else None, **rates), **options)
     made = _paired(engine, {"G": GanGenerator(100, 8, 64), "D": MaxoutDiscriminator(64, (6, 6))})
@@ -97,11 +98,11 @@ def gan(*, saturating: bool = False, **options: bool) -> Pair:
     return Pair(engine, made, lambda g: {"digits": _image(g, 5, 1, 8, 8), "z": _normal(g, 5, 100)}, step, dict)
 
 
-def gan_saturating(**options: bool) -> Pair:
+def gan_saturating(**options: Any) -> Pair:
     return gan(saturating=True, **options)
 
 
-def dcgan(**options: bool) -> Pair:
+def dcgan(**options: Any) -> Pair:
     engine = trainer(load("dcgan"), **options)
     made = _paired(engine, {"G": DcganGenerator(100, 2, 3, 16), "D": DcganDiscriminator(2, 3, 16)})
     loop = DcganLoop(made["G"], made["D"])
@@ -114,7 +115,7 @@ def dcgan(**options: bool) -> Pair:
     )
 
 
-def wgan(**options: bool) -> Pair:
+def wgan(**options: Any) -> Pair:
     engine = trainer(load("wgan", params__rate=5e-5), **options)
     made = _paired(engine, {"G": DcganGenerator(100, 2, 3, 16), "D": DcganDiscriminator(2, 3, 16)})
     loop = WganLoop(made["G"], made["D"])
@@ -130,14 +131,14 @@ def wgan(**options: bool) -> Pair:
     return Pair(engine, made, draws, step, _critic_and_generator)
 
 
-def wgan_gp(**options: bool) -> Pair:
+def wgan_gp(**options: Any) -> Pair:
     widths = {f"networks__{name}__widths": [8, 8] for name in "GD"}
     engine = trainer(load("wgan_gp", variant="toy", params__rate=1e-4, **widths), **options)
     made = _paired(engine, {"G": Mlp([2, 8, 8, 2]), "D": Mlp([2, 8, 8, 1])})
     return _with_penalty(engine, made, (2,), 2, WganGpLoop(made["G"], made["D"], betas=(0.5, 0.9), penalty=0.1))
 
 
-def wgan_gp_images(**options: bool) -> Pair:
+def wgan_gp_images(**options: Any) -> Pair:
     def norm(width: int, size: int) -> list[nn.Module]:
         up = nn.ConvTranspose2d(2 * width, width, 5, 2, 2, output_padding=1)
         return [up, nn.BatchNorm2d(width), nn.ReLU()] if size else [up, nn.Tanh()]
@@ -174,7 +175,7 @@ def _critic_and_generator(losses: Mapping[str, float]) -> Losses:
     return {"critic": losses["judge"], "generator": losses["fool"]}
 
 
-def pix2pix(**options: bool) -> Pair:
+def pix2pix(**options: Any) -> Pair:
     engine = trainer(load("pix2pix"), **options)
     networks = {"G": Unet(3, 3, 2, 4, drop_levels=[2, 3, 4]), "D": Patchgan(6, 2, layers=1)}
     made = _paired(engine, networks)
@@ -194,7 +195,7 @@ def pix2pix(**options: bool) -> Pair:
     return Pair(engine, made, draws, step, losses)
 
 
-def cyclegan(**options: bool) -> Pair:
+def cyclegan(**options: Any) -> Pair:
     engine = trainer(load("cyclegan", let__rate=2e-4), **options)
     made = _paired(
         engine,
@@ -275,6 +276,15 @@ def test_engine_agrees_with_the_loop_by_hand_after_five_steps(
     pair = build(share=share, merge=merge)
     found = dict(_deviations(pair, _record(pair, monkeypatch)))
     record_property("worst", worst(found.values()))
+    assert {name: d for name, d in found.items() if not d <= TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("build", SYSTEMS, ids=lambda build: build.__name__)
+def test_engine_with_kernels_agrees_with_the_loop_by_hand(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = build(kernels="on")
+    uses = [use for lowered in pair.engine.engine.program.segments.values() for use in lowered.kernels]
+    assert any(not use.fusion.why_not for use in uses)
+    found = dict(_deviations(pair, _record(pair, monkeypatch)))
     assert {name: d for name, d in found.items() if not d <= TOLERANCE} == {}
 
 

@@ -70,6 +70,10 @@ class Program:
     forms: Mapping[str, Form]
     kernels: Kernels
 
+    def network_of(self, called: str) -> str:
+        """The network whose form code calls by this name."""
+        return (self.forms[called].of if called in self.forms else called).removesuffix("_frozen")
+
 
 def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     """Write every segment, and the evaluation, as an fx graph, with kernels where they can be placed."""

@@ -203,7 +203,7 @@ class Engine:
     def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor]]:
         lowered = self.program.segments[segment.name]
         if all(name in self.values for name in lowered.reads):
-            yield from watch_values(lowered, self.networks, [self.values[name] for name in lowered.reads], self.graph)
+            yield from watch_values(lowered, self.networks, [self.values[name] for name in lowered.reads], self.program)
 
 
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:
@@ -215,14 +215,15 @@ def _repetitions(update: UpdatePlan, clock: Clock) -> int:
     return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
 
 
-def watch_values(lowered: Lowered, networks: Networks, inputs: list[Tensor], graph: Graph) -> list[tuple[str, Tensor]]:
+def watch_values(
+    lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program
+) -> list[tuple[str, Tensor]]:
     """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first."""
+    graph = program.plan.checked.graph
     seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
     for name in lowered.networks:
-        seen += [
-            (f"{name.removesuffix('_frozen')}.{path}", p.detach())
-            for path, p in networks.callable[name].named_parameters()
-        ]
+        own = program.network_of(name)
+        seen += [(f"{own}.{path}", p.detach()) for path, p in networks.callable[name].named_parameters()]
     labels = {module_name(name): graph.label(name) for name in lowered.segment.nodes}
 
     class Watcher(torch.fx.Interpreter):

@@ -62,7 +62,7 @@ class _Writer:
 
     def _given(self, text: str) -> Iterator[str]:
         """What the lines take as given."""
-        networks = dict.fromkeys(name.removesuffix("_frozen") for name in self.networks)
+        networks = dict.fromkeys(map(self.program.network_of, self.networks))
         yield f"Given are the networks {listed(networks)}, and"
         known = {
             "draw(source)": "a new batch",
@@ -74,10 +74,13 @@ class _Writer:
         }
         used = [(call, about) for call, about in known.items() if re.search(_opening(call), text)]
         yield from table(used, indent="    ")
-        for name in self.networks:
-            if name.endswith("_frozen"):
-                own = name.removesuffix("_frozen")
-                yield f"{name} is {own} over the same storage, with parameters that carry no gradient."
+        forms = self.program.forms
+        plain = {name: forms[name].of if name in forms else name for name in self.networks}
+        for name in dict.fromkeys(name for pair in plain.items() for name in reversed(pair)):
+            if name in forms:
+                yield f"{name} is {forms[name].of} with fused kernels inside."
+            elif (network := self.program.network_of(name)) != name:
+                yield f"{name} is {network} over the same storage, with parameters that carry no gradient."
 
     def _import(self, made: object) -> str:
         """Import a function; the name under which no value hides it."""
