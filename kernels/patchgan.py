@@ -165,7 +165,7 @@ INSTANCE_NORM_LEAKY_RELU = Kernel(
     function=instance_norm_leaky_relu,
     order=1,
     patterns=(
-        Pattern((_NORM, Step("leaky_relu", {"negative_slope": "slope"})), {"slope": 0.01}),
+        Pattern((_NORM, Step("leaky_relu", {"negative_slope": "slope"}))),
         Pattern((_NORM, Step("relu")), {"slope": 0.0}),
         Pattern((_NORM,), {"slope": 1.0}),
     ),

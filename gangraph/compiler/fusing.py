@@ -9,7 +9,6 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 from torch import Tensor, fx, nn
@@ -62,7 +61,8 @@ def fuse(
         times: how often a node, by its name, is differentiated.
         kernels: `on` to insist on their Triton form.
     """
-    names = {node: name for node in graph.nodes if (name := _name(node, layers or {}))}
+    functions = {definition.function: name for name, definition in vocabulary.of_kind("op", "loss").items()}
+    names = {node: name for node in graph.nodes if (name := _name(node, layers or {}, functions))}
     reports = []
     for kernel, pattern in _patterns():
         for node in list(reversed(graph.nodes)):
@@ -89,16 +89,11 @@ def fuse_network(model: NetworkModel, *, times: int, kernels: Kernels) -> tuple[
     return graph, fusions
 
 
-def _name(node: fx.Node, layers: Mapping[str, str]) -> str:
+def _name(node: fx.Node, layers: Mapping[str, str], functions: Mapping[Any, str]) -> str:
     """What a spec calls the layer or op of an fx node."""
     if node.op == "call_module":
         return layers.get(str(node.target), "")
-    return _functions().get(node.target, "") if node.op == "call_function" else ""
-
-
-@cache
-def _functions() -> Mapping[Any, str]:
-    return {definition.function: name for name, definition in vocabulary.of_kind("op", "loss").items()}
+    return functions.get(node.target, "") if node.op == "call_function" else ""
 
 
 def _patterns() -> list[tuple[Kernel, Pattern]]:
@@ -139,14 +134,16 @@ def _times(count: int) -> str:
 
 
 def _arguments(node: fx.Node, module: nn.Module | None) -> tuple[Any, dict[str, Any]]:
-    """What a node is called with: the running value, and the rest by parameter."""
+    """What a node is called with: the running value, and the rest by parameter, defaults too."""
     if node.op == "call_module":
         assert module is not None
         function: Callable[..., Any] = module.get_submodule(str(node.target)).forward
     else:
         assert callable(node.target)
         function = node.target
-    (_, first), *others = inspect.signature(function).bind(*node.args, **node.kwargs).arguments.items()
+    bound = inspect.signature(function).bind(*node.args, **node.kwargs)
+    bound.apply_defaults()
+    (_, first), *others = bound.arguments.items()
     return first, dict(others)
 
 

@@ -39,6 +39,7 @@ class Form:
 
     of: str
     graph: fx.Graph
+    fusions: tuple[Fusion, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +140,11 @@ class _Networks:
         if self.kernels == "off":
             return base
         graph, fusions = self.fused(owner, times)
-        if all(fusion.why_not for fusion in fusions):
+        placed = tuple(fusion for fusion in fusions if not fusion.why_not)
+        if not placed:
             return base
         name = f"{base}_fused" if times == 1 else f"{base}_fused_{times}"
-        self.forms[name] = Form(of=base, graph=graph)
+        self.forms[name] = Form(of=base, graph=graph, fusions=placed)
         return name
 
 

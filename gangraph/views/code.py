@@ -9,6 +9,7 @@ import ast as python
 import keyword
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,9 @@ class _Writer:
         plain = {name: forms[name].of if name in forms else name for name in self.networks}
         for name in dict.fromkeys(name for pair in plain.items() for name in reversed(pair)):
             if name in forms:
-                yield f"{name} is {forms[name].of} with fused kernels inside."
+                inside = Counter(fusion.kernel for fusion in forms[name].fusions)
+                calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
+                yield f"{name} is {forms[name].of} with {calls} inside."
             elif (network := self.program.network_of(name)) != name:
                 yield f"{name} is {network} over the same storage, with parameters that carry no gradient."
 
