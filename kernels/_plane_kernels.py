@@ -7,11 +7,13 @@ A tile is [BLOCK_C, BLOCK_P]: channels of one sample by positions. Arithmetic is
 from ._triton import tl, triton, tuned
 
 # Threads for planes that are held whole. A thread holds 4 (less does not pay for it) to 32 elements (more would spill).
+# On sm_80 and sm_90 forward fits. Backward, which holds twice as much, fits at 128 x 128 too; with tiles as large in
+# channels-last it spills 8 to 56 bytes a thread, which is still less than a second read.
 WHOLE = [
     triton.Config({}, num_warps=2),  # planes of 32 x 32 and below, several a program
     triton.Config({}, num_warps=8),  # planes of 64 x 64
-    triton.Config({}, num_warps=16),  # planes of 128 x 128
-    triton.Config({}, num_warps=32),  # the largest, which do not fit fewer threads
+    triton.Config({}, num_warps=32),  # planes of 128 x 128
+    triton.Config({}, num_warps=16),  # the same, and forward two of them on a multiprocessor
 ]
 
 
@@ -95,7 +97,8 @@ def _combine(p_mean_k, p_m2_k, i_n, o_c, C, P, EPS: tl.constexpr, CHUNK: tl.cons
     mask = (o_c < C)[:, None] & (o_k < K)[None, :]
     count = tl.where(o_k < K, tl.minimum(P - o_k * CHUNK, CHUNK), 0)[None, :]
     mean_k = tl.load(p_mean_k + offset, mask=mask, other=0)
-    mean = tl.sum(count * mean_k, 1) / P
+    first = tl.load(p_mean_k + (i_n * C + o_c) * K, mask=o_c < C, other=0)
+    mean = first + tl.sum(count * (mean_k - first[:, None]), 1) / P  # exact if all are the same
     delta = mean_k - mean[:, None]
     m2 = tl.sum(tl.load(p_m2_k + offset, mask=mask, other=0) + count * delta * delta, 1)
     return mean, 1 / tl.sqrt(m2 / P + EPS)
@@ -107,6 +110,16 @@ def _through(g, n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, AFTER: tl.co
     if AFTER != 1.0:
         g = _leaky_relu_gradient(g, _affine(n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, ACC), AFTER)
     return g
+
+
+@triton.jit
+def _centred(g, n, mean_g, mean_gn):
+    """The gradient less what mean and variance take of it.
+
+    Not g - mean_g first: the difference of a coarse number and a constant is rounded the same way for all of them, and
+    the gradients of bias and of noise_weight, which are sums that nearly cancel, would lose two digits.
+    """
+    return g - (mean_g + n * mean_gn)
 
 
 # Planes that are held whole.
@@ -156,13 +169,13 @@ def backward_kernel(
     o_plane, m_c = i_n * C + o_c, o_c < C
     x = tl.load(_at(p_x, i_n, o_c, o_p, s_xn, s_xc, s_xp), mask=mask, other=0).to(ACC)
     g = tl.load(_at(p_g, i_n, o_c, o_p, s_gn, s_gc, s_gp), mask=mask, other=0).to(ACC)
-    v, noise = _added(x, p_noise, p_noise_weight, p_bias, i_n, o_c, o_p, C, P, ACC)
+    v, _noise = _added(x, p_noise, p_noise_weight, p_bias, i_n, o_c, o_p, C, P, ACC)
     u = _leaky_relu(v, BEFORE)
     rstd = tl.load(p_rstd + o_plane, mask=m_c, other=0)[:, None]
     n = (u - tl.load(p_mean + o_plane, mask=m_c, other=0)[:, None]) * rstd
     g = _through(g, n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, AFTER, ACC)
     sum_g, sum_gn = tl.sum(g, 1), tl.sum(g * n, 1)
-    d = (g - sum_g[:, None] / P - n * (sum_gn[:, None] / P)) * rstd
+    d = _centred(g, n, sum_g[:, None] / P, sum_gn[:, None] / P) * rstd
     if p_scale is not None:
         d *= _per_plane(p_scale, i_n, o_c, C, s_scale, ACC)
     d = tl.where(mask, _leaky_relu_gradient(d, v, BEFORE), 0)
@@ -171,7 +184,8 @@ def backward_kernel(
     tl.store(p_dshift + o_plane, sum_g, mask=m_c)
     if p_bias is not None:
         tl.store(p_dbias + o_plane, tl.sum(d, 1), mask=m_c)
-    if p_noise is not None:
+    if p_noise is not None:  # read again, from the cache: held until here it would spill
+        noise = tl.load(p_noise + i_n * P + o_p, mask=o_p < P, other=0).to(ACC)[None, :]
         tl.store(p_dweight + o_plane, tl.sum(d * noise, 1), mask=m_c)
 
 
@@ -204,9 +218,11 @@ def moments_kernel(
         mean += delta * (tl.full([1, 1], 1, ACC) / (step + 1))  # an element that exists has existed in every step
         m2 += delta * (u - mean)
         count += mask.to(ACC)
-    total = tl.sum(count, 1)
-    joined = tl.sum(count * mean, 1) / tl.maximum(total, 1)
-    delta = mean - joined[:, None]
+    # Each has a mean near any other's: the joined one is counted from there, which is exact if all are the same.
+    near = tl.where(o_c < C, tl.max(tl.where(count > 0, mean, float("-inf")), 1), 0)
+    total = tl.maximum(tl.sum(count, 1), 1)
+    joined = near + tl.sum(tl.where(count > 0, count * (mean - near[:, None]), 0), 1) / total
+    delta = tl.where(count > 0, mean - joined[:, None], 0)
     offset = (i_n * C + o_c) * tl.cdiv(P, CHUNK) + i_k
     tl.store(p_mean_k + offset, joined, mask=o_c < C)
     tl.store(p_m2_k + offset, tl.sum(m2 + count * delta * delta, 1), mask=o_c < C)
@@ -305,7 +321,7 @@ def gradient_kernel(
         u = _leaky_relu(v, BEFORE)
         n = (u - mean) * rstd
         g = _through(g, n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, AFTER, ACC)
-        d = (g - mean_g - n * mean_gn) * factor
+        d = _centred(g, n, mean_g, mean_gn) * factor
         d = tl.where(mask, _leaky_relu_gradient(d, v, BEFORE), 0)
         tl.store(_at(p_dx, i_n, o_c, o_p, s_dn, s_dc, s_dp), d, mask=mask)
         dbias += d

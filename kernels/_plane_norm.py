@@ -24,9 +24,10 @@ from . import _plane_kernels as kernels
 from ._kernel import differentiable_once
 from ._triton import accumulator, statistics_type, triton
 
-# A program holds at most this many elements of each tensor: 32 a thread where there are 1024 threads. Backward
-# holds the gradient beside the values, so half as many.
-ON_CHIP, ON_CHIP_BACKWARD = 32768, 16384
+# A program holds at most this many elements of each tensor, a plane of 128 x 128. Twice as many would spill registers
+# forward, twice over backward, and leave room for one program on a multiprocessor, which then cannot read while it
+# writes; the planes between, unlike those above and below, are rare.
+ON_CHIP = 16384
 # A large plane is cut into at most this many chunks, of at least this many elements for one program.
 CHUNKS, CHUNK_ELEMENTS = 64, 16384
 
@@ -48,21 +49,22 @@ class _Layout:
 
     @property
     def chunks(self) -> int:
-        """Chunks of a plane."""
-        return triton.cdiv(self.positions, self.chunk)
+        """Chunks of a plane; one where it is empty."""
+        return max(1, triton.cdiv(self.positions, self.chunk))
 
 
 def _layout(x: Tensor, limit: int) -> _Layout:
-    """Whole planes if a tile of them has at most `limit` elements, else chunks."""
+    """Whole planes if a tile of them has at most `limit` elements, else chunks; a small plane is one chunk."""
     n, c, p = x.shape
-    channels, positions = triton.next_power_of_2(c), triton.next_power_of_2(p)
+    channels, positions = triton.next_power_of_2(max(c, 1)), triton.next_power_of_2(max(p, 1))
     sector = 32 // x.element_size()  # channels that one memory transaction brings where channels are neighbours
     neighbours = sector if x.stride(1) == 1 and x.stride(2) != 1 else 1
-    block_c = min(channels, max(neighbours, 1024 // positions))
+    few = 1024 // positions  # small planes make a tile together
+    block_c = min(channels, max(neighbours, few))
     if block_c * positions <= limit:
         return _Layout(n, c, p, block_c, positions)
-    block_c = min(channels, 32 if neighbours > 1 else 1)
-    return _Layout(n, c, p, block_c, max(CHUNK_ELEMENTS // block_c, positions // CHUNKS))
+    block_c = min(channels, max(32 if neighbours > 1 else 1, few))
+    return _Layout(n, c, p, block_c, min(positions, max(CHUNK_ELEMENTS // block_c, positions // CHUNKS)))
 
 
 def _over_samples(scale: Tensor | None) -> int:
@@ -138,7 +140,7 @@ def _plane_norm_backward(
     after: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dx [N, C, P]; the gradients of scale and shift, and of bias and noise_weight, of each plane: [2, N, C] twice."""
-    layout = _layout(x, ON_CHIP_BACKWARD)
+    layout = _layout(x, ON_CHIP)
     dx = torch.empty_like(x)
     affine, added = (x.new_zeros((2, *x.shape[:2], layout.chunks), dtype=mean.dtype) for _ in range(2))
     given = (g, x, noise, noise_weight, bias, scale, shift, mean, rstd)
@@ -176,7 +178,7 @@ def _backward(ctx: Any, g: Tensor | None, *_: None) -> tuple[Tensor | None, ...]
     dx, affine, added = _plane_norm_backward(g, x, noise, noise_weight, bias, scale, shift, mean, rstd, *ctx.slopes)
     dnoise = None
     if noise is not None and ctx.needs_input_grad[1]:
-        dnoise = (dx * noise_weight[:, None]).sum(1)
+        dnoise = (dx * noise_weight.to(mean.dtype)[:, None]).sum(1).to(noise.dtype)
     totals = (
         _reduced(added[1], noise_weight),
         _reduced(added[0], bias),
@@ -206,7 +208,8 @@ def _plane_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     _walk(kernels.moments_kernel, layout, x, None, None, None, mean_k, m2_k, *sizes, BEFORE=1.0, ACC=accumulator(x))
     starts = torch.arange(layout.chunks, device=x.device) * layout.chunk
     count = (layout.positions - starts).clamp(max=layout.chunk)
-    mean = (mean_k * count).sum(-1) / layout.positions
+    first = mean_k[..., 0]  # from which the others are near, so that equal ones have exactly that mean
+    mean = first + ((mean_k - first[..., None]) * count).sum(-1) / layout.positions
     m2 = (m2_k + count * (mean_k - mean[..., None]).square()).sum(-1)
     return mean, (m2 / layout.positions).sqrt()
 
@@ -259,8 +262,14 @@ def plane_norm(
 ) -> Tensor:
     """The formula above for x [N, C, ...] and noise [N, 1, ...]; the result has the shape and type of x."""
     added = None if noise is None else noise.expand(x.shape[0], 1, *x.shape[2:]).flatten(1).contiguous()
-    y, _, _ = _plane_norm(x.flatten(2), added, noise_weight, bias, scale, shift, eps, before, after)
+    parameters = (_consecutive(each) for each in (noise_weight, bias, scale, shift))
+    y, _, _ = _plane_norm(x.flatten(2), added, *parameters, eps, before, after)
     return y.view(x.shape)
+
+
+def _consecutive(parameter: Tensor | None) -> Tensor | None:
+    """With its channels side by side, as the kernels read it; half of a style [N, 2 C] already is."""
+    return parameter if parameter is None or parameter.stride(-1) == 1 else parameter.contiguous()
 
 
 def plane_moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -98,6 +98,9 @@ def style_epilogue(
     """
     _check(x, scale=scale, bias=bias)
     _check_noise(x, noise, noise_weight)
+    for name, value in (("noise_weight", noise_weight), ("channel_bias", channel_bias)):
+        if value is not None and value.shape != x.shape[1:2]:
+            raise ValueError(f"{name} is {list(value.shape)}, but one number per channel is needed: [{x.shape[1]}]")
     if use_triton(impl, x, noise, noise_weight, channel_bias, scale, bias):
         return plane_norm(
             x, noise=noise, noise_weight=noise_weight, bias=channel_bias, scale=scale, shift=bias, eps=eps, before=slope
