@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from gangraph.kernels import OrderError
 from torch import fx
 
 from gangraph import Trainer
 from gangraph.compiler import lower
 from gangraph.compiler.lower import KernelUse
 from gangraph.errors import UsageError
+from gangraph.kernels import OrderError
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime import trainer as trainers

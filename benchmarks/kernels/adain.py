@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from gangraph.kernels import catalogue
 from torch import Tensor
+
+from gangraph.kernels import catalogue
 
 from .entry import Entry, Row
 from .instance_norm import BF16, FP16, FP64, PLANES, clear_of_zero, normal, normalised, reads
@@ -64,17 +65,13 @@ def _far_noise(row: Row, generator: torch.Generator) -> Inputs:
 
 
 def _epilogue_traffic(noise: bool) -> Callable[[Row, bool], int]:
-    """That of the planes, and of one plane of noise a sample: read as often as x, its gradient written once.
-
-    The gradient of the noise costs more than this: it sums over channels, which different programs hold, so dx is
-    read again. StyleGAN's noise takes none.
-    """
+    """That of the planes, and of one plane of noise a sample, which is data: read as often as x."""
 
     def least(row: Row, backward: bool) -> int:
         if not noise:
             return normalised(row, backward)
         batch, _, *positions = row.shape
-        passes = 2 * reads(row) + 1 if backward else reads(row)
+        passes = 2 * reads(row) if backward else reads(row)
         return normalised(row, backward) + passes * batch * torch.Size(positions).numel() * row.dtype.itemsize
 
     return least
@@ -114,6 +111,7 @@ ENTRIES = (
         ),
         timed=(*STYLEGAN, Row("StyleGAN, 256 px, 32 images", (32, 64, 256, 256))),
         traffic=_epilogue_traffic(noise=True),
+        data=frozenset({"noise"}),
     ),
     Entry(
         kernel=KERNELS["style_epilogue"],

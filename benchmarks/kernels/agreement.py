@@ -155,7 +155,7 @@ def _error(found: Tensor, right: Tensor, unit: Tensor) -> Error:
     """The error; `unit` is what it is relative to where the right values are zero."""
     if not right.numel():
         return Error(0.0, 0.0)
-    unit = unit if right.norm() <= _ZERO * unit.norm() else right
+    unit = unit if unit.numel() and right.norm() <= _ZERO * unit.norm() else right
     limits = torch.finfo(found.dtype)
     smallest = limits.smallest_normal * limits.eps  # rounding may cost half of it, however small the value
     off = (found.double() - right).abs().sub(smallest / 2).clamp(min=0)

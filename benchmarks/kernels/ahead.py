@@ -1,7 +1,7 @@
 """Kernels compiled for NVIDIA GPUs on a machine that has none: what does not compile, and registers that spill.
 
 Every launch of the rows is compiled instead of run: the first of each kernel with all configurations that autotuning
-would try, the others until one fits, that is, compiles and spills no registers. GPUs differ in little but their
+keeps for it, the others until one fits, that is, compiles and spills no registers. GPUs differ in little but their
 sizes, so the correctness rows are compiled for one of them only, and the timed rows for all.
 `python -m gangraph.benchmarks.ahead` prints it as JSON; TRITON_INTERPRET must not be set.
 """
@@ -144,9 +144,7 @@ class _Compiler:
         checks: Any = import_module("gangraph.kernels._triton")
         run, tune, why_not = JITFunction.run, Autotuner.run, checks.why_not
         JITFunction.run = lambda kernel, *args, **kwargs: self._launch(kernel, [{}], *args, **kwargs)
-        Autotuner.run = lambda tuner, *args, **kwargs: self._launch(
-            tuner.fn, [configuration.all_kwargs() for configuration in tuner.configs], *args, **kwargs
-        )
+        Autotuner.run = lambda tuner, *args, **kwargs: self._launch(tuner.fn, _kept(tuner, kwargs), *args, **kwargs)
         checks.why_not = lambda *_: ""
         driver.set_active(self.device)
         try:
@@ -173,6 +171,11 @@ class _Compiler:
             return replace(made, error=str(error))
         registers, stack = _resources(binary.asm["cubin"])
         return replace(made, registers=registers, spilled=stack, shared=int(binary.metadata.shared))
+
+
+def _kept(tuner: Any, constants: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configurations that autotuning would time."""
+    return [configuration.all_kwargs() for configuration in tuner.early_config_prune(tuner.configs, {}, **constants)]
 
 
 @cache

@@ -7,8 +7,9 @@ from pkgutil import iter_modules
 from typing import Literal
 
 import torch
-from gangraph.kernels import Kernel
 from torch import Tensor
+
+from gangraph.kernels import Kernel
 
 Layout = Literal["contiguous", "channels_last", "strided"]
 
@@ -38,6 +39,7 @@ class Entry:
         rows: cases for correctness, small enough for the Triton interpreter.
         timed: cases from real specs, each timed in float32 and bfloat16.
         traffic: the least number of bytes that a row has to move, forward or (True) forward and backward.
+        data: inputs that are data in training: where the kernel is timed, no gradient of them is taken.
     """
 
     kernel: Kernel
@@ -45,6 +47,7 @@ class Entry:
     rows: tuple[Row, ...]
     timed: tuple[Row, ...]
     traffic: Callable[[Row, bool], int]
+    data: frozenset[str] = frozenset()
 
 
 def entries() -> Iterator[Entry]:

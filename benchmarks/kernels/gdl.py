@@ -1,8 +1,9 @@
 """The gradient difference loss of video prediction: a predicted frame or clip against the true one."""
 
 import torch
-from gangraph.kernels.gdl import KERNELS
 from torch import Tensor
+
+from gangraph.kernels.gdl import KERNELS
 
 from .entry import Entry, Row
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from gangraph.kernels._plane_norm import ON_CHIP, _layout
-from gangraph.kernels.patchgan import INSTANCE_NORM_LEAKY_RELU
 from torch import Tensor
 from torch.nn import functional
+
+from gangraph.kernels._plane_norm import ON_CHIP, _layout
+from gangraph.kernels.patchgan import INSTANCE_NORM_LEAKY_RELU
 
 from .agreement import laid_out
 from .entry import Entry, Row

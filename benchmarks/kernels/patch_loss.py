@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from gangraph.kernels.patchgan import PATCH_LOSS
 from torch import Tensor
+
+from gangraph.kernels.patchgan import PATCH_LOSS
 
 from .entry import Entry, Row
 

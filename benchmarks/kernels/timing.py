@@ -89,6 +89,9 @@ def timed(entry: Entry, device: torch.device | str, clock: Clock) -> Iterator[Me
 def _sets(entry: Entry, row: Row, device: torch.device | str, clock: Clock) -> list[Inputs]:
     """As many sets of inputs as it takes for a call to find nothing of its own in the cache."""
     first = prepare(entry, row, device)
+    for name in entry.data:
+        if (x := first[name]) is not None:
+            x.requires_grad_(False)
     size = sum(x.numel() * x.element_size() for x in first.values() if x is not None)
     more = min(math.ceil(clock.cache / max(size, 1)), _MOST_SETS - 1)
     return [first, *({name: _copy(x, row) for name, x in first.items()} for _ in range(more))]
@@ -97,7 +100,8 @@ def _sets(entry: Entry, row: Row, device: torch.device | str, clock: Clock) -> l
 def _copy(x: Tensor | None, row: Row) -> Tensor | None:
     if x is None or not x.is_floating_point():
         return x
-    return laid_out(x.detach().contiguous().clone(), row.layout, len(row.shape)).detach().requires_grad_()
+    made = laid_out(x.detach().contiguous().clone(), row.layout, len(row.shape))
+    return made.detach().requires_grad_(x.requires_grad)
 
 
 def _calls(entry: Entry, row: Row, sets: Sequence[Inputs], contender: str, backward: bool) -> list[Call]:

@@ -5,9 +5,10 @@ from itertools import count
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from gangraph.benchmarks.entry import Entry, Row
 from gangraph.kernels import Kernel, Pattern, Step
-from torch import Tensor
 
 FAULTS = {
     "value": "output is off by",

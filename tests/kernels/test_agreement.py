@@ -9,7 +9,6 @@ from gangraph.benchmarks.agreement import check, poisoned, prepare
 from gangraph.benchmarks.entry import Entry, Row, entries
 from gangraph.benchmarks.results import by_kernel, dtype_name
 from gangraph.kernels import catalogue
-
 from tests.kernels.fake import FAULTS, entry
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -16,7 +16,6 @@ from gangraph.benchmarks.entry import Row
 from gangraph.benchmarks.goals import misses
 from gangraph.benchmarks.results import Machine, Results, bench
 from gangraph.benchmarks.timing import Call, Clock, Measured, Timing, copy_bandwidth, measure, timed, wall_clock
-
 from gangraph.cli import main
 from gangraph.cli.bench import _prepared
 from tests.kernels.fake import entry

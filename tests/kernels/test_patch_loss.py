@@ -7,14 +7,14 @@ from typing import get_args
 
 import pytest
 import torch
-from gangraph.kernels import OrderError, Pattern, _patch_loss
-from gangraph.kernels._triton import tl, triton
-from gangraph.kernels.patchgan import PATCH_LOSS, Loss, patch_loss
 from torch import Tensor
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional
 
 import gangraph.vocabulary
+from gangraph.kernels import OrderError, Pattern, _patch_loss
+from gangraph.kernels._triton import tl, triton
+from gangraph.kernels.patchgan import PATCH_LOSS, Loss, patch_loss
 from gangraph.registry import vocabulary
 
 assert gangraph.vocabulary  # imported for its names
