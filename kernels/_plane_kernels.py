@@ -127,7 +127,7 @@ def _centred(g, n, mean_g, mean_gn):
 
 @tuned(WHOLE, key=["BLOCK_C", "BLOCK_P"], keep=_holds)
 @triton.jit
-def forward_kernel(
+def plane_forward_kernel(
     p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift,  # [N, C, P], [N, P], [C], [C], [N, C] or [C], likewise
     p_y, p_mean, p_rstd,  # [N, C, P], [N, C], [N, C]
     C, P,
@@ -154,7 +154,7 @@ def forward_kernel(
 
 @tuned(WHOLE, key=["BLOCK_C", "BLOCK_P"], keep=_holds)
 @triton.jit
-def backward_kernel(
+def plane_backward_kernel(
     p_g, p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift, p_mean, p_rstd,
     p_dx, p_dscale, p_dshift, p_dbias, p_dweight,  # [N, C, P], and sums over each plane [N, C]
     C, P,
@@ -194,7 +194,7 @@ def backward_kernel(
 
 @tuned(WALK, key=["BLOCK_C", "CHUNK"])
 @triton.jit
-def moments_kernel(
+def plane_moments_kernel(
     p_x, p_noise, p_noise_weight, p_bias,
     p_mean_k, p_m2_k,  # [N, C, K]: mean, and sum of squares about it, of each chunk
     C, P,
@@ -230,7 +230,7 @@ def moments_kernel(
 
 @tuned(WALK, key=["BLOCK_C", "CHUNK"])
 @triton.jit
-def normalise_kernel(
+def plane_normalise_kernel(
     p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift, p_mean_k, p_m2_k,
     p_y, p_mean, p_rstd,
     C, P,
@@ -260,7 +260,7 @@ def normalise_kernel(
 
 @tuned(WALK, key=["BLOCK_C", "CHUNK"])
 @triton.jit
-def gradient_sums_kernel(
+def plane_gradient_sums_kernel(
     p_g, p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift, p_mean, p_rstd,
     p_dscale_k, p_dshift_k,  # [N, C, K]
     C, P,
@@ -293,7 +293,7 @@ def gradient_sums_kernel(
 
 @tuned(WALK, key=["BLOCK_C", "CHUNK"])
 @triton.jit
-def gradient_kernel(
+def plane_gradient_kernel(
     p_g, p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift, p_mean, p_rstd, p_dscale, p_dshift,
     p_dx, p_dbias_k, p_dweight_k,  # [N, C, P], [N, C, K], [N, C, K]
     C, P,
@@ -335,7 +335,7 @@ def gradient_kernel(
 
 @tuned(WALK, key=["BLOCK_C", "CHUNK"])
 @triton.jit
-def moments_gradient_kernel(
+def plane_moments_gradient_kernel(
     p_x, p_mean, p_std, p_dmean, p_dstd,  # [N, C, P], and [N, C] each
     p_dx,  # [N, C, P]
     C, P,

@@ -10,7 +10,7 @@ takes two passes, each shared by many programs: sums of chunks, then the result.
 plane; everything else is computed again from x.
 
 Shapes: x [N, C, P] with any strides, noise [N, P], noise_weight and bias [C], scale and shift [N, C] or [C].
-`after` must be 1 (no activation) or the gradient passes through it by the sign of scale * n + shift.
+A slope of 1, for `before` or `after`, is no activation.
 Order: 1.
 """
 
@@ -111,12 +111,12 @@ def _plane_norm(
     strides = (*y.stride(), _over_samples(scale), _over_samples(shift))
     constants = {"EPS": eps, "BEFORE": before, "AFTER": after, "ACC": accumulator(x)}
     if layout.chunks <= 1:
-        _hold(kernels.forward_kernel, layout, *source, *style, y, mean, rstd, *sizes, *strides, **constants)
+        _hold(kernels.plane_forward_kernel, layout, *source, *style, y, mean, rstd, *sizes, *strides, **constants)
         return y, mean, rstd
     parts = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
-    _walk(kernels.moments_kernel, layout, *source, *parts, *sizes, BEFORE=before, ACC=accumulator(x))
+    _walk(kernels.plane_moments_kernel, layout, *source, *parts, *sizes, BEFORE=before, ACC=accumulator(x))
     constants["BLOCK_K"] = triton.next_power_of_2(layout.chunks)
-    _walk(kernels.normalise_kernel, layout, *source, *style, *parts, y, mean, rstd, *sizes, *strides, **constants)
+    _walk(kernels.plane_normalise_kernel, layout, *source, *style, *parts, y, mean, rstd, *sizes, *strides, **constants)
     return y, mean, rstd
 
 
@@ -148,11 +148,24 @@ def _plane_norm_backward(
     shared = (_over_samples(scale), _over_samples(shift))
     constants = {"BEFORE": before, "AFTER": after, "ACC": accumulator(x)}
     if layout.chunks <= 1:
-        _hold(kernels.backward_kernel, layout, *given, dx, *affine, *added, *sizes, *dx.stride(), *shared, **constants)
+        _hold(
+            kernels.plane_backward_kernel,
+            layout,
+            *given,
+            dx,
+            *affine,
+            *added,
+            *sizes,
+            *dx.stride(),
+            *shared,
+            **constants,
+        )
         return dx, affine.squeeze(-1), added.squeeze(-1)
-    _walk(kernels.gradient_sums_kernel, layout, *given, *affine, *sizes, *shared, **constants)
+    _walk(kernels.plane_gradient_sums_kernel, layout, *given, *affine, *sizes, *shared, **constants)
     affine = affine.sum(-1)
-    _walk(kernels.gradient_kernel, layout, *given, *affine, dx, *added, *sizes, *dx.stride(), *shared, **constants)
+    _walk(
+        kernels.plane_gradient_kernel, layout, *given, *affine, dx, *added, *sizes, *dx.stride(), *shared, **constants
+    )
     return dx, affine, added.sum(-1)
 
 
@@ -205,7 +218,9 @@ def _plane_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     layout = _layout(x, 0)
     mean_k, m2_k = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
     sizes = (layout.channels, layout.positions, *x.stride())
-    _walk(kernels.moments_kernel, layout, x, None, None, None, mean_k, m2_k, *sizes, BEFORE=1.0, ACC=accumulator(x))
+    _walk(
+        kernels.plane_moments_kernel, layout, x, None, None, None, mean_k, m2_k, *sizes, BEFORE=1.0, ACC=accumulator(x)
+    )
     starts = torch.arange(layout.chunks, device=x.device) * layout.chunk
     count = (layout.positions - starts).clamp(max=layout.chunk)
     first = mean_k[..., 0]  # from which the others are near, so that equal ones have exactly that mean
@@ -225,7 +240,7 @@ def _plane_moments_backward(x: Tensor, mean: Tensor, std: Tensor, dmean: Tensor,
     layout, dx = _layout(x, 0), torch.empty_like(x)
     sizes = (layout.channels, layout.positions, *x.stride(), *dx.stride())
     gradients = (dmean.contiguous(), dstd.contiguous())
-    _walk(kernels.moments_gradient_kernel, layout, x, mean, std, *gradients, dx, *sizes, ACC=accumulator(x))
+    _walk(kernels.plane_moments_gradient_kernel, layout, x, mean, std, *gradients, dx, *sizes, ACC=accumulator(x))
     return dx
 
 

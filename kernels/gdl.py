@@ -33,7 +33,7 @@ def gdl(
     *,
     impl: Impl = "auto",
 ) -> Tensor:
-    """How much the edges of a prediction differ from those of its target: the loss above.
+    """How much the edges of a prediction differ from those of its target (Mathieu et al. 2016, section 3.3).
 
     One number, in float32, and in float64 if an input is. It is the mean of each direction, as the authors' released
     criterion takes it; the sum that the paper writes is, for square images, this times the number of pairs in one

@@ -199,7 +199,7 @@ def test_the_parts_of_a_style_epilogue_become_one_kernel(kind: str) -> None:
     assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
 
 
-def test_a_value_that_is_read_elsewhere_keeps_its_chain_plain() -> None:
+def test_a_value_that_is_read_elsewhere_ends_its_chain() -> None:
     parts = '    parts: {one: "conv2d(4, 3), instance_norm", last: "flatten, linear(1)"}\n    values: {h: one(x)}\n'
     spec = layered("output: last(cat(leaky_relu(h, 0.2), h))", more=parts)
     refused = [use.fusion for use in uses(spec) if use.fusion.why_not]
@@ -207,6 +207,8 @@ def test_a_value_that_is_read_elsewhere_keeps_its_chain_plain() -> None:
         ("instance_norm_leaky_relu", ("instance_norm", "leaky_relu"))
     }
     assert {each.why_not for each in refused} == {"'h' is read elsewhere too"}
+    placed = {use.fusion.computes for use in uses(spec) if not use.fusion.why_not and use.fusion.kernel != "patch_loss"}
+    assert placed == {("instance_norm",)}
     fused, plain = (trainer(spec, kernels=kernels).step() for kernels in ("on", "off"))
     assert worst(deviation(fused[name], plain[name]) for name in plain) <= EXACT
 

@@ -447,6 +447,23 @@ def test_overflow_is_reported_by_the_value_that_overflowed() -> None:
 # Evaluation
 
 
+def test_noise_that_is_no_regularisation_is_drawn_in_evaluation_too_and_the_same_at_every_look() -> None:
+    spec = small(
+        networks_g="{inputs: z, layers: 'linear(6), noise, bias, leaky_relu(0.2), dropout(0.5), linear(2)'}",
+        evaluate="evaluate:\n  samples: 3\n  grid: [fake]",
+    )
+    run = trainer(spec)
+    looks = [run.evaluate()]
+    with torch.no_grad():
+        run.networks["G"].get_parameter("layers.noise.weight").fill_(1)
+    state = torch.get_rng_state()
+    looks += [run.evaluate(), run.evaluate()]
+    assert torch.equal(torch.get_rng_state(), state)
+    without, first, second = (look.grid["fake"] for look in looks if look is not None)
+    assert torch.equal(first, second)
+    assert not torch.allclose(without, first)
+
+
 def test_evaluation_leaves_parameters_statistics_modes_and_training_as_they_are() -> None:
     layers = "'linear(6), batch_norm, relu, dropout(0.5), linear(%s)'"
     spec = small(

@@ -39,9 +39,18 @@ class _Found:
     pattern: Pattern
     chain: Chain
 
-    def report(self, names: Mapping[fx.Node, str], why_not: str = "") -> Fusion:
-        computes = tuple(names[node] for node, _ in self.chain)
-        return Fusion(kernel=self.kernel.name, computes=computes, node=self.chain[-1][0].name, why_not=why_not)
+    @property
+    def nodes(self) -> tuple[fx.Node, ...]:
+        """The nodes of the chain, in order."""
+        return tuple(node for node, _ in self.chain)
+
+    def lies_in(self, other: "_Found") -> bool:
+        """Whether it is a part of another chain."""
+        return set(self.nodes) <= set(other.nodes)
+
+    def report(self, names: Mapping[fx.Node, str], why_not: str) -> Fusion:
+        computes = tuple(names[node] for node in self.nodes)
+        return Fusion(kernel=self.kernel.name, computes=computes, node=self.nodes[-1].name, why_not=why_not)
 
 
 def fuse(
@@ -63,21 +72,25 @@ def fuse(
     """
     functions = {definition.function: name for name, definition in vocabulary.of_kind("op", "loss").items()}
     names = {node: name for node in graph.nodes if (name := _name(node, layers or {}, functions))}
-    reports = []
+    reports: list[Fusion] = []
+    refused: list[_Found] = []
     for kernel, pattern in _patterns():
         for node in list(reversed(graph.nodes)):
-            chain = _match(node, pattern, names, module)
-            if not chain:
+            found = _Found(kernel, pattern, _match(node, pattern, names, module))
+            if not found.chain:
                 continue
-            found = _Found(kernel, pattern, chain)
-            why_not = _obstacle(found, module, max(times(each.name) for each, _ in chain))
-            reports.append((node, found.report(names, why_not)))
-            if not why_not:
-                _replace(graph, found, module, kernels)
-            for each, _ in chain:  # a chain that is refused is not offered piecewise to shorter patterns
-                names.pop(each, None)
+            why_not = _obstacle(found, module, max(times(each.name) for each in found.nodes))
+            if why_not and any(found.lies_in(other) for other in refused):
+                continue  # which has been told of the longer chain
+            reports.append(found.report(names, why_not))
+            if why_not:
+                refused.append(found)
+                continue
+            _replace(graph, found, module, kernels)
+            for each in found.nodes:
+                del names[each]
     order = {node.name: position for position, node in enumerate(graph.nodes)}
-    return tuple(report for _, report in sorted(reports, key=lambda each: order.get(each[1].node, 0)))
+    return tuple(sorted(reports, key=lambda fusion: order.get(fusion.node, 0)))
 
 
 def fuse_network(model: NetworkModel, *, times: int, kernels: Kernels) -> tuple[fx.Graph, tuple[Fusion, ...]]:
@@ -119,8 +132,7 @@ def _obstacle(found: _Found, module: nn.Module | None, times: int) -> str:
     """Why the kernel cannot be placed; empty if it can."""
     if times > found.kernel.order:
         return f"it is differentiated {_times(times)}, and the kernel has order {found.kernel.order}"
-    inside = [node for node, _ in found.chain[:-1]]
-    if shared := next((node for node in inside if len(node.users) > 1), None):
+    if shared := next((node for node in found.nodes[:-1] if len(node.users) > 1), None):
         return f"'{shared.name}' is read elsewhere too"
     for node, step in found.chain:
         _, given = _arguments(node, module)
@@ -164,7 +176,7 @@ def _numbers(graph: fx.Graph, found: _Found, module: nn.Module | None) -> Iterat
 
 def _replace(graph: fx.Graph, found: _Found, module: nn.Module | None, kernels: Kernels) -> None:
     """Write the kernel's call in the place of the chain."""
-    first, last = found.chain[0][0], found.chain[-1][0]
+    first, last = found.nodes[0], found.nodes[-1]
     value, _ = _arguments(first, module)
     with graph.inserting_before(last):
         keywords = _unlike_defaults(found.kernel.function, dict(_numbers(graph, found, module)))
@@ -172,7 +184,7 @@ def _replace(graph: fx.Graph, found: _Found, module: nn.Module | None, kernels: 
             keywords["impl"] = "triton"
         call = graph.call_function(found.kernel.function, (value,), keywords)
     last.replace_all_uses_with(call)
-    for node, _ in reversed(found.chain):
+    for node in reversed(found.nodes):
         graph.erase_node(node)
     call.name = last.name
 

@@ -77,7 +77,7 @@ class Evaluation:
         return values | self._noise(draws)
 
     def _noise(self, draws: Draws) -> dict[str, Tensor | None]:
-        """Random numbers for layers that are random in training mode; none in evaluation mode."""
+        """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""
         graph, checked = self.seen.graph, self.engine.program.plan.checked
         noise: dict[str, Tensor | None] = {}
         for name in self.lowered.segment.nodes:
@@ -87,11 +87,11 @@ class Evaluation:
             owner = graph.owner(node.target)
             module = self.engine.networks.live[owner]
             for draw in checked.networks[owner].draws:
-                if not module.training:
-                    noise[noise_name(name, draw.name)] = None
-                    continue
                 layer = module.get_submodule(draw.path)
                 assert isinstance(layer, RandomLayer)
+                if layer.only_in_training and not module.training:
+                    noise[noise_name(name, draw.name)] = None
+                    continue
                 shape = (draws.batch, *draw.shape)
                 like = next(module.parameters())
                 noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, 0, like)

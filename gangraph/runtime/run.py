@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gangraph.data.folders import Images
 from gangraph.data.random import RandomSource
+from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, UsageError
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
@@ -331,7 +332,8 @@ def apply(run: Path, network: str, source: Path, target: Path, *, average: bool 
     module = trainer.networks[name].eval()
     target.mkdir(parents=True, exist_ok=True)
     for index, stem in enumerate(dataset.names):
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(derive_seed(trainer.seed, "apply", stem))  # for layers that are random in evaluation too
             image = dataset.batch([index], torch.Generator())["value"].to(
                 trainer.settings.device, trainer.settings.dtype
             )
