@@ -87,14 +87,6 @@ def test_the_patterns_are_the_longest_first() -> None:
     assert names == [["instance_norm", "leaky_relu"], ["instance_norm", "relu"], ["instance_norm"]]
 
 
-def test_pytorchs_slope_is_that_of_the_pattern() -> None:
-    """A leaky_relu that says no slope has PyTorch's, not this kernel's."""
-    pattern = INSTANCE_NORM_LEAKY_RELU.patterns[0]
-    x = normal(2, 3, 5, 7)
-    right = functional.leaky_relu(functional.instance_norm(x))
-    torch.testing.assert_close(instance_norm_leaky_relu(x, **pattern.given, impl="triton"), right)
-
-
 @pytest.mark.parametrize(("weight", "bias"), [(True, False), (False, True)])
 def test_weight_or_bias_may_be_alone(weight: bool, bias: bool) -> None:
     x, parameters = normal(2, 3, 5, 7), [normal(3, seed=1) if weight else None, normal(3, seed=2) if bias else None]
