@@ -6,9 +6,9 @@ A tile is [BLOCK_C, BLOCK_P]: channels of one sample by positions. Arithmetic is
 
 from ._triton import tl, triton, tuned
 
-# Threads for planes that are held whole. A thread holds 4 (less does not pay for it) to 32 elements (more would spill).
-# On sm_80 and sm_90 forward fits. Backward, which holds twice as much, fits at 128 x 128 too; with tiles as large in
-# channels-last it spills 8 to 56 bytes a thread, which is still less than a second read.
+# Threads for planes that are held whole. A thread holds 4 numbers (less does not pay for it) to 32 of 32 bits (more
+# would spill). On sm_80 and sm_90 forward fits. Backward, which holds twice as much, fits at 128 x 128 too; with tiles
+# as large in channels-last it spills 8 to 56 bytes a thread, which is still less than a second read.
 WHOLE = [
     triton.Config({}, num_warps=2),  # planes of 32 x 32 and below, several a program
     triton.Config({}, num_warps=8),  # planes of 64 x 64
@@ -18,8 +18,8 @@ WHOLE = [
 
 
 def _holds(config, constants):
-    tile = constants["BLOCK_C"] * constants["BLOCK_P"]
-    return 4 <= tile // (32 * config.num_warps) <= 32
+    elements = constants["BLOCK_C"] * constants["BLOCK_P"] // (32 * config.num_warps)
+    return 4 <= elements <= (32 if constants["ACC"] == tl.float32 else 16)
 
 
 # Elements that a program reads at once while it walks through a chunk.
@@ -36,6 +36,12 @@ def _channels(C, BLOCK_C: tl.constexpr):
     blocks = tl.cdiv(C, BLOCK_C)
     i = tl.program_id(0)
     return (i // blocks).to(tl.int64), (i % blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
+
+
+@triton.jit
+def _chunks(P, CHUNK: tl.constexpr):
+    """Chunks of a plane; rounded up without passing 2^31 where P does not."""
+    return (P - 1) // CHUNK + 1
 
 
 @triton.jit
@@ -73,6 +79,22 @@ def _added(x, p_noise, p_noise_weight, p_bias, i_n, o_c, o_p, C, P, ACC: tl.cons
 
 
 @triton.jit
+def _mean(total, P, ACC: tl.constexpr):
+    """total / P. Numbers per plane are few, so they are rounded correctly: sums that nearly cancel hang on them."""
+    if ACC == tl.float32:
+        return tl.div_rn(total, tl.full([], P, tl.float32))
+    return total / P
+
+
+@triton.jit
+def _reciprocal_root(variance, EPS: tl.constexpr, ACC: tl.constexpr):
+    """1 / sqrt(variance + eps), likewise."""
+    if ACC == tl.float32:
+        return tl.div_rn(tl.full(variance.shape, 1, tl.float32), tl.sqrt_rn(variance + EPS))
+    return 1 / tl.sqrt(variance + EPS)
+
+
+@triton.jit
 def _per_plane(p_scale, i_n, o_c, C, s_n, ACC: tl.constexpr):
     """A number for each plane of the tile: [BLOCK_C, 1]."""
     return tl.load(p_scale + i_n * s_n + o_c, mask=o_c < C, other=0).to(ACC)[:, None]
@@ -89,19 +111,22 @@ def _affine(n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, ACC: tl.constexp
 
 
 @triton.jit
-def _combine(p_mean_k, p_m2_k, i_n, o_c, C, P, EPS: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr):
+def _combine(
+    p_mean_k, p_m2_k, i_n, o_c, C, P,
+    EPS: tl.constexpr, ACC: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
     """Mean and 1/std of planes from those of their chunks (Chan et al. 1979)."""
-    K = tl.cdiv(P, CHUNK)
-    o_k = tl.arange(0, BLOCK_K)
+    K = _chunks(P, CHUNK)
+    o_k = tl.arange(0, BLOCK_K).to(tl.int64)
     offset = (i_n * C + o_c.to(tl.int64))[:, None] * K + o_k[None, :]
     mask = (o_c < C)[:, None] & (o_k < K)[None, :]
     count = tl.where(o_k < K, tl.minimum(P - o_k * CHUNK, CHUNK), 0)[None, :]
     mean_k = tl.load(p_mean_k + offset, mask=mask, other=0)
     first = tl.load(p_mean_k + (i_n * C + o_c) * K, mask=o_c < C, other=0)
-    mean = first + tl.sum(count * (mean_k - first[:, None]), 1) / P  # exact if all are the same
+    mean = first + _mean(tl.sum(count * (mean_k - first[:, None]), 1), P, ACC)  # exact if all are the same
     delta = mean_k - mean[:, None]
     m2 = tl.sum(tl.load(p_m2_k + offset, mask=mask, other=0) + count * delta * delta, 1)
-    return mean, 1 / tl.sqrt(m2 / P + EPS)
+    return mean, _reciprocal_root(_mean(m2, P, ACC), EPS, ACC)
 
 
 @triton.jit
@@ -142,9 +167,9 @@ def plane_forward_kernel(
     x = tl.load(_at(p_x, i_n, o_c, o_p, s_xn, s_xc, s_xp), mask=mask, other=0).to(ACC)
     u, _noise = _added(x, p_noise, p_noise_weight, p_bias, i_n, o_c, o_p, C, P, ACC)
     u = _leaky_relu(u, BEFORE)
-    mean = tl.sum(tl.where(mask, u, 0), 1) / P
+    mean = _mean(tl.sum(tl.where(mask, u, 0), 1), P, ACC)
     u = tl.where(mask, u - mean[:, None], 0)
-    rstd = 1 / tl.sqrt(tl.sum(u * u, 1) / P + EPS)
+    rstd = _reciprocal_root(_mean(tl.sum(u * u, 1), P, ACC), EPS, ACC)
     y = _affine(u * rstd[:, None], p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, ACC)
     y = _leaky_relu(y, AFTER)
     tl.store(_at(p_y, i_n, o_c, o_p, s_yn, s_yc, s_yp), y, mask=mask)
@@ -175,7 +200,7 @@ def plane_backward_kernel(
     n = (u - tl.load(p_mean + o_plane, mask=m_c, other=0)[:, None]) * rstd
     g = _through(g, n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, AFTER, ACC)
     sum_g, sum_gn = tl.sum(g, 1), tl.sum(g * n, 1)
-    d = _centred(g, n, sum_g[:, None] / P, sum_gn[:, None] / P) * rstd
+    d = _centred(g, n, _mean(sum_g, P, ACC)[:, None], _mean(sum_gn, P, ACC)[:, None]) * rstd
     if p_scale is not None:
         d *= _per_plane(p_scale, i_n, o_c, C, s_scale, ACC)
     d = tl.where(mask, _leaky_relu_gradient(d, v, BEFORE), 0)
@@ -202,7 +227,7 @@ def plane_moments_kernel(
     BEFORE: tl.constexpr, ACC: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """First pass forward: each element of the tile follows its own mean (Welford 1962); they are joined at the end."""
-    BLOCK_P: tl.constexpr = TILE // BLOCK_C
+    BLOCK_P: tl.constexpr = TILE // BLOCK_C if TILE // BLOCK_C < CHUNK else CHUNK
     i_k = tl.program_id(1).to(tl.int64)
     i_n, o_c = _channels(C, BLOCK_C)
     mean = tl.zeros([BLOCK_C, BLOCK_P], ACC)
@@ -223,7 +248,7 @@ def plane_moments_kernel(
     total = tl.maximum(tl.sum(count, 1), 1)
     joined = near + tl.sum(tl.where(count > 0, count * (mean - near[:, None]), 0), 1) / total
     delta = tl.where(count > 0, mean - joined[:, None], 0)
-    offset = (i_n * C + o_c) * tl.cdiv(P, CHUNK) + i_k
+    offset = (i_n * C + o_c) * _chunks(P, CHUNK) + i_k
     tl.store(p_mean_k + offset, joined, mask=o_c < C)
     tl.store(p_m2_k + offset, tl.sum(m2 + count * delta * delta, 1), mask=o_c < C)
 
@@ -239,10 +264,10 @@ def plane_normalise_kernel(
     CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_C: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Second pass forward: mean and 1/std of the plane from all of its chunks, then one chunk of y."""
-    BLOCK_P: tl.constexpr = TILE // BLOCK_C
+    BLOCK_P: tl.constexpr = TILE // BLOCK_C if TILE // BLOCK_C < CHUNK else CHUNK
     i_k = tl.program_id(1).to(tl.int64)
     i_n, o_c = _channels(C, BLOCK_C)
-    mean, rstd = _combine(p_mean_k, p_m2_k, i_n, o_c, C, P, EPS, CHUNK, BLOCK_K)
+    mean, rstd = _combine(p_mean_k, p_m2_k, i_n, o_c, C, P, EPS, ACC, CHUNK, BLOCK_K)
     if i_k == 0:
         tl.store(p_mean + i_n * C + o_c, mean, mask=o_c < C)
         tl.store(p_rstd + i_n * C + o_c, rstd, mask=o_c < C)
@@ -269,7 +294,7 @@ def plane_gradient_sums_kernel(
     CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """First pass backward: the sums of g and of g * n over each chunk."""
-    BLOCK_P: tl.constexpr = TILE // BLOCK_C
+    BLOCK_P: tl.constexpr = TILE // BLOCK_C if TILE // BLOCK_C < CHUNK else CHUNK
     i_k = tl.program_id(1).to(tl.int64)
     i_n, o_c = _channels(C, BLOCK_C)
     mean, rstd = _per_plane(p_mean, i_n, o_c, C, C, ACC), _per_plane(p_rstd, i_n, o_c, C, C, ACC)
@@ -286,7 +311,7 @@ def plane_gradient_sums_kernel(
         g = _through(g, n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, AFTER, ACC)
         sum_g += g
         sum_gn += g * n
-    offset = (i_n * C + o_c) * tl.cdiv(P, CHUNK) + i_k
+    offset = (i_n * C + o_c) * _chunks(P, CHUNK) + i_k
     tl.store(p_dscale_k + offset, tl.sum(sum_gn, 1), mask=o_c < C)
     tl.store(p_dshift_k + offset, tl.sum(sum_g, 1), mask=o_c < C)
 
@@ -302,11 +327,12 @@ def plane_gradient_kernel(
     CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Second pass backward: one chunk of dx from the sums over the plane."""
-    BLOCK_P: tl.constexpr = TILE // BLOCK_C
+    BLOCK_P: tl.constexpr = TILE // BLOCK_C if TILE // BLOCK_C < CHUNK else CHUNK
     i_k = tl.program_id(1).to(tl.int64)
     i_n, o_c = _channels(C, BLOCK_C)
     mean, rstd = _per_plane(p_mean, i_n, o_c, C, C, ACC), _per_plane(p_rstd, i_n, o_c, C, C, ACC)
-    mean_gn, mean_g = _per_plane(p_dscale, i_n, o_c, C, C, ACC) / P, _per_plane(p_dshift, i_n, o_c, C, C, ACC) / P
+    mean_gn = _mean(_per_plane(p_dscale, i_n, o_c, C, C, ACC), P, ACC)
+    mean_g = _mean(_per_plane(p_dshift, i_n, o_c, C, C, ACC), P, ACC)
     factor = rstd
     if p_scale is not None:
         factor *= _per_plane(p_scale, i_n, o_c, C, s_scale, ACC)
@@ -325,8 +351,9 @@ def plane_gradient_kernel(
         d = tl.where(mask, _leaky_relu_gradient(d, v, BEFORE), 0)
         tl.store(_at(p_dx, i_n, o_c, o_p, s_dn, s_dc, s_dp), d, mask=mask)
         dbias += d
-        dweight += d * noise
-    offset = (i_n * C + o_c) * tl.cdiv(P, CHUNK) + i_k
+        if p_noise is not None:
+            dweight += d * noise
+    offset = (i_n * C + o_c) * _chunks(P, CHUNK) + i_k
     if p_bias is not None:
         tl.store(p_dbias_k + offset, tl.sum(dbias, 1), mask=o_c < C)
     if p_noise is not None:
@@ -343,11 +370,11 @@ def plane_moments_gradient_kernel(
     ACC: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """dx = (dmean + dstd * (x - mean) / std) / P; a plane without variance passes nothing on from its std."""
-    BLOCK_P: tl.constexpr = TILE // BLOCK_C
+    BLOCK_P: tl.constexpr = TILE // BLOCK_C if TILE // BLOCK_C < CHUNK else CHUNK
     i_k = tl.program_id(1).to(tl.int64)
     i_n, o_c = _channels(C, BLOCK_C)
     mean, std = _per_plane(p_mean, i_n, o_c, C, C, ACC), _per_plane(p_std, i_n, o_c, C, C, ACC)
-    by_mean = _per_plane(p_dmean, i_n, o_c, C, C, ACC) / P
+    by_mean = _mean(_per_plane(p_dmean, i_n, o_c, C, C, ACC), P, ACC)
     by_std = tl.where(std > 0, _per_plane(p_dstd, i_n, o_c, C, C, ACC) / (tl.where(std > 0, std, 1) * P), 0)
     for step in range(tl.cdiv(CHUNK, BLOCK_P)):
         o_p = i_k * CHUNK + step * BLOCK_P + tl.arange(0, BLOCK_P)

@@ -34,22 +34,19 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-Keep = Callable[[Any, dict[str, Any]], bool]
-
-
 def tuned(
-    configs: Sequence[Any], key: Sequence[str], keep: Keep = lambda config, constants: True
+    configs: Sequence[Any],
+    key: Sequence[str],
+    keep: Callable[[Any, dict[str, Any]], bool] = lambda config, constants: True,
 ) -> Callable[[Any], Any]:
     """`triton.autotune` over a short list: the best configuration by time, once for each value of the key.
 
     `keep` says whether a configuration suits a launch's constants. The choice is kept in Triton's cache on disk, since
-    another configuration may sum in another order. Where `torch.use_deterministic_algorithms` is on, and in the
-    interpreter, the first that suits is taken without timing.
+    another configuration may sum in another order. The interpreter takes the first.
     """
 
-    def prune(all_: list[Any], _: Any, **constants: Any) -> list[Any]:
-        kept = [config for config in all_ if keep(config, constants)] or all_[:1]
-        return kept[:1] if torch.are_deterministic_algorithms_enabled() else kept
+    def prune(every: list[Any], _: Any, **constants: Any) -> list[Any]:
+        return [config for config in every if keep(config, constants)] or every[:1]
 
     if INTERPRETED:
         return triton.autotune(list(configs[:1]), list(key))

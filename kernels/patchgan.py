@@ -107,7 +107,7 @@ def patch_loss(
         loss: `logistic` (binary cross-entropy on logits), `least_squares`, `hinge` or `wasserstein`.
         real_label: the target of real scores; below 1 it is one-sided label smoothing (Salimans et al. 2016, 3.4).
             Each pair of labels is compiled anew, so they are numbers of a spec, not random ones.
-        fake_label: the target of fake scores. Both are for `logistic` in [0, 1], and for `least_squares` any numbers.
+        fake_label: the target of fake scores.
         impl: `auto`, `reference` or `triton`.
 
     Returns:
@@ -123,10 +123,6 @@ def patch_loss(
         raise ValueError(
             f"loss='{loss}' has no labels to smooth: real_label is 1 and fake_label 0, "
             f"not {real_label} and {fake_label}"
-        )
-    if loss == "logistic" and not (0 <= real_label <= 1 and 0 <= fake_label <= 1):
-        raise ValueError(
-            f"loss='logistic' takes labels in [0, 1], not real_label={real_label} and fake_label={fake_label}"
         )
     for name, x in (("real", real), ("fake", fake)):
         if x is not None and x.numel() == 0:

@@ -83,6 +83,9 @@ DEFAULTS = {
 DRAW_ONCE = ("{update: d, minimize: judge}", "{update: g, minimize: fool}")
 
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where kernels run, on the CPU under the interpreter
+
+
 def load(name: str, *, variant: str | None = None, **settings: object) -> Spec:
     """A shipped spec in its tiny form; `settings` have `__` for dots."""
     changes = {key.replace("__", "."): value for key, value in settings.items()}

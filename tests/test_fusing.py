@@ -1,5 +1,7 @@
 """Kernels in specs: which chains they take, which they leave and why, and that nothing else changes."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import fx
@@ -13,7 +15,8 @@ from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime import trainer as trainers
 from gangraph.views.plan import plan_text
-from tests.support import deviation, read, snapshot, trainer, worst
+from tests.support import DEVICE, deviation, read, snapshot, worst
+from tests.support import trainer as on_the_cpu
 
 SPEC = """
 gangraph: 1
@@ -76,6 +79,10 @@ SYSTEMS = {
     "R1 with AdaIN": (STYLED, R1, "adain", "grad(D(x), x)"),
 }
 each_system = pytest.mark.parametrize("system", SYSTEMS)
+
+
+def trainer(spec: Spec, **options: Any) -> Trainer:
+    return on_the_cpu(spec, device=DEVICE, **options)
 
 
 def penalised(system: str) -> Spec:
@@ -286,11 +293,10 @@ def test_a_resumed_run_keeps_its_kernels_unless_asked(tmp_path: object) -> None:
     first = trainer(simple(), kernels="on")
     first.step()
     folder = first.save(f"{tmp_path}/saved")
-    assert Trainer.resume(folder, device="cpu").kernels == "on"
-    assert Trainer.resume(folder, device="cpu", kernels="off").kernels == "off"
+    assert Trainer.resume(folder, device=DEVICE).kernels == "on"
+    assert Trainer.resume(folder, device=DEVICE, kernels="off").kernels == "off"
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at every input's
 def test_segments_with_kernels_compile_as_one_graph() -> None:
     compiled, plain = trainer(simple(), kernels="on"), trainer(simple(), kernels="on")
     for name, module in compiled.engine.modules.items():

@@ -128,7 +128,8 @@ def _speed(results: Results) -> Iterator[str]:
     yield (
         f"Measured on {where(results.machine)}. A copy from device to device moves {results.bandwidth / 1e9:.0f} GB/s, "
         "reading and writing; `of copy` is the kernel's bandwidth beside it, counting what the operation must move. "
-        "Times are medians of CUDA graphs with inputs that are not in the cache; the spread goes from 20 % to 80 %. "
+        "Times are medians of CUDA graphs that rotate through sets of inputs, so that large ones are not in the cache; "
+        "the spread goes from 20 % to 80 %. "
         f"`MB` is what a call allocates at its fullest: {', '.join(CONTENDERS)}."
     )
     yield from ("", f"![The share of a copy's bandwidth that each contender reaches]({PLOT.as_posix()})")

@@ -56,7 +56,7 @@ class Trainer:
     ) -> None:
         self.spec, self.seed, self.precision, self.share, self.merge = spec, seed, precision, share, merge
         self.settings = _settings(device, precision, compile, seed)
-        self.kernels = _kernels(kernels, self.settings.device)
+        self.kernels_asked, self.kernels = kernels, _kernels(kernels, self.settings.device)
         self.phase = 0
         self.phase_start = 0
         self._seen_before = 0
@@ -209,7 +209,7 @@ class Trainer:
             "seen_before": self._seen_before,
             "share": self.share,
             "merge": self.merge,
-            "kernels": self.kernels,
+            "kernels": self.kernels_asked,
         }
         return save_checkpoint(Path(folder), self.engine, extra)
 
@@ -233,7 +233,7 @@ class Trainer:
             compile=compile,
             share=extra["share"],
             merge=extra["merge"],
-            kernels=kernels or extra.get("kernels", "off"),
+            kernels=kernels or extra.get("kernels", "auto"),
         )
         if extra["phase"] >= len(spec.phases):
             raise RunError(

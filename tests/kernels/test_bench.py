@@ -190,6 +190,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gangraph.benchmarks.entry.entries", lambda: iter([entry()]))
     monkeypatch.setattr("gangraph.benchmarks.ahead.compiled", lambda: ())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # which the command sets for good
 
 
 @pytest.mark.usefixtures("fakes")

@@ -18,6 +18,7 @@ from gangraph.benchmarks.agreement import check, poisoned
 from gangraph.benchmarks.entry import Row
 from gangraph.benchmarks.instance_norm import ENTRIES, normalised
 from gangraph.kernels import OrderError, Pattern, _plane_kernels, _plane_norm
+from gangraph.kernels._triton import tl, triton
 from gangraph.kernels.patchgan import INSTANCE_NORM_LEAKY_RELU, instance_norm_leaky_relu, patch_loss
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -274,8 +275,9 @@ def test_chunks_may_be_few_or_many(row: Row, chunks: int, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("tile", [1, 512, 1024, 4096, 8192, 16384])
 def test_a_first_configuration_holds_every_tile(tile: int) -> None:
-    """The first is what `torch.use_deterministic_algorithms` takes."""
-    kept = [each for each in _plane_kernels.WHOLE if _plane_kernels._holds(each, {"BLOCK_C": 1, "BLOCK_P": tile})]
+    """Every tile has a configuration that suits it."""
+    constants = {"BLOCK_C": 1, "BLOCK_P": tile, "ACC": tl.float32}
+    kept = [each for each in _plane_kernels.WHOLE if _plane_kernels._holds(each, constants)]
     assert kept or tile < 256
     assert all(4 <= tile / (32 * each.num_warps) <= 32 for each in kept)
     if tile == _plane_norm.ON_CHIP:
@@ -405,3 +407,40 @@ def test_there_is_no_other_implementation() -> None:
     with pytest.raises(ValueError) as caught:
         instance_norm_leaky_relu(torch.zeros(2, 3, 4), impl="cuda")  # type: ignore[arg-type]
     assert str(caught.value) == "impl is 'auto', 'reference' or 'triton', not 'cuda'"
+
+
+@pytest.mark.parametrize("tile", [1024, 2048, 4096, 8192])
+def test_no_tile_reaches_beyond_its_chunk(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter takes the first configuration; a GPU may take any, with chunks of any size."""
+    for name, kernel in vars(_plane_kernels).items():
+        if name.endswith("_kernel") and any("TILE" in each.kwargs for each in kernel.configs):
+            monkeypatch.setattr(kernel, "configs", [triton.Config({"TILE": tile}, num_warps=4)])
+    for name, value in {"ON_CHIP": 1024, "CHUNKS": 64, "CHUNK_ELEMENTS": 2048}.items():
+        monkeypatch.setattr(_plane_norm, name, value)
+    x = normal(2, 2, 95, 107)
+    found, right = (instance_norm_leaky_relu(x, impl=impl) for impl in ("triton", "reference"))
+    compare(found, right, [x], [x], rtol=1e-10, atol=1e-13)
+
+
+def test_a_plane_may_have_more_than_2_to_the_31_positions() -> None:
+    """Its statistics from those of its chunks, of which the last is short."""
+    positions, chunk = 2**31 + 5, 2**26
+    chunks = -(-positions // chunk)
+    means = torch.arange(chunks, dtype=torch.float64, device=DEVICE)
+    found = [torch.empty(1, dtype=torch.float64, device=DEVICE) for _ in range(2)]
+    _combined_kernel[1,](means, torch.ones_like(means), *found, positions, chunk, triton.next_power_of_2(chunks))
+    counts = torch.full((chunks,), chunk, dtype=torch.float64, device=DEVICE)
+    counts[-1] = positions - chunk * (chunks - 1)
+    mean = (counts * means).sum() / positions
+    variance = (1 + counts * (means - mean).square()).sum() / positions
+    torch.testing.assert_close(found[0][0], mean, rtol=1e-14, atol=0)
+    torch.testing.assert_close(found[1][0], 1 / (variance + 1e-5).sqrt(), rtol=1e-14, atol=0)
+
+
+@triton.jit
+def _combined_kernel(p_mean_k, p_m2_k, p_mean, p_rstd, P, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr):
+    o_c = tl.arange(0, 1)
+    zero = tl.program_id(0).to(tl.int64)
+    mean, rstd = _plane_kernels._combine(p_mean_k, p_m2_k, zero, o_c, 1, P, 1e-5, tl.float64, CHUNK, BLOCK_K)
+    tl.store(p_mean + o_c, mean)
+    tl.store(p_rstd + o_c, rstd)

@@ -202,7 +202,7 @@ def test_plan_of_its_spec_is_the_one_on_the_page() -> None:
 
 @pytest.mark.usefixtures("op")
 def test_its_spec_trains_the_same_with_kernels_and_without() -> None:
-    fused, plain = (trainer(spec(), kernels=kernels) for kernels in ("on", "off"))
+    fused, plain = (trainer(spec(), kernels=kernels, device=DEVICE) for kernels in ("on", "off"))
     for _ in range(2):
         found, expected = fused.step(), plain.step()
         assert worst(deviation(found[name], expected[name]) for name in expected) <= EXACT
