@@ -18,7 +18,7 @@ WHOLE = [
 
 
 def _holds(config, constants):
-    elements = constants["BLOCK_C"] * constants["BLOCK_P"] // (32 * config.num_warps)
+    elements = constants["BLOCK_C"] * constants["CHUNK"] // (32 * config.num_warps)
     return 4 <= elements <= (32 if constants["ACC"] == tl.float32 else 16)
 
 
@@ -147,10 +147,10 @@ def _centred(g, n, mean_g, mean_gn):
     return g - (mean_g + n * mean_gn)
 
 
-# Planes that are held whole.
+# Planes that are held whole: one chunk each.
 
 
-@tuned(WHOLE, key=["BLOCK_C", "BLOCK_P"], keep=_holds)
+@tuned(WHOLE, key=["BLOCK_C", "CHUNK"], keep=_holds)
 @triton.jit
 def plane_forward_kernel(
     p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift,  # [N, C, P], [N, P], [C], [C], [N, C] or [C], likewise
@@ -158,10 +158,10 @@ def plane_forward_kernel(
     C, P,
     s_xn, s_xc, s_xp, s_yn, s_yc, s_yp, s_scale, s_shift,
     EPS: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr, ACC: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """Whole planes: one read of x, one write of y."""
-    o_p = tl.arange(0, BLOCK_P)
+    o_p = tl.arange(0, CHUNK)
     i_n, o_c = _channels(C, BLOCK_C)
     mask = (o_c < C)[:, None] & (o_p < P)[None, :]
     x = tl.load(_at(p_x, i_n, o_c, o_p, s_xn, s_xc, s_xp), mask=mask, other=0).to(ACC)
@@ -177,7 +177,7 @@ def plane_forward_kernel(
     tl.store(p_rstd + i_n * C + o_c, rstd, mask=o_c < C)
 
 
-@tuned(WHOLE, key=["BLOCK_C", "BLOCK_P"], keep=_holds)
+@tuned(WHOLE, key=["BLOCK_C", "CHUNK"], keep=_holds)
 @triton.jit
 def plane_backward_kernel(
     p_g, p_x, p_noise, p_noise_weight, p_bias, p_scale, p_shift, p_mean, p_rstd,
@@ -185,10 +185,10 @@ def plane_backward_kernel(
     C, P,
     s_gn, s_gc, s_gp, s_xn, s_xc, s_xp, s_dn, s_dc, s_dp, s_scale, s_shift,
     BEFORE: tl.constexpr, AFTER: tl.constexpr, ACC: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """Whole planes: one read of x and of the gradient, one write of dx."""
-    o_p = tl.arange(0, BLOCK_P)
+    o_p = tl.arange(0, CHUNK)
     i_n, o_c = _channels(C, BLOCK_C)
     mask = (o_c < C)[:, None] & (o_p < P)[None, :]
     o_plane, m_c = i_n * C + o_c, o_c < C

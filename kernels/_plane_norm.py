@@ -76,18 +76,12 @@ def _per_plane_empty(x: Tensor, *more: int) -> Tensor:
     return x.new_empty((*x.shape[:2], *more), dtype=statistics_type(x))
 
 
-def _walk(kernel: Any, layout: _Layout, *arguments: Any, **constants: Any) -> None:
-    """Run a kernel over chunks of planes."""
+def _launch(kernel: Any, layout: _Layout, *arguments: Any, **constants: Any) -> None:
+    """Run a kernel over the chunks of planes, or over whole planes, which are one chunk each."""
     if layout.blocks and layout.positions:
+        grid = layout.blocks, layout.chunks
         with torch.cuda.device_of(arguments[0]):
-            kernel[layout.blocks, layout.chunks](*arguments, CHUNK=layout.chunk, BLOCK_C=layout.block_c, **constants)
-
-
-def _hold(kernel: Any, layout: _Layout, *arguments: Any, **constants: Any) -> None:
-    """Run a kernel over whole planes."""
-    if layout.blocks and layout.positions:
-        with torch.cuda.device_of(arguments[0]):
-            kernel[layout.blocks,](*arguments, BLOCK_C=layout.block_c, BLOCK_P=layout.chunk, **constants)
+            kernel[grid](*arguments, CHUNK=layout.chunk, BLOCK_C=layout.block_c, **constants)
 
 
 @torch.library.custom_op("gangraph::plane_norm", mutates_args=())
@@ -111,12 +105,14 @@ def _plane_norm(
     strides = (*y.stride(), _over_samples(scale), _over_samples(shift))
     constants = {"EPS": eps, "BEFORE": before, "AFTER": after, "ACC": accumulator(x)}
     if layout.chunks <= 1:
-        _hold(kernels.plane_forward_kernel, layout, *source, *style, y, mean, rstd, *sizes, *strides, **constants)
+        _launch(kernels.plane_forward_kernel, layout, *source, *style, y, mean, rstd, *sizes, *strides, **constants)
         return y, mean, rstd
     parts = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
-    _walk(kernels.plane_moments_kernel, layout, *source, *parts, *sizes, BEFORE=before, ACC=accumulator(x))
+    _launch(kernels.plane_moments_kernel, layout, *source, *parts, *sizes, BEFORE=before, ACC=accumulator(x))
     constants["BLOCK_K"] = triton.next_power_of_2(layout.chunks)
-    _walk(kernels.plane_normalise_kernel, layout, *source, *style, *parts, y, mean, rstd, *sizes, *strides, **constants)
+    _launch(
+        kernels.plane_normalise_kernel, layout, *source, *style, *parts, y, mean, rstd, *sizes, *strides, **constants
+    )
     return y, mean, rstd
 
 
@@ -146,26 +142,14 @@ def _plane_norm_backward(
     given = (g, x, noise, noise_weight, bias, scale, shift, mean, rstd)
     sizes = (layout.channels, layout.positions, *g.stride(), *x.stride())
     shared = (_over_samples(scale), _over_samples(shift))
+    written = (*dx.stride(), *shared)
     constants = {"BEFORE": before, "AFTER": after, "ACC": accumulator(x)}
     if layout.chunks <= 1:
-        _hold(
-            kernels.plane_backward_kernel,
-            layout,
-            *given,
-            dx,
-            *affine,
-            *added,
-            *sizes,
-            *dx.stride(),
-            *shared,
-            **constants,
-        )
+        _launch(kernels.plane_backward_kernel, layout, *given, dx, *affine, *added, *sizes, *written, **constants)
         return dx, affine.squeeze(-1), added.squeeze(-1)
-    _walk(kernels.plane_gradient_sums_kernel, layout, *given, *affine, *sizes, *shared, **constants)
+    _launch(kernels.plane_gradient_sums_kernel, layout, *given, *affine, *sizes, *shared, **constants)
     affine = affine.sum(-1)
-    _walk(
-        kernels.plane_gradient_kernel, layout, *given, *affine, dx, *added, *sizes, *dx.stride(), *shared, **constants
-    )
+    _launch(kernels.plane_gradient_kernel, layout, *given, *affine, dx, *added, *sizes, *written, **constants)
     return dx, affine, added.sum(-1)
 
 
@@ -218,7 +202,7 @@ def _plane_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     layout = _layout(x, 0)
     mean_k, m2_k = _per_plane_empty(x, layout.chunks), _per_plane_empty(x, layout.chunks)
     sizes = (layout.channels, layout.positions, *x.stride())
-    _walk(
+    _launch(
         kernels.plane_moments_kernel, layout, x, None, None, None, mean_k, m2_k, *sizes, BEFORE=1.0, ACC=accumulator(x)
     )
     starts = torch.arange(layout.chunks, device=x.device) * layout.chunk
@@ -240,7 +224,7 @@ def _plane_moments_backward(x: Tensor, mean: Tensor, std: Tensor, dmean: Tensor,
     layout, dx = _layout(x, 0), torch.empty_like(x)
     sizes = (layout.channels, layout.positions, *x.stride(), *dx.stride())
     gradients = (dmean.contiguous(), dstd.contiguous())
-    _walk(kernels.plane_moments_gradient_kernel, layout, x, mean, std, *gradients, dx, *sizes, ACC=accumulator(x))
+    _launch(kernels.plane_moments_gradient_kernel, layout, x, mean, std, *gradients, dx, *sizes, ACC=accumulator(x))
     return dx
 
 
@@ -291,3 +275,25 @@ def plane_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased standard deviation [N, C] of x [N, C, ...]."""
     mean, std = _plane_moments(x.flatten(2))
     return mean, std
+
+
+def normalised_reference(x: Tensor, eps: float) -> Tensor:
+    """(x - mean) / sqrt(var + eps) of each plane of x [N, C, ...], in float32 (float64 for float64)."""
+    positions = tuple(range(2, x.dim()))
+    u = x.to(statistics_type(x))
+    centred = u - u.mean(positions, keepdim=True)
+    return centred / (centred.square().mean(positions, keepdim=True) + eps).sqrt()
+
+
+def per_plane(value: Tensor, x: Tensor) -> Tensor:
+    """[N, C], or [C] for all samples, beside x [N, C, ...]."""
+    return value.reshape(*value.shape, *(1,) * (x.dim() - 2))
+
+
+def check_planes(x: Tensor, **parameters: Tensor | None) -> None:
+    """Raises ValueError if x is not [N, C, ...], or a parameter not [C]."""
+    if x.dim() < 3:
+        raise ValueError(f"x is {list(x.shape)}, but [N, C, ...] with one or more dimensions of positions is needed")
+    for name, value in parameters.items():
+        if value is not None and value.shape != x.shape[1:2]:
+            raise ValueError(f"{name} is {list(value.shape)}, but one number per channel is needed: [{x.shape[1]}]")

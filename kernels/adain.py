@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ._kernel import Kernel, Pattern, Step
-from ._plane_norm import plane_moments, plane_norm
+from ._plane_norm import check_planes, normalised_reference, per_plane, plane_moments, plane_norm
 from ._triton import Impl, statistics_type, use_triton
 
 
@@ -32,8 +32,10 @@ def adain(x: Tensor, scale: Tensor, bias: Tensor, eps: float = 1e-5, *, impl: Im
     Raises:
         ValueError: the shapes do not fit.
         RuntimeError: `impl="triton"` where Triton cannot run.
+        OrderError: the kernel was differentiated twice.
     """
-    _check(x, scale=scale, bias=bias)
+    check_planes(x)
+    _check_style(x, scale=scale, bias=bias)
     if use_triton(impl, x, scale, bias):
         return plane_norm(x, scale=scale, shift=bias, eps=eps)
     return _adain_reference(x, scale, bias, eps)
@@ -55,15 +57,16 @@ def adain_image(x: Tensor, style: Tensor, eps: float = 1e-5, *, impl: Impl = "au
     Raises:
         ValueError: the shapes do not fit.
         RuntimeError: `impl="triton"` where Triton cannot run.
+        OrderError: the kernel was differentiated twice.
     """
-    _check(x)
+    check_planes(x)
     if style.dim() < 3 or style.shape[:2] != x.shape[:2]:
         raise ValueError(f"style is {list(style.shape)}, but [{x.shape[0]}, {x.shape[1]}, ...] is needed")
     if use_triton(impl, x, style):
         mean, std = plane_moments(style)
         return plane_norm(x, scale=std, shift=mean, eps=eps)
-    std, mean = _wide(style).flatten(2).std(2, correction=0), _wide(style).flatten(2).mean(2)
-    return _adain_reference(x, std, mean, eps)
+    planes = style.to(statistics_type(style)).flatten(2)
+    return _adain_reference(x, planes.std(2, correction=0), planes.mean(2), eps)
 
 
 def style_epilogue(
@@ -95,50 +98,28 @@ def style_epilogue(
     Raises:
         ValueError: the shapes do not fit, or one of noise and noise_weight is None and the other is not.
         RuntimeError: `impl="triton"` where Triton cannot run.
+        OrderError: the kernel was differentiated twice.
     """
-    _check(x, scale=scale, bias=bias)
+    check_planes(x, noise_weight=noise_weight, channel_bias=channel_bias)
+    _check_style(x, scale=scale, bias=bias)
     _check_noise(x, noise, noise_weight)
-    for name, value in (("noise_weight", noise_weight), ("channel_bias", channel_bias)):
-        if value is not None and value.shape != x.shape[1:2]:
-            raise ValueError(f"{name} is {list(value.shape)}, but one number per channel is needed: [{x.shape[1]}]")
     if use_triton(impl, x, noise, noise_weight, channel_bias, scale, bias):
         return plane_norm(
             x, noise=noise, noise_weight=noise_weight, bias=channel_bias, scale=scale, shift=bias, eps=eps, before=slope
         )
-    u = _wide(x)
+    u = x.to(statistics_type(x))
     if noise is not None and noise_weight is not None:
-        u = u + _per_channel(noise_weight, x) * noise
+        u = u + per_plane(noise_weight, x) * noise
     if channel_bias is not None:
-        u = u + _per_channel(channel_bias, x)
+        u = u + per_plane(channel_bias, x)
     return _adain_reference(functional.leaky_relu(u, slope), scale, bias, eps).to(x.dtype)
 
 
 def _adain_reference(x: Tensor, scale: Tensor, bias: Tensor, eps: float) -> Tensor:
-    positions = tuple(range(2, x.dim()))
-    u = _wide(x)
-    mean = u.mean(positions, keepdim=True)
-    variance = (u - mean).square().mean(positions, keepdim=True)
-    normal = (u - mean) / (variance + eps).sqrt()
-    return (_per_plane(scale, x) * normal + _per_plane(bias, x)).to(x.dtype)
+    return (per_plane(scale, x) * normalised_reference(x, eps) + per_plane(bias, x)).to(x.dtype)
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x.to(statistics_type(x))
-
-
-def _per_plane(value: Tensor, x: Tensor) -> Tensor:
-    """[N, C] beside [N, C, ...]."""
-    return value.reshape(*value.shape, *(1,) * (x.dim() - 2))
-
-
-def _per_channel(value: Tensor, x: Tensor) -> Tensor:
-    """[C] beside [N, C, ...]."""
-    return value.reshape(1, -1, *(1,) * (x.dim() - 2))
-
-
-def _check(x: Tensor, **style: Tensor) -> None:
-    if x.dim() < 3:
-        raise ValueError(f"x is {list(x.shape)}, but [N, C, ...] with one or more dimensions of positions is needed")
+def _check_style(x: Tensor, **style: Tensor) -> None:
     for name, value in style.items():
         if value.shape != x.shape[:2]:
             raise ValueError(

@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from ._kernel import Kernel, Pattern, Step
 from ._patch_loss import patch_loss_operator
-from ._plane_norm import plane_norm
+from ._plane_norm import check_planes, normalised_reference, per_plane, plane_norm
 from ._triton import Impl, statistics_type, use_triton
 
 Loss = Literal["logistic", "least_squares", "hinge", "wasserstein"]
@@ -63,11 +63,7 @@ def instance_norm_leaky_relu(
         RuntimeError: `impl="triton"` where Triton cannot run.
         OrderError: the kernel was differentiated twice.
     """
-    if x.dim() < 3:
-        raise ValueError(f"x is {list(x.shape)}, but [N, C, ...] with one or more dimensions of positions is needed")
-    for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None and value.shape != x.shape[1:2]:
-            raise ValueError(f"{name} is {list(value.shape)}, but one number per channel is needed: [{x.shape[1]}]")
+    check_planes(x, weight=weight, bias=bias)
     if use_triton(impl, x, weight, bias):
         return plane_norm(x, scale=weight, shift=bias, eps=eps, after=slope)
     return _instance_norm_leaky_relu_reference(x, weight, bias, slope, eps)
@@ -76,15 +72,12 @@ def instance_norm_leaky_relu(
 def _instance_norm_leaky_relu_reference(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, eps: float
 ) -> Tensor:
-    wide = statistics_type(x)
-    flat = x.to(wide).flatten(2)
-    centred = flat - flat.mean(2, keepdim=True)
-    y = centred / (centred.square().mean(2, keepdim=True) + eps).sqrt()
+    y = normalised_reference(x, eps)
     if weight is not None:
-        y = y * weight.to(wide)[:, None]
+        y = y * per_plane(weight, x)
     if bias is not None:
-        y = y + bias.to(wide)[:, None]
-    return functional.leaky_relu(y, slope).to(x.dtype).reshape(x.shape)
+        y = y + per_plane(bias, x)
+    return functional.leaky_relu(y, slope).to(x.dtype)
 
 
 def patch_loss(

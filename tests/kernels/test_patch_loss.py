@@ -187,7 +187,7 @@ def test_offsets_pass_2_to_the_31() -> None:
 
 
 @triton.jit
-def _offsets_kernel(p_out, i_block, BLOCK: tl.constexpr):  # noqa: N803
+def _offsets_kernel(p_out, i_block, BLOCK: tl.constexpr):
     tl.store(p_out + tl.arange(0, BLOCK), _patch_loss._offsets(i_block, BLOCK))
 
 
