@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PLOT = Path("images", "kernels.png")
 _COMMAND = "gangraph bench kernels --page docs/kernels.md"
-_COLORS = {"eager": "#b8b8b8", "compiled": "#7aa6c2", "kernel": "#c8553d"}
+_COLORS = {"eager": "#8a8a8a", "compiled": "#0072b2", "kernel": "#d55e00"}
+_FILLS = {"float32": "full", "bfloat16": "none"}
 _HEAD = f"""# Kernels
 
 Fused Triton kernels for what GAN training computes beside its convolutions. This page is made by
@@ -149,29 +150,34 @@ def _goals() -> str:
 
 
 def plot(results: Results, path: Path) -> None:
-    """Share of a copy's bandwidth by row, a panel for each kernel."""
+    """Share of a copy's bandwidth over the bytes that a row has to move: a row of panels for each kernel."""
     from matplotlib.figure import Figure
 
-    kernels: dict[str, list[Measured]] = {}
-    for each in results.timings:
-        kernels.setdefault(each.kernel, []).append(each)
-    heights = [len(every) + 1.5 for every in kernels.values()]
-    figure = Figure(figsize=(10, 0.42 * sum(heights) + 1), layout="constrained")
-    panels: Any = figure.subplots(len(kernels), 1, squeeze=False, sharex=True, height_ratios=heights)
-    for panel, (kernel, every) in zip(panels[:, 0], kernels.items(), strict=True):
-        _panel(panel, kernel, every, results.bandwidth)
-    panels[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(CONTENDERS), frameon=False)
-    panels[-1, 0].set_xlabel(f"share of the bandwidth of a copy ({results.bandwidth / 1e9:.0f} GB/s)")
-    figure.savefig(path, dpi=130)
+    kernels = list(dict.fromkeys(each.kernel for each in results.timings))
+    figure = Figure(figsize=(10, 2.5 * len(kernels) + 0.6), layout="constrained")
+    panels: Any = figure.subplots(len(kernels), 2, squeeze=False, sharex=True, sharey=True)
+    for line, kernel in zip(panels, kernels, strict=True):
+        for panel, backward in zip(line, (False, True), strict=True):
+            every = [each for each in results.timings if (each.kernel, each.backward) == (kernel, backward)]
+            _panel(panel, f"{kernel}, {direction(every[0])}", every, results.bandwidth)
+        line[0].set_ylabel("share of a copy")
+    for panel in panels[-1]:
+        panel.set_xlabel("bytes that have to move")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=110)
 
 
-def _panel(panel: "Axes", kernel: str, every: Sequence[Measured], bandwidth: float) -> None:
-    for place, name in enumerate(CONTENDERS):
-        where = [index + 0.27 * (place - 1) for index in range(len(every))]
-        panel.barh(where, [each.bandwidth(name) / bandwidth for each in every], 0.25, color=_COLORS[name], label=name)
-    labels = [f"{each.row.name}, {dtype_name(each.row.dtype)}, {direction(each)}" for each in every]
-    panel.set_yticks(range(len(every)), labels, fontsize=8)
-    panel.invert_yaxis()
-    panel.axvline(1, color="black", linewidth=0.8)
-    panel.set_title(kernel, loc="left", fontsize=11)
+def _panel(panel: "Axes", title: str, every: Sequence[Measured], bandwidth: float) -> None:
+    for name in CONTENDERS:
+        for dtype, fill in _FILLS.items():
+            chosen = sorted((each for each in every if dtype_name(each.row.dtype) == dtype), key=lambda m: m.traffic)
+            shares = [each.bandwidth(name) / bandwidth for each in chosen]
+            panel.plot(
+                [each.traffic for each in chosen], shares, marker="o", markersize=4, linewidth=0.8, fillstyle=fill,
+                color=_COLORS[name], label=f"{name}, {dtype}",
+            )  # fmt: skip
+    panel.axhline(1, color="black", linewidth=0.8)
+    panel.set_xscale("log")
+    panel.set_ylim(bottom=0)
+    panel.set_title(title, loc="left", fontsize=10)
     panel.spines[["top", "right"]].set_visible(False)
