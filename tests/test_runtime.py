@@ -447,6 +447,19 @@ def test_overflow_is_reported_by_the_value_that_overflowed() -> None:
 # Evaluation
 
 
+def test_values_may_be_numbers_and_are_computed_before_a_run() -> None:
+    spec = small(
+        more_values="  size[k in 1..3]: 2 ** k + size[k-1] if k > 1 else 2\n  less: -size[3] / 7",
+        judge="size[3] * logistic.critic(real=D(x), fake=D(fake)) + less",
+        networks_d="{inputs: x, parts: {h: linear(4), o: linear(1)}, values: {a: 2, b: a + 3}, output: o(h(x) * b)}",
+    )
+    run, plain = (
+        trainer(spec),
+        trainer(small(networks_d="{inputs: x, parts: {h: linear(4), o: linear(1)}, output: o(h(x) * 5)}")),
+    )
+    assert run.step()["judge"] == pytest.approx(14 * plain.step()["judge"] - 2, rel=1e-12)
+
+
 def test_noise_that_is_no_regularisation_is_drawn_in_evaluation_too_and_the_same_at_every_look() -> None:
     spec = small(
         networks_g="{inputs: z, layers: 'linear(6), noise, bias, leaky_relu(0.2), dropout(0.5), linear(2)'}",

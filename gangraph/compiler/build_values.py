@@ -9,6 +9,7 @@ from gangraph.compiler.expressions import (
     BuildError,
     ExpressionBuilder,
     NodeTable,
+    are_numbers,
     refuse,
 )
 from gangraph.compiler.graph import Argument, NetworkGraph, Ref
@@ -284,14 +285,16 @@ class ValueBuilder(ExpressionBuilder):
             )
         return self.table.add("history", hint, span=node.span, target=f"{value.id}.history", arguments=(value, size))
 
-    def _operation(self, target: str, operands: tuple[Expression, ...], span: Span) -> Argument:
+    def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
         """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""
         name = self._take_hint(target)
         values = [self.visit(operand) for operand in operands]
+        if are_numbers(values):
+            return self._number(node, tuple(values))
         zeros = [value == 0 and isinstance(value, int | float) and not isinstance(value, bool) for value in values]
         if target == "mul" and any(zeros):
             terms = [operand for operand, value in zip(operands, values, strict=True) if isinstance(value, Ref)]
-            self._warn_zero((terms or [operands[zeros.index(True)]])[0], span)
+            self._warn_zero((terms or [operands[zeros.index(True)]])[0], node.span)
             return 0
         if target == "mul" and 1 in values:
             return values[1 - values.index(1)]
@@ -299,7 +302,7 @@ class ValueBuilder(ExpressionBuilder):
             return values[0]
         if target == "add" and zeros[0]:
             return values[1]
-        return self.table.add("op", name, span=span, target=target, arguments=tuple(values))
+        return self.table.add("op", name, span=node.span, target=target, arguments=tuple(values))
 
     def _warn_zero(self, term: Expression, span: Span) -> None:
         problem = Problem(

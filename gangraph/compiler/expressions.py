@@ -6,7 +6,7 @@ Structurally equal expressions become one node, so a value that is written twice
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -16,7 +16,7 @@ from gangraph.compiler.graph import Argument, Kind, Node, Ref
 from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
-from gangraph.language.static import constant, is_constant
+from gangraph.language.static import Scope, StaticError, constant, is_constant, literal
 from gangraph.registry import Definition, vocabulary
 
 OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow"}
@@ -114,21 +114,34 @@ class ExpressionBuilder:
             case ast.Attribute(base=base, name=name):
                 return self.attribute(node, base, name)
             case ast.Unary(operator="-", operand=operand):
-                return self._operation("neg", (operand,), node.span)
+                return self._operation("neg", (operand,), node)
             case ast.Unary(operator="+", operand=operand):
                 return self.visit(operand, hint)
             case ast.Binary(operator=operator, left=left, right=right) if operator in OPERATORS:
-                return self._operation(OPERATORS[operator], (left, right), node.span)
+                return self._operation(OPERATORS[operator], (left, right), node)
         refuse("GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names")
 
     def _take_hint(self, default: str) -> str:
         hint, self.hint = self.hint, None
         return hint or default
 
-    def _operation(self, target: str, operands: tuple[Expression, ...], span: Span) -> Argument:
+    def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
         name = self._take_hint(target)
         arguments = tuple(self.visit(operand) for operand in operands)
-        return self.table.add("op", name, span=span, target=target, arguments=arguments)
+        if are_numbers(arguments):
+            return self._number(node, arguments)
+        return self.table.add("op", name, span=node.span, target=target, arguments=arguments)
+
+    def _number(self, node: ast.Unary | ast.Binary, numbers: tuple[Argument, ...]) -> Argument:
+        """Arithmetic between numbers, which values may stand for too. Raises BuildError."""
+        names = ("operand",) if isinstance(node, ast.Unary) else ("left", "right")
+        operands: dict[str, Any] = {
+            name: literal(number, node.span) for name, number in zip(names, numbers, strict=True)
+        }
+        try:
+            return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]
+        except StaticError as error:
+            raise BuildError(error.problem) from None
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
         """A named output of a call."""
@@ -174,6 +187,11 @@ class ExpressionBuilder:
         return self.table.add(
             "op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords
         )
+
+
+def are_numbers(arguments: Iterable[Argument]) -> bool:
+    """Whether nothing among the arguments is computed when the program runs."""
+    return all(isinstance(argument, int | float) and not isinstance(argument, bool) for argument in arguments)
 
 
 def check_call(
