@@ -260,6 +260,22 @@ def test_ops_of_a_step_become_kernels_and_compute_the_same(kind: str) -> None:
     assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
 
 
+def test_a_kernels_value_may_be_what_a_penalty_differentiates_by() -> None:
+    losses = """
+  judge: wasserstein.critic(real=D(x), fake=D(styled))
+  penalty: 10 * mean((norm(grad(D(styled), styled)) - 1) ** 2)
+  fool: wasserstein.generator(D(crop(fake, 6, 6)))
+"""
+    text = SPEC.format(critic=NORMED, losses=losses, objective="judge + penalty")
+    spec = read(text.replace("values:", "values:\n  styled: adain_image(x, x * x)"))
+    assert "adain_image" in {use.fusion.kernel for use in uses(spec) if not use.fusion.why_not}
+    fused, plain = (trainer(spec, kernels=kernels) for kernels in ("on", "off"))
+    found, expected = fused.step(), plain.step()
+    assert worst(deviation(found[name], expected[name]) for name in expected) <= EXACT
+    mine, theirs = snapshot(fused.networks), snapshot(plain.networks)
+    assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
+
+
 # ------------------------------------------------------------------------------------------------------- switches
 
 

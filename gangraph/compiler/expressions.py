@@ -139,7 +139,7 @@ class ExpressionBuilder:
             name: literal(number, node.span) for name, number in zip(names, numbers, strict=True)
         }
         try:
-            return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]
+            return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]  # a number
         except StaticError as error:
             raise BuildError(error.problem) from None
 

@@ -155,6 +155,7 @@ class _Writer:
         self.graph, self.networks, self.segment = graph, networks, segment
         self.fx = fx.Graph()
         self.written: dict[str, Any] = {}
+        self.ops: dict[str, str] = {}  # the values that ops compute, by the names of their fx nodes
         self.called: dict[str, None] = {}
         self.reads: list[str] = []
         self.merge_of = {name: group for group in segment.merges for name in group}
@@ -195,10 +196,9 @@ class _Writer:
 
     def _fuse(self) -> Iterator[KernelUse]:
         """Place kernels among the segment's own ops."""
-        values = {each.name: name for name, each in self.written.items() if isinstance(each, fx.Node)}
-        times = {node: self._times(name) for node, name in values.items()}
-        for fusion in fuse(self.fx, times=lambda node: times.get(node, 1), kernels=self.networks.kernels):
-            value = values[fusion.node]
+        times = {node: self._times(name) for node, name in self.ops.items()}
+        for fusion in fuse(self.fx, times=lambda node: times[node], kernels=self.networks.kernels):
+            value = self.ops[fusion.node]
             yield KernelUse(value=value, fusion=fusion, under=self.penalties.get(value, ()))
 
     def _inside_networks(self) -> Iterator[KernelUse]:
@@ -297,7 +297,8 @@ class _Writer:
         self.written[node.id] = self._take(call, node.field, node.id)
 
     def _op(self, node: Node) -> None:
-        self.written[node.id] = write_op(self.fx, node, self.written, module_name(node.id))
+        self.written[node.id] = written = write_op(self.fx, node, self.written, module_name(node.id))
+        self.ops[written.name] = node.id
 
     def _grad(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)

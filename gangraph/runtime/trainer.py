@@ -262,7 +262,7 @@ def _kernels(kernels: str, device: torch.device) -> Kernels:
         raise UsageError(f"kernels is auto, on or off, not '{kernels}'")
     if kernels == "on" and (reason := why_not(torch.empty(0, device=device))):
         raise UsageError(f"kernels cannot be on: {reason}")
-    chosen: Kernels = "off" if kernels == "auto" and device.type != "cuda" else kernels  # type: ignore[assignment]
+    chosen: Kernels = "off" if kernels == "auto" and device.type != "cuda" else kernels  # type: ignore[assignment]  # looked up above
     return chosen
 
 
