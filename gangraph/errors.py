@@ -6,7 +6,8 @@ The whole tree:
     +-- SpecError     a spec is invalid; holds every `Problem` found        exit code 1
     +-- UsageError    a command or an API call was used wrongly             exit code 2
     +-- RunError      a valid spec failed while it ran                      exit code 3
-        +-- DataError a file or folder of data is missing or corrupt
+        +-- DataError    a file or folder of data is missing or corrupt
+        +-- WeightsError a file of pretrained weights is missing or corrupt
 """
 
 import re
@@ -152,6 +153,10 @@ class RunError(GangraphError):
 
 class DataError(RunError):
     """A file or folder of data is missing, empty or corrupt."""
+
+
+class WeightsError(RunError):
+    """A file of pretrained weights is missing or corrupt."""
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -89,7 +89,9 @@ def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]
     """Register a pure function of tensors. Parameters annotated `Tensor` take values, the others constants.
 
     Traits: `range` is a function from the inputs' ranges to the output's;
-    `mixes_samples=True` as for layers.
+    `mixes_samples=True` as for layers; `latex` is its formula and `words` what it is in a sentence, both with
+    `$x` for the argument of the parameter x. In a formula `$x` gets parentheses where it needs them and `${x}` does
+    not, and `E[...]` is the mean over the batch.
     """
     return _registers("op", name, traits)
 
@@ -99,7 +101,7 @@ def loss(name: str | None = None, **traits: Any) -> Callable[[Function], Functio
 
     Traits: `logits=True` if it takes scores before any sigmoid; `saturates=True` for a generator loss
     whose gradient vanishes where the critic wins; `player="critic"` or `"generator"` says whose loss it is;
-    `needs_lipschitz=True` if it has no lower bound for an unconstrained critic.
+    `needs_lipschitz=True` if it has no lower bound for an unconstrained critic; `latex` and `words` as for ops.
     """
     return _registers("loss", name, traits)
 
@@ -110,7 +112,13 @@ def source(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
 
 
 def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
-    """Register a metric: a function from evaluated values (tensors) to a number."""
+    """Register a metric: a pure function from all evaluated values (tensors on the CPU) to one number.
+
+    Traits: `expects` is called with the metric's arguments, tensors on the meta device, in place of the metric when a
+    spec is checked, and raises ValueError where shapes or the number of samples cannot be measured; `protocol` is
+    called with the constants by name and returns plain facts to store beside the number, such as the weights used.
+    A metric raises ValueError for values that it cannot measure, and WeightsError where pretrained weights are missing.
+    """
     return _registers("metric", name, traits)
 
 

@@ -44,8 +44,9 @@ def test_every_form_of_a_spec_passes_check(name: str, profile: str, variant: str
 
 
 @pytest.mark.parametrize("name", LONGEST)
-def test_a_spec_is_short(name: str) -> None:
-    lines = (line.strip() for line in shipped()[name].read_text().splitlines())
+def test_the_method_of_a_paper_is_short(name: str) -> None:
+    method = shipped()[name].read_text().partition("\nevaluate:")[0]  # what is measured and claimed comes below
+    lines = (line.strip() for line in method.splitlines())
     assert sum(bool(line) and not line.startswith("#") for line in lines) <= LONGEST[name]
 
 

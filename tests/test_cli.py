@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from gangraph.cli import main
-from gangraph.language.library import shipped
+from gangraph.language.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import code_text, plan_text
 
-COMMANDS = ("run", "check", "show", "list", "new", "sample", "apply", "bench", "doctor", "schema")
+COMMANDS = (
+    "run", "check", "show", "explain", "diff", "list", "new", "reproduce", "report", "measure", "sample", "apply", "bench",
+    "doctor", "schema",
+)  # fmt: skip
 BROKEN = (
     "gangraph: 1\nname: broken\ndata:\n  x: world(size=\nnetworks: {}\nlosses: {}\ntrain: {batch: 1, optimizers: {}}\n"
 )
@@ -153,9 +156,11 @@ def test_data_that_cannot_be_read_is_named_and_data_that_is_missing_stops_the_ch
 
 def test_list_names_every_shipped_spec_with_its_year(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
-    years = dict(line.split()[:2] for line in capsys.readouterr().out.split("\n")[::2] if line)
+    papers, _, judges = capsys.readouterr().out.partition("\n\nevaluators")
+    years = dict(line.split()[:2] for line in papers.split("\n")[::2] if line)
     assert years.keys() == shipped().keys()
     assert all(year.isdigit() for year in years.values())
+    assert {line.strip() for line in judges.splitlines() if line.startswith("  evaluators/")} == evaluators().keys()
 
 
 def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,12 +168,17 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "networks" in json.loads(capsys.readouterr().out)["properties"]
 
 
-def test_doctor_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "features.safetensors").write_bytes(b"")
+def test_doctor_says_what_is_there_and_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GANGRAPH_WEIGHTS", "")  # the option sets it, and this puts it back
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "alexnet_features_imagenet_f16.safetensors").write_bytes(b"")
     assert main(["doctor", "--weights", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert f"torch {torch.__version__.partition('+')[0]}" in text
-    assert "features.safetensors" in text
+    assert f"alexnet, {tmp_path / 'alexnet_features_imagenet_f16.safetensors'}, 0.0 MiB, sha256 e3b0c44298fc" in text
+    assert "inception is missing (inception_v3_fid_2015_f16.safetensors or " in text
     assert "patch_loss, of order 1" in text
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from gangraph.cli import bench, doctor, runs, specs
+from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
 from gangraph.errors import GangraphError, SpecError
 
 _EPILOG = "Exit codes: 0 good, 1 the spec is invalid, 2 wrong usage, 3 the run failed."
@@ -43,10 +43,15 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "run": runs.run,
     "check": specs.check,
     "show": specs.show,
+    "explain": readings.explain,
+    "diff": readings.diff,
     "list": specs.list_specs,
     "new": specs.new,
+    "measure": runs.measure,
+    "reproduce": reproduce.reproduce,
     "sample": runs.sample,
     "apply": runs.apply,
+    "report": report.report,
     "doctor": doctor.doctor,
     "schema": specs.schema,
 }

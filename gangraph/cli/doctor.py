@@ -5,26 +5,22 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
+from gangraph.cli import options
 
 
-def doctor(
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="DIR", help="Where optional weights lie.", show_default="$GANGRAPH_WEIGHTS"),
-    ] = None,
-) -> None:
-    """Say which versions, devices, kernels and weights are there."""
-    place = weights or (Path(found) if (found := os.environ.get("GANGRAPH_WEIGHTS")) else None)
+def doctor(weights: options.Weights = None) -> None:
+    """Say which versions, devices, kernels and weights are there.
+
+    Raises:
+        UsageError: the folder of weights does not exist.
+    """
+    options.use_weights(weights)
     sections = (
         ("versions", _versions()),
         ("devices", _devices()),
         ("kernels", _kernels()),
-        ("weights", _weights(place)),
+        ("weights", _weights()),
     )
     for title, lines in sections:
         for index, line in enumerate(lines):
@@ -73,13 +69,18 @@ def _kernels() -> Iterator[str]:
     )
 
 
-def _weights(place: Path | None) -> Iterator[str]:
-    if place is None:
-        yield "no folder given: --weights DIR, or GANGRAPH_WEIGHTS; nothing that ships needs one"
-    elif not place.is_dir():
-        yield f"'{place}' is not a folder"
-    else:
-        found = sorted(path for path in place.rglob("*") if path.suffix in WEIGHT_FILES)
-        yield from (f"{path.relative_to(place)}, {path.stat().st_size / 2**20:.1f} MiB" for path in found)
-        if not found:
-            yield f"none in '{place}' ({', '.join(WEIGHT_FILES)})"
+def _weights() -> Iterator[str]:
+    """Each pretrained network: its file with the first digits of its SHA-256, or what cannot be measured without it."""
+    from gangraph.vocabulary.pretrained import CATALOGUE, FOLDER, digest, located
+
+    given = os.environ.get(FOLDER)
+    if not given:
+        yield f"no folder given: --weights DIR, or {FOLDER}"
+    elif not Path(given).is_dir():
+        yield f"'{given}' is not a folder"
+    for name, weights in CATALOGUE.items():
+        path = located(name)
+        if path is None:
+            yield f"{name} is missing ({' or '.join(weights.files)}); needed by {weights.needed_by}"
+        else:
+            yield f"{name}, {path}, {path.stat().st_size / 2**20:.1f} MiB, sha256 {digest(path)[:12]}"

@@ -1,5 +1,6 @@
 """The arguments that several commands take, and how they become a spec."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -39,6 +40,11 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of the terminal.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="DIR", help="Where pretrained weights lie.", show_default="$GANGRAPH_WEIGHTS"),
+]
 
 
 class Device(StrEnum):
@@ -81,6 +87,7 @@ class View(StrEnum):
     shapes = "shapes"
     plan = "plan"
     code = "code"
+    latex = "latex"
     grid = "grid"
 
 
@@ -94,12 +101,30 @@ def read_spec(source: str, profile: str | None, variant: str | None, settings: l
     from gangraph.language.parse import Choice, parse
     from gangraph.language.resolve import resolve
 
-    choice = Choice(profile=profile, variant=variant, set=dict(_setting(text) for text in settings or ()))
+    choice = Choice(profile=profile, variant=variant, set=values_of(settings))
     resolved = resolve(parse(source), choice)
     # While an expression does not parse, the later stages would keep a person waiting for torch to be loaded.
     if any(problem.code.startswith(_SYNTAX) for problem in resolved.problems):
         raise SpecError(resolved.problems)
     return resolved
+
+
+def use_weights(folder: Path | None) -> None:
+    """Let metrics look for pretrained weights in a folder.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise UsageError(f"--weights takes a folder; '{folder}' is none")
+    os.environ["GANGRAPH_WEIGHTS"] = str(folder)
+
+
+def values_of(settings: list[str] | None) -> dict[str, str]:
+    """The values of `--set` by their paths. Raises UsageError where one is not PATH=VALUE."""
+    return dict(_setting(text) for text in settings or ())
 
 
 def _setting(text: str) -> tuple[str, str]:

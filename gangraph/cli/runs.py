@@ -1,6 +1,8 @@
-"""Commands on runs: `run`, `sample`, `apply`."""
+"""Commands on runs: `run`, `measure`, `sample`, `apply`."""
 
+import json as jsons
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,7 @@ import typer
 
 from gangraph.cli import options
 from gangraph.cli.options import Compile, Device, Kernels, Precision, read_spec
+from gangraph.errors import UsageError
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 
@@ -41,6 +44,7 @@ def run(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN|auto", help="Go on with a run, or with the latest one.")
     ] = None,
+    weights: options.Weights = None,
     json: options.Json = False,
     no_share: options.NoShare = False,
     no_merge: options.NoMerge = False,
@@ -48,6 +52,7 @@ def run(
     """Train a spec."""
     from gangraph.views.text import introduction
 
+    options.use_weights(weights)
     resolved = read_spec(spec, profile, variant, settings)
     print(introduction(resolved, spec), file=sys.stderr if json else sys.stdout, flush=True)
 
@@ -69,14 +74,43 @@ def run(
     )
 
 
+def measure(
+    run: RunFolder,
+    spec: Annotated[
+        str | None,
+        typer.Option("--spec", metavar="SPEC", help="A newer text of the run's spec; its evaluate: is measured."),
+    ] = None,
+    device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
+    weights: options.Weights = None,
+    json: options.Json = False,
+) -> None:
+    """Measure a trained run: its results and metrics over many samples, and how each was measured."""
+    options.use_weights(weights)
+
+    from gangraph.runtime.measure import measure_run, under_choices_of
+    from gangraph.runtime.results import results_lines
+
+    newer = under_choices_of(run, spec) if spec is not None else None
+    found = measure_run(run, newer, device=device.value)
+    if json:
+        print(jsons.dumps(asdict(found), indent=1))
+        return
+    if not found.results:
+        raise UsageError(f"the spec of '{run}' measures nothing: give it evaluate: results, or another text by --spec")
+    print("\n".join(results_lines(found)))
+
+
 def sample(
     run: RunFolder,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="How many samples.", show_default="the spec's")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the picture is written.")] = None,
+    weights: options.Weights = None,
 ) -> None:
     """Draw samples from a trained run, as its grid shows them."""
+    options.use_weights(weights)
+
     from gangraph.runtime.run import sample as draw
 
     print(f"wrote {draw(run, count=count, out=out)}")

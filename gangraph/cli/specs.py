@@ -91,7 +91,10 @@ def _bad_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
 def show(
     spec: options.SpecName,
     view: Annotated[
-        View, typer.Option("--as", help="What to show; 'graph' is an SVG, 'grid' a PNG of the embedded world.")
+        View,
+        typer.Option(
+            "--as", help="What to show; 'graph' is an SVG, 'latex' the mathematics, 'grid' a PNG of the embedded world."
+        ),
     ],
     output: options.Output = None,
     profile: options.Profile = None,
@@ -134,6 +137,10 @@ def _shown(
     titles = text.titles(resolved)
     if view is View.graph:
         return _drawn(checked[-1], titles[-1], resolved)
+    if view is View.latex:
+        from gangraph.views.latex import latex_text
+
+        return latex_text(checked, titles)
     parts = []
     for title, phase in zip(titles, checked, strict=True):
         if view is View.shapes:
@@ -173,13 +180,16 @@ def _show_world(spec: str, view: View, output: Path | None) -> None:
 
 
 def list_specs() -> None:
-    """List the specs that gangraph ships, with their papers."""
-    from gangraph.language.library import shipped
+    """List the specs that gangraph ships, with their papers, and those that train evaluators."""
+    from gangraph.language.library import evaluators, shipped
 
     papers = sorted((_summary(path) for path in shipped().values()), key=lambda row: (row["year"], row["name"]))
     width = max(len(row["name"]) for row in papers)
     for row in papers:
         print(f"{row['name']:<{width}}  {row['year']:<4}  {row['title']}\n{'':<{width + 8}}{row['about']}")
+    print("\nevaluators, networks that judge others")
+    for name, path in evaluators().items():
+        print(f"  {name}\n{'':<{width + 8}}{_summary(path)['about']}")
 
 
 def _summary(path: Path) -> dict[str, str]:

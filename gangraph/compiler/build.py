@@ -1,20 +1,24 @@
 """Stage 3, build: a phase of a resolved spec to the graph of its values, losses and updates."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 
 from gangraph.compiler.build_network import build_network
 from gangraph.compiler.build_sources import build_sources
 from gangraph.compiler.build_updates import build_updates
 from gangraph.compiler.build_values import ValueBuilder
 from gangraph.compiler.graph import Argument, Evaluation, Graph, NetworkGraph, Ref
+from gangraph.compiler.trim import fields_in, trimmed
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, called_by, nearest
 from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
 from gangraph.language.schedule import is_dynamic, verify
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,
+    EvaluatorSpec,
     NetworkSpec,
     PhaseSpec,
 )
@@ -34,7 +38,9 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     broken |= {name for name in spec.networks if isinstance(spec.networks[name], NetworkSpec) and name not in networks}
     sources = dict(build_sources(spec, spec.data, problems))
     broken |= {name for name in spec.data if name not in sources}
-    builder = ValueBuilder(spec, sources, networks, set(broken), problems)
+    objectives = (objective.expression for update in spec.updates for objective in update.objectives)
+    trained = _trimmed(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
+    builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)
     _check_schedules(spec, problems)
@@ -42,7 +48,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
         spec=spec,
         nodes=builder.table.nodes,
         sources=builder.sources,
-        networks=networks,
+        networks=trained,
         averages={name: made for name, made in spec.networks.items() if isinstance(made, AverageSpec)},
         values=builder.values,
         losses=builder.losses,
@@ -73,6 +79,11 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
             )
 
 
+def _trimmed(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
+    fields = fields_in(written)
+    return {name: trimmed(network, fields) for name, network in networks.items()}
+
+
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     """Optimizer options and decays are constants or numbers over time."""
     options = [value for group in spec.optimizers.values() for value in group.options.values() if is_dynamic(value)]
@@ -91,13 +102,28 @@ def _evaluation(
     broken: set[str],
     problems: list[Problem],
 ) -> Evaluation:
-    """The graph of grids and metrics: the training graph's values over the evaluation's own streams."""
+    """The graph of grids, metrics and results: the training graph's values over the evaluation's own streams."""
     found: list[Problem] = []
     data = {**spec.data, **evaluate.data}
-    fresh = replace(spec, data=data, values={**spec.values, **evaluate.values}, losses=spec.losses)
-    builder = ValueBuilder(fresh, dict(build_sources(spec, data, found)), networks, broken, found)
-    grid = [(ast.show(column), builder.attempt(builder.visit, column, ast.show(column))) for column in evaluate.grid]
+    judges = {name: made for name, judge in evaluate.networks.items() if (made := _judge(judge)) is not None}
+    sources = dict(build_sources(spec, data, found))
+    broken = broken | (evaluate.networks.keys() - judges.keys()) | (data.keys() - sources.keys())
+    written = (*evaluate.metrics.values(), *evaluate.results.values(), *chain(*evaluate.grids.values()))
+    values = {**spec.values, **evaluate.values}
+    networks = _trimmed({**networks, **judges}, (*values.values(), *spec.losses.values(), *written))
+    fresh = replace(
+        spec,
+        data=data,
+        networks={**spec.networks, **{name: judge.spec for name, judge in judges.items()}},
+        values=values,
+    )
+    builder = ValueBuilder(fresh, sources, networks, broken, found)
+    grids = {
+        name: [(ast.show(column), builder.attempt(builder.visit, column, ast.show(column))) for column in columns]
+        for name, columns in evaluate.grids.items()
+    }
     metrics = [(name, builder.attempt(builder.visit, metric, name)) for name, metric in evaluate.metrics.items()]
+    results = [(name, builder.attempt(builder.visit, result, name)) for name, result in evaluate.results.items()]
     for problem in found:
         if problem not in problems:
             problems.append(problem)
@@ -113,7 +139,21 @@ def _evaluation(
         evaluation=None,
         problems=(),
     )
-    return Evaluation(graph=graph, grid=_present(grid), metrics=_present(metrics))
+    return Evaluation(
+        graph=graph,
+        grids={name: _present(columns) for name, columns in grids.items()},
+        metrics=_present(metrics),
+        results=_present(results),
+        evaluators=evaluate.networks,
+    )
+
+
+def _judge(evaluator: EvaluatorSpec) -> NetworkGraph | None:
+    """The graph of a network that another spec trains; None if it is broken, which the check of that spec reports."""
+    networks = evaluator.spec.phases[-1].networks
+    made = networks.get(evaluator.network)
+    made = networks.get(made.of) if isinstance(made, AverageSpec) else made
+    return build_network(made)[0] if isinstance(made, NetworkSpec) else None
 
 
 def _present(pairs: list[tuple[str, Argument]]) -> tuple[tuple[str, str], ...]:

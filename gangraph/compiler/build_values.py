@@ -19,10 +19,7 @@ from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.schedule import TIME, is_dynamic, verify
-from gangraph.language.spec import (
-    AverageSpec,
-    PhaseSpec,
-)
+from gangraph.language.spec import OUTPUT, AverageSpec, PhaseSpec
 from gangraph.language.static import StaticError
 from gangraph.registry import vocabulary
 
@@ -171,14 +168,18 @@ class ValueBuilder(ExpressionBuilder):
                 )
                 refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
             return self._source_node(base.id, name, node.span)
-        value = super().attribute(node, base, name)
-        assert isinstance(value, Ref)
-        call = self.table.nodes[self.table.nodes[value.id].inputs[0]]
+        hint = self._take_hint(name)
+        value = self.visit(base)
+        if not isinstance(value, Ref):
+            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
+        call = self.table.nodes[value.id]
+        if call.kind == "output" and call.field == OUTPUT:
+            call = self.table.nodes[call.inputs[0]]
         outputs = list(self.networks[call.target].outputs) if call.target in self.networks else []
         if call.kind != "network" or name not in outputs:
             expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
             refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))
-        return value
+        return self.table.add("output", hint, span=node.span, field=name, arguments=(Ref(call.id),))
 
     def call(self, name: str, node: ast.Call) -> Argument | None:
         """A network, a special form or a random source."""
@@ -224,7 +225,10 @@ class ValueBuilder(ExpressionBuilder):
                     ast.show(written),
                     "data, a random draw or another value",
                 )
-        return self.table.add("network", hint, span=node.span, target=name, arguments=bound)
+        call = self.table.add("network", hint, span=node.span, target=name, arguments=bound)
+        if OUTPUT not in of.outputs:
+            return call
+        return self.table.add("output", f"{hint}.{OUTPUT}", span=node.span, field=OUTPUT, arguments=(call,))
 
     def _anonymous_source(self, node: ast.Call) -> Ref:
         """A random source inside a value: each place where one is written is a source of its own."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from gangraph.compiler.assemble import NetworkModel
+from gangraph.compiler.build import build
 from gangraph.compiler.flow import differentiable_in_inputs
-from gangraph.compiler.graph import Graph
+from gangraph.compiler.graph import Evaluation, Graph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
@@ -18,12 +19,18 @@ from gangraph.errors import Problem, SpecError, called_by, in_order
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A graph that has no errors, and everything that was inferred about it."""
+    """A graph that has no errors, and everything that was inferred about it.
+
+    `networks` are those of the run, `evaluators` those that other specs train; `evaluated` are networks of the run in
+    the form that the evaluation calls, where that has other outputs.
+    """
 
     graph: Graph
     types: Types
     evaluation: Types | None
     networks: Mapping[str, NetworkModel]
+    evaluators: Mapping[str, NetworkModel]
+    evaluated: Mapping[str, NetworkModel]
     lints: tuple[Problem, ...]
 
 
@@ -34,23 +41,77 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         SpecError: every error found here, in `build`, and `earlier` in `resolve`. Lints do not raise.
     """
     types = infer(graph)
-    seen = infer(graph.evaluation.graph, types.networks) if graph.evaluation else None
+    judges, refused = _judges(graph.evaluation)
+    seen = _seen(graph.evaluation, {**_alike(graph, types), **judges}) if graph.evaluation else None
     found = () if earlier else (*_gradients(graph, types), *_held(graph), *_length(graph))
-    problems = [*earlier, *graph.problems, *types.problems, *found, *check_optimizers(graph.spec)]
+    problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     for name, network in graph.networks.items():
         problems += [called_by(problem, name, network.spec.span) for problem in check_initialization(network)]
-    if seen is not None:
+    if seen is not None and graph.evaluation is not None:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
+        problems += _numbers(graph.evaluation, seen)
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:
         problems += lint(graph, types)
     if errors:
         raise SpecError(problems)
     lints = in_order(problem for problem in problems if problem.severity == "warning")
+    own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
+    networks = {**own, **types.networks}
     return Checked(
-        graph=graph, types=types, evaluation=seen, networks=seen.networks if seen else types.networks, lints=lints
+        graph=graph,
+        types=types,
+        evaluation=seen,
+        networks=networks,
+        evaluators=judges,
+        evaluated={name: model for name, model in own.items() if model is not networks[name]},
+        lints=lints,
     )
+
+
+def _alike(graph: Graph, types: Types) -> dict[str, NetworkModel]:
+    """The networks that the evaluation calls in the same form as training does."""
+    other = graph.evaluation.graph.networks if graph.evaluation else {}
+    return {name: model for name, model in types.networks.items() if other[name].outputs == model.graph.outputs}
+
+
+def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:
+    """The networks that other specs train, as these make them, and what is wrong with those specs."""
+    models: dict[str, NetworkModel] = {}
+    problems: list[Problem] = []
+    for name, judge in evaluation.evaluators.items() if evaluation else ():
+        spec = judge.spec
+        try:
+            last = [check(build(phase, spec.broken), spec.problems) for phase in spec.phases][-1]
+        except SpecError as error:
+            problems += [called_by(p, name, judge.span) for p in error.problems if p.severity == "error"]
+            continue
+        models[name] = last.networks[last.graph.owner(judge.network)]
+    return models, problems
+
+
+def _seen(evaluation: Evaluation, networks: Mapping[str, NetworkModel]) -> Types:
+    """The types of an evaluation, whose metrics see as many samples as they are given."""
+    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
+    assert spec is not None
+    samples = dict.fromkeys(graph.below(*(node for _, node in evaluation.results)), spec.result_samples)
+    samples |= dict.fromkeys(graph.below(*(node for _, node in evaluation.metrics)), spec.samples)
+    return infer(graph, networks, samples)
+
+
+def _numbers(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
+    """Every metric and result is one number."""
+    for name, node in evaluation.numbers:
+        made = seen.nodes.get(node)
+        if made is not None and made.shape != ():
+            yield Problem(
+                code="GG404",
+                message=f"'{name}' is not one number",
+                span=evaluation.graph.nodes[node].span,
+                found=str(made),
+                expected="a number: mean(...) or a metric",
+            )
 
 
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.language.expression import Expression
-from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
+from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec
 
 Kind = Literal[
     "stream",   # a field of a batch of data                 target: stream, field
@@ -169,11 +169,27 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What is looked at and measured while training: grid columns and metrics, by name, and their graph."""
+    """What is looked at and measured: grid columns by grid, metrics and results, each by name, and their graph.
+
+    `evaluators` are the networks of the graph that other specs train.
+    """
 
     graph: Graph
-    grid: tuple[tuple[str, str], ...]
+    grids: Mapping[str, tuple[tuple[str, str], ...]]
     metrics: tuple[tuple[str, str], ...]
+    results: tuple[tuple[str, str], ...]
+    evaluators: Mapping[str, EvaluatorSpec]
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """The nodes that are computed at every look."""
+        columns = (node for grid in self.grids.values() for _, node in grid)
+        return tuple(dict.fromkeys((*columns, *(node for _, node in self.metrics))))
+
+    @property
+    def numbers(self) -> tuple[tuple[str, str], ...]:
+        """Everything that is measured over many samples."""
+        return (*self.results, *self.metrics)
 
 
 def _references(arguments: tuple[Argument, ...]) -> Iterator[str]:

@@ -65,11 +65,15 @@ def _is_wasserstein_critic(graph: Graph, node: Node, update: UpdateGraph) -> boo
     means = [graph.nodes[name] for name in node.inputs]
     if any(mean.kind != "op" or mean.target != "mean" for mean in means):
         return False
-    scored = [graph.nodes[mean.inputs[0]] for mean in means]
-    return (
-        all(score.kind == "network" and score.target in update.networks for score in scored)
-        and scored[0].target == scored[1].target
-    )
+    critics = [_scoring(graph, mean.inputs[0]) for mean in means]
+    return critics[0] == critics[1] and critics[0] in update.networks
+
+
+def _scoring(graph: Graph, name: str) -> str:
+    """The network whose output a value is; empty if it is none."""
+    node = graph.nodes[name]
+    call = graph.nodes[node.inputs[0]] if node.kind == "output" else node
+    return call.target if call.kind == "network" else ""
 
 
 def _ranges_that_do_not_meet(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -161,7 +165,7 @@ def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
     used = graph.below(*(objective.loss for update in graph.updates for objective in update.objectives))
     if graph.evaluation is not None:
         seen = graph.evaluation
-        shown = seen.graph.below(*(node for _, node in (*seen.grid, *seen.metrics)))
+        shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
         labels = {seen.graph.label(name) for name in shown}
         used |= {name for name in graph.nodes if graph.label(name) in labels}
         called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].kind == "network"}
@@ -186,6 +190,9 @@ def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
                 f"network '{name}' is used by nothing",
                 graph.spec.spans.get(name, graph.networks[name].spec.span),
             )
+    for name, judge in graph.evaluation.evaluators.items() if graph.evaluation is not None else ():
+        if name not in called:
+            yield _warn("GG608", f"network '{name}' is used by nothing", judge.span)
 
 
 def _averaged_buffers(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -215,11 +222,7 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                     for n in made_by
                     if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks
                 }
-                judges = {
-                    graph.nodes[n].target
-                    for n in graph.below(*node.inputs)
-                    if n in node.inputs and graph.nodes[n].kind == "network"
-                }
+                judges = {_scoring(graph, n) for n in node.inputs}
                 if makers - judges:
                     generator = ", ".join(sorted(makers - judges))
                     yield _warn(

@@ -19,6 +19,7 @@ from gangraph.compiler.flow import penalties
 from gangraph.compiler.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.segments import Plan, Segment
+from gangraph.compiler.sets import Sets, after_all, after_metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +63,24 @@ class Lowered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """A part of an evaluation: `code` runs batch by batch, the ops `whole` once over all that it gave."""
+
+    code: Lowered
+    whole: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A plan with its segments as code, and the forms of networks with kernels that they call, by name."""
+    """A plan with its segments as code, and the forms of networks with kernels that they call, by name.
+
+    `evaluation` is what a look computes, `measurement` what is computed over many samples.
+    """
 
     plan: Plan
     segments: Mapping[str, Lowered]
-    evaluation: Lowered | None
+    evaluation: Looking | None
+    measurement: Looking | None
     forms: Mapping[str, Form]
     kernels: Kernels
 
@@ -79,21 +92,34 @@ class Program:
 def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     """Write every segment, and the evaluation, as an fx graph, with kernels where they can be placed."""
     checked = plan.checked
-    networks = _Networks(checked.networks, kernels)
+    networks = _Networks({**checked.networks, **checked.evaluators}, kernels, frozenset(checked.evaluators))
     segments = {
         segment.name: _Writer(checked.graph, networks, segment).write()
         for update in plan.updates
         for segment in update.segments
     }
     seen = checked.graph.evaluation
-    evaluation = None
+    evaluation = measurement = None
     if seen is not None:
-        roots = [node for _, node in (*seen.grid, *seen.metrics)]
-        evaluation = _Writer(seen.graph, networks, _whole_segment(seen.graph, "evaluate", roots)).write()
-    return Program(plan=plan, segments=segments, evaluation=evaluation, forms=networks.forms, kernels=kernels)
+        networks = networks.of_evaluation(checked.evaluated)
+        evaluation = _looking(seen.graph, networks, "evaluate", after_metrics(seen.graph, seen.looks))
+        numbers = tuple(node for _, node in seen.numbers)
+        measurement = _looking(seen.graph, networks, "measure", after_all(seen.graph, numbers))
+    return Program(
+        plan=plan,
+        segments=segments,
+        evaluation=evaluation,
+        measurement=measurement,
+        forms=networks.forms,
+        kernels=kernels,
+    )
 
 
-def _whole_segment(graph: Graph, name: str, roots: list[str]) -> Segment:
+def _looking(graph: Graph, networks: "_Networks", name: str, sets: Sets) -> Looking:
+    return Looking(code=_Writer(graph, networks, _whole_segment(graph, name, sets.batched)).write(), whole=sets.whole)
+
+
+def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
     """Everything that the roots need beyond sources and numbers over time, without gradients."""
     below = graph.below(*roots)
     given = ("stream", "random", "scalar")
@@ -122,21 +148,36 @@ def watch(value: Tensor) -> Tensor:
 
 @dataclass
 class _Networks:
-    """The networks of a spec, and their forms with kernels, made when a call first needs them."""
+    """The networks of a spec, and their forms with kernels, made when a call first needs them.
+
+    The networks `plain` have no such forms; those in `evaluated` have a form of their own, with other outputs.
+    """
 
     models: Mapping[str, NetworkModel]
     kernels: Kernels
+    plain: frozenset[str]
+    evaluated: frozenset[str] = frozenset()
     forms: dict[str, Form] = field(default_factory=dict)
     _fused: dict[tuple[str, int], tuple[fx.Graph, tuple[Fusion, ...]]] = field(default_factory=dict)
 
+    def of_evaluation(self, evaluated: Mapping[str, NetworkModel]) -> "_Networks":
+        """The networks as the evaluation calls them; their forms are added to these."""
+        models, own = {**self.models, **evaluated}, frozenset(evaluated)
+        return _Networks(models, self.kernels, self.plain | own, own, self.forms, self._fused)
+
     def fused(self, owner: str, times: int) -> tuple[fx.Graph, tuple[Fusion, ...]]:
         """A network's graph with kernels, for calls that are differentiated so many times."""
+        if owner in self.plain:
+            return self.models[owner].module.graph, ()
         if (owner, times) not in self._fused:
             self._fused[owner, times] = fuse_network(self.models[owner], times=times, kernels=self.kernels)
         return self._fused[owner, times]
 
     def form(self, base: str, owner: str, times: int) -> str:
         """The name of the form that such a call uses: the plain one if no kernel fits."""
+        if owner in self.evaluated:
+            self.forms[f"{base}_evaluated"] = Form(of=base, graph=self.models[owner].module.graph, fusions=())
+            return f"{base}_evaluated"
         if self.kernels == "off":
             return base
         graph, fusions = self.fused(owner, times)

@@ -44,17 +44,22 @@ class Types:
     problems: tuple[Problem, ...]
 
 
-def infer(graph: Graph, networks: Mapping[str, NetworkModel] | None = None) -> Types:
-    """Run every node on tensors without storage. `networks` are those already assembled by another graph."""
-    inference = _Inference(graph, dict(networks or {}))
+def infer(
+    graph: Graph, networks: Mapping[str, NetworkModel] | None = None, samples: Mapping[str, int] | None = None
+) -> Types:
+    """Run every node on tensors without storage.
+
+    `networks` are those already assembled by another graph, `samples` says how many a metric will see.
+    """
+    inference = _Inference(graph, dict(networks or {}), samples or {})
     for node in graph.nodes.values():
         inference.add(node)
     return Types(inference.types, inference.models, tuple(inference.problems))
 
 
 class _Inference:
-    def __init__(self, graph: Graph, models: dict[str, NetworkModel]) -> None:
-        self.graph, self.models = graph, models
+    def __init__(self, graph: Graph, models: dict[str, NetworkModel], samples: Mapping[str, int]) -> None:
+        self.graph, self.models, self.samples = graph, models, samples
         self.types: dict[str, TensorType] = {}
         self.calls: dict[str, dict[str, TensorType]] = {}
         self.made: dict[object, dict[str, Tensor]] = {}
@@ -101,10 +106,13 @@ class _Inference:
         if any(name not in examples for name in node.inputs):
             self._needs_output(node)
             return None
+        traits = vocabulary[node.target].traits
+        if "expects" in traits:
+            examples = {name: self._as_set(example, node) for name, example in examples.items()}
         arguments = [with_arguments(argument, examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
         try:
-            made = vocabulary[node.target].function(*arguments, **keywords)
+            made = traits.get("expects", vocabulary[node.target].function)(*arguments, **keywords)
         except Exception as error:  # torch raises many types; every one means that the inputs do not fit
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
             self._report(
@@ -115,8 +123,19 @@ class _Inference:
                 reason=first_line(error),
             )
             return None
+        if "expects" in traits:
+            return TensorType((), torch.float32)
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
         return TensorType(tuple(made.shape), made.dtype, low, high)
+
+    def _as_set(self, example: Tensor, node: Node) -> Tensor:
+        """An example of as many samples as a metric will see, if that is known."""
+        count, batch = self.samples.get(node.id), self.graph.spec.batch
+        if count is None or not example.dim() or example.shape[0] % batch:
+            return example
+        return torch.empty(
+            (example.shape[0] // batch * count, *example.shape[1:]), dtype=example.dtype, device=example.device
+        )
 
     def _needs_output(self, node: Node) -> None:
         call = self.graph.nodes[next(name for name in node.inputs if name in self.calls)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gangraph.errors import nearest
+from gangraph.errors import DataError, nearest
 
 
 def require(holds: bool, name: str, found: object, expected: str) -> None:
@@ -30,3 +30,19 @@ def require_one_of(name: str, found: object, known: Iterable[object]) -> None:
         hint = nearest(str(found), map(str, known))
         expected = ", ".join(map(repr, known[:-1])) + f" or {known[-1]!r}" if known[1:] else repr(known[0])
         require(False, name, found, expected + (f"; {hint}" if hint else ""))
+
+
+def require_stretch(first: object, count: object) -> None:
+    """Raise ValueError unless `first` and `count` can name a stretch of samples; `count` may be None for the rest."""
+    require_count("first", first, least=0)
+    if count is not None:
+        require_count("count", count)
+
+
+def stretch(name: str, size: int, first: int, count: int | None) -> range:
+    """The indices of a stretch of a set of `size` samples. Raises DataError if it has not so many."""
+    stop = size if count is None else first + count
+    if not first < stop <= size:
+        asked = f"first={first}" + (f", count={count}" if count is not None else "")
+        raise DataError(f"'{name}' holds {size} samples, too few for {asked}")
+    return range(first, stop)

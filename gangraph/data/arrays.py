@@ -16,7 +16,14 @@ from PIL import Image
 from torch import Tensor
 
 from gangraph.data.archive import missing
-from gangraph.data.arguments import require, require_count, require_counts, require_one_of
+from gangraph.data.arguments import (
+    require,
+    require_count,
+    require_counts,
+    require_one_of,
+    require_stretch,
+    stretch,
+)
 from gangraph.data.imageset import ImageSet, Loaded
 from gangraph.data.source import Field
 from gangraph.data.transform import LOWEST, ImageOptions, Interpolation, Range, scale
@@ -175,6 +182,7 @@ class Idx:
         labels: path of the idx1-ubyte file.
         size: side of the images; others are resized to it.
         classes: number of classes; the label's range is 0 to 255 without it.
+        first, count: take `count` images, beginning with image `first`; by default all.
         flip, range, interpolation, augment, cache: see `ImageOptions`.
 
     Raises:
@@ -185,6 +193,8 @@ class Idx:
     labels: str | None = None
     size: int = 28
     classes: int | None = None
+    first: int = 0
+    count: int | None = None
     flip: bool = False
     range: Range = "tanh"
     interpolation: Interpolation = "bilinear"
@@ -197,6 +207,7 @@ class Idx:
             _require_file("labels", self.labels)
         if self.classes is not None:
             require_count("classes", self.classes)
+        require_stretch(self.first, self.count)
         self._options()  # checks the others
 
     def _options(self) -> ImageOptions:
@@ -220,7 +231,8 @@ class Idx:
         """Read the files into memory.
 
         Raises:
-            DataError: a file is missing or not in idx format, or the numbers of images and labels differ.
+            DataError: a file is missing, not in idx format, or holds too few images; or the numbers of images and
+            labels differ.
         """
         arrays = {"images": _read_idx(self.images, dimensions=3)}
         if self.labels:
@@ -228,12 +240,14 @@ class Idx:
         _require_equal_lengths(self.images, arrays)
         self._require_known_classes(arrays)
 
+        chosen = stretch(self.images, len(arrays["images"]), self.first, self.count)
+
         def load(index: int) -> Loaded:
-            image = Image.fromarray(arrays["images"][index])
-            label = {"label": torch.tensor(arrays["labels"][index])} if self.labels else {}
+            image = Image.fromarray(arrays["images"][chosen[index]])
+            label = {"label": torch.tensor(arrays["labels"][chosen[index]])} if self.labels else {}
             return {"image": image, **label}
 
-        names = [f"{self.images}, image {index}" for index in range(len(arrays["images"]))]
+        names = [f"{self.images}, image {index}" for index in chosen]
         return ImageSet(names, load, self._options())
 
     def _require_known_classes(self, arrays: Mapping[str, Array]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gangraph.data.arguments import require, require_one_of
+from gangraph.data.arguments import require, require_one_of, require_stretch, stretch
 from gangraph.data.imageset import ImageSet, Loaded
 from gangraph.data.source import Field
 from gangraph.data.transform import ImageOptions, Interpolation, Range
@@ -61,6 +61,7 @@ class Torchvision:
         size: side of the images; needed where they differ in size or are not square. Others are cut to
             their largest centred square and resized.
         channels: 3 or 1; as the data set has it if not given.
+        first, count: take `count` images, beginning with image `first`; by default all.
         download: fetch the files if they are not there.
         flip, range, interpolation, augment, skip_corrupt, cache: see `ImageOptions`.
 
@@ -73,6 +74,8 @@ class Torchvision:
     split: str = "train"
     size: int | None = None
     channels: int | None = None
+    first: int = 0
+    count: int | None = None
     download: bool = False
     flip: bool = False
     range: Range = "tanh"
@@ -86,6 +89,7 @@ class Torchvision:
         require_one_of("split", self.split, KNOWN[self.name].splits)
         require(isinstance(self.download, bool), "download", self.download, "true or false")
         require(self.root is None or isinstance(self.root, str), "root", self.root, "a path to a folder")
+        require_stretch(self.first, self.count)
         self._options()  # checks the others
 
     def _options(self) -> ImageOptions:
@@ -111,16 +115,18 @@ class Torchvision:
         """Find the files, or fetch them if `download` is true.
 
         Raises:
-            DataError: the files are missing or corrupt, or a package that reads them is not installed.
+            DataError: the files are missing, corrupt or hold too few images, or a package that reads them is not
+                installed.
         """
         where = Path(self.root or "data").expanduser().absolute()
         samples = self._samples(where)
+        chosen = stretch(self.name, len(samples), self.first, self.count)
 
         def load(index: int) -> Loaded:
-            image, label = samples[index]
+            image, label = samples[chosen[index]]
             return {"image": image, "label": torch.as_tensor(label, dtype=torch.int64)}
 
-        names = [f"{self.name} in '{where}', image {index}" for index in range(len(samples))]
+        names = [f"{self.name} in '{where}', image {index}" for index in chosen]
         return ImageSet(names, load, self._options())
 
     def _samples(self, where: Path) -> Any:

@@ -11,8 +11,13 @@ from gangraph.language.tree import read_tree
 
 
 def shipped(folder: str = "") -> dict[str, Path]:
-    """Name to path of every spec that gangraph ships; with `folder="networks"`, of every network."""
+    """Name to path of every paper's spec that gangraph ships; of every network, or of every evaluator in `folder`."""
     return {path.stem: path for path in sorted(_yaml_files(Path(str(files("gangraph.specs"))) / folder))}
+
+
+def evaluators() -> dict[str, Path]:
+    """`evaluators/NAME` to path of every spec that gangraph ships to train a network that judges others."""
+    return {f"evaluators/{name}": path for name, path in shipped("evaluators").items()}
 
 
 def find_spec(source: str | Path) -> tuple[Path | None, str]:
@@ -21,12 +26,11 @@ def find_spec(source: str | Path) -> tuple[Path | None, str]:
     Raises:
         UsageError: there is no such file, and no shipped spec of that name; proposes the nearest.
     """
-    path = Path(source)
-    if not path.is_file() and str(source) in shipped():
-        path = shipped()[str(source)]
+    path, known = Path(source), {**shipped(), **evaluators()}
+    if not path.is_file() and str(source) in known:
+        path = known[str(source)]
     if not path.is_file():
-        known = shipped()
-        near = nearest(path.stem, known)
+        near = nearest(str(source), known) or nearest(path.stem, known)
         raise UsageError(
             f"no spec '{source}': it is neither a file nor one of {', '.join(known)}" + (f"; {near}" if near else "")
         )

@@ -32,8 +32,10 @@ def merge(base: Tree, overlay: Tree) -> Tree:
     return merged
 
 
-def lay_over(document: Mapping, overlay: Tree, name: Scalar) -> Mapping:
+def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
     """A profile, variant or phase over a document. Names that are no section are params.
+
+    One of the `profiles` may lay itself over variants too: what a variant is in that profile.
 
     Raises:
         SpecError: the overlay is not a mapping, or names neither a section nor a param.
@@ -45,14 +47,15 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar) -> Mapping:
     sections, params = Mapping(), Mapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
+    own = (*SECTIONS, "variants") if kind == "profiles" else SECTIONS
     problems = []
     for key, value in overlay.items():
-        if key in SECTIONS:
+        if key in own:
             sections[key] = value
         elif key in known:
             params[key] = value
         else:
-            options = (*SECTIONS, *known)
+            options = (*own, *known)
             problems.append(
                 Problem(
                     code="GG201",

@@ -33,8 +33,7 @@ class Document:
 
     def overlays(self, section: str) -> dict[str, tuple[Scalar, Tree]]:
         """The named overlays of `profiles` or `variants`, with their keys."""
-        inside = self.tree.get(Scalar(section))
-        return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
+        return overlays(self.tree, section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) 
     for section in ("profiles", "variants"):
         for key, overlay in document.overlays(section).values():
             try:
-                schema.read_document(lay_over(document.tree, overlay, key), problems)
+                schema.read_document(lay_over(document.tree, overlay, key, section), problems)
             except SpecError as error:
                 problems.extend(error.problems)
     return replace(document, problems=in_order(problems))
@@ -96,18 +95,18 @@ def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
     tree = document.tree
     if profile != "paper":
         where = default if choice.profile is None and isinstance(default, Scalar) else Scalar.of(profile, "--profile")
-        tree = _overlaid(document, tree, "profiles", profile, where)
+        tree = _overlaid(tree, "profiles", profile, where)
     for variant in filter(None, (choice.variant or "").split(",")):
-        tree = _overlaid(document, tree, "variants", variant, Scalar.of(variant, "--variant"))
+        tree = _overlaid(tree, "variants", variant, Scalar.of(variant, "--variant"))
     for path, value in choice.set.items():
         tree = set_value(tree, path, value)
     return tree, profile
 
 
-def _overlaid(document: Document, tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
-    overlays = document.overlays(section)
-    if name not in overlays:
-        known = [*(["paper"] if section == "profiles" else []), *overlays]
+def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
+    named = overlays(tree, section)
+    if name not in named:
+        known = [*(["paper"] if section == "profiles" else []), *named]
         message = f"there is no {section[:-1]} '{name}'"
         expected = "one of " + ", ".join(known) if known else f"none: this spec has no {section}"
         raise SpecError(
@@ -122,8 +121,14 @@ def _overlaid(document: Document, tree: Mapping, section: str, name: str, where:
                 )
             ]
         )
-    key, overlay = overlays[name]
-    return lay_over(tree, overlay, key)
+    key, overlay = named[name]
+    return lay_over(tree, overlay, key, section)
+
+
+def overlays(tree: Mapping, section: str) -> dict[str, tuple[Scalar, Tree]]:
+    """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
+    inside = tree.get(Scalar(section))
+    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
 
 
 def _display(path: Path) -> str:

@@ -10,15 +10,11 @@ from gangraph.errors import Span, SpecError
 from gangraph.language import schema
 from gangraph.language.overlay import lay_over
 from gangraph.language.parse import Choice, Document, chosen_tree
+from gangraph.language.resolve_claims import resolve_claims, resolve_reported
 from gangraph.language.resolve_networks import resolve_networks
 from gangraph.language.resolve_training import Training
 from gangraph.language.sections import Sections
-from gangraph.language.spec import (
-    Claim,
-    Paper,
-    PhaseSpec,
-    Spec,
-)
+from gangraph.language.spec import Paper, PhaseSpec, Spec
 from gangraph.language.tree import Mapping as TreeMapping
 from gangraph.language.tree import Scalar
 from gangraph.language.tree import Sequence as TreeSequence
@@ -56,7 +52,8 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         profiles=tuple(document.overlays("profiles")),
         variants=tuple(document.overlays("variants")),
         phases=tuple(phases),
-        claims=tuple(Claim(say=c.say, source=str(c.source or ""), check=c.check) for c in model.claims),
+        claims=resolve_claims(document, train),
+        reported=resolve_reported(document, train),
         save=train.guarded("save", train.duration, model.train.save),
         keep=train.guarded("keep", train.whole, model.train.keep, 3) or 3,
         text=document.text.content,
@@ -111,7 +108,7 @@ def _phase(sections: Sections, name: str) -> PhaseSpec:
         length=sections.guarded("length", sections.duration, train.length),
         optimizers=dict(training.optimizers()),
         updates=tuple(training.updates()),
-        evaluate=training.evaluate(model.evaluate) if model.evaluate else None,
+        evaluate=training.evaluate(model.evaluate, resolve) if model.evaluate else None,
         span=sections.span,
         static_names=frozenset(sections.scope.names()),
         spans=dict(_spans(sections)),

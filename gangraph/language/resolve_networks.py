@@ -10,10 +10,7 @@ from gangraph.language import schema
 from gangraph.language.expression import Expression
 from gangraph.language.library import find_network, network_names
 from gangraph.language.sections import Sections
-from gangraph.language.spec import (
-    AverageSpec,
-    NetworkSpec,
-)
+from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec
 from gangraph.language.static import Scope, StaticError, is_absent, literal, members
 from gangraph.language.syntax import parse_loop
 from gangraph.language.tree import Scalar
@@ -124,11 +121,12 @@ class _Networks:
                 parts[name] = self._chain(chain, inner)
         values = self._strict_section(document.values, scope)
         outputs = self._strict_section(document.outputs, scope)
+        main = OUTPUT if outputs else ""
         if document.layers is not None:
             parts["layers"] = tuple(self._layers(document.layers, scope))
-            outputs[""] = ast.Call(ast.Name("layers", span), tuple(ast.Name(i, i.span) for i in inputs), (), span)
+            outputs[main] = ast.Call(ast.Name("layers", span), tuple(ast.Name(i, i.span) for i in inputs), (), span)
         if document.output is not None:
-            outputs[""] = scope.reduce(document.output)
+            outputs[main] = scope.reduce(document.output)
         if not outputs:
             raise StaticError(
                 Problem(

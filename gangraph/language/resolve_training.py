@@ -7,6 +7,7 @@ from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
+from gangraph.language.resolve_evaluators import Resolve, resolve_evaluators
 from gangraph.language.sections import Sections
 from gangraph.language.spec import (
     EvaluateSpec,
@@ -139,19 +140,32 @@ class Training:
             )
         return tuple((item.id, item.span) for item in items if isinstance(item, ast.Name))
 
-    def evaluate(self, model: schema.EvaluateDocument) -> EvaluateSpec:
-        """The `evaluate:` section."""
-        grid = self.sections.guarded("grid", self.sections.optional, model.grid)
+    def evaluate(self, model: schema.EvaluateDocument, resolve: Resolve) -> EvaluateSpec:
+        """The `evaluate:` section; `resolve` makes a spec of the documents that train its networks."""
+        sections = self.sections
+        metrics, results = sections.family_section(model.metrics), sections.family_section(model.results)
+        sections.problems.extend(_named_twice(model, {*metrics} & {*results}))
         return EvaluateSpec(
-            every=self.sections.guarded("every", self.sections.duration, model.every),
-            samples=self.sections.guarded("samples", self.sections.whole, model.samples, 8) or 8,
-            mode=self.sections.guarded("mode", self._mode, model.mode) or "eval",
-            data=self.sections.family_section(model.data),
-            values=self.sections.family_section(model.values),
-            grid=grid.items if isinstance(grid, ast.Sequence) else (grid,) if grid is not None else (),
-            metrics=self.sections.family_section(model.metrics),
-            best=self.sections.guarded("best", self._best, model),
+            every=sections.guarded("every", sections.duration, model.every),
+            samples=sections.guarded("samples", sections.whole, model.samples, 8) or 8,
+            result_samples=sections.guarded("result_samples", sections.whole, model.result_samples, 1000) or 1000,
+            mode=sections.guarded("mode", self._mode, model.mode) or "eval",
+            data=sections.family_section(model.data),
+            networks=resolve_evaluators(sections, model.networks, resolve),
+            values=sections.family_section(model.values),
+            grids=self._grids(model.grid),
+            metrics=metrics,
+            results=results,
+            best=sections.guarded("best", self._best, model),
         )
+
+    def _grids(self, written: schema.Grid | None) -> dict[str, tuple[Expression, ...]]:
+        if isinstance(written, dict):
+            named = self.sections.family_section(written)
+        else:
+            grid = self.sections.guarded("grid", self.sections.optional, written)
+            named = {} if grid is None else {"": grid}
+        return {name: grid.items if isinstance(grid, ast.Sequence) else (grid,) for name, grid in named.items()}
 
     def _mode(self, mode: Scalar | None) -> Literal["train", "eval"]:
         if mode is not None and mode not in ("train", "eval"):
@@ -185,3 +199,16 @@ class Training:
                 fix=nearest(metric, map(str, model.metrics)),
             )
         )
+
+
+def _named_twice(model: schema.EvaluateDocument, names: set[str]) -> Iterator[Problem]:
+    """Metrics are measured over many samples too, so a result of the same name would be another number."""
+    for key in model.results:
+        if str(key) in names:
+            yield Problem(
+                code="GG227",
+                message=f"'{key}' is a metric and a result",
+                span=key.span,
+                found=str(key),
+                expected="another name; every metric is measured over result_samples too, under its own",
+            )

@@ -107,6 +107,12 @@ Param = Annotated[
 ]
 
 
+Grid = Annotated[
+    Annotated[Expr, Tag("scalar")] | Annotated[Expr, Tag("sequence")] | Annotated[dict[Key, Expr], Tag("mapping")],
+    Discriminator(_kind),
+]
+
+
 class NetworkDocument(Model):
     """A network: a chain of layers, or parts and the values that connect them."""
 
@@ -190,11 +196,14 @@ class EvaluateDocument(Model):
 
     every: Expr | None = None
     samples: Expr | None = Field(None, description="how many samples a grid shows or a metric sees")
+    result_samples: Expr | None = Field(None, description="how many samples a result is computed over")
     mode: Plain | None = Field(None, description="train or eval: how batch norm and dropout behave")
     data: dict[Key, Expr] = Field({}, description="streams that replace the training streams of the same name")
     values: dict[Key, Expr] = {}
-    grid: Expr | None = Field(None, description="the values shown side by side as images")
-    metrics: dict[Key, Expr] = {}
+    networks: dict[Key, Expr] = Field({}, description="networks that another spec trains, as trained(SPEC, network=N)")
+    grid: Grid | None = Field(None, description="the values shown side by side as images, or several such lists")
+    metrics: dict[Key, Expr] = Field({}, description="numbers at every look, over `samples`")
+    results: dict[Key, Expr] = Field({}, description="numbers of the trained networks, over `result_samples`")
     best: Expr | None = Field(None, description="max(metric) or min(metric): which checkpoint is kept as the best")
 
 
@@ -204,6 +213,16 @@ class ClaimDocument(Model):
     say: Plain
     source: Plain | None = Field(None, alias="from")
     check: Expr
+    note: Plain | None = Field(None, description="what is known about why it holds or not")
+
+
+class ReportedDocument(Model):
+    """Numbers that the paper reports for one of the spec's metrics, by variant."""
+
+    say: Plain
+    source: Plain | None = Field(None, alias="from")
+    metric: Plain
+    values: dict[Key, Expr]
 
 
 class Document(Model):
@@ -225,6 +244,7 @@ class Document(Model):
     profiles: dict[Key, Overlay] = {}
     variants: dict[Key, Overlay] = {}
     claims: list[ClaimDocument] = []
+    reported: list[ReportedDocument] = []
 
 
 _Model = TypeVar("_Model", bound=Model)

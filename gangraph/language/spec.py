@@ -9,6 +9,8 @@ from gangraph.language.expression import Expression, Quantity
 
 Names = Mapping[str, Expression]
 
+OUTPUT = "output"  # the output of a network with several that a call without a field means
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paper:
@@ -84,17 +86,38 @@ class UpdateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatorSpec:
+    """A network that another spec trains, to judge this one's by; `called` is that spec as it is written here."""
+
+    called: str
+    spec: "Spec"
+    network: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSpec:
-    """What is looked at and measured while training."""
+    """What is looked at and measured: metrics over `samples` while training, results over `result_samples` after.
+
+    A lone grid has the name "".
+    """
 
     every: Quantity | None
     samples: int
+    result_samples: int
     mode: Literal["train", "eval"]
     data: Names
+    networks: Mapping[str, EvaluatorSpec]
     values: Names
-    grid: tuple[Expression, ...]
+    grids: Mapping[str, tuple[Expression, ...]]
     metrics: Names
+    results: Names
     best: tuple[Literal["max", "min"], str] | None
+
+    @property
+    def grid(self) -> tuple[Expression, ...]:
+        """The columns of every grid."""
+        return tuple(column for columns in self.grids.values() for column in columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +147,17 @@ class Claim:
     say: str
     source: str
     check: Expression
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """Numbers that the paper reports for a metric, by variant."""
+
+    say: str
+    source: str
+    metric: str
+    values: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +174,7 @@ class Spec:
     variants: tuple[str, ...]
     phases: tuple[PhaseSpec, ...]
     claims: tuple[Claim, ...]
+    reported: tuple[Reported, ...]
     save: Quantity | None
     keep: int
     text: str

@@ -77,6 +77,17 @@ def restore(engine: Engine, tensors: Mapping[str, Tensor], numbers: Mapping[str,
     engine.step_count = numbers["step"]
 
 
+def read_network(folder: Path, name: str, module: torch.nn.Module) -> None:
+    """Give a module the tensors of one network, or average, of a checkpoint.
+
+    Raises:
+        RunError: the checkpoint is damaged, or the network in it is another.
+    """
+    tensors, _ = read_checkpoint(folder)
+    kind = "average" if any(key.startswith(f"average/{name}/") for key in tensors) else "network"
+    _load_module(module, _part(tensors, f"{kind}/{name}/"), f"{kind} '{name}'")
+
+
 def carry_over(networks: Mapping[str, torch.nn.Module], tensors: Mapping[str, Tensor], prefix: str) -> list[str]:
     """Load every tensor whose name and shape fit, as a phase takes over from the one before; returns what was new."""
     fresh = []

@@ -1,18 +1,24 @@
 """Looking at a run: the values that `evaluate:` shows and measures, computed without disturbing training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gangraph.compiler.lower import noise_name
+from gangraph.compiler.build_network import module_name
+from gangraph.compiler.graph import Evaluation as Seen
+from gangraph.compiler.graph import Graph, Node, with_arguments
+from gangraph.compiler.lower import Looking, noise_name
 from gangraph.data.stream import derive_seed
-from gangraph.errors import RunError
+from gangraph.errors import RunError, WeightsError
 from gangraph.language.schedule import Clock, evaluate
+from gangraph.language.spec import EvaluateSpec
+from gangraph.registry import vocabulary
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import Engine
+from gangraph.runtime.evaluators import trained_network
 from gangraph.vocabulary.layers import RandomLayer
 
 # Evaluations draw under a seed of their own, the same at every look, so that grids can be compared over time.
@@ -21,72 +27,104 @@ _SEED = "evaluate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one evaluation saw: tensors by column, numbers by metric."""
+    """What one evaluation saw: tensors by grid and column, numbers by metric; why other metrics are missing."""
 
-    grid: dict[str, Tensor]
+    grids: Mapping[str, dict[str, Tensor]]
     metrics: dict[str, float]
+    missing: Mapping[str, str]
+
+    @property
+    def grid(self) -> dict[str, Tensor]:
+        """The columns of the first grid."""
+        return next(iter(self.grids.values()), {})
 
 
 class Evaluation:
-    """The `evaluate:` section of a phase over an engine's networks."""
+    """The `evaluate:` section of a phase over an engine's networks: `part` is what of it is computed."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        seen = engine.program.plan.checked.graph.evaluation
-        if seen is None or engine.program.evaluation is None:
-            raise RunError("the spec has no evaluate: section")
-        self.seen, self.lowered = seen, engine.program.evaluation
+    def __init__(self, engine: Engine, seen: Seen, part: Looking) -> None:
+        self.engine, self.seen, self.part, self.graph = engine, seen, part, seen.graph
+        self.judges = {name: self._judge(name) for name in self._called() if name in seen.evaluators}
+        frozen = {f"{module_name(name)}_frozen": module for name, module in self.judges.items()}
+        self.module = part.code.bind({**engine.networks.callable, **frozen})
+
+    def _called(self) -> dict[str, None]:
+        nodes = (self.graph.nodes[name] for name in self.part.code.segment.nodes)
+        return dict.fromkeys(node.target for node in nodes if node.kind == "network")
+
+    def _judge(self, name: str) -> nn.Module:
+        model, settings = self.engine.program.plan.checked.evaluators[name], self.engine.settings
+        return trained_network(self.seen.evaluators[name], model, device=settings.device, dtype=settings.dtype)
+
+    @property
+    def spec(self) -> EvaluateSpec:
+        """The section."""
+        assert self.graph.spec.evaluate is not None
+        return self.graph.spec.evaluate
 
     def look(self, clock: Clock, count: int | None = None) -> Look:
-        """Draw `count` samples (the spec's number by default) and compute the grid and the metrics."""
-        spec = self.seen.graph.spec.evaluate
-        assert spec is not None
-        engine, settings = self.engine, self.engine.settings
-        draws = Draws(
-            self.seen.graph.sources,
-            batch=count or spec.samples,
-            seed=derive_seed(settings.seed, _SEED),
-            device=settings.device,
-            dtype=settings.dtype,
-        )
-        with self._undisturbed(spec.mode):
-            given = self._inputs(draws, clock)
-            with engine.precision():
-                made = self.lowered.bind(engine.networks.callable)(*(given[name] for name in self.lowered.reads))
-        values: dict[str, Tensor] = {name: value for name, value in given.items() if value is not None}
-        values |= zip(self.lowered.writes, made, strict=True)
+        """Draw `count` samples (the spec's number by default) and compute the grids and the metrics.
+
+        Raises:
+            RunError: a metric refuses its values.
+        """
+        given = self.batch(self.draws(count or self.spec.samples), clock, 0)
+        values, missing = over_set(self.graph, self.part.whole, given)
         return Look(
-            grid={label: values[node].detach() for label, node in self.seen.grid},
-            metrics={name: float(values[node]) for name, node in self.seen.metrics},
+            grids={
+                name: {label: values[node].detach() for label, node in columns if node in values}
+                for name, columns in self.seen.grids.items()
+            },
+            metrics={name: float(values[node]) for name, node in self.seen.metrics if node in values},
+            missing={name: missing[node] for name, node in self.seen.metrics if node in missing},
         )
 
-    def _inputs(self, draws: Draws, clock: Clock) -> dict[str, Tensor | None]:
+    def draws(self, batch: int) -> Draws:
+        """What the evaluation draws from, at its beginning."""
+        settings = self.engine.settings
+        seed = derive_seed(settings.seed, _SEED)
+        return Draws(self.graph.sources, batch=batch, seed=seed, device=settings.device, dtype=settings.dtype)
+
+    def batch(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor]:
+        """Everything that is computed batch by batch, of the batch `index`."""
+        code = self.part.code
+        with self._undisturbed(self.spec.mode):
+            given = self._inputs(draws, clock, index)
+            with self.engine.precision():
+                made = self.module(*(given[name] for name in code.reads))
+        return dict(zip(code.writes, made, strict=True))
+
+    def _inputs(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor | None]:
         """Draw what the evaluation reads."""
         draws.begin({})
         values: dict[str, Tensor | None] = {}
-        graph = self.seen.graph
-        for name in dict.fromkeys(
-            graph.nodes[n].target for n in self.lowered.segment.inputs if graph.nodes[n].kind != "scalar"
-        ):
-            fields = draws.draw(name, 0)
+        for name in self.sources:
+            fields = draws.draw(name, index)
             values |= {name if len(fields) == 1 else f"{name}.{field}": tensor for field, tensor in fields.items()}
-        for name in self.lowered.segment.inputs:
-            if graph.nodes[name].kind == "scalar":
-                number = evaluate(graph.nodes[name].over_time, clock)
+        for name in self.part.code.segment.inputs:
+            if self.graph.nodes[name].kind == "scalar":
+                number = evaluate(self.graph.nodes[name].over_time, clock)
                 values[name] = torch.tensor(number, dtype=draws.dtype, device=draws.device)
-        return values | self._noise(draws)
+        return values | self._noise(draws, index)
 
-    def _noise(self, draws: Draws) -> dict[str, Tensor | None]:
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that are drawn."""
+        nodes = (self.graph.nodes[name] for name in self.part.code.segment.inputs)
+        return tuple(dict.fromkeys(node.target for node in nodes if node.kind != "scalar"))
+
+    def _noise(self, draws: Draws, index: int) -> dict[str, Tensor | None]:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""
-        graph, checked = self.seen.graph, self.engine.program.plan.checked
+        checked = self.engine.program.plan.checked
+        modules, models = {**self.engine.networks.live, **self.judges}, {**checked.networks, **checked.evaluators}
         noise: dict[str, Tensor | None] = {}
-        for name in self.lowered.segment.nodes:
-            node = graph.nodes[name]
+        for name in self.part.code.segment.nodes:
+            node = self.graph.nodes[name]
             if node.kind != "network":
                 continue
-            owner = graph.owner(node.target)
-            module = self.engine.networks.live[owner]
-            for draw in checked.networks[owner].draws:
+            owner = self.graph.owner(node.target)
+            module = modules[owner]
+            for draw in models[owner].draws:
                 layer = module.get_submodule(draw.path)
                 assert isinstance(layer, RandomLayer)
                 if layer.only_in_training and not module.training:
@@ -94,7 +132,7 @@ class Evaluation:
                     continue
                 shape = (draws.batch, *draw.shape)
                 like = next(module.parameters())
-                noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, 0, like)
+                noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, index, like)
         return noise
 
     @contextmanager
@@ -112,3 +150,47 @@ class Evaluation:
                 module.train(training)
             for buffer, before in buffers:
                 buffer.copy_(before)
+
+
+@torch.no_grad()
+def over_set(
+    graph: Graph, names: tuple[str, ...], values: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Apply ops to whole sets of samples, float32 on the CPU.
+
+    Returns:
+        `values` with what was computed, and by node why something could not be: pretrained weights are missing.
+
+    Raises:
+        RunError: a metric or an op refuses its values.
+    """
+    needed = {name for node in names for name in graph.nodes[node].inputs}
+    made = {name: _plain(value) for name, value in values.items() if name in needed}
+    missing: dict[str, str] = {}
+    for name in names:
+        node = graph.nodes[name]
+        gone = next((missing[source] for source in node.inputs if source in missing), None)
+        if gone is not None:
+            missing[name] = gone
+            continue
+        try:
+            made[name] = _applied(node, made)
+        except WeightsError as error:
+            missing[name] = str(error)
+        except (ValueError, RuntimeError) as error:
+            raise RunError(f"{node.span}: '{node.target}' cannot measure its values: {error}") from None
+    return {**made, **values}, missing
+
+
+def _plain(value: Tensor) -> Tensor:
+    value = value.detach().cpu()
+    return value.float() if value.is_floating_point() else value
+
+
+def _applied(node: Node, values: Mapping[str, Tensor]) -> Tensor:
+    if node.kind != "op":
+        return values[node.inputs[0]]
+    arguments = [with_arguments(argument, values) for argument in node.arguments]
+    keywords = {key: with_arguments(value, values) for key, value in node.keywords}
+    made: Tensor = vocabulary[node.target].function(*arguments, **keywords)
+    return made

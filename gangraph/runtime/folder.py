@@ -4,6 +4,7 @@ spec.yaml          the spec as it was written
 resolved.txt       the same with profile, variant and settings applied
 environment.json   versions, device, seed and the command
 metrics.jsonl      one line per report: step, losses, metrics, images per second
+results.json       what was measured of the trained networks, and how
 events.out...      the same for TensorBoard
 samples/           grids by step, and latest.png
 checkpoints/       step-00000100, ... the last few and `best`
@@ -87,11 +88,12 @@ class RunFolder:
         unfinished.write_text("".join(f"{line}\n" for line in kept))
         unfinished.replace(metrics)
 
-    def save_picture(self, step: int, image: Image.Image) -> Path:
-        """Write a grid as PNG under its step and as latest.png."""
-        path = self.path / "samples" / f"{step:08d}.png"
+    def save_picture(self, step: int, image: Image.Image, grid: str = "") -> Path:
+        """Write a grid as PNG under its step and as latest; `grid` is its name where there are several."""
+        ending = f"-{grid}.png" if grid else ".png"
+        path = self.path / "samples" / f"{step:08d}{ending}"
         image.save(path)
-        image.save(self.path / "samples" / "latest.png")
+        image.save(self.path / "samples" / f"latest{ending}")
         return path
 
     def save(self, trainer: Trainer, keep: int) -> Path:

@@ -55,9 +55,17 @@ def _titled(grid: Image.Image, names: list[str], widths: list[int]) -> Image.Ima
     canvas.paste(grid, (0, 22))
     draw, left = ImageDraw.Draw(canvas), 0
     for name, width in zip(names, widths, strict=True):
-        draw.text((left + width / 2, 11), name, fill="black", font=font, anchor="mm")
+        draw.text((left + width / 2, 11), _fitting(name, font, width), fill="black", font=font, anchor="mm")
         left += width
     return canvas
+
+
+def _fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The title of a column, cut where it would run into the next."""
+    kept = len(name)
+    while kept and font.getlength(name if kept == len(name) else f"{name[:kept]}...") > width:
+        kept -= 1
+    return name if kept == len(name) else f"{name[:kept]}..." if kept else ""
 
 
 def _scatter(columns: Mapping[str, Tensor]) -> Image.Image:

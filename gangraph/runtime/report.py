@@ -40,6 +40,11 @@ def _numbers(line: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in {**line["losses"], **line.get("metrics", {})}.items())
 
 
+def aside(prefix: str) -> Reporter:
+    """A reporter for work on the side: lines on standard error, each behind a prefix."""
+    return _Aside(prefix)
+
+
 class _Plain:
     """One line at the start, then whenever another twentieth of the run is done."""
 
@@ -47,6 +52,10 @@ class _Plain:
         self.next_share, self.began = 0.0, time.monotonic()
 
     def say(self, text: str) -> None:
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """One line of output."""
         print(text, flush=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
@@ -55,7 +64,7 @@ class _Plain:
         self.next_share = share + 0.05
         spent = time.monotonic() - self.began
         left = f"  ETA {spent / share * (1 - share):.0f} s" if share > 0 else ""
-        print(f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}{left}", flush=True)
+        self.write(f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}{left}")
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +73,17 @@ class _Plain:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return
+
+
+class _Aside(_Plain):
+    """The same on standard error, behind a prefix that says what is going on."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def write(self, text: str) -> None:
+        print(self.prefix + text, file=sys.stderr, flush=True)
 
 
 class _Json(_Plain):

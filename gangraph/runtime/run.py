@@ -19,9 +19,12 @@ from gangraph.errors import RunError, UsageError
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.runtime.engine import NotFiniteError
+from gangraph.runtime.evaluators import prepare
 from gangraph.runtime.folder import RunFolder, find_run
+from gangraph.runtime.measure import measure_run
 from gangraph.runtime.pictures import picture, unit
 from gangraph.runtime.report import Reporter, reporter
+from gangraph.runtime.results import results_lines
 from gangraph.runtime.trainer import Trainer
 
 _REPORT_SECONDS = 0.5
@@ -41,6 +44,7 @@ def run(
     share: bool = True,
     merge: bool = True,
     json: bool = False,
+    report: Reporter | None = None,
 ) -> Path:
     """Train a spec and leave a run folder.
 
@@ -49,6 +53,7 @@ def run(
         steps: stop after this many steps in all; by default the spec's length.
         resume: a run folder to continue, or `auto` for the newest of this spec if there is one.
         json: report as JSON lines.
+        report: where progress is told instead.
         Others as for `Trainer`; a resumed run keeps its kernels unless others are asked for.
 
     Returns:
@@ -77,7 +82,9 @@ def run(
         open_data(trainer)
         folder = RunFolder.create(spec, out)
         folder.describe(trainer)
-    with reporter(json_lines=json) as report:
+    if steps is None:
+        prepare(trainer.spec, device)
+    with report or reporter(json_lines=json) as report:
         return _Run(trainer, folder, report, steps).go()
 
 
@@ -100,6 +107,7 @@ class _Run:
     stopped: bool = False
     looked_at: int = -1
     due: dict[str, int] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
 
     def go(self) -> Path:
         trainer = self.trainer
@@ -182,13 +190,18 @@ class _Run:
         if look is None:
             self._write(losses, {})
             return
-        shown = picture(look.grid)
-        if shown is not None:
-            self.folder.save_picture(self.trainer.step_count, shown)
+        for index, (name, columns) in enumerate(look.grids.items()):
+            shown = picture(columns)
+            if shown is not None:
+                self.folder.save_picture(self.trainer.step_count, shown, name if index else "")
+        for name, why in look.missing.items():
+            if name not in self.said:
+                self.said.add(name)
+                self.report.say(f"metric '{name}' is left out: {why}")
         self._write(losses, look.metrics)
         evaluate = self._phase().evaluate
         best = evaluate.best if evaluate else None
-        if best is not None and self.trainer.step_count > 0:
+        if best is not None and self.trainer.step_count > 0 and best[1] in look.metrics:
             sign, value, before = 1 if best[0] == "max" else -1, look.metrics[best[1]], self.folder.best()
             if before is None or sign * value > sign * before:
                 self.folder.keep_best(self.trainer, value)
@@ -260,6 +273,7 @@ class _Run:
         if self.trainer.step_count:
             self._save()
         self.writer.close()
+        self._measure()
         self.trainer.engine.draws.close()
         skipped = {n: getattr(d, "skipped", []) for n, d in self.trainer.engine.draws.datasets.items()}
         for name, files in skipped.items():
@@ -271,6 +285,16 @@ class _Run:
         again = f"; continue with --resume {self.folder.path}" if self.stopped else ""
         spent = time.monotonic() - self.began
         self.report.say(f"{how} at step {self.trainer.step_count} after {spent:.0f} s: {self.folder.path}{again}")
+
+    def _measure(self) -> None:
+        """Measure the results of a run that came to its end, which a few `steps` of a longer one do not."""
+        evaluate = self._phase().evaluate
+        ended = self._finished() and (self._phase().length is None or self.trainer.done)
+        if self.stopped or not ended or evaluate is None or not evaluate.results or not self.trainer.step_count:
+            return
+        self.report.say("measuring the results")
+        for line in results_lines(measure_run(self.folder.path, device=str(self.trainer.settings.device))):
+            self.report.say(line)
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from gangraph.compiler.fusing import Kernels
 from gangraph.errors import RunError, UsageError
 from gangraph.kernels import why_not
 from gangraph.language.expression import Quantity
+from gangraph.language.fingerprint import fingerprint
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
 from gangraph.language.schedule import Clock
@@ -185,8 +186,11 @@ class Trainer:
 
     def evaluate(self, count: int | None = None) -> Look | None:
         """Compute the spec's grid and metrics now; None if it has no `evaluate:`. Training is not disturbed."""
-        seen = self.engine.program.plan.checked.graph.evaluation
-        return Evaluation(self.engine).look(self.clock, count) if seen is not None else None
+        program = self.engine.program
+        seen, part = program.plan.checked.graph.evaluation, program.evaluation
+        if seen is None or part is None:
+            return None
+        return Evaluation(self.engine, seen, part).look(self.clock, count)
 
     def position(self, length: Quantity) -> float:
         """How far the run is, in the unit of a length, over all phases."""
@@ -215,16 +219,29 @@ class Trainer:
 
     @classmethod
     def resume(
-        cls, folder: str | Path, *, device: str = "auto", compile: str = "auto", kernels: str | None = None
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        compile: str = "auto",
+        kernels: str | None = None,
+        spec: Spec | None = None,
     ) -> Self:
         """Continue from a folder that `save` wrote, exactly where it was; with other kernels only if asked.
 
+        Args:
+            spec: a form of the saved spec that trains the same, to look at it in another way.
+
         Raises:
             RunError: the folder holds no checkpoint, or one that is damaged.
+            UsageError: `spec` trains something else.
         """
         tensors, numbers = read_checkpoint(Path(folder))
         extra: dict[str, Any] = numbers["extra"]
-        spec = load_text(extra)
+        saved = load_text(extra)
+        if spec is not None and fingerprint(spec) != fingerprint(saved):
+            raise UsageError(f"spec '{spec.name}' trains something else than '{folder}' did: only evaluate: may differ")
+        spec = spec or saved
         trainer = cls(
             spec,
             device=device,

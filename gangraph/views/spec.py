@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
-from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, PhaseSpec, Spec, UpdateSpec
+from gangraph.language.spec import (
+    AverageSpec,
+    EvaluateSpec,
+    EvaluatorSpec,
+    NetworkSpec,
+    PhaseSpec,
+    Spec,
+    UpdateSpec,
+)
 
 WIDTH = 110
 EMBEDDED = ("world", "plane")
@@ -176,10 +184,29 @@ def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
     if evaluate.every is not None:
         yield f"  every: {show(evaluate.every)}"
     yield from (f"  samples: {evaluate.samples}", f"  mode: {evaluate.mode}")
+    if evaluate.results:
+        yield f"  result_samples: {evaluate.result_samples}"
     yield from _names("data", evaluate.data, "  ")
+    if evaluate.networks:
+        yield "  networks:"
+        yield from (f"    {name}: {_judge_text(judge)}" for name, judge in evaluate.networks.items())
     yield from _names("values", evaluate.values, "  ")
-    if evaluate.grid:
-        yield f"  grid: [{', '.join(map(show, evaluate.grid))}]"
+    yield from _grid_lines(evaluate)
     yield from _names("metrics", evaluate.metrics, "  ")
+    yield from _names("results", evaluate.results, "  ")
     if evaluate.best is not None:
         yield f"  best: {evaluate.best[0]}({evaluate.best[1]})"
+
+
+def _grid_lines(evaluate: EvaluateSpec) -> Iterator[str]:
+    grids = {name: f"[{', '.join(map(show, columns))}]" for name, columns in evaluate.grids.items()}
+    if tuple(grids) == ("",):
+        yield f"  grid: {grids['']}"
+    elif grids:
+        yield "  grid:"
+        yield from (f"    {name}: {columns}" for name, columns in grids.items())
+
+
+def _judge_text(judge: EvaluatorSpec) -> str:
+    settings = "".join(f", {path.removeprefix('params.')}={value}" for path, value in judge.spec.settings)
+    return f'trained("{judge.called}", network="{judge.network}"{settings})'

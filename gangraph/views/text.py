@@ -31,7 +31,7 @@ def shapes_text(checked: Checked, *, title: str = "") -> str:
         kind = f", {template}" if template != name else ""
         cost = f"{model.parameters:,} parameters, {_count(model.flops)} for one call on a batch of {batch}"
         lines += ["", f"network {name}{kind}: {cost}"]
-        lines += table(_layer_rows(model), indent="  ", right=frozenset({3}))
+        lines += table(layer_rows(model), indent="  ", right=frozenset({3}))
     return "\n".join(lines)
 
 
@@ -43,7 +43,8 @@ def _named_types(checked: Checked) -> dict[str, Any]:
     return {name: types[node] for name, node in named.items() if node in types}
 
 
-def _layer_rows(model: NetworkModel) -> Iterator[tuple[str, str, str, str]]:
+def layer_rows(model: NetworkModel) -> Iterator[tuple[str, str, str, str]]:
+    """A heading, then every layer and join of a network: place, layer, output shape, parameters where it has any."""
     yield "layer", "", "output", "parameters"
     seen: set[str] = set()
     for name, node in model.graph.nodes.items():
@@ -133,6 +134,6 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
 
 
 __all__ = [
-    "check_json", "check_text", "code_text", "introduction", "invalid_json",
+    "check_json", "check_text", "code_text", "introduction", "invalid_json", "layer_rows",
     "plan_text", "shapes_text", "spec_text", "titles",
 ]  # fmt: skip

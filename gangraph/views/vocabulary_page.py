@@ -33,7 +33,7 @@ _SECTIONS = (
     ("Ops", "op", "In values, losses and metrics, and between layers, where the running value is the first argument.\n"
                   "The operators `+ - * / **` are ops as well."),
     ("Losses", "loss", "In values and losses. Each gives one number, to be minimised."),
-    ("Metrics", "metric", "In `evaluate: metrics:`."),
+    ("Metrics", "metric", "In `evaluate:`, under `metrics:` and `results:`."),
     ("Sources", "source", "Under `data:`. Those marked random can also stand inside a value."),
 )  # fmt: skip
 

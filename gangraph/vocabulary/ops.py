@@ -35,7 +35,7 @@ def _monotone(function: Callable[[float], float]) -> Callable[..., Interval]:
     return lambda first, *_: (function(first[0]), function(first[1]))
 
 
-@op(range=_monotone(lambda v: max(v, 0.0)))
+@op(range=_monotone(lambda v: max(v, 0.0)), latex=r"\max(0, ${x})")
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
     return functional.relu(x)
@@ -65,25 +65,25 @@ def silu(x: Tensor) -> Tensor:
     return functional.silu(x)
 
 
-@op(range=_always(_TANH))
+@op(range=_always(_TANH), latex=r"\tanh(${x})")
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent, in [-1, 1]."""
     return torch.tanh(x)
 
 
-@op(range=_always(_UNIT))
+@op(range=_always(_UNIT), latex=r"\sigma(${x})")
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), in [0, 1]."""
     return torch.sigmoid(x)
 
 
-@op(range=_always(_POSITIVE))
+@op(range=_always(_POSITIVE), latex=r"\log(1 + e^{${x}})")
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)), computed stably."""
     return functional.softplus(x)
 
 
-@op(range=_always((-math.inf, 0.0)))
+@op(range=_always((-math.inf, 0.0)), latex=r"\log \sigma(${x})")
 def log_sigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), computed stably."""
     return functional.logsigmoid(x)
@@ -95,13 +95,13 @@ def softmax(x: Tensor, dim: int = 1) -> Tensor:
     return torch.softmax(x, dim)
 
 
-@op(range=_hull)
+@op(range=_hull, latex="(${tensors})")
 def cat(*tensors: Tensor, dim: int = 1) -> Tensor:
     """Concatenate along `dim`; 1 is the channel or feature dimension."""
     return torch.cat(tensors, dim)
 
 
-@op(range=lambda a, b, *_: _hull(a, b))
+@op(range=lambda a, b, *_: _hull(a, b), latex=r"(1 - $weight) \, $start + $weight \, $end")
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """start + weight * (end - start); a weight of [B] or [B, 1] is one number per sample."""
     return start + _per_sample(weight, start) * (end - start)
@@ -134,13 +134,13 @@ def rearrange(x: Tensor, pattern: str) -> Tensor:
     return einops.rearrange(x, f"batch {left.strip()} -> batch {right.strip()}")
 
 
-@op(range=_same)
+@op(range=_same, latex="${x}")
 def reshape(x: Tensor, *sizes: int) -> Tensor:
     """Each sample in another shape with the same number of elements."""
     return x.reshape(x.shape[0], *sizes)
 
 
-@op(range=_same)
+@op(range=_same, latex="${x}")
 def flatten(x: Tensor) -> Tensor:
     """Each sample as one vector: [B, ...] to [B, N]."""
     return x.flatten(1)
@@ -177,6 +177,15 @@ def max_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: 
     return functional.max_pool2d(x, kernel_size, stride, padding)
 
 
+@op(range=_hull)
+def pooled(*features: Tensor, size: int = 4) -> Tensor:
+    """Maps [B, C, H, W] of several layers, each pooled by its maxima to size x size, as one vector [B, N] a sample.
+
+    The features of Radford et al. (2015), section 5.1.
+    """
+    return torch.cat([functional.adaptive_max_pool2d(maps, size).flatten(1) for maps in features], dim=1)
+
+
 @op(range=_same)
 def reflection_pad2d(x: Tensor, padding: int) -> Tensor:
     """Pad all four sides by reflection, without repeating the border pixel."""
@@ -189,7 +198,7 @@ def zero_pad2d(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tenso
     return functional.pad(x, (left, right, top, bottom))
 
 
-@op(range=_same)
+@op(range=_same, latex="E[${x}]", words="the mean of $x")
 def mean(x: Tensor) -> Tensor:
     """Mean over all elements, batch included: one number."""
     return x.mean()
@@ -201,38 +210,38 @@ def mean_pool(x: Tensor) -> Tensor:
     return x.flatten(2).mean(2)
 
 
-@op(range=_always(_POSITIVE))
+@op(range=_always(_POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
     length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
     return length
 
 
-@op(range=_always(_POSITIVE))
+@op(range=_always(_POSITIVE), latex=r"\lvert ${x} \rvert", words="the absolute value of $x")
 def abs(x: Tensor) -> Tensor:
     """Absolute value."""
     return x.abs()
 
 
-@op(range=_always(_POSITIVE))
+@op(range=_always(_POSITIVE), latex="e^{${x}}")
 def exp(x: Tensor) -> Tensor:
     """Exponential."""
     return x.exp()
 
 
-@op()
+@op(latex=r"\log(${x})")
 def log(x: Tensor) -> Tensor:
     """Natural logarithm."""
     return x.log()
 
 
-@op(range=_always(_POSITIVE))
+@op(range=_always(_POSITIVE), latex=r"\sqrt{${x}}")
 def sqrt(x: Tensor) -> Tensor:
     """Square root."""
     return x.sqrt()
 
 
-@op()
+@op(latex=r"\min(\max(${x}, ${low}), ${high})")
 def clamp(x: Tensor, low: float, high: float) -> Tensor:
     """x limited to [low, high]."""
     return x.clamp(low, high)
@@ -250,8 +259,10 @@ def planes(x: Tensor, like: Tensor) -> Tensor:
     return x[:, :, None, None].expand(-1, -1, *like.shape[2:])
 
 
-def _per_sample(weight: Tensor, like: Tensor) -> Tensor:
-    """A tensor of one number per sample with as many dimensions as `like`."""
+def _per_sample(weight: Tensor | float, like: Tensor) -> Tensor | float:
+    """A tensor of one number per sample with as many dimensions as `like`; a constant stays one."""
+    if not isinstance(weight, Tensor):
+        return weight
     return weight.reshape(-1, *[1] * (like.dim() - 1)) if weight.dim() and weight.numel() == like.shape[0] else weight
 
 

@@ -315,6 +315,21 @@ def test_idx_refuses_other_files_and_truncated_ones(tmp_path: Path) -> None:
         Idx(f"{tmp_path}/cut").open()
 
 
+def test_a_stretch_of_a_set_is_taken_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "i").write_bytes(idx(np.arange(6, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)))
+    (tmp_path / "l").write_bytes(idx(np.arange(6, dtype=np.uint8)))
+    part = Idx(f"{tmp_path}/i", labels=f"{tmp_path}/l", size=8, range="unit", first=2, count=3).open()
+    batch = part.batch([0, 2], seeded())
+    assert len(part) == 3
+    assert batch["label"].tolist() == [2, 4]
+    assert torch.equal(batch["image"][:, 0, 0, 0] * 255, torch.tensor([2.0, 4.0]))
+    assert len(Idx(f"{tmp_path}/i", size=8, first=5).open()) == 1
+    with pytest.raises(DataError, match="holds 6 samples, too few for first=4, count=3"):
+        Idx(f"{tmp_path}/i", size=8, first=4, count=3).open()
+    with pytest.raises(ValueError, match="first: found -1, expected a whole number of at least 0"):
+        Idx(f"{tmp_path}/i", first=-1)
+
+
 # torchvision
 
 
@@ -328,6 +343,9 @@ def test_torchvision_reads_what_is_on_disk(tmp_path: Path) -> None:
     batch = source.open().batch([1], seeded())
     assert torch.equal(batch["image"], -torch.ones(1, *source.fields["image"].shape))
     assert batch["label"].tolist() == [4]
+    second = Torchvision("MNIST", root=str(tmp_path), first=1).open()
+    assert len(second) == 1
+    assert second.batch([0], seeded())["label"].tolist() == [4]
 
 
 @pytest.mark.parametrize("name", ["MNIST", "CIFAR10", "STL10", "CelebA"])

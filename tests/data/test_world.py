@@ -261,6 +261,19 @@ def test_factors_and_attributes_tell_the_scene() -> None:
     assert torch.equal(traits["left"], columns["x"] < 0.5)
 
 
+def test_every_factor_is_a_view_by_its_name() -> None:
+    world = World(view=[*FACTORS, "factors"], seed=4)
+    views, drawn = world.open().batch(range(200)), world.scenes(range(200))
+    for name, factor in FACTORS.items():
+        field = world.fields[name]
+        assert views[name].shape == (200,) and views[name].dtype == field.dtype
+        assert field.low <= views[name].min() and views[name].max() <= field.high
+        if factor.names:
+            assert torch.equal(views[name], drawn[name]) and field.high == len(factor.names) - 1
+        else:
+            assert torch.equal(views[name], views["factors"][:, list(FACTORS).index(name)])
+
+
 def test_a_caption_tells_hue_and_shape() -> None:
     world = World()
     drawn = world.scenes(range(300))

@@ -11,7 +11,7 @@ from gangraph.data.source import Field
 from gangraph.data.world.arguments import one_of, positive, refusal, whole
 from gangraph.data.world.chance import SPLITS, uniforms
 from gangraph.data.world.scene import cosine, sine
-from gangraph.registry import source
+from gangraph.registry import op, source
 
 KINDS = {"ring": 8, "grid": 25, "spiral": 20}  # and how many modes each has by default
 
@@ -117,6 +117,12 @@ def centres(kind: str, modes: int | None = None, radius: float = 2.0) -> Tensor:
     share = torch.ones_like(steps) if kind == "ring" else (steps + 1) / count
     turns = steps / count if kind == "ring" else share * _TURNS
     return torch.stack([cosine(turns), sine(turns)], dim=1) * (radius * share)[:, None]
+
+
+@op("modes")
+def modes_of_plane(kind: str = "ring", modes: int | None = None, radius: float = 2.0, scale: float = 1.0) -> Tensor:
+    """The centres [modes, 2] of the mixture that `plane` with these arguments draws from."""
+    return (centres(kind, modes, radius) * scale).float()
 
 
 def log_density(points: Tensor, modes: Tensor, std: float) -> Tensor:

@@ -1,4 +1,7 @@
-"""A labelled picture of the world: a row for every view, a column for every scene."""
+"""A labelled picture of the world: a row for every view, a column for every scene.
+
+The view `factors` stands for the views of single factors.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
@@ -13,6 +16,7 @@ from gangraph.data.world.scene import FACTORS
 from gangraph.data.world.source import World
 from gangraph.data.world.views import ATTRIBUTES, VIEWS
 
+_SHOWN = tuple(view for view in VIEWS if view not in FACTORS)
 _UNDER: Mapping[str, str | float] = {"texture": "stripes", "light": 0.9}
 _PAPER, _INK, _FAINT = (250, 250, 248), (30, 30, 34), (120, 120, 126)
 _CELL = 96  # the narrowest column that holds the names of the factors
@@ -27,10 +31,10 @@ def contact_sheet(size: int = 64, count: int = 8, seed: int = 0) -> Image.Image:
     Raises:
         ValueError: `size` or `count` is out of range.
     """
-    world = World(size=size, seed=seed, count=count, view=tuple(VIEWS), under=_UNDER)
+    world = World(size=size, seed=seed, count=count, view=_SHOWN, under=_UNDER)
     samples = world.open().batch(range(count))
     cell = size * ceil(_CELL / size)
-    rows = [(name, [_PAINTERS[name](value, cell) for value in samples[name]]) for name in VIEWS]
+    rows = [(name, [_PAINTERS[name](value, cell) for value in samples[name]]) for name in _SHOWN]
     height = _GAP + sum(_row_height(pictures) for _, pictures in rows)
     sheet = Image.new("RGB", (_LEGEND + count * (cell + _GAP), height), _PAPER)
     pen, top = ImageDraw.Draw(sheet), _GAP
@@ -120,7 +124,7 @@ def _class(value: Tensor, cell: int) -> Image.Image:
 
 
 _PAINTERS: Mapping[str, _Paint] = {
-    **dict.fromkeys(VIEWS, _picture),
+    **dict.fromkeys(_SHOWN, _picture),
     "clip": _film,
     "segmentation": _classes,
     "polygon": _vertices,

@@ -42,6 +42,10 @@ class World:
         attributes    [11] of 0 or 1: see `views.ATTRIBUTES`
         tokens        [20] int64: a sentence about the scene, as indices into `caption.VOCABULARY`
         mismatch      [20] int64: a sentence about another scene, whose shape and hue differ where they vary
+        shape, hue, ground_hue, texture, ground_texture
+                      [] int64: the class of that factor, in the order of its names
+        scale, x, y, rotation, phase, light, light_angle, speed, heading, spin, growth
+                      [] in [0, 1]: that factor
 
     Args:
         size: pixels of a side, from 8 to 1024.

@@ -115,6 +115,14 @@ def _among(kinds: Tensor, chosen: list[int]) -> Tensor:
     return torch.isin(kinds, torch.tensor(chosen))
 
 
+def _factor(name: str) -> View:
+    """One factor by itself: its class, or a number in [0, 1]."""
+    names = FACTORS[name].names
+    if names:
+        return View(lambda _: Field((), 0, len(names) - 1, torch.int64), lambda shot: shot.scene[name])
+    return View(lambda _: Field((), 0, 1), lambda shot: shot.scene[name].float())
+
+
 def _square(channels: int, camera: Camera) -> Field:
     return Field((channels, camera.size, camera.size), -1, 1)
 
@@ -147,4 +155,5 @@ VIEWS: Mapping[str, View] = {
     "attributes": View(lambda _: Field((len(ATTRIBUTES),), 0, 1), _attributes),
     "tokens": View(_sentence, lambda shot: tokens(shot.scene)),
     "mismatch": View(_sentence, lambda shot: tokens(shot.rival)),
+    **{name: _factor(name) for name in FACTORS},
 }

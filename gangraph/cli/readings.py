@@ -1,0 +1,82 @@
+"""Commands that read a spec for a person: `explain` and `diff`."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gangraph.cli import options
+from gangraph.cli.options import emit, read_spec
+from gangraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from gangraph.language.spec import Spec
+
+_SELECTOR = re.compile(r"([@:])([\w,-]*)$")
+_FORM = "SPEC[@PROFILE][:VARIANT]"
+_First = Annotated[str, typer.Argument(metavar="A", help=f"{_FORM}, the spec a path or a shipped name.")]
+_Second = Annotated[str, typer.Argument(metavar="B", help=f"{_FORM}, what A becomes.")]
+
+
+def explain(
+    spec: options.SpecName,
+    output: options.Output = None,
+    profile: options.Profile = None,
+    variant: options.Variant = None,
+    settings: options.Settings = None,
+    no_share: options.NoShare = False,
+    no_merge: options.NoMerge = False,
+) -> None:
+    """Tell in plain sentences what a run does, and why each update works as it does."""
+    resolved = read_spec(spec, profile, variant, settings)
+
+    from gangraph.compiler.plan import plan
+    from gangraph.pipeline import check_spec
+    from gangraph.views.explain import explain_text
+
+    plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]
+    emit(explain_text(resolved, plans), output)
+
+
+def diff(
+    first: _First,
+    second: _Second,
+    output: options.Output = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 where the specs differ, as git diff does.")
+    ] = False,
+) -> None:
+    """Say how two specs differ as mathematics: data, networks, terms, weights, optimizers, the order of updates.
+
+    Each is a spec alone or followed by @PROFILE, by :VARIANT (several with commas between them), or by both:
+    gan.yaml@paper, gan:saturating, gan@quick:saturating. An argument that is the path of a file is always that file.
+    """
+    a, b = _form(first), _form(second)
+
+    from gangraph.views.diff import compare, diff_text
+
+    comparison = compare(a, b)
+    emit(diff_text(a, b, comparison, (first, second)), output)
+    if exit_code and comparison.differences:
+        raise typer.Exit(1)
+
+
+def _form(argument: str) -> "Spec":
+    """The spec in the form that an argument names.
+
+    Raises:
+        SpecError: the text does not parse, or there is no such profile or variant.
+        UsageError: there is no such spec, or a selector is empty or written twice.
+    """
+    source, chosen = argument, dict[str, str]()
+    while not Path(source).is_file() and (selector := _SELECTOR.search(source)):
+        sign, name = selector.groups()
+        if not name:
+            raise UsageError(f"'{argument}' has nothing after '{sign}'; a spec in a form is written {_FORM}")
+        if sign in chosen:
+            one = "a spec has one profile" if sign == "@" else "several variants stand behind one ':', with commas"
+            raise UsageError(f"'{argument}' has '{sign}' twice; {one}")
+        chosen[sign] = name
+        source = source[: selector.start()]
+    return read_spec(source, chosen.get("@"), chosen.get(":"), None)

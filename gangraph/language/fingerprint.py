@@ -1,0 +1,111 @@
+"""What a spec trains and what it measures, as short texts that change when that does and otherwise never."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression, show
+from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec, Spec, UpdateSpec
+
+_DIGITS = 16
+
+
+def fingerprint(spec: Spec) -> str:
+    """16 hex digits of everything that determines training, and of nothing else.
+
+    That is each phase's batch, length, optimizers and updates, and the networks, data, values and losses that the
+    updates reach, with all params evaluated. Names, words, claims, `evaluate:`, profiles, comments and layout are not
+    part of it.
+    """
+    return _digest([_training(phase) for phase in spec.phases])
+
+
+def evaluation_fingerprint(phase: PhaseSpec) -> str:
+    """16 hex digits of everything that determines what is measured of trained networks."""
+    evaluate = phase.evaluate
+    if evaluate is None:
+        return _digest(None)
+    numbers = {**evaluate.metrics, **evaluate.results}
+    data, values = {**phase.data, **evaluate.data}, {**phase.values, **evaluate.values}
+    reached = _reached(numbers.values(), {**phase.losses, **values})
+    judges = {
+        name: [fingerprint(judge.spec), judge.network] for name, judge in evaluate.networks.items() if name in reached
+    }
+    facts = {
+        "samples": [evaluate.samples, evaluate.result_samples],
+        "mode": evaluate.mode,
+        "numbers": _shown(numbers),
+        "data": _shown(data, reached),
+        "values": _shown({**phase.losses, **values}, reached),
+        "networks": {name: _network(made) for name, made in phase.networks.items() if name in reached},
+        "judges": judges,
+    }
+    return _digest(facts)
+
+
+def _training(phase: PhaseSpec) -> dict[str, Any]:
+    written = (expression for update in phase.updates for expression in _expressions(update))
+    reached = _reached(written, {**phase.losses, **phase.values})
+    reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
+    # An average changes nothing, but is part of what training leaves.
+    reached |= {name for name, made in phase.networks.items() if isinstance(made, AverageSpec) and made.of in reached}
+    return {
+        "batch": phase.batch,
+        "length": _or_none(phase.length),
+        "data": _shown(phase.data, reached),
+        "networks": {name: _network(made) for name, made in phase.networks.items() if name in reached},
+        "values": _shown(phase.values, reached),
+        "losses": _shown(phase.losses, reached),
+        "optimizers": {
+            name: [group.kind, [network for network, _ in group.networks], _shown(group.options)]
+            for name, group in phase.optimizers.items()
+        },
+        "updates": [_update(update) for update in phase.updates],
+    }
+
+
+def _update(update: UpdateSpec) -> list[Any]:
+    return [
+        [[objective.group, show(objective.expression), objective.sign] for objective in update.objectives],
+        None if update.draw is None else [name for name, _ in update.draw],
+        [_or_none(part) for part in (update.times, update.every, update.when)],
+        [show(operation) for operation in update.then],
+        [update.accumulate, _or_none(update.clip_grad_norm), _or_none(update.clip_grad_value)],
+    ]
+
+
+def _expressions(update: UpdateSpec) -> Iterator[Expression]:
+    yield from (objective.expression for objective in update.objectives)
+    yield from update.then
+    yield from filter(None, (update.times, update.every, update.when))
+
+
+def _network(made: NetworkSpec | AverageSpec) -> list[Any]:
+    if isinstance(made, AverageSpec):
+        return [made.of, show(made.decay), made.buffers]
+    parts = {name: [show(layer) for layer in chain] for name, chain in made.parts.items()}
+    return [list(made.inputs), parts, _shown(made.values), _shown(made.outputs), _shown(made.init)]
+
+
+def _reached(written: Iterable[Expression], values: Mapping[str, Expression]) -> set[str]:
+    """Every name that some expressions lead to, by way of named values."""
+    waiting, found = list(written), set[str]()
+    while waiting:
+        names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+        found |= names
+        waiting += [values[name] for name in names if name in values]
+    return found
+
+
+def _shown(section: Mapping[str, Expression], names: set[str] | None = None) -> dict[str, str]:
+    return {name: show(body) for name, body in section.items() if names is None or name in names}
+
+
+def _or_none(expression: Expression | None) -> str | None:
+    return None if expression is None else show(expression)
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_DIGITS]

@@ -1,0 +1,76 @@
+"""The `claims:` and `reported:` of a spec: what its paper says, checked against the names that the spec has."""
+
+from collections.abc import Iterator
+
+from gangraph.errors import Problem, SpecError
+from gangraph.language import schema
+from gangraph.language.claims import FULL, unknown, verify
+from gangraph.language.expression import Expression, show
+from gangraph.language.parse import Document
+from gangraph.language.sections import Sections
+from gangraph.language.spec import Claim, Reported
+from gangraph.language.static import constant
+from gangraph.language.tree import Mapping, Scalar, Tree
+
+
+def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
+    """The claims; what is wrong in them is added to the sections' problems."""
+    metrics, variants = measured_names(document), tuple(document.overlays("variants"))
+    written = sections.model.claims
+    sections.problems.extend(problem for claim in written for problem in verify(claim.check, metrics, variants))
+    return tuple(
+        Claim(say=str(claim.say), source=str(claim.source or ""), check=claim.check, note=str(claim.note or ""))
+        for claim in written
+    )
+
+
+def resolve_reported(document: Document, sections: Sections) -> tuple[Reported, ...]:
+    """The numbers that the paper reports; what is wrong in them is added to the sections' problems."""
+    metrics, variants = measured_names(document), (FULL, *document.overlays("variants"))
+    tables = []
+    for table in sections.model.reported:
+        sections.problems.extend(_unknown(table, metrics, variants))
+        numbers = {str(key): sections.guarded(key, _number, sections, value) for key, value in table.values.items()}
+        known = {variant: number for variant, number in numbers.items() if number is not None}
+        tables.append(
+            Reported(say=str(table.say), source=str(table.source or ""), metric=str(table.metric), values=known)
+        )
+    return tuple(tables)
+
+
+def measured_names(document: Document) -> tuple[str, ...]:
+    """Every metric and result that the document names, in any profile and variant."""
+    overlays = (*document.overlays("profiles").values(), *document.overlays("variants").values())
+    trees = (document.tree, *(tree for _, tree in overlays))
+    return tuple(dict.fromkeys(name for tree in trees for name in _measured(tree)))
+
+
+def _measured(tree: Tree) -> Iterator[str]:
+    evaluate = tree.get(Scalar("evaluate")) if isinstance(tree, Mapping) else None
+    for section in ("metrics", "results"):
+        inside = evaluate.get(Scalar(section)) if isinstance(evaluate, Mapping) else None
+        yield from map(str, inside if isinstance(inside, Mapping) else ())
+
+
+def _unknown(table: schema.ReportedDocument, metrics: tuple[str, ...], variants: tuple[str, ...]) -> Iterator[Problem]:
+    yield from unknown("metric", table.metric, table.metric.span, metrics)
+    for variant in table.values:
+        for name in variant.split(","):
+            yield from unknown("variant", name.strip(), variant.span, variants)
+
+
+def _number(sections: Sections, written: Expression) -> float:
+    value = constant(sections.scope.reduce(written))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(
+            [
+                Problem(
+                    code="GG203",
+                    message="a paper reports numbers",
+                    span=written.span,
+                    found=show(written),
+                    expected="a number",
+                )
+            ]
+        )
+    return float(value)

@@ -1,0 +1,1 @@
+"""Runs and reproductions as pages: one HTML file each that needs nothing else, and a gallery of all."""

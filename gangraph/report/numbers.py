@@ -1,0 +1,32 @@
+"""Numbers as a page shows them: no digit more than they carry."""
+
+import math
+
+MISSING = "–"
+
+
+def number(value: float) -> str:
+    """Four significant digits, with a true minus sign; large whole numbers in groups of three."""
+    if abs(value) >= 10_000 and abs(value) < 1e9:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.4g}"
+    return text.replace("-", "\u2212")
+
+
+def deviating(mean: float | None, spread: float | None) -> str:
+    """Mean ± standard deviation, cut where the deviation has two digits; a dash where nothing was measured."""
+    if mean is None:
+        return MISSING
+    if not spread or not math.isfinite(spread):
+        return number(mean)
+    digits = min(6, max(0, 1 - math.floor(math.log10(spread))))
+    return f"{mean:,.{digits}f} ± {spread:,.{digits}f}".replace("-", "\u2212")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,189 @@
+"""What a report is made from: the folders of runs and reproductions, read whole before anything is written."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gangraph.errors import RunError, UsageError
+from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
+from gangraph.runtime.folder import RunFolder
+
+_PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
+_TITLE = re.compile(r"# (\w[\w-]*), profile (\w+)(?:, variant (\w+(?:,\w+)*))?")
+
+Points = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run folder. `state` is what its newest checkpoint says of the spec; empty where it saved none."""
+
+    folder: Path
+    name: str
+    profile: str
+    variant: str
+    text: str
+    environment: Mapping[str, Any]
+    lines: tuple[Mapping[str, Any], ...]
+    results: Mapping[str, Number]
+    samples: Mapping[str, tuple[tuple[int, Path], ...]]  # (step, file) in order, by the grid's name; '' is the first
+    state: Mapping[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """The last step that was reported."""
+        return max((line["step"] for line in self.lines), default=0)
+
+    def curves(self, section: Literal["losses", "metrics"]) -> dict[str, Points]:
+        """Every number of a section over steps; what is not finite is left out."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for line in self.lines:
+            for name, value in line.get(section, {}).items():
+                if math.isfinite(value):
+                    found.setdefault(name, []).append((line["step"], value))
+        return {name: tuple(points) for name, points in found.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """A reproduction's folder: its outcome, and the runs of each variant that are still there."""
+
+    folder: Path
+    outcome: Outcome
+    runs: Mapping[str, tuple[Run, ...]]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run."""
+    return all((folder / name).is_file() for name in ("spec.yaml", "environment.json"))
+
+
+def is_reproduction(folder: Path) -> bool:
+    """Whether a folder holds a reproduction that has been judged."""
+    return (folder / FILE).is_file()
+
+
+def read(folder: Path) -> Run | Reproduction:
+    """The run or the reproduction that a folder holds.
+
+    Raises:
+        UsageError: there is no such folder, or it holds neither.
+        RunError: a file in it is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder '{folder}'")
+    if is_reproduction(folder):
+        return _read_reproduction(folder)
+    if is_run(folder):
+        return read_run(folder)
+    raise UsageError(
+        f"'{folder}' holds neither a run (spec.yaml, environment.json) nor a reproduction ({FILE}); "
+        "for a page over all below it: gangraph report --gallery"
+    )
+
+
+def _read_reproduction(folder: Path) -> Reproduction:
+    try:
+        outcome = read_outcome(folder)
+    except OSError as error:
+        raise RunError(f"cannot read '{folder / FILE}': {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"'{folder / FILE}' is damaged: {_said(error)}") from None
+    runs = {
+        variant.name: tuple(read_run(folder / path) for path in variant.runs if is_run(folder / path))
+        for variant in outcome.variants
+    }
+    return Reproduction(folder=folder, outcome=outcome, runs=runs)
+
+
+def read_run(folder: Path) -> Run:
+    """A run folder. Raises RunError where a file is missing or damaged."""
+    state = _state(folder)
+    found = _TITLE.match(_text(folder / "resolved.txt")) if (folder / "resolved.txt").is_file() else None
+    name, profile, variant = found.groups("") if found else (folder.resolve().name, "", "")
+    return Run(
+        folder=folder,
+        name=state.get("name", name),
+        profile=state.get("profile", profile),
+        variant=state.get("variant", variant),
+        text=_text(folder / "spec.yaml"),
+        environment=_mapping(folder / "environment.json"),
+        lines=_lines(folder / "metrics.jsonl"),
+        results=_results(folder / "results.json"),
+        samples=_samples(folder / "samples"),
+        state=state,
+    )
+
+
+def _state(folder: Path) -> Mapping[str, Any]:
+    checkpoints = RunFolder(folder).checkpoints()
+    if not checkpoints:
+        return {}
+    path = checkpoints[-1] / "state.json"
+    extra = _mapping(path).get("extra")
+    if not isinstance(extra, dict):
+        raise RunError(f"'{path}' is damaged: it does not say which spec was trained")
+    return extra
+
+
+def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    lines = []
+    for number, text in enumerate(_text(path).splitlines(), 1):
+        line = _parsed(text, f"{path}:{number}")
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            raise RunError(f"'{path}:{number}' is damaged: found {text[:40]}, expected a report with its step")
+        lines.append(line)
+    return tuple(lines)
+
+
+def _results(path: Path) -> Mapping[str, Number]:
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            name: Number(values=(item["value"],), protocol=item["protocol"], why=item["why"])
+            for name, item in _mapping(path)["results"].items()
+        }
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"'{path}' is damaged: {_said(error)}") from None
+
+
+def _samples(folder: Path) -> Mapping[str, tuple[tuple[int, Path], ...]]:
+    grids: dict[str, list[tuple[int, Path]]] = {}
+    for path in sorted(folder.glob("*.png")):
+        if found := _PICTURE.fullmatch(path.name):
+            grids.setdefault(found[2] or "", []).append((int(found[1]), path))
+    return {name: tuple(sorted(grids[name])) for name in sorted(grids)}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    data = _parsed(_text(path), str(path))
+    if not isinstance(data, dict):
+        raise RunError(f"'{path}' is damaged: found a {type(data).__name__}, expected names and values")
+    return data
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RunError(f"'{where}' is damaged: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot read '{path}': {error.strerror}") from None
+    except ValueError as error:
+        raise RunError(f"'{path}' is damaged: {error}") from None
+
+
+def _said(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,125 @@
+"""What a run's spec says when it is read again: its objective, its drawing, its plan and its networks."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from latex2mathml.converter import convert
+
+from gangraph.compiler.assemble import NetworkModel
+from gangraph.compiler.check import Checked
+from gangraph.compiler.fusing import Kernels
+from gangraph.compiler.lower import Program
+from gangraph.errors import SpecError
+from gangraph.language.spec import Spec
+from gangraph.pipeline import check_spec, compile_phase
+from gangraph.report.passages import Passage, passages
+from gangraph.runtime.trainer import load_text
+from gangraph.views.drawing import draw
+from gangraph.views.explain import explain_text
+from gangraph.views.latex import objective
+from gangraph.views.text import layer_rows, plan_text, titles
+
+_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_MEDIA = "@media (prefers-color-scheme:dark){"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Networks of one form, as a table of layers: place, layer, output shape, parameters."""
+
+    names: tuple[str, ...]
+    template: str
+    parameters: int
+    rows: tuple[tuple[str, str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One phase of training: MathML by update, the drawing as SVG, the plan as text."""
+
+    title: str
+    equations: Mapping[str, tuple[tuple[str, str], ...]]  # what stands left and right of where lines are aligned
+    drawing: str
+    plan: str
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A spec, its phases, and in words what a run of it does."""
+
+    spec: Spec
+    phases: tuple[Phase, ...]
+    explanation: tuple[Passage, ...]
+
+
+def load_system(state: Mapping[str, Any], kernels: str) -> System | str:
+    """The system that a checkpoint's state names, with the kernels of its run; or why it cannot be read again."""
+    if not state:
+        return "The run saved no checkpoint, so what was trained is known only by its text."
+    try:
+        spec = load_text(state)
+        checked = check_spec(spec)
+    except SpecError as error:
+        return f"This version of gangraph does not accept the spec any more: {error.problems[0].message}."
+    known = cast("Kernels", kernels if kernels in ("on", "off") else "auto")
+    programs = [
+        compile_phase(one, share=state.get("share", True), merge=state.get("merge", True), kernels=known)
+        for one in checked
+    ]
+    said = explain_text(spec, [program.plan for program in programs])
+    phases = (_phase(i, title, one) for i, (title, one) in enumerate(zip(titles(spec), programs, strict=True), 1))
+    return System(spec=spec, phases=tuple(phases), explanation=passages(said, without=titles(spec)))
+
+
+def _phase(number: int, title: str, program: Program) -> Phase:
+    checked = program.plan.checked
+    shapes = {name: str(kind) for name, kind in checked.types.nodes.items()}
+    return Phase(
+        title=title,
+        equations=_equations(checked),
+        drawing=inlined(draw(checked.graph, title="Data flow of one training step", shapes=shapes), f"graph-{number}"),
+        plan=plan_text(program, title=title),
+        networks=tuple(_networks({name: checked.networks[name] for name in checked.types.networks})),
+    )
+
+
+def _equations(checked: Checked) -> dict[str, tuple[tuple[str, str], ...]]:
+    updates: dict[str, list[tuple[str, str]]] = {}
+    for line in objective(checked):
+        updates.setdefault(line.update, []).append((_math(line.left), _math(line.right)))
+    return {update: tuple(lines) for update, lines in updates.items()}
+
+
+def _math(latex: str) -> str:
+    return convert(latex, display="block") if latex else ""
+
+
+def inlined(svg: str, name: str) -> str:
+    """A drawing as part of a page: its ids and styles are its own, and it is light on paper."""
+    svg = re.sub(r'id="(title|about)"', rf'id="{name}-\1"', svg)
+    svg = svg.replace('aria-labelledby="title about"', f'id="{name}" aria-labelledby="{name}-title {name}-about"')
+    before, style, after = re.split(r"</?style>", svg, maxsplit=2)
+    light, _, dark = style.partition(_MEDIA)
+    scoped = f"{_scoped(light, name)}@media screen and (prefers-color-scheme:dark){{{_scoped(dark, name)}}}"
+    return f"{before}<style>{scoped}</style>{after}"
+
+
+def _scoped(style: str, name: str) -> str:
+    return "".join(
+        f"{','.join(f'#{name} {selector.strip()}' for selector in selectors.split(','))}{{{rules}}}"
+        for selectors, rules in _RULE.findall(style)
+    )
+
+
+def _networks(models: Mapping[str, NetworkModel]) -> Iterator[Network]:
+    """Networks with the same layers share a table."""
+    rows = {name: tuple(layer_rows(model))[1:] for name, model in models.items()}
+    for name, model in models.items():
+        alike = tuple(other for other in models if rows[other] == rows[name])
+        if name == alike[0]:
+            template = model.graph.spec.template
+            yield Network(names=alike, template=template if template != name else "", parameters=model.parameters,
+                          rows=rows[name])  # fmt: skip

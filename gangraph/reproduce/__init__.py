@@ -1,0 +1,1 @@
+"""Reproductions: a paper's ablations over seeds, and what its claims come to."""

@@ -1,0 +1,83 @@
+"""Claims judged by what the runs of a reproduction came to."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from gangraph.language import claims
+from gangraph.language.claims import Measure, margin, measures
+from gangraph.language.expression import show
+from gangraph.language.spec import Claim
+from gangraph.reproduce.outcome import Number, Verdict
+from gangraph.reproduce.work import Found
+
+Findings = Mapping[str, Sequence[Found]]  # variant -> what each seed came to
+
+
+class MissingError(ValueError):
+    """A number that a claim needs was not measured."""
+
+
+def number(name: str, found: Sequence[Found]) -> Number:
+    """One metric of one variant over the seeds."""
+    given = [one.numbers.get(name) for one in found]
+    reasons = [one.failed or (measured.why if measured else "") for one, measured in zip(found, given, strict=True)]
+    return Number(
+        values=tuple(measured.value if measured else None for measured in given),
+        protocol=next((measured.protocol for measured in given if measured), {}),
+        why=next(filter(None, reasons), ""),
+    )
+
+
+def judge(claim: Claim, findings: Findings) -> Verdict:
+    """The margins of a claim, seed by seed. A seed that lacks a number is left out."""
+    seeds = max((len(found) for found in findings.values()), default=0)
+    margins, missing = [], ""
+    for seed in range(seeds):
+        try:
+            margins.append(_margin(claim, findings, seed))
+        except MissingError as error:
+            missing = missing or str(error)
+        except (ArithmeticError, ValueError) as error:
+            missing = missing or f"the condition has no value: {error}"
+    return Verdict(
+        say=claim.say,
+        source=claim.source,
+        check=show(claim.check),
+        margins=tuple(margins),
+        why="" if len(margins) == seeds else missing,
+        note=claim.note,
+    )
+
+
+def needed_variants(claim: Claim) -> tuple[str, ...]:
+    """The variants that a claim compares."""
+    return tuple(dict.fromkeys(measure.variant for measure in measures(claim.check)))
+
+
+def _margin(claim: Claim, findings: Findings, seed: int) -> float:
+    def found(measure: Measure) -> Found:
+        if measure.variant not in findings:
+            raise MissingError(f"variant '{measure.variant}' was not run")
+        one = findings[measure.variant][seed]
+        if one.failed:
+            raise MissingError(f"{measure.variant}, seed {seed}: {one.failed}")
+        return one
+
+    def value(measure: Measure) -> float:
+        measured = found(measure).numbers.get(measure.metric)
+        if measured is None or measured.value is None:
+            why = measured.why if measured is not None else "this form of the spec does not measure it"
+            raise MissingError(f"{measure}: {why}")
+        return measured.value
+
+    def correlation(one: Measure, other: Measure) -> float:
+        pairs = [
+            (a[one.metric], b[other.metric])
+            for a, b in zip(found(one).looks, found(other).looks, strict=False)
+            if one.metric in a and other.metric in b
+        ]
+        if len(pairs) < 3:
+            raise MissingError(f"{claims.CORRELATION}: {one} and {other} were looked at less than three times")
+        return statistics.correlation(*zip(*pairs, strict=True))
+
+    return margin(claim.check, value, correlation)

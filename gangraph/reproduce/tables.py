@@ -1,0 +1,149 @@
+"""A reproduction as text for a terminal, and as a page of Markdown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict
+from gangraph.views.spec import table
+
+Row = tuple[str, ...]
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """The paper's table beside ours, the verdicts and the deviations."""
+    runs = f"{len(outcome.variants)} variants over {len(outcome.seeds)} seeds"
+    lines = [f"{outcome.name}, profile {outcome.profile}: {runs}", ""]
+    rows = list(_number_rows(outcome))
+    lines += table(rows, indent="  ", right=frozenset(range(1, len(rows[0]))))
+    lines += ["", f"claims: {tally(outcome)}"]
+    for verdict in outcome.verdicts:
+        lines += _verdict_lines(verdict)
+    if outcome.deviations:
+        lines += ["", "deviations from the paper:", *(f"  {deviation}" for deviation in outcome.deviations)]
+    return "\n".join(lines)
+
+
+def tally(outcome: Outcome) -> str:
+    """How many claims held, in words."""
+    held, judged = sum(v.held for v in outcome.verdicts), sum(v.judged for v in outcome.verdicts)
+    left = len(outcome.verdicts) - judged
+    return f"{held} of {judged} held" + (f", {left} could not be judged" if left else "")
+
+
+def results_page(outcomes: Sequence[Outcome]) -> str:
+    """The page docs/results.md: every reproduction, one after the other."""
+    summary = [("system", "profile", "variants", "seeds", "claims held", "hours of training")]
+    summary += [
+        (
+            f"[{o.name}](#{o.name})",
+            o.profile,
+            str(len(o.variants)),
+            str(len(o.seeds)),
+            tally(o),
+            f"{o.seconds / 3600:.1f}",
+        )
+        for o in outcomes
+    ]
+    parts = [_HEADER, "\n".join(_markdown(summary))]
+    return "\n\n".join([*parts, *(_system(outcome) for outcome in outcomes)]) + "\n"
+
+
+_HEADER = """\
+# Results
+
+What became of the claims of the papers, at the size of the profiles named here. This page is written by
+`gangraph reproduce --all`; a single system is run by `gangraph reproduce NAME`.
+
+A number is the mean over the seeds ± their standard deviation. A claim is *held* if it is true of the mean over the
+seeds and of most seeds by themselves; beside it stand its margin (the difference between the two sides of the
+comparison) and how many seeds hold it by themselves. These are small networks on the embedded world: *not held* says
+that the claim was not seen at this scale, and nothing of the paper at its own."""
+
+
+_VERDICTS = ("claim", "from", "condition", "verdict", "margin", "seeds")
+
+
+def _system(outcome: Outcome) -> str:
+    paper = outcome.paper
+    credit = ", ".join(filter(None, (paper.get("authors", ""), paper.get("year", ""))))
+    cited = (f"*{paper['title']}*" + (f" ({credit})" if credit else "") + ". ") if paper else ""
+    command = f"gangraph reproduce {outcome.name} --profile {outcome.profile} --seeds {len(outcome.seeds)}"
+    lines = [f"## {outcome.name}", "", f"{cited}{outcome.about}.", "", f"`{command}`", ""]
+    lines += [*_markdown(list(_number_rows(outcome))), ""]
+    lines += _markdown([_VERDICTS, *map(_verdict_row, outcome.verdicts)])
+    notes = [f"- {verdict.say}: {verdict.note}" for verdict in outcome.verdicts if verdict.note]
+    lines += ["", *notes] if notes else []
+    lines += ["", "How each number was measured:", "", *_protocols(outcome)]
+    if outcome.deviations:
+        lines += ["", "Deviations from the paper:", "", *(f"- {deviation}" for deviation in outcome.deviations)]
+    return "\n".join(lines)
+
+
+def _number_rows(outcome: Outcome) -> Iterator[Row]:
+    """Variants down, metrics across; before a metric what the paper reports for it."""
+    metrics = list(dict.fromkeys(name for variant in outcome.variants for name in variant.numbers))
+    reported = {name: [table for table in outcome.reported if table.metric == name] for name in metrics}
+    titles = ((*(f"paper's {table.say}" for table in reported[name]), name) for name in metrics)
+    yield ("variant", *chain(*titles))
+    for variant in outcome.variants:
+        cells: list[str] = []
+        for name in metrics:
+            cells += [_plain(table.values.get(variant.name)) for table in reported[name]]
+            cells.append(_number(variant, name))
+        yield (variant.name, *cells)
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _number(variant: VariantOutcome, name: str) -> str:
+    number = variant.numbers.get(name)
+    if number is None or number.mean is None:
+        return "-" if number is None else "not measured"
+    return f"{number.mean:.4g}" + (f" ± {number.spread:.2g}" if number.spread is not None else "")
+
+
+def _verdict(verdict: Verdict) -> str:
+    return "not judged" if not verdict.judged else "held" if verdict.held else "not held"
+
+
+def _margin(verdict: Verdict) -> str:
+    spread = f" ± {verdict.spread:.2g}" if verdict.spread is not None else ""
+    return f"{verdict.margin:.4g}{spread}" if verdict.judged else ""
+
+
+def _seeds(verdict: Verdict) -> str:
+    return f"{verdict.agreeing} of {len(verdict.margins)}"
+
+
+def _verdict_lines(verdict: Verdict) -> Iterator[str]:
+    source = f" ({verdict.source})" if verdict.source else ""
+    yield f"  {_verdict(verdict):<10}  {verdict.say}{source}"
+    if verdict.judged:
+        yield f"              {verdict.check}: margin {_margin(verdict)}, {_seeds(verdict)} seeds"
+    for more in filter(None, (verdict.why, verdict.note)):
+        yield f"              {more}"
+
+
+def _verdict_row(verdict: Verdict) -> Row:
+    seeds = _seeds(verdict) if verdict.judged else verdict.why
+    name = _verdict(verdict)
+    shown = f"**{name}**" if name == "not held" else name
+    return verdict.say, verdict.source, f"`{verdict.check}`", shown, _margin(verdict), seeds
+
+
+def _protocols(outcome: Outcome) -> Iterator[str]:
+    """Every metric with what it was measured by, said once."""
+    said: dict[str, Number] = {}
+    for variant in outcome.variants:
+        for name, number in variant.numbers.items():
+            said.setdefault(name, number)
+    for name, number in said.items():
+        facts = "; ".join(f"{key} {value}" for key, value in number.protocol.items() if key not in ("seed", "step"))
+        yield f"- {name}: {facts or number.why}"
+
+
+def _markdown(rows: Iterable[Row]) -> list[str]:
+    head, *body = [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *body)]

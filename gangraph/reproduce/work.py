@@ -1,0 +1,131 @@
+"""One run of a reproduction, in a process of its own: trained to its end, or resumed, and measured."""
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import torch
+
+from gangraph.errors import RunError
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.parse import Choice, parse
+from gangraph.language.resolve import resolve
+from gangraph.language.spec import Spec
+from gangraph.runtime.folder import RunFolder
+from gangraph.runtime.measure import Measured, measure_run
+from gangraph.runtime.run import run
+from gangraph.runtime.trainer import Trainer, load_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One run to do: a form of a spec, and a seed."""
+
+    source: str
+    profile: str
+    variant: str
+    settings: tuple[tuple[str, str], ...]
+    seed: int
+    folder: Path
+    device: str
+
+    @property
+    def choice(self) -> Choice:
+        """The form of the spec; `full` is the one without a variant."""
+        return Choice(profile=self.profile, variant=self.variant or None, set=dict(self.settings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a run came to: its numbers, or why there are none."""
+
+    numbers: Mapping[str, Measured] = field(default_factory=dict)
+    looks: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
+    seconds: float = 0.0
+    trained: bool = False
+    failed: str = ""
+
+
+class StoppedError(RunError):
+    """A person stopped the reproduction; everything done so far is kept."""
+
+
+_stop: Event | None = None
+
+
+def begin_worker(threads: int, stop: Event) -> None:
+    """Prepare a worker process: how many threads it computes with, and the event that ends it early."""
+    global _stop
+    _stop = stop
+    torch.set_num_threads(threads)
+
+
+def work(task: Task) -> Found:
+    """Train what is not trained yet, and measure it. A run that fails is a finding, not an error.
+
+    Raises:
+        StoppedError: the run was stopped before its end, and can be resumed.
+    """
+    spec = resolve(parse(task.source), task.choice)
+    began = time.monotonic()
+    try:
+        trained = _train(task, spec)
+        numbers = measure_run(task.folder, spec)
+    except StoppedError:
+        raise
+    except RunError as error:
+        return Found(failed=str(error), seconds=time.monotonic() - began)
+    lines = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
+    looks = tuple(line["metrics"] for line in lines if "metrics" in line and line["step"])
+    seconds = lines[-1]["seen"] / max(lines[-1]["images_per_second"], 1e-9)
+    return Found(numbers=numbers.results, looks=looks, seconds=seconds, trained=trained)
+
+
+def _train(task: Task, spec: Spec) -> bool:
+    """Bring the run to its end; whether there was anything to do."""
+    resumes = _is_begun(task, spec)
+    if resumes and _is_finished(task.folder):
+        return False
+    if _stop is not None and _stop.is_set():
+        raise StoppedError("stopped")
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with (task.folder / "log.txt").open("a") as log, contextlib.redirect_stdout(log):
+        if resumes:
+            run(spec, resume=task.folder, device=task.device)
+        else:
+            run(spec, out=task.folder, seed=task.seed, device=task.device)
+    if not _is_finished(task.folder):
+        raise StoppedError("stopped")
+    return True
+
+
+def _is_begun(task: Task, spec: Spec) -> bool:
+    """Whether the folder holds this very run. Another is put aside; one without a checkpoint goes."""
+    if not task.folder.exists():
+        return False
+    checkpoints = RunFolder(task.folder).checkpoints()
+    if not checkpoints:
+        shutil.rmtree(task.folder)
+        return False
+    extra = json.loads((checkpoints[-1] / "state.json").read_text())["extra"]
+    former = fingerprint(load_text(extra))
+    if former == fingerprint(spec) and extra["seed"] == task.seed:
+        return True
+    task.folder.rename(_free(task.folder.with_name(f"{task.folder.name}-{former[:8]}")))
+    return False
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first with a number behind it that is not there."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
+    return path if not path.exists() else next(other for other in numbered if not other.exists())
+
+
+def _is_finished(folder: Path) -> bool:
+    trainer = Trainer.resume(RunFolder(folder).latest(), device="cpu", compile="off", kernels="off")
+    return trainer.done

@@ -1,0 +1,114 @@
+"""Networks that another spec trains, to judge a run by: trained once, kept in a cache, loaded frozen."""
+
+import copy
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gangraph.compiler.assemble import NetworkModel
+from gangraph.compiler.initialize import initialize
+from gangraph.errors import RunError
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.spec import EvaluatorSpec, Spec
+from gangraph.runtime.checkpoint import read_network
+from gangraph.runtime.report import Reporter, aside
+from gangraph.runtime.results import Measurements, read_results
+
+_SEED = 0  # an evaluator is one network, whoever asks for it
+
+
+def cache_folder() -> Path:
+    """Where what was made once is kept: $GANGRAPH_CACHE, or ~/.cache/gangraph."""
+    chosen = os.environ.get("GANGRAPH_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "gangraph"
+
+
+def place(spec: Spec) -> Path:
+    """The run folder of a spec that trains an evaluator."""
+    return cache_folder() / "evaluators" / f"{spec.name}-{fingerprint(spec)}"
+
+
+def prepare(spec: Spec, device: str = "auto") -> None:
+    """Train every evaluator that a spec needs and the cache lacks.
+
+    Raises:
+        RunError: the training was stopped or failed.
+    """
+    needed = (judge for phase in spec.phases if phase.evaluate for judge in phase.evaluate.networks.values())
+    for judge in {place(judge.spec): judge for judge in needed}.values():
+        _results(judge, device)
+
+
+def judged_by(judge: EvaluatorSpec) -> dict[str, Any]:
+    """What is known of an evaluator: the spec that trains it, and how good it is by that spec's own results."""
+    measured = _results(judge, "auto")
+    numbers = {name: result.value for name, result in measured.results.items() if result.value is not None}
+    return {"spec": judge.called, "network": judge.network, "fingerprint": measured.fingerprint, **numbers}
+
+
+def trained_network(
+    judge: EvaluatorSpec, model: NetworkModel, *, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """The network with its trained weights, frozen and in evaluation mode; trained first if the cache lacks it.
+
+    Raises:
+        RunError: the training was stopped or failed, or what is kept of it is damaged.
+    """
+    _results(judge, str(device))
+    module = copy.deepcopy(model.module).to_empty(device="cpu")
+    initialize(module, model.graph, torch.Generator())
+    read_network(_newest(place(judge.spec)), judge.network, module)
+    return module.to(device=device, dtype=dtype).requires_grad_(False).eval()
+
+
+def _results(judge: EvaluatorSpec, device: str) -> Measurements:
+    """The results of the evaluator's own run, which is there whole once it has them."""
+    folder = place(judge.spec)
+    found = read_results(folder)
+    if found is not None:
+        return found
+    with aside(f"{judge.called}: ") as report, _alone(folder, report):
+        found = read_results(folder)
+        return found if found is not None else _train(judge.spec, folder, device, report)
+
+
+def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
+    # A run may need evaluators, and an evaluator is made by a run.
+    from gangraph.runtime.measure import measure_run
+    from gangraph.runtime.run import load_run, run
+
+    begun = (folder / "checkpoints").is_dir() and any((folder / "checkpoints").glob("step-*"))
+    report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")
+    if not begun:
+        shutil.rmtree(folder, ignore_errors=True)
+    run(spec, out=folder, seed=_SEED, device=device, resume=folder if begun else None, report=report)
+    if not load_run(folder).done:
+        raise RunError(f"the training of evaluator '{spec.name}' was stopped; the next run that needs it goes on")
+    return measure_run(folder)
+
+
+@contextmanager
+def _alone(folder: Path, report: Reporter) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes do not train the same."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.say("another process is training the evaluator; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _newest(folder: Path) -> Path:
+    found = sorted((folder / "checkpoints").glob("step-*"))
+    if not found:
+        raise RunError(f"'{folder}' has results but no checkpoint; remove it, and the evaluator is trained again")
+    return found[-1]

@@ -1,0 +1,184 @@
+"""Measuring a trained run: its results and metrics over many samples, each with how it was measured."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gangraph.compiler.graph import Evaluation as Seen
+from gangraph.compiler.graph import Node
+from gangraph.data.random import RandomSource
+from gangraph.errors import UsageError
+from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
+from gangraph.language.parse import Choice, parse
+from gangraph.language.resolve import resolve
+from gangraph.language.spec import Spec
+from gangraph.registry import vocabulary
+from gangraph.runtime.checkpoint import read_checkpoint
+from gangraph.runtime.draws import Draws
+from gangraph.runtime.evaluation import Evaluation, over_set
+from gangraph.runtime.evaluators import judged_by
+from gangraph.runtime.folder import RunFolder
+from gangraph.runtime.results import Measured, Measurements, read_results
+from gangraph.runtime.trainer import Trainer
+
+__all__ = ["Measured", "Measurements", "measure", "measure_run", "under_choices_of"]
+
+
+def measure(trainer: Trainer, names: Collection[str] | None = None) -> dict[str, Measured]:
+    """Every result and every metric of the spec, or those in `names`, over `result_samples` samples.
+
+    The networks run on `samples` samples at a time; ops and metrics then see all samples at once, float32 on the CPU.
+    No sample of a data stream is used twice, so the smallest that a number is computed from limits its samples.
+
+    Raises:
+        RunError: a metric refuses its values.
+        DataError: data is missing.
+    """
+    program = trainer.engine.program
+    seen = program.plan.checked.graph.evaluation
+    chosen = {name: node for name, node in seen.numbers if names is None or name in names} if seen else {}
+    if seen is None or program.measurement is None or not chosen:
+        return {}
+    evaluation = Evaluation(trainer.engine, seen, program.measurement)
+    draws = evaluation.draws(evaluation.spec.samples)
+    counts = {name: _count(evaluation, draws, node) for name, node in chosen.items()}
+    most = max(counts.values())
+    gathered = _gathered(evaluation, draws, trainer, most)
+    found = {}
+    for count in dict.fromkeys(counts.values()):
+        nodes = {name: node for name, node in chosen.items() if counts[name] == count}
+        below = seen.graph.below(*nodes.values())
+        values = {name: _first(value, count, most) for name, value in gathered.items() if name in below}
+        made, missing = over_set(seen.graph, tuple(n for n in program.measurement.whole if n in below), values)
+        for name, node in nodes.items():
+            value, why = (None, missing[node]) if node in missing else _number(made[node])
+            found[name] = Measured(value, why, {**_protocol(seen, node), **_common(evaluation, trainer, count)})
+    return {name: found[name] for name in chosen}
+
+
+def _common(evaluation: Evaluation, trainer: Trainer, count: int) -> dict[str, Any]:
+    """What is to be said of every number."""
+    return {
+        "samples": count,
+        "batch": min(evaluation.spec.samples, count),
+        "mode": evaluation.spec.mode,
+        "seed": trainer.seed,
+        "step": trainer.step_count,
+    }
+
+
+def measure_run(folder: str | Path, spec: Spec | None = None, *, device: str = "auto") -> Measurements:
+    """Measure a run at its newest checkpoint, and write `results.json` into its folder.
+
+    What that file already answers is not measured again, except for what could not be measured then.
+
+    Args:
+        folder: the run.
+        spec: a newer form of the run's spec whose `evaluate:` is used instead; its training is the same.
+
+    Raises:
+        UsageError: there is no such run, or `spec` trains something else.
+        RunError: the run has no checkpoint, or a metric refuses its values.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UsageError(f"there is no run '{folder}'")
+    trainer = Trainer.resume(RunFolder(path).latest(), device=device, compile="off", kernels="auto", spec=spec)
+    asked = Measurements(
+        fingerprint=fingerprint(trainer.spec),
+        evaluation=evaluation_fingerprint(trainer.spec.phases[trainer.phase]),
+        step=trainer.step_count,
+        results={},
+    )
+    before = read_results(path)
+    known = before.results if before is not None and before.answers(asked) else {}
+    seen = trainer.checked[trainer.phase].graph.evaluation
+    names = [name for name, _ in seen.numbers] if seen is not None else []
+    left = [name for name in names if name not in known or known[name].why]
+    fresh = measure(trainer, left)
+    found = Measurements(
+        fingerprint=asked.fingerprint,
+        evaluation=asked.evaluation,
+        step=asked.step,
+        results={name: fresh.get(name) or known[name] for name in names},
+    )
+    if fresh or before is None or not before.answers(asked):
+        found.save(path)
+    return found
+
+
+def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
+    """Another text of a run's spec under the run's own profile, variant and settings.
+
+    Raises:
+        SpecError: it does not parse, or lacks one of these.
+        UsageError, RunError: there is no such spec or run.
+    """
+    _, numbers = read_checkpoint(RunFolder(Path(folder)).latest())
+    extra: Mapping[str, Any] = numbers["extra"]
+    choice = Choice(profile=extra["profile"], variant=extra["variant"] or None, set=extra["settings"])
+    return resolve(parse(source), choice)
+
+
+def _count(evaluation: Evaluation, draws: Draws, node: str) -> int:
+    """How many samples there are for a number: no sample of a stream comes twice.
+
+    In training mode layers see the batch, so every batch is a whole one.
+    """
+    below = {evaluation.graph.nodes[name].target for name in evaluation.graph.below(node)}
+    streams = [s for s in evaluation.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
+    count = min([evaluation.spec.result_samples, *(len(draws.open(name)) for name in streams)])
+    batch = min(evaluation.spec.samples, count)
+    return count - count % batch if evaluation.spec.mode == "train" else count
+
+
+def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int) -> dict[str, Tensor]:
+    """What the networks give, and what else ops read, over all samples: batch after batch, on the CPU."""
+    parts: dict[str, list[Tensor]] = {}
+    for index, start in enumerate(range(0, count, evaluation.spec.samples)):
+        draws.batch = min(evaluation.spec.samples, count - start)
+        for name, value in evaluation.batch(draws, trainer.clock, index).items():
+            value = value.detach().cpu()
+            parts.setdefault(name, []).append(value.float() if value.is_floating_point() else value)
+    return {name: _joined(values) for name, values in parts.items()}
+
+
+def _joined(values: list[Tensor]) -> Tensor:
+    """The samples of all batches; of what is one number a batch, the mean."""
+    return torch.cat(values) if values[0].dim() else torch.stack(values).float().mean()
+
+
+def _first(value: Tensor, count: int, of: int) -> Tensor:
+    """The first `count` of so many samples; what is one number stays."""
+    return value[: len(value) * count // of] if value.dim() else value
+
+
+def _number(value: Tensor) -> tuple[float | None, str]:
+    number = float(value)
+    return (number, "") if math.isfinite(number) else (None, f"the value is not finite: {number}")
+
+
+def _protocol(seen: Seen, node: str) -> dict[str, Any]:
+    """The facts that metrics state of themselves, the averages used, and how good the networks are that judge."""
+    graph = seen.graph
+    below = [graph.nodes[name] for name in graph.nodes if name in graph.below(node)]
+    facts = {key: value for made in below for key, value in _stated(made)}
+    called = dict.fromkeys(made.target for made in below if made.kind == "network")
+    averages = [name for name in called if name in graph.averages]
+    judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
+    return {**facts, **({"averages": averages} if averages else {}), **judges}
+
+
+def _stated(node: Node) -> Iterator[tuple[str, Any]]:
+    """What a metric says of how it measures, given its constant arguments."""
+    protocol = vocabulary[node.target].traits.get("protocol") if node.kind == "op" else None
+    if protocol is not None:
+        signature = vocabulary[node.target].signature
+        bound = signature.bind(*node.arguments, **dict(node.keywords))
+        bound.apply_defaults()
+        tensors = {name for name, parameter in signature.parameters.items() if parameter.annotation is Tensor}
+        yield from protocol(**{k: v for k, v in bound.arguments.items() if k not in tensors}).items()

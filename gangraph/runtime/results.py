@@ -1,0 +1,89 @@
+"""What was measured of a run, and the file `results.json` that keeps it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gangraph.errors import RunError
+
+FILE = "results.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One number of trained networks, or None and why there is none; and how it was measured, as plain facts."""
+
+    value: float | None
+    why: str
+    protocol: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """The numbers of a run at a step; `fingerprint` says what was trained and `evaluation` what was measured."""
+
+    fingerprint: str
+    evaluation: str
+    step: int
+    results: Mapping[str, Measured]
+
+    def answers(self, other: "Measurements") -> bool:
+        """Whether both are about the same networks and the same evaluation of them."""
+        mine, theirs = ((m.fingerprint, m.evaluation, m.step) for m in (self, other))
+        return mine == theirs
+
+    def save(self, folder: Path) -> Path:
+        """Write `results.json`, whole or not at all."""
+        path = folder / FILE
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        unfinished.replace(path)
+        return path
+
+
+def read_results(folder: Path) -> Measurements | None:
+    """What a run's `results.json` holds; None if there is none.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        results = {name: Measured(**measured) for name, measured in data.pop("results").items()}
+        return Measurements(**data, results=results)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"'{path}' cannot be read: {error}; remove it, and measure the run again") from None
+
+
+def results_lines(measurements: Measurements) -> list[str]:
+    """A table for people: name, value, how it was measured; and how good the networks are that judged."""
+    rows = [(name, _said(measured), _facts(measured.protocol)) for name, measured in measurements.results.items()]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {facts}".rstrip() for name, value, facts in rows]
+    lines += [f"{name}: {measured.why}" for name, measured in measurements.results.items() if measured.why]
+    return [*lines, *dict.fromkeys(_judges(measurements))]
+
+
+def _said(measured: Measured) -> str:
+    return "not measured" if measured.value is None else f"{measured.value:.5g}"
+
+
+def _facts(protocol: Mapping[str, Any]) -> str:
+    """The plain facts of a protocol in short."""
+    said = {key: value for key, value in protocol.items() if not isinstance(value, Mapping | list)}
+    samples, batch = said.pop("samples", 0), said.pop("batch", 0)
+    own = [f"{key} {value}" for key, value in said.items() if key not in ("mode", "seed", "step")]
+    return ", ".join([f"{samples} samples, {batch} at a time", *own])
+
+
+def _judges(measurements: Measurements) -> Iterator[str]:
+    for measured in measurements.results.values():
+        for name, facts in measured.protocol.items():
+            if isinstance(facts, Mapping):
+                numbers = [f"{key} {value:.4g}" for key, value in facts.items() if isinstance(value, float)]
+                yield f"judged by {name}, network {facts.get('network')} of {facts.get('spec')}: {', '.join(numbers)}"

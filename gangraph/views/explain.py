@@ -1,0 +1,199 @@
+"""What a run does, told in plain sentences: the data, the networks, each update and why it works as it does."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from gangraph.compiler.check import Checked
+from gangraph.compiler.graph import Graph
+from gangraph.compiler.optimizers import OPTIMIZERS
+from gangraph.compiler.segments import Plan
+from gangraph.language.expression import show
+from gangraph.language.spec import AverageSpec, EvaluateSpec, OptimizerSpec, Spec
+from gangraph.views.explain_update import explain_update
+from gangraph.views.matching import Term, terms
+from gangraph.views.plan import listed
+from gangraph.views.spec import titles
+from gangraph.views.wording import as_written, counted, in_words, over_time, value_names, written
+
+WIDTH = 100
+
+
+def explain_text(spec: Spec, plans: Sequence[Plan]) -> str:
+    """Every phase in the order in which things happen, then what the paper claims."""
+    parts = []
+    for title, plan in zip(titles(spec), plans, strict=True):
+        parts += ["\n".join([title, *(_filled(f"{spec.about.rstrip('.')}.") if spec.about else [])])]
+        parts += _phase(plan)
+    if spec.claims:
+        said = (
+            f"{claim.say}{f' ({claim.source})' if claim.source else ''}: {show(claim.check)}" for claim in spec.claims
+        )
+        parts.append("\n".join(["The paper claims, as conditions on what its variants measure:", *_items(said)]))
+    return "\n\n".join(filter(None, parts))
+
+
+def _phase(plan: Plan) -> Iterator[str]:
+    checked = plan.checked
+    spec = checked.graph.spec
+    yield "\n".join(_filled(" ".join(_data(plan))))
+    yield "\n".join(_filled(" ".join(_networks(checked))))
+    if spec.values:
+        values = (f"{name} = {written(value)}" for name, value in spec.values.items())
+        yield "\n".join(["These values have names:", *_items(values)])
+    length = f"Training lasts {show(spec.length)}." if spec.length is not None else "Training has no end of its own."
+    order = ", then ".join(update.name for update in checked.graph.updates)
+    ordered = f", in this order: {order}" if len(checked.graph.updates) > 1 else f", {order}"
+    yield "\n".join(_filled(f"{length} Each step makes {counted(len(plan.updates), 'update')}{ordered}."))
+    for index in range(len(plan.updates)):
+        yield _update(plan, index)
+    if spec.evaluate is not None:
+        yield "\n".join(_evaluation(spec.evaluate))
+
+
+def _filled(text: str, indent: str = "", first: str | None = None) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent,
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
+def _items(texts: Iterable[str], indent: str = "  ") -> list[str]:
+    return [line for text in texts for line in _filled(text, f"{indent}  ", f"{indent}- ")]
+
+
+def _data(plan: Plan) -> Iterator[str]:
+    """What a step draws, and from where."""
+    graph = plan.checked.graph
+    batch = counted(graph.spec.batch, "sample")
+    given = [name for name in plan.sources if name in graph.spec.data]
+    of = f" {'each ' if len(given) > 1 else ''}of {listed(given)}" if given else ""
+    yield f"Each step draws {batch}{of}."
+    for name in given:
+        fields = graph.sources[name].fields
+        whole = len(fields) == 1
+        parts = [f"{'' if whole else f'{key} '}{_shape(field)}" for key, field in fields.items()]
+        comes = "is drawn from" if not hasattr(graph.sources[name], "open") else "comes from"
+        yield f"{name} {comes} {written(graph.spec.data[name])}: {listed(parts)} for each sample."
+    loose = [name for name in plan.sources if name not in graph.spec.data]
+    if loose:
+        names = dict.fromkeys(name.partition(".")[0] for name in loose)
+        yield f"Random numbers are drawn for {listed(names)} as well."
+
+
+def _shape(field: object) -> str:
+    """`3 x 64 x 64 numbers in [-1, 1]`."""
+    shape, low, high = (getattr(field, part) for part in ("shape", "low", "high"))
+    size = " x ".join(map(str, shape))
+    numbers = "one number" if size in ("", "1") else f"{size} numbers"
+    return numbers + (f" in [{low:g}, {high:g}]" if low > float("-inf") and high < float("inf") else "")
+
+
+def _networks(checked: Checked) -> Iterator[str]:
+    """The networks, those alike together, and how large they are."""
+    spec = checked.graph.spec
+    own = {name: model for name, model in checked.networks.items() if name in spec.networks}
+    yield f"There {'is' if len(own) == 1 else 'are'} {counted(len(own), 'network')}."
+    alike: dict[tuple[str, int], list[str]] = {}
+    for name in (name for name in spec.networks if name in own):
+        template = own[name].graph.spec.template
+        alike.setdefault((template if template != name else "layers of its own", own[name].parameters), []).append(name)
+    for (template, parameters), names in alike.items():
+        have = f"have {parameters:,} parameters each" if len(names) > 1 else f"has {parameters:,} parameters"
+        yield f"{listed(names)} {have} ({template})."
+    for name, network in spec.networks.items():
+        if isinstance(network, AverageSpec):
+            yield f"{name} is a moving average of {network.of}, with a decay of {over_time(network.decay)}."
+
+
+def _update(plan: Plan, index: int) -> str:
+    """One update: who learns what how, and then what the plan makes of it."""
+    graph, update = plan.checked.graph, plan.updates[index]
+    head = f"Update {index + 1} of {len(plan.updates)}: {update.graph.name}"
+    lines = [head, *_filled(" ".join(_timing(plan, index)), "  ")]
+    for each in update.graph.objectives:
+        sign = next(goal.sign for goal in graph.spec.updates[index].objectives if goal.group == each.group)
+        lines += _filled(_learns(graph.spec.optimizers[each.group], each.networks, sign), "  ")
+        root = graph.nodes[each.loss]
+        lines += _items(_goals(graph, root.inputs[0] if sign < 0 else root.id), "    ")
+    for sentence in explain_update(plan, index):
+        lines += _filled(sentence, "  ")
+    return "\n".join(lines)
+
+
+def _timing(plan: Plan, index: int) -> Iterator[str]:
+    """How often an update runs, and on what."""
+    graph, update = plan.checked.graph, plan.updates[index].graph
+    if update.every is not None:
+        yield f"It runs only in every step whose number can be divided by {written(update.every)}."
+    if update.when is not None:
+        yield f"It runs only in steps where {show(update.when)}."
+    if update.times is not None:
+        often = "twice" if written(update.times) == "2" else f"{written(update.times)} times"
+        yield f"It runs {often} in a row."
+    if update.accumulate > 1:
+        yield f"It averages its gradient over {counted(update.accumulate, 'batch', 'batches')}."
+    anew = [name for name in plan.updates[index].redraws if index > 0 or update.conditional or update.accumulate > 1]
+    named = [name if name in graph.spec.data else f"the random numbers of {name.partition('.')[0]}" for name in anew]
+    if named:
+        each = "Each time it" if update.times is not None or update.accumulate > 1 else "It"
+        yield f"{each} draws {listed(named)} anew."
+
+
+def _learns(group: OptimizerSpec, networks: Sequence[str], sign: int) -> str:
+    """Who changes which parameters, and how fast."""
+    options = dict(group.options)
+    rate = options.pop("lr", None)
+    more = ", ".join(f"{name.replace('_', ' ')} {over_time(value)}" for name, value in options.items())
+    speed = f"with a learning rate of {over_time(rate)}" if rate is not None else "with torch's learning rate"
+    extra = f" ({more})" if more else ""
+    verb = "smaller" if sign > 0 else "larger"
+    kind = OPTIMIZERS[group.kind].__name__
+    return f"{kind} changes the parameters of {listed(networks)}, {speed}{extra}, to make this {verb}:"
+
+
+def _goals(graph: Graph, objective: str) -> Iterator[str]:
+    """Each loss of an objective: its formula, and what that is in words."""
+    names = {node: name for name, node in reversed(list(graph.losses.items()))}
+    waiting = [objective]
+    told: set[str] = set()
+    while waiting:
+        root = waiting.pop(0)
+        ends = {node: name for node, name in names.items() if node != root}
+        found = terms(graph, root, ends)
+        told.add(root)
+        if root not in names and all(term.node in ends and (term.weight, term.factors) == (1, ()) for term in found):
+            waiting = [*(term.node for term in found), *waiting]
+            continue
+        formula = as_written(graph, root, {**value_names(graph), **ends})
+        called = f"{names[root]} = " if root in names else ""
+        yield f"{called}{formula}: {_sum(graph, found, ends)}"
+        waiting = [*(t.node for t in found if t.node in ends and t.node not in told), *waiting]
+
+
+def _sum(graph: Graph, found: Sequence[Term], ends: dict[str, str]) -> str:
+    """Terms in words."""
+    parts = []
+    for i, term in enumerate(found):
+        sign = "minus " if term.weight < 0 else "plus " if i else ""
+        weight = f"{abs(term.weight):g} times " if abs(term.weight) != 1 else ""
+        factors = "".join(f"({over_time(factor)}) times " for factor in term.factors)
+        parts.append(sign + weight + factors + (ends.get(term.node) or in_words(graph, term.node)))
+    return ", ".join(parts)
+
+
+def _evaluation(evaluate: EvaluateSpec) -> Iterator[str]:
+    """What is looked at while training."""
+    every = f"Every {show(evaluate.every)}" if evaluate.every is not None else "At the end"
+    mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
+    own = " of data of its own" if evaluate.data else ""
+    text = f"{every} the run is looked at with {evaluate.samples} samples{own}, the networks {mode}."
+    if evaluate.grid:
+        text += f" A picture shows {listed(map(show, evaluate.grid))}."
+    if evaluate.best is not None:
+        which = "smallest" if evaluate.best[0] == "min" else "largest"
+        text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
+    yield from _filled(text)
+    if evaluate.metrics:
+        yield "It measures, as it goes on:"
+        yield from _items(f"{name} = {written(metric)}" for name, metric in evaluate.metrics.items())
+    if evaluate.results:
+        yield f"And at the end, over {evaluate.result_samples:,} samples:"
+        yield from _items(f"{name} = {written(result)}" for name, result in evaluate.results.items())

@@ -1,0 +1,249 @@
+"""Why an update runs as it does, in sentences: what its gradient passes, what it reuses, computes again and stops."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from gangraph.compiler.flow import differentiable
+from gangraph.compiler.graph import Graph
+from gangraph.compiler.segments import Plan, Segment, UpdatePlan
+from gangraph.views.plan import listed
+from gangraph.views.wording import as_written, times, value_names, written
+
+
+def explain_update(plan: Plan, index: int) -> Iterator[str]:
+    """One paragraph for each thing that a plan decides about an update."""
+    story = _Story(plan, index)
+    tellers: tuple[Callable[[], Iterator[str]], ...] = (
+        story.once, story.ahead, story.flow, story.stopped, story.reused, story.again, story.penalties, story.merged,
+        story.after,
+    )  # fmt: skip
+    for tell in tellers:
+        if sentences := list(tell()):
+            yield " ".join(sentences)
+
+
+class _Story:
+    """One update of a plan, and what came before it in the step."""
+
+    def __init__(self, plan: Plan, index: int) -> None:
+        self.plan, self.index = plan, index
+        self.graph: Graph = plan.checked.graph
+        self.update: UpdatePlan = plan.updates[index]
+        self.own = [s for s in self.update.segments if s.trained == self.update.differentiated]
+
+    def once(self) -> Iterator[str]:
+        """What a repeated update computes before its repetitions."""
+        calls = [name for segment in self.update.before for name in self._calls(segment)]
+        if calls:
+            it = "it" if len(calls) == 1 else "them"
+            are = _are(len(calls) == 1)
+            yield f"{self._texts(calls)} {are} computed once, before the repetitions, for nothing in them changes {it}."
+
+    def ahead(self) -> Iterator[str]:
+        """Values that are computed here with the gradient of a later update."""
+        for segment in (s for s in self.update.segments if s not in self.own):
+            values = [name for name in segment.outputs if name in segment.live] or list(segment.nodes[-1:])
+            later = next(u for u in self.plan.updates[self.index + 1 :] if u.differentiated == segment.trained)
+            one = len(values) == 1
+            it, gradient, constant = (
+                ("it", "its gradient needs", "a constant") if one else ("them", "their gradients need", "constants")
+            )
+            yield (
+                f"{self._values(values)} {_are(one)} computed first, together with what {gradient}, because update"
+                f" {self._number(later)} will differentiate {it}. This update uses {it} as {constant}."
+            )
+
+    def flow(self) -> Iterator[str]:
+        """The calls through which gradients pass, and what is called but stays as it is."""
+        goals = self.update.graph.objectives
+        calls = [name for segment in self.own for name in self._calls(segment)]
+        moving = set().union(*(segment.live for segment in self.own))
+        reached: set[str] = set()
+        for goal in goals:
+            live = moving & differentiable(self.graph, goal.networks, self.graph.below(goal.loss))
+            reached |= live
+            whose = "The gradient" if len(goals) == 1 else f"The gradient of {self._objective(goal.loss)}"
+            yield from self._flow(goal.networks, [name for name in calls if name in live], whose, live)
+        constant = [name for name in calls if name not in reached]
+        if constant:
+            idle = [n for n in self._networks(constant) if n not in self.update.differentiated]
+            why = f", since {listed(idle)} {'does' if len(idle) == 1 else 'do'} not change here" if idle else ""
+            yield f"{self._texts(constant)} {_are(len(constant) == 1)} computed without gradient{why}."
+
+    def _flow(self, networks: tuple[str, ...], calls: list[str], whose: str, live: set[str]) -> Iterator[str]:
+        """How one objective's gradient gets to its networks."""
+        trained = [self._text(name) for name in calls if self._owner(name) in networks]
+        trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
+        others = [name for name in calls if self._owner(name) not in networks]
+        if trained:
+            yield f"{whose} reaches {listed(networks)} through {listed(dict.fromkeys(trained))}."
+        if others:
+            names = self._networks(others)
+            stay = "stays as it is" if len(names) == 1 else "stay as they are"
+            yield (
+                f"On its way it passes through {self._texts(others)}, where {listed(names)} {stay}:"
+                f" {self._trainers(names)}."
+            )
+
+    def _objective(self, node: str) -> str:
+        return next((name for name, loss in self.graph.losses.items() if loss == node), "") or self._text(node)
+
+    def _trainers(self, names: list[str]) -> str:
+        """Who trains some networks that are frozen for an objective."""
+        it = "it" if len(names) == 1 else "them"
+        if set(names) & set(self.update.differentiated):
+            return f"this loss is not what trains {it}"
+        at = [f"update {self._number(u)}" for u in self.plan.updates if set(u.differentiated) & set(names)]
+        return f"{listed(at)} train{'s' * (len(at) == 1)} {it}" if at else f"nothing trains {it}"
+
+    def stopped(self) -> Iterator[str]:
+        """Held, detached and past values among what the objective depends on."""
+        beneath = self.graph.below(*(each.loss for each in self.update.graph.objectives))
+        nodes = [node for name, node in self.graph.nodes.items() if name in beneath]
+        held = [node.inputs[0] for node in nodes if node.kind == "held"]
+        if held:
+            one = len(held) == 1
+            was = "it was when it was" if one else "they were when they were"
+            yield f"{self._values(held)} {_are(one)} taken as {was} first computed in this step."
+        pasts: dict[object, list[str]] = {}
+        for node in (node for node in nodes if node.kind == "history"):
+            inside = self.graph.nodes[node.inputs[0]]
+            value = inside.inputs[0] if inside.kind in ("held", "detach") else inside.id
+            pasts.setdefault(node.arguments[1], []).append(value)
+        for size, values in pasts.items():
+            one = len(values) == 1
+            yield (
+                f"{self._values(values)} {_are(one)} mixed with {'its' if one else 'their'} past: a buffer holds {size}"
+                " older samples and, once it is full, each sample is exchanged for one of them with probability 1/2."
+                if size
+                else f"{self._values(values)} {_are(one)} not mixed with the past: the buffer has size 0."
+            )
+        stops = [node.inputs[0] for node in nodes if node.kind == "detach"]
+        if stops:
+            yield f"The spec stops the gradient at {self._values(stops)}."
+
+    def reused(self) -> Iterator[str]:
+        """What is taken from earlier in the step, and why that is allowed."""
+        groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for each in self.update.reuses:
+            if self.graph.nodes[each.value].kind not in ("held", "history"):
+                groups.setdefault((each.source, self._beneath(each.value)), []).append(each.value)
+        for (source, beneath), values in groups.items():
+            one = len(values) == 1
+            yield (
+                f"{self._values(values)} {_are(one)} not computed again: update {self._named(source)} has"
+                f" {'it' if one else 'them'}, and {_unchanged(beneath)} since."
+            )
+
+    def again(self) -> Iterator[str]:
+        """What an earlier update computed too, and why its result is of no use here."""
+        groups: dict[str, list[str]] = {}
+        for name in (name for segment in self.own for name in self._calls(segment)):
+            before = [i for i in range(self.index) if any(name in s.nodes for s in self.plan.updates[i].segments)]
+            if before:
+                groups.setdefault(self._why_again(name, before[-1]), []).append(name)
+        for why, names in groups.items():
+            yield f"{self._texts(names)} {_are(len(names) == 1)} computed again, since {why}."
+
+    def _why_again(self, name: str, before: int) -> str:
+        """What has changed beneath a value since update number `before` computed it."""
+        beneath = self.graph.below(name)
+        sources = {self.graph.nodes[n].target for n in beneath if self.graph.nodes[n].kind in ("stream", "random")}
+        networks = {self._owner(n) for n in beneath if self.graph.nodes[n].kind == "network"}
+        passed = self.plan.updates[before : self.index]
+        changed = [n for n in self.graph.networks if n in networks and any(n in u.differentiated for u in passed)]
+        drawn = [
+            n for n in self.graph.sources
+            if n in sources and any(n in u.redraws for u in self.plan.updates[before + 1 : self.index + 1])
+        ]  # fmt: skip
+        reasons = [f"{listed(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
+        reasons += [f"{listed(map(self._source, drawn))} {_are(len(drawn) == 1)} new"] if drawn else []
+        if not reasons and self.plan.updates[before].graph.conditional:
+            reasons = [f"update {self._number(self.plan.updates[before])} may not have run"]
+        return " and ".join(reasons) or "here its gradient is needed as well"
+
+    def penalties(self) -> Iterator[str]:
+        """Gradients that are differentiated."""
+        for segment in self.own:
+            for name in segment.nodes:
+                node = self.graph.nodes[name]
+                if node.kind == "grad" and name in segment.live:
+                    output, at = (self._values([each]) for each in node.inputs)
+                    yield (
+                        f"The objective contains a gradient, that of {output} with respect to {at}. To lower it, that"
+                        " gradient is differentiated in its turn: this update takes a second derivative."
+                    )
+
+    def merged(self) -> Iterator[str]:
+        """Calls that run as one."""
+        for group in (group for segment in self.update.segments for group in segment.merges):
+            yield f"{self._texts(group)} run as one call on a batch {times(len(group))} as large."
+
+    def after(self) -> Iterator[str]:
+        """Noise, limits on the gradient, and what follows the optimizer's step."""
+        graph = self.update.graph
+        if self.update.noise:
+            yield f"Random layers take new noise in {self._texts(self.update.noise)}."
+        if graph.clip_grad_norm is not None:
+            yield f"The gradient is scaled down to a norm of {written(graph.clip_grad_norm)} where it is longer."
+        if graph.clip_grad_value is not None:
+            yield f"Each entry of the gradient is limited to {written(graph.clip_grad_value)}."
+        for name, network, numbers in graph.then:
+            yield f"After the step of the optimizer, {name}({', '.join([network, *map(str, numbers)])}) is applied."
+        for name, average in self.graph.averages.items():
+            if average.of in self.update.differentiated:
+                yield f"{name}, the average of {average.of}, follows."
+        if len(graph.objectives) > 1:
+            yield "Every gradient is taken before any parameter changes: the players move at the same time."
+
+    def _calls(self, segment: Segment) -> list[str]:
+        return [name for name in segment.nodes if self.graph.nodes[name].kind == "network"]
+
+    def _owner(self, call: str) -> str:
+        return self.graph.owner(self.graph.nodes[call].target)
+
+    def _networks(self, calls: Iterable[str]) -> list[str]:
+        called = {self.graph.nodes[name].target for name in calls}
+        return [name for name in self.graph.spec.networks if name in called]
+
+    def _beneath(self, name: str) -> tuple[str, ...]:
+        """The networks and sources that a value depends on."""
+        nodes = [self.graph.nodes[n] for n in self.graph.nodes if n in self.graph.below(name)]
+        networks = dict.fromkeys(self.graph.owner(n.target) for n in nodes if n.kind == "network")
+        sources = dict.fromkeys(self._source(n.target) for n in nodes if n.kind in ("stream", "random"))
+        return (*networks, *sources)
+
+    def _source(self, name: str) -> str:
+        if name in self.graph.spec.data:
+            return name
+        return f"the random numbers of {name.partition('.')[0]}"
+
+    def _number(self, update: UpdatePlan) -> str:
+        return f"{self.plan.updates.index(update) + 1} ({update.graph.name})"
+
+    def _named(self, name: str) -> str:
+        return self._number(next(u for u in reversed(self.plan.updates[: self.index]) if u.graph.name == name))
+
+    def _text(self, name: str) -> str:
+        return as_written(self.graph, name, value_names(self.graph))
+
+    def _texts(self, names: Iterable[str]) -> str:
+        return listed(dict.fromkeys(map(self._text, names)))
+
+    def _values(self, names: Iterable[str]) -> str:
+        """Values by name, where they have one."""
+        named = value_names(self.graph)
+        return listed(dict.fromkeys(named.get(name) or self._text(name) for name in names))
+
+
+def _are(one: bool) -> str:
+    return "is" if one else "are"
+
+
+def _unchanged(beneath: tuple[str, ...]) -> str:
+    """`neither G nor z has changed`."""
+    match beneath:
+        case (only,):
+            return f"{only} has not changed"
+        case (first, second):
+            return f"neither {first} nor {second} has changed"
+    return f"none of {listed(beneath)} has changed"

@@ -1,0 +1,192 @@
+"""A spec as mathematics: what each update minimises, over what, and what the names in it stand for, in LaTeX."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from gangraph.compiler.check import Checked
+from gangraph.compiler.graph import Graph, ObjectiveGraph, Ref, UpdateGraph
+from gangraph.language.spec import UpdateSpec
+from gangraph.views.notation import PRODUCT, Notation, moment, number, symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One displayed line of an update: `left` stands before what is aligned, `right` after it."""
+
+    update: str
+    kind: Literal["objective", "definition", "law", "words"]
+    left: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.right}".strip()
+
+
+def objective(checked: Checked) -> tuple[Line, ...]:
+    """Every update's objective, the definitions of what it names, its sources, and what needs words."""
+    return tuple(line for update in checked.graph.updates for line in _update(checked, update))
+
+
+def equations(checked: Checked) -> tuple[str, ...]:
+    """One LaTeX string for each displayed line, without environments or alignment."""
+    return tuple(map(str, objective(checked)))
+
+
+def latex_text(phases: Sequence[Checked], titles: Sequence[str] = ()) -> str:
+    """An `align*` for each update of each phase; amsmath and amssymb are enough to set it."""
+    parts = []
+    for i, checked in enumerate(phases):
+        lines = objective(checked)
+        for number_, update in enumerate(checked.graph.updates, 1):
+            head = [f"% {titles[i]}"] if titles and number_ == 1 else []
+            head.append(f"% update {number_} of {len(checked.graph.updates)}: {update.name}")
+            own = [line for line in lines if line.update == _label(checked.graph, update)]
+            body = " \\\\\n".join(f"  {line.left} &{line.right}" for line in own)
+            parts.append("\n".join([*head, r"\begin{align*}", body, r"\end{align*}"]))
+    return "\n\n".join(parts)
+
+
+def _label(graph: Graph, update: UpdateGraph) -> str:
+    """An update's name, numbered where others have the same."""
+    alike = [other for other in graph.updates if other.name == update.name]
+    return update.name if len(alike) == 1 else f"{update.name} {alike.index(update) + 1}"
+
+
+def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
+    graph = checked.graph
+    notation, label = Notation(graph), _label(graph, update)
+    written = graph.spec.updates[graph.updates.index(update)]
+    for each in update.objectives:
+        yield from (Line(label, "objective", *pair) for pair in _objective(notation, each, written))
+    definitions = list(_definitions(notation, update))
+    for i, (left, right) in enumerate(definitions):
+        yield Line(label, "definition", rf"\text{{where }} {left}" if i == 0 else left, right)
+    drawn = {graph.nodes[name].target for name in notation.used if _drawn(graph, name)}
+    laws = [target for target in graph.sources if target in drawn]
+    if laws:
+        yield Line(label, "law", "", r", \quad ".join(notation.law(target) for target in laws))
+    yield from (Line(label, "words", "", text) for text in _words(checked, notation, update))
+
+
+def _drawn(graph: Graph, name: str) -> bool:
+    return graph.nodes[name].kind in ("stream", "random")
+
+
+def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) -> Iterator[tuple[str, str]]:
+    """The players, and below each other the terms of their sum, each with the name of its loss."""
+    sign = next(goal.sign for goal in written.objectives if goal.group == each.group)
+    node = notation.graph.nodes[each.loss]
+    root = node.inputs[0] if sign < 0 and node.target == "neg" else node.id
+    players = ", ".join(map(symbol, each.networks))
+    left = rf"\{'min' if sign > 0 else 'max'}_{{{players}}} \quad"
+    losses = {target: name for name, target in notation.graph.losses.items()}
+    terms = _terms(notation.graph, losses, root, minus=False, loss="")
+    for i, (loss, together) in enumerate(groupby(terms, key=lambda term: term[2])):
+        shown = "".join(_signed(notation, name, minus, first=i + j == 0) for j, (minus, name, _) in enumerate(together))
+        yield (left if i == 0 else ""), shown.strip() + (rf" \qquad ({symbol(loss)})" if loss else "")
+
+
+def _signed(notation: Notation, name: str, minus: bool, *, first: bool) -> str:
+    """A term with its sign, which the first of a sum has only where it is a minus."""
+    formula = notation.of(Ref(name))
+    if minus and formula.text.startswith("-") and notation.graph.nodes[name].target in ("mul", "neg"):
+        return formula.text[1:] if first else f" + {formula.text[1:]}"
+    if minus:
+        return f" - {formula.guarded(PRODUCT)}"
+    if formula.text.startswith("-"):
+        return f" - {formula.text[1:]}" if not first else formula.text
+    return formula.text if first else f" + {formula.text}"
+
+
+def _terms(
+    graph: Graph, losses: dict[str, str], name: str, *, minus: bool, loss: str
+) -> Iterator[tuple[bool, str, str]]:
+    """The terms of a sum: whether each is subtracted, its node, and the innermost named loss that it is part of."""
+    node, loss = graph.nodes[name], losses.get(name, loss)
+    if node.target not in ("add", "sub") or not all(isinstance(argument, Ref) for argument in node.arguments):
+        yield minus, name, loss
+        return
+    first, second = node.inputs
+    yield from _terms(graph, losses, first, minus=minus, loss=loss)
+    yield from _terms(graph, losses, second, minus=minus != (node.target == "sub"), loss=loss)
+
+
+def _definitions(notation: Notation, update: UpdateGraph) -> Iterator[tuple[str, str]]:
+    """What is named, in the order in which it is computed; a definition may name more."""
+    graph, made = notation.graph, dict[str, str]()
+    while missing := [name for name in graph.nodes if name in notation.used - made.keys() and not _drawn(graph, name)]:
+        made |= {name: notation.definition(name).text for name in missing}
+    yield from ((notation.names[name], f"= {made[name]}") for name in graph.nodes if name in made)
+    yield from _stopped(notation, graph.below(*(each.loss for each in update.objectives)))
+
+
+def _stopped(notation: Notation, beneath: set[str]) -> Iterator[tuple[str, str]]:
+    """What stands under a bar or a tilde, in words."""
+    graph = notation.graph
+    past = {n.inputs[0] for n in graph.nodes.values() if n.kind == "history" and n.id in beneath}
+    inside = {name for name in past if graph.nodes[name].kind in ("held", "detach")}
+    for node in graph.nodes.values():
+        if node.id not in beneath or node.id in inside or node.kind not in ("held", "detach", "history"):
+            continue
+        left = notation.of(Ref(node.id)) if node.id not in notation.names else notation.definition(node.id)
+        what = notation.of(
+            graph.nodes[node.inputs[0]].arguments[0] if node.inputs[0] in inside else Ref(node.inputs[0])
+        )
+        match node.kind:
+            case "history":
+                size = node.arguments[1]
+                text = rf"\text{{: }} {what.text} \text{{ mixed with its past (a buffer of {size}), without gradient}}"
+                yield left.text, text if size else rf"= {what.text} \text{{, without gradient}}"
+            case "held":
+                yield left.text, rf"= {what.text} \text{{ as it was when first computed, without gradient}}"
+            case _:
+                yield left.text, rf"= {what.text} \text{{, without gradient}}"
+
+
+def _words(checked: Checked, notation: Notation, update: UpdateGraph) -> Iterator[str]:
+    """What a formula does not say: noise, how often, on which draws, all at once, and what follows."""
+    graph = checked.graph
+    beneath = graph.below(*(each.loss for each in update.objectives))
+    called = dict.fromkeys(
+        graph.owner(n.target) for n in graph.nodes.values() if n.kind == "network" and n.id in beneath
+    )
+    noisy = [symbol(name) for name in called if checked.networks[name].draws]
+    if noisy:
+        yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"
+    if len(update.objectives) > 1:
+        yield r"\text{all at once, from the parameters before this update}"
+    yield from _timing(notation, update, beneath)
+    for name, network, numbers in update.then:
+        theta = rf"\theta_{{{symbol(network)}}}"
+        inside = ", ".join([theta, *map(number, numbers)])
+        yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{name}}}({inside})"
+
+
+def _timing(notation: Notation, update: UpdateGraph, beneath: set[str]) -> Iterator[str]:
+    graph = notation.graph
+    nodes = sorted(notation.used, key=lambda name: list(graph.nodes).index(name))
+    anew = [n for source in update.draws or () for n in nodes if n in beneath and graph.nodes[n].target == source]
+    anew = [n for n in anew if _drawn(graph, n)]
+    fresh = rf"\text{{on fresh draws of }} {_listed(notation.names[n] for n in anew)}" if anew else ""
+    if update.times is not None:
+        times = moment(update.times)
+        yield rf"{times} \text{{ times{', each' if anew else ' in a row'}}} \; {fresh}".removesuffix(r" \; ")
+    elif fresh:
+        yield fresh
+    if update.every is not None:
+        yield rf"\text{{in every step that }} {moment(update.every)} \text{{ divides}}"
+    if update.when is not None:
+        yield rf"\text{{only in steps where }} {moment(update.when)}"
+    if update.accumulate > 1:
+        yield rf"\text{{its gradient averaged over {update.accumulate} batches}}"
+    if update.clip_grad_norm is not None:
+        yield rf"\text{{the gradient is scaled to a norm of at most }} {moment(update.clip_grad_norm)}"
+    if update.clip_grad_value is not None:
+        yield rf"\text{{each entry of the gradient is limited to }} \pm {moment(update.clip_grad_value)}"
+
+
+def _listed(symbols: Iterable[str]) -> str:
+    each = list(symbols)
+    return rf"{', '.join(each[:-1])} \text{{ and }} {each[-1]}" if len(each) > 1 else "".join(each)

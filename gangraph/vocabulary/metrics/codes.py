@@ -1,0 +1,103 @@
+"""Metrics of codes against the factors that the data was made from."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gangraph.registry import metric
+from gangraph.vocabulary.metrics import checks
+
+
+def _correlation_checks(x: Tensor, y: Tensor) -> None:
+    checks.alike(x=x, y=y)
+    checks.samples(2, x=x)
+    if x.dim() != 1 and x.shape[1:].numel() != 1:
+        raise ValueError(f"x is {list(x.shape)}, expected one number for each sample: [N] or [N, 1]")
+
+
+@metric(expects=_correlation_checks)
+def correlation(x: Tensor, y: Tensor) -> Tensor:
+    """Pearson's correlation of two numbers [N] or [N, 1] of each sample, -1 to 1; 1 or -1 is a straight line."""
+    _correlation_checks(x, y)
+    checks.finite(x=x, y=y)
+    pair = {"x": x.flatten().double(), "y": y.flatten().double()}
+    for name, values in pair.items():
+        if (values == values[0]).all():
+            raise ValueError(f"{name} is the same in all samples, expected one that varies")
+    return torch.corrcoef(torch.stack(tuple(pair.values())))[0, 1].float()
+
+
+def _gap_checks(codes: Tensor, factors: Tensor, bins: int = 20) -> None:
+    checks.dimensions("N, D", codes=codes)
+    checks.dimensions("N, F", factors=factors)
+    checks.same_count(codes=codes, factors=factors)
+    checks.samples(2, codes=codes)
+    if codes.shape[1] < 2:
+        raise ValueError(f"codes are {list(codes.shape)}, expected at least 2 numbers for each sample")
+    if bins < 2:
+        raise ValueError(f"bins is {bins}, expected at least 2")
+
+
+def _gap_protocol(*, bins: int) -> dict[str, Any]:
+    return {"bins": f"{bins} of equal width for each code, and for each factor with more values"}
+
+
+@metric(expects=_gap_checks, protocol=_gap_protocol)
+def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Tensor:
+    """Mean over factors of (I1 - I2) / H, the two largest of a factor's informations with a code; higher is better.
+
+    0 to 1; 1 if one code tells each factor and no other code tells of it (Chen et al. 2018, section 4.1). Codes [N, D]
+    are put in bins of equal width as by Locatello et al. 2019, factors [N, F] if they have more values than bins.
+    """
+    from sklearn.metrics import mutual_info_score
+
+    _gap_checks(codes, factors, bins)
+    checks.finite(codes=codes, factors=factors)
+    binned = [_binned(code, bins).numpy() for code in codes.double().T]
+    gaps = []
+    for index, factor in enumerate(factors.double().T):
+        values = torch.unique(factor, return_inverse=True)[1]
+        values = (_binned(factor, bins) if values.max() >= bins else values).numpy()
+        entropy = mutual_info_score(values, values)
+        if entropy <= 0:
+            raise ValueError(f"factor {index} is the same in all samples, expected one that varies")
+        best, second = sorted((mutual_info_score(values, code) for code in binned), reverse=True)[:2]
+        gaps.append((best - second) / entropy)
+    return torch.tensor(gaps).mean()
+
+
+def _binned(values: Tensor, bins: int) -> Tensor:
+    """The index of each value's bin, of equal widths between the least and the largest."""
+    low, high = values.aminmax()
+    return ((values - low) / (high - low).clamp_min(1e-12) * bins).long().clamp_max(bins - 1)
+
+
+def _votes_checks(codes: Tensor, fixed: Tensor) -> None:
+    checks.dimensions("G, M, D", codes=codes)
+    checks.dimensions("G", fixed=fixed)
+    checks.same_count(codes=codes, fixed=fixed)
+    checks.samples(1, codes=codes)
+    if codes.shape[1] < 2:
+        raise ValueError(f"codes are {list(codes.shape)}, expected at least 2 samples in each group")
+
+
+@metric(expects=_votes_checks)
+def factor_vae_score(codes: Tensor, fixed: Tensor) -> Tensor:
+    """The accuracy of telling which factor a group shares from its least varying code; higher is better, 0 to 1.
+
+    Kim and Mnih 2018, section 4: of each group of codes [G, M, D], the code with the least variance relative to all
+    groups votes, and each code stands for the factor that it votes for most. `fixed` [G] is the index of the factor
+    that each group shares. Codes that never vary do not vote.
+    """
+    _votes_checks(codes, fixed)
+    checks.finite(codes=codes)
+    (factors,) = checks.integers(fixed=fixed)
+    spread = codes.double().flatten(0, 1).var(0)
+    alive = spread > 0
+    if not alive.any():
+        raise ValueError("no code varies, expected at least one that does")
+    votes = (codes.double().var(1)[:, alive] / spread[alive]).argmin(1)
+    table = torch.zeros(int(alive.sum()), int(factors.max()) + 1)
+    table.index_put_((votes, factors), torch.ones(len(votes)), accumulate=True)
+    return table.amax(1).sum() / len(votes)

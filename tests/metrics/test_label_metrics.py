@@ -1,0 +1,139 @@
+"""Metrics of classes, and of codes and factors, against numbers that were worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gangraph.vocabulary.metrics.codes import correlation, factor_vae_score, mutual_information_gap
+from gangraph.vocabulary.metrics.labels import (
+    accuracy,
+    class_accuracy,
+    class_balance,
+    class_divergence,
+    class_iou,
+    covered_classes,
+    linear_svm_accuracy,
+)
+from tests.metrics.shared import gaussian, uniform
+
+# Two label maps of 1 x 4 positions with 3 classes of which 2 appear: guesses 0 0 1 1 | 1 1 1 0 for 0 0 0 1 | 1 1 1 1.
+TRUE = torch.tensor([[[0, 0, 0, 1]], [[1, 1, 1, 1]]])
+GUESSED = torch.tensor([[[0, 0, 1, 1]], [[1, 1, 1, 0]]])
+
+
+def scores(guessed: Tensor, classes: int = 3) -> Tensor:
+    """Scores [N, K, ...] whose highest is the guess."""
+    return one_hot(guessed, classes).movedim(-1, 1).float() + 0.1 * uniform(1)
+
+
+def test_accuracy_counts_every_position() -> None:
+    assert float(accuracy(scores(GUESSED), TRUE)) == pytest.approx(6 / 8)
+    assert float(accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]]), torch.tensor([0, 1, 1]))) == (
+        pytest.approx(2 / 3)
+    )
+
+
+def test_class_accuracy_and_iou_by_hand() -> None:
+    assert float(class_accuracy(scores(GUESSED), TRUE)) == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert float(class_iou(scores(GUESSED), TRUE)) == pytest.approx((2 / 4 + 4 / 6) / 2)
+
+
+def test_a_class_that_is_only_guessed_counts_for_iou_alone() -> None:
+    guessed = GUESSED.clone()
+    guessed[0, 0, 0] = 2
+    assert float(class_accuracy(scores(guessed), TRUE)) == pytest.approx((1 / 3 + 4 / 5) / 2)
+    assert float(class_iou(scores(guessed), TRUE)) == pytest.approx((1 / 4 + 4 / 6 + 0) / 3)
+
+
+@pytest.mark.parametrize("ignored", [255, -1, 2])
+def test_an_ignored_label_does_not_count(ignored: int) -> None:
+    labels = TRUE.clone()
+    labels[0, 0, 2] = labels[1, 0, 3] = ignored
+    assert float(accuracy(scores(GUESSED), labels, ignore=ignored)) == 1
+    assert float(class_iou(scores(GUESSED), labels, ignore=ignored)) == 1
+
+
+def test_covered_classes_of_labels_and_of_scores() -> None:
+    labels = torch.tensor([0, 0, 0, 2, 2, 5, 0, 0, 0, 0])
+    assert float(covered_classes(labels)) == 3
+    assert float(covered_classes(labels, share=0.2)) == 2
+    assert float(covered_classes(scores(labels, 10), share=0.11)) == 2
+
+
+def test_class_balance_by_hand() -> None:
+    assert float(class_balance(torch.arange(8) % 4, classes=4)) == pytest.approx(0, abs=1e-7)
+    assert float(class_balance(torch.zeros(9), classes=4)) == pytest.approx(math.log(4))
+    assert float(class_balance(scores(torch.tensor([0, 0, 0, 1]), 2))) == pytest.approx(
+        0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    )
+
+
+def test_class_divergence_by_hand() -> None:
+    found, reference = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 1])
+    expected = 0.75 * math.log(0.75 / 0.25) + 0.25 * math.log(0.25 / 0.5)
+    assert float(class_divergence(found, reference)) == pytest.approx(expected)
+    assert float(class_divergence(scores(found, 2), scores(reference))) == pytest.approx(expected)
+
+
+def test_linear_svm_finds_a_line_whatever_the_scale() -> None:
+    labels = (torch.arange(200) % 2).long()
+    features = gaussian(200, 3) * 0.1 + torch.stack((labels, labels, 0 * labels), 1)
+    features *= torch.tensor([1e4, 1e-4, 1.0])
+    assert float(linear_svm_accuracy(features[:100], labels[:100], features[100:], labels[100:])) == 1
+    flipped = torch.where(torch.arange(100) < 25, 1 - labels[100:], labels[100:])
+    assert float(linear_svm_accuracy(features[:100], labels[:100], features[100:], flipped)) == 0.75
+
+
+def test_linear_svm_does_not_solve_exclusive_or() -> None:
+    points = uniform(400, 2)
+    labels = (points.prod(1) > 0).float()
+    assert float(linear_svm_accuracy(points[:200], labels[:200], points[200:], labels[200:])) < 0.7
+
+
+def test_correlation_by_hand() -> None:
+    x = torch.tensor([1.0, 2, 3, 4])
+    assert float(correlation(x, -3 * x + 1)) == pytest.approx(-1)
+    assert float(correlation(x[:, None], torch.tensor([1.0, 3, 2, 4])[:, None])) == pytest.approx(0.8)
+
+
+def test_mutual_information_gap_of_a_perfect_and_of_a_useless_code() -> None:
+    factors = torch.stack((torch.arange(4000) % 5, torch.arange(4000) // 5 % 4), 1)
+    perfect = torch.cat((factors + 0.0, gaussian(4000, 1)), 1)
+    assert float(mutual_information_gap(perfect, factors)) == pytest.approx(1, abs=0.03)
+    assert float(mutual_information_gap(gaussian(4000, 3), factors)) == pytest.approx(0, abs=0.03)
+    assert float(mutual_information_gap(torch.cat((perfect, perfect), 1), factors)) == pytest.approx(0, abs=1e-6)
+
+
+def test_mutual_information_gap_by_hand() -> None:
+    """The first code halves each of four equally likely values: it knows log 2 of log 4; the second knows nothing."""
+    factor = torch.arange(4).repeat(2)[:, None]
+    codes = torch.cat((factor // 2, torch.arange(8)[:, None] // 4), 1).float()
+    assert float(mutual_information_gap(codes, factor)) == pytest.approx(0.5)
+
+
+def test_continuous_factors_are_put_in_bins() -> None:
+    factor = uniform(3000, 1)
+    codes = torch.cat((factor, gaussian(3000, 1, seed=1)), 1)
+    assert float(mutual_information_gap(codes, factor)) == pytest.approx(1, abs=0.05)
+
+
+def test_factor_vae_score_of_axes_that_are_apart_and_of_mixed_ones() -> None:
+    fixed = torch.arange(300) % 3
+    codes = gaussian(300, 20, 3)
+    codes[torch.arange(300), :, fixed] = gaussian(300, 1, seed=1)
+    assert float(factor_vae_score(codes, fixed)) == 1
+    assert float(factor_vae_score(100 * codes[..., [2, 0, 1, 1]], fixed)) == 1
+    assert float(factor_vae_score(gaussian(300, 20, 3), fixed)) < 0.5
+
+
+def test_factor_vae_score_by_hand() -> None:
+    """Code 0 varies least in three groups, two of which share factor 1; code 1 in one group, which shares factor 0."""
+    still, moving = torch.tensor([0.0, 0.0]), torch.tensor([-1.0, 1.0])
+    groups = [(still, moving), (still, moving), (still, moving), (moving, still)]
+    codes = torch.stack([torch.stack(group, 1) for group in groups])
+    assert float(factor_vae_score(codes, torch.tensor([1, 1, 0, 0]))) == 0.75
+    never = torch.cat((codes, torch.ones(4, 2, 1)), 2)
+    assert float(factor_vae_score(never, torch.tensor([1, 1, 0, 0]))) == 0.75

@@ -1,0 +1,243 @@
+"""Reproductions: what is run, what is kept, what is measured again, and what is said of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from gangraph.cli import main
+from gangraph.errors import UsageError
+from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict, read_outcome
+from gangraph.reproduce.reproduction import Request, reproduce
+from gangraph.reproduce.tables import outcome_text, results_page
+from gangraph.reproduce.work import StoppedError, Task, begin_worker, work
+from gangraph.runtime.run import run
+
+SPEC = """
+gangraph: 1
+name: dots
+about: Points on a ring
+paper: {{title: On Dots, year: 2020, authors: A. Nobody}}
+default_profile: quick
+params: {{rate: {rate}, size: 64}}
+data: {{x: plane(std=0.3), z: normal(2)}}
+networks: {{G: "mlp(widths=[size], outputs=2)", D: "mlp(widths=[size])"}}
+values: {{fake: G(z)}}
+losses: {{judge: "logistic.critic(real=D(x), fake=D(fake))", fool: logistic.generator(D(fake))}}
+train:
+  batch: 4
+  length: {length}
+  optimizers: {{g: "adam(G, lr=rate)", d: "adam(D, lr=rate)"}}
+  step: [{{update: d, minimize: judge}}, {{update: g, minimize: fool}}]
+evaluate:
+  every: 5 steps
+  metrics: {{distance: "mean(D(x)) - mean(D(fake))"}}
+  results: {{{results}}}
+  result_samples: 50
+profiles: {{quick: {{size: 4}}}}
+variants: {{slow: {{rate: 0.001}}, wild: {{rate: 1e29, losses: {{fool: "logistic.generator(D(fake)) * 1e29"}}}}}}
+claims:
+  - {{say: fast learns more, from: Table 1, check: "reach[full] > reach[slow]", note: or not}}
+reported: [{{say: reach, from: Table 1, metric: reach, values: {{full: 1.5}}}}]
+"""
+
+
+def spec(
+    folder: Path, *, rate: str = "0.01", length: str = "20 steps", results: str = "reach: mean(norm(fake))"
+) -> Path:
+    path = folder / "dots.yaml"
+    path.write_text(SPEC.format(rate=rate, length=length, results=results))
+    return path
+
+
+def task(source: Path, folder: Path, variant: str = "", seed: int = 0) -> Task:
+    return Task(
+        source=str(source), profile="quick", variant=variant, settings=(), seed=seed, folder=folder, device="cpu"
+    )
+
+
+def checkpoints(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("checkpoints/*/*.safetensors")}
+
+
+def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
+    source, folder = spec(tmp_path), tmp_path / "out" / "seed-0"
+    first = work(task(source, folder))
+    before = checkpoints(folder)
+    again = work(task(source, folder))
+    assert first.trained
+    assert not again.trained
+    assert first.numbers == again.numbers
+    assert checkpoints(folder) == before
+    assert [set(look) for look in first.looks] == [{"distance"}] * 4
+    assert "finished at step 20" in (folder / "log.txt").read_text()
+
+
+def test_another_metric_is_measured_without_training(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    work(task(spec(tmp_path), folder))
+    before = checkpoints(folder)
+    found = work(task(spec(tmp_path, results="reach: mean(norm(fake)), lean: mean(fake)"), folder))
+    assert not found.trained
+    assert set(found.numbers) == {"reach", "lean", "distance"}
+    assert checkpoints(folder) == before
+
+
+def test_another_training_is_another_run_and_the_former_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    work(task(spec(tmp_path), folder))
+    before = checkpoints(folder)
+    assert work(task(spec(tmp_path, rate="0.02"), folder)).trained
+    (kept,) = (path for path in tmp_path.glob("seed-0-*"))
+    assert checkpoints(kept) == before
+    assert checkpoints(folder) != before
+
+
+def test_a_run_that_was_cut_is_resumed_to_the_same_end(tmp_path: Path) -> None:
+    from gangraph.language.parse import Choice, parse
+    from gangraph.language.resolve import resolve
+
+    source = spec(tmp_path)
+    work(task(source, tmp_path / "whole"))
+    run(resolve(parse(source), Choice(profile="quick")), out=tmp_path / "cut", steps=7, device="cpu")
+    assert work(task(source, tmp_path / "cut")).trained
+    last = "checkpoints/step-00000020/tensors.safetensors"
+    assert (tmp_path / "cut" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+
+
+def test_a_folder_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("")
+    assert work(task(spec(tmp_path), folder)).trained
+
+
+def test_a_run_that_diverges_is_a_finding(tmp_path: Path) -> None:
+    found = work(task(spec(tmp_path), tmp_path / "seed-0", variant="wild"))
+    assert "not finite" in found.failed
+    assert found.numbers == {}
+
+
+def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path) -> None:
+    stop = torch.multiprocessing.get_context("spawn").Event()
+    begin_worker(1, stop)
+    stop.set()
+    with pytest.raises(StoppedError):
+        work(task(spec(tmp_path), tmp_path / "seed-0"))
+    stop.clear()
+
+
+def test_the_command_runs_judges_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, folder, page = str(spec(tmp_path)), tmp_path / "out", tmp_path / "results.md"
+    arguments = ["reproduce", source, "--seeds", "2", "--out", str(folder), "--page", str(page)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "[4/4]" in said
+    assert said.count("trained in") == 4
+    assert "paper's reach" in said
+    assert "mlp(widths=[4]" in said.partition("deviations from the paper:")[2]
+    outcome = read_outcome(folder)
+    assert [variant.name for variant in outcome.variants] == ["full", "slow"]
+    assert outcome.seeds == (0, 1)
+    (verdict,) = outcome.verdicts
+    assert len(verdict.margins) == 2
+    assert (verdict.check, verdict.note) == ("reach[full] > reach[slow]", "or not")
+    means = {v.name: v.numbers["reach"].mean for v in outcome.variants}
+    assert verdict.margin == pytest.approx(means["full"] - means["slow"])
+    assert "## dots" in page.read_text()
+
+    assert main([*arguments, "--strict"]) == (0 if verdict.held else 1)
+    assert capsys.readouterr().out.count("was there") == 4
+    assert read_outcome(folder).verdicts == outcome.verdicts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name one spec, or take --all"),
+        (["dots.yaml", "--all"], "name one spec, or take --all"),
+        (["--all", "--set", "a=b"], "--all takes no --variants, --set or --out"),
+        (
+            ["dots.yaml", "--variants", "slwo"],
+            "there is no variant 'slwo': one of full, slow, wild; did you mean 'slow'?",
+        ),
+        (["nothing.yaml"], "no spec 'nothing.yaml'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec(tmp_path)
+    assert main(["reproduce", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_spec_that_claims_nothing_is_told(tmp_path: Path) -> None:
+    path = spec(tmp_path)
+    path.write_text(path.read_text().partition("claims:")[0])
+    with pytest.raises(UsageError, match="'dots' claims nothing that could be judged"):
+        reproduce(Request(source=str(path)))
+
+
+def number(*values: float | None, why: str = "") -> Number:
+    return Number(values=values, protocol={"samples": 50}, why=why)
+
+
+OUTCOME = Outcome(
+    name="dots",
+    profile="quick",
+    about="Points",
+    paper={"title": "On Dots", "year": "2020"},
+    spec="",
+    origin="dots",
+    seeds=(0, 1, 2),
+    variants=(
+        VariantOutcome(
+            name="full", runs=(), numbers={"reach": number(1.0, 2.0, 3.0), "fid": number(None, why="no file")}
+        ),
+        VariantOutcome(name="slow", runs=(), numbers={"reach": number(1.0, None, None)}),
+    ),
+    reported=(),
+    verdicts=(
+        Verdict(say="a", source="Table 1", check="reach[full] > 1", margins=(0.0, 1.0, 2.0)),
+        Verdict(say="b", source="", check="x | y", margins=(9.0, -1.0, -2.0)),
+        Verdict(say="c", source="", check="z > 1", margins=(), why="no file"),
+    ),
+    deviations=("size is 4",),
+    environment={},
+    seconds=3600.0,
+)
+
+
+def test_a_claim_is_held_by_the_mean_and_by_most_seeds() -> None:
+    assert [verdict.held for verdict in OUTCOME.verdicts] == [True, False, False]
+    assert [verdict.judged for verdict in OUTCOME.verdicts] == [True, True, False]
+    assert number(1.0, 2.0, 3.0).mean == 2.0
+    assert number(1.0, 2.0, 3.0).spread == 1.0
+    assert (number(None).mean, number(1.0, None).spread) == (None, None)
+
+
+def test_the_tables_say_what_was_measured_and_what_was_not() -> None:
+    text = outcome_text(OUTCOME)
+    assert "2 ± 1" in text
+    assert "not measured" in text
+    assert "1 of 2 held, 1 could not be judged" in text
+    assert "no file" in text
+    page = results_page([OUTCOME])
+    assert "| full | 2 ± 1 | not measured |" in page
+    assert "| b |  | `x \\| y` | **not held** | 2 ± 6.1 | 1 of 3 |" in page
+    assert "- size is 4" in page
+    widths = {line.count("|") - line.count("\\|") for line in page.splitlines() if line.startswith("| full")}
+    assert widths == {4}
+
+
+def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = OUTCOME.save(tmp_path)
+    assert read_outcome(tmp_path) == OUTCOME
+    assert json.loads(path.read_text())["verdicts"][0]["margins"] == [0.0, 1.0, 2.0]

@@ -1,0 +1,178 @@
+"""What `explain` tells. `GANGRAPH_GOLDEN=1 pytest tests/views` rewrites the golden files."""
+
+import pytest
+from readings import SYSTEMS, checked, golden, shipped_form
+
+from gangraph.cli import main
+from gangraph.compiler.plan import plan
+from gangraph.language.expression import Expression
+from gangraph.language.syntax import parse_expression
+from gangraph.language.tree import Scalar
+from gangraph.pipeline import check_spec
+from gangraph.views.explain import explain_text
+from gangraph.views.explain_update import explain_update
+from gangraph.views.wording import counted, over_time, written
+from tests.support import read, small
+
+
+def told(index: int, *step: str, **parts: str) -> str:
+    """What is said about one update of a small spec."""
+    return " ".join(explain_update(plan(checked(*step, **parts)), index))
+
+
+def expression(text: str) -> Expression:
+    return parse_expression(Scalar.of(text, "test"))
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_shipped_spec_in_sentences(name: str) -> None:
+    spec, phases = shipped_form(name)
+    text = explain_text(spec, [plan(phase) for phase in phases])
+    assert text == golden(f"{name}.explain.txt", text)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_sentences_are_whole(name: str) -> None:
+    spec, phases = shipped_form(name)
+    plans = [plan(phase) for phase in phases]
+    sentences = [s for p in plans for i in range(len(p.updates)) for s in explain_update(p, i)]
+    assert sentences
+    assert all(sentence.endswith(".") and "  " not in sentence for sentence in sentences)
+    assert all(len(line) <= 100 for line in explain_text(spec, plans).splitlines())
+
+
+def test_a_value_that_a_later_update_differentiates_is_computed_ahead_and_reused() -> None:
+    assert told(0).startswith(
+        "fake is computed first, together with what its gradient needs, because update 2 (g) will differentiate it."
+    )
+    assert "fake is not computed again: update 1 (d) has it, and neither G nor z has changed since." in told(1)
+    assert "D(fake) is computed again, since D has changed." in told(1)
+
+
+def test_new_draws_are_why_a_value_is_computed_again() -> None:
+    step = ("{update: d, minimize: judge}", "{update: g, minimize: fool, draw: z}")
+    assert "G(z) is computed again, since z is new." in told(1, *step)
+    assert "D(fake) is computed again, since D has changed and z is new." in told(1, *step)
+
+
+def test_an_update_that_may_not_run_leaves_nothing() -> None:
+    step = (
+        "{update: g, minimize: fool, when: step > 3}",
+        "{update: g, minimize: fool}",
+        "{update: d, minimize: judge}",
+    )
+    assert "since G has changed" in told(1, *step)
+
+
+def test_frozen_networks_are_named_with_who_trains_them() -> None:
+    assert "it passes through D(fake), where D stays as it is: update 1 (d) trains it." in told(1)
+    assert "nothing trains it" in told(0, "{update: g, minimize: fool}")
+
+
+def test_players_that_move_together_have_a_gradient_each() -> None:
+    text = told(0, "update: {d: {minimize: judge}, g: {minimize: fool}}")
+    assert "The gradient of judge reaches D through D(x) and D(fake)." in text
+    assert "The gradient of fool reaches G through G(z)." in text
+    assert "this loss is not what trains it" in text
+    assert "the players move at the same time" in text
+
+
+def test_stopped_held_and_past_values() -> None:
+    judge = "logistic.critic(real=D(detach(x)), fake=D(history(held(fake), 6)))"
+    text = told(1, "{update: g, minimize: fool}", "{update: d, minimize: judge}", judge=judge)
+    assert "fake is taken as it was when it was first computed in this step." in text
+    assert "fake is mixed with its past: a buffer holds 6 older samples and, once it is full," in text
+    assert "The spec stops the gradient at x." in text
+    assert "the buffer has size 0" in told(0, judge="logistic.critic(real=D(x), fake=D(history(fake, 0)))")
+
+
+def test_what_a_repetition_does_not_change_is_computed_once() -> None:
+    text = told(0, "{update: d, minimize: judge, times: 3}", "{update: g, minimize: fool}")
+    assert "G(z) is computed once, before the repetitions, for nothing in them changes it." in text
+
+
+def test_a_penalty_takes_a_second_derivative() -> None:
+    judge = "wasserstein.critic(real=D(x), fake=D(fake)) + mean(norm(grad(D(x), x)))"
+    assert "that of D(x) with respect to x" in told(0, judge=judge)
+    assert "a second derivative" in told(0, judge=judge)
+    assert "derivative" not in told(0)
+
+
+def test_what_follows_and_what_limits_the_gradient() -> None:
+    text = told(
+        0, "{update: d, minimize: judge, then: 'clip(D, -1, 1)', clip_grad_norm: 2}", "{update: g, minimize: fool}"
+    )
+    assert "The gradient is scaled down to a norm of 2 where it is longer." in text
+    assert "After the step of the optimizer, clip(D, -1, 1) is applied." in text
+
+
+def test_terms_are_told_with_weights_and_signs() -> None:
+    spec = small("{update: d, maximize: judge}", "{update: g, minimize: fool + 2 * near}",
+                 fool="logistic.generator(D(fake))\n  near: 3 * l1(fake, x) - l2(fake, x) / 4")  # fmt: skip
+    text = " ".join(explain_text(spec, [plan(phase) for phase in check_spec(spec)]).split())
+    assert "to make this larger: - judge = logistic.critic(real=D(x), fake=D(fake)): the cross-entropy" in text
+    assert "- fool + 2 * near: fool, plus 2 times near" in text
+    assert (
+        "near = 3 * l1(fake, x) - l2(fake, x) / 4: 3 times the mean absolute difference between fake and x, minus 0.25"
+        " times the mean squared difference between fake and x"
+    ) in text
+
+
+def test_every_phase_has_its_part() -> None:
+    spec = small(length="  phases: [{name: warm, length: 10 steps}, {name: cold, length: 20 steps}]")
+    text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
+    assert "phase 1 of 2: warm" in text and "Training lasts 10 steps." in text
+    assert "phase 2 of 2: cold" in text and "Training lasts 20 steps." in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0.1", "0.1"),
+        (
+            "linear(2e-4, 0, start=100 epochs, end=200 epochs)",
+            "0.0002 until epoch 100, then linearly to 0 at epoch 200",
+        ),
+        ("cosine(1, 0, end=5000 steps)", "1 at first, then on half a cosine to 0 at step 5,000"),
+        ("linear(1, 0, end=50 kimg)", "1 at first, then linearly to 0 at 50 kimg"),
+        ("linear(1, 0)", "1 at first, then linearly to 0 at the end"),
+        ("max(0.1, step)", "max(0.1, step)"),
+    ],
+)
+def test_numbers_over_time(text: str, words: str) -> None:
+    assert over_time(expression(text)) == words
+
+
+def test_counts_and_numbers() -> None:
+    assert [counted(n, "batch", "batches") for n in (0, 1, 2, 1300)] == [
+        "no batches", "one batch", "two batches", "1,300 batches",
+    ]  # fmt: skip
+    assert written(expression("f(1.7320508075688772)")) == "f(1.73205)"
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "wgan", "--no-share"]) == 0
+    assert "It runs 5 times in a row. Each time it draws x and z anew." in capsys.readouterr().out
+    assert main(["explain", "nothing"]) == 2
+    assert "no spec 'nothing'" in capsys.readouterr().err
+
+
+def test_a_spec_without_evaluation_or_values_is_told_too() -> None:
+    spec = read(BARE)
+    text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
+    assert "There is one network." in text
+    assert "These values have names" not in text and "looked at" not in text
+
+
+BARE = """
+gangraph: 1
+name: bare
+data: {x: plane(std=0.3)}
+networks: {D: "mlp(widths=[4])"}
+losses: {low: mean(D(x))}
+train:
+  batch: 1
+  length: 5 steps
+  optimizers: {d: "sgd(D, lr=0.1)"}
+  step: [{update: d, minimize: low}]
+"""
