@@ -74,7 +74,7 @@ def judged(folder: Path, evaluate: str = JUDGED, judge: str = JUDGE, **parts: st
 
 
 def runs(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "cache" / "evaluators").iterdir() if path.is_dir())
+    return sorted(path for path in (folder / "cache" / "evaluators").glob("*") if path.is_dir())
 
 
 def test_an_evaluator_is_trained_once_and_judges_frozen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +147,17 @@ def test_a_half_trained_evaluator_is_resumed(tmp_path: Path, monkeypatch: pytest
     cache.prepare(spec, "cpu")
     assert [json.loads(line)["step"] for line in (own / "metrics.jsonl").read_text().splitlines()][-1] == 3
     assert read_results(own) is not None
+
+
+def test_a_run_says_what_its_results_need_and_measuring_trains_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = judged(tmp_path, JUDGED.replace("  grid: [C(fake).place, fake]\n  metrics: {place: mean(C(fake).place)}\n", ""))
+    made = run(spec, out=tmp_path / "made", device="cpu")
+    assert f"results need judge, not trained here yet; gangraph measure {made} does both" in capsys.readouterr().out
+    assert runs(tmp_path) == []
+    assert read_results(made) is None
+    assert measure_run(made, device="cpu").results["side"].value is not None
 
 
 def test_what_is_left_of_a_killed_training_is_begun_anew(tmp_path: Path) -> None:

@@ -41,9 +41,15 @@ def prepare(spec: Spec, device: str = "auto") -> None:
     Raises:
         RunError: the training was stopped or failed.
     """
-    needed = (judge for phase in spec.phases if phase.evaluate for judge in phase.evaluate.networks.values())
-    for judge in {place(judge.spec): judge for judge in needed}.values():
+    for judge in untrained(spec):
         _results(judge, device)
+
+
+def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
+    """The evaluators that a spec needs and the cache lacks."""
+    needed = (judge for phase in spec.phases if phase.evaluate for judge in phase.evaluate.networks.values())
+    known = {place(judge.spec): judge for judge in needed}
+    return tuple(judge for folder, judge in known.items() if read_results(folder) is None)
 
 
 def judged_by(judge: EvaluatorSpec) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gangraph.errors import RunError, UsageError
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.runtime.engine import NotFiniteError
-from gangraph.runtime.evaluators import prepare
+from gangraph.runtime.evaluators import untrained
 from gangraph.runtime.folder import RunFolder, find_run
 from gangraph.runtime.measure import measure_run
 from gangraph.runtime.pictures import picture, unit
@@ -82,8 +82,6 @@ def run(
         open_data(trainer)
         folder = RunFolder.create(spec, out)
         folder.describe(trainer)
-    if steps is None:
-        prepare(trainer.spec, device)
     with report or reporter(json_lines=json) as report:
         return _Run(trainer, folder, report, steps).go()
 
@@ -291,6 +289,9 @@ class _Run:
         evaluate = self._phase().evaluate
         ended = self._finished() and (self._phase().length is None or self.trainer.done)
         if self.stopped or not ended or evaluate is None or not evaluate.results or not self.trainer.step_count:
+            return
+        if judges := ", ".join(judge.called for judge in untrained(self.trainer.spec)):
+            self.report.say(f"results need {judges}, not trained here yet; gangraph measure {self.folder.path} does both")
             return
         self.report.say("measuring the results")
         for line in results_lines(measure_run(self.folder.path, device=str(self.trainer.settings.device))):
