@@ -41,12 +41,13 @@ NUMBERS = {Measure("a", "full"): 3.0, Measure("a", "x"): 1.0, Measure("b", "x,y"
         ("-a < max(a[x], 2) + min(1, 2) ** 2", 6.0),
         ("sqrt(a[x]) + exp(0) + log(1) > 1", 1.0),
         ("correlation(a[x], b[full]) > 0.5", 0.25),
+        ("correlation(a[x], b[full], start=0.25) > 0.5", 0.5),
     ],
 )
 def test_the_margin_says_how_far_a_claim_is_from_failing(text: str, expected: float) -> None:
     check = written(text)
     assert list(verify(check, ["a", "b"], ["x", "y"])) == []
-    assert margin(check, NUMBERS.__getitem__, lambda *_: 0.75) == pytest.approx(expected)
+    assert margin(check, NUMBERS.__getitem__, lambda _a, _b, start: 0.75 + start) == pytest.approx(expected)
 
 
 def test_a_claim_names_metrics_of_variants() -> None:
@@ -63,6 +64,8 @@ def test_a_claim_names_metrics_of_variants() -> None:
         ("fraction(a) > 1", "a claim has no such function", ""),
         ("mim(a, 2) > 1", "a claim has no such function", "did you mean 'min'?"),
         ("correlation(a, 2) > 1", "correlation takes two metrics", ""),
+        ("correlation(a, b, start=1) > 1", "correlation takes two metrics", ""),
+        ("correlation(a, b, end=0.5) > 1", "correlation takes two metrics", ""),
         ("abs() > 1", "'abs' takes numbers", ""),
         ("a > true", "a claim compares numbers", ""),
         ("a > 'text'", "a claim compares numbers", ""),
@@ -108,6 +111,10 @@ def test_a_correlation_is_over_the_looks_that_have_both() -> None:
     expected = 3 / math.sqrt(2 * 14 / 3)
     assert judge(claim, {"full": [found(looks)]}).margin == pytest.approx(expected)
     assert "less than three times" in judge(claim, {"full": [found(looks[:3])]}).why
+    late = Claim(say="", source="", check=written("correlation(a, b, start=0.5) > 0"))
+    climb = ({"a": 9.0, "b": -9.0}, *({"a": float(step), "b": float(step)} for step in range(3)))
+    assert "less than three times" in judge(late, {"full": [found(climb)]}).why
+    assert judge(late, {"full": [found((climb[0], *climb))]}).margin == pytest.approx(1.0)
     constant = tuple({"a": 1.0, "b": float(step)} for step in range(5))
     assert "no value" in judge(claim, {"full": [found(constant)]}).why
 

@@ -152,7 +152,9 @@ def test_a_half_trained_evaluator_is_resumed(tmp_path: Path, monkeypatch: pytest
 def test_a_run_says_what_its_results_need_and_measuring_trains_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = judged(tmp_path, JUDGED.replace("  grid: [C(fake).place, fake]\n  metrics: {place: mean(C(fake).place)}\n", ""))
+    spec = judged(
+        tmp_path, JUDGED.replace("  grid: [C(fake).place, fake]\n  metrics: {place: mean(C(fake).place)}\n", "")
+    )
     made = run(spec, out=tmp_path / "made", device="cpu")
     assert f"results need judge, not trained here yet; gangraph measure {made} does both" in capsys.readouterr().out
     assert runs(tmp_path) == []

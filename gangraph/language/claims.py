@@ -1,7 +1,8 @@
 """Claims: conditions on measured numbers, such as `error[full] < error[l1_only]`.
 
 A claim compares numbers of variants: `metric[variant]`, `metric["one,another"]` for variants laid over one another, and
-`metric` alone for the spec without a variant. `correlation(a[v], b[v])` looks at two metrics over the time of a run.
+`metric` alone for the spec without a variant. `correlation(a[v], b[v])` looks at two metrics over the time of a run;
+with `start=0.25`, over all but the first quarter of it.
 """
 
 import math
@@ -46,14 +47,14 @@ def measures(check: Expression) -> tuple[Measure, ...]:
 
 
 def margin(
-    check: Expression, number: Callable[[Measure], float], correlation: Callable[[Measure, Measure], float]
+    check: Expression, number: Callable[[Measure], float], correlation: Callable[[Measure, Measure, float], float]
 ) -> float:
     """How far a claim is from failing: the difference of what it compares; above 0 where it holds.
 
     Args:
         check: a condition in which `verify` finds nothing wrong.
         number: the measured value of a metric of a variant.
-        correlation: of two metrics over the time of a run.
+        correlation: of two metrics over the time of a run, without its first part, a share from 0 to 1.
 
     Raises:
         ArithmeticError, ValueError: the condition has no value for these numbers.
@@ -73,7 +74,7 @@ def margin(
         case ast.Call(function=ast.Name(id=name), arguments=arguments) if name != CORRELATION:
             return _FUNCTIONS[name](*(margin(argument, number, correlation) for argument in arguments))
         case ast.Call(arguments=(one, other)) if (a := _named(one)) and (b := _named(other)):
-            return correlation(a, b)
+            return correlation(a, b, _start(check))
     raise ValueError(f"'{show(check)}' is no number")
 
 
@@ -121,9 +122,10 @@ def _number(node: Expression) -> Iterator[Problem]:
             yield from (*_number(left), *_number(right))
         case ast.Binary(operator=operator) if operator in _COMPARISONS:
             yield _refusal("a comparison is no number", node, "a < b and b < c")
-        case ast.Call(function=ast.Name(id=name), arguments=arguments, keywords=()) if name == CORRELATION:
-            if len(arguments) != 2 or not all(map(_named, arguments)):
-                yield _refusal(f"{CORRELATION} takes two metrics", node, f"{CORRELATION}(loss[full], quality[full])")
+        case ast.Call(function=ast.Name(id=name), arguments=arguments) if name == CORRELATION:
+            if len(arguments) != 2 or not all(map(_named, arguments)) or not 0 <= _start(node) < 1:
+                usage = f"{CORRELATION}(loss[full], quality[full]), optionally with start=0.25, a share of the run"
+                yield _refusal(f"{CORRELATION} takes two metrics", node, usage)
         case ast.Call(function=ast.Name(id=name), arguments=arguments, keywords=keywords) if name in _FUNCTIONS:
             if keywords or not arguments:
                 yield _refusal(f"'{name}' takes numbers", node, f"{name}(error[full])")
@@ -135,6 +137,16 @@ def _number(node: Expression) -> Iterator[Problem]:
             yield _refusal("a claim has no such function", node, "one of " + ", ".join(known), nearest(name, known))
         case _:
             yield _refusal("a claim compares numbers", node, "numbers and metrics, such as error[full]")
+
+
+def _start(node: ast.Call) -> float:
+    """The share of a run that a correlation leaves out; -1 where it is written wrongly."""
+    match node.keywords:
+        case ():
+            return 0.0
+        case (("start", ast.Literal(value=int() | float() as share)),):
+            return share
+    return -1.0
 
 
 def _refusal(message: str, node: Expression, expected: str, fix: str = "") -> Problem:

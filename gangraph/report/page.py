@@ -123,11 +123,14 @@ def of_run(run: Run) -> Report:
 
 
 def of_reproduction(found: Reproduction) -> Report:
-    """The report of a reproduction. Its graph, plan and networks are the spec's as written, or the first variant's."""
+    """The report of a reproduction. Its graph, plan and networks are the spec's as written, or the first variant's.
+
+    A run may be older than the text that judged it, whose training is the same and whose claims and metrics may not be.
+    """
     outcome = found.outcome
     runs = {_label(name): every for name, every in found.runs.items()}
     shown = sorted(filter(None, runs.values()), key=lambda every: every[0].variant != "")
-    state = shown[0][0].state if shown else {}
+    state = {**shown[0][0].state, "spec": outcome.spec} if shown and shown[0][0].state else {}
     kernels = str(outcome.environment.get("kernels", "auto"))
     system = load_system(state, kernels)
     numbers = {_label(variant.name): variant.numbers for variant in outcome.variants}

@@ -70,10 +70,11 @@ def _margin(claim: Claim, findings: Findings, seed: int) -> float:
             raise MissingError(f"{measure}: {why}")
         return measured.value
 
-    def correlation(one: Measure, other: Measure) -> float:
+    def correlation(one: Measure, other: Measure, start: float) -> float:
+        looks = list(zip(found(one).looks, found(other).looks, strict=False))
         pairs = [
             (a[one.metric], b[other.metric])
-            for a, b in zip(found(one).looks, found(other).looks, strict=False)
+            for a, b in looks[round(start * len(looks)) :]
             if one.metric in a and other.metric in b
         ]
         if len(pairs) < 3:

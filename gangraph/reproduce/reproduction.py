@@ -176,10 +176,11 @@ def _paper(spec: Spec) -> Mapping[str, str]:
 
 
 def _deviations(document: Document, spec: Spec) -> tuple[str, ...]:
-    """Where the profile differs from the paper's settings."""
+    """Where training under the profile differs from the paper's settings."""
     if spec.profile == "paper":
         return ()
-    return tuple(str(difference) for difference in differences(resolve(document, Choice(profile="paper")), spec))
+    found = differences(resolve(document, Choice(profile="paper")), spec)
+    return tuple(str(difference) for difference in found if difference.section != "evaluation")
 
 
 def _environment(tasks: Sequence[Task]) -> Mapping[str, object]:

@@ -291,7 +291,9 @@ class _Run:
         if self.stopped or not ended or evaluate is None or not evaluate.results or not self.trainer.step_count:
             return
         if judges := ", ".join(judge.called for judge in untrained(self.trainer.spec)):
-            self.report.say(f"results need {judges}, not trained here yet; gangraph measure {self.folder.path} does both")
+            self.report.say(
+                f"results need {judges}, not trained here yet; gangraph measure {self.folder.path} does both"
+            )
             return
         self.report.say("measuring the results")
         for line in results_lines(measure_run(self.folder.path, device=str(self.trainer.settings.device))):
