@@ -15,8 +15,8 @@ from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import code_text, plan_text
 
 COMMANDS = (
-    "run", "check", "show", "explain", "diff", "list", "new", "reproduce", "report", "measure", "sample", "apply", "bench",
-    "doctor", "schema",
+    "run", "check", "show", "explain", "diff", "list", "new", "reproduce", "report", "measure", "sample", "apply",
+    "bench", "doctor", "schema",
 )  # fmt: skip
 BROKEN = (
     "gangraph: 1\nname: broken\ndata:\n  x: world(size=\nnetworks: {}\nlosses: {}\ntrain: {batch: 1, optimizers: {}}\n"

@@ -1,6 +1,11 @@
 """Reproductions: what is run, what is kept, what is measured again, and what is said of it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +155,23 @@ def test_the_command_runs_judges_and_goes_on(tmp_path: Path, capsys: pytest.Capt
     assert main([*arguments, "--strict"]) == (0 if verdict.held else 1)
     assert capsys.readouterr().out.count("was there") == 4
     assert read_outcome(folder).verdicts == outcome.verdicts
+
+
+def test_an_interrupted_reproduction_saves_and_goes_on(tmp_path: Path) -> None:
+    source, folder = str(spec(tmp_path, length="3000 steps")), tmp_path / "out"
+    command = [sys.executable, "-m", "gangraph", "reproduce", source, "--seeds", "1", "--out", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as going:
+        while not list(folder.glob("*/*/checkpoints/step-*")) and going.poll() is None:
+            time.sleep(0.1)
+        os.killpg(going.pid, signal.SIGINT)
+        assert going.stderr is not None
+        assert "stopped with 0 of 2 runs done; the same command goes on from here" in going.stderr.read()
+    assert going.returncode == 130
+    (log,) = folder.glob("*/*/log.txt")
+    assert "stopped at step" in log.read_text()
+    assert work(task(Path(source), log.parent)).trained
+    assert "continuing at step" in log.read_text()
+    assert "finished at step 3000" in log.read_text()
 
 
 @pytest.mark.parametrize(

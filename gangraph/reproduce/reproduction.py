@@ -3,9 +3,11 @@
 import json
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,8 +128,8 @@ def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found
     threads = max(1, (os.cpu_count() or 1) // jobs)
     found: dict[Path, Found] = {}
     began = time.monotonic()
-    with ProcessPoolExecutor(jobs, context, begin_worker, (threads, stop)) as pool:
-        futures = {pool.submit(work, task): task for task in tasks}
+    with ProcessPoolExecutor(jobs, context, begin_worker, (threads, stop)) as pool, _ended_by_signals():
+        futures = _submitted(pool, tasks)
         try:
             for future in as_completed(futures):
                 task = futures[future]
@@ -135,16 +137,30 @@ def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found
                 say(_progress(task, found[task.folder], len(found), len(tasks), time.monotonic() - began))
         except (KeyboardInterrupt, StoppedError):
             stop.set()
-            _cancel(futures)
+            pool.shutdown(cancel_futures=True)
             raise StoppedError(
                 f"stopped with {len(found)} of {len(tasks)} runs done; the same command goes on from here"
             ) from None
     return found
 
 
-def _cancel(futures: Mapping[Future[Found], Task]) -> None:
-    for future in futures:
-        future.cancel()
+def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Mapping[Future[Found], Task]:
+    """The tasks in the pool, whose processes begin with interrupts blocked: one would kill them while they import."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return {pool.submit(work, task): task for task in tasks}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _progress(task: Task, found: Found, done: int, total: int, spent: float) -> str:

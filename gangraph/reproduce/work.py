@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -54,15 +57,29 @@ class Found:
 class StoppedError(RunError):
     """A person stopped the reproduction; everything done so far is kept."""
 
+    exit_code = 130  # as for any command that Ctrl-C ends
+
 
 _stop: Event | None = None
 
 
 def begin_worker(threads: int, stop: Event) -> None:
-    """Prepare a worker process: how many threads it computes with, and the event that ends it early."""
+    """Prepare a worker process: how many threads it computes with, and the event that ends it early.
+
+    Interrupts are for the process that waits. It sets the event, and only a run that is going on hears of it, ends
+    after its step and saves.
+    """
     global _stop
     _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    Thread(target=_interrupt_after, args=(stop,), daemon=True).start()
     torch.set_num_threads(threads)
+
+
+def _interrupt_after(stop: Event) -> None:
+    stop.wait()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def work(task: Task) -> Found:
