@@ -85,7 +85,7 @@ def test_an_evaluator_is_trained_once_and_judges_frozen(tmp_path: Path, capsys: 
     assert own.name.startswith("judge-")
     assert told.err.count("training the evaluator, once for this machine") == 1
     assert "judge: step 3" in told.err and "once for this machine" not in told.out
-    assert "judged by C, network C of judge: error " in told.out
+    assert "judged by C, network C of judge (error " in told.out
     stamp = (own / "metrics.jsonl").stat().st_mtime_ns
     trainer = gangraph.Trainer(spec, device="cpu")
     before = measure(trainer)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict
+from gangraph.reproduce.outcome import Outcome, VariantOutcome, Verdict
+from gangraph.runtime.results import facts_text, judges_in
 from gangraph.views.spec import table
 
 Row = tuple[str, ...]
@@ -134,14 +135,12 @@ def _verdict_row(verdict: Verdict) -> Row:
 
 
 def _protocols(outcome: Outcome) -> Iterator[str]:
-    """Every metric with what it was measured by, said once."""
-    said: dict[str, Number] = {}
-    for variant in outcome.variants:
-        for name, number in variant.numbers.items():
-            said.setdefault(name, number)
-    for name, number in said.items():
-        facts = "; ".join(f"{key} {value}" for key, value in number.protocol.items() if key not in ("seed", "step"))
-        yield f"- {name}: {facts or number.why}"
+    """How every metric was measured, said once, and which networks judged."""
+    numbers = {name: number for variant in reversed(outcome.variants) for name, number in variant.numbers.items()}
+    for name, number in sorted(numbers.items()):
+        yield f"- {name}: {facts_text(number.protocol) if number.protocol else number.why}"
+    for judge in dict.fromkeys(judge for number in numbers.values() for judge in judges_in(number.protocol)):
+        yield f"- judged by {judge}"
 
 
 def _markdown(rows: Iterable[Row]) -> list[str]:

@@ -62,18 +62,17 @@ def read_results(folder: Path) -> Measurements | None:
 
 def results_lines(measurements: Measurements) -> list[str]:
     """A table for people: name, value, how it was measured; and how good the networks are that judged."""
-    rows = [(name, _said(measured), _facts(measured.protocol)) for name, measured in measurements.results.items()]
+    rows = [(name, _said(measured), facts_text(measured.protocol)) for name, measured in measurements.results.items()]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {facts}".rstrip() for name, value, facts in rows]
     lines += [f"{name}: {measured.why}" for name, measured in measurements.results.items() if measured.why]
-    return [*lines, *dict.fromkeys(_judges(measurements))]
+    judges = (
+        f"judged by {judge}" for measured in measurements.results.values() for judge in judges_in(measured.protocol)
+    )
+    return [*lines, *dict.fromkeys(judges)]
 
 
-def _said(measured: Measured) -> str:
-    return "not measured" if measured.value is None else f"{measured.value:.5g}"
-
-
-def _facts(protocol: Mapping[str, Any]) -> str:
+def facts_text(protocol: Mapping[str, Any]) -> str:
     """The plain facts of a protocol in short."""
     said = {key: value for key, value in protocol.items() if not isinstance(value, Mapping | list)}
     samples, batch = said.pop("samples", 0), said.pop("batch", 0)
@@ -81,9 +80,13 @@ def _facts(protocol: Mapping[str, Any]) -> str:
     return ", ".join([f"{samples} samples, {batch} at a time", *own])
 
 
-def _judges(measurements: Measurements) -> Iterator[str]:
-    for measured in measurements.results.values():
-        for name, facts in measured.protocol.items():
-            if isinstance(facts, Mapping):
-                numbers = [f"{key} {value:.4g}" for key, value in facts.items() if isinstance(value, float)]
-                yield f"judged by {name}, network {facts.get('network')} of {facts.get('spec')}: {', '.join(numbers)}"
+def judges_in(protocol: Mapping[str, Any]) -> Iterator[str]:
+    """The networks that judged, each with what it is and how good it is by its own results."""
+    for name, facts in protocol.items():
+        if isinstance(facts, Mapping):
+            numbers = [f"{key} {value:.4g}" for key, value in facts.items() if isinstance(value, float)]
+            yield f"{name}, network {facts.get('network')} of {facts.get('spec')} ({', '.join(numbers)})"
+
+
+def _said(measured: Measured) -> str:
+    return "not measured" if measured.value is None else f"{measured.value:.5g}"
