@@ -162,6 +162,47 @@ def test_a_run_says_what_its_results_need_and_measuring_trains_it(
     assert measure_run(made, device="cpu").results["side"].value is not None
 
 
+@pytest.mark.parametrize(("trained_by", "asked"), [("C(x)", ".features"), ("C(x)", ""), ("C(x).features", "")])
+def test_an_evaluator_is_called_in_another_form_than_it_is_trained_in(
+    tmp_path: Path, trained_by: str, asked: str
+) -> None:
+    judge = f"""
+gangraph: 1
+name: judge
+data: {{x: plane(std=0.3)}}
+networks:
+  C:
+    inputs: x
+    parts: {{body: "linear(3), tanh", head: linear(2)}}
+    values: {{h: body(x)}}
+    output: head(h)
+    outputs: {{features: 2 * h}}
+losses: {{away: mean(({trained_by}) ** 2) + mean(C(x) ** 2)}}
+train: {{batch: 8, length: 2 steps, optimizers: {{j: adam(C)}}, step: [{{update: j, minimize: away}}]}}
+"""
+    evaluate = f"""
+evaluate:
+  networks: {{C: 'trained("judge", network="C")'}}
+  results: {{r: mean(abs(C(fake){asked}))}}
+"""
+    made = run(judged(tmp_path, evaluate, judge=judge), out=tmp_path / "made", device="cpu")
+    value = measure_run(made, device="cpu").results["r"].value
+    assert value is not None
+    assert value > 0
+
+
+def test_other_numbers_of_an_evaluator_are_measured_without_training(tmp_path: Path) -> None:
+    cache.prepare(judged(tmp_path), "cpu")
+    (before,) = runs(tmp_path)
+    written = (before / "metrics.jsonl").read_text()
+    cache.prepare(judged(tmp_path, judge=JUDGE.replace("fixed: mean(x)", "fixed: mean(x) + 100")), "cpu")
+    assert runs(tmp_path) == [before]
+    assert (before / "metrics.jsonl").read_text().startswith(written)
+    found = read_results(before)
+    assert found is not None
+    assert found.results["fixed"].value == pytest.approx(100, abs=2)
+
+
 def test_what_is_left_of_a_killed_training_is_begun_anew(tmp_path: Path) -> None:
     spec = judged(tmp_path)
     (judge, *_) = (j for phase in spec.phases if phase.evaluate for j in phase.evaluate.networks.values())

@@ -81,6 +81,18 @@ def test_a_part_that_is_not_there_is_told() -> None:
         gangraph.check_spec(spec(size="mean(D(fake).feature)"))
 
 
+def test_an_average_has_the_same_parts() -> None:
+    made = trainer(
+        spec(
+            output="other: h}\n  A: average(D, decay=0.5)\n  unused: {inputs: x, layers: linear(1)",
+            size="mean(abs(A(fake).features))",
+        )
+    )
+    look = made.evaluate()
+    assert look is not None
+    assert look.metrics["size"] > 0
+
+
 def test_the_main_output_is_one_value_however_it_is_written() -> None:
     graph = gangraph.check_spec(spec())[0].graph.evaluation
     assert graph is not None

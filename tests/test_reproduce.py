@@ -16,7 +16,7 @@ from gangraph.errors import UsageError
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict, read_outcome
 from gangraph.reproduce.reproduction import Request, reproduce
 from gangraph.reproduce.tables import outcome_text, results_page
-from gangraph.reproduce.work import StoppedError, Task, begin_worker, work
+from gangraph.reproduce.work import StoppedError, Task, work
 from gangraph.runtime.run import run
 
 SPEC = """
@@ -124,13 +124,29 @@ def test_a_run_that_diverges_is_a_finding(tmp_path: Path) -> None:
     assert found.numbers == {}
 
 
-def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path) -> None:
+def test_a_run_whose_files_are_damaged_is_a_finding(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    work(task(spec(tmp_path), folder))
+    (folder / "checkpoints" / "step-00000020" / "state.json").write_text("{")
+    assert "JSONDecodeError" in work(task(spec(tmp_path), folder)).failed
+
+
+def test_looks_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
+    folder, source = tmp_path / "seed-0", spec(tmp_path)
+    work(task(source, folder))
+    source.write_text(source.read_text().replace("mean(D(x)) - mean(D(fake))", "0 - mean(D(fake))"))
+    found = work(task(source, folder))
+    assert not found.trained
+    assert found.looks == ()
+    assert "looked at by other metrics" in found.unseen
+
+
+def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = torch.multiprocessing.get_context("spawn").Event()
-    begin_worker(1, stop)
     stop.set()
+    monkeypatch.setattr("gangraph.reproduce.work._stop", stop)
     with pytest.raises(StoppedError):
         work(task(spec(tmp_path), tmp_path / "seed-0"))
-    stop.clear()
 
 
 def test_the_command_runs_judges_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +221,22 @@ def test_a_spec_that_claims_nothing_is_told(tmp_path: Path) -> None:
     path.write_text(path.read_text().partition("claims:")[0])
     with pytest.raises(UsageError, match="'dots' claims nothing that could be judged"):
         reproduce(Request(source=str(path)))
+
+
+def test_a_spec_without_a_length_is_told_before_anything_runs(tmp_path: Path) -> None:
+    path = spec(tmp_path)
+    path.write_text(path.read_text().replace("  length: 20 steps\n", ""))
+    with pytest.raises(UsageError, match="'dots' states no length to train for"):
+        reproduce(Request(source=str(path), out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_of_a_request_are_deviations_under_the_papers_profile_too(tmp_path: Path) -> None:
+    request = {"source": str(spec(tmp_path)), "profile": "paper", "variants": ("full",), "seeds": 1, "device": "cpu"}
+    plain = reproduce(Request(**request, out=tmp_path / "plain"))
+    assert plain.deviations == ()
+    changed = reproduce(Request(**request, settings={"train.batch": "8"}, out=tmp_path / "changed"))
+    assert changed.deviations == ("the batch was 4, and is now 8",)
 
 
 def number(*values: float | None, why: str = "") -> Number:

@@ -70,11 +70,13 @@ def reproduce(
             out=out,
         )
 
+    target = page or (_PAGE if every else None)
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     for name in shipped() if every else [spec or ""]:
         outcomes.append(start(request(name)))
         print(outcome_text(outcomes[-1]), end="\n\n", flush=True)
-    target = page or (_PAGE if every else None)
     if target is not None:
         options.emit(results_page(outcomes), target)
     if strict and not all(verdict.held for outcome in outcomes for verdict in outcome.verdicts):

@@ -175,7 +175,9 @@ class ValueBuilder(ExpressionBuilder):
         call = self.table.nodes[value.id]
         if call.kind == "output" and call.field == OUTPUT:
             call = self.table.nodes[call.inputs[0]]
-        outputs = list(self.networks[call.target].outputs) if call.target in self.networks else []
+        made = self.spec.networks.get(call.target)
+        owner = made.of if isinstance(made, AverageSpec) else call.target
+        outputs = list(self.networks[owner].outputs) if owner in self.networks else []
         if call.kind != "network" or name not in outputs:
             expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
             refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))

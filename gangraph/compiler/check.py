@@ -42,7 +42,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     """
     types = infer(graph)
     judges, refused = _judges(graph.evaluation)
-    seen = _seen(graph.evaluation, {**_alike(graph, types), **judges}) if graph.evaluation else None
+    seen = _seen(graph.evaluation, _alike({**types.networks, **judges}, graph.evaluation)) if graph.evaluation else None
     found = () if earlier else (*_gradients(graph, types), *_held(graph), *_length(graph))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     for name, network in graph.networks.items():
@@ -64,16 +64,16 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         types=types,
         evaluation=seen,
         networks=networks,
-        evaluators=judges,
+        evaluators={name: seen.networks.get(name, model) for name, model in judges.items()} if seen else {},
         evaluated={name: model for name, model in own.items() if model is not networks[name]},
         lints=lints,
     )
 
 
-def _alike(graph: Graph, types: Types) -> dict[str, NetworkModel]:
-    """The networks that the evaluation calls in the same form as training does."""
-    other = graph.evaluation.graph.networks if graph.evaluation else {}
-    return {name: model for name, model in types.networks.items() if other[name].outputs == model.graph.outputs}
+def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
+    """The networks that the evaluation calls in the form in which they are already assembled."""
+    called = evaluation.graph.networks
+    return {name: m for name, m in models.items() if name in called and called[name].outputs == m.graph.outputs}
 
 
 def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:

@@ -19,13 +19,14 @@ CORRELATION = "correlation"
 _FUNCTIONS: dict[str, Callable[..., float]] = {
     "abs": abs, "min": min, "max": max, "exp": math.exp, "log": math.log, "sqrt": math.sqrt,
 }  # fmt: skip
+_OF_SEVERAL = ("min", "max")
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "**": lambda a, b: a**b,
+    "**": math.pow,
 }  # fmt: skip
 # How far each is from failing; above 0 where it holds.
 _COMPARISONS: dict[str, Callable[[float, float], float]] = {
-    ">": lambda a, b: a - b, ">=": lambda a, b: a - b, "<": lambda a, b: b - a, "<=": lambda a, b: b - a,
+    ">": lambda a, b: a - b, "<": lambda a, b: b - a,
 }  # fmt: skip
 _JUNCTIONS: dict[str, Callable[[float, float], float]] = {"and": min, "or": max}
 
@@ -84,8 +85,9 @@ def verify(check: Expression, metrics: Iterable[str], variants: Iterable[str]) -
     metrics, variants = tuple(metrics), (FULL, *variants)
     for measure, span in _measures(check):
         yield from unknown("metric", measure.metric, span, metrics)
-        for name in measure.variant.split(","):
-            yield from unknown("variant", name, span, variants)
+        parts = measure.variant.split(",")
+        for name in parts:
+            yield from unknown("variant", name, span, variants[1:] if parts[1:] else variants)
 
 
 def unknown(kind: str, name: str, span: Span, known: Collection[str]) -> Iterator[Problem]:
@@ -127,8 +129,11 @@ def _number(node: Expression) -> Iterator[Problem]:
                 usage = f"{CORRELATION}(loss[full], quality[full]), optionally with start=0.25, a share of the run"
                 yield _refusal(f"{CORRELATION} takes two metrics", node, usage)
         case ast.Call(function=ast.Name(id=name), arguments=arguments, keywords=keywords) if name in _FUNCTIONS:
-            if keywords or not arguments:
-                yield _refusal(f"'{name}' takes numbers", node, f"{name}(error[full])")
+            if keywords or not (len(arguments) > 1 if name in _OF_SEVERAL else len(arguments) == 1):
+                usage = f"{name}(error[full], error[other])" if name in _OF_SEVERAL else f"{name}(error[full])"
+                yield _refusal(
+                    f"'{name}' takes {'several numbers' if name in _OF_SEVERAL else 'one number'}", node, usage
+                )
             for argument in arguments:
                 yield from _number(argument)
         case ast.Call():

@@ -15,9 +15,9 @@ _DIGITS = 16
 def fingerprint(spec: Spec) -> str:
     """16 hex digits of everything that determines training, and of nothing else.
 
-    That is each phase's batch, length, optimizers and updates, and the networks, data, values and losses that the
-    updates reach, with all params evaluated. Names, words, claims, `evaluate:`, profiles, comments and layout are not
-    part of it.
+    That is each phase's batch, length, optimizers and updates, its values and losses, and the networks and data that
+    the updates reach, with all params evaluated. Names, words, claims, `evaluate:`, profiles, comments and layout are
+    not part of it.
     """
     return _digest([_training(phase) for phase in spec.phases])
 
@@ -56,8 +56,9 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
         "length": _or_none(phase.length),
         "data": _shown(phase.data, reached),
         "networks": {name: _network(made) for name, made in phase.networks.items() if name in reached},
-        "values": _shown(phase.values, reached),
-        "losses": _shown(phase.losses, reached),
+        # All of them: draws without a name and the noise of layers are numbered through every value and loss.
+        "values": _shown(phase.values),
+        "losses": _shown(phase.losses),
         "optimizers": {
             name: [group.kind, [network for network, _ in group.networks], _shown(group.options)]
             for name, group in phase.optimizers.items()

@@ -17,6 +17,7 @@ def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
     """The claims; what is wrong in them is added to the sections' problems."""
     metrics, variants = measured_names(document), tuple(document.overlays("variants"))
     written = sections.model.claims
+    sections.problems.extend(_taken(document))
     sections.problems.extend(problem for claim in written for problem in verify(claim.check, metrics, variants))
     return tuple(
         Claim(say=str(claim.say), source=str(claim.source or ""), check=claim.check, note=str(claim.note or ""))
@@ -30,12 +31,21 @@ def resolve_reported(document: Document, sections: Sections) -> tuple[Reported, 
     tables = []
     for table in sections.model.reported:
         sections.problems.extend(_unknown(table, metrics, variants))
-        numbers = {str(key): sections.guarded(key, _number, sections, value) for key, value in table.values.items()}
+        numbers = {
+            key.replace(" ", ""): sections.guarded(key, _number, sections, value) for key, value in table.values.items()
+        }
         known = {variant: number for variant, number in numbers.items() if number is not None}
         tables.append(
             Reported(say=str(table.say), source=str(table.source or ""), metric=str(table.metric), values=known)
         )
     return tuple(tables)
+
+
+def _taken(document: Document) -> Iterator[Problem]:
+    for key, _ in document.overlays("variants").values():
+        if key == FULL:
+            message = f"'{FULL}' is what claims call the spec without a variant"
+            yield Problem(code="GG231", message=message, span=key.span, found=FULL, expected="another name")
 
 
 def measured_names(document: Document) -> tuple[str, ...]:

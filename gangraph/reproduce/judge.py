@@ -1,5 +1,6 @@
 """Claims judged by what the runs of a reproduction came to."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -77,8 +78,15 @@ def _margin(claim: Claim, findings: Findings, seed: int) -> float:
             for a, b in looks[round(start * len(looks)) :]
             if one.metric in a and other.metric in b
         ]
+        if found(one).unseen:
+            raise MissingError(f"{one}: {found(one).unseen}")
         if len(pairs) < 3:
             raise MissingError(f"{claims.CORRELATION}: {one} and {other} were looked at less than three times")
+        if not all(math.isfinite(number) for pair in pairs for number in pair):
+            raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite at some look")
         return statistics.correlation(*zip(*pairs, strict=True))
 
-    return margin(claim.check, value, correlation)
+    found_margin = margin(claim.check, value, correlation)
+    if not math.isfinite(found_margin):
+        raise ArithmeticError(f"the margin is {found_margin}")
+    return found_margin

@@ -7,15 +7,16 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import torch
 
-from gangraph.errors import RunError
-from gangraph.language.fingerprint import fingerprint
+from gangraph.errors import GangraphError, RunError
+from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.parse import Choice, parse
 from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
@@ -49,6 +50,7 @@ class Found:
 
     numbers: Mapping[str, Measured] = field(default_factory=dict)
     looks: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
+    unseen: str = ""  # why there are no looks
     seconds: float = 0.0
     trained: bool = False
     failed: str = ""
@@ -60,6 +62,7 @@ class StoppedError(RunError):
     exit_code = 130  # as for any command that Ctrl-C ends
 
 
+_AGAIN_SECONDS = 0.5
 _stop: Event | None = None
 
 
@@ -79,7 +82,9 @@ def begin_worker(threads: int, stop: Event) -> None:
 
 def _interrupt_after(stop: Event) -> None:
     stop.wait()
-    os.kill(os.getpid(), signal.SIGINT)
+    while stop.is_set():  # a run that is only being made does not listen yet
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_AGAIN_SECONDS)
 
 
 def work(task: Task) -> Found:
@@ -92,15 +97,39 @@ def work(task: Task) -> Found:
     began = time.monotonic()
     try:
         trained = _train(task, spec)
-        numbers = measure_run(task.folder, spec)
+        numbers = measure_run(task.folder, spec, device=task.device)
+        lines = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
     except StoppedError:
         raise
-    except RunError as error:
-        return Found(failed=str(error), seconds=time.monotonic() - began)
-    lines = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
+    except Exception as error:  # whatever one run dies of, the others are worth having
+        named = str(error) if isinstance(error, GangraphError) else f"{type(error).__name__}: {error}"
+        return Found(failed=named, seconds=time.monotonic() - began)
     looks = tuple(line["metrics"] for line in lines if "metrics" in line and line["step"])
     seconds = lines[-1]["seen"] / max(lines[-1]["images_per_second"], 1e-9)
-    return Found(numbers=numbers.results, looks=looks, seconds=seconds, trained=trained)
+    unseen = (
+        "" if _looked_alike(task.folder, spec) else "the run was looked at by other metrics; only training shows more"
+    )
+    return Found(
+        numbers=numbers.results, looks=() if unseen else looks, unseen=unseen, seconds=seconds, trained=trained
+    )
+
+
+def _looked_alike(folder: Path, spec: Spec) -> bool:
+    """Whether the looks of a run were by the metrics that its spec has now."""
+    saved = load_text(_extra(RunFolder(folder).latest()))
+    return _looks_fingerprint(saved) == _looks_fingerprint(spec)
+
+
+def _looks_fingerprint(spec: Spec) -> str:
+    phase = spec.phases[-1]
+    looks = replace(phase.evaluate, results={}, result_samples=1) if phase.evaluate else None
+    return evaluation_fingerprint(replace(phase, evaluate=looks))
+
+
+def _extra(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of its run."""
+    extra: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())["extra"]
+    return extra
 
 
 def _train(task: Task, spec: Spec) -> bool:
@@ -129,7 +158,7 @@ def _is_begun(task: Task, spec: Spec) -> bool:
     if not checkpoints:
         shutil.rmtree(task.folder)
         return False
-    extra = json.loads((checkpoints[-1] / "state.json").read_text())["extra"]
+    extra = _extra(checkpoints[-1])
     former = fingerprint(load_text(extra))
     if former == fingerprint(spec) and extra["seed"] == task.seed:
         return True

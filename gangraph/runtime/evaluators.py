@@ -15,7 +15,7 @@ from torch import nn
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.initialize import initialize
 from gangraph.errors import RunError
-from gangraph.language.fingerprint import fingerprint
+from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
 from gangraph.runtime.checkpoint import read_network
 from gangraph.runtime.report import Reporter, aside
@@ -49,7 +49,7 @@ def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
     """The evaluators that a spec needs and the cache lacks."""
     needed = (judge for phase in spec.phases if phase.evaluate for judge in phase.evaluate.networks.values())
     known = {place(judge.spec): judge for judge in needed}
-    return tuple(judge for folder, judge in known.items() if read_results(folder) is None)
+    return tuple(judge for judge in known.values() if _known(judge) is None)
 
 
 def judged_by(judge: EvaluatorSpec) -> dict[str, Any]:
@@ -77,12 +77,22 @@ def trained_network(
 def _results(judge: EvaluatorSpec, device: str) -> Measurements:
     """The results of the evaluator's own run, which is there whole once it has them."""
     folder = place(judge.spec)
-    found = read_results(folder)
+    found = _known(judge)
     if found is not None:
         return found
     with aside(f"{judge.called}: ") as report, _alone(folder, report):
-        found = read_results(folder)
+        found = _known(judge)
         return found if found is not None else _train(judge.spec, folder, device, report)
+
+
+def _known(judge: EvaluatorSpec) -> Measurements | None:
+    """The results in the cache, if they are of the whole training and of what the spec measures now."""
+    found = read_results(place(judge.spec))
+    lengths = [phase.length for phase in judge.spec.phases]
+    steps = sum(length.value for length in lengths if length is not None and length.unit == "steps")
+    if found is None or found.step < steps or found.evaluation != evaluation_fingerprint(judge.spec.phases[-1]):
+        return None
+    return found
 
 
 def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
@@ -97,7 +107,7 @@ def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measureme
     run(spec, out=folder, seed=_SEED, device=device, resume=folder if begun else None, report=report)
     if not load_run(folder).done:
         raise RunError(f"the training of evaluator '{spec.name}' was stopped; the next run that needs it goes on")
-    return measure_run(folder)
+    return measure_run(folder, spec)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.fusing import Kernels
-from gangraph.errors import RunError, UsageError
+from gangraph.errors import RunError, SpecError, UsageError
 from gangraph.kernels import why_not
 from gangraph.language.expression import Quantity
 from gangraph.language.fingerprint import fingerprint
@@ -234,11 +234,14 @@ class Trainer:
 
         Raises:
             RunError: the folder holds no checkpoint, or one that is damaged.
+            SpecError: `spec` has errors.
             UsageError: `spec` trains something else.
         """
         tensors, numbers = read_checkpoint(Path(folder))
         extra: dict[str, Any] = numbers["extra"]
         saved = load_text(extra)
+        if spec is not None and any(problem.severity == "error" for problem in spec.problems):
+            raise SpecError(spec.problems)
         if spec is not None and fingerprint(spec) != fingerprint(saved):
             raise UsageError(f"spec '{spec.name}' trains something else than '{folder}' did: only evaluate: may differ")
         spec = spec or saved
