@@ -18,7 +18,7 @@ from gangraph.language.spec import Spec
 from gangraph.registry import metric, vocabulary
 from gangraph.runtime.measure import measure, measure_run
 from gangraph.runtime.pictures import picture
-from gangraph.runtime.results import read_results
+from gangraph.runtime.results import facts_text, judges_in, read_results
 from gangraph.runtime.run import run
 from tests.support import TINY, load, read, small, trainer
 
@@ -130,6 +130,28 @@ def test_a_metric_that_expects_sets_sees_all_samples_in_float32(metrics: dict[st
     assert metrics["calls"] == [((50, 2), torch.float32)]
     assert found.protocol["statistic"] == "mean" and found.protocol["least"] == 40
     assert (found.protocol["mode"], found.protocol["seed"], found.protocol["step"]) == ("eval", 0, 0)
+
+
+def test_constants_that_change_a_number_are_facts_of_it() -> None:
+    results = "{spread: 'covered_modes(fake, x, radius=0.25)', slices: 'sliced_wasserstein(x, fake, seed=7)'}"
+    found = measure(measured(f"  samples: 8\n  result_samples: 16\n  results: {results}"))
+    assert found["spread"].protocol["radius"] == 0.25
+    slices = found["slices"].protocol
+    assert (slices["directions"], slices["order"]) == (128, 1)
+    assert (slices["sliced_wasserstein_seed"], slices["seed"]) == (7, 0)
+
+
+def test_facts_in_which_metrics_of_one_result_differ_are_all_kept() -> None:
+    near, far = (f"covered_modes(fake, x, radius={radius})" for radius in (0.25, 4))
+    share = "high_quality_share(fake, x, std=0.3, within=2)"
+    found = measure(measured(f"  samples: 8\n  result_samples: 16\n  results: {{all: '{near} + {far} + {share}'}}"))
+    protocol = found["all"].protocol
+    assert (protocol["std"], protocol["within"]) == (0.3, 2)
+    assert (protocol["covered_modes 1"], protocol["covered_modes 2"]) == ({"radius": 0.25}, {"radius": 4})
+    assert facts_text(protocol) == (
+        "16 samples, 8 at a time, std 0.3, within 2, covered_modes 1 (radius 0.25), covered_modes 2 (radius 4)"
+    )
+    assert not list(judges_in(protocol))
 
 
 def test_a_metric_refuses_too_few_samples_before_anything_runs(metrics: dict[str, Any]) -> None:

@@ -65,10 +65,11 @@ def _labelled(value: float, digits: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One quantity of one run or variant as SVG; `title` stands above it."""
+    """One quantity of one run or variant as SVG; `title` stands above it, with a `note` on seeds that ended early."""
 
     title: str
     svg: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,9 @@ def chart(name: str, seeds: Mapping[str, Sequence[Points]]) -> Chart:
     lines = {variant: every for variant, every in lines.items() if every}
     values = [value for every in lines.values() for line in every for _, value in line]
     scale = _scale(values, _last(seeds.values()))
-    panels = tuple(Panel(variant, _panel(name, variant, every, scale)) for variant, every in lines.items())
+    panels = tuple(
+        Panel(variant, _panel(name, variant, every, scale), _ended(every)) for variant, every in lines.items()
+    )
     return Chart(name, panels, scale.logarithmic, min(values) < scale.low or max(values) > scale.high)
 
 
@@ -121,21 +124,29 @@ def _scale(values: Sequence[float], steps: float) -> Scale:
 
 
 def averaged(lines: Sequence[Line]) -> tuple[tuple[float, float, float, float], ...]:
-    """Step, mean, lowest and highest of the seeds, at the first seed's points, between which the others are drawn."""
-    shared = min(line[-1][0] for line in lines)
+    """Step, mean, lowest and highest at every point of any seed, over the seeds whose own points reach around it."""
     found = []
-    for step, _ in lines[0]:
-        if step <= shared:
-            values = [_at(line, step) for line in lines]
-            found.append((step, statistics.fmean(values), min(values), max(values)))
+    for step in sorted({step for line in lines for step, _ in line}):
+        values = [_at(line, step) for line in lines if line[0][0] <= step <= line[-1][0]]
+        found.append((step, statistics.fmean(values), min(values), max(values)))
     return tuple(found)
 
 
+def _ended(lines: Sequence[Line]) -> str:
+    """Which seeds the mean goes on without; empty where all of them end at one step."""
+    ends = [line[-1][0] for line in lines]
+    early = sorted(end for end in ends if end < max(ends))
+    if not early:
+        return ""
+    steps = ", ".join(f"{end:,.0f}" for end in dict.fromkeys(early))
+    return f"{len(early)} of {len(lines)} seeds ended early, at step {steps}"
+
+
 def _at(line: Line, step: float) -> float:
-    """The value of a line at a step."""
+    """The value of a line at a step between its first and its last."""
     after = next(i for i, (at, _) in enumerate(line) if at >= step)
     (b, high), (a, low) = line[after], line[max(0, after - 1)]
-    return high if b == a or step >= b else low + (high - low) * max(0.0, step - a) / (b - a)
+    return high if step == b else low + (high - low) * (step - a) / (b - a)
 
 
 def _panel(name: str, variant: str, lines: Sequence[Line], scale: Scale) -> str:
@@ -151,6 +162,7 @@ def _panel(name: str, variant: str, lines: Sequence[Line], scale: Scale) -> str:
     drawn.append(_label(scale.x(step) + 6, scale.y(value) + 4, number(value), "last"))
     of = f" of {variant}" if variant and variant != name else ""
     over = f", mean of {len(lines)} seeds" if len(lines) > 1 else ""
+    over += f"; {ended}" if (ended := _ended(lines)) else ""
     first, last = (f"{number(point[1])} at step {point[0]:,.0f}" for point in (mean[0], mean[-1]))
     about = f"{name}{of} over training: {first}, {last}{over}"
     head = f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(about)}">'

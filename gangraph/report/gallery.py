@@ -11,6 +11,7 @@ from gangraph.report.numbers import deviating, number
 from gangraph.report.page import rendered, write, write_report
 from gangraph.report.pictures import Frame, thumbnail
 from gangraph.report.reading import Reproduction, Run, is_reproduction, is_run, read
+from gangraph.reproduce.tables import tally
 
 PAGE = "report.html"
 _WIDTHS = {60: 480, 200: 320, 600: 200}  # the width of thumbnails, in pixels, by how many there are at most
@@ -27,6 +28,7 @@ class Card:
     page: str = ""
     form: str = ""
     verdict: str = ""
+    held: bool = False  # whether every claim that was judged held
     numbers: Mapping[str, str]
     picture: Frame | None = None
     problem: str = ""
@@ -43,13 +45,13 @@ class Group:
 def write_gallery(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, ...]:
     """Write the gallery, by default `gallery.html` in the first folder, and the pages that are missing or too old.
 
-    A run or reproduction that cannot be read is shown with the reason.
+    A run or reproduction that cannot be read, or whose page cannot be written, is shown with the reason.
 
     Returns:
         Everything that was written, the gallery last.
 
     Raises:
-        UsageError: there is no such folder, nothing is found in any, or the page cannot be written.
+        UsageError: there is no such folder, nothing is found in any, or the gallery cannot be written.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -87,7 +89,7 @@ def _card(place: Path, gallery: Path, width: int, written: list[Path]) -> Card:
             written.append(write_report(place, page))
         link = quote(Path(os.path.relpath(page, gallery.parent)).as_posix())
         return _run_card(found, link, width) if isinstance(found, Run) else _reproduction_card(found, link, width)
-    except RunError as error:
+    except (RunError, UsageError) as error:
         return Card(name=place.name, folder=str(place), numbers={}, problem=str(error))
 
 
@@ -114,7 +116,7 @@ def _run_card(run: Run, link: str, width: int) -> Card:
 
 def _reproduction_card(found: Reproduction, link: str, width: int) -> Card:
     outcome = found.outcome
-    held = sum(verdict.held for verdict in outcome.verdicts)
+    judged = [verdict for verdict in outcome.verdicts if verdict.judged]
     first = outcome.variants[0] if outcome.variants else None
     numbers = {name: deviating(item.mean, item.spread) for name, item in first.numbers.items()} if first else {}
     count, seeds = len(outcome.variants), len(outcome.seeds)
@@ -123,7 +125,8 @@ def _reproduction_card(found: Reproduction, link: str, width: int) -> Card:
         folder=str(found.folder),
         page=link,
         form=f"{outcome.profile} · {count} variant{'s' * (count != 1)} · {seeds} seed{'s' * (seeds != 1)}",
-        verdict=f"{held} of {len(outcome.verdicts)} claims held" if outcome.verdicts else "",
+        verdict=f"claims: {tally(outcome)}" if outcome.verdicts else "",
+        held=bool(judged) and all(verdict.held for verdict in judged),
         numbers=_few(numbers),
         picture=_picture(tuple(run for runs in found.runs.values() for run in runs), width),
     )

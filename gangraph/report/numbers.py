@@ -3,6 +3,7 @@
 import math
 
 MISSING = "–"
+_DECIMALS = 6  # a deviation that needs more is not what the mean is cut at
 
 
 def number(value: float) -> str:
@@ -20,7 +21,9 @@ def deviating(mean: float | None, spread: float | None) -> str:
         return MISSING
     if not spread or not math.isfinite(spread):
         return number(mean)
-    digits = min(6, max(0, 1 - math.floor(math.log10(spread))))
+    digits = max(0, 1 - math.floor(math.log10(spread)))
+    if digits > _DECIMALS:
+        return f"{number(mean)} ± {spread:.2g}".replace("-", "\u2212")
     return f"{mean:,.{digits}f} ± {spread:,.{digits}f}".replace("-", "\u2212")
 
 

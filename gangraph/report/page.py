@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from gangraph.errors import UsageError
+from gangraph.language.claims import FULL
 from gangraph.language.expression import Expression, show
 from gangraph.language.spec import Reported
 from gangraph.report.curves import Chart, chart
@@ -19,8 +20,8 @@ from gangraph.report.pictures import Film, films
 from gangraph.report.reading import Points, Reproduction, Run, read
 from gangraph.report.system import System, load_system
 from gangraph.reproduce.outcome import Number, Verdict
+from gangraph.reproduce.tables import tally
 
-AS_WRITTEN = "as written"
 _COLUMNS = 8  # of a grid, that its text alternative names
 _KEY = re.compile(r"^(\s*(?:- )?)([\w.]+)(:)(?=\s|$)")
 _COMMENT = re.compile(r"(?:^|\s)#")
@@ -75,13 +76,9 @@ class Report:
     environment: Mapping[str, Any]
     text: str
     verdicts: tuple[Verdict, ...] = ()
+    tally: str = ""  # how many claims held, in words
     deviations: tuple[str, ...] | None = None
-    reported: tuple[Reported, ...] = field(default=())
-
-    @property
-    def held(self) -> int:
-        """How many claims held."""
-        return sum(verdict.held for verdict in self.verdicts)
+    reported: tuple[Reported, ...] = ()
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -99,7 +96,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 def of_run(run: Run) -> Report:
     """The report of a run."""
     system = load_system(run.state, str(run.environment.get("kernels", "auto")))
-    label = run.variant or AS_WRITTEN
+    label = run.variant or FULL
     facts = {"profile": run.profile, "variant": run.variant, "seed": f"{run.environment.get('seed', '')}"}
     return Report(
         kind="run",
@@ -123,17 +120,17 @@ def of_run(run: Run) -> Report:
 
 
 def of_reproduction(found: Reproduction) -> Report:
-    """The report of a reproduction. Its graph, plan and networks are the spec's as written, or the first variant's.
+    """The report of a reproduction. Its graph, plan and networks are the spec's without a variant, or a variant's.
 
     A run may be older than the text that judged it, whose training is the same and whose claims and metrics may not be.
     """
     outcome = found.outcome
-    runs = {_label(name): every for name, every in found.runs.items()}
-    shown = sorted(filter(None, runs.values()), key=lambda every: every[0].variant != "")
-    state = {**shown[0][0].state, "spec": outcome.spec} if shown and shown[0][0].state else {}
+    known = [run.state for every in found.runs.values() for run in every if run.state]
+    first = min(known, key=lambda state: state.get("variant", "") != "", default=None)
+    state = {**first, "spec": outcome.spec} if first is not None else {}
     kernels = str(outcome.environment.get("kernels", "auto"))
     system = load_system(state, kernels)
-    numbers = {_label(variant.name): variant.numbers for variant in outcome.variants}
+    numbers = {variant.name: variant.numbers for variant in outcome.variants}
     facts = {
         "profile": outcome.profile,
         "variants": f"{len(outcome.variants)}",
@@ -149,10 +146,10 @@ def of_reproduction(found: Reproduction) -> Report:
         about=outcome.about,
         facts=facts,
         system=system,
-        films=films({name: every[0] for name, every in runs.items() if every}),
+        films=films(_pictured(found.runs)),
         grids=_grids(system),
-        losses=_charts(runs, "losses"),
-        metrics=_charts(runs, "metrics"),
+        losses=_charts(found.runs, "losses"),
+        metrics=_charts(found.runs, "metrics"),
         seeds=len(outcome.seeds),
         variants=tuple(numbers),
         columns=_columns(numbers, outcome.reported),
@@ -160,6 +157,7 @@ def of_reproduction(found: Reproduction) -> Report:
         environment=_environment(outcome.environment),
         text=outcome.spec,
         verdicts=outcome.verdicts,
+        tally=tally(outcome),
         deviations=outcome.deviations,
         reported=outcome.reported,
     )
@@ -171,8 +169,10 @@ def _environment(found: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**found, "command": shlex.join(map(str, command))} if isinstance(command, list) else found
 
 
-def _label(variant: str) -> str:
-    return variant or AS_WRITTEN
+def _pictured(runs: Mapping[str, tuple[Run, ...]]) -> dict[str, Run]:
+    """Of every variant the first run that has pictures."""
+    first = {name: next((run for run in every if run.samples), None) for name, every in runs.items()}
+    return {name: run for name, run in first.items() if run is not None}
 
 
 def _title(system: System | str, name: str) -> str:
@@ -236,7 +236,7 @@ def _columns(numbers: Mapping[str, Mapping[str, Number]], reported: Sequence[Rep
 
 
 def _reported(item: Reported, variants: Iterable[str]) -> Column:
-    values = {_label(name): number(value) for name, value in item.values.items()}
+    values = {name: number(value) for name, value in item.values.items()}
     cells = {variant: values.get(variant, MISSING) for variant in variants}
     return Column(name=item.say, note=item.source, cells=cells, reported=True)
 

@@ -136,10 +136,18 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     lines = []
     for number, text in enumerate(_text(path).splitlines(), 1):
         line = _parsed(text, f"{path}:{number}")
-        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+        if not isinstance(line, dict) or not _is_report(line):
             raise RunError(f"'{path}:{number}' is damaged: found {text[:40]}, expected a report with its step")
         lines.append(line)
     return tuple(lines)
+
+
+def _is_report(line: Mapping[str, Any]) -> bool:
+    """Whether a line has its step, and nothing but numbers for its losses and metrics."""
+    sections = [line.get(name, {}) for name in ("losses", "metrics")]
+    numbers = [value for section in sections if isinstance(section, dict) for value in section.values()]
+    named = all(isinstance(section, dict) for section in sections)
+    return named and isinstance(line.get("step"), int) and all(isinstance(value, int | float) for value in numbers)
 
 
 def _results(path: Path) -> Mapping[str, Number]:

@@ -14,11 +14,11 @@ from gangraph.compiler.lower import Program
 from gangraph.errors import SpecError
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.report.passages import Passage, passages
 from gangraph.runtime.trainer import load_text
 from gangraph.views.drawing import draw
-from gangraph.views.explain import explain_text
+from gangraph.views.explain import explain
 from gangraph.views.latex import objective
+from gangraph.views.passages import Passage
 from gangraph.views.text import layer_rows, plan_text, titles
 
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
@@ -69,9 +69,10 @@ def load_system(state: Mapping[str, Any], kernels: str) -> System | str:
         compile_phase(one, share=state.get("share", True), merge=state.get("merge", True), kernels=known)
         for one in checked
     ]
-    said = explain_text(spec, [program.plan for program in programs])
+    told = explain(spec, [program.plan for program in programs])
+    said = tuple(passage for block in told if block[0].kind != "title" for passage in block)
     phases = (_phase(i, title, one) for i, (title, one) in enumerate(zip(titles(spec), programs, strict=True), 1))
-    return System(spec=spec, phases=tuple(phases), explanation=passages(said, without=titles(spec)))
+    return System(spec=spec, phases=tuple(phases), explanation=said)
 
 
 def _phase(number: int, title: str, program: Program) -> Phase:

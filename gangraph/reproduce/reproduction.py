@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gangraph.errors import UsageError, nearest
+from gangraph.errors import RunError, UsageError, nearest
 from gangraph.language.claims import FULL
 from gangraph.language.parse import Choice, Document, parse
 from gangraph.language.resolve import resolve
@@ -63,7 +64,10 @@ def reproduce(request: Request, say: Say = print) -> Outcome:
     specs = {name: _form(document, request, main, name) for name in _chosen(request, main)}
     for spec in specs.values():
         check_spec(spec)
-        prepare(spec)
+        if any(phase.length is None for phase in spec.phases):
+            raise UsageError(f"'{spec.name}' states no length to train for: give train: length:, or --set train.length")
+    for spec in specs.values():
+        prepare(spec, request.device)
     folder = request.out or Path("runs") / "reproduction" / f"{main.name}-{main.profile}"
     tasks = [_task(request, main, folder, name, seed) for seed in range(request.seeds) for name in specs]
     found = _work_all(tasks, request.jobs, say)
@@ -103,10 +107,10 @@ def _chosen(request: Request, spec: Spec) -> tuple[str, ...]:
     if request.variants:
         return request.variants
     named = [variant for claim in spec.claims for variant in needed_variants(claim)]
+    named += [variant for table in spec.reported for variant in table.values]
     if not named:
         raise UsageError(f"'{spec.name}' claims nothing that could be judged: write claims:, or name --variants")
-    reported = [variant for table in spec.reported for variant in table.values]
-    return tuple(dict.fromkeys((*((FULL,) if FULL in named else ()), *named, *reported)))
+    return tuple(dict.fromkeys((*((FULL,) if FULL in named else ()), *named)))
 
 
 def _task(request: Request, main: Spec, folder: Path, variant: str, seed: int) -> Task:
@@ -135,6 +139,11 @@ def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found
                 task = futures[future]
                 found[task.folder] = future.result()
                 say(_progress(task, found[task.folder], len(found), len(tasks), time.monotonic() - began))
+        except BrokenProcessPool:
+            raise RunError(
+                f"the process of a run was killed, perhaps for memory, with {len(found)} of {len(tasks)} runs done; "
+                "the same command goes on from here, with fewer --jobs if memory is short"
+            ) from None
         except (KeyboardInterrupt, StoppedError):
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -192,9 +201,7 @@ def _paper(spec: Spec) -> Mapping[str, str]:
 
 
 def _deviations(document: Document, spec: Spec) -> tuple[str, ...]:
-    """Where training under the profile differs from the paper's settings."""
-    if spec.profile == "paper":
-        return ()
+    """Where training under the profile and the settings of the request differs from the paper's settings."""
     found = differences(resolve(document, Choice(profile="paper")), spec)
     return tuple(str(difference) for difference in found if difference.section != "evaluation")
 

@@ -1,7 +1,7 @@
 """Measuring a trained run: its results and metrics over many samples, each with how it was measured."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from gangraph.runtime.results import Measured, Measurements, read_results
 from gangraph.runtime.trainer import Trainer
 
 __all__ = ["Measured", "Measurements", "measure", "measure_run", "under_choices_of"]
+
+_EVERY = ("samples", "batch", "mode", "seed", "step")  # the facts of every number, whatever measured it
 
 
 def measure(trainer: Trainer, names: Collection[str] | None = None) -> dict[str, Measured]:
@@ -166,19 +168,49 @@ def _protocol(seen: Seen, node: str) -> dict[str, Any]:
     """The facts that metrics state of themselves, the averages used, and how good the networks are that judge."""
     graph = seen.graph
     below = [graph.nodes[name] for name in graph.nodes if name in graph.below(node)]
-    facts = {key: value for made in below for key, value in _stated(made)}
     called = dict.fromkeys(made.target for made in below if made.kind == "network")
     averages = [name for name in called if name in graph.averages]
     judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
-    return {**facts, **({"averages": averages} if averages else {}), **judges}
+    return {**_together(_stated(below)), **({"averages": averages} if averages else {}), **judges}
 
 
-def _stated(node: Node) -> Iterator[tuple[str, Any]]:
-    """What a metric says of how it measures, given its constant arguments."""
-    protocol = vocabulary[node.target].traits.get("protocol") if node.kind == "op" else None
-    if protocol is not None:
-        signature = vocabulary[node.target].signature
-        bound = signature.bind(*node.arguments, **dict(node.keywords))
-        bound.apply_defaults()
-        tensors = {name for name, parameter in signature.parameters.items() if parameter.annotation is Tensor}
-        yield from protocol(**{k: v for k, v in bound.arguments.items() if k not in tensors}).items()
+def _stated(nodes: Iterable[Node]) -> dict[str, Mapping[str, Any]]:
+    """What every metric says of how it measures, by its name; calls that differ are numbered."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for node in nodes:
+        if node.kind == "op" and vocabulary[node.target].kind == "metric":
+            facts = _facts(node)
+            every = found.setdefault(node.target, [])
+            every += [facts] if facts not in every else []
+    return {
+        f"{name} {number}" if len(every) > 1 else name: facts
+        for name, every in found.items()
+        for number, facts in enumerate(every, 1)
+    }
+
+
+def _facts(node: Node) -> Mapping[str, Any]:
+    """The constants of a metric's call, under its name where every number has such a fact, and what it says itself."""
+    definition = vocabulary[node.target]
+    bound = definition.signature.bind(*node.arguments, **dict(node.keywords))
+    bound.apply_defaults()
+    tensors = {name for name, parameter in definition.signature.parameters.items() if parameter.annotation is Tensor}
+    constants = {name: value for name, value in bound.arguments.items() if name not in tensors}
+    protocol = definition.traits.get("protocol")
+    given = {
+        f"{node.target}_{name}" if name in _EVERY else name: list(value) if isinstance(value, tuple) else value
+        for name, value in constants.items()
+        if value is not None
+    }
+    return {**given, **(protocol(**constants) if protocol is not None else {})}
+
+
+def _together(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The facts of several metrics; where two of them differ in a fact, it stands below the name of each."""
+    values: dict[str, list[Any]] = {}
+    for facts in stated.values():
+        for key, value in facts.items():
+            values.setdefault(key, []).append(value)
+    alike = {key: every[0] for key, every in values.items() if all(value == every[0] for value in every)}
+    apart = {name: {k: v for k, v in facts.items() if k not in alike} for name, facts in stated.items()}
+    return {**alike, **{name: facts for name, facts in apart.items() if facts}}

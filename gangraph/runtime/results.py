@@ -74,18 +74,31 @@ def results_lines(measurements: Measurements) -> list[str]:
 
 def facts_text(protocol: Mapping[str, Any]) -> str:
     """The plain facts of a protocol in short."""
-    said = {key: value for key, value in protocol.items() if not isinstance(value, Mapping | list)}
-    samples, batch = said.pop("samples", 0), said.pop("batch", 0)
-    own = [f"{key} {value}" for key, value in said.items() if key not in ("mode", "seed", "step")]
-    return ", ".join([f"{samples} samples, {batch} at a time", *own])
+    own = {key: value for key, value in protocol.items() if key not in ("samples", "batch", "mode", "seed", "step")}
+    counts = f"{protocol.get('samples', 0)} samples, {protocol.get('batch', 0)} at a time"
+    return ", ".join([counts, *_facts(own)])
+
+
+def _facts(given: Mapping[str, Any]) -> Iterator[str]:
+    """Every fact but lists and judges; those of one metric among several in parentheses."""
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            yield from () if _judges(value) else (f"{key} ({', '.join(_facts(value))})",)
+        elif not isinstance(value, list):
+            yield f"{key} {('no', 'yes')[value] if isinstance(value, bool) else value}"
+
+
+def _judges(facts: Mapping[str, Any]) -> bool:
+    """Whether facts are those of a network that judged, and not of a metric."""
+    return {"spec", "network"} <= facts.keys()
 
 
 def judges_in(protocol: Mapping[str, Any]) -> Iterator[str]:
     """The networks that judged, each with what it is and how good it is by its own results."""
     for name, facts in protocol.items():
-        if isinstance(facts, Mapping):
+        if isinstance(facts, Mapping) and _judges(facts):
             numbers = [f"{key} {value:.4g}" for key, value in facts.items() if isinstance(value, float)]
-            yield f"{name}, network {facts.get('network')} of {facts.get('spec')} ({', '.join(numbers)})"
+            yield f"{name}, network {facts['network']} of {facts['spec']} ({', '.join(numbers)})"
 
 
 def _said(measured: Measured) -> str:

@@ -15,7 +15,7 @@ from gangraph.compiler.graph import Graph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
-from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, OptimizerSpec, PhaseSpec, Spec
+from gangraph.language.spec import AverageSpec, EvaluateSpec, EvaluatorSpec, NetworkSpec, OptimizerSpec, PhaseSpec, Spec
 from gangraph.language.static import Scope, StaticError, literal
 from gangraph.language.syntax import ExpressionError, parse_expression
 from gangraph.language.tree import Scalar
@@ -26,7 +26,7 @@ from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
 from gangraph.views.matching import Matching, layers
 from gangraph.views.plan import listed
-from gangraph.views.spec import WIDTH, titles
+from gangraph.views.spec import WIDTH, judge_text, titles
 from gangraph.views.wording import over_time, written
 
 SAME = "no difference in the mathematics"
@@ -275,7 +275,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
     """An option as it is written, or as torch has it by default."""
     if name in group.options:
         return over_time(group.options[name])
-    return shown(inspect.signature(OPTIMIZERS[group.kind]).parameters[name].default).replace("0.0", "0")
+    return constant_text(inspect.signature(OPTIMIZERS[group.kind]).parameters[name].default)
 
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
@@ -363,7 +363,7 @@ def _plain(value: object) -> str:
         return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, get_args(Expression)):
         return written(value)
-    return str(getattr(value, "called", value))
+    return judge_text(value) if isinstance(value, EvaluatorSpec) else str(value)
 
 
 __all__ = ["SAME", "Comparison", "Difference", "compare", "diff_text", "differences"]

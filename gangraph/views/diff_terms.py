@@ -10,7 +10,7 @@ from gangraph.compiler.graph import Graph, Ref
 from gangraph.language.expression import show
 from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
-from gangraph.views.matching import Matching, Term, terms
+from gangraph.views.matching import CONSTANT, Matching, Term, terms
 from gangraph.views.wording import as_written
 
 
@@ -51,9 +51,8 @@ class _Losses:
             gone.remove(term)
             new.remove(match)
             if (term.weight, term.factors) != (match.weight, match.factors):
-                yield Difference(
-                    "losses", f"the weight of {ours.inside(term)} in {label}", _weight(term), _weight(match)
-                )
+                what = "the constant" if term.node == CONSTANT else f"the weight of {ours.inside(term)}"
+                yield Difference("losses", f"{what} in {label}", _weight(term), _weight(match))
         gone = [term for term in gone if not _told(ours, term, self.matching.losses, self.second)]
         back = {other: name for name, other in self.matching.losses.items()}
         new = [term for term in new if not _told(theirs, term, back, self.first)]
@@ -61,6 +60,8 @@ class _Losses:
 
     def _same(self, ours: _Sum, term: Term, theirs: _Sum, other: Term) -> bool:
         """Whether two terms are alike but for their weights. That both are the loss itself is not enough."""
+        if CONSTANT in (term.node, other.node):
+            return (term.node, term.factors) == (other.node, other.factors)
         if term.node in ours.names or other.node in theirs.names:
             return self.matching.same(Ref(term.node), Ref(other.node))
         return self.matching.same_definition(term.node, other.node)
@@ -87,6 +88,8 @@ class _Sum:
 
     def text(self, term: Term) -> str:
         """A term with its weight."""
+        if term.node == CONSTANT:
+            return _weight(term)
         if term.factors or term.weight not in (1, -1):
             return f"{_weight(term)} * {self.inside(term)}"
         return self.inside(term) if term.weight == 1 else f"-{self.inside(term)}"

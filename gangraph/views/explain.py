@@ -1,6 +1,5 @@
 """What a run does, told in plain sentences: the data, the networks, each update and why it works as it does."""
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from gangraph.compiler.check import Checked
@@ -10,53 +9,54 @@ from gangraph.compiler.segments import Plan
 from gangraph.language.expression import show
 from gangraph.language.spec import AverageSpec, EvaluateSpec, OptimizerSpec, Spec
 from gangraph.views.explain_update import explain_update
-from gangraph.views.matching import Term, terms
+from gangraph.views.matching import CONSTANT, Term, terms
+from gangraph.views.passages import Block, Passage, block_text
 from gangraph.views.plan import listed
 from gangraph.views.spec import titles
 from gangraph.views.wording import as_written, counted, in_words, over_time, value_names, written
 
-WIDTH = 100
 
-
-def explain_text(spec: Spec, plans: Sequence[Plan]) -> str:
+def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
     """Every phase in the order in which things happen, then what the paper claims."""
-    parts = []
     for title, plan in zip(titles(spec), plans, strict=True):
-        parts += ["\n".join([title, *(_filled(f"{spec.about.rstrip('.')}.") if spec.about else [])])]
-        parts += _phase(plan)
+        yield Passage("title", (title,)), *(_paragraph(f"{spec.about.rstrip('.')}.") if spec.about else ())
+        yield from _phase(plan)
     if spec.claims:
         said = (
             f"{claim.say}{f' ({claim.source})' if claim.source else ''}: {show(claim.check)}" for claim in spec.claims
         )
-        parts.append("\n".join(["The paper claims, as conditions on what its variants measure:", *_items(said)]))
-    return "\n\n".join(filter(None, parts))
+        yield _listed("The paper claims, as conditions on what its variants measure:", said)
 
 
-def _phase(plan: Plan) -> Iterator[str]:
+def explain_text(spec: Spec, plans: Sequence[Plan]) -> str:
+    """What `explain` tells, as text for a terminal."""
+    return "\n\n".join(map(block_text, explain(spec, plans)))
+
+
+def _phase(plan: Plan) -> Iterator[Block]:
     checked = plan.checked
     spec = checked.graph.spec
-    yield "\n".join(_filled(" ".join(_data(plan))))
-    yield "\n".join(_filled(" ".join(_networks(checked))))
+    yield _paragraph(" ".join(_data(plan)))
+    yield _paragraph(" ".join(_networks(checked)))
     if spec.values:
         values = (f"{name} = {written(value)}" for name, value in spec.values.items())
-        yield "\n".join(["These values have names:", *_items(values)])
+        yield _listed("These values have names:", values)
     length = f"Training lasts {show(spec.length)}." if spec.length is not None else "Training has no end of its own."
     order = ", then ".join(update.name for update in checked.graph.updates)
     ordered = f", in this order: {order}" if len(checked.graph.updates) > 1 else f", {order}"
-    yield "\n".join(_filled(f"{length} Each step makes {counted(len(plan.updates), 'update')}{ordered}."))
+    yield _paragraph(f"{length} Each step makes {counted(len(plan.updates), 'update')}{ordered}.")
     for index in range(len(plan.updates)):
-        yield _update(plan, index)
+        yield tuple(_update(plan, index))
     if spec.evaluate is not None:
-        yield "\n".join(_evaluation(spec.evaluate))
+        yield tuple(_evaluation(spec.evaluate))
 
 
-def _filled(text: str, indent: str = "", first: str | None = None) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+def _paragraph(text: str) -> Block:
+    return (Passage("paragraph", (text,)),)
 
 
-def _items(texts: Iterable[str], indent: str = "  ") -> list[str]:
-    return [line for text in texts for line in _filled(text, f"{indent}  ", f"{indent}- ")]
+def _listed(lead: str, items: Iterable[str]) -> Block:
+    return Passage("paragraph", (lead,)), Passage("list", tuple(items))
 
 
 def _data(plan: Plan) -> Iterator[str]:
@@ -103,19 +103,19 @@ def _networks(checked: Checked) -> Iterator[str]:
             yield f"{name} is a moving average of {network.of}, with a decay of {over_time(network.decay)}."
 
 
-def _update(plan: Plan, index: int) -> str:
+def _update(plan: Plan, index: int) -> Iterator[Passage]:
     """One update: who learns what how, and then what the plan makes of it."""
     graph, update = plan.checked.graph, plan.updates[index]
-    head = f"Update {index + 1} of {len(plan.updates)}: {update.graph.name}"
-    lines = [head, *_filled(" ".join(_timing(plan, index)), "  ")]
+    yield Passage("heading", (f"Update {index + 1} of {len(plan.updates)}: {update.graph.name}",))
+    if timing := " ".join(_timing(plan, index)):
+        yield from _paragraph(timing)
     for each in update.graph.objectives:
         sign = next(goal.sign for goal in graph.spec.updates[index].objectives if goal.group == each.group)
-        lines += _filled(_learns(graph.spec.optimizers[each.group], each.networks, sign), "  ")
+        learns = _learns(graph.spec.optimizers[each.group], each.networks, sign)
         root = graph.nodes[each.loss]
-        lines += _items(_goals(graph, root.inputs[0] if sign < 0 else root.id), "    ")
+        yield from _listed(learns, _goals(graph, root.inputs[0] if sign < 0 else root.id))
     for sentence in explain_update(plan, index):
-        lines += _filled(sentence, "  ")
-    return "\n".join(lines)
+        yield from _paragraph(sentence)
 
 
 def _timing(plan: Plan, index: int) -> Iterator[str]:
@@ -156,6 +156,8 @@ def _goals(graph: Graph, objective: str) -> Iterator[str]:
     told: set[str] = set()
     while waiting:
         root = waiting.pop(0)
+        if root in told:
+            continue
         ends = {node: name for node, name in names.items() if node != root}
         found = terms(graph, root, ends)
         told.add(root)
@@ -165,7 +167,7 @@ def _goals(graph: Graph, objective: str) -> Iterator[str]:
         formula = as_written(graph, root, {**value_names(graph), **ends})
         called = f"{names[root]} = " if root in names else ""
         yield f"{called}{formula}: {_sum(graph, found, ends)}"
-        waiting = [*(t.node for t in found if t.node in ends and t.node not in told), *waiting]
+        waiting = [*(t.node for t in found if t.node in ends), *waiting]
 
 
 def _sum(graph: Graph, found: Sequence[Term], ends: dict[str, str]) -> str:
@@ -173,13 +175,14 @@ def _sum(graph: Graph, found: Sequence[Term], ends: dict[str, str]) -> str:
     parts = []
     for i, term in enumerate(found):
         sign = "minus " if term.weight < 0 else "plus " if i else ""
-        weight = f"{abs(term.weight):g} times " if abs(term.weight) != 1 else ""
-        factors = "".join(f"({over_time(factor)}) times " for factor in term.factors)
-        parts.append(sign + weight + factors + (ends.get(term.node) or in_words(graph, term.node)))
+        weight = [f"{abs(term.weight):g}"] if abs(term.weight) != 1 or term.node == CONSTANT else []
+        factors = [f"({over_time(factor)})" for factor in term.factors]
+        node = [] if term.node == CONSTANT else [ends.get(term.node) or in_words(graph, term.node)]
+        parts.append(sign + " times ".join([*weight, *factors, *node]))
     return ", ".join(parts)
 
 
-def _evaluation(evaluate: EvaluateSpec) -> Iterator[str]:
+def _evaluation(evaluate: EvaluateSpec) -> Iterator[Passage]:
     """What is looked at while training."""
     every = f"Every {show(evaluate.every)}" if evaluate.every is not None else "At the end"
     mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
@@ -190,10 +193,10 @@ def _evaluation(evaluate: EvaluateSpec) -> Iterator[str]:
     if evaluate.best is not None:
         which = "smallest" if evaluate.best[0] == "min" else "largest"
         text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
-    yield from _filled(text)
+    yield from _paragraph(text)
     if evaluate.metrics:
-        yield "It measures, as it goes on:"
-        yield from _items(f"{name} = {written(metric)}" for name, metric in evaluate.metrics.items())
+        metrics = (f"{name} = {written(metric)}" for name, metric in evaluate.metrics.items())
+        yield from _listed("It measures, as it goes on:", metrics)
     if evaluate.results:
-        yield f"And at the end, over {evaluate.result_samples:,} samples:"
-        yield from _items(f"{name} = {written(result)}" for name, result in evaluate.results.items())
+        results = (f"{name} = {written(result)}" for name, result in evaluate.results.items())
+        yield from _listed(f"And at the end, over {evaluate.result_samples:,} samples:", results)

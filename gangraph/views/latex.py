@@ -79,7 +79,7 @@ def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) ->
     sign = next(goal.sign for goal in written.objectives if goal.group == each.group)
     node = notation.graph.nodes[each.loss]
     root = node.inputs[0] if sign < 0 and node.target == "neg" else node.id
-    players = ", ".join(map(symbol, each.networks))
+    players = ", ".join(notation.networks[name] for name in each.networks)
     left = rf"\{'min' if sign > 0 else 'max'}_{{{players}}} \quad"
     losses = {target: name for name, target in notation.graph.losses.items()}
     terms = _terms(notation.graph, losses, root, minus=False, loss="")
@@ -146,20 +146,22 @@ def _stopped(notation: Notation, beneath: set[str]) -> Iterator[tuple[str, str]]
 
 
 def _words(checked: Checked, notation: Notation, update: UpdateGraph) -> Iterator[str]:
-    """What a formula does not say: noise, how often, on which draws, all at once, and what follows."""
+    """What a formula does not say: averages, noise, how often, on which draws, all at once, and what follows."""
     graph = checked.graph
     beneath = graph.below(*(each.loss for each in update.objectives))
-    called = dict.fromkeys(
-        graph.owner(n.target) for n in graph.nodes.values() if n.kind == "network" and n.id in beneath
-    )
-    noisy = [symbol(name) for name in called if checked.networks[name].draws]
+    targets = dict.fromkeys(n.target for n in graph.nodes.values() if n.kind == "network" and n.id in beneath)
+    for name in (name for name in targets if name in graph.averages):
+        of = notation.networks[graph.averages[name].of]
+        yield rf"{notation.networks[name]} \text{{: moving average of }} {of}"
+    called = dict.fromkeys(map(graph.owner, targets))
+    noisy = [notation.networks[name] for name in called if checked.networks[name].draws]
     if noisy:
         yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"
     if len(update.objectives) > 1:
         yield r"\text{all at once, from the parameters before this update}"
     yield from _timing(notation, update, beneath)
     for name, network, numbers in update.then:
-        theta = rf"\theta_{{{symbol(network)}}}"
+        theta = rf"\theta_{{{notation.networks[network]}}}"
         inside = ", ".join([theta, *map(number, numbers)])
         yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{name}}}({inside})"
 

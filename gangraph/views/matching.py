@@ -1,7 +1,7 @@
 """Two graphs side by side: which names stand for the same thing, and which values are the same mathematics."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.check import Checked
 from gangraph.compiler.graph import Argument, Graph, Node, Ref
@@ -13,9 +13,12 @@ from gangraph.views.notation import bound
 Pairs = Mapping[str, str]  # names of the first graph, and what the second calls the same
 
 
+CONSTANT = ""  # the node of a term that has none
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a sum: a node, the number before it, and its factors that change over time."""
+    """One term of a sum: a node, the number before it, and its factors that change over time; '' is the constant 1."""
 
     node: str
     weight: float = 1.0
@@ -27,6 +30,8 @@ def terms(graph: Graph, root: str, ends: Iterable[str] = ()) -> tuple[Term, ...]
     stops = set(ends)
 
     def split(argument: Argument, weight: float, factors: tuple[Expression, ...]) -> Iterator[Term]:
+        if isinstance(argument, int | float):
+            yield Term(CONSTANT, weight * argument, factors)
         if not isinstance(argument, Ref):
             return
         node = graph.nodes[argument.id]
@@ -48,7 +53,20 @@ def terms(graph: Graph, root: str, ends: Iterable[str] = ()) -> tuple[Term, ...]
             case _:
                 yield Term(argument.id, weight, factors)
 
-    return tuple(split(Ref(root), 1.0, ()))
+    return _gathered(split(Ref(root), 1.0, ()))
+
+
+def _gathered(every: Iterator[Term]) -> tuple[Term, ...]:
+    """Terms with the constants among them added up, and left out where they are 0."""
+    found, sums = list[Term](), dict[tuple[Expression, ...], float]()
+    for term in every:
+        if term.node == CONSTANT:
+            sums[term.factors] = sums.get(term.factors, 0.0) + term.weight
+            found += [term] if all((each.node, each.factors) != (CONSTANT, term.factors) for each in found) else []
+        else:
+            found.append(term)
+    summed = (replace(each, weight=sums[each.factors]) if each.node == CONSTANT else each for each in found)
+    return tuple(term for term in summed if term.node != CONSTANT or term.weight)
 
 
 @dataclass

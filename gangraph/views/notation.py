@@ -51,6 +51,15 @@ def symbol(name: str) -> str:
     return _upright(first) + (f"_{{{below}}}" if rest else "")
 
 
+def _apart(names: Iterable[str]) -> dict[str, str]:
+    """A symbol for each name; a name whose symbol another has already is written in its own letters."""
+    made: dict[str, str] = {}
+    for name in names:
+        short, letters = symbol(name), name.replace("_", r"\_")
+        made[name] = short if short not in made.values() else rf"\mathrm{{{letters}}}"
+    return made
+
+
 def _upright(word: str) -> str:
     if word.lower() in GREEK:
         return f"\\{word.lower()}"
@@ -119,6 +128,7 @@ class Notation:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.used: set[str] = set()
+        self.networks = _apart(graph.spec.networks)
         self.names: dict[str, str] = {}
         for name, node in graph.values.items():
             self.names.setdefault(node, symbol(name))
@@ -127,7 +137,7 @@ class Notation:
 
     def _name_sources(self) -> None:
         """Streams and draws by their own names; draws written inside a value by a letter for their law."""
-        taken = {*map(symbol, (*self.graph.spec.data, *self.graph.spec.networks)), *self.names.values()}
+        taken = {*map(symbol, self.graph.spec.data), *self.networks.values(), *self.names.values()}
         for node in self._of_kind("stream", "random"):
             if node.id in self.names:
                 continue
@@ -173,7 +183,7 @@ class Notation:
                 self.used.add(name)
                 return Formula(self.names[name], nodes=(name,))
             case "network":
-                text = f"{symbol(node.target)}({', '.join(each.text for each in arguments)})"
+                text = f"{self.networks[node.target]}({', '.join(each.text for each in arguments)})"
             case "output":
                 text = arguments[0].text + ("" if node.field == OUTPUT else f"_{{{_upright(node.field)}}}")
             case "grad":

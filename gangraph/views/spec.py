@@ -189,7 +189,7 @@ def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
     yield from _names("data", evaluate.data, "  ")
     if evaluate.networks:
         yield "  networks:"
-        yield from (f"    {name}: {_judge_text(judge)}" for name, judge in evaluate.networks.items())
+        yield from (f"    {name}: {judge_text(judge)}" for name, judge in evaluate.networks.items())
     yield from _names("values", evaluate.values, "  ")
     yield from _grid_lines(evaluate)
     yield from _names("metrics", evaluate.metrics, "  ")
@@ -207,6 +207,7 @@ def _grid_lines(evaluate: EvaluateSpec) -> Iterator[str]:
         yield from (f"    {name}: {columns}" for name, columns in grids.items())
 
 
-def _judge_text(judge: EvaluatorSpec) -> str:
+def judge_text(judge: EvaluatorSpec) -> str:
+    """The call that names an evaluator's network, with the settings of its spec."""
     settings = "".join(f", {path.removeprefix('params.')}={value}" for path, value in judge.spec.settings)
     return f'trained("{judge.called}", network="{judge.network}"{settings})'

@@ -77,6 +77,7 @@ SHAPES: list[tuple[str, Example, str]] = [
     ),
     ("psnr", {"border": 16}, "x is 32 x 32 px, expected at least 1 and a border of 16"),
     ("psnr", {"span": 0}, "span is 0, expected a positive number"),
+    ("psnr", {"x": gaussian(4), "y": gaussian(4)}, "x is [4], expected images [N, C, H, W] or clips [N, C, T, H, W]"),
     ("psnr", {"x": vectors(), "y": vectors(), "border": 1}, "expected images [N, C, H, W] or clips [N, C, T, H, W]"),
     ("mean_absolute_error", {"y": images(2)}, "expected one shape"),
     ("ssim", {"x": images(size=8), "y": images(size=8)}, "x is 8 x 8 px, expected at least 11"),

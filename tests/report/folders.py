@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gangraph.language.claims import FULL
 from gangraph.language.spec import Reported
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict
 
@@ -111,10 +112,10 @@ def picture(size: tuple[int, int], seed: int) -> Image.Image:
 def write_reproduction(folder: Path, *, seeds: int = 2, **options: Any) -> Path:
     """Two variants, `seeds` runs each, and a claim that held, one that did not and one that nobody could judge."""
     variants = []
-    for variant in ("", "slow"):
-        names = tuple(f"{variant or 'as-written'}/seed-{seed}" for seed in range(seeds))
+    for variant in (FULL, "slow"):
+        names = tuple(f"{variant}/seed-{seed}" for seed in range(seeds))
         for seed, name in enumerate(names):
-            write_run(folder / name, variant=variant, seed=seed, **options)
+            write_run(folder / name, variant="" if variant == FULL else variant, seed=seed, **options)
         error = Number(values=tuple(0.1 + 0.01 * seed for seed in range(seeds)), protocol={**PROTOCOL, "v": variant})
         fid = Number(values=(None,) * seeds, protocol={}, why="inception.safetensors is not here")
         variants.append(VariantOutcome(name=variant, runs=names, numbers={"error": error, "fid": fid}))

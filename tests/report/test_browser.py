@@ -123,7 +123,7 @@ def test_a_picture_can_be_enlarged_and_the_drawing_zoomed(browser: "api.Browser"
 
 def test_without_scripts_the_last_pictures_are_shown(browser: "api.Browser", pages: dict[str, Path]) -> None:
     with Tab(browser, pages["reproduction"], java_script_enabled=False) as page:
-        assert page.locator("img").first.get_attribute("alt") == "Grid of samples of as written at step 100"
+        assert page.locator("img").first.get_attribute("alt") == "Grid of samples of full at step 100"
         assert not page.get_by_role("slider").is_visible()
         assert not page.get_by_role("button", name="Enlarge the drawing").is_visible()
 

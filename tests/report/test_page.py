@@ -14,7 +14,6 @@ import pytest
 
 from gangraph.cli import main
 from gangraph.report.page import write_report
-from gangraph.report.passages import Passage, passages
 from tests.report.folders import PROTOCOL, SPEC, write_reproduction, write_run
 
 LIMIT = 5_000_000
@@ -97,9 +96,10 @@ def test_a_reproduction_says_everything_in_order(reproduction: Path) -> None:
     page = Page(reproduction)
     check(page)
     said = (
-        "Points <b>in</b> the plane", "A. Author", "Two players & a <plane>.", "1 of 3 claims held", "Objective",
+        "Points <b>in</b> the plane", "A. Author", "Two players & a <plane>.",
+        "Claims: 1 of 2 held, 1 could not be judged", "Objective",
         "Graph", "Plan", "Update 1 of 2: d", "Networks", "Samples", "walk", "Curves", "Results", "error on points",
-        "0.1050 ± 0.0071", "0.25", "How each number was measured", "as written, slow: inception.safetensors is not",
+        "0.1050 ± 0.0071", "0.25", "How each number was measured", "full, slow: inception.safetensors is not",
         "Claims", "error[slow] < error", "Deviations from the paper", "The plane stands for photos.", "Environment",
         "gangraph run small.yaml --set train.batch=4", "Spec", "gangraph : 1",
     )  # fmt: skip
@@ -117,7 +117,7 @@ def test_a_reproduction_says_everything_in_order(reproduction: Path) -> None:
 def test_a_run_has_its_own_page_without_claims(run: Path) -> None:
     page = Page(run)
     check(page)
-    assert "claims held" not in page.text
+    assert "Claims" not in page.text
     assert "Deviations" not in page.text
     assert "12.5" in page.text
     assert "weights are missing" in page.text
@@ -150,12 +150,36 @@ def test_a_spec_that_is_not_accepted_any_more_is_said(tmp_path: Path) -> None:
 
 def test_a_reproduction_without_its_runs_still_has_its_verdicts(tmp_path: Path) -> None:
     folder = write_reproduction(tmp_path / "small")
-    for variant in ("as-written", "slow"):
+    for variant in ("full", "slow"):
         shutil.rmtree(folder / variant)
     page = Page(write_report(folder))
     check(page)
-    assert "1 of 3 claims held" in page.text
+    assert "Claims: 1 of 2 held, 1 could not be judged" in page.text
     assert "Curves" not in page.text
+
+
+def test_runs_without_a_checkpoint_or_samples_are_passed_over(tmp_path: Path) -> None:
+    folder = write_reproduction(tmp_path / "small")
+    for lacks in ("checkpoints", "samples"):
+        shutil.rmtree(folder / "full" / "seed-0" / lacks)
+    page = Page(write_report(folder))
+    check(page)
+    assert "saved no checkpoint" not in page.text and "Of the variant slow" not in page.text
+    alternatives = {str(found["alt"]).partition(" at ")[0] for found in page.all("img")}
+    assert alternatives == {"Grid of samples of full", "Grid of samples of slow"}
+
+
+def test_a_page_says_what_holds_a_claim_and_doubles_no_full_stop(tmp_path: Path) -> None:
+    folder = write_reproduction(tmp_path / "small")
+    path = folder / "reproduction.json"
+    outcome = json.loads(path.read_text())
+    outcome["about"] += "."
+    outcome["reported"][0]["source"] = ""
+    path.write_text(json.dumps(outcome))
+    text = Page(write_report(folder)).text
+    assert "is above 0 in the mean over the seeds and for most seeds by themselves" in text
+    assert "Two players & a <plane>. " in text and "<plane>.." not in text
+    assert "reported," not in text and "error on points reported" in text
 
 
 def test_a_heavy_run_stays_under_the_limit(tmp_path: Path) -> None:
@@ -206,20 +230,6 @@ def test_text_stands_out(scheme: str) -> None:
         bright, dark = sorted((luminance(found[text]), luminance(found[ground])), reverse=True)
         assert (bright + 0.05) / (dark + 0.05) >= 4.5, (scheme, text, ground)
     assert all(first != second for first, second in pairwise(found.values()))
-
-
-def test_text_is_taken_apart_into_passages() -> None:
-    text = (
-        "gan, profile quick\nAbout it.\n\nOne line\nand its end.\n\n"
-        "Update 1: d\n  It goes\n  down:\n    - a\n      b\n    - c\n  End."
-    )
-    assert passages(text, without=["gan, profile quick"]) == (
-        Passage("paragraph", ("One line and its end.",)),
-        Passage("heading", ("Update 1: d",)),
-        Passage("paragraph", ("It goes down:",)),
-        Passage("list", ("a b", "c")),
-        Passage("paragraph", ("End.",)),
-    )
 
 
 def test_the_command_writes_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

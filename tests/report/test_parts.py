@@ -29,6 +29,9 @@ def test_numbers_have_four_digits(value: float, text: str) -> None:
         (0.06731, 0.00213, "0.0673 ± 0.0021"),
         (-25.38, 1.26, "−25.4 ± 1.3"),
         (1234.5, 310.0, "1,234 ± 310"),
+        (2.3e-8, 1.1e-9, "2.3e−08 ± 1.1e−09"),
+        (0.5, 1.1e-9, "0.5 ± 1.1e−09"),
+        (0.123456, 1.1e-5, "0.123456 ± 0.000011"),
         (0.5, None, "0.5"),
         (0.5, 0.0, "0.5"),
         (None, None, "–"),
@@ -56,9 +59,21 @@ def test_few_reports_stay_as_they_are() -> None:
     assert binned(points, 100) == points
 
 
-def test_seeds_are_averaged_where_all_of_them_are() -> None:
-    lines = (((0, 1.0), (50, 2.0), (100, 3.0)), ((0, 3.0), (25, 3.0), (75, 5.0)))
-    assert averaged(lines) == ((0, 2.0, 1.0, 3.0), (50, 3.0, 2.0, 4.0))
+def test_seeds_are_averaged_at_every_point_of_those_that_reach_it() -> None:
+    lines = (((0, 1.0), (50, 2.0), (100, 3.0)), ((25, 3.0), (75, 5.0)))
+    assert averaged(lines) == (
+        (0, 1.0, 1.0, 1.0), (25, 2.25, 1.5, 3.0), (50, 3.0, 2.0, 4.0), (75, 3.75, 2.5, 5.0), (100, 3.0, 3.0, 3.0),
+    )  # fmt: skip
+
+
+def test_a_seed_that_ended_early_is_said_and_cuts_nothing() -> None:
+    long = tuple((step, 2.0) for step in range(1, 1001))
+    (panel,) = chart("loss", {"a": [long, ((1, 4.0),)]}).panels
+    assert panel.note == "1 of 2 seeds ended early, at step 1"
+    label = ElementTree.fromstring(panel.svg).get("aria-label") or ""
+    assert label.endswith("2 at step 1,000, mean of 2 seeds; 1 of 2 seeds ended early, at step 1")
+    (panel,) = chart("loss", {"a": [long, long]}).panels
+    assert panel.note == ""
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 from readings import SYSTEMS, golden, shipped_form
 
 from gangraph.cli import main
+from gangraph.language.parse import Choice, parse
+from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.views.diff import SAME, Difference, compare, diff_text, differences
 from tests.support import read, small
@@ -60,6 +62,13 @@ def test_weights_are_compared_term_by_term_through_nested_sums() -> None:
     first = small(*STEP, fool=NEAR.format("2 * (l1(fake, x) - 3 * (l2(fake, x) - l1(x, fake)))"))
     second = small(*STEP, fool=NEAR.format("6 * l1(x, fake) + 2 * l1(fake, x) - 5 * l2(fake, x)"))
     assert said(first, second) == ["the weight of l2(fake, x) in near was -6, and is now -5"]
+
+
+def test_constants_are_compared() -> None:
+    first, second = (small(*STEP, fool=NEAR.format(f"{c} - l1(fake, x) - 2")) for c in (5, 7))
+    assert said(first, second) == ["the constant in near was 3, and is now 5"]
+    without = small(*STEP, fool=NEAR.format("2 - l1(fake, x) - 2"))
+    assert said(without, second) == ["a term of near is new: 5"]
 
 
 def test_a_weight_may_begin_to_move() -> None:
@@ -133,6 +142,8 @@ def test_optimizers() -> None:
         "lr of g was 0.1, and is now 0.2", "momentum of g was 0, and is now 0.5",
     ]  # fmt: skip
     assert said(small(), small(optimizer_g="sgd(G, lr=0.1, momentum=0)")) == []
+    without, given = (small(optimizer_g=f"adam(G{lr})") for lr in ("", ", lr=0.01"))
+    assert said(without, given) == ["lr of g was 0.001, and is now 0.01"]
     assert said(small(), small(optimizer_g="adam(G, lr=0.1)")) == ["g was sgd(G, lr=0.1), and is now adam(G, lr=0.1)"]
 
 
@@ -152,6 +163,14 @@ def test_batch_length_and_evaluation() -> None:
     texts = said(small(), second)
     assert texts[:2] == ["the batch was 4, and is now 8", "the length was 100 steps, and is now 7 steps"]
     assert "the time between evaluations is new: 5 steps" in texts
+
+
+def test_an_evaluator_differs_by_its_network_and_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "judge.yaml").write_text(JUDGE)
+    first, width, network = (judged(tmp_path, call) for call in ('"C", size=4', '"C", size=5', '"E", size=4'))
+    was = 'evaluator J was trained("judge", network="C", size=4), and is now trained("judge", network='
+    assert said(first, width) == [f'{was}"C", size=5)']
+    assert said(first, network) == [f'{was}"E", size=4)']
 
 
 def test_a_difference_is_a_sentence() -> None:
@@ -194,6 +213,29 @@ def test_a_file_is_a_file_whatever_its_name(tmp_path: Path, capsys: pytest.Captu
     assert SAME in capsys.readouterr().out
 
 
+def judged(folder: Path, call: str) -> Spec:
+    """A spec whose results are judged by a network of the spec beside it."""
+    text = SPEC.format(f="fake", judge="judge", D="D", x="x", inline="fake")
+    path = folder / "judged.yaml"
+    path.write_text(
+        f"{text}evaluate:\n  networks: {{J: 'trained(\"judge\", network={call})'}}\n  results: {{m: mean(J(x))}}\n"
+    )
+    return resolve(parse(path), Choice())
+
+
+JUDGE = """
+gangraph: 1
+name: judge
+params: {size: 4}
+data: {x: plane(std=0.3)}
+networks: {C: "mlp(widths=[size])", E: "mlp(widths=[size])"}
+losses: {away: mean(C(x) ** 2) + mean(E(x) ** 2)}
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {c: "sgd([C, E], lr=0.1)"}
+  step: [{update: c, minimize: away}]
+"""
 SPEC = """
 gangraph: 1
 name: names

@@ -9,8 +9,9 @@ from gangraph.language.expression import Expression
 from gangraph.language.syntax import parse_expression
 from gangraph.language.tree import Scalar
 from gangraph.pipeline import check_spec
-from gangraph.views.explain import explain_text
+from gangraph.views.explain import explain, explain_text
 from gangraph.views.explain_update import explain_update
+from gangraph.views.passages import Passage, block_text
 from gangraph.views.wording import counted, over_time, written
 from tests.support import read, small
 
@@ -67,6 +68,35 @@ def test_an_update_that_may_not_run_leaves_nothing() -> None:
 def test_frozen_networks_are_named_with_who_trains_them() -> None:
     assert "it passes through D(fake), where D stays as it is: update 1 (d) trains it." in told(1)
     assert "nothing trains it" in told(0, "{update: g, minimize: fool}")
+
+
+def test_a_loss_that_is_used_twice_is_told_once() -> None:
+    losses = "logistic.generator(D(fake))\n  near: 2 * fool + l1(fake, x)"
+    spec = small("{update: d, minimize: judge}", "{update: g, minimize: fool + near}", fool=losses)
+    text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
+    assert text.count("- fool = ") == 1
+    assert text.count("- near = ") == 1
+
+
+def test_a_minus_at_the_beginning_of_a_line_is_no_item() -> None:
+    long = " - ".join(["mean(fakes)"] * 20)
+    spec = small(more_values=f"  fakes: 2 * fake\n  far: {long}", fool="logistic.generator(D(fake)) + mean(far)")
+    plans = [plan(phase) for phase in check_spec(spec)]
+    assert any(line.lstrip().startswith("- mean(") for line in explain_text(spec, plans).splitlines())
+    values = next(block for block in explain(spec, plans) if block[0].texts == ("These values have names:",))
+    assert [text.partition(" = ")[0] for text in values[1].texts] == ["fake", "fakes", "far"]
+
+
+def test_blocks_are_filled_into_lines() -> None:
+    block = (Passage("heading", ("Update 1: d",)), Passage("paragraph", ("It goes",)), Passage("list", ("a - b", "c")))
+    assert block_text(block) == "Update 1: d\n  It goes\n    - a - b\n    - c"
+    assert block_text(block[1:]) == "It goes\n  - a - b\n  - c"
+
+
+def test_a_constant_of_an_objective_is_told() -> None:
+    spec = small("{update: d, minimize: judge}", "{update: g, minimize: 5 - 2 * fool}")
+    text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
+    assert "5 - 2 * fool: 5, minus 2 times fool" in text
 
 
 def test_players_that_move_together_have_a_gradient_each() -> None:

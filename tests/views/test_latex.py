@@ -75,6 +75,24 @@ def test_means_are_over_exactly_the_sources_beneath() -> None:
     )
 
 
+def test_an_average_is_said_to_be_one() -> None:
+    phase = checked(more_networks="  T: average(D, decay=0.9)", judge="l2(D(x), T(x)) + logistic.critic(D(x), D(fake))")
+    assert lines(phase, "words")[0] == r"T \text{: moving average of } D"
+
+
+@pytest.mark.parametrize(
+    ("names", "later"), [(("lambda_", "Lambda"), r"\mathrm{Lambda}"), (("Lambda", "lambda_"), r"\mathrm{lambda\_}")]
+)
+def test_networks_have_symbols_of_their_own(names: tuple[str, str], later: str) -> None:
+    more = "\n".join(f"  {name}: mlp(widths=[4])" for name in names)
+    judge = "logistic.critic(D(x), D(fake)) + mean(Lambda(x) ** 2) + mean(lambda_(x) ** 2)"
+    optimizer = f"sgd([D, {', '.join(names)}], lr=0.1)"
+    made = equations(checked(more_networks=more, judge=judge, optimizer_d=optimizer))
+    assert rf"\min_{{D, \lambda, {later}}}" in "".join(made)
+    assert r"\lambda(x)" in "".join(made) and rf"{later}(x)" in "".join(made)
+    assert all(ElementTree.fromstring(convert(line)) is not None for line in made)
+
+
 def test_maximize_shows_what_was_written() -> None:
     phase = checked("{update: d, maximize: judge}", "{update: g, minimize: fool}", judge="mean(D(x)) - mean(D(fake))")
     goal = lines(phase, "objective")[0]

@@ -30,15 +30,13 @@ def _psnr_checks(x: Tensor, y: Tensor, span: float = 2.0, luminance: bool = Fals
     checks.alike(x=x, y=y)
     checks.samples(1, x=x)
     checks.positive(span=span)
-    if luminance or border:
-        checks.images(border=border, x=x)
+    checks.images(border=border, x=x)
     if luminance:
         checks.colours(x=x)
 
 
-def _luminance_protocol(*, luminance: bool, border: int, **_: Any) -> dict[str, Any]:
-    channels = "Y of BT.601 in [16, 235], not rounded" if luminance else "all"
-    return {"channels": channels, "border": border}
+def _luminance_protocol(*, luminance: bool, **_: Any) -> dict[str, Any]:
+    return {"luminance": "Y of BT.601 in [16, 235], not rounded" if luminance else "no"}
 
 
 @metric(expects=_psnr_checks, protocol=_luminance_protocol)
