@@ -55,7 +55,7 @@ def test_a_reproduction_is_read_with_the_runs_that_are_there(tmp_path: Path) -> 
     (folder / "slow" / "seed-1" / "spec.yaml").unlink()
     found = read(folder)
     assert isinstance(found, Reproduction)
-    assert {name: len(runs) for name, runs in found.runs.items()} == {"": 2, "slow": 1}
+    assert {name: len(runs) for name, runs in found.runs.items()} == {"full": 2, "slow": 1}
 
 
 @pytest.mark.parametrize(

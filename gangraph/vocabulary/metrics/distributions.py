@@ -137,7 +137,7 @@ def inception_score(scores: Tensor, splits: int = 10, seed: int = 0) -> Tensor:
     order = torch.from_numpy(np.random.RandomState(seed).permutation(len(scores)))
     logs = scores[order].double().log_softmax(1)
     ends = [i * len(logs) // splits for i in range(splits + 1)]
-    return torch.stack([_information(logs[a:b]).exp() for a, b in pairwise(ends)]).mean()
+    return torch.stack([_information(logs[a:b]).exp() for a, b in pairwise(ends)]).mean().float()
 
 
 def _information(logs: Tensor) -> Tensor:
