@@ -50,7 +50,7 @@ def diff(
     """Say how two specs differ as mathematics: data, networks, terms, weights, optimizers, the order of updates.
 
     Each is a spec alone or followed by @PROFILE, by :VARIANT (several with commas between them), or by both:
-    gan.yaml@paper, gan:saturating, gan@quick:saturating. An argument that is the path of a file is always that file.
+    mine.yaml@paper, mine:slow, mine@quick:slow. An argument that is the path of a file is always that file.
     """
     a, b = _form(first), _form(second)
 

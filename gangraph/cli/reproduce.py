@@ -42,7 +42,7 @@ def reproduce(
         Path | None,
         typer.Option("--page", metavar="FILE", help="Also write a page.", show_default=f"{_PAGE} with --all"),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail where a claim does not hold.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a claim does not hold.")] = False,
     weights: options.Weights = None,
 ) -> None:
     """Run the variants of a spec over seeds, and judge what its paper claims."""

@@ -21,6 +21,7 @@ from gangraph.report.reading import Points, Reproduction, Run, read
 from gangraph.report.system import System, load_system
 from gangraph.reproduce.outcome import Number, Verdict
 from gangraph.reproduce.tables import tally
+from gangraph.runtime.files import write_whole
 
 _COLUMNS = 8  # of a grid, that its text alternative names
 _KEY = re.compile(r"^(\s*(?:- )?)([\w.]+)(:)(?=\s|$)")
@@ -282,13 +283,10 @@ def rendered(template: str, **context: Any) -> str:
 
 def write(path: Path, text: str) -> Path:
     """Write a page, whole or not at all. Raises UsageError where that is not possible."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        return write_whole(path, text)
     except OSError as error:
         raise UsageError(f"cannot write '{path}': {error.strerror}") from None
-    return path
 
 
 def fact(value: Any) -> str:

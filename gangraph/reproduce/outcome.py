@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.language.spec import Reported
+from gangraph.runtime.files import write_whole
 
 FILE = "reproduction.json"
 
@@ -102,11 +103,7 @@ class Outcome:
 
     def save(self, folder: Path) -> Path:
         """Write `reproduction.json`, whole or not at all."""
-        path = folder / FILE
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        unfinished.replace(path)
-        return path
+        return write_whole(folder / FILE, json.dumps(asdict(self), indent=1))
 
 
 def read_outcome(folder: Path) -> Outcome:

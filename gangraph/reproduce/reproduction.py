@@ -100,10 +100,9 @@ def _chosen(request: Request, spec: Spec) -> tuple[str, ...]:
     """The variants to run: those asked for, or those that something in the spec speaks of."""
     for name in (part for variant in request.variants for part in variant.split(",")):
         if name not in (FULL, *spec.variants):
-            raise UsageError(
-                f"there is no variant '{name}': one of {', '.join((FULL, *spec.variants))}; "
-                f"{nearest(name, spec.variants)}".rstrip("; ")
-            )
+            near = nearest(name, spec.variants)
+            known = ", ".join((FULL, *spec.variants))
+            raise UsageError(f"there is no variant '{name}': one of {known}" + (f"; {near}" if near else ""))
     if request.variants:
         return request.variants
     named = [variant for claim in spec.claims for variant in needed_variants(claim)]

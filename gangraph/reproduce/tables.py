@@ -69,7 +69,7 @@ def _system(outcome: Outcome) -> str:
     credit = ", ".join(filter(None, (paper.get("authors", ""), paper.get("year", ""))))
     cited = (f"*{paper['title']}*" + (f" ({credit})" if credit else "") + ". ") if paper else ""
     command = f"gangraph reproduce {outcome.name} --profile {outcome.profile} --seeds {len(outcome.seeds)}"
-    lines = [f"## {outcome.name}", "", f"{cited}{outcome.about}.", "", f"`{command}`", ""]
+    lines = [f"## {outcome.name}", "", f"{cited}{outcome.about.removesuffix('.')}.", "", f"`{command}`", ""]
     lines += [*_markdown(list(_number_rows(outcome))), ""]
     lines += _markdown([_VERDICTS, *map(_verdict_row, outcome.verdicts)])
     notes = [f"- {verdict.say}: {verdict.note}" for verdict in outcome.verdicts if verdict.note]

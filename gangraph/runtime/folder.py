@@ -27,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gangraph.errors import RunError, UsageError
 from gangraph.language.spec import Spec
+from gangraph.runtime.files import write_whole
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import spec_text
 
@@ -84,9 +85,7 @@ class RunFolder:
         metrics = self.path / "metrics.jsonl"
         lines = metrics.read_text().splitlines() if metrics.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= step]
-        unfinished = metrics.with_suffix(".unfinished")
-        unfinished.write_text("".join(f"{line}\n" for line in kept))
-        unfinished.replace(metrics)
+        write_whole(metrics, "".join(f"{line}\n" for line in kept))
 
     def save_picture(self, step: int, image: Image.Image, grid: str = "") -> Path:
         """Write a grid as PNG under its step and as latest; `grid` is its name where there are several."""

@@ -167,7 +167,8 @@ def _number(value: Tensor) -> tuple[float | None, str]:
 def _protocol(seen: Seen, node: str) -> dict[str, Any]:
     """The facts that metrics state of themselves, the averages used, and how good the networks are that judge."""
     graph = seen.graph
-    below = [graph.nodes[name] for name in graph.nodes if name in graph.below(node)]
+    beneath = graph.below(node)
+    below = [made for name, made in graph.nodes.items() if name in beneath]
     called = dict.fromkeys(made.target for made in below if made.kind == "network")
     averages = [name for name in called if name in graph.averages]
     judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.errors import RunError
+from gangraph.runtime.files import write_whole
 
 FILE = "results.json"
 
@@ -36,11 +37,7 @@ class Measurements:
 
     def save(self, folder: Path) -> Path:
         """Write `results.json`, whole or not at all."""
-        path = folder / FILE
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        unfinished.replace(path)
-        return path
+        return write_whole(folder / FILE, json.dumps(asdict(self), indent=1))
 
 
 def read_results(folder: Path) -> Measurements | None:

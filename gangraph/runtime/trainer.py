@@ -61,6 +61,7 @@ class Trainer:
         self.phase = 0
         self.phase_start = 0
         self._seen_before = 0
+        self._evaluation: Evaluation | None = None
         self.checked = tuple(check_phase(spec, phase) for phase in spec.phases)
         self.engine = self._make_engine()
 
@@ -190,7 +191,9 @@ class Trainer:
         seen, part = program.plan.checked.graph.evaluation, program.evaluation
         if seen is None or part is None:
             return None
-        return Evaluation(self.engine, seen, part).look(self.clock, count)
+        if self._evaluation is None or self._evaluation.engine is not self.engine:
+            self._evaluation = Evaluation(self.engine, seen, part)  # which reads the evaluators from their files
+        return self._evaluation.look(self.clock, count)
 
     def position(self, length: Quantity) -> float:
         """How far the run is, in the unit of a length, over all phases."""

@@ -92,7 +92,7 @@ def _argument(graph: Graph, argument: Argument, names: Mapping[str, str], span: 
     if isinstance(argument, tuple):
         return ast.Sequence(tuple(_argument(graph, each, names, span) for each in argument), span)
     whole = isinstance(argument, float) and argument.is_integer()
-    return literal(int(argument) if whole else argument, span)  # type: ignore[arg-type]
+    return literal(int(argument) if whole else argument, span)  # type: ignore[arg-type]  # a constant of the graph
 
 
 def value_names(graph: Graph) -> dict[str, str]:

@@ -285,7 +285,7 @@ def inception_features(x: Tensor) -> Tensor:
 @torch.no_grad()
 def vgg16_features(x: Tensor) -> Tensor:
     """Means over space [N, 512] of the last ReLU of 8-bit images [N, 3, H, W], floats in [0, 255]."""
-    features = network("vgg16").get_submodule("features")[:30]  # type: ignore[index]
+    features = network("vgg16").get_submodule("features")[:30]  # type: ignore[index]  # a Sequential
     return torch.cat([features(normalised(_at_224(part) / 127.5 - 1)).mean((2, 3)) for part in parts(x, 32)])
 
 

@@ -50,7 +50,7 @@ def of(network: str | None, x: Tensor, y: Tensor, names: tuple[str, str] = ("x",
 
 def _once(network: str, x: Tensor) -> Tensor:
     version = 0 if x.is_inference() else x._version
-    known: dict[tuple[str, int], Tensor] = _known[x] if x in _known else {}  # noqa: SIM401
+    known: dict[tuple[str, int], Tensor] = _known[x] if x in _known else {}  # noqa: SIM401  # torch's `get` is untyped
     if (network, version) not in known:
         known[network, version] = NETWORKS[network](pretrained.eight_bit(x))
         _known[x] = known
