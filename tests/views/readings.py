@@ -5,13 +5,14 @@ from functools import cache
 from pathlib import Path
 
 from gangraph.compiler.check import Checked
+from gangraph.language.library import shipped
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, load
 from tests.support import small
 
 GOLDEN = Path(__file__).parent / "golden"
 REWRITE = bool(os.environ.get("GANGRAPH_GOLDEN"))
-SYSTEMS = ("cyclegan", "dcgan", "gan", "pix2pix", "wgan", "wgan_gp")
+SYSTEMS = tuple(shipped())
 
 
 @cache
