@@ -90,7 +90,7 @@ def kl(mean: Tensor, logvar: Tensor) -> Tensor:
     "from the one with mean $prior_mean and log-variance $prior_logvar",
 )
 def kl_between(mean: Tensor, logvar: Tensor, prior_mean: Tensor, prior_logvar: Tensor) -> Tensor:
-    """The divergence in nats of N(mean, e^logvar) from a prior N(prior_mean, e^prior_logvar) that may itself be learned.
+    """The divergence in nats of N(mean, e^logvar) from a prior N(prior_mean, e^prior_logvar) that may be learned.
 
     1/2 sum (prior_logvar - logvar + (e^logvar + (mean - prior_mean)^2) / e^prior_logvar - 1) over a sample's numbers,
     mean over the batch; all four [B, D] or maps of one shape (Sohn et al. 2015, section 3).
