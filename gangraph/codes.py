@@ -81,4 +81,5 @@ CODES = {
     "GG613": Code("Momentum with a clipped Wasserstein critic", "Adam with beta1 above 0 was seen to destabilise it (Arjovsky et al. 2017, section 4.3); the paper takes RMSprop."),
     "GG614": Code("An unstable logarithm", "log(sigmoid(x)) is -infinity where sigmoid underflows; log_sigmoid(x) is exact."),
     "GG615": Code("A learning rate of 0", "The group would never change."),
+    "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels it counts as many times too much as there are pixels, and the code comes to tell nothing (posterior collapse). Likelihoods sum over a sample. A mean that is meant gets a weight above that of the divergence."),
 }  # fmt: skip

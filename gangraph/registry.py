@@ -99,9 +99,12 @@ def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]
 def loss(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
     """Register a loss: a pure function of tensors that returns one number.
 
-    Traits: `logits=True` if it takes scores before any sigmoid; `saturates=True` for a generator loss
-    whose gradient vanishes where the critic wins; `player="critic"` or `"generator"` says whose loss it is;
-    `needs_lipschitz=True` if it has no lower bound for an unconstrained critic; `latex` and `words` as for ops.
+    Traits: `logits=True` if it takes scores before any sigmoid, or the names of the parameters that are such scores;
+    `saturates=True` for a generator loss whose gradient vanishes where the critic wins; `player="critic"` or
+    `"generator"` says whose loss it is; `needs_lipschitz=True` if it has no lower bound for an unconstrained critic;
+    `compares=True` if its arguments should live in one range; `ranges={"target": (0, 1)}` for what a parameter has to
+    lie in; `per_element=True` for a mean over a sample's elements, `nats=True` for a divergence that is their sum;
+    `latex` and `words` as for ops. A parameter `Tensor | float` takes a value or a number.
     """
     return _registers("loss", name, traits)
 

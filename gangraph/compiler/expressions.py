@@ -259,6 +259,8 @@ def _check_argument(definition: Definition, parameter: inspect.Parameter, value:
             refuse("GG313", f"'{name}' of '{definition.name}' is a tensor", span, shown(value), "a value or a number")
         return
     if isinstance(value, Ref):
+        if Tensor in get_args(annotation):
+            return
         refuse("GG313", f"'{name}' of '{definition.name}' has to be a constant", span, value.id, type_name(annotation))
     if not fits(value, annotation):
         refuse(
@@ -294,7 +296,14 @@ def fits(value: object, annotation: Any) -> bool:
 
 def type_name(annotation: Any) -> str:
     """A type as a person says it."""
-    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", NoneType: "none"}
+    names = {
+        Tensor: "a value",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        bool: "true or false",
+        NoneType: "none",
+    }
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(type_name(option) for option in get_args(annotation)))

@@ -1,10 +1,11 @@
 """Lints: specs that are valid and most likely not what their author wants. Each has a code and a reason."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gangraph.compiler.flow import differentiable, penalised_calls
-from gangraph.compiler.graph import Graph, Node, UpdateGraph
+from gangraph.compiler.graph import Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
@@ -82,8 +83,32 @@ def _ranges_that_do_not_meet(graph: Graph, types: Types) -> Iterator[Problem]:
         for position in range(len(calls[0].inputs) if calls else 0):
             yield from _compare([(node.span, types.nodes[node.inputs[position]]) for node in calls], f"'{name}' is fed")
     for node in graph.nodes.values():
-        if node.kind == "op" and node.target in ("l1", "l2") and all(i in types.nodes for i in node.inputs):
+        if node.kind != "op" or any(i not in types.nodes for i in node.inputs):
+            continue
+        traits = vocabulary[node.target].traits
+        if traits.get("compares"):
             yield from _compare([(node.span, types.nodes[i]) for i in node.inputs], f"'{node.target}' compares")
+        for name, (low, high) in traits.get("ranges", {}).items():
+            given = _given(node, name)
+            if given is not None and _reaches_beyond(types.nodes[given], low, high):
+                yield _warn(
+                    "GG603",
+                    f"'{name}' of '{node.target}' lives in [{low:g}, {high:g}]",
+                    node.span,
+                    f"[{types.nodes[given].low:g}, {types.nodes[given].high:g}]",
+                    f"bring it to that range, for example by 0.5 * {graph.label(given)} + 0.5 for data in [-1, 1]",
+                )
+
+
+def _given(node: Node, parameter: str) -> str | None:
+    """The node that a parameter of an op is given; None for a constant."""
+    argument = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).arguments.get(parameter)
+    return argument.id if isinstance(argument, Ref) else None
+
+
+def _reaches_beyond(value: TensorType, low: float, high: float) -> bool:
+    """Whether the known range of a value is not within another; what is unbounded is not known."""
+    return (float("-inf") < value.low and value.high < float("inf")) and (value.low < low or value.high > high)
 
 
 def _compare(given: list[tuple[Span, TensorType]], subject: str) -> Iterator[Problem]:
@@ -108,20 +133,75 @@ _MISMATCHES = {((0.0, 1.0), (-1.0, 1.0)), ((-1.0, 1.0), (0.0, 255.0)), ((0.0, 1.
 
 def _sigmoid_before_logits(graph: Graph, types: Types) -> Iterator[Problem]:
     for node in graph.nodes.values():
-        if node.kind != "op" or not vocabulary[node.target].traits.get("logits"):
+        scores = vocabulary[node.target].traits.get("logits") if node.kind == "op" else None
+        if not scores:
             continue
-        for name in node.inputs:
-            source = graph.nodes[name]
-            model = types.networks.get(source.target) if source.kind == "network" else None
-            squashed = source.target if source.kind == "op" else model.last_ops.get("", "") if model else ""
+        for name in node.inputs if scores is True else filter(None, (_given(node, score) for score in scores)):
+            source = _unshaped(graph, name)
+            call = graph.nodes[source.inputs[0]] if source.kind == "output" else source
+            model = types.networks.get(call.target) if call.kind == "network" else None
+            squashed = source.target if source.kind == "op" else model.last_ops.get(source.field, "") if model else ""
             if squashed in ("sigmoid", "softmax"):
+                where = graph.label(source.id) if source.kind == "op" else call.target
                 yield _warn(
                     "GG604",
                     f"'{node.target}' takes scores before any {squashed}",
                     node.span,
-                    found=f"{squashed} at the end of '{graph.label(name) if source.kind == 'op' else source.target}'",
+                    found=f"{squashed} at the end of '{where}'",
                     fix=f"leave out the {squashed}",
                 )
+
+
+def _unshaped(graph: Graph, name: str) -> Node:
+    """What a value is before it was brought into another shape."""
+    node = graph.nodes[name]
+    while node.kind == "op" and node.target in ("reshape", "flatten", "rearrange") and node.inputs:
+        node = graph.nodes[node.inputs[0]]
+    return node
+
+
+def _mean_beside_divergence(graph: Graph, types: Types) -> Iterator[Problem]:
+    for update in graph.updates:
+        for objective in update.objectives:
+            terms = list(_terms(graph, objective.loss, 1.0))
+            divergences = [(n, weight) for n, weight in terms if _has(n, "nats") and _numbers(n, types) > 0]
+            for term, weight in terms:
+                elements = _numbers(term, types) if _has(term, "per_element") else 0
+                beside = [n for n, its in divergences if _numbers(n, types) < elements and abs(weight) <= abs(its)]
+                if beside:
+                    yield _warn(
+                        "GG624",
+                        f"'{term.target}' is a mean over {elements:,} numbers, and '{beside[0].target}' a sum in nats",
+                        term.span,
+                        found=f"the divergence counts {elements:,} times as much as beside a likelihood",
+                        fix="gaussian_nll or laplace_nll, which sum over a sample",
+                    )
+
+
+def _terms(graph: Graph, name: str, weight: float) -> Iterator[tuple[Node, float]]:
+    """The ops that an objective adds up, each with the constant that it is multiplied by; what varies counts as 1."""
+    node = graph.nodes[name]
+    numbers = [a for a in node.arguments if isinstance(a, int | float)]
+    refs = [a.id for a in node.arguments if isinstance(a, Ref)]
+    if node.kind == "op" and node.target in ("add", "sub", "neg"):
+        for ref in refs:
+            yield from _terms(graph, ref, weight)
+    elif node.kind == "op" and node.target in ("mul", "truediv"):
+        factor = math.prod(numbers)
+        for ref in refs:
+            yield from _terms(graph, ref, weight / factor if node.target == "truediv" and factor else weight * factor)
+    elif node.kind == "op":
+        yield node, weight
+
+
+def _has(node: Node, trait: str) -> bool:
+    return bool(vocabulary[node.target].traits.get(trait))
+
+
+def _numbers(node: Node, types: Types) -> int:
+    """How many numbers of each sample a loss reads; 0 where that is not known."""
+    first = types.nodes.get(node.inputs[0]) if node.inputs else None
+    return math.prod(first.shape[1:]) if first is not None else 0
 
 
 def _untrained(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -304,4 +384,5 @@ LINTS: tuple[Lint, ...] = (
     _momentum_with_clipping,
     _unstable_logarithm,
     _zero_rate,
+    _mean_beside_divergence,
 )

@@ -118,7 +118,7 @@ class _Networks:
         parts: dict[str, tuple[Expression, ...]] = {}
         for key, chain in document.parts.items():
             for name, inner in self.sections.expand(key, scope):
-                parts[name] = self._chain(chain, inner)
+                parts[name] = tuple(self._layers(chain, inner))
         values = self._strict_section(document.values, scope)
         outputs = self._strict_section(document.outputs, scope)
         main = OUTPUT if outputs else ""

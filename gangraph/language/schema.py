@@ -124,7 +124,7 @@ class NetworkDocument(Model):
     inputs: Names = Field(description="the names of the inputs")
     init: dict[Key, Expr] = Field({}, description="how parameters start, per kind of layer: conv, linear, norm, all")
     layers: Layers | None = Field(None, description="the network as one chain")
-    parts: dict[Key, Chain] = Field({}, description="named chains of layers, also as families")
+    parts: dict[Key, Layers] = Field({}, description="named chains of layers, also as families")
     values: dict[Key, Expr] = Field({}, description="named intermediate values")
     output: Expr | None = None
     outputs: dict[Key, Expr] = Field({}, description="named outputs, used as network(x).name")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
+from typing import get_args
 
 from torch import Tensor
 
@@ -79,7 +80,7 @@ def _signature(definition: Definition) -> str:
 def _parameter(parameter: Parameter, *, marked: bool) -> str:
     name = f"*{parameter.name}" if parameter.kind is parameter.VAR_POSITIONAL else parameter.name
     annotation = parameter.annotation
-    if marked and annotation is not Tensor:
+    if marked and annotation is not Tensor and Tensor not in get_args(annotation):
         kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
         name += f": {kind.replace(' | ', ' or ').replace('None', 'none')}"
     return name if parameter.default is parameter.empty else f"{name}={shown(parameter.default)}"

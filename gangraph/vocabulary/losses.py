@@ -4,20 +4,34 @@ An adversarial loss is a pair of functions, `NAME.critic(real, fake)` and `NAME.
 minimised; scores are the critic's raw outputs (logits), of any shape, averaged over batch and positions.
 """
 
+import math
+
 from torch import Tensor
 from torch.nn import functional
 
 from gangraph.kernels import gdl as _gdl
 from gangraph.registry import loss
 
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-@loss(latex=r"E[\lVert $x - $y \rVert_1]", words="the mean absolute difference between $x and $y")
+
+@loss(
+    compares=True,
+    per_element=True,
+    latex=r"E[\lVert $x - $y \rVert_1]",
+    words="the mean absolute difference between $x and $y",
+)
 def l1(x: Tensor, y: Tensor) -> Tensor:
     """mean |x - y| over all elements."""
     return functional.l1_loss(*_alike(x, y))
 
 
-@loss(latex=r"E[\lVert $x - $y \rVert_2^2]", words="the mean squared difference between $x and $y")
+@loss(
+    compares=True,
+    per_element=True,
+    latex=r"E[\lVert $x - $y \rVert_2^2]",
+    words="the mean squared difference between $x and $y",
+)
 def l2(x: Tensor, y: Tensor) -> Tensor:
     """mean (x - y)^2 over all elements."""
     return functional.mse_loss(*_alike(x, y))
@@ -52,6 +66,84 @@ def bce(score: Tensor, target: float) -> Tensor:
 def cross_entropy(score: Tensor, label: Tensor) -> Tensor:
     """-log softmax(score)[label], mean over the batch; scores [B, K], labels int64 [B]."""
     return functional.cross_entropy(score, label)
+
+
+@loss(
+    nats=True,
+    latex=r"E[D_{\mathrm{KL}}(\mathcal{N}(${mean}, e^{${logvar}}) \,\|\, \mathcal{N}(0, 1))]",
+    words="the KL divergence of the Gaussian with mean $mean and log-variance $logvar from the standard normal",
+)
+def kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """1/2 sum (mean^2 + e^logvar - logvar - 1) over a sample's numbers, mean over the batch, in nats; [B, D] or maps.
+
+    The divergence of N(mean, e^logvar) from N(0, 1) (Kingma and Welling 2014, appendix B).
+    """
+    mean, logvar = _alike(mean, logvar)
+    return 0.5 * _sample_sums(mean.square() + logvar.exp() - logvar - 1).mean()
+
+
+@loss(
+    nats=True,
+    latex=r"E[D_{\mathrm{KL}}(\mathcal{N}(${mean}, e^{${logvar}}) \,\|\, "
+    r"\mathcal{N}(${prior_mean}, e^{${prior_logvar}}))]",
+    words="the KL divergence of the Gaussian with mean $mean and log-variance $logvar "
+    "from the one with mean $prior_mean and log-variance $prior_logvar",
+)
+def kl_between(mean: Tensor, logvar: Tensor, prior_mean: Tensor, prior_logvar: Tensor) -> Tensor:
+    """The divergence in nats of N(mean, e^logvar) from a prior N(prior_mean, e^prior_logvar) that may be learned.
+
+    1/2 sum (prior_logvar - logvar + (e^logvar + (mean - prior_mean)^2) / e^prior_logvar - 1) over a sample's numbers,
+    mean over the batch; all four [B, D] or maps of one shape (Sohn et al. 2015, section 3).
+    """
+    mean, logvar = _alike(mean, logvar)
+    _alike(mean, prior_mean)
+    _alike(logvar, prior_logvar)
+    apart = (mean - prior_mean).square() * (-prior_logvar).exp()
+    return 0.5 * _sample_sums(prior_logvar - logvar + (logvar - prior_logvar).exp() + apart - 1).mean()
+
+
+@loss(
+    compares=True,
+    latex=r"-E[\log \mathcal{N}(${target} \mid ${prediction}, $std^2)]",
+    words="the negative log-likelihood of $target under Gaussians around $prediction with deviation $std",
+)
+def gaussian_nll(prediction: Tensor, target: Tensor, std: Tensor | float = 1.0) -> Tensor:
+    """1/2 ((x - prediction) / std)^2 + log std + 1/2 log 2 pi, summed over a sample, mean over the batch; in nats.
+
+    Tensors of one shape [B, ...]; std is a number, or a value that broadcasts to that shape
+    (Kingma and Welling 2014, appendix C.2).
+    """
+    prediction, target = _alike(prediction, target)
+    logarithm = std.log() if isinstance(std, Tensor) else math.log(_positive("std", std))
+    squares = 0.5 * ((target - prediction) / std).square()
+    return _sample_sums(squares + logarithm + _HALF_LOG_TWO_PI).mean()
+
+
+@loss(
+    compares=True,
+    latex=r"-E[\log \mathrm{Laplace}(${target} \mid ${prediction}, ${scale})]",
+    words="the negative log-likelihood of $target under Laplace distributions around $prediction with scale $scale",
+)
+def laplace_nll(prediction: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
+    """|x - prediction| / scale + log(2 scale), summed over a sample, mean over the batch; in nats, [B, ...]."""
+    prediction, target = _alike(prediction, target)
+    return _sample_sums((target - prediction).abs() / _positive("scale", scale) + math.log(2 * scale)).mean()
+
+
+@loss(
+    logits=("logits",),
+    ranges={"target": (0.0, 1.0)},
+    latex=r"-E[\log \mathrm{Bernoulli}(${target} \mid \sigma(${logits}))]",
+    words="the negative log-likelihood of $target under Bernoulli distributions with the logits $logits",
+)
+def bernoulli_nll(logits: Tensor, target: Tensor) -> Tensor:
+    """-x log s(logits) - (1 - x) log(1 - s(logits)), summed over a sample, mean over the batch; in nats, takes logits.
+
+    Tensors of one shape [B, ...]; the target x is in [0, 1], and not only 0 or 1: then the least is its entropy
+    (Kingma and Welling 2014, appendix C.1).
+    """
+    logits, target = _alike(logits, target)
+    return _sample_sums(functional.binary_cross_entropy_with_logits(logits, target, reduction="none")).mean()
 
 
 @loss(
@@ -181,3 +273,15 @@ def _alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if x.shape != y.shape:
         raise ValueError(f"the shapes differ: {list(x.shape)} and {list(y.shape)}")
     return x, y
+
+
+def _sample_sums(x: Tensor) -> Tensor:
+    """The sum over each sample: [B, ...] to [B]."""
+    return x.flatten(1).sum(1)
+
+
+def _positive(name: str, number: float) -> float:
+    """Refuse a scale that no distribution has."""
+    if number <= 0:
+        raise ValueError(f"{name} is {number}, expected a positive number")
+    return number

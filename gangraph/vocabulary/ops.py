@@ -146,6 +146,15 @@ def flatten(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
+@op()
+def put(x: Tensor, index: int, value: Tensor) -> Tensor:
+    """Vectors [B, N] with the number at `index`, from 0, replaced by a number or by values [B] or [B, 1]."""
+    if x.dim() != 2 or not 0 <= index < x.shape[1]:
+        raise ValueError(f"x is {list(x.shape)}, expected vectors with a number at {index}")
+    place = torch.arange(x.shape[1], device=x.device) == index
+    return torch.where(place, _per_sample(value, x) if isinstance(value, Tensor) else x.new_tensor(value), x)
+
+
 @op(range=_same)
 def crop(x: Tensor, height: int, width: int) -> Tensor:
     """The upper left corner of each image."""

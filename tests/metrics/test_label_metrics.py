@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gangraph.vocabulary.metrics.codes import correlation, factor_vae_score, mutual_information_gap
+from gangraph.vocabulary.metrics.codes import active_units, correlation, factor_vae_score, mutual_information_gap
 from gangraph.vocabulary.metrics.labels import (
     accuracy,
     class_accuracy,
@@ -137,3 +137,13 @@ def test_factor_vae_score_by_hand() -> None:
     assert float(factor_vae_score(codes, torch.tensor([1, 1, 0, 0]))) == 0.75
     never = torch.cat((codes, torch.ones(4, 2, 1)), 2)
     assert float(factor_vae_score(never, torch.tensor([1, 1, 0, 0]))) == 0.75
+
+
+def test_active_units_are_those_that_tell_something() -> None:
+    """KL by number: 0; 1/2 m^2 with m of 0.2 and 0.4, so 0.02 and 0.08; and that of a narrow Gaussian."""
+    mean = torch.tensor([[0.0, 0.2, 0.4, 0.0], [0.0, -0.2, -0.4, 0.0]])
+    logvar = torch.tensor([0.0, 0.0, 0.0, -2.0]).expand(2, 4)
+    assert float(active_units(mean, logvar)) == 0.5
+    assert float(active_units(mean, logvar, 0.01)) == 0.75
+    assert float(active_units(mean, logvar, 1.0)) == 0
+    assert 0.5 * (math.exp(-2) + 2 - 1) > 0.5 == float(active_units(mean, logvar, 0.5)) + 0.25

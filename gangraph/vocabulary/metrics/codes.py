@@ -101,3 +101,23 @@ def factor_vae_score(codes: Tensor, fixed: Tensor) -> Tensor:
     table = torch.zeros(int(alive.sum()), int(factors.max()) + 1)
     table.index_put_((votes, factors), torch.ones(len(votes)), accumulate=True)
     return table.amax(1).sum() / len(votes)
+
+
+def _units_checks(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> None:
+    checks.dimensions("N, D", mean=mean)
+    checks.alike(mean=mean, logvar=logvar)
+    checks.samples(1, mean=mean)
+
+
+@metric(expects=_units_checks)
+def active_units(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> Tensor:
+    """The share of the numbers of a code whose KL(N(mean, e^logvar) || N(0, 1)) exceeds `threshold`, 0 to 1.
+
+    Each number's divergence is its mean over the codes [N, D], in nats; near 0 it tells nothing of the sample
+    (Bowman et al. 2016).
+    """
+    _units_checks(mean, logvar, threshold)
+    checks.finite(mean=mean, logvar=logvar)
+    mean, logvar = mean.double(), logvar.double()
+    divergences = 0.5 * (mean.square() + logvar.exp() - logvar - 1).mean(0)
+    return (divergences > threshold).float().mean()
