@@ -22,6 +22,7 @@ Kind = Literal[
     "op",       # a call of an op, loss or metric            target: its name
     "grad",     # gradient of the first input's sum with respect to the second
     "detach",   # the value, its gradient stopped
+    "alias",    # the value under another name, from which nothing else is computed
     "held",     # the value as it was when first computed in this step
     "history",  # past values mixed with the present one     target: buffer, arguments: size
     "lookahead",  # networks as a group's steps would make them  target: group, arguments: what the steps read

@@ -32,11 +32,11 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
     nodes, inner = values.table.nodes, unrolled.objective
     if unrolled.steps == 0:
         return objective
-    moved = _moved(nodes, objective.loss, inner.networks)
-    if not moved:
+    if not _moved(nodes, objective.loss, inner.networks):
         values.problems.append(_without_effect(objective, unrolled))
         return objective
-    body = _body(nodes, inner)
+    moved = _with_paths(nodes, objective.loss, inner.networks)
+    body = _with_paths(nodes, inner.loss, inner.networks)
     for name in {*moved, *body}:
         if nodes[name].kind == "history":
             refuse(
@@ -89,22 +89,31 @@ def _moved(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -> lis
     return list(found)
 
 
-def _body(nodes: Mapping[str, Node], objective: ObjectiveGraph) -> tuple[str, ...]:
-    """What each step computes: all that moves, and what lies between a gradient and its input, in order."""
-    body = set(_moved(nodes, objective.loss, objective.networks))
-    below = _below(nodes, objective.loss)
+def _with_paths(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -> tuple[str, ...]:
+    """What depends on some networks, and what lies between a gradient among that and its input, in order."""
+    below, found = _below(nodes, root), set(_moved(nodes, root, networks))
     for name in below:
-        if name in body and nodes[name].kind == "grad":
+        if name in found and nodes[name].kind == "grad":
             output, at = nodes[name].inputs
-            body |= {n for n in _below(nodes, output) if n != at and at in _below(nodes, n)}
-    return tuple(name for name in below if name in body)
+            found |= {n for n in _below(nodes, output) if n != at and at in _below(nodes, n)}
+    return tuple(name for name in below if name in found)
 
 
 def _again(values: ValueBuilder, moved: Iterable[str], ahead: Lookahead) -> dict[str, str]:
-    """The nodes that depend on looked-ahead networks, made anew for these: by the names of those they stand for."""
-    made: dict[str, str] = {}
+    """The nodes that depend on looked-ahead networks, made anew for these: by the names of those they stand for.
+
+    A gradient is taken with respect to an alias of its input, from which the steps ahead are not computed: it is that
+    of the call, and does not see the input move the parameters.
+    """
+    nodes, made = values.table.nodes, dict[str, str]()
+    chosen = set(moved)
+    for at in dict.fromkeys(nodes[name].inputs[1] for name in moved if nodes[name].kind == "grad"):
+        if at not in chosen:
+            made[at] = values.table.add(
+                "alias", f"{at}_alias", span=nodes[at].span, arguments=(Ref(at),), origin=at
+            ).id
     for name in moved:
-        node = values.table.nodes[name]
+        node = nodes[name]
         places = {source: Ref(made.get(source, source)) for source in node.inputs}
         made[name] = values.table.add(
             node.kind,

@@ -213,8 +213,7 @@ class _Writer:
         ats = {node.inputs[1] for node in nodes if node.kind == "grad"}
         self.twice = bool(segment.lookaheads or segment.moved)
         self.watched = ats - segment.live
-        self.aliased = ats & segment.live if self.twice else set()
-        self.unwatched: dict[str, Any] = {}  # values as they were before their gradient was to be taken
+        self.aliased = ats & segment.live if segment.moved else set()  # the moved networks are computed from the rest
         self.penalties = penalties(graph, segment.nodes, segment.live)
         self.state = self.fx.placeholder("ahead") if segment.moved else None
 
@@ -310,7 +309,6 @@ class _Writer:
     def _watch(self, name: str) -> None:
         for names, function in ((self.watched, watch), (self.aliased, alias)):
             if name in names:
-                self.unwatched[name] = self.written[name]
                 self.written[name] = self.fx.call_function(function, (self.written[name],))
 
     def _callee(self, node: Node) -> str:
@@ -338,13 +336,14 @@ class _Writer:
         )
 
     def _lookahead(self, node: Node) -> None:
-        (each,) = (ahead.each for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
+        (ahead,) = (ahead for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
+        each = ahead.each
         calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].kind == "network"]
-        inputs = [self.unwatched.get(name, self.written[name]) for name in each.inputs]
+        inputs = [self.written[name] for name in each.inputs]
         noise = [self.written[name] for name in dict.fromkeys(n for call in calls for n in self._noise(call))]
-        self.called[name := looks(node.id)] = None
+        self.called[ahead.called] = None
         self.written[node.id] = self.fx.create_node(
-            "call_module", name, (*inputs, *noise), name=module_name(node.id)
+            "call_module", ahead.called, (*inputs, *noise), name=module_name(node.id)
         )
 
     def _merged(self, group: tuple[str, ...]) -> None:
@@ -389,17 +388,15 @@ class _Writer:
             "call_function", gradient, (output, at), keywords, name=module_name(node.id)
         )
 
+    def _alias(self, node: Node) -> None:
+        self.written[node.id] = self.fx.call_function(alias, (self.written[node.inputs[0]],))
+
     def _detach(self, node: Node) -> None:
         self.written[node.id] = self.fx.create_node(
             "call_method", "detach", (self.written[node.inputs[0]],), name=module_name(node.id)
         )
 
     _held = _history = _detach  # a history is mixed outside of segments; what is only looked at has no past
-
-
-def looks(ahead: str) -> str:
-    """The name by which code calls the steps of a lookahead."""
-    return f"{module_name(ahead)}_steps"
 
 
 def noise_name(call: str, draw: str) -> str:

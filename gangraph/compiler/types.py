@@ -88,7 +88,7 @@ class _Inference:
     def _first(self, node: Node) -> TensorType:
         return self.types[node.inputs[0]]
 
-    _detach = _held = _history = _first
+    _detach = _held = _history = _alias = _first
 
     def _lookahead(self, _: Node) -> None:
         """Parameters of networks, which are no value of a spec."""

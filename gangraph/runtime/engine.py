@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import Graph
-from gangraph.compiler.lower import Lowered, Program, looks, noise_name
+from gangraph.compiler.lower import Lowered, Program, noise_name
 from gangraph.compiler.optimizers import make_optimizer, schedules
 from gangraph.compiler.segments import Segment, UpdatePlan
 from gangraph.errors import RunError
@@ -88,7 +88,7 @@ class Engine:
             told = ahead.graph
             live = [self.networks.live[name] for name in told.networks]
             loss_of = self.program.segments[ahead.each.name].bind(self.networks.callable)
-            yield looks(told.id), Steps(loss_of, told.steps, self.optimizers[told.group], live, through=ahead.live)
+            yield ahead.called, Steps(loss_of, told.steps, self.optimizers[told.group], live, through=ahead.live)
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
