@@ -15,11 +15,12 @@ from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime.lookahead import Ahead, root
 from gangraph.views.code import code_text
-from gangraph.views.diff import diff_text
-from gangraph.views.drawing import draw
+from gangraph.views.diff import differences
+from gangraph.views.drawing import draw, step_picture
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
+from gangraph.views.spec import spec_text
 from tests.reference.networks import Mlp
 from tests.reference.unrolled import UnrolledLoop
 from tests.support import copy_parameters, deviation, load, normals, same, small, snapshot, trainer, worst
@@ -367,12 +368,35 @@ def test_the_printed_step_runs_as_the_engine_does() -> None:
 
 
 def test_every_reading_tells_of_the_steps() -> None:
-    spec, plain = looking(3), looking(0)
+    spec = looking(3)
     checked = check_spec(spec)
     program = compile_phase(checked[0])
     told = " ".join(explain_text(spec, [program.plan]).split())
-    assert "looks 3 steps of discriminator" in told or "3 steps of Adam ahead" in told
-    assert "looks ahead" in plan_text(program) and "3 steps of d" in plan_text(program)
-    assert r"D^{(3)}(x)" in latex_text(checked)
-    assert "3 steps" in draw(checked[0].graph)
-    assert "ahead" in diff_text(spec, plain)
+    assert "after three steps of Adam that D would take to make judge smaller" in told
+    assert "passes through D(x) and D(fake), with D looked ahead" in told
+    assert "looks ahead      3 steps of d (adam on D) down judge" in plan_text(program)
+    formulas = latex_text(checked)
+    assert r"\log \sigma(D^{(3)}(x))" in formulas
+    assert r"\theta_{D}^{(i+1)} &= \mathrm{Adam}\left(\theta_{D}^{(i)}, \nabla_{\theta_{D}^{(i)}}" in formulas
+    assert "after 3 steps of d, then forgotten" in draw(checked[0].graph)
+    assert "unroll: {update: d, minimize: judge, steps: 3}" in spec_text(spec)
+
+
+def test_a_drawing_shows_what_a_spec_writes_alone() -> None:
+    plain = small("{update: g, minimize: -judge}", D_STEP)
+    ahead_of, as_is = (step_picture(check_spec(each)[0].graph, {}) for each in (looking(3), plain))
+    assert ahead_of.edges == as_is.edges and ahead_of.figures.keys() == as_is.figures.keys()
+
+
+def test_a_difference_is_how_far_is_looked_and_down_what() -> None:
+    told = [(d.what, d.before, d.after) for d in differences(looking(3), looking(5))]
+    three, five = (f"{count} steps of adam on D, down judge" for count in (3, 5))
+    assert told == [("how far update g looks ahead", three, five)]
+    assert [(d.before, d.after) for d in differences(looking(0), looking(3))] == [("not at all", three)]
+    assert differences(looking(3), looking(3)) == ()
+
+
+def test_a_fingerprint_tells_of_the_steps_and_their_goal() -> None:
+    other = small(ahead(3, inner="fool + judge"), D_STEP, optimizer_d="adam(D, lr=0.05)")
+    prints = [fingerprint(spec) for spec in (looking(0), looking(3), looking(4), other)]
+    assert len(set(prints)) == 4 and fingerprint(looking(3)) == prints[1]

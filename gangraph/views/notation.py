@@ -1,7 +1,8 @@
 """Symbols and formulas in LaTeX: how a value of the training graph is written in mathematics."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gangraph.compiler.graph import Argument, Graph, Node, Ref
@@ -153,6 +154,14 @@ class Notation:
         scalars = [node for node in self._of_kind("scalar") if node.id not in self.names]
         for i, node in enumerate(scalars, 1):
             self.names[node.id] = r"\lambda" + (f"_{{{i}}}" if len(scalars) > 1 else "") + "(t)"
+
+    @contextmanager
+    def called(self, symbols: Mapping[str, str]) -> Iterator[None]:
+        """Write some networks by other symbols for a while."""
+        usual = self.networks
+        self.networks = {**usual, **symbols}
+        yield
+        self.networks = usual
 
     def _of_kind(self, *kinds: str) -> Iterable[Node]:
         return [node for node in self.graph.nodes.values() if node.kind in kinds]
