@@ -122,7 +122,8 @@ class _UpdateBuilder:
             written=value.id,
             span=objective.expression.span,
         )
-        return made if objective.unroll is None else look_ahead(self.values, made, self._unrolled(made, objective.unroll))
+        ahead = objective.unroll
+        return made if ahead is None else look_ahead(self.values, made, self._unrolled(made, ahead))
 
     def _unrolled(self, objective: ObjectiveGraph, unroll: Unroll) -> Unrolled:
         """The steps that an objective looks ahead, with everything that is wrong with them refused."""

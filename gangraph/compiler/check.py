@@ -125,13 +125,13 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
         for ahead in update.lookaheads:
             yield from _one_number(f"the objective of '{ahead.group}'", types.nodes.get(ahead.loss), ahead.span)
             reached = differentiable_in_inputs(graph, ahead.loss, ahead.networks)
-            if missing := ", ".join(name for name in ahead.networks if name not in reached):
+            if left := ", ".join(name for name in ahead.networks if name not in reached):
                 yield Problem(
                     code="GG512",
-                    message=f"what '{ahead.group}' is to do while '{update.name}' looks ahead does not reach {missing}",
+                    message=f"the steps of '{ahead.group}' that '{update.name}' looks ahead do not move {left}",
                     span=ahead.span,
-                    found=f"no differentiable path to the parameters of {missing}",
-                    expected=f"under unroll: an objective that depends on {missing}",
+                    found=f"no differentiable path to the parameters of {left}",
+                    expected=f"under unroll: an objective that depends on {left}",
                 )
         for objective in update.objectives:
             made = types.nodes.get(objective.loss)

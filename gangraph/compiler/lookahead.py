@@ -68,18 +68,18 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
 
 
 def _below(nodes: Mapping[str, Node], root: str) -> list[str]:
-    """A node and everything it is computed from, in order."""
+    """A node and everything it is computed from at present, in order: what a held value was is not looked at."""
     found, waiting = set[str](), [root]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += nodes[name].inputs
+            waiting += nodes[name].inputs if nodes[name].kind != "held" else ()
     return [name for name in nodes if name in found]
 
 
 def _moved(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -> list[str]:
-    """What beneath a node depends on some networks as they are at present; a held value does not."""
+    """What beneath a node depends on some networks."""
     chosen, found = set(networks), dict[str, None]()
     for name in _below(nodes, root):
         node = nodes[name]
@@ -109,9 +109,7 @@ def _again(values: ValueBuilder, moved: Iterable[str], ahead: Lookahead) -> dict
     chosen = set(moved)
     for at in dict.fromkeys(nodes[name].inputs[1] for name in moved if nodes[name].kind == "grad"):
         if at not in chosen:
-            made[at] = values.table.add(
-                "alias", f"{at}_alias", span=nodes[at].span, arguments=(Ref(at),), origin=at
-            ).id
+            made[at] = values.table.add("alias", f"{at}_alias", span=nodes[at].span, arguments=(Ref(at),), origin=at).id
     for name in moved:
         node = nodes[name]
         places = {source: Ref(made.get(source, source)) for source in node.inputs}

@@ -21,7 +21,6 @@ from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.segments import Plan, Segment
 from gangraph.compiler.sets import Sets, after_all, after_metrics
 
-
 AHEAD = "_ahead"  # how the form of a network is called that takes its parameters as an argument
 
 

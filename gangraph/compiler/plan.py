@@ -341,7 +341,7 @@ class _Planner:
         through = name in live
         own = frozenset(moved | (live & set(node.inputs) if through else set()))
         each = Segment(
-            name=f"{self._label(index)}_ahead_step" + (f"_{node.id}" if len(self.updates[index].lookaheads) > 1 else ""),
+            name=f"{name}_step",
             purpose=f"what {ahead.group} makes smaller in each step that {self._label(index)} looks ahead",
             nodes=ahead.body,
             inputs=node.inputs,

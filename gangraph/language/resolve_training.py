@@ -94,15 +94,17 @@ class Training:
         if isinstance(entry.update, Scalar):
             yield self._objective(entry.update, entry)
             return
-        beside = entry.minimize or entry.maximize or (entry.unroll and entry.unroll.update)
+        ahead = entry.unroll.update if entry.unroll is not None else None
+        beside = entry.minimize or entry.maximize or ahead
         if beside is not None:
             place = beside.span
+            key = "unroll" if isinstance(beside, Scalar) else "minimize"
             raise StaticError(
                 Problem(
                     code="GG221",
                     message="a simultaneous update states what each group minimises",
                     span=place,
-                    expected=f"{'unroll' if isinstance(beside, Scalar) else 'minimize'}: under each group's name, not beside update:",
+                    expected=f"{key}: under each group's name, not beside update:",
                 )
             )
         for group, objective in entry.update.items():

@@ -244,7 +244,6 @@ class _Writer:
                 given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
                 yield f"{indent}update_average({given})"
 
-
     def _options(self, group: str, indent: str) -> Iterator[str]:
         """The options of an optimizer that change over time, at their present values."""
         for option, written in self.graph.spec.optimizers[group].options.items():

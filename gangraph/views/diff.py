@@ -345,7 +345,8 @@ def _ahead(graph: Graph, ahead: Lookahead, networks: Mapping[str, str]) -> str:
     names = {**value_names(graph), **{node: name for name, node in graph.losses.items()}}
     goal = names.get(ahead.loss) or as_written(graph, ahead.loss, names)
     moved = listed(networks.get(name, name) for name in ahead.networks)
-    return f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {graph.spec.optimizers[ahead.group].kind} on {moved}, down {goal}"
+    kind = graph.spec.optimizers[ahead.group].kind
+    return f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {kind} on {moved}, down {goal}"
 
 
 def _evaluation(a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:

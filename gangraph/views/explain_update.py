@@ -14,8 +14,8 @@ def explain_update(plan: Plan, index: int) -> Iterator[str]:
     """One paragraph for each thing that a plan decides about an update."""
     story = _Story(plan, index)
     tellers: tuple[Callable[[], Iterator[str]], ...] = (
-        story.lookahead, story.once, story.ahead, story.flow, story.stopped, story.reused, story.again, story.penalties, story.merged,
-        story.after,
+        story.lookahead, story.once, story.ahead, story.flow, story.stopped, story.reused, story.again, story.penalties,
+        story.merged, story.after,
     )  # fmt: skip
     for tell in tellers:
         if sentences := list(tell()):
@@ -99,7 +99,8 @@ class _Story:
         trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
         later = [name for name in calls if self.graph.nodes[name].ahead]
         if later:
-            yield f"On its way it passes through {self._texts(later)}, with {listed(self._networks(later))} looked ahead."
+            moved = listed(self._networks(later))
+            yield f"On its way it passes through {self._texts(later)}, with {moved} looked ahead."
         others = [name for name in calls if self._owner(name) not in networks and name not in later]
         if trained:
             yield f"{whose} reaches {listed(networks)} through {listed(dict.fromkeys(trained))}."

@@ -1,6 +1,6 @@
 """Unrolled GAN by hand: one iteration in plain PyTorch, with Adam written out where it is differentiated.
 
-The discriminator is taken apart into its weights, so that steps which are not taken are arithmetic on a list of tensors.
+The discriminator is taken apart into its weights, so that steps which are not taken are arithmetic on lists of tensors.
 """
 
 from collections.abc import Sequence
