@@ -1,6 +1,7 @@
 """Objectives that look ahead: steps of another group's optimizer, descended through and forgotten."""
 
 import copy
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from torch import Tensor, autograd, nn
 
 from gangraph import Trainer
 from gangraph.language.fingerprint import fingerprint
+from gangraph.language.parse import Choice, parse_text
+from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime.lookahead import Ahead, LookedAhead, root
@@ -84,6 +87,34 @@ def test_no_step_ahead_is_the_program_without_a_lookahead() -> None:
     first, second = (code_text(compile_phase(check_spec(spec)[0])) for spec in (plain, none))
     assert first == second
     assert trainer(plain).train(3) == trainer(none).train(3)
+
+
+PAGE = (Path(__file__).parent.parent / "docs/language/unroll.md").read_text()
+
+
+def block(language: str) -> str:
+    """The code block of a language on the page about looking ahead."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_the_page_s_example_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "saddle.yaml").write_text(block("yaml"))
+    monkeypatch.chdir(tmp_path)
+    exec(block("python"), {})
+    assert capsys.readouterr().out == block("output")
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 7])
+def test_the_saddle_has_the_gradient_of_the_closed_form(k: int) -> None:
+    """x (y + k lr x) has the derivative y + 2 k lr x."""
+    engine = trainer(resolve(parse_text(block("yaml")), Choice(set={"k": str(k)})))
+    engine.step({"one": torch.ones(1, 1, dtype=torch.float64)})
+    x, y = (float(engine.networks[name].layers.linear.weight.detach()) for name in "XY")  # type: ignore[union-attr, arg-type]
+    assert x == pytest.approx(1 - 0.2 * (1 + 2 * k * 0.2), rel=1e-12)
+    assert y == pytest.approx(1 + 0.2 * x, rel=1e-12)
 
 
 # Steps of optimizers, each with its options.

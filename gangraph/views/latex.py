@@ -1,6 +1,7 @@
 """A spec as mathematics: what each update minimises, over what, and what the names in it stand for, in LaTeX."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -61,8 +62,8 @@ def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
     notation, label = Notation(graph), _label(graph, update)
     written = graph.spec.updates[graph.updates.index(update)]
     for each in update.objectives:
-        moved = {name: _moved(notation, each.ahead, name) for name in each.ahead.networks} if each.ahead else {}
-        with notation.called(moved):
+        ahead = each.ahead
+        with notation.after(ahead.networks, f"{ahead.steps}") if ahead is not None else nullcontext():
             yield from (Line(label, "objective", *pair) for pair in _objective(notation, each, written))
     for ahead in update.lookaheads:
         yield from (Line(label, "definition", *pair) for pair in _steps(notation, ahead))
@@ -76,18 +77,13 @@ def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
     yield from (Line(label, "words", "", text) for text in _words(checked, notation, update))
 
 
-def _moved(notation: Notation, ahead: Lookahead, name: str, after: str = "") -> str:
-    """A network after some steps of a lookahead, by default after all."""
-    return f"{notation.networks[name]}^{{({after or ahead.steps})}}"
-
-
 def _steps(notation: Notation, ahead: Lookahead) -> Iterator[tuple[str, str]]:
     """Where the steps of a lookahead begin, and each of them."""
     kind = OPTIMIZERS[notation.graph.spec.optimizers[ahead.group].kind].__name__
     plain = [rf"\theta_{{{notation.networks[name]}}}" for name in ahead.networks]
     first, last, following = (", ".join(f"{theta}^{{({i})}}" for theta in plain) for i in ("0", "i", "i+1"))
     losses = {node: name for name, node in notation.graph.losses.items()}
-    with notation.called({name: _moved(notation, ahead, name, "i") for name in ahead.networks}):
+    with notation.after(ahead.networks, "i"):
         loss = notation.of(Ref(ahead.loss)).guarded(PRODUCT)
     yield rf"\text{{with }} {first}", f"= {', '.join(plain)}"
     named = rf" \qquad ({symbol(losses[ahead.loss])})" if ahead.loss in losses else ""

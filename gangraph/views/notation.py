@@ -156,12 +156,18 @@ class Notation:
             self.names[node.id] = r"\lambda" + (f"_{{{i}}}" if len(scalars) > 1 else "") + "(t)"
 
     @contextmanager
-    def called(self, symbols: Mapping[str, str]) -> Iterator[None]:
-        """Write some networks by other symbols for a while."""
-        usual = self.networks
-        self.networks = {**usual, **symbols}
+    def after(self, networks: Iterable[str], steps: str) -> Iterator[None]:
+        """Write some networks, and the values that they give, with a number of steps for a while."""
+        moved, usual = set(networks), (self.networks, self.names)
+        calls = {node.id for node in self._of_kind("network") if node.target in moved}
+        above = {name for name in self.names if calls & self.graph.below(name)}
+        tables = ((self.networks, moved), (self.names, above))
+        self.networks, self.names = (
+            {name: f"{text}^{{({steps})}}" if name in chosen else text for name, text in table.items()}
+            for table, chosen in tables
+        )
         yield
-        self.networks = usual
+        self.networks, self.names = usual
 
     def _of_kind(self, *kinds: str) -> Iterable[Node]:
         return [node for node in self.graph.nodes.values() if node.kind in kinds]
