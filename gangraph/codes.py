@@ -66,6 +66,11 @@ CODES = {
     "GG503": Code("A gradient that is always zero", "`grad(output, input)` needs an output that is computed from the input."),
     "GG504": Code("A held value that may not exist", "`held(v)` is the value as it was when first computed in the step; an update with `times:`, `every:` or `when:` may be passed over, and then there is none."),
     "GG505": Code("A length that cannot be counted", "Epochs and images are counted by what is drawn from data; a spec with random sources alone has a length in steps."),
+    "GG510": Code("A group that looks ahead of itself", "`unroll:` takes steps of another group and forgets them; a group's own step cannot be inside of what it descends on."),
+    "GG511": Code("An optimizer whose steps have no differentiable form", "The gradient of an objective that looks ahead flows through every step of the other group's optimizer, so each step has to be a differentiable function of its gradient."),
+    "GG512": Code("A lookahead that moves nothing", "The objective under `unroll:` reaches no parameter of its group, so that its steps would leave them where they are."),
+    "GG513": Code("No number of steps to look ahead", "`steps:` under `unroll:` is a whole number of at least 0, and it is static, since it shapes the program; 0 is the plain update."),
+    "GG514": Code("A past of looked-ahead values", "What looks ahead is forgotten afterwards, and a history is not: it would keep samples of networks that never were."),
     "GG601": Code("Batch norm under a gradient penalty", "The penalty is a statement about each sample's own gradient; a layer that mixes samples makes it a statement about the batch (Gulrajani et al. 2017, section 4). Use instance, layer or no normalisation in the critic."),
     "GG602": Code("A Wasserstein critic without a Lipschitz constraint", "Without weight clipping, a gradient penalty or spectral norm the critic's loss has no lower bound (Arjovsky et al. 2017, section 3)."),
     "GG603": Code("Value ranges that do not meet", "One side lives in [-1, 1] and the other in [0, 1], say: a critic tells them apart by brightness alone and the generator cannot follow."),
@@ -82,4 +87,5 @@ CODES = {
     "GG614": Code("An unstable logarithm", "log(sigmoid(x)) is -infinity where sigmoid underflows; log_sigmoid(x) is exact."),
     "GG615": Code("A learning rate of 0", "The group would never change."),
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels it counts as many times too much as there are pixels, and the code comes to tell nothing (posterior collapse). Likelihoods sum over a sample. A mean that is meant gets a weight above that of the divergence."),
+    "GG616": Code("A lookahead without effect", "The objective depends on no network of the group whose steps it looks ahead, so that `unroll:` changes nothing."),
 }  # fmt: skip

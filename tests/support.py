@@ -30,6 +30,13 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "evaluate.metrics.quality": "none",  # which another spec would have to train a network for
     },
     "wgan_gp": {"params.filters": 2, "train.batch": 4},
+    "unrolled": {
+        "params.z_size": 3,
+        "params.widths": [8, 8],
+        "params.widths_d": [8],
+        "train.batch": 6,
+        "evaluate.samples": 6,
+    },
     "pix2pix": {
         "params.size": 16,
         "params.filters": 2,

@@ -38,7 +38,9 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     broken |= {name for name in spec.networks if isinstance(spec.networks[name], NetworkSpec) and name not in networks}
     sources = dict(build_sources(spec, spec.data, problems))
     broken |= {name for name in spec.data if name not in sources}
-    objectives = (objective.expression for update in spec.updates for objective in update.objectives)
+    written = [objective for update in spec.updates for objective in update.objectives]
+    written += [objective.unroll.objective for objective in written if objective.unroll is not None]
+    objectives = (objective.expression for objective in written)
     trained = _trimmed(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()

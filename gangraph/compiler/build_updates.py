@@ -9,6 +9,8 @@ from gangraph.compiler.expressions import (
     shown,
 )
 from gangraph.compiler.graph import ObjectiveGraph, Ref, UpdateGraph
+from gangraph.compiler.lookahead import Unrolled, look_ahead
+from gangraph.compiler.optimizers import DIFFERENTIABLE, OPTIMIZERS
 from gangraph.errors import nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
@@ -16,6 +18,7 @@ from gangraph.language.spec import (
     NetworkSpec,
     Objective,
     OptimizerSpec,
+    Unroll,
     UpdateSpec,
 )
 from gangraph.language.static import StaticError, constant
@@ -112,9 +115,38 @@ class _UpdateBuilder:
             value = self.values.table.add(
                 "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
             )
-        return ObjectiveGraph(
-            group=objective.group, networks=self._group_networks(group), loss=value.id, span=objective.expression.span
+        made = ObjectiveGraph(
+            group=objective.group,
+            networks=self._group_networks(group),
+            loss=value.id,
+            written=value.id,
+            span=objective.expression.span,
         )
+        ahead = objective.unroll
+        return made if ahead is None else look_ahead(self.values, made, self._unrolled(made, ahead))
+
+    def _unrolled(self, objective: ObjectiveGraph, unroll: Unroll) -> Unrolled:
+        """The steps that an objective looks ahead, with everything that is wrong with them refused."""
+        inner = self._objective(unroll.objective)
+        both = [name for name in inner.networks if name in objective.networks]
+        if both:
+            refuse(
+                "GG510",
+                f"group '{objective.group}' cannot look ahead of itself",
+                unroll.span,
+                f"group '{inner.group}', which trains {', '.join(both)} as well",
+                "an optimizer group that trains other networks",
+            )
+        kind = self.values.spec.optimizers[inner.group].kind
+        if kind in OPTIMIZERS and kind not in DIFFERENTIABLE:
+            refuse(
+                "GG511",
+                f"no objective can look ahead of steps of {kind}",
+                unroll.span,
+                f"group '{inner.group}' with {kind}",
+                "a group with " + ", ".join(DIFFERENTIABLE[:-1]) + f" or {DIFFERENTIABLE[-1]}",
+            )
+        return Unrolled(inner, unroll.steps, unroll.span)
 
     def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:
         for name, span in group.networks:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.build import build
 from gangraph.compiler.flow import differentiable_in_inputs
@@ -12,9 +10,9 @@ from gangraph.compiler.graph import Evaluation, Graph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
-from gangraph.compiler.types import Types, infer
+from gangraph.compiler.types import TensorType, Types, infer
 from gangraph.data.random import RandomSource
-from gangraph.errors import Problem, SpecError, called_by, in_order
+from gangraph.errors import Problem, Span, SpecError, called_by, in_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +51,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         problems += _numbers(graph.evaluation, seen)
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:
-        problems += lint(graph, types)
+        problems += lint(graph.as_written, types)
     if errors:
         raise SpecError(problems)
     lints = in_order(problem for problem in problems if problem.severity == "warning")
@@ -124,18 +122,22 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
             expected="at least one update under train: step:",
         )
     for update in graph.updates:
+        for ahead in update.lookaheads:
+            yield from _one_number(f"the objective of '{ahead.group}'", types.nodes.get(ahead.loss), ahead.span)
+            reached = differentiable_in_inputs(graph, ahead.loss, ahead.networks)
+            if left := ", ".join(name for name in ahead.networks if name not in reached):
+                yield Problem(
+                    code="GG512",
+                    message=f"the steps of '{ahead.group}' that '{update.name}' looks ahead do not move {left}",
+                    span=ahead.span,
+                    found=f"no differentiable path to the parameters of {left}",
+                    expected=f"under unroll: an objective that depends on {left}",
+                )
         for objective in update.objectives:
             made = types.nodes.get(objective.loss)
             if made is None:
                 continue
-            if made.shape != () or not made.dtype.is_floating_point or made.dtype == torch.int64:
-                yield Problem(
-                    code="GG404",
-                    message=f"the objective of '{objective.group}' is not one number",
-                    span=objective.span,
-                    found=str(made),
-                    expected="a number: mean(...) or a loss",
-                )
+            yield from _one_number(f"the objective of '{objective.group}'", made, objective.span)
             reached = differentiable_in_inputs(graph, objective.loss, objective.networks)
             missing = [name for name in objective.networks if name not in reached]
             if missing:
@@ -147,6 +149,17 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                     found=f"no differentiable path to the parameters of {names}",
                     expected=f"a loss that depends on {names}, not only through detach, held or history",
                 )
+
+
+def _one_number(what: str, made: TensorType | None, span: Span) -> Iterator[Problem]:
+    if made is not None and (made.shape != () or not made.dtype.is_floating_point):
+        yield Problem(
+            code="GG404",
+            message=f"{what} is not one number",
+            span=span,
+            found=str(made),
+            expected="a number: mean(...) or a loss",
+        )
 
 
 def _held(graph: Graph) -> Iterator[Problem]:

@@ -55,7 +55,8 @@ class NodeTable:
 
     def add(self, kind: Kind, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
         """The node of this structure, made under a fresh name like `name` if it is new."""
-        key = (kind, unique, *(parts.get(part) for part in ("target", "field", "arguments", "keywords", "expression")))
+        told = ("target", "field", "arguments", "keywords", "expression", "origin", "ahead")
+        key = (kind, unique, *(parts.get(part) for part in told))
         if key not in self._known:
             fresh = self._fresh(name)
             self.nodes[fresh] = Node(id=fresh, kind=kind, span=span, **parts)

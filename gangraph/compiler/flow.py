@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gangraph.compiler.graph import Graph
+from gangraph.compiler.graph import Graph, Node
 
 # Values through which no gradient passes.
 STOPS = ("stream", "random", "scalar", "detach", "held", "history")
@@ -15,9 +15,19 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
     for node in graph.nodes.values():
         if node.id not in wanted or node.kind in STOPS:
             continue
-        if (node.kind == "network" and node.target in chosen) or any(name in reached for name in node.inputs):
+        starts = node.kind == "network" and node.target in chosen and not node.ahead
+        if starts or not chosen.isdisjoint(_inside(graph, node)) or any(name in reached for name in node.needs):
             reached.add(node.id)
     return reached
+
+
+def _inside(graph: Graph, node: Node) -> set[str]:
+    """The networks that the steps of a lookahead call as they are."""
+    if node.kind != "lookahead":
+        return set()
+    ahead = graph.lookaheads[node.id]
+    called = {graph.nodes[name].target for name in ahead.body if graph.nodes[name].kind == "network"}
+    return called - {*ahead.networks}
 
 
 def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -> set[str]:

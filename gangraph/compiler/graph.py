@@ -1,7 +1,7 @@
 """The graph of named values: the one formalism of the training step and of every network."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -22,8 +22,10 @@ Kind = Literal[
     "op",       # a call of an op, loss or metric            target: its name
     "grad",     # gradient of the first input's sum with respect to the second
     "detach",   # the value, its gradient stopped
+    "alias",    # the value under another name, from which nothing else is computed
     "held",     # the value as it was when first computed in this step
     "history",  # past values mixed with the present one     target: buffer, arguments: size
+    "lookahead",  # networks as a group's steps would make them  target: group, arguments: what the steps read
     "input",    # an input of a network
     "layer",    # a layer of a network                       target: path of its module
 ]  # fmt: skip
@@ -41,7 +43,11 @@ Argument = Ref | int | float | str | bool | None | tuple["Argument", ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One value: what computes it, and from what."""
+    """One value: what computes it, and from what.
+
+    A value that depends on looked-ahead networks stands beside the one that the spec writes, its `origin`; a call of
+    such a network names the node that looks `ahead`.
+    """
 
     id: str
     kind: Kind
@@ -50,6 +56,8 @@ class Node:
     arguments: tuple[Argument, ...] = ()
     keywords: tuple[tuple[str, Argument], ...] = ()
     expression: Expression | None = None
+    origin: str = ""
+    ahead: str = ""
     span: Span
 
     @property
@@ -62,6 +70,11 @@ class Node:
     def inputs(self) -> tuple[str, ...]:
         """The nodes this one is computed from, in order."""
         return tuple(_references((*self.arguments, *(value for _, value in self.keywords))))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The inputs, and the node that looks ahead where this is a call of a looked-ahead network."""
+        return (*self.inputs, self.ahead) if self.ahead else self.inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +99,33 @@ class NetworkGraph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lookahead:
+    """Steps of a group's optimizer that are taken on `loss` and forgotten: a node of this id stands for the result.
+
+    `body` are the nodes that every step computes anew, in order; what they read beside is the node's arguments.
+    """
+
+    id: str
+    group: str
+    networks: tuple[str, ...]
+    steps: int
+    loss: str
+    body: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveGraph:
-    """What one optimizer group minimises in an update: a node, with the sign already applied."""
+    """What one optimizer group minimises in an update: a node, with the sign already applied.
+
+    `written` is that node as the spec writes it: another one where the objective looks `ahead`.
+    """
 
     group: str
     networks: tuple[str, ...]
     loss: str
+    written: str
+    ahead: Lookahead | None = None
     span: Span
 
 
@@ -121,6 +155,11 @@ class UpdateGraph:
         """Whether a step may pass without this update."""
         return any(part is not None for part in (self.times, self.every, self.when))
 
+    @property
+    def lookaheads(self) -> tuple[Lookahead, ...]:
+        """How its objectives look ahead."""
+        return tuple(objective.ahead for objective in self.objectives if objective.ahead is not None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
@@ -142,8 +181,25 @@ class Graph:
         """Nodes and the edges between them."""
         graph = nx.DiGraph()
         graph.add_nodes_from(self.nodes)
-        graph.add_edges_from((source, node.id) for node in self.nodes.values() for source in node.inputs)
+        graph.add_edges_from((source, node.id) for node in self.nodes.values() for source in node.needs)
         return graph
+
+    @cached_property
+    def lookaheads(self) -> Mapping[str, Lookahead]:
+        """Every way in which an objective looks ahead, by its node."""
+        return {ahead.id: ahead for update in self.updates for ahead in update.lookaheads}
+
+    @cached_property
+    def as_written(self) -> "Graph":
+        """The graph with the values that the spec writes alone: every objective at the networks as they are."""
+        if not self.lookaheads:
+            return self
+        nodes = {name: node for name, node in self.nodes.items() if node.kind != "lookahead" and not node.origin}
+        updates = [
+            replace(update, objectives=tuple(replace(each, loss=each.written) for each in update.objectives))
+            for update in self.updates
+        ]
+        return replace(self, nodes=nodes, updates=tuple(updates))
 
     def below(self, *ids: str) -> set[str]:
         """The nodes and everything they are computed from."""

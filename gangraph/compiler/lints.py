@@ -242,7 +242,8 @@ def _saturating(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
-    used = graph.below(*(objective.loss for update in graph.updates for objective in update.objectives))
+    objectives = [objective for update in graph.updates for objective in update.objectives]
+    used = graph.below(*(o.loss for o in objectives), *(o.ahead.loss for o in objectives if o.ahead is not None))
     if graph.evaluation is not None:
         seen = graph.evaluation
         shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
@@ -291,7 +292,8 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
     for update in graph.updates:
         for objective in update.objectives:
             below = graph.below(objective.loss)
-            for name in below:
+            opposed = _subtracted(graph, objective.loss)
+            for name in below - opposed:
                 node = graph.nodes[name]
                 if node.kind != "op" or vocabulary[node.target].traits.get("player") != "critic":
                     continue
@@ -311,6 +313,24 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                         node.span,
                         found=f"group '{objective.group}'",
                     )
+
+
+def _subtracted(graph: Graph, root: str) -> set[str]:
+    """The terms of a sum that it falls with: to minimise it makes them larger."""
+    found: dict[str, set[bool]] = {}
+    waiting = [(root, False)]
+    while waiting:
+        name, minus = waiting.pop()
+        node, numbers = graph.nodes[name], [n for n in graph.nodes[name].arguments if isinstance(n, int | float)]
+        if minus in found.setdefault(name, set()):
+            continue
+        found[name].add(minus)
+        flips = node.target == "neg" or (node.target in ("mul", "truediv") and numbers and numbers[-1] < 0)
+        if node.kind == "op" and node.target in ("add", "sub", "neg", "mul", "truediv"):
+            for place, argument in enumerate(node.arguments):
+                if isinstance(argument, Ref):
+                    waiting.append((argument.id, minus != (flips or (node.target == "sub" and place == 1))))
+    return {name for name, signs in found.items() if signs == {True}}
 
 
 def _held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:

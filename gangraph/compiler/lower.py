@@ -2,7 +2,7 @@
 
 Nothing toggles `requires_grad`: a network has forms that share their storage, `D` whose parameters carry gradients,
 `D_frozen` whose parameters do not, and `D_fused` or `D_frozen_fused` with kernels inside; each call names the one it
-means.
+means. `D_ahead` has no storage: it takes its parameters and buffers as the first argument.
 """
 
 import operator
@@ -20,6 +20,8 @@ from gangraph.compiler.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.segments import Plan, Segment
 from gangraph.compiler.sets import Sets, after_all, after_metrics
+
+AHEAD = "_ahead"  # how the form of a network is called that takes its parameters as an argument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,10 @@ class Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """A segment as code: `graph` calls networks by name; `reads` and `writes` are the names of values."""
+    """A segment as code: `graph` calls networks by name; `reads` and `writes` are the names of values.
+
+    The code of one step of a lookahead takes the looked-ahead networks before what it reads.
+    """
 
     segment: Segment
     graph: fx.Graph
@@ -86,18 +91,16 @@ class Program:
 
     def network_of(self, called: str) -> str:
         """The network whose form code calls by this name."""
-        return (self.forms[called].of if called in self.forms else called).removesuffix("_frozen")
+        return (self.forms[called].of if called in self.forms else called).removesuffix("_frozen").removesuffix(AHEAD)
 
 
 def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     """Write every segment, and the evaluation, as an fx graph, with kernels where they can be placed."""
     checked = plan.checked
     networks = _Networks({**checked.networks, **checked.evaluators}, kernels, frozenset(checked.evaluators))
-    segments = {
-        segment.name: _Writer(checked.graph, networks, segment).write()
-        for update in plan.updates
-        for segment in update.segments
-    }
+    whole = [segment for update in plan.updates for segment in update.segments]
+    steps = [ahead.each for segment in whole for ahead in segment.lookaheads]
+    segments = {segment.name: _Writer(checked.graph, networks, segment).write() for segment in (*whole, *steps)}
     seen = checked.graph.evaluation
     evaluation = measurement = None
     if seen is not None:
@@ -144,6 +147,11 @@ def gradient(output: Tensor, at: Tensor, *, create_graph: bool) -> Tensor:
 def watch(value: Tensor) -> Tensor:
     """The value as a leaf of its own, of which a gradient can be taken."""
     return value.detach().requires_grad_()
+
+
+def alias(value: Tensor) -> Tensor:
+    """The value under another name, with respect to which a gradient sees only what is computed from that name."""
+    return value.view_as(value)
 
 
 @dataclass
@@ -201,8 +209,12 @@ class _Writer:
         self.reads: list[str] = []
         self.merge_of = {name: group for group in segment.merges for name in group}
         nodes = [graph.nodes[name] for name in segment.nodes]
-        self.watched = {node.inputs[1] for node in nodes if node.kind == "grad"} - segment.live
+        ats = {node.inputs[1] for node in nodes if node.kind == "grad"}
+        self.twice = bool(segment.lookaheads or segment.moved)
+        self.watched = ats - segment.live
+        self.aliased = ats & segment.live if segment.moved else set()  # the moved networks are computed from the rest
         self.penalties = penalties(graph, segment.nodes, segment.live)
+        self.state = self.fx.placeholder("ahead") if segment.moved else None
 
     def write(self) -> Lowered:
         for name in self.segment.inputs:
@@ -218,9 +230,9 @@ class _Writer:
             else:
                 self._write(self.graph.nodes[group[0]])
         self.fx.output(tuple(self.written[name] for name in self.segment.outputs))
-        uses = (*self._inside_networks(), *self._fuse()) if self.networks.kernels != "off" else ()
+        uses = (*self._inside_networks(), *self._fuse()) if self.networks.kernels != "off" and not self.twice else ()
         self.fx.lint()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        penalty = any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes)
+        penalty = self.twice or any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes)
         return Lowered(
             segment=self.segment,
             graph=self.fx,
@@ -257,11 +269,17 @@ class _Writer:
         return node
 
     def _read_noise(self) -> None:
-        """Placeholders for the random numbers that layers of the called networks take."""
-        for name in self.segment.nodes:
+        """Placeholders for the random numbers that layers of the called networks take, in steps ahead as well."""
+        for name in (*self.segment.nodes, *(n for ahead in self.segment.lookaheads for n in ahead.each.nodes)):
             node = self.graph.nodes[name]
-            for draw in self._model(node).draws if node.kind == "network" else ():
-                self._read(noise_name(name, draw.name))
+            if node.kind == "network":
+                for noise in self._noise(node):
+                    if noise not in self.written:
+                        self._read(noise)
+
+    def _noise(self, node: Node) -> list[str]:
+        """The random numbers that a call takes: one at looked-ahead networks takes those of the call as written."""
+        return [noise_name(node.origin or node.id, draw.name) for draw in self._model(node).draws]
 
     def _in_order(self) -> list[tuple[str, ...]]:
         """The nodes, merged calls as one, in an order in which everything is computed before it is read."""
@@ -273,7 +291,7 @@ class _Writer:
             ready = next(
                 group
                 for group in left
-                if all(source in done for name in group for source in self.graph.nodes[name].inputs)
+                if all(source in done for name in group for source in self.graph.nodes[name].needs)
             )
             left.remove(ready)
             ordered.append(ready)
@@ -288,22 +306,43 @@ class _Writer:
         self._watch(node.id)
 
     def _watch(self, name: str) -> None:
-        if name in self.watched:
-            self.written[name] = self.fx.call_function(watch, (self.written[name],))
+        for names, function in ((self.watched, watch), (self.aliased, alias)):
+            if name in names:
+                self.written[name] = self.fx.call_function(function, (self.written[name],))
 
     def _callee(self, node: Node) -> str:
         """The network's live form where the gradient of its parameters is taken, else its frozen form."""
+        if self._given(node):
+            self.called[name := module_name(node.target) + AHEAD] = None
+            return name
         is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
         base = module_name(node.target) + ("_frozen" if is_frozen else "")
-        name = self.networks.form(base, self.graph.owner(node.target), self._times(node.id))
+        name = base if self.twice else self.networks.form(base, self.graph.owner(node.target), self._times(node.id))
         self.called[name] = None
         return name
 
+    def _given(self, node: Node) -> tuple[Any, ...]:
+        """The parameters that a looked-ahead network is called with; nothing for one as it is."""
+        if node.ahead:
+            return (self.written[node.ahead],)
+        return (self.state,) if node.target in self.segment.moved else ()
+
     def _network(self, node: Node) -> None:
-        noise = [self.written[noise_name(node.id, draw.name)] for draw in self._model(node).draws]
+        noise = [self.written[name] for name in self._noise(node)]
         inputs = [self.written[name] for name in node.inputs]
         self.written[node.id] = self.fx.create_node(
-            "call_module", self._callee(node), (*inputs, *noise), name=module_name(node.id)
+            "call_module", self._callee(node), (*self._given(node), *inputs, *noise), name=module_name(node.id)
+        )
+
+    def _lookahead(self, node: Node) -> None:
+        (ahead,) = (ahead for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
+        each = ahead.each
+        calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].kind == "network"]
+        inputs = [self.written[name] for name in each.inputs]
+        noise = [self.written[name] for name in dict.fromkeys(n for call in calls for n in self._noise(call))]
+        self.called[ahead.called] = None
+        self.written[node.id] = self.fx.create_node(
+            "call_module", ahead.called, (*inputs, *noise), name=module_name(node.id)
         )
 
     def _merged(self, group: tuple[str, ...]) -> None:
@@ -311,9 +350,9 @@ class _Writer:
         nodes = [self.graph.nodes[name] for name in group]
         model = self._model(nodes[0])
         columns = [[self.written[node.inputs[i]] for node in nodes] for i in range(len(nodes[0].inputs))]
-        columns += [[self.written[noise_name(node.id, draw.name)] for node in nodes] for draw in model.draws]
+        columns += [[self.written[name] for name in names] for names in zip(*map(self._noise, nodes), strict=True)]
         joined = tuple(self.fx.call_function(torch.cat, (column,)) for column in columns)
-        made = self.fx.create_node("call_module", self._callee(nodes[0]), joined)
+        made = self.fx.create_node("call_module", self._callee(nodes[0]), (*self._given(nodes[0]), *joined))
         if model.single:
             parts = {"": self.fx.call_method("chunk", (made, len(nodes)))}
         else:
@@ -347,6 +386,9 @@ class _Writer:
         self.written[node.id] = self.fx.create_node(
             "call_function", gradient, (output, at), keywords, name=module_name(node.id)
         )
+
+    def _alias(self, node: Node) -> None:
+        self.written[node.id] = self.fx.call_function(alias, (self.written[node.inputs[0]],))
 
     def _detach(self, node: Node) -> None:
         self.written[node.id] = self.fx.create_node(

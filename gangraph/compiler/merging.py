@@ -31,7 +31,9 @@ def merges(
         node = graph.nodes[name]
         if node.kind != "network" or name in penalised or networks[graph.owner(node.target)].mixes_samples:
             continue
-        alike = groups.setdefault((node.target, name in live, tuple(types[i].shape for i in node.inputs)), [])
+        alike = groups.setdefault(
+            (node.target, node.ahead, name in live, tuple(types[i].shape for i in node.inputs)), []
+        )
         group = next((group for group in alike if _independent(contracted, group[0], name)), None)
         if group is None:
             alike.append([name])

@@ -19,6 +19,7 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adadelta": torch.optim.Adadelta,
 }  # fmt: skip
 _FUSED = ("adam", "adamw", "sgd", "adagrad")
+DIFFERENTIABLE = ("adam", "adamw", "sgd", "rmsprop", "adagrad")  # whose steps an objective can look ahead
 
 
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from gangraph.compiler.check import Checked
 from gangraph.compiler.flow import differentiable
 from gangraph.compiler.graph import Graph, UpdateGraph
 from gangraph.compiler.merging import merges
-from gangraph.compiler.segments import Plan, Reuse, Segment, UpdatePlan
+from gangraph.compiler.segments import LookaheadPlan, Plan, Reuse, Segment, UpdatePlan
 
 Key = frozenset[tuple[str, int]]
 
@@ -70,10 +70,16 @@ class _Planner:
 
     def _dependencies(self, name: str) -> frozenset[str]:
         """The networks and sources that a value depends on."""
-        nodes = (self.graph.nodes[below] for below in self.graph.below(name))
+        below = self.graph.below(name)
+        nodes = [self.graph.nodes[each] for each in below]
+        nodes += [self.graph.nodes[n] for each in below & self.graph.lookaheads.keys() for n in self._steps(each)]
         return frozenset(
             self.graph.owner(node.target) for node in nodes if node.kind in ("network", "stream", "random")
         )
+
+    def _steps(self, name: str) -> tuple[str, ...]:
+        """What the steps of a lookahead compute."""
+        return self.graph.lookaheads[name].body
 
     def _gradient_paths(self) -> dict[str, set[str]]:
         """For each grad node, what lies between its input and its output: computed together with it."""
@@ -167,14 +173,21 @@ class _Planner:
         )
 
     def _losses(self, index: int) -> dict[str, str]:
-        """The named losses that an update computes: node to name."""
-        return {node: name for name, node in self.graph.losses.items() if node in self.needed[index]}
+        """The named losses that an update computes: node to name.
+
+        One at looked-ahead networks is reported only where no update computes it at the networks as they are.
+        """
+        plain = {node: name for name, node in self.graph.losses.items() if node in self.needed[index]}
+        names = {node: name for name, node in self.graph.losses.items() if not any(node in n for n in self.needed)}
+        ahead = {name: self.graph.nodes[name].origin for name in self.graph.nodes if name in self.needed[index]}
+        return plain | {name: names[origin] for name, origin in ahead.items() if origin in names}
 
     def _to_compute(self, roots: Iterable[str], live: set[str], index: int) -> tuple[set[str], list[Reuse]]:
         """What has to be computed now, and what stands already."""
         wanted: set[str] = set()
         reused: dict[str, Reuse] = {}
         pinned = set().union(*(self.paths[name] for name in self.needed[index] if name in self.paths))
+        pinned |= self._ahead(self.needed[index])
         stack = list(roots)
         while stack:
             name = stack.pop()
@@ -184,8 +197,12 @@ class _Planner:
                 reused[name] = self._reuse(name)
                 continue
             wanted.add(name)
-            stack += self.graph.nodes[name].inputs
+            stack += self.graph.nodes[name].needs
         return wanted, [reused[name] for name in self.graph.nodes if name in reused]
+
+    def _ahead(self, nodes: Iterable[str]) -> set[str]:
+        """What depends on looked-ahead networks: computed together with the steps, and forgotten with them."""
+        return {n for n in nodes if self.graph.nodes[n].origin or self.graph.nodes[n].kind == "lookahead"}
 
     def _stands(self, name: str, live: set[str], index: int) -> bool:
         have = self.available.get(name)
@@ -215,15 +232,16 @@ class _Planner:
         if not self._loops(index):
             return set(), wanted
         body = {name for name in wanted if self._moves(name, index) or self.graph.nodes[name].kind == "history"}
+        body |= self._ahead(wanted)
         for name in list(body):
             body |= self.paths.get(name, set()) & wanted
         for name in self.graph.nodes:  # in the order in which values depend on each other
-            if name in wanted and any(below in body for below in self.graph.nodes[name].inputs):
+            if name in wanted and any(below in body for below in self.graph.nodes[name].needs):
                 body.add(name)
         return wanted - body, body
 
     def _inputs_of(self, nodes: set[str]) -> set[str]:
-        return {source for name in nodes for source in self.graph.nodes[name].inputs}
+        return {source for name in nodes for source in self.graph.nodes[name].needs}
 
     def _segments(
         self, index: int, nodes: set[str], live: set[str], outside: set[str], when: str
@@ -277,7 +295,7 @@ class _Planner:
             live = differentiable(self.graph, self.updates[later].networks, self.needed[later])
             shared = {
                 n
-                for n in nodes & live
+                for n in (nodes & live) - self._ahead(nodes)
                 if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine
             }
             shared = {n for n in shared if all(s in shared or s not in live for s in self.graph.nodes[n].inputs)}
@@ -299,6 +317,7 @@ class _Planner:
         if target == index:
             foreign |= {n for n in inputs if n not in live and self._pending(n)}
         mine = frozenset(set(live) & (nodes | set(inputs)) - foreign)
+        lookaheads = tuple(self._lookahead(n, index, mine) for n in ordered if n in self.graph.lookaheads)
         for n in nodes if target != index else ():
             self._live_now[n] = target if n in mine else None
         return Segment(
@@ -312,7 +331,30 @@ class _Planner:
             detached=frozenset(foreign),
             merges=self._merges(target, nodes, mine),
             histories=histories,
+            lookaheads=lookaheads,
         )
+
+    def _lookahead(self, name: str, index: int, live: frozenset[str]) -> LookaheadPlan:
+        """One step of a lookahead as a segment, which its steps run one after the other."""
+        ahead, node = self.graph.lookaheads[name], self.graph.nodes[name]
+        moved = differentiable(self.graph, ahead.networks, ahead.body)
+        through = name in live
+        own = frozenset(moved | (live & set(node.inputs) if through else set()))
+        each = Segment(
+            name=f"{name}_step",
+            purpose=f"what {ahead.group} makes smaller in each step that {self._label(index)} looks ahead",
+            nodes=ahead.body,
+            inputs=node.inputs,
+            outputs=(ahead.loss,),
+            trained=self.updates[index].networks if through else (),
+            live=own,
+            detached=frozenset(),
+            merges=merges(self.graph, self.checked.networks, self.checked.types.nodes, set(ahead.body), own)
+            if self.merge
+            else (),
+            moved=ahead.networks,
+        )
+        return LookaheadPlan(graph=ahead, each=each, live=through)
 
     def _pending(self, name: str) -> bool:
         """Whether an input was just computed with a gradient that is another update's."""
@@ -324,7 +366,7 @@ class _Planner:
     def _offer(self, index: int, wanted: set[str]) -> None:
         """Make what was computed available to later updates, unless this one may not run."""
         update = self.updates[index]
-        for name in wanted:
+        for name in wanted - self._ahead(wanted):
             held = self.graph.nodes[name].kind == "held"
             if self._offers(index) or held:
                 self.available[name] = _Available(self.key(name, self.versions), update.name, self._live_now.get(name))
@@ -335,10 +377,12 @@ class _Planner:
     def _noise(self, wanted: set[str], index: int) -> tuple[str, ...]:
         """The calls whose random layers draw anew: those whose value has changed since they surely drew."""
         drawn = []
+        called = {self.graph.nodes[name].origin or name for name in wanted}
+        called |= {each for name in wanted & self.graph.lookaheads.keys() for each in self._steps(name)}
         for name in self.graph.nodes:
             node = self.graph.nodes[name]
             if (
-                name not in wanted
+                name not in called
                 or node.kind != "network"
                 or not self.checked.networks[self.graph.owner(node.target)].draws
             ):

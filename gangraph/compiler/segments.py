@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import UpdateGraph
+from gangraph.compiler.graph import Lookahead, UpdateGraph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,8 @@ class Segment:
 
     `trained` are the networks whose parameters will be differentiated, through the nodes in `live`; every other
     network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are
-    mixed with their past before the segment runs.
+    mixed with their past before the segment runs. `lookaheads` are the steps that it looks ahead; in the segment of
+    one such step the networks `moved` are those that it moves.
     """
 
     name: str
@@ -25,6 +27,22 @@ class Segment:
     detached: frozenset[str]
     merges: tuple[tuple[str, ...], ...] = ()
     histories: tuple[str, ...] = ()
+    lookaheads: tuple["LookaheadPlan", ...] = ()
+    moved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookaheadPlan:
+    """Steps that a segment looks ahead: `each` computes the loss of one; `live` says if gradients flow through them."""
+
+    graph: Lookahead
+    each: Segment
+    live: bool
+
+    @property
+    def called(self) -> str:
+        """The name by which code calls the steps."""
+        return f"{module_name(self.graph.id)}_steps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,8 +67,9 @@ class _Inference:
         self.problems: list[Problem] = []
 
     def add(self, node: Node) -> None:
-        """Infer one node, unless something beneath it has a problem."""
-        if any(name not in self.types and name not in self.calls for name in node.inputs):
+        """Infer one node, unless something beneath it, or what it stands for, has a problem."""
+        beneath = (*node.inputs, node.origin) if node.origin else node.inputs
+        if any(name not in self.types and name not in self.calls for name in beneath):
             return
         made = getattr(self, f"_{node.kind}")(node)
         if made is not None:
@@ -87,7 +88,10 @@ class _Inference:
     def _first(self, node: Node) -> TensorType:
         return self.types[node.inputs[0]]
 
-    _detach = _held = _history = _first
+    _detach = _held = _history = _alias = _first
+
+    def _lookahead(self, _: Node) -> None:
+        """Parameters of networks, which are no value of a spec."""
 
     def _grad(self, node: Node) -> TensorType | None:
         output, at = node.inputs

@@ -7,7 +7,7 @@ from typing import Any
 
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
-from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec, Spec, UpdateSpec
+from gangraph.language.spec import AverageSpec, NetworkSpec, Objective, PhaseSpec, Spec, UpdateSpec
 
 _DIGITS = 16
 
@@ -69,7 +69,7 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
 
 def _update(update: UpdateSpec) -> list[Any]:
     return [
-        [[objective.group, show(objective.expression), objective.sign] for objective in update.objectives],
+        [_objective(objective) for objective in update.objectives],
         None if update.draw is None else [name for name, _ in update.draw],
         [_or_none(part) for part in (update.times, update.every, update.when)],
         [show(operation) for operation in update.then],
@@ -77,8 +77,18 @@ def _update(update: UpdateSpec) -> list[Any]:
     ]
 
 
+def _objective(objective: Objective) -> list[Any]:
+    """An objective; one that looks no step ahead is the plain one."""
+    plain = [objective.group, show(objective.expression), objective.sign]
+    ahead = objective.unroll
+    return [*plain, ahead.steps, _objective(ahead.objective)] if ahead is not None and ahead.steps else plain
+
+
 def _expressions(update: UpdateSpec) -> Iterator[Expression]:
-    yield from (objective.expression for objective in update.objectives)
+    for objective in update.objectives:
+        yield objective.expression
+        if objective.unroll is not None:
+            yield objective.unroll.objective.expression
     yield from update.then
     yield from filter(None, (update.times, update.every, update.when))
 

@@ -13,6 +13,7 @@ from gangraph.language.spec import (
     EvaluateSpec,
     Objective,
     OptimizerSpec,
+    Unroll,
     UpdateSpec,
 )
 from gangraph.language.static import StaticError
@@ -93,21 +94,25 @@ class Training:
         if isinstance(entry.update, Scalar):
             yield self._objective(entry.update, entry)
             return
-        beside = entry.minimize or entry.maximize
+        ahead = entry.unroll.update if entry.unroll is not None else None
+        beside = entry.minimize or entry.maximize or ahead
         if beside is not None:
             place = beside.span
+            key = "unroll" if isinstance(beside, Scalar) else "minimize"
             raise StaticError(
                 Problem(
                     code="GG221",
                     message="a simultaneous update states what each group minimises",
                     span=place,
-                    expected="minimize: under each group's name, not beside update:",
+                    expected=f"{key}: under each group's name, not beside update:",
                 )
             )
         for group, objective in entry.update.items():
             yield self._objective(group, objective)
 
-    def _objective(self, group: Scalar, entry: schema.UpdateDocument | schema.ObjectiveDocument) -> Objective:
+    def _objective(
+        self, group: Scalar, entry: schema.UpdateDocument | schema.ObjectiveDocument | schema.UnrollDocument
+    ) -> Objective:
         if (entry.minimize is None) == (entry.maximize is None):
             raise StaticError(
                 Problem(
@@ -121,7 +126,30 @@ class Training:
         written = entry.minimize if entry.minimize is not None else entry.maximize
         assert written is not None
         sign = 1 if entry.minimize is not None else -1
-        return Objective(group=str(group), expression=self.sections.scope.reduce(written), sign=sign, span=group.span)
+        return Objective(
+            group=str(group),
+            expression=self.sections.scope.reduce(written),
+            sign=sign,
+            span=group.span,
+            unroll=None if isinstance(entry, schema.UnrollDocument) else self._unroll(entry.unroll),
+        )
+
+    def _unroll(self, entry: schema.UnrollDocument | None) -> Unroll | None:
+        if entry is None:
+            return None
+        steps = self.sections.scope.reduce(entry.steps)
+        value = steps.value if isinstance(steps, ast.Literal) else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+            raise StaticError(
+                Problem(
+                    code="GG513",
+                    message="an objective looks a whole number of steps ahead",
+                    span=entry.steps.span,
+                    found=ast.show(steps),
+                    expected="a whole number of at least 0 that is known before the run: a number or a param",
+                )
+            )
+        return Unroll(objective=self._objective(entry.update, entry), steps=int(value), span=entry.update.span)
 
     def _draw(self, draw: Expression | None) -> tuple[tuple[str, Span], ...] | None:
         if draw is None:

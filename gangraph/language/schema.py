@@ -133,11 +133,21 @@ class NetworkDocument(Model):
 Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(_kind)]
 
 
+class UnrollDocument(Model):
+    """How far an objective looks ahead: steps of another group on an objective of its own, taken and forgotten."""
+
+    update: Plain
+    minimize: Expr | None = None
+    maximize: Expr | None = None
+    steps: Expr = Field(description="how many; static, and 0 is the plain update")
+
+
 class ObjectiveDocument(Model):
     """What one optimizer group minimises or maximises in a simultaneous update."""
 
     minimize: Expr | None = None
     maximize: Expr | None = None
+    unroll: UnrollDocument | None = Field(None, description="steps of another group that the objective looks ahead")
 
 
 Group = Annotated[
@@ -151,6 +161,7 @@ class UpdateDocument(Model):
     update: Group
     minimize: Expr | None = None
     maximize: Expr | None = None
+    unroll: UnrollDocument | None = Field(None, description="steps of another group that the objective looks ahead")
     draw: Expr | None = Field(None, description="sources drawn anew before the update: all, a name, or a list")
     times: Expr | None = Field(None, description="how often in a row; may depend on step")
     every: Expr | None = Field(None, description="only when step is a multiple of this")

@@ -59,6 +59,15 @@ class OptimizerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unroll:
+    """How far an objective looks ahead: `steps` of the group of `objective`, on that objective."""
+
+    objective: "Objective"
+    steps: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """What one group minimises in an update; `sign` is -1 where the spec says maximize."""
 
@@ -66,6 +75,7 @@ class Objective:
     expression: Expression
     sign: int
     span: Span
+    unroll: Unroll | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The loop: one pass through `step:` of a program."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.history import History
+from gangraph.runtime.lookahead import Steps
 from gangraph.runtime.networks import Networks, update_average
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -51,13 +52,17 @@ class Engine:
         self.step_count = 0
         self.values: Values = {}
         self.fallbacks: dict[str, str] = {}
-        self.modules = {name: self._bind(lowered) for name, lowered in program.segments.items()}
         self.parameters = {
             name: [p for network, _ in group.networks for p in networks.live[network].parameters()]
             for name, group in self.graph.spec.optimizers.items()
         }
         self.optimizers = {
             name: make_optimizer(group, self.parameters[name]) for name, group in self.graph.spec.optimizers.items()
+        }
+        self.modules = {
+            segment.name: self._bind(program.segments[segment.name])
+            for update in program.plan.updates
+            for segment in update.segments
         }
         self.schedules = {name: schedules(group) for name, group in self.graph.spec.optimizers.items()}
         self.histories = {
@@ -68,7 +73,7 @@ class Engine:
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
     def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
-        module = lowered.bind(self.networks.callable)
+        module = lowered.bind({**self.networks.callable, **dict(self._lookaheads(lowered))})
         if not self.settings.compile:
             return module
         if lowered.compilable:
@@ -76,6 +81,14 @@ class Engine:
             return module
         compiled: Callable[..., tuple[Tensor, ...]] = torch.compile(module)
         return compiled
+
+    def _lookaheads(self, lowered: Lowered) -> Iterator[tuple[str, nn.Module]]:
+        """The steps that a segment looks ahead, by the names that its code calls them."""
+        for ahead in lowered.segment.lookaheads:
+            told = ahead.graph
+            live = [self.networks.live[name] for name in told.networks]
+            loss_of = self.program.segments[ahead.each.name].bind(self.networks.callable)
+            yield ahead.called, Steps(loss_of, told.steps, self.optimizers[told.group], live, through=ahead.live)
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
@@ -102,6 +115,8 @@ class Engine:
                 for source in update.redraws:
                     self._draw(source)
             self._draw_noise(update)
+            for ahead in update.graph.lookaheads:
+                self._set_options(ahead.group, clock)
             for segment in update.segments if before and index == 0 else update.body:
                 self._run(segment)
             self._check_finite(update)
@@ -144,15 +159,18 @@ class Engine:
                 )
 
     def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
-        optimizer = self.optimizers[group]
-        for option, expression in self.schedules[group].items():
-            for parameter_group in optimizer.param_groups:
-                parameter_group[option] = evaluate(expression, clock)
+        self._set_options(group, clock)
         if update.graph.clip_grad_value is not None:
             nn.utils.clip_grad_value_(self.parameters[group], evaluate(update.graph.clip_grad_value, clock))
         if update.graph.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters[group], evaluate(update.graph.clip_grad_norm, clock))
-        optimizer.step()
+        self.optimizers[group].step()
+
+    def _set_options(self, group: str, clock: Clock) -> None:
+        """Give an optimizer's options that change over time their present values."""
+        for option, expression in self.schedules[group].items():
+            for parameter_group in self.optimizers[group].param_groups:
+                parameter_group[option] = evaluate(expression, clock)
 
     def _draw(self, source: str) -> None:
         fields = self.draws.draw(source, self.step_count)
@@ -203,7 +221,8 @@ class Engine:
     def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor]]:
         lowered = self.program.segments[segment.name]
         if all(name in self.values for name in lowered.reads):
-            yield from watch_values(lowered, self.networks, [self.values[name] for name in lowered.reads], self.program)
+            inputs = [self.values[name] for name in lowered.reads]
+            yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
 
 
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:
@@ -216,12 +235,15 @@ def _repetitions(update: UpdatePlan, clock: Clock) -> int:
 
 
 def watch_values(
-    lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program
+    lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program, lookaheads: Mapping[str, nn.Module]
 ) -> list[tuple[str, Tensor]]:
-    """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first."""
+    """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first.
+
+    `lookaheads` are the steps that the segment looks ahead, by the names that its code calls them.
+    """
     graph = program.plan.checked.graph
     seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
-    for name in lowered.networks:
+    for name in (name for name in lowered.networks if name not in lookaheads):
         own = program.network_of(name)
         seen += [(f"{own}.{path}", p.detach()) for path, p in networks.callable[name].named_parameters()]
     labels = {module_name(name): graph.label(name) for name in lowered.segment.nodes}
@@ -233,5 +255,5 @@ def watch_values(
                 seen.append((labels.get(node.name, node.name), value.detach()))
             return value
 
-    Watcher(lowered.bind(networks.callable)).run(*inputs)
+    Watcher(lowered.bind({**networks.callable, **lookaheads})).run(*inputs)
     return seen

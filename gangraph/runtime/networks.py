@@ -10,8 +10,9 @@ from torch import fx, nn
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
 from gangraph.compiler.initialize import initialize
-from gangraph.compiler.lower import Form
+from gangraph.compiler.lower import AHEAD, Form
 from gangraph.data.stream import derive_seed
+from gangraph.runtime.lookahead import LookedAhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ def make_networks(
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
     forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
     forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}
+    moved = {name for ahead in checked.graph.lookaheads.values() for name in ahead.networks}
+    forms |= {f"{module_name(name)}{AHEAD}": LookedAhead(module) for name, module in live.items() if name in moved}
     forms |= {name: fx.GraphModule(forms[form.of], form.graph) for name, form in fused.items()}
     return Networks(live, averages, forms)
 

@@ -21,7 +21,7 @@ from gangraph.views.spec import WIDTH, table
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Graph
     from gangraph.compiler.lower import Lowered, Program
-    from gangraph.compiler.segments import Segment, UpdatePlan
+    from gangraph.compiler.segments import LookaheadPlan, Segment, UpdatePlan
 
 
 def code_text(program: Program, *, title: str = "") -> str:
@@ -37,7 +37,9 @@ class _Writer:
         self.graph: Graph = program.plan.checked.graph
         self.imports: dict[str, set[str]] = {"gangraph.runtime.networks": set()}
         segments = program.segments.values()
-        self.networks = list(dict.fromkeys(name for lowered in segments for name in lowered.networks))
+        steps = {ahead.called for each in segments for ahead in each.segment.lookaheads}
+        called = dict.fromkeys(name for lowered in segments for name in lowered.networks)
+        self.networks = [name for name in called if name not in steps]
         self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(
             self.networks
         )
@@ -82,6 +84,8 @@ class _Writer:
                 inside = Counter(fusion.kernel for fusion in forms[name].fusions)
                 calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
                 yield f"{name} is {forms[name].of} with {calls} inside."
+            elif name.endswith("_ahead"):
+                yield f"{name} is {self.program.network_of(name)} with the parameters and buffers that it is given."
             elif (network := self.program.network_of(name)) != name:
                 yield f"{name} is {network} over the same storage, with parameters that carry no gradient."
 
@@ -99,11 +103,29 @@ class _Writer:
         yield from ("", "", f"# Update {index + 1} of {len(self.plan.updates)}: {update.graph.name}, by {steps}.")
         yield from (f"# {_name(self.graph, each.value)} is from '{each.source}': {each.why}." for each in update.reuses)
         for number, segment in enumerate(update.segments):
-            yield from (*([""] * (2 if number else 1)), *self._function(self.program.segments[segment.name]))
+            for ahead in segment.lookaheads:
+                yield from ("", *self._function(self.program.segments[ahead.each.name]), "", "", *self._steps(ahead))
+            gap = 2 if number or segment.lookaheads else 1
+            yield from (*([""] * gap), *self._function(self.program.segments[segment.name]))
         yield from ("", "")
         yield from self._drive(index, update)
         if update.frees:
             yield f"# Nothing reads these any more: {', '.join(map(variable, update.frees))}."
+
+    def _steps(self, ahead: LookaheadPlan) -> Iterator[str]:
+        """The loop of a lookahead as a function of what each of its steps reads."""
+        graph = ahead.graph
+        self.imports.setdefault("gangraph.runtime.lookahead", set()).add("Ahead")
+        reads = list(map(variable, self.program.segments[ahead.each.name].reads))
+        kind = self.graph.spec.optimizers[graph.group].kind
+        flow = "and gradients flow through all of them" if ahead.live else "through which no gradient flows"
+        yield from _wrapped(f"def {ahead.called}", reads, ":")
+        yield f'    """{listed(graph.networks)} after {graph.steps} steps of {kind} that are forgotten, {flow}."""'
+        yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(variable, graph.networks))}])'
+        yield f"    for _ in range({graph.steps}):"
+        yield from _wrapped(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
+        yield f"        ahead = ahead.step(loss, through={ahead.live})"
+        yield "    return ahead"
 
     def _function(self, lowered: Lowered) -> Iterator[str]:
         """A segment as a function of the values it reads."""
@@ -151,6 +173,8 @@ class _Writer:
             yield f"{inside}if {first}:  # the step has drawn the first time"
             yield from self._draw(update.redraws, inside + "    ")
         yield from self._noise(update, inside)
+        for ahead in graph.lookaheads:
+            yield from self._options(ahead.group, inside)
         if update.before and first:
             yield f"{inside}if not ({first}):"
         for segment in update.before:
@@ -206,9 +230,7 @@ class _Writer:
     def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         graph = update.graph
         for each in graph.objectives:
-            for option, written in self.graph.spec.optimizers[each.group].options.items():
-                if is_dynamic(written):
-                    yield f'{indent}optimizers["{each.group}"].param_groups[0]["{option}"] = {_now(written)}'
+            yield from self._options(each.group, indent)
             for option, value in (("value", graph.clip_grad_value), ("norm", graph.clip_grad_norm)):
                 if value is not None:
                     yield f'{indent}torch.nn.utils.clip_grad_{option}_(parameters_of("{each.group}"), {_now(value)})'
@@ -221,6 +243,12 @@ class _Writer:
                 self.imports["gangraph.runtime.networks"].add("update_average")
                 given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
                 yield f"{indent}update_average({given})"
+
+    def _options(self, group: str, indent: str) -> Iterator[str]:
+        """The options of an optimizer that change over time, at their present values."""
+        for option, written in self.graph.spec.optimizers[group].options.items():
+            if is_dynamic(written):
+                yield f'{indent}optimizers["{group}"].param_groups[0]["{option}"] = {_now(written)}'
 
 
 def variable(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import get_args
 
 from gangraph.compiler.check import Checked
 from gangraph.compiler.expressions import shown
-from gangraph.compiler.graph import Graph
+from gangraph.compiler.graph import Graph, Lookahead
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
@@ -27,7 +27,7 @@ from gangraph.views.formulas import constant_text
 from gangraph.views.matching import Matching, layers
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, judge_text, titles
-from gangraph.views.wording import over_time, written
+from gangraph.views.wording import as_written, over_time, value_names, written
 
 SAME = "no difference in the mathematics"
 
@@ -62,12 +62,17 @@ def compare(
     ours, theirs = checked or (check_spec(first), check_spec(second))
     found = list(_phases(first, second))
     renamed: list[tuple[str, str]] = []
-    for a, b in zip(ours, theirs, strict=False):
+    for a, b in zip(map(_as_written, ours), map(_as_written, theirs), strict=False):
         matching = Matching(a, b)
         where = f"phase {a.graph.spec.name}, " if len(ours) > 1 else ""
         found += [replace(each, what=where + each.what) for each in _phase(matching)]
         renamed += matching.renamed
     return Comparison(tuple(dict.fromkeys(found)), tuple(dict.fromkeys(renamed)))
+
+
+def _as_written(checked: Checked) -> Checked:
+    """A phase with the values that the spec writes alone; what its objectives look ahead is part of its updates."""
+    return replace(checked, graph=checked.graph.as_written)
 
 
 def _phases(first: Spec, second: Spec) -> Iterator[Difference]:
@@ -280,6 +285,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
            "when": ("the condition of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
+           "unroll": ("how far update {} looks ahead", "not at all"),
            "accumulate": ("what update {} averages its gradient over", "one batch"),
            "clip_grad_norm": ("the limit on the norm of the gradient in update {}", "none"),
            "clip_grad_value": ("the limit on the gradient in update {}", "none"),
@@ -317,6 +323,8 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
     given = {key: getattr(update, key) for key in ("times", "every", "when", "clip_grad_norm", "clip_grad_value")}
     forms = {"times": "{} times", "every": "every {} steps"}
     timing = {key: forms.get(key, "{}").format(written(value)) for key, value in given.items() if value is not None}
+    if update.lookaheads:
+        timing["unroll"] = ", ".join(_ahead(graph, ahead, networks) for ahead in update.lookaheads)
     if update.accumulate > 1:
         timing["accumulate"] = f"{update.accumulate} batches"
     beneath = graph.below(*(each.loss for each in update.objectives))
@@ -330,6 +338,15 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
             f"{name}({', '.join([networks.get(net, net), *map(shown, numbers)])})" for name, net, numbers in update.then
         )
     return timing
+
+
+def _ahead(graph: Graph, ahead: Lookahead, networks: Mapping[str, str]) -> str:
+    """`5 steps of adam on D, down judge`."""
+    names = {**value_names(graph), **{node: name for name, node in graph.losses.items()}}
+    goal = names.get(ahead.loss) or as_written(graph, ahead.loss, names)
+    moved = listed(networks.get(name, name) for name in ahead.networks)
+    kind = graph.spec.optimizers[ahead.group].kind
+    return f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {kind} on {moved}, down {goal}"
 
 
 def _evaluation(a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:

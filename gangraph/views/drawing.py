@@ -34,7 +34,8 @@ def draw_network(graph: NetworkGraph, *, title: str, shapes: Mapping[str, str] |
 
 
 def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
-    """What to draw of a training step."""
+    """What to draw of a training step. What looks ahead is drawn where the networks are, and told in words."""
+    graph = graph.as_written
     reading = Reading(graph)
     hues = _hues(graph)
     given = {name: i for i, name in enumerate(graph.spec.data)}
@@ -75,6 +76,8 @@ def _update_figure(update: UpdateGraph, number: int, reading: Reading, hues: Map
         verb, _, text = reading.objective(objective).partition(" ")
         group = f"{objective.group}: " if len(update.objectives) > 1 else ""
         lines += wrapped(text, f"{group}{verb} ", width=48)
+        if (ahead := objective.ahead) is not None:
+            lines.append(f"after {ahead.steps} step{'s' * (ahead.steps != 1)} of {ahead.group}, then forgotten")
     chips = tuple((name, hues.get(name, UNKNOWN)) for name in update.networks)
     return Figure(kind="update", name=update.name, lines=tuple(lines), chips=chips, number=number)
 
@@ -94,6 +97,7 @@ def _schedule(graph: Graph) -> Iterator[str]:
         )
         filled = (words.format(show(value)) for words, value in said if value is not None)
         parts += [text.replace("steps steps", "steps") for text in filled]
+        parts += [f"looks {each.steps} steps of {each.group} ahead" for each in update.lookaheads]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
         yield f"{number}.  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)

@@ -112,7 +112,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     for each in update.graph.objectives:
         sign = next(goal.sign for goal in graph.spec.updates[index].objectives if goal.group == each.group)
         learns = _learns(graph.spec.optimizers[each.group], each.networks, sign)
-        root = graph.nodes[each.loss]
+        root = graph.nodes[each.written]
         yield from _listed(learns, _goals(graph, root.inputs[0] if sign < 0 else root.id))
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gangraph.compiler.flow import differentiable
 from gangraph.compiler.graph import Graph
+from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan, Segment, UpdatePlan
 from gangraph.views.plan import listed
-from gangraph.views.wording import as_written, times, value_names, written
+from gangraph.views.wording import as_written, counted, times, value_names, written
 
 
 def explain_update(plan: Plan, index: int) -> Iterator[str]:
     """One paragraph for each thing that a plan decides about an update."""
     story = _Story(plan, index)
     tellers: tuple[Callable[[], Iterator[str]], ...] = (
-        story.once, story.ahead, story.flow, story.stopped, story.reused, story.again, story.penalties, story.merged,
-        story.after,
+        story.lookahead, story.once, story.ahead, story.flow, story.stopped, story.reused, story.again, story.penalties,
+        story.merged, story.after,
     )  # fmt: skip
     for tell in tellers:
         if sentences := list(tell()):
@@ -29,6 +30,29 @@ class _Story:
         self.graph: Graph = plan.checked.graph
         self.update: UpdatePlan = plan.updates[index]
         self.own = [s for s in self.update.segments if s.trained == self.update.differentiated]
+
+    def lookahead(self) -> Iterator[str]:
+        """The steps of others that an objective is evaluated after."""
+        for goal in self.update.graph.objectives:
+            if (ahead := goal.ahead) is None:
+                continue
+            through = all(plan.live for segment in self.own for plan in segment.lookaheads if plan.graph.id == ahead.id)
+            moved, one = listed(ahead.networks), len(ahead.networks) == 1
+            kind = OPTIMIZERS[self.graph.spec.optimizers[ahead.group].kind].__name__
+            taken = "was" if ahead.steps == 1 else "were"
+            yield (
+                f"This is what it is to {listed(goal.networks)} after {counted(ahead.steps, 'step')} of {kind} that"
+                f" {moved} would take to make {self._objective(ahead.loss)} smaller, on the same draws and with the"
+                f" optimizer's state as it is. The {'step' if ahead.steps == 1 else 'steps'} {taken} never taken:"
+                f" {moved} {'is' if one else 'are'} as before afterwards."
+            )
+            if through:
+                yield (
+                    "The gradient flows through them, so it also counts how each change of"
+                    f" {listed(goal.networks)} would change the steps: this update takes second derivatives."
+                )
+            else:
+                yield f"They do not depend on {listed(goal.networks)}, so no gradient flows through them."
 
     def once(self) -> Iterator[str]:
         """What a repeated update computes before its repetitions."""
@@ -73,7 +97,11 @@ class _Story:
         """How one objective's gradient gets to its networks."""
         trained = [self._text(name) for name in calls if self._owner(name) in networks]
         trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
-        others = [name for name in calls if self._owner(name) not in networks]
+        later = [name for name in calls if self.graph.nodes[name].ahead]
+        if later:
+            moved = listed(self._networks(later))
+            yield f"On its way it passes through {self._texts(later)}, with {moved} looked ahead."
+        others = [name for name in calls if self._owner(name) not in networks and name not in later]
         if trained:
             yield f"{whose} reaches {listed(networks)} through {listed(dict.fromkeys(trained))}."
         if others:

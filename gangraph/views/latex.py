@@ -1,12 +1,14 @@
 """A spec as mathematics: what each update minimises, over what, and what the names in it stand for, in LaTeX."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
 from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Graph, ObjectiveGraph, Ref, UpdateGraph
+from gangraph.compiler.graph import Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
+from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language.spec import UpdateSpec
 from gangraph.views.notation import PRODUCT, Notation, moment, number, symbol
 
@@ -26,6 +28,7 @@ class Line:
 
 def objective(checked: Checked) -> tuple[Line, ...]:
     """Every update's objective, the definitions of what it names, its sources, and what needs words."""
+    checked = replace(checked, graph=checked.graph.as_written)
     return tuple(line for update in checked.graph.updates for line in _update(checked, update))
 
 
@@ -59,7 +62,11 @@ def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
     notation, label = Notation(graph), _label(graph, update)
     written = graph.spec.updates[graph.updates.index(update)]
     for each in update.objectives:
-        yield from (Line(label, "objective", *pair) for pair in _objective(notation, each, written))
+        ahead = each.ahead
+        with notation.after(ahead.networks, f"{ahead.steps}") if ahead is not None else nullcontext():
+            yield from (Line(label, "objective", *pair) for pair in _objective(notation, each, written))
+    for ahead in update.lookaheads:
+        yield from (Line(label, "definition", *pair) for pair in _steps(notation, ahead))
     definitions = list(_definitions(notation, update))
     for i, (left, right) in enumerate(definitions):
         yield Line(label, "definition", rf"\text{{where }} {left}" if i == 0 else left, right)
@@ -68,6 +75,19 @@ def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
     if laws:
         yield Line(label, "law", "", r", \quad ".join(notation.law(target) for target in laws))
     yield from (Line(label, "words", "", text) for text in _words(checked, notation, update))
+
+
+def _steps(notation: Notation, ahead: Lookahead) -> Iterator[tuple[str, str]]:
+    """Where the steps of a lookahead begin, and each of them."""
+    kind = OPTIMIZERS[notation.graph.spec.optimizers[ahead.group].kind].__name__
+    plain = [rf"\theta_{{{notation.networks[name]}}}" for name in ahead.networks]
+    first, last, following = (", ".join(f"{theta}^{{({i})}}" for theta in plain) for i in ("0", "i", "i+1"))
+    losses = {node: name for name, node in notation.graph.losses.items()}
+    with notation.after(ahead.networks, "i"):
+        loss = notation.of(Ref(ahead.loss)).guarded(PRODUCT)
+    yield rf"\text{{with }} {first}", f"= {', '.join(plain)}"
+    named = rf" \qquad ({symbol(losses[ahead.loss])})" if ahead.loss in losses else ""
+    yield following, rf"= \mathrm{{{kind}}}\left({last}, \nabla_{{{last}}} \, {loss}\right){named}"
 
 
 def _drawn(graph: Graph, name: str) -> bool:

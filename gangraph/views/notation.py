@@ -1,7 +1,8 @@
 """Symbols and formulas in LaTeX: how a value of the training graph is written in mathematics."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gangraph.compiler.graph import Argument, Graph, Node, Ref
@@ -153,6 +154,20 @@ class Notation:
         scalars = [node for node in self._of_kind("scalar") if node.id not in self.names]
         for i, node in enumerate(scalars, 1):
             self.names[node.id] = r"\lambda" + (f"_{{{i}}}" if len(scalars) > 1 else "") + "(t)"
+
+    @contextmanager
+    def after(self, networks: Iterable[str], steps: str) -> Iterator[None]:
+        """Write some networks, and the values that they give, with a number of steps for a while."""
+        moved, usual = set(networks), (self.networks, self.names)
+        calls = {node.id for node in self._of_kind("network") if node.target in moved}
+        above = {name for name in self.names if calls & self.graph.below(name)}
+        tables = ((self.networks, moved), (self.names, above))
+        self.networks, self.names = (
+            {name: f"{text}^{{({steps})}}" if name in chosen else text for name, text in table.items()}
+            for table, chosen in tables
+        )
+        yield
+        self.networks, self.names = usual
 
     def _of_kind(self, *kinds: str) -> Iterable[Node]:
         return [node for node in self.graph.nodes.values() if node.kind in kinds]

@@ -10,7 +10,7 @@ from gangraph.language.expression import show
 from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
-    from gangraph.compiler.graph import Argument, Graph
+    from gangraph.compiler.graph import Argument, Graph, Lookahead
     from gangraph.compiler.lower import Program
     from gangraph.compiler.segments import Segment, UpdatePlan
     from gangraph.language.spec import UpdateSpec
@@ -53,6 +53,7 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     for each in written.objectives:
         who = f"   (group {each.group})" if simultaneous else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
+    yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
     yield from _row("differentiates", [listed(update.differentiated)])
     yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
     yield from _row("draws anew", [listed(update.redraws)])
@@ -71,6 +72,15 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
     yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
     yield from _row("frees", [listed(phrase(graph, name) for name in update.frees)])
+
+
+def _ahead(graph: Graph, ahead: Lookahead) -> str:
+    """The steps that an update looks ahead, and what each of them goes down."""
+    kind = graph.spec.optimizers[ahead.group].kind
+    return (
+        f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {ahead.group} ({kind} on {listed(ahead.networks)}) down"
+        f" {phrase(graph, ahead.loss)}, which are forgotten"
+    )
 
 
 def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator[str]:
@@ -115,6 +125,9 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
         if segment.detached:
             stopped = [phrase(graph, name) for name in graph.nodes if name in segment.detached]
             lines.append(f"  stops the gradient at {listed(stopped)}")
+        for ahead in segment.lookaheads:
+            inside = [_definition(graph, n) for n in ahead.each.nodes if graph.nodes[n].kind == "network"]
+            lines.append(f"  {ahead.graph.id}: each step computes {listed(inside)}")
         calls = [name for name in segment.nodes if graph.nodes[name].kind == "network"]
         lines += [f"  {_call(graph, segment, name)}" for name in calls] or ["  arithmetic only"]
     return lines
@@ -149,12 +162,15 @@ def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
     if node.kind == "scalar" and node.expression is not None:
         return show(node.expression)
     inside = [_argument(graph, each) for each in node.arguments]
+    if node.kind == "alias":
+        return inside[0]
     if node.kind == "output":
         return f"{inside[0]}.{node.field}"
     if node.target in INFIX and len(inside) == 2:
         return f"({inside[0]} {INFIX[node.target]} {inside[1]})"
     inside += [f"{key}={_argument(graph, value)}" for key, value in node.keywords]
-    return f"{node.target if node.kind in ('network', 'op') else node.kind}({', '.join(inside)})"
+    called = f"{node.target}_ahead" if node.ahead else node.target if node.kind in ("network", "op") else node.kind
+    return f"{called}({', '.join(inside)})"
 
 
 def _argument(graph: Graph, argument: Argument) -> str:

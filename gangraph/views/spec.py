@@ -10,6 +10,7 @@ from gangraph.language.spec import (
     EvaluateSpec,
     EvaluatorSpec,
     NetworkSpec,
+    Objective,
     PhaseSpec,
     Spec,
     UpdateSpec,
@@ -159,9 +160,12 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
         (only,) = update.objectives
         yield f"- update: {only.group}"
         yield f"  {aim(only.sign)}: {show(only.expression)}"
+        yield from (f"  {each}" for each in _unroll(only))
     else:
         yield "- update:"
-        yield from (f"    {each.group}: {{{aim(each.sign)}: {show(each.expression)}}}" for each in update.objectives)
+        for each in update.objectives:
+            parts = (f"{aim(each.sign)}: {show(each.expression)}", *_unroll(each))
+            yield f"    {each.group}: {{{', '.join(parts)}}}"
     if update.draw is not None:
         yield f"  draw: [{', '.join(name for name, _ in update.draw)}]"
     for key in ("times", "every", "when", "clip_grad_norm", "clip_grad_value"):
@@ -172,6 +176,13 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
         yield f"  accumulate: {update.accumulate}"
     if update.then:
         yield f"  then: [{', '.join(map(show, update.then))}]"
+
+
+def _unroll(objective: Objective) -> Iterator[str]:
+    """How far an objective looks ahead, as it is written."""
+    if (ahead := objective.unroll) is not None:
+        goal = f"{aim(ahead.objective.sign)}: {show(ahead.objective.expression)}"
+        yield f"unroll: {{update: {ahead.objective.group}, {goal}, steps: {ahead.steps}}}"
 
 
 def aim(sign: int) -> str:

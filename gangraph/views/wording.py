@@ -78,6 +78,8 @@ def _expression(graph: Graph, name: str, names: Mapping[str, str], *, top: bool 
             return ast.Name(name, span)
         case "output":
             return inside[0] if node.field == OUTPUT else ast.Attribute(inside[0], node.field, span)
+        case "alias":
+            return inside[0]
         case "op" if node.target in _SIGNS:
             return ast.Binary(_SIGNS[node.target], inside[0], inside[1], span)
         case "op" if node.target == "neg":

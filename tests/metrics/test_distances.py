@@ -137,6 +137,8 @@ def test_modes_and_high_quality_by_hand() -> None:
     centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
     samples = torch.tensor([[0.1, 0.0], [0.0, 0.29], [5.0, 0.31], [2.0, 2.0]])
     assert float(covered_modes(samples, centres, 0.3)) == 1
+    assert float(covered_modes(samples, centres, 0.35)) == 2
+    assert [float(covered_modes(samples, centres, 0.35, share)) for share in (0.25, 0.3, 0.5, 0.6)] == [2, 1, 1, 0]
     assert float(high_quality_share(samples, centres, std=0.1)) == 0.5
     assert float(high_quality_share(samples, centres, std=0.1, within=3.2)) == 0.75
 

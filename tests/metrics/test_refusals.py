@@ -108,6 +108,7 @@ SHAPES: list[tuple[str, Example, str]] = [
     ("parzen", {"sigmas": ()}, "sigmas is empty, expected at least one width"),
     ("parzen", {"sigmas": (1.0, -1.0)}, "sigmas is -1.0, expected a positive number"),
     ("covered_modes", {"centres": vectors(2, 2)}, "samples has 3 and centres has 2 numbers a sample"),
+    ("covered_modes", {"share": -0.5}, "share is -0.5, expected 0 to 1"),
     ("high_quality_share", {"std": -1}, "std is -1, expected a positive number"),
     ("accuracy", {"labels": torch.zeros(2, 4)}, "scores are [2, 3, 4, 4] and labels [2, 4], expected [N, K, ...]"),
     ("class_accuracy", {"labels": torch.zeros(2)}, "expected [N, K, ...] and [N, ...]"),

@@ -1,0 +1,438 @@
+"""Objectives that look ahead: steps of another group's optimizer, descended through and forgotten."""
+
+import copy
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, autograd, nn
+
+from gangraph import Trainer
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.parse import Choice, parse_text
+from gangraph.language.resolve import resolve
+from gangraph.language.spec import Spec
+from gangraph.pipeline import check_spec, compile_phase
+from gangraph.runtime.lookahead import Ahead, LookedAhead, root
+from gangraph.views.code import code_text
+from gangraph.views.diff import differences
+from gangraph.views.drawing import draw, step_picture
+from gangraph.views.explain import explain_text
+from gangraph.views.latex import latex_text
+from gangraph.views.plan import plan_text
+from gangraph.views.spec import spec_text
+from tests.reference.networks import Mlp
+from tests.reference.unrolled import UnrolledLoop
+from tests.support import copy_parameters, deviation, load, normals, same, small, snapshot, trainer, worst
+
+TOLERANCE = 1e-10
+PLANS = [(True, True), (False, True), (True, False), (False, False)]
+D_STEP = "{update: d, minimize: judge}"
+
+
+def ahead(steps: int | str, minimize: str = "-judge", inner: str = "judge", more: str = "") -> str:
+    """An update of the generator that looks ahead of the discriminator."""
+    return f'{{update: g, minimize: "{minimize}", unroll: {{update: d, minimize: "{inner}", steps: {steps}}}{more}}}'
+
+
+def looking(steps: int | str = 3, **parts: str) -> Spec:
+    """A small GAN whose generator looks ahead."""
+    return small(ahead(steps), D_STEP, **{"optimizer_d": "adam(D, lr=0.05)", **parts})
+
+
+# The spec against a loop by hand.
+
+
+@pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "merged", "shared", "plain"])
+@pytest.mark.parametrize("together", [False, True], ids=["in turns", "at once"])
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_the_engine_agrees_with_the_loop_by_hand(k: int, together: bool, share: bool, merge: bool) -> None:
+    activation: dict[str, Any] = {"activation": "relu", "shrink": 4}
+    spec = load("unrolled", variant="notebook" if together else None, k=k, rate=1e-3, rate_d=2e-3, **activation)
+    engine = trainer(spec, share=share, merge=merge)
+    own = {"G": Mlp([3, 8, 8, 2]).double(), "D": Mlp([2, 8, 1]).double()}
+    for name, network in own.items():
+        copy_parameters(engine.networks[name], network)
+    loop = UnrolledLoop(own["G"], own["D"], k, lr=(1e-3, 2e-3), together=together)
+    found: list[float] = []
+    for x, z in zip(normals(5, 6, 2, seed=1), normals(5, 6, 3, seed=2), strict=True):
+        theirs, mine = engine.step({"x": x, "z": z}), loop.step(x, z)
+        found += [deviation(theirs["judge"], mine["judge"])]
+    for name, network in own.items():
+        pairs = zip(engine.networks[name].parameters(), network.parameters(), strict=True)
+        found += [deviation(p.detach(), q.detach()) for p, q in pairs]
+    assert worst(found) <= TOLERANCE
+
+
+def test_the_comparison_notices_one_step_more() -> None:
+    engine = trainer(load("unrolled", k=4, rate=1e-3, rate_d=2e-3))
+    own = {"G": Mlp([3, 8, 8, 2]).double(), "D": Mlp([2, 8, 1]).double()}
+    for name, network in own.items():
+        copy_parameters(engine.networks[name], network)
+    loop = UnrolledLoop(own["G"], own["D"], 5, lr=(1e-3, 2e-3))
+    (x,), (z,) = normals(1, 6, 2, seed=1), normals(1, 6, 3, seed=2)
+    engine.step({"x": x, "z": z})
+    loop.step(x, z)
+    pairs = zip(engine.networks["G"].parameters(), own["G"].parameters(), strict=True)
+    assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) > TOLERANCE
+
+
+def test_no_step_ahead_is_the_program_without_a_lookahead() -> None:
+    plain, none = small("{update: g, minimize: -judge}", D_STEP), looking(0, optimizer_d="sgd(D, lr=0.1)")
+    assert fingerprint(plain) == fingerprint(none) != fingerprint(looking(1, optimizer_d="sgd(D, lr=0.1)"))
+    first, second = (code_text(compile_phase(check_spec(spec)[0])) for spec in (plain, none))
+    assert first == second
+    assert trainer(plain).train(3) == trainer(none).train(3)
+
+
+PAGE = (Path(__file__).parent.parent / "docs/language/unroll.md").read_text()
+
+
+def block(language: str) -> str:
+    """The code block of a language on the page about looking ahead."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_the_page_s_example_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "saddle.yaml").write_text(block("yaml"))
+    monkeypatch.chdir(tmp_path)
+    exec(block("python"), {})
+    assert capsys.readouterr().out == block("output")
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 7])
+def test_the_saddle_has_the_gradient_of_the_closed_form(k: int) -> None:
+    """x (y + k lr x) has the derivative y + 2 k lr x."""
+    engine = trainer(resolve(parse_text(block("yaml")), Choice(set={"k": str(k)})))
+    engine.step({"one": torch.ones(1, 1, dtype=torch.float64)})
+    x, y = (float(engine.networks[name].layers.linear.weight.detach()) for name in "XY")  # type: ignore[union-attr, arg-type]
+    assert x == pytest.approx(1 - 0.2 * (1 + 2 * k * 0.2), rel=1e-12)
+    assert y == pytest.approx(1 + 0.2 * x, rel=1e-12)
+
+
+# Steps of optimizers, each with its options.
+
+OPTIONS = [
+    (torch.optim.Adam, {"lr": 0.1, "betas": (0.5, 0.9)}),
+    (torch.optim.Adam, {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True, "eps": 1e-3}),
+    (torch.optim.AdamW, {"lr": 0.1, "weight_decay": 0.3}),
+    (torch.optim.AdamW, {"lr": 0.1, "amsgrad": True}),
+    (torch.optim.SGD, {"lr": 0.1}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.1}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
+    (torch.optim.RMSprop, {"lr": 0.1, "alpha": 0.7}),
+    (torch.optim.RMSprop, {"lr": 0.1, "centered": True, "momentum": 0.5, "weight_decay": 0.2, "eps": 1e-4}),
+    (torch.optim.Adagrad, {"lr": 0.1}),
+    (torch.optim.Adagrad, {"lr": 0.1, "lr_decay": 0.3, "weight_decay": 0.2, "initial_accumulator_value": 0.5}),
+]
+
+
+def _loss(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return (network(x) - x.sum(1, keepdim=True).sin()).square().mean()
+
+
+@pytest.mark.parametrize("before", [0, 4], ids=["from nothing", "from a state"])
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=lambda each: getattr(each, "__name__", None))
+def test_steps_ahead_are_those_of_torch(
+    kind: type[torch.optim.Optimizer], options: dict[str, Any], before: int
+) -> None:
+    network, (x,) = Mlp([2, 5, 1], torch.tanh).double(), normals(1, 7, 2)
+    optimizer = kind(network.parameters(), **options)  # type: ignore[call-arg]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        autograd.backward(_loss(network, x))
+        optimizer.step()
+
+    for _ in range(before):
+        step()
+    started = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    virtual = Ahead.of(optimizer, [network])
+    for _ in range(5):
+        virtual = virtual.step(_loss(partial(LookedAhead(network), virtual), x), through=True)
+    assert same(network.state_dict(), started[0])
+    assert optimizer.state_dict()["state"].keys() == started[1]["state"].keys()
+    for _ in range(5):
+        step()
+    for path, value in virtual.tensors(network).items():
+        assert deviation(value.detach(), network.state_dict()[path]) <= 1e-12
+
+
+def test_a_parameter_without_gradient_stays_as_in_torch() -> None:
+    network = nn.Linear(2, 1).double()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    started = Ahead.of(optimizer, [network])
+    moved = started.step(started.tensors(network)["weight"].square().sum(), through=True)
+    assert torch.equal(moved.tensors(network)["bias"], network.bias)
+    assert moved.slots[network.bias] == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("Adam", 0.1 / 1e-8), ("RMSprop", 0.1 / 1e-8), ("Adagrad", 0.1 / 1e-10), ("SGD", 0.1)],
+)
+def test_the_derivative_of_a_step_at_a_gradient_of_zero_is_exact(kind: str, expected: float) -> None:
+    """There the step is -lr g / (sqrt(v) + eps) with v = O(g^2), whose derivative is -lr / eps."""
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = getattr(torch.optim, kind)([weight], lr=0.1)
+    network = nn.Module()
+    network.weight = weight
+    gradient = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    started = Ahead.of(optimizer, [network])
+    moved = started.step((started.values[weight] * gradient).sum(), through=True).values[weight]
+    assert float(moved.detach()) == 0
+    (slope,) = torch.autograd.grad(moved, gradient)
+    assert float(slope) == pytest.approx(-expected, rel=1e-9)
+
+
+def test_the_root_is_that_of_torch_with_a_derivative_of_zero_at_zero() -> None:
+    values = torch.tensor([0.0, 1e-30, 4.0], dtype=torch.float64, requires_grad=True)
+    assert torch.equal(root(values), values.sqrt())
+    (slope,) = torch.autograd.grad(root(values).sum(), values)
+    assert slope.tolist() == [0.0, pytest.approx(0.5e15), 0.25]
+
+
+def test_units_that_never_are_active_give_no_nan() -> None:
+    spec = looking(5, networks_d="mlp(widths=[6], activation=relu)", optimizer_d="adam(D, lr=1e-3)")
+    engine = trainer(spec, precision="fp32")
+    with torch.no_grad():
+        engine.networks["D"].get_parameter(_bias(engine)).fill_(-100.0)
+    engine.train(3)
+    assert all(p.isfinite().all() for p in engine.networks["G"].parameters())
+
+
+def _bias(engine: Trainer) -> str:
+    return next(name for name, p in engine.networks["D"].named_parameters() if p.shape == (6,))
+
+
+# What a lookahead leaves as it is.
+
+
+def test_networks_buffers_and_optimizers_are_not_moved_by_looking_ahead() -> None:
+    noisy = "{inputs: x, layers: 'linear(4), batch_norm, relu, dropout(0.3), linear(1)'}"
+    spec = small(ahead(4), optimizer_d="adam(D, lr=0.05)", networks_d=noisy)
+    engine = trainer(spec)
+    before, state = snapshot({"D": engine.networks["D"]}), copy.deepcopy(engine.engine.optimizers["d"].state_dict())
+    generator = snapshot({"G": engine.networks["G"]})
+    engine.train(3)
+    assert same(before, snapshot({"D": engine.networks["D"]}))
+    assert state["state"] == engine.engine.optimizers["d"].state_dict()["state"] == {}
+    assert not same(generator, snapshot({"G": engine.networks["G"]}))
+
+
+@pytest.mark.parametrize("layer", ["batch_norm", "dropout(0.5)"])
+def test_every_step_and_the_objective_have_one_noise_and_buffers_of_their_own(layer: str) -> None:
+    """Against the objective at a copy of the discriminator that really takes the steps, on the same noise."""
+    layers = f"{{inputs: x, layers: 'linear(4), {layer}, tanh, linear(1)'}}"
+    spec = small(ahead(3), networks_d=layers, optimizer_d="adam(D, lr=0.05)")
+    engine, twin = trainer(spec), trainer(spec)
+    draws = {"x": normals(1, 4, 2)[0], "z": normals(1, 4, 2, seed=1)[0]}
+    made: dict[str, Tensor] = {}
+    _watch(engine, made)
+    engine.step(draws)
+    network, optimizer = twin.networks["D"], twin.engine.optimizers["d"]
+    fake = twin.networks["G"](draws["z"])
+    noise = {call: made[name] for name in made for call in [name.partition(".")[0]] if "draw" in name}
+
+    def judge() -> Tensor:
+        calls = [network(value, *noise_of(call)) for call, value in (("D_out", draws["x"]), ("D_out_2", fake))]
+        softplus = nn.functional.softplus
+        total: Tensor = softplus(-calls[0]).mean() + softplus(calls[1]).mean()
+        return total
+
+    def noise_of(call: str) -> list[Tensor]:
+        return [noise[call]] if call in noise else []
+
+    for _ in range(3):
+        optimizer.zero_grad()
+        autograd.backward(judge(), inputs=list(network.parameters()))
+        optimizer.step()
+    (objective,) = engine.engine.program.plan.updates[0].graph.objectives
+    assert deviation(made[objective.loss], -judge().detach()) <= TOLERANCE
+
+
+def _watch(engine: Trainer, made: dict[str, Tensor]) -> None:
+    """Keep every value of the next step."""
+    differentiate = engine.engine._differentiate
+
+    def keep(*arguments: Any) -> None:
+        made.update({name: value.detach() for name, value in engine.engine.values.items()})
+        differentiate(*arguments)
+
+    engine.engine._differentiate = keep  # type: ignore[method-assign]
+
+
+def test_rates_over_time_have_their_present_value_in_the_steps() -> None:
+    timed = looking(2, optimizer_d="sgd(D, lr=0.125 * (step + 1))")
+    engine = trainer(timed)
+    engine.train(2)
+    twin = trainer(looking(2, optimizer_d="sgd(D, lr=0.375)"))
+    for name in "GD":
+        copy_parameters(engine.networks[name], twin.networks[name])
+    draws = {"x": normals(1, 4, 2)[0], "z": normals(1, 4, 2, seed=1)[0]}
+    assert engine.step(draws) == twin.step(draws)
+    assert same(snapshot(engine.networks), snapshot(twin.networks))
+
+
+def test_a_run_that_was_saved_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    spec = load("unrolled", k=3)
+    whole, cut = trainer(spec), trainer(spec)
+    cut.train(3)
+    again = Trainer.resume(cut.save(tmp_path / "at"), device="cpu")
+    assert whole.train(6) == again.train(3)
+    assert same(snapshot(whole.networks), snapshot(again.networks))
+
+
+# What is planned around it.
+
+
+@pytest.mark.parametrize("order", [0, 1], ids=["generator first", "discriminator first"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ahead(2),
+        ahead(2, more=", times: 2"),
+        ahead(2, more=", draw: z"),
+        ahead(2, more=", accumulate: 2"),
+        ahead(2, more=", every: 2"),
+        ahead(2, "fool", "judge + 0.1 * mean((norm(grad(D(mix), mix)) - 1) ** 2)"),
+        ahead(2, "fool + 0.1 * mean(norm(grad(D(mix), mix)))"),
+        ahead(2, "fool + l1(fake, x) + mean(held(D(x)))"),
+        ahead(2).replace('minimize: "judge"', 'maximize: "-judge"'),
+        "{update: {g: {minimize: fool, unroll: {update: d, minimize: judge, steps: 2}}, d: {minimize: judge}}}",
+    ],
+)
+def test_sharing_and_merging_change_nothing(entry: str, order: int) -> None:
+    entries = [entry, D_STEP]
+    spec = small(*(reversed(entries) if order else entries), optimizer_d="adam(D, lr=0.02)",
+                 networks_d="{inputs: x, layers: 'linear(4), tanh, dropout(0.3), linear(1)'}",
+                 more_values="  mix: lerp(x, fake, uniform(1))")  # fmt: skip
+    plain, *others = (trainer(spec, share=share, merge=merge) for share, merge in reversed(PLANS))
+    expected = [plain.step() for _ in range(3)]
+    for other in others:
+        for losses in expected:
+            found = other.step()
+            assert found.keys() == losses.keys()
+            assert worst(deviation(found[name], losses[name]) for name in losses) <= TOLERANCE
+        for name, network in plain.networks.items():
+            for mine, theirs in zip(network.parameters(), other.networks[name].parameters(), strict=True):
+                assert deviation(theirs.detach(), mine.detach()) <= 1e-9
+
+
+@pytest.mark.parametrize("fool", ["mean(norm(grad(D(mix), mix)))", "mean(D(x)) + mean(norm(grad(D(mix), fake)))"])
+def test_a_gradient_ahead_is_that_of_the_call_and_not_through_the_steps(fool: str) -> None:
+    """The objective's value is that at a discriminator which has really taken the steps."""
+    inner = "judge + mean((norm(grad(D(mix), mix)) - 1) ** 2)"
+    spec = small(ahead(2, fool, inner), optimizer_d="sgd(D, lr=0.1)", more_values="  mix: lerp(x, fake, 0.5)")
+    engine, twin = trainer(spec), trainer(spec)
+    draws = {"x": normals(1, 4, 2)[0], "z": normals(1, 4, 2, seed=1)[0]}
+    made: dict[str, Tensor] = {}
+    _watch(engine, made)
+    engine.step(draws)
+    network, optimizer, x = twin.networks["D"], twin.engine.optimizers["d"], draws["x"]
+    fake = twin.networks["G"](draws["z"]).detach().requires_grad_()
+    mix = x + 0.5 * (fake - x)
+
+    def slope(at: Tensor) -> Tensor:
+        return torch.autograd.grad(network(mix).sum(), at, create_graph=True)[0].norm(dim=1)
+
+    for _ in range(2):
+        softplus = nn.functional.softplus
+        judge = softplus(-network(x)).mean() + softplus(network(fake)).mean() + ((slope(mix) - 1) ** 2).mean()
+        optimizer.zero_grad()
+        autograd.backward(judge, inputs=list(network.parameters()))
+        optimizer.step()
+    expected = slope(mix).mean() if "fake" not in fool else network(x).mean() + slope(fake).mean()
+    (objective,) = engine.engine.program.plan.updates[0].graph.objectives
+    assert deviation(made[objective.loss], expected.detach()) <= TOLERANCE
+
+
+def test_a_loss_ahead_is_reported_only_where_it_is_not_computed_at_the_networks_as_they_are() -> None:
+    first = trainer(small(ahead(2, "fool"), D_STEP))
+    second = trainer(small(ahead(2, "fool + judge"), D_STEP))
+    assert first.step().keys() == {"fool", "judge"}
+    plain = trainer(small("{update: g, minimize: fool + judge}", D_STEP))
+    assert second.step().keys() == {"fool", "judge"}
+    assert [label for label, _ in first.engine.program.plan.updates[0].losses] == ["fool"]
+    assert [label for label, _ in plain.engine.program.plan.updates[0].losses] == ["judge", "fool"]
+
+
+def test_kernels_are_placed_nowhere_and_nothing_of_it_is_compiled() -> None:
+    relu = "{inputs: x, layers: 'linear(4), layer_norm, leaky_relu(0.2), linear(1)'}"
+    checked = check_spec(looking(2, networks_d=relu))[0]
+    program = compile_phase(checked, kernels="auto")
+    whole = program.segments[program.plan.updates[0].body[-1].name]
+    assert whole.kernels == () and not any("fused" in name for name in whole.networks)
+    assert "double backward" in whole.compilable
+    assert program.segments[program.plan.updates[1].body[-1].name].compilable == ""
+
+
+def test_steps_that_no_gradient_flows_through_keep_no_graph() -> None:
+    spec = small(ahead(2, "fool", "logistic.critic(real=D(x), fake=D(detach(fake)))"), D_STEP)
+    (segment,) = [s for s in trainer(spec).engine.program.plan.updates[0].body if s.lookaheads]
+    assert [each.live for each in segment.lookaheads] == [False]
+    assert trainer(spec).train(2).keys() == {"fool", "judge"}
+
+
+# Views.
+
+
+def test_the_printed_step_runs_as_the_engine_does() -> None:
+    engine, twin = trainer(looking(3), share=True), trainer(looking(3))
+    text = code_text(engine.engine.program)
+    assert "for _ in range(3):" in text
+    given: dict[str, Any] = {
+        **twin.engine.networks.callable,
+        "draw": lambda source: twin.engine.draws.draw(source, twin.engine.step_count)["value"],
+        "parameters_of": twin.engine.parameters.__getitem__,
+        "optimizers": twin.engine.optimizers,
+    }
+    for _ in range(3):
+        losses = engine.step()
+        twin.engine.draws.begin({})
+        exec(text, given)
+        twin.engine.step_count += 1
+        assert float(given["judge"].detach()) == losses["judge"]
+    assert same(snapshot(engine.networks), snapshot(twin.networks))
+
+
+def test_every_reading_tells_of_the_steps() -> None:
+    spec = looking(3)
+    checked = check_spec(spec)
+    program = compile_phase(checked[0])
+    told = " ".join(explain_text(spec, [program.plan]).split())
+    assert "after three steps of Adam that D would take to make judge smaller" in told
+    assert "passes through D(x) and D(fake), with D looked ahead" in told
+    assert "looks ahead      3 steps of d (adam on D) down judge" in plan_text(program)
+    formulas = latex_text(checked)
+    assert r"\log \sigma(D^{(3)}(x))" in formulas
+    assert r"\theta_{D}^{(i+1)} &= \mathrm{Adam}\left(\theta_{D}^{(i)}, \nabla_{\theta_{D}^{(i)}}" in formulas
+    assert "after 3 steps of d, then forgotten" in draw(checked[0].graph)
+    assert "unroll: {update: d, minimize: judge, steps: 3}" in spec_text(spec)
+
+
+def test_a_drawing_shows_what_a_spec_writes_alone() -> None:
+    plain = small("{update: g, minimize: -judge}", D_STEP)
+    ahead_of, as_is = (step_picture(check_spec(each)[0].graph, {}) for each in (looking(3), plain))
+    assert ahead_of.edges == as_is.edges and ahead_of.figures.keys() == as_is.figures.keys()
+
+
+def test_a_difference_is_how_far_is_looked_and_down_what() -> None:
+    told = [(d.what, d.before, d.after) for d in differences(looking(3), looking(5))]
+    three, five = (f"{count} steps of adam on D, down judge" for count in (3, 5))
+    assert told == [("how far update g looks ahead", three, five)]
+    assert [(d.before, d.after) for d in differences(looking(0), looking(3))] == [("not at all", three)]
+    assert differences(looking(3), looking(3)) == ()
+
+
+def test_a_fingerprint_tells_of_the_steps_and_their_goal() -> None:
+    other = small(ahead(3, inner="fool + judge"), D_STEP, optimizer_d="adam(D, lr=0.05)")
+    prints = [fingerprint(spec) for spec in (looking(0), looking(3), looking(4), other)]
+    assert len(set(prints)) == 4 and fingerprint(looking(3)) == prints[1]
