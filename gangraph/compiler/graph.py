@@ -87,17 +87,21 @@ class NetworkGraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveGraph:
-    """What one optimizer group minimises in an update: a node, with the sign already applied."""
+    """What one optimizer group minimises in an update: a node, with the sign already applied; and when."""
 
     group: str
     networks: tuple[str, ...]
     loss: str
     span: Span
+    when: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateGraph:
-    """One entry of the step. `draws` is None where the update shares the draws of the one before it."""
+    """One entry of the step. `draws` is None where the update shares the draws of the one before it.
+
+    `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
+    """
 
     name: str
     objectives: tuple[ObjectiveGraph, ...]
@@ -110,6 +114,18 @@ class UpdateGraph:
     clip_grad_norm: Expression | None
     clip_grad_value: Expression | None
     span: Span
+    watched: tuple[tuple[str, str], ...] = ()
+    late: bool = False
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """What it computes: its objectives, and the losses that its gates look at."""
+        return tuple(dict.fromkeys((*(each.loss for each in self.objectives), *(node for _, node in self.watched))))
+
+    @property
+    def gated(self) -> bool:
+        """Whether some of its groups may stay as they are although everything was computed."""
+        return self.late or any(each.when is not None for each in self.objectives)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -118,8 +134,8 @@ class UpdateGraph:
 
     @property
     def conditional(self) -> bool:
-        """Whether a step may pass without this update."""
-        return any(part is not None for part in (self.times, self.every, self.when))
+        """Whether a step may pass without this update's computing anything."""
+        return any(part is not None for part in (self.times, self.every, None if self.late else self.when))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
-from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec, Spec, UpdateSpec
+from gangraph.language.spec import AverageSpec, NetworkSpec, Objective, PhaseSpec, Spec, UpdateSpec
 
 _DIGITS = 16
 
@@ -69,7 +69,7 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
 
 def _update(update: UpdateSpec) -> list[Any]:
     return [
-        [[objective.group, show(objective.expression), objective.sign] for objective in update.objectives],
+        [[each.group, show(each.expression), each.sign, *_gate(each)] for each in update.objectives],
         None if update.draw is None else [name for name, _ in update.draw],
         [_or_none(part) for part in (update.times, update.every, update.when)],
         [show(operation) for operation in update.then],
@@ -77,10 +77,15 @@ def _update(update: UpdateSpec) -> list[Any]:
     ]
 
 
+def _gate(objective: Objective) -> list[str]:
+    return [] if objective.when is None else [show(objective.when)]
+
+
 def _expressions(update: UpdateSpec) -> Iterator[Expression]:
     yield from (objective.expression for objective in update.objectives)
     yield from update.then
     yield from filter(None, (update.times, update.every, update.when))
+    yield from filter(None, (objective.when for objective in update.objectives))
 
 
 def _network(made: NetworkSpec | AverageSpec) -> list[Any]:

@@ -121,7 +121,13 @@ class Training:
         written = entry.minimize if entry.minimize is not None else entry.maximize
         assert written is not None
         sign = 1 if entry.minimize is not None else -1
-        return Objective(group=str(group), expression=self.sections.scope.reduce(written), sign=sign, span=group.span)
+        return Objective(
+            group=str(group),
+            expression=self.sections.scope.reduce(written),
+            sign=sign,
+            span=group.span,
+            when=self.sections.optional(entry.when) if isinstance(entry, schema.ObjectiveDocument) else None,
+        )
 
     def _draw(self, draw: Expression | None) -> tuple[tuple[str, Span], ...] | None:
         if draw is None:

@@ -60,12 +60,13 @@ class OptimizerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What one group minimises in an update; `sign` is -1 where the spec says maximize."""
+    """What one group minimises in an update, and when; `sign` is -1 where the spec says maximize."""
 
     group: str
     expression: Expression
     sign: int
     span: Span
+    when: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
