@@ -10,6 +10,7 @@ from gangraph.language.spec import (
     EvaluateSpec,
     EvaluatorSpec,
     NetworkSpec,
+    Objective,
     PhaseSpec,
     Spec,
     UpdateSpec,
@@ -155,13 +156,13 @@ def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
 
 def update_lines(update: UpdateSpec) -> Iterator[str]:
     """One entry of `step:`, as it is written in full."""
-    if len(update.objectives) == 1:
-        (only,) = update.objectives
+    only = update.objectives[0]
+    if len(update.objectives) == 1 and only.when is None:
         yield f"- update: {only.group}"
         yield f"  {aim(only.sign)}: {show(only.expression)}"
     else:
         yield "- update:"
-        yield from (f"    {each.group}: {{{aim(each.sign)}: {show(each.expression)}}}" for each in update.objectives)
+        yield from (f"    {each.group}: {{{aim(each.sign)}: {_goal(each)}}}" for each in update.objectives)
     if update.draw is not None:
         yield f"  draw: [{', '.join(name for name, _ in update.draw)}]"
     for key in ("times", "every", "when", "clip_grad_norm", "clip_grad_value"):
@@ -172,6 +173,10 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
         yield f"  accumulate: {update.accumulate}"
     if update.then:
         yield f"  then: [{', '.join(map(show, update.then))}]"
+
+
+def _goal(objective: Objective) -> str:
+    return show(objective.expression) + (f", when: {show(objective.when)}" if objective.when is not None else "")
 
 
 def aim(sign: int) -> str:
