@@ -64,8 +64,9 @@ def decide(gate: Expression, clock: Clock, losses: Mapping[str, float], memory: 
     for call, before in zip(calls, memory or (None,) * len(calls), strict=True):
         made = _read(call)
         now = evaluate(_with_values(made.of, losses, values), clock)
-        after.append(_averaged(made, now, before) if made.function == "running" else _switched(made, now, before))
-        values[id(call)] = after[-1]
+        result = _averaged(made, now, before) if made.function == "running" else _switched(made, now, before)
+        after.append(result)
+        values[id(call)] = result
     return bool(evaluate(_with_values(gate, losses, values), clock)), tuple(after)
 
 
@@ -212,9 +213,7 @@ def _read(call: ast.Call) -> Remembering:
     if not fits or len(chosen) < len(options) or not _sensible(chosen):
         _refuse("GG522", f"'{name}' is not written like this", call.span, ast.show(call), USAGE[name])
     if not losses_in(call.arguments[0]):
-        _refuse(
-            "GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.show(call.arguments[0]), USAGE[name]
-        )
+        _refuse("GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.show(call.arguments[0]), USAGE[name])
     return Remembering(name, call.arguments[0], chosen)
 
 

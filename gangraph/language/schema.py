@@ -142,8 +142,7 @@ class ObjectiveDocument(Model):
 
 
 Group = Annotated[
-    Annotated[Plain, Tag("scalar")]
-    | Annotated[dict[Key, ObjectiveDocument], Field(min_length=1), Tag("mapping")],
+    Annotated[Plain, Tag("scalar")] | Annotated[dict[Key, ObjectiveDocument], Field(min_length=1), Tag("mapping")],
     Discriminator(_kind),
 ]
 
@@ -157,7 +156,7 @@ class UpdateDocument(Model):
     draw: Expr | None = Field(None, description="sources drawn anew before the update: all, a name, or a list")
     times: Expr | None = Field(None, description="how often in a row; may depend on step")
     every: Expr | None = Field(None, description="only when step is a multiple of this")
-    when: Expr | None = Field(None, description="only when this condition on time, losses or their running averages holds")
+    when: Expr | None = Field(None, description="only when this condition on losses or time holds")
     then: OneOrMore | None = Field(
         None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
     )

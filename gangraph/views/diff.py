@@ -280,7 +280,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
            "when": ("the condition of update {}", "none"),
-           "gates": ("the conditions of groups in update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
+           "gates": ("what decides the groups of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
            "accumulate": ("what update {} averages its gradient over", "one batch"),
            "clip_grad_norm": ("the limit on the norm of the gradient in update {}", "none"),
            "clip_grad_value": ("the limit on the gradient in update {}", "none"),

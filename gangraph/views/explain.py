@@ -147,7 +147,7 @@ def _gates(update: UpdateGraph) -> Iterator[str]:
     names = [name for name, _ in update.watched]
     if names:
         yield f"Everything is computed each time, then the host reads {listed(names)} and decides what steps."
-    if update.late:
+    if update.when is not None and update.late:
         yield f"Parameters change only where {show(update.when)}."
     for each in update.objectives:
         if each.when is not None:

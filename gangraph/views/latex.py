@@ -186,9 +186,10 @@ def _timing(notation: Notation, update: UpdateGraph, beneath: set[str]) -> Itera
         yield rf"\text{{in every step that }} {moment(update.every)} \text{{ divides}}"
     if update.when is not None:
         yield rf"\text{{only in steps where }} {moment(update.when)}"
-    for each in (each for each in update.objectives if each.when is not None):
-        players = _listed(notation.networks[name] for name in each.networks)
-        yield rf"{players} \text{{ only in steps where }} {moment(each.when)}"
+    for each in update.objectives:
+        if each.when is not None:
+            players = _listed(notation.networks[name] for name in each.networks)
+            yield rf"{players} \text{{ only in steps where }} {moment(each.when)}"
     if update.accumulate > 1:
         yield rf"\text{{its gradient averaged over {update.accumulate} batches}}"
     if update.clip_grad_norm is not None:
