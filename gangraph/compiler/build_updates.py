@@ -14,6 +14,7 @@ from gangraph.compiler.optimizers import DIFFERENTIABLE, OPTIMIZERS
 from gangraph.errors import nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
+from gangraph.language.gates import is_over_time, losses_in, verify_gate
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -46,7 +47,9 @@ class _UpdateBuilder:
     def _update(self, spec: UpdateSpec) -> UpdateGraph:
         made = [self.values.attempt(self._objective, objective) for objective in spec.objectives]
         then = tuple(self._parameter_operation(item) for item in spec.then)
-        for expression in (spec.times, spec.every, spec.when, spec.clip_grad_norm, spec.clip_grad_value):
+        gates = [spec.when, *(objective.when for objective in spec.objectives)]
+        watched = dict(pair for gate in gates if gate is not None for pair in self._watched(gate))
+        for expression in (spec.times, spec.every, spec.clip_grad_norm, spec.clip_grad_value):
             if expression is not None:
                 self.values.verified(expression)
         for count, least in ((spec.times, 0), (spec.every, 1)):
@@ -55,6 +58,16 @@ class _UpdateBuilder:
         objectives = tuple(objective for objective in made if objective is not None)
         if len(objectives) < len(spec.objectives):
             raise BuildError(None)
+        _refuse_shared(objectives)
+        if watched and spec.accumulate > 1:
+            place = next(gate for gate in gates if gate is not None and not is_over_time(gate))
+            refuse(
+                "GG525",
+                "a gate on losses looks at one forward pass, and accumulate: makes several",
+                place.span,
+                ast.show(place),
+                "an update without accumulate:, or a gate over time",
+            )
         return UpdateGraph(
             name=spec.name,
             objectives=objectives,
@@ -67,7 +80,32 @@ class _UpdateBuilder:
             clip_grad_norm=spec.clip_grad_norm,
             clip_grad_value=spec.clip_grad_value,
             span=spec.span,
+            watched=tuple(watched.items()),
+            late=spec.when is not None and not is_over_time(spec.when),
         )
+
+    def _watched(self, gate: Expression) -> Iterator[tuple[str, str]]:
+        """The losses that a gate looks at: name and node. Raises BuildError for a gate that has no meaning."""
+        values = self.values
+        if is_over_time(gate):
+            values.verified(gate)
+            return
+        if any(name.id in values.broken for name in losses_in(gate)):
+            raise BuildError(None)
+        try:
+            verify_gate(gate, values.spec.losses, [*values.spec.values, *values.spec.data, *values.spec.networks])
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+        for name in losses_in(gate):
+            if name.id not in values.losses:
+                refuse(
+                    "GG521",
+                    f"the loss '{name.id}' is a constant, so this gate never changes",
+                    name.span,
+                    ast.show(values.spec.losses[name.id]),
+                    "a loss that is computed",
+                )
+            yield name.id, values.losses[name.id]
 
     def _draws(self, spec: UpdateSpec) -> tuple[str, ...] | None:
         if spec.draw is None:
@@ -121,6 +159,7 @@ class _UpdateBuilder:
             loss=value.id,
             written=value.id,
             span=objective.expression.span,
+            when=objective.when,
         )
         ahead = objective.unroll
         return made if ahead is None else look_ahead(self.values, made, self._unrolled(made, ahead))
@@ -190,6 +229,22 @@ class _UpdateBuilder:
             ast.show(expression),
             " or ".join(map(usage, PARAMETER_OPERATIONS)),
         )
+
+
+def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
+    """Refuse a network in two groups of one update: each would overwrite the other's gradient. Raises BuildError."""
+    owner: dict[str, str] = {}
+    for objective in objectives:
+        for network in objective.networks:
+            if network in owner:
+                refuse(
+                    "GG526",
+                    f"'{network}' is in two groups of one update",
+                    objective.span,
+                    f"'{owner[network]}' and '{objective.group}'",
+                    f"one group with '{network}', whose objective may be a sum",
+                )
+            owner[network] = objective.group
 
 
 def _is_count(value: object, least: int) -> bool:

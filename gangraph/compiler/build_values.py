@@ -18,6 +18,7 @@ from gangraph.data.source import Source
 from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
+from gangraph.language.gates import outside
 from gangraph.language.schedule import TIME, is_dynamic, verify
 from gangraph.language.spec import OUTPUT, AverageSpec, PhaseSpec
 from gangraph.language.static import StaticError
@@ -85,6 +86,9 @@ class ValueBuilder(ExpressionBuilder):
 
     def verified(self, node: Expression) -> None:
         """Refuse an expression that is no number over time. Raises BuildError."""
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call) and (problem := outside(call)):
+                raise BuildError(problem)
         try:
             verify(node)
         except StaticError as error:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.build import build
 from gangraph.compiler.flow import differentiable_in_inputs
-from gangraph.compiler.graph import Evaluation, Graph
+from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.types import TensorType, Types, infer
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
+from gangraph.language.gates import losses_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                     found=f"no differentiable path to the parameters of {left}",
                     expected=f"under unroll: an objective that depends on {left}",
                 )
+        yield from _watched(update, graph, types)
         for objective in update.objectives:
             made = types.nodes.get(objective.loss)
             if made is None:
@@ -162,9 +164,24 @@ def _one_number(what: str, made: TensorType | None, span: Span) -> Iterator[Prob
         )
 
 
+def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Problem]:
+    """Every loss that a gate looks at is one number."""
+    gates = [update.when, *(objective.when for objective in update.objectives)]
+    for name in (name for gate in gates if gate is not None for name in losses_in(gate)):
+        made = types.nodes.get(dict(update.watched).get(name.id, ""))
+        if made is not None and made.shape != ():
+            yield Problem(
+                code="GG521",
+                message=f"the loss '{name.id}' is not one number, and a gate looks at numbers",
+                span=name.span,
+                found=str(made),
+                expected=f"a loss that is one number, such as {name.id}: mean(...)",
+            )
+
+
 def _held(graph: Graph) -> Iterator[Problem]:
     """A held value is first computed in an update that no step passes over."""
-    needed = [graph.below(*(objective.loss for objective in update.objectives)) for update in graph.updates]
+    needed = [graph.below(*update.roots) for update in graph.updates]
     for node in graph.nodes.values():
         if node.kind != "held":
             continue

@@ -16,6 +16,7 @@ from gangraph.compiler.graph import Argument, Kind, Node, Ref
 from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
+from gangraph.language.gates import outside
 from gangraph.language.static import Scope, StaticError, constant, is_constant, literal
 from gangraph.registry import Definition, vocabulary
 
@@ -160,6 +161,8 @@ class ExpressionBuilder:
         if meaning is not None:
             return meaning
         definition = vocabulary.get(name)
+        if definition is None and (problem := outside(node)):
+            raise BuildError(problem)
         if definition is None:
             near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")])
             expected = f"an op, a loss, or one of {', '.join(self.callables())}"

@@ -116,7 +116,7 @@ class Lookahead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveGraph:
-    """What one optimizer group minimises in an update: a node, with the sign already applied.
+    """What one optimizer group minimises in an update, and when: a node, with the sign already applied.
 
     `written` is that node as the spec writes it: another one where the objective looks `ahead`.
     """
@@ -127,11 +127,15 @@ class ObjectiveGraph:
     written: str
     ahead: Lookahead | None = None
     span: Span
+    when: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateGraph:
-    """One entry of the step. `draws` is None where the update shares the draws of the one before it."""
+    """One entry of the step. `draws` is None where the update shares the draws of the one before it.
+
+    `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
+    """
 
     name: str
     objectives: tuple[ObjectiveGraph, ...]
@@ -144,6 +148,18 @@ class UpdateGraph:
     clip_grad_norm: Expression | None
     clip_grad_value: Expression | None
     span: Span
+    watched: tuple[tuple[str, str], ...] = ()
+    late: bool = False
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """What it computes: its objectives, and the losses that its gates look at."""
+        return tuple(dict.fromkeys((*(each.loss for each in self.objectives), *(node for _, node in self.watched))))
+
+    @property
+    def gated(self) -> bool:
+        """Whether some of its groups may stay as they are although everything was computed."""
+        return self.late or any(each.when is not None for each in self.objectives)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -152,8 +168,8 @@ class UpdateGraph:
 
     @property
     def conditional(self) -> bool:
-        """Whether a step may pass without this update."""
-        return any(part is not None for part in (self.times, self.every, self.when))
+        """Whether a step may pass without this update's computing anything."""
+        return any(part is not None for part in (self.times, self.every, None if self.late else self.when))
 
     @property
     def lookaheads(self) -> tuple[Lookahead, ...]:

@@ -9,6 +9,8 @@ from gangraph.compiler.graph import Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
+from gangraph.language.gates import losses_in
+from gangraph.language.schedule import TIME
 from gangraph.registry import vocabulary
 
 Lint = Callable[[Graph, Types], Iterator[Problem]]
@@ -242,8 +244,8 @@ def _saturating(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
-    objectives = [objective for update in graph.updates for objective in update.objectives]
-    used = graph.below(*(o.loss for o in objectives), *(o.ahead.loss for o in objectives if o.ahead is not None))
+    aheads = (ahead.loss for update in graph.updates for ahead in update.lookaheads)
+    used = graph.below(*(root for update in graph.updates for root in update.roots), *aheads)
     if graph.evaluation is not None:
         seen = graph.evaluation
         shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
@@ -389,6 +391,28 @@ def _zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
             yield _warn("GG615", f"group '{group.name}' has a learning rate of 0", rate.span)
 
 
+def _shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
+    """While a gate is shut, someone else has to change what it looks at, unless it looks at time as well."""
+    for index, update in enumerate(graph.updates):
+        others = {name for i, other in enumerate(graph.updates) if i != index for name in other.networks}
+        own = [(update.when, update.networks)] + [(each.when, each.networks) for each in update.objectives]
+        for gate, shut in own:
+            looked = losses_in(gate) if gate is not None else ()
+            if gate is None or not looked or any(isinstance(n, ast.Name) and n.id in TIME for n in ast.walk(gate)):
+                continue
+            below = graph.below(*(dict(update.watched)[name.id] for name in looked))
+            beneath = {graph.owner(graph.nodes[n].target) for n in below if graph.nodes[n].kind == "network"}
+            moving = others | (set(update.networks) - set(shut))
+            if beneath and not beneath & moving:
+                yield _warn(
+                    "GG618",
+                    f"while this gate is shut, nothing changes {' or '.join(sorted(beneath))}",
+                    gate.span,
+                    found=ast.show(gate),
+                    fix="look at a loss of the other player too, or open it now and then: or step % 10 == 0",
+                )
+
+
 LINTS: tuple[Lint, ...] = (
     _mixing_under_penalty,
     _unconstrained_critic,
@@ -405,4 +429,5 @@ LINTS: tuple[Lint, ...] = (
     _unstable_logarithm,
     _zero_rate,
     _mean_beside_divergence,
+    _shut_for_good,
 )

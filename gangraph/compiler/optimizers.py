@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 
 from gangraph.errors import Problem, Span, nearest
-from gangraph.language.expression import Expression, keyword_span
+from gangraph.language.expression import Call, Expression, keyword_span, walk
+from gangraph.language.gates import outside
 from gangraph.language.schedule import Clock, evaluate, is_dynamic
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.language.static import StaticError, constant
@@ -55,6 +56,9 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         return
     try:
         for value in group.options.values():
+            misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
+            if any(misplaced):
+                raise StaticError(next(filter(None, misplaced)))
             if not is_dynamic(value):
                 constant(value, static_names)
         make_optimizer(group, [torch.nn.Parameter(torch.zeros(1))])

@@ -2,7 +2,8 @@
 
 A value is its expression under the parameters and draws in force. Its *key* lists the version of every network
 and source beneath it; a tensor computed earlier in the step stands for the value exactly when the key is the
-same. An update that may be skipped or repeated offers nothing to later ones, and counts as a change.
+same. An update that may be skipped or repeated offers nothing to later ones, and counts as a change. One whose gate
+looks at losses is always computed: it offers what it computed, and counts as a change whether it steps or not.
 """
 
 from collections.abc import Iterable, Mapping
@@ -63,7 +64,7 @@ class _Planner:
     def __post_init__(self) -> None:
         self.graph = self.checked.graph
         self.updates = self.graph.updates
-        self.needed = [self.graph.below(*(o.loss for o in update.objectives)) for update in self.updates]
+        self.needed = [self.graph.below(*update.roots) for update in self.updates]
         self.beneath = {name: self._dependencies(name) for name in self.graph.nodes}
         self.paths = self._gradient_paths()
         self.holders = self._holders()
@@ -142,7 +143,7 @@ class _Planner:
         """Plan one update, after those before it."""
         update = self.updates[index]
         self.versions = self._before(index, self.versions)
-        roots = {o.loss for o in update.objectives} | self._losses(index).keys() | self.holders.get(index, set())
+        roots = set(update.roots) | self._losses(index).keys() | self.holders.get(index, set())
         live = differentiable(self.graph, update.networks, self.needed[index])
         wanted, reused = self._to_compute(roots, live, index)
         for name in wanted:  # what is computed anew is no longer what it was
@@ -408,7 +409,7 @@ def _with_frees(graph: Graph, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePl
     planned = []
     for update in reversed(updates):
         afterwards = set(read)
-        roots = {objective.loss for objective in update.graph.objectives} | {node for _, node in update.losses}
+        roots = {*update.graph.roots, *(node for _, node in update.losses)}
         alive = read | roots
         body = _only_read(graph, update.body, alive)
         before = _only_read(graph, update.before, alive)

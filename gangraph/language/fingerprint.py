@@ -79,9 +79,11 @@ def _update(update: UpdateSpec) -> list[Any]:
 
 def _objective(objective: Objective) -> list[Any]:
     """An objective; one that looks no step ahead is the plain one."""
-    plain = [objective.group, show(objective.expression), objective.sign]
+    plain = [objective.group, show(objective.expression), objective.sign, *_gate(objective)]
     ahead = objective.unroll
     return [*plain, ahead.steps, _objective(ahead.objective)] if ahead is not None and ahead.steps else plain
+def _gate(objective: Objective) -> list[str]:
+    return [] if objective.when is None else [show(objective.when)]
 
 
 def _expressions(update: UpdateSpec) -> Iterator[Expression]:
@@ -91,6 +93,7 @@ def _expressions(update: UpdateSpec) -> Iterator[Expression]:
             yield objective.unroll.objective.expression
     yield from update.then
     yield from filter(None, (update.times, update.every, update.when))
+    yield from filter(None, (objective.when for objective in update.objectives))
 
 
 def _network(made: NetworkSpec | AverageSpec) -> list[Any]:

@@ -132,6 +132,7 @@ class Training:
             sign=sign,
             span=group.span,
             unroll=None if isinstance(entry, schema.UnrollDocument) else self._unroll(entry.unroll),
+            when=self.sections.optional(entry.when) if isinstance(entry, schema.ObjectiveDocument) else None,
         )
 
     def _unroll(self, entry: schema.UnrollDocument | None) -> Unroll | None:

@@ -40,7 +40,7 @@ def _cosine(share: float, start: float, end: float) -> float:
 
 # name(from, to, start=, end=): from until start, then on a curve to `to` at end.
 RAMPS: dict[str, Callable[[float, float, float], float]] = {"linear": _linear, "ramp": _linear, "cosine": _cosine}
-_FUNCTIONS: dict[str, Callable[..., float]] = {
+FUNCTIONS: dict[str, Callable[..., float]] = {
     "min": min, "max": max, "abs": abs, "floor": math.floor, "exp": math.exp, "log": math.log, "sqrt": math.sqrt,
 }  # fmt: skip
 _OPERATORS: dict[str, Callable[[float, float], float]] = {
@@ -59,7 +59,7 @@ def is_dynamic(expression: Expression) -> bool:
     names = [node for node in nodes if isinstance(node, ast.Name)]
     called = {node.id for node in names if id(node) in functions}
     free = {node.id for node in names if id(node) not in functions}
-    return free <= set(TIME) and called <= {*RAMPS, *_FUNCTIONS} and bool(free or called & set(RAMPS))
+    return free <= set(TIME) and called <= {*RAMPS, *FUNCTIONS} and bool(free or called & set(RAMPS))
 
 
 def verify(expression: Expression) -> None:
@@ -70,7 +70,7 @@ def verify(expression: Expression) -> None:
     """
     for node in ast.walk(expression):
         if isinstance(node, ast.Call):
-            _verify_call(node)
+            verify_call(node)
     called = {id(n.function) for n in ast.walk(expression) if isinstance(n, ast.Call)}
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and id(node) not in called and node.id not in TIME:
@@ -87,8 +87,9 @@ def verify(expression: Expression) -> None:
     evaluate(expression, Clock())
 
 
-def _verify_call(node: ast.Call) -> None:
-    known = (*RAMPS, *_FUNCTIONS)
+def verify_call(node: ast.Call) -> None:
+    """Refuse a function of time that is not there, or a ramp that is not written as one. Raises StaticError."""
+    known = (*RAMPS, *FUNCTIONS)
     name = ast.show(node.function)
     if name not in known:
         raise StaticError(
@@ -159,7 +160,7 @@ def _value(node: Expression, clock: Clock) -> float:
             values = [_value(argument, clock) for argument in arguments]
             if name in RAMPS:
                 return RAMPS[name](_share(dict(keywords), clock), values[0], values[1])
-            return _FUNCTIONS[name](*values)
+            return FUNCTIONS[name](*values)
     raise TypeError(f"'{ast.show(node)}' is no number")
 
 

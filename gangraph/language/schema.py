@@ -143,15 +143,17 @@ class UnrollDocument(Model):
 
 
 class ObjectiveDocument(Model):
-    """What one optimizer group minimises or maximises in a simultaneous update."""
+    """What one optimizer group minimises or maximises in a simultaneous update, and when it steps."""
 
     minimize: Expr | None = None
     maximize: Expr | None = None
     unroll: UnrollDocument | None = Field(None, description="steps of another group that the objective looks ahead")
+    when: Expr | None = Field(None, description="only when this condition on losses or time holds")
 
 
 Group = Annotated[
-    Annotated[Plain, Tag("scalar")] | Annotated[dict[Key, ObjectiveDocument], Tag("mapping")], Discriminator(_kind)
+    Annotated[Plain, Tag("scalar")] | Annotated[dict[Key, ObjectiveDocument], Field(min_length=1), Tag("mapping")],
+    Discriminator(_kind),
 ]
 
 
@@ -165,7 +167,7 @@ class UpdateDocument(Model):
     draw: Expr | None = Field(None, description="sources drawn anew before the update: all, a name, or a list")
     times: Expr | None = Field(None, description="how often in a row; may depend on step")
     every: Expr | None = Field(None, description="only when step is a multiple of this")
-    when: Expr | None = Field(None, description="only when this condition on step, epoch, seen or progress holds")
+    when: Expr | None = Field(None, description="only when this condition on losses or time holds")
     then: OneOrMore | None = Field(
         None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
     )
@@ -326,6 +328,7 @@ def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
 
 _EXPECTED = {
     "dict_type": "a mapping of names to values",
+    "too_short": "at least one entry",
     "list_type": "a list",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",

@@ -69,13 +69,14 @@ class Unroll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What one group minimises in an update; `sign` is -1 where the spec says maximize."""
+    """What one group minimises in an update, and when; `sign` is -1 where the spec says maximize."""
 
     group: str
     expression: Expression
     sign: int
     span: Span
     unroll: Unroll | None = None
+    when: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,8 @@ def restore(engine: Engine, tensors: Mapping[str, Tensor], numbers: Mapping[str,
         counts = numbers["histories"][name]
         like = torch.empty(0, device=engine.settings.device, dtype=engine.settings.dtype)
         history.restore(_part(tensors, f"history/{name}/"), counts["count"], counts["calls"], like)
+    for gates, state in zip(engine.gates, numbers.get("gates", ()), strict=False):
+        gates.restore(state)
     engine.draws.positions = dict(numbers["positions"])
     engine.step_count = numbers["step"]
 
@@ -120,6 +122,7 @@ def _state(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "histories": {
             name: {"count": history.count, "calls": history.calls} for name, history in engine.histories.items()
         },
+        "gates": [gates.state() for gates in engine.gates],
     }
     return {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}, numbers
 

@@ -1,20 +1,23 @@
 """The loop: one pass through `step:` of a program."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.build_network import module_name
-from gangraph.compiler.graph import Graph
+from gangraph.compiler.graph import Graph, ObjectiveGraph
 from gangraph.compiler.lower import Lowered, Program, noise_name
 from gangraph.compiler.optimizers import make_optimizer, schedules
 from gangraph.compiler.segments import Segment, UpdatePlan
 from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws, Given
+from gangraph.runtime.gates import Gates
 from gangraph.runtime.history import History
 from gangraph.runtime.lookahead import Steps
 from gangraph.runtime.networks import Networks, update_average
@@ -70,6 +73,7 @@ class Engine:
             for node in self.graph.nodes.values()
             if node.kind == "history" and isinstance(size := node.arguments[1], int)
         }
+        self.gates = [Gates(update) for update in self.graph.updates]
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
     def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
@@ -101,15 +105,17 @@ class Engine:
         losses: Values = {}
         for index, update in enumerate(self.program.plan.updates):
             for repetition in range(_repetitions(update, clock)):
-                losses |= self._update(update, clock, first=index == 0 and repetition == 0, before=repetition == 0)
+                first = index == 0 and repetition == 0
+                losses |= self._update(update, self.gates[index], clock, first=first, before=repetition == 0)
             for name in update.frees:
                 self.values.pop(name, None)
         self.step_count += 1
         return losses
 
-    def _update(self, update: UpdatePlan, clock: Clock, *, first: bool, before: bool) -> Values:
-        """One parameter update: gradients of all groups at the same parameters, then all groups step."""
+    def _update(self, update: UpdatePlan, gates: Gates, clock: Clock, *, first: bool, before: bool) -> Values:
+        """One parameter update: gradients of all open groups at the same parameters, then these groups step."""
         micro = update.graph.accumulate
+        goals: tuple[ObjectiveGraph, ...] = ()
         for index in range(micro):
             if not (first and index == 0):
                 for source in update.redraws:
@@ -120,13 +126,16 @@ class Engine:
             for segment in update.segments if before and index == 0 else update.body:
                 self._run(segment)
             self._check_finite(update)
-            self._differentiate(update, index, micro)
-        for objective in update.graph.objectives:
+            goals = goals if index else gates.open(clock, partial(self._number, update))
+            self._differentiate(goals, index, micro)
+        for objective in goals:
             self._apply(objective.group, update, clock)
-        for operation, network, numbers in update.graph.then:
-            PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
+        changed = {network for objective in goals for network in objective.networks}
+        for operation, network, numbers in update.graph.then if goals else ():
+            if network in changed or network not in update.differentiated:
+                PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
         for name, average in self.graph.averages.items():
-            if average.of in update.differentiated:
+            if average.of in changed:
                 decay = evaluate(average.decay, clock)
                 update_average(
                     self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers
@@ -141,13 +150,19 @@ class Engine:
             made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))
         self.values.update(zip(lowered.writes, made, strict=True))
 
-    def _differentiate(self, update: UpdatePlan, index: int, micro: int) -> None:
+    def _number(self, update: UpdatePlan, node: str) -> float:
+        """The loss that a gate looks at, read back from the device. Raises NotFiniteError."""
+        number = float(self.values[node].detach())
+        if not math.isfinite(number):
+            raise self.not_finite(update)
+        return number
+
+    def _differentiate(self, objectives: tuple[ObjectiveGraph, ...], index: int, micro: int) -> None:
         """Leave each group's gradient in its parameters, the mean over micro-batches.
 
         It stays there until the next one replaces it: freed after each step, its pages would go back to the system
         and be fetched again.
         """
-        objectives = update.graph.objectives
         for position, objective in enumerate(objectives):
             parameters = self.parameters[objective.group]
             loss = self.values[objective.loss] / micro if micro > 1 else self.values[objective.loss]
@@ -171,6 +186,14 @@ class Engine:
         for option, expression in self.schedules[group].items():
             for parameter_group in self.optimizers[group].param_groups:
                 parameter_group[option] = evaluate(expression, clock)
+
+    def open_shares(self) -> dict[str, float]:
+        """How often gated groups stepped since this was last asked for, from 0 to 1 of the times they were asked."""
+        shares: dict[str, float] = {}
+        for number, gates in enumerate(self.gates, 1):
+            for group, share in gates.shares().items():
+                shares[group if group not in shares else f"{group}, update {number}"] = share
+        return shares
 
     def _draw(self, source: str) -> None:
         fields = self.draws.draw(source, self.step_count)
@@ -229,7 +252,7 @@ def _repetitions(update: UpdatePlan, clock: Clock) -> int:
     graph = update.graph
     if graph.every is not None and clock.step % max(1, round(evaluate(graph.every, clock))):
         return 0
-    if graph.when is not None and not evaluate(graph.when, clock):
+    if graph.when is not None and not graph.late and not evaluate(graph.when, clock):
         return 0
     return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
 

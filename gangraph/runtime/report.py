@@ -37,7 +37,9 @@ def reporter(*, json_lines: bool) -> Reporter:
 
 
 def _numbers(line: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in {**line["losses"], **line.get("metrics", {})}.items())
+    opened = {f"open/{group}": share for group, share in line.get("open", {}).items()}
+    numbers = {**line["losses"], **opened, **line.get("metrics", {})}
+    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
 
 
 def aside(prefix: str) -> Reporter:

@@ -209,6 +209,7 @@ class _Run:
         now, trainer = time.monotonic(), self.trainer
         values = {name: float(value) for name, value in losses.items()}
         self._stop_if_not_finite(values)
+        shares = trainer.engine.open_shares()
         speed = (trainer.seen - self.seen_at) / max(now - self.began, 1e-9)
         line = {
             "step": trainer.step_count,
@@ -216,11 +217,13 @@ class _Run:
             "seen": trainer.seen,
             "losses": values,
             "images_per_second": round(speed, 2),
+            **({"open": shares} if shares else {}),
             **({"metrics": metrics} if metrics else {}),
         }
         self.reported_at = now
         self.folder.append(line)
-        for name, value in (*values.items(), *metrics.items()):
+        opened = {f"open/{group}": share for group, share in shares.items()}
+        for name, value in (*values.items(), *opened.items(), *metrics.items()):
             self.writer.add_scalar(name, value, trainer.step_count)
         share = trainer.step_count / max(self.steps, 1) if self.steps is not None else trainer.clock.progress
         self.report.progress(line, share)

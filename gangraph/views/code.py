@@ -19,7 +19,7 @@ from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
 
 if TYPE_CHECKING:
-    from gangraph.compiler.graph import Graph
+    from gangraph.compiler.graph import Graph, ObjectiveGraph, UpdateGraph
     from gangraph.compiler.lower import Lowered, Program
     from gangraph.compiler.segments import LookaheadPlan, Segment, UpdatePlan
 
@@ -72,6 +72,7 @@ class _Writer:
             "draw_noise(network, layer)": "what a random layer draws",
             "histories[name]": "past values; push(present) gives a mixture of both",
             "now(expression)": "a number that changes over time",
+            "decide(update, losses)": "the groups whose gates are open; averages and switches in gates remember",
             "parameters_of(group)": "the parameters of an optimizer group",
             "optimizers[group]": "the optimizer itself",
         }
@@ -153,7 +154,7 @@ class _Writer:
     def _drive(self, index: int, update: UpdatePlan) -> Iterator[str]:
         """The lines around the functions: when they run, on which draws, and what follows from the gradients."""
         graph, indent = update.graph, ""
-        conditions = [f"{_now(graph.when)}"] if graph.when is not None else []
+        conditions = [f"{_now(graph.when)}"] if graph.when is not None and not graph.late else []
         conditions += [f"step % {_now(graph.every)} == 0"] if graph.every is not None else []
         if conditions:
             yield f"if {' and '.join(conditions)}:"
@@ -174,15 +175,26 @@ class _Writer:
             yield from self._draw(update.redraws, inside + "    ")
         yield from self._noise(update, inside)
         for ahead in graph.lookaheads:
-            yield from self._options(ahead.group, inside)
+            yield from (f"{inside}{line}" for line in self._options(ahead.group))
         if update.before and first:
             yield f"{inside}if not ({first}):"
         for segment in update.before:
             yield from self._run(segment, inside + ("    " if first else ""))
         for segment in update.body:
             yield from self._run(segment, inside)
+        yield from self._decide(index, update, inside)
         yield from self._gradients(update, inside)
         yield from self._apply(update, indent)
+
+    def _decide(self, index: int, update: UpdatePlan, indent: str) -> Iterator[str]:
+        """The lines that decide which groups step, where some may not."""
+        graph = update.graph
+        if graph.gated:
+            looked = "".join(f", {name}={variable(node)}" for name, node in graph.watched)
+            yield f"{indent}opened = decide({index}{looked})"
+            gates = {"every group": graph.when} if graph.late else {}
+            gates |= {each.group: each.when for each in graph.objectives}
+            yield from (f"{indent}# {name}: {show(gate)}" for name, gate in gates.items() if gate is not None)
 
     def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
         for source in sources:
@@ -217,38 +229,58 @@ class _Writer:
         yield from _wrapped(head, [variable(name) for name in lowered.reads], "")
 
     def _gradients(self, update: UpdatePlan, indent: str) -> Iterator[str]:
-        objectives, micro = update.graph.objectives, update.graph.accumulate
+        objectives, micro, gated = update.graph.objectives, update.graph.accumulate, update.graph.gated
         for position, each in enumerate(objectives):
             loss = variable(each.loss) + (f" / {micro}" if micro > 1 else "")
             keep = ", retain_graph=True" if position + 1 < len(objectives) else ""
             group = f'parameters_of("{each.group}")'
-            yield f"{indent}gradients = torch.autograd.grad({loss}, {group}{keep}, allow_unused=True)"
-            yield f"{indent}for parameter, grad in zip({group}, gradients, strict=True):"
+            lines = [f"gradients = torch.autograd.grad({loss}, {group}{keep}, allow_unused=True)"]
+            lines.append(f"for parameter, grad in zip({group}, gradients, strict=True):")
             added = "grad if part == 0 else parameter.grad + grad" if micro > 1 else "grad"
-            yield f"{indent}    parameter.grad = {added}"
+            lines.append(f"    parameter.grad = {added}")
+            yield from _guarded(lines, f'"{each.group}" in opened' if gated else "", indent)
 
     def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         graph = update.graph
         for each in graph.objectives:
-            yield from self._options(each.group, indent)
-            for option, value in (("value", graph.clip_grad_value), ("norm", graph.clip_grad_norm)):
-                if value is not None:
-                    yield f'{indent}torch.nn.utils.clip_grad_{option}_(parameters_of("{each.group}"), {_now(value)})'
-            yield f'{indent}optimizers["{each.group}"].step()'
+            lines = list(self._step(graph, each))
+            yield from _guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for operation, network, numbers in graph.then:
             self.imports["gangraph.runtime.networks"].add(operation)
-            yield f"{indent}{operation}({', '.join([variable(network), *map(repr, numbers)])})"
+            line = f"{operation}({', '.join([variable(network), *map(repr, numbers)])})"
+            yield from _guarded([line], _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 self.imports["gangraph.runtime.networks"].add("update_average")
                 given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
-                yield f"{indent}update_average({given})"
+                yield from _guarded([f"update_average({given})"], _changed(graph, average.of), indent)
 
-    def _options(self, group: str, indent: str) -> Iterator[str]:
+    def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
+        """What follows the gradient of one group: limits on it, options that move, and the optimizer."""
+        yield from self._options(each.group)
+        for option, value in (("value", graph.clip_grad_value), ("norm", graph.clip_grad_norm)):
+            if value is not None:
+                yield f'torch.nn.utils.clip_grad_{option}_(parameters_of("{each.group}"), {_now(value)})'
+        yield f'optimizers["{each.group}"].step()'
+
+    def _options(self, group: str) -> Iterator[str]:
         """The options of an optimizer that change over time, at their present values."""
         for option, written in self.graph.spec.optimizers[group].options.items():
             if is_dynamic(written):
-                yield f'{indent}optimizers["{group}"].param_groups[0]["{option}"] = {_now(written)}'
+                yield f'optimizers["{group}"].param_groups[0]["{option}"] = {_now(written)}'
+
+
+def _changed(graph: UpdateGraph, network: str) -> str:
+    """The condition under which an update has changed a network, or anything if the network is not its own."""
+    group = next((each.group for each in graph.objectives if network in each.networks), "")
+    return "" if not graph.gated else f'"{group}" in opened' if group else "opened"
+
+
+def _guarded(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:
+    """Lines, under a condition if there is one."""
+    if condition:
+        yield f"{indent}if {condition}:"
+    yield from (f"{indent}{'    ' if condition else ''}{line}" for line in lines)
 
 
 def variable(name: str) -> str:

@@ -284,7 +284,8 @@ def _option(group: OptimizerSpec, name: str) -> str:
 
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
-           "when": ("the condition of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
+           "when": ("the condition of update {}", "none"),
+           "gates": ("what decides the groups of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
            "unroll": ("how far update {} looks ahead", "not at all"),
            "accumulate": ("what update {} averages its gradient over", "one batch"),
            "clip_grad_norm": ("the limit on the norm of the gradient in update {}", "none"),
@@ -325,9 +326,12 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
     timing = {key: forms.get(key, "{}").format(written(value)) for key, value in given.items() if value is not None}
     if update.lookaheads:
         timing["unroll"] = ", ".join(_ahead(graph, ahead, networks) for ahead in update.lookaheads)
+    gates = [f"{each.group}: {written(each.when)}" for each in update.objectives if each.when is not None]
+    if gates:
+        timing["gates"] = "; ".join(gates)
     if update.accumulate > 1:
         timing["accumulate"] = f"{update.accumulate} batches"
-    beneath = graph.below(*(each.loss for each in update.objectives))
+    beneath = graph.below(*update.roots)
     targets = {graph.nodes[name].target for name in beneath if graph.nodes[name].kind in ("stream", "random")}
     first = index == 0 and not update.conditional and update.accumulate == 1
     anew = [name for name in graph.spec.data if name in targets and name in (update.draws or ())]

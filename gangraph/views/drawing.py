@@ -46,7 +46,7 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
     for number, update in enumerate(graph.updates, 1):
         terminal = f"update {number}"
         figures[terminal] = _update_figure(update, number, reading, hues)
-        edges += [(source, terminal) for source in reading.sources(objective.loss for objective in update.objectives)]
+        edges += [(source, terminal) for source in reading.sources(update.roots)]
     ends = {name: f.kind for name, f in figures.items() if f.kind in ("loss", "update")}
     calls = {name: f.head for name, f in figures.items() if f.kind == "call"}
     fixed = {name for name, f in figures.items() if f.kind == "stream" or name in reading.named or name in given}
@@ -98,6 +98,7 @@ def _schedule(graph: Graph) -> Iterator[str]:
         filled = (words.format(show(value)) for words, value in said if value is not None)
         parts += [text.replace("steps steps", "steps") for text in filled]
         parts += [f"looks {each.steps} steps of {each.group} ahead" for each in update.lookaheads]
+        parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
         yield f"{number}.  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)

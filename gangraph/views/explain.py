@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Graph
+from gangraph.compiler.graph import Graph, UpdateGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan
 from gangraph.language.expression import show
@@ -114,6 +114,8 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
         learns = _learns(graph.spec.optimizers[each.group], each.networks, sign)
         root = graph.nodes[each.written]
         yield from _listed(learns, _goals(graph, root.inputs[0] if sign < 0 else root.id))
+    if looked := [f"{name} = {as_written(graph, node, value_names(graph))}" for name, node in update.graph.watched]:
+        yield from _listed("Its gates look at:", looked)
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)
 
@@ -123,8 +125,9 @@ def _timing(plan: Plan, index: int) -> Iterator[str]:
     graph, update = plan.checked.graph, plan.updates[index].graph
     if update.every is not None:
         yield f"It runs only in every step whose number can be divided by {written(update.every)}."
-    if update.when is not None:
+    if update.when is not None and not update.late:
         yield f"It runs only in steps where {show(update.when)}."
+    yield from _gates(update)
     if update.times is not None:
         often = "twice" if written(update.times) == "2" else f"{written(update.times)} times"
         yield f"It runs {often} in a row."
@@ -135,6 +138,21 @@ def _timing(plan: Plan, index: int) -> Iterator[str]:
     if named:
         each = "Each time it" if update.times is not None or update.accumulate > 1 else "It"
         yield f"{each} draws {listed(named)} anew."
+
+
+def _gates(update: UpdateGraph) -> Iterator[str]:
+    """Conditions that are decided when the losses are known."""
+    if not update.gated:
+        return
+    names = [name for name, _ in update.watched]
+    if names:
+        yield f"Everything is computed each time, then the host reads {listed(names)} and decides what steps."
+    if update.when is not None and update.late:
+        yield f"Parameters change only where {show(update.when)}."
+    for each in update.objectives:
+        if each.when is not None:
+            change = "changes" if len(each.networks) == 1 else "change"
+            yield f"{listed(each.networks)} {change} only where {show(each.when)}."
 
 
 def _learns(group: OptimizerSpec, networks: Sequence[str], sign: int) -> str:

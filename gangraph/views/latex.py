@@ -67,7 +67,7 @@ def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
             yield from (Line(label, "objective", *pair) for pair in _objective(notation, each, written))
     for ahead in update.lookaheads:
         yield from (Line(label, "definition", *pair) for pair in _steps(notation, ahead))
-    definitions = list(_definitions(notation, update))
+    definitions = [*_looked_at(notation, update), *_definitions(notation, update)]
     for i, (left, right) in enumerate(definitions):
         yield Line(label, "definition", rf"\text{{where }} {left}" if i == 0 else left, right)
     drawn = {graph.nodes[name].target for name in notation.used if _drawn(graph, name)}
@@ -133,13 +133,18 @@ def _terms(
     yield from _terms(graph, losses, second, minus=minus != (node.target == "sub"), loss=loss)
 
 
+def _looked_at(notation: Notation, update: UpdateGraph) -> list[tuple[str, str]]:
+    """The losses that gates look at, as formulas."""
+    return [(symbol(name), f"= {notation.of(Ref(node)).text}") for name, node in update.watched]
+
+
 def _definitions(notation: Notation, update: UpdateGraph) -> Iterator[tuple[str, str]]:
     """What is named, in the order in which it is computed; a definition may name more."""
     graph, made = notation.graph, dict[str, str]()
     while missing := [name for name in graph.nodes if name in notation.used - made.keys() and not _drawn(graph, name)]:
         made |= {name: notation.definition(name).text for name in missing}
     yield from ((notation.names[name], f"= {made[name]}") for name in graph.nodes if name in made)
-    yield from _stopped(notation, graph.below(*(each.loss for each in update.objectives)))
+    yield from _stopped(notation, graph.below(*update.roots))
 
 
 def _stopped(notation: Notation, beneath: set[str]) -> Iterator[tuple[str, str]]:
@@ -168,7 +173,7 @@ def _stopped(notation: Notation, beneath: set[str]) -> Iterator[tuple[str, str]]
 def _words(checked: Checked, notation: Notation, update: UpdateGraph) -> Iterator[str]:
     """What a formula does not say: averages, noise, how often, on which draws, all at once, and what follows."""
     graph = checked.graph
-    beneath = graph.below(*(each.loss for each in update.objectives))
+    beneath = graph.below(*update.roots)
     targets = dict.fromkeys(n.target for n in graph.nodes.values() if n.kind == "network" and n.id in beneath)
     for name in (name for name in targets if name in graph.averages):
         of = notation.networks[graph.averages[name].of]
@@ -201,6 +206,10 @@ def _timing(notation: Notation, update: UpdateGraph, beneath: set[str]) -> Itera
         yield rf"\text{{in every step that }} {moment(update.every)} \text{{ divides}}"
     if update.when is not None:
         yield rf"\text{{only in steps where }} {moment(update.when)}"
+    for each in update.objectives:
+        if each.when is not None:
+            players = _listed(notation.networks[name] for name in each.networks)
+            yield rf"{players} \text{{ only in steps where }} {moment(each.when)}"
     if update.accumulate > 1:
         yield rf"\text{{its gradient averaged over {update.accumulate} batches}}"
     if update.clip_grad_norm is not None:

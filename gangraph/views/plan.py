@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.language.expression import show
+from gangraph.language.gates import is_over_time
 from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def _when(update: UpdateSpec) -> str:
     if update.every is not None:
         parts.append(f"in every step whose number {show(update.every)} divides")
     if update.when is not None:
-        parts.append(f"when {show(update.when)}")
+        late = "its gradient is taken only when" if not is_over_time(update.when) else "when"
+        parts.append(f"{late} {show(update.when)}")
     if update.accumulate > 1:
         parts.append(f"gradients averaged over {update.accumulate} batches")
     return f" ({'; '.join(parts)})" if parts else ""
@@ -51,7 +53,8 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     graph = program.plan.checked.graph
     simultaneous = len(written.objectives) > 1
     for each in written.objectives:
-        who = f"   (group {each.group})" if simultaneous else ""
+        when = f", steps only when {show(each.when)}" if each.when is not None else ""
+        who = f"   (group {each.group}{when})" if simultaneous or when else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
     yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
     yield from _row("differentiates", [listed(update.differentiated)])
@@ -65,6 +68,7 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     yield from _row("runs", _segments(graph, update.body))
     yield from _row("merges", [_merged(graph, group) for segment in update.segments for group in segment.merges])
     yield from _kernel_rows(graph, program, update)
+    yield from _row("gates look at", [listed(name for name, _ in update.graph.watched)])
     yield from _row("losses", [listed(name for name, _ in update.losses)])
     yield from _row(
         "then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then]

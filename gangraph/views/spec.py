@@ -156,15 +156,15 @@ def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
 
 def update_lines(update: UpdateSpec) -> Iterator[str]:
     """One entry of `step:`, as it is written in full."""
-    if len(update.objectives) == 1:
-        (only,) = update.objectives
+    only = update.objectives[0]
+    if len(update.objectives) == 1 and only.when is None:
         yield f"- update: {only.group}"
         yield f"  {aim(only.sign)}: {show(only.expression)}"
         yield from (f"  {each}" for each in _unroll(only))
     else:
         yield "- update:"
         for each in update.objectives:
-            parts = (f"{aim(each.sign)}: {show(each.expression)}", *_unroll(each))
+            parts = (f"{aim(each.sign)}: {_goal(each)}", *_unroll(each))
             yield f"    {each.group}: {{{', '.join(parts)}}}"
     if update.draw is not None:
         yield f"  draw: [{', '.join(name for name, _ in update.draw)}]"
@@ -183,6 +183,10 @@ def _unroll(objective: Objective) -> Iterator[str]:
     if (ahead := objective.unroll) is not None:
         goal = f"{aim(ahead.objective.sign)}: {show(ahead.objective.expression)}"
         yield f"unroll: {{update: {ahead.objective.group}, {goal}, steps: {ahead.steps}}}"
+
+
+def _goal(objective: Objective) -> str:
+    return show(objective.expression) + (f", when: {show(objective.when)}" if objective.when is not None else "")
 
 
 def aim(sign: int) -> str:

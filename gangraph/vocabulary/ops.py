@@ -27,6 +27,10 @@ def _same(first: Interval, *_: Interval) -> Interval:
     return first
 
 
+def _with_zero(first: Interval, *_: Interval) -> Interval:
+    return min(first[0], 0.0), max(first[1], 0.0)
+
+
 def _hull(*inputs: Interval) -> Interval:
     return min(low for low, _ in inputs), max(high for _, high in inputs)
 
@@ -211,6 +215,19 @@ def zero_pad2d(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tenso
 def mean(x: Tensor) -> Tensor:
     """Mean over all elements, batch included: one number."""
     return x.mean()
+
+
+@op(range=_with_zero, words="the mean of $x over the samples that $mask chooses")
+def mean_where(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the samples that a mask [B] of 0 and 1 chooses: [B, ...] to [1, ...]; 0 if it chooses none."""
+    weights = _per_sample(mask.to(x.dtype), x)
+    return (x * weights).sum(0, keepdim=True) / mask.to(x.dtype).sum().clamp_min(1)
+
+
+@op(range=_same)
+def column(x: Tensor, index: int) -> Tensor:
+    """One feature, class or channel of each sample, counted from 0: [B, N, ...] to [B, ...]."""
+    return x.select(1, index)
 
 
 @op(range=_same)
