@@ -82,6 +82,8 @@ def _objective(objective: Objective) -> list[Any]:
     plain = [objective.group, show(objective.expression), objective.sign, *_gate(objective)]
     ahead = objective.unroll
     return [*plain, ahead.steps, _objective(ahead.objective)] if ahead is not None and ahead.steps else plain
+
+
 def _gate(objective: Objective) -> list[str]:
     return [] if objective.when is None else [show(objective.when)]
 

@@ -37,27 +37,6 @@ def l2(x: Tensor, y: Tensor) -> Tensor:
     return functional.mse_loss(*_alike(x, y))
 
 
-@loss(
-    latex=r"E[\tfrac{1}{2} \lVert ($prediction - $target) / ${std} \rVert_2^2]",
-    words="the negative log-likelihood of $target under a Gaussian around $prediction with deviation $std",
-)
-def gaussian_nll(prediction: Tensor, target: Tensor, std: float = 1.0) -> Tensor:
-    """Sum over a sample's elements of ((x - y) / std)^2 / 2 + log std + log(2 pi) / 2, mean over the batch."""
-    prediction, target = _alike(prediction, target)
-    halves = ((prediction - target) / std).square() / 2 + math.log(std) + math.log(2 * math.pi) / 2
-    return halves.flatten(1).sum(1).mean()
-
-
-@loss(
-    latex=r"E[\mathrm{KL}(\mathcal{N}(${mean}, e^{${logvar}}) \Vert \mathcal{N}(0, 1))]",
-    words="the divergence of a Gaussian with mean $mean and log-variance $logvar from the standard one",
-)
-def kl(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Sum over dimensions of (mean^2 + exp(logvar) - logvar - 1) / 2, mean over the batch."""
-    mean, logvar = _alike(mean, logvar)
-    return (0.5 * (mean.square() + logvar.exp() - logvar - 1)).flatten(1).sum(1).mean()
-
-
 @loss(words="how much the edges of $prediction differ from those of $target")
 def gdl(prediction: Tensor, target: Tensor, alpha: float = 1.0, p: float | None = None, weight: float = 1.0) -> Tensor:
     """mean ||dx| - |dy||^alpha over neighbours in each direction, the gradient difference loss (Mathieu et al. 2016).
