@@ -72,8 +72,13 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
 
 def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
     """The networks that the evaluation calls in the form in which they are already assembled."""
-    called = evaluation.graph.networks
-    return {name: m for name, m in models.items() if name in called and called[name].outputs == m.graph.outputs}
+    graph = evaluation.graph
+    runs = {graph.owner(node.target) for node in graph.nodes.values() if node.kind == "network"}
+    return {
+        name: model
+        for name, model in models.items()
+        if name in graph.networks and (graph.networks[name].outputs == model.graph.outputs or name not in runs)
+    }
 
 
 def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:

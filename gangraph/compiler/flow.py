@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gangraph.compiler.graph import Graph
+from gangraph.compiler.graph import OF_NETWORKS, Graph
 
 # Values through which no gradient passes.
 STOPS = ("stream", "random", "scalar", "detach", "held", "history")
@@ -15,7 +15,7 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
     for node in graph.nodes.values():
         if node.id not in wanted or node.kind in STOPS:
             continue
-        if (node.kind == "network" and node.target in chosen) or any(name in reached for name in node.inputs):
+        if (node.kind in OF_NETWORKS and node.target in chosen) or any(name in reached for name in node.inputs):
             reached.add(node.id)
     return reached
 

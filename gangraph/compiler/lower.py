@@ -21,6 +21,8 @@ from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.segments import Plan, Segment
 from gangraph.compiler.sets import Sets, after_all, after_metrics
 
+PARAMETERS = "_parameters"  # what the name of a network's form ends in that gives its parameters as a vector
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelUse:
@@ -86,7 +88,8 @@ class Program:
 
     def network_of(self, called: str) -> str:
         """The network whose form code calls by this name."""
-        return (self.forms[called].of if called in self.forms else called).removesuffix("_frozen")
+        plain = self.forms[called].of if called in self.forms else called.removesuffix(PARAMETERS)
+        return plain.removesuffix("_frozen")
 
 
 def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
@@ -293,11 +296,13 @@ class _Writer:
 
     def _callee(self, node: Node) -> str:
         """The network's live form where the gradient of its parameters is taken, else its frozen form."""
-        is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
-        base = module_name(node.target) + ("_frozen" if is_frozen else "")
-        name = self.networks.form(base, self.graph.owner(node.target), self._times(node.id))
+        name = self.networks.form(self._base(node), self.graph.owner(node.target), self._times(node.id))
         self.called[name] = None
         return name
+
+    def _base(self, node: Node) -> str:
+        is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
+        return module_name(node.target) + ("_frozen" if is_frozen else "")
 
     def _network(self, node: Node) -> None:
         noise = [self.written[noise_name(node.id, draw.name)] for draw in self._model(node).draws]
@@ -305,6 +310,12 @@ class _Writer:
         self.written[node.id] = self.fx.create_node(
             "call_module", self._callee(node), (*inputs, *noise), name=module_name(node.id)
         )
+
+    def _parameters(self, node: Node) -> None:
+        """All parameters as a vector: the live form carries their gradient, the frozen form does not."""
+        name = f"{self._base(node)}{PARAMETERS}"
+        self.called[name] = None
+        self.written[node.id] = self.fx.create_node("call_module", name, (), name=module_name(node.id))
 
     def _merged(self, group: tuple[str, ...]) -> None:
         """Several calls of one network as one call along the batch."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.check import Checked
 from gangraph.compiler.flow import differentiable
-from gangraph.compiler.graph import Graph, UpdateGraph
+from gangraph.compiler.graph import OF_NETWORKS, Graph, UpdateGraph
 from gangraph.compiler.merging import merges
 from gangraph.compiler.segments import Plan, Reuse, Segment, UpdatePlan
 
@@ -72,7 +72,7 @@ class _Planner:
         """The networks and sources that a value depends on."""
         nodes = (self.graph.nodes[below] for below in self.graph.below(name))
         return frozenset(
-            self.graph.owner(node.target) for node in nodes if node.kind in ("network", "stream", "random")
+            self.graph.owner(node.target) for node in nodes if node.kind in (*OF_NETWORKS, "stream", "random")
         )
 
     def _gradient_paths(self) -> dict[str, set[str]]:
@@ -148,7 +148,7 @@ class _Planner:
         self._offer(index, wanted)
         self.versions = self._after(index, self.versions)
         differentiated = update.networks
-        called = {self.graph.nodes[name].target for name in wanted if self.graph.nodes[name].kind == "network"}
+        called = {self.graph.nodes[name].target for name in wanted if self.graph.nodes[name].kind in OF_NETWORKS}
         return UpdatePlan(
             graph=update,
             differentiated=differentiated,

@@ -52,9 +52,16 @@ def infer(
     `networks` are those already assembled by another graph, `samples` says how many a metric will see.
     """
     inference = _Inference(graph, dict(networks or {}), samples or {})
-    for node in graph.nodes.values():
-        inference.add(node)
+    late = {node.id for node in graph.nodes.values() if any(_is_vector(graph, name) for name in graph.below(node.id))}
+    for first in (True, False):  # the calls of networks come before the vectors of their parameters
+        for node in graph.nodes.values():
+            if (node.id not in late) is first:
+                inference.add(node)
     return Types(inference.types, inference.models, tuple(inference.problems))
+
+
+def _is_vector(graph: Graph, name: str) -> bool:
+    return graph.nodes[name].kind == "parameters"
 
 
 class _Inference:
@@ -170,6 +177,21 @@ class _Inference:
         if "" in outputs:
             return outputs[""]
         self.calls[node.id] = outputs
+        return None
+
+    def _parameters(self, node: Node) -> TensorType | None:
+        owner = self.graph.owner(node.target)
+        if owner in self.models:
+            return TensorType((self.models[owner].parameters,), torch.float32)
+        calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
+        if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
+            self._report(
+                "GG543",
+                f"the parameters of '{owner}' are not known: nothing calls it before they are used",
+                node,
+                found=self._said(node.id),
+                expected=f"a value with {owner}(...) that does not depend on them",
+            )
         return None
 
     def _definition(self, node: Node) -> NetworkGraph:

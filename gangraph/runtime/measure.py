@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.graph import Node
+from gangraph.compiler.graph import OF_NETWORKS, Node
 from gangraph.data.random import RandomSource
 from gangraph.errors import UsageError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
@@ -54,7 +54,11 @@ def measure(trainer: Trainer, names: Collection[str] | None = None) -> dict[str,
     for count in dict.fromkeys(counts.values()):
         nodes = {name: node for name, node in chosen.items() if counts[name] == count}
         below = seen.graph.below(*nodes.values())
-        values = {name: _first(value, count, most) for name, value in gathered.items() if name in below}
+        values = {
+            name: value if _is_vector(evaluation, name) else _first(value, count, most)
+            for name, value in gathered.items()
+            if name in below
+        }
         made, missing = over_set(seen.graph, tuple(n for n in program.measurement.whole if n in below), values)
         for name, node in nodes.items():
             value, why = (None, missing[node]) if node in missing else _number(made[node])
@@ -145,8 +149,15 @@ def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int
         draws.batch = min(evaluation.spec.samples, count - start)
         for name, value in evaluation.batch(draws, trainer.clock, index).items():
             value = value.detach().cpu()
+            if name in parts and _is_vector(evaluation, name):
+                continue  # it is the same in every batch
             parts.setdefault(name, []).append(value.float() if value.is_floating_point() else value)
     return {name: _joined(values) for name, values in parts.items()}
+
+
+def _is_vector(evaluation: Evaluation, name: str) -> bool:
+    """Whether a value is the parameters of a network, which have no samples."""
+    return name in evaluation.graph.nodes and evaluation.graph.nodes[name].kind == "parameters"
 
 
 def _joined(values: list[Tensor]) -> Tensor:
@@ -169,7 +180,7 @@ def _protocol(seen: Seen, node: str) -> dict[str, Any]:
     graph = seen.graph
     beneath = graph.below(node)
     below = [made for name, made in graph.nodes.items() if name in beneath]
-    called = dict.fromkeys(made.target for made in below if made.kind == "network")
+    called = dict.fromkeys(made.target for made in below if made.kind in OF_NETWORKS)
     averages = [name for name in called if name in graph.averages]
     judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
     return {**_together(_stated(below)), **({"averages": averages} if averages else {}), **judges}

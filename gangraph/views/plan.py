@@ -148,6 +148,8 @@ def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
         return graph.label(name)
     if node.kind == "scalar" and node.expression is not None:
         return show(node.expression)
+    if node.kind == "parameters":
+        return f"parameters({node.target})"
     inside = [_argument(graph, each) for each in node.arguments]
     if node.kind == "output":
         return f"{inside[0]}.{node.field}"
