@@ -12,9 +12,10 @@ from gangraph.compiler.graph import Evaluation, Graph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
-from gangraph.compiler.types import Types, infer
+from gangraph.compiler.types import Types, infer, resized
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, SpecError, called_by, in_order
+from gangraph.vocabulary.coupled import BatchError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
         problems += _numbers(graph.evaluation, seen)
+        problems += _samples(graph.evaluation, seen)
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:
         problems += lint(graph, types)
@@ -117,6 +119,32 @@ def _numbers(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
                 found=str(made),
                 expected="a number: mean(...) or a metric",
             )
+
+
+def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
+    """Every network whose layers compare samples in evaluation can take the batch of a look."""
+    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
+    assert spec is not None
+    for node in graph.nodes.values():
+        model = seen.networks.get(graph.owner(node.target)) if node.kind == "network" else None
+        if model is None or not model.couples_always or any(name not in seen.nodes for name in node.inputs):
+            continue
+        given = tuple(seen.nodes[name] for name in node.inputs)
+        count = given[0].shape[0] * spec.samples // graph.spec.batch
+        try:
+            with torch.no_grad():
+                model.module.eval()(*resized(given, count))
+        except BatchError as error:
+            yield Problem(
+                code="GG540",
+                message=f"network '{node.target}' cannot take the batch that an evaluation gives it",
+                span=node.span,
+                found=f"{count} sample{'s' * (count != 1)}, by samples: under evaluate:",
+                expected=f"such as the batch of training, samples: {graph.spec.batch}",
+                reason=str(error),
+            )
+        finally:
+            model.module.train()
 
 
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:

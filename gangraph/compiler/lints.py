@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gangraph.compiler.flow import differentiable, penalised_calls
-from gangraph.compiler.graph import Graph, Node, UpdateGraph
+from gangraph.compiler.graph import Evaluation, Graph, Node, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
@@ -31,9 +31,55 @@ def _mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
                 "GG601",
                 f"'{node.target}' mixes the samples of a batch under a gradient penalty",
                 node.span,
-                found="batch_norm",
-                fix="norm=layer_norm or norm=instance_norm",
+                found=" and ".join(model.coupling),
+                fix="norm=layer_norm or norm=instance_norm" if model.coupling == ("batch_norm",) else "leave it out there",
             )
+
+
+def _coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
+    for update in graph.updates:
+        below = graph.below(*(objective.loss for objective in update.objectives))
+        for node in (node for node in graph.nodes.values() if node.id in below and node.kind == "network"):
+            model = types.networks.get(graph.owner(node.target))
+            if update.accumulate > 1 and model is not None and model.mixes_samples:
+                yield _warn(
+                    "GG622",
+                    f"'{node.target}' couples the samples of each micro-batch by itself",
+                    node.span,
+                    found=f"{' and '.join(model.coupling)} with accumulate: {update.accumulate}",
+                    fix=f"batch: {graph.spec.batch * update.accumulate} without accumulate, if memory allows",
+                )
+
+
+def _coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
+    for name, model in types.networks.items():
+        grows = [each for each in model.coupling if vocabulary[each].traits.get("grows_with_batch")]
+        if not grows:
+            continue
+        sizes: dict[int, Span] = {}
+        for node in (n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name):
+            if node.inputs[0] in types.nodes:
+                sizes.setdefault(types.nodes[node.inputs[0]].shape[0], node.span)
+        if graph.evaluation is not None and len(sizes) == 1:
+            sizes |= _sizes_of_looks(graph.evaluation, name, next(iter(sizes)), graph.spec.batch, sizes)
+        if len(sizes) > 1:
+            yield _warn(
+                "GG623",
+                f"'{name}' is called with batches of different sizes",
+                list(sizes.values())[1],
+                found=f"{' and '.join(map(str, sizes))} samples, over which {' and '.join(grows)} sums",
+                fix="batches of one size; in evaluate:, samples: the batch of training",
+            )
+
+
+def _sizes_of_looks(
+    evaluation: Evaluation, name: str, size: int, batch: int, known: dict[int, Span]
+) -> dict[int, Span]:
+    """The other batch size that an evaluation gives a network, and where; nothing if it does not call it."""
+    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
+    calls = (n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name)
+    samples = spec.samples * size // batch if spec is not None else size
+    return {samples: node.span for node in calls if samples not in known}
 
 
 def _unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -291,6 +337,8 @@ def _zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
 
 LINTS: tuple[Lint, ...] = (
     _mixing_under_penalty,
+    _coupling_in_parts,
+    _coupling_grows,
     _unconstrained_critic,
     _ranges_that_do_not_meet,
     _sigmoid_before_logits,

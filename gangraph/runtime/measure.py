@@ -133,13 +133,16 @@ def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
 def _count(evaluation: Evaluation, draws: Draws, node: str) -> int:
     """How many samples there are for a number: no sample of a stream comes twice.
 
-    In training mode layers see the batch, so every batch is a whole one.
+    Where layers see the batch, in training mode or since they couple samples always, every batch is a whole one.
     """
     below = {evaluation.graph.nodes[name].target for name in evaluation.graph.below(node)}
+    seen = evaluation.engine.program.plan.checked.evaluation
+    models = seen.networks if seen is not None else {}
+    coupled = any(name in models and models[name].couples_always for name in map(evaluation.graph.owner, below))
     streams = [s for s in evaluation.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
     count = min([evaluation.spec.result_samples, *(len(draws.open(name)) for name in streams)])
     batch = min(evaluation.spec.samples, count)
-    return count - count % batch if evaluation.spec.mode == "train" else count
+    return count - count % batch if coupled or evaluation.spec.mode == "train" else count
 
 
 def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int) -> dict[str, Tensor]:

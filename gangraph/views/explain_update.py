@@ -55,7 +55,7 @@ class _Story:
     def flow(self) -> Iterator[str]:
         """The calls through which gradients pass, and what is called but stays as it is."""
         goals = self.update.graph.objectives
-        calls = [name for segment in self.own for name in self._calls(segment)]
+        calls = [n for segment in self.own for n in segment.nodes if self.graph.nodes[n].kind in OF_NETWORKS]
         moving = set().union(*(segment.live for segment in self.own))
         reached: set[str] = set()
         for goal in goals:

@@ -115,7 +115,7 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
         if segment.detached:
             stopped = [phrase(graph, name) for name in graph.nodes if name in segment.detached]
             lines.append(f"  stops the gradient at {listed(stopped)}")
-        calls = [name for name in segment.nodes if graph.nodes[name].kind == "network"]
+        calls = [name for name in segment.nodes if graph.nodes[name].kind in ("network", "parameters")]
         lines += [f"  {_call(graph, segment, name)}" for name in calls] or ["  arithmetic only"]
     return lines
 

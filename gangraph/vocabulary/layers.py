@@ -22,7 +22,7 @@ for _name, _class in {
 layer("linear", init="linear")(nn.Linear)
 
 
-@layer(init="norm", mixes_samples=True)
+@layer(init="norm", mixes_samples=True, only_in_training=True)
 def batch_norm(
     x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track: bool = True
 ) -> nn.Module:
