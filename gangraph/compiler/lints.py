@@ -39,7 +39,8 @@ def _mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
 def _coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
     for update in graph.updates:
         below = graph.below(*(objective.loss for objective in update.objectives))
-        for node in (node for node in graph.nodes.values() if node.id in below and node.kind == "network"):
+        calls = [node for node in graph.nodes.values() if node.id in below and node.kind == "network"]
+        for node in {node.target: node for node in reversed(calls)}.values():  # the first call of each network
             model = types.networks.get(graph.owner(node.target))
             if update.accumulate > 1 and model is not None and model.mixes_samples:
                 yield _warn(
