@@ -80,7 +80,7 @@ def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Functi
 
     A class's `in_channels`, `in_features`, `num_features` or `input_size` is inferred from the input.
     Traits: `mixes_samples=True` if a sample's output depends on the other samples of the batch, with
-    `only_in_training=True` if evaluation mode ends that, and `grows_with_batch=True` if its numbers depend on their count;
+    `only_in_training=True` if evaluation mode ends that and `grows_with_batch=True` if numbers depend on their count;
     `init` names the kind of layer that `init:` addresses (`conv`, `linear`, `norm`).
     """
     return _registers("layer", name, traits)

@@ -28,9 +28,7 @@ def test_minibatch_discrimination_is_the_papers_sum_over_the_other_samples() -> 
     tensor = layer.weight.reshape(4, 2, 3)
     for i in range(5):
         for b in range(4):
-            near = sum(
-                math.exp(-float((tensor[b] @ x[i] - tensor[b] @ x[j]).abs().sum())) for j in range(5) if j != i
-            )
+            near = sum(math.exp(-float((tensor[b] @ x[i] - tensor[b] @ x[j]).abs().sum())) for j in range(5) if j != i)
             assert float(layer(x)[i, 3 + b]) == pytest.approx(near + float(layer.bias[b]))  # type: ignore[index]
     assert torch.equal(layer(x)[:, :3], x)
 
@@ -195,7 +193,9 @@ def test_batch_norm_couples_in_training_only() -> None:
 
 
 def test_a_run_with_coupled_and_noisy_layers_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    noisy = "{inputs: x, layers: 'gaussian_noise(0.1), weight_norm(linear(6)), minibatch_discrimination(3, 2), linear(1)'}"
+    noisy = (
+        "{inputs: x, layers: 'gaussian_noise(0.1), weight_norm(linear(6)), minibatch_discrimination(3, 2), linear(1)'}"
+    )
     spec = small(
         networks_d=noisy,
         more_networks="  G_mean: average(G, decay=step / (step + 1))",
@@ -217,7 +217,6 @@ def test_the_frozen_form_of_a_coupled_network_shares_its_weights() -> None:
     for name, parameter in live.items():
         assert parameter.data_ptr() == frozen[name].data_ptr()
         assert parameter.requires_grad and not frozen[name].requires_grad
-
 
 
 def test_penalties_under_coupled_layers_are_warned_of_by_name() -> None:

@@ -28,16 +28,15 @@ def _noise_of(engine: Trainer, monkeypatch: pytest.MonkeyPatch) -> dict[str, lis
 
 @pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "merged", "shared", "plain"])
 def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = load("minibatch", variant="historical_averaging", let__rate=RATE)
+    paper = {"losses__fool": "settle_G - mean(softplus(fake_score))", "let__rate": RATE, "let__rate_d": RATE}
+    spec = load("minibatch", variant="historical_averaging", **paper)
     engine = trainer(spec, share=share, merge=merge)
     torch.manual_seed(0)
     generator, discriminator = CoupledGenerator(100, 2).double(), CoupledDiscriminator(2, 6, 3, 2, 2**0.5).double()
     made = {"G": generator, "D": discriminator}
     for name, network in made.items():
         with torch.no_grad():
-            for mine, theirs in zip(
-                network.parameters_in_order(), engine.networks[name].parameters(), strict=True
-            ):
+            for mine, theirs in zip(network.parameters_in_order(), engine.networks[name].parameters(), strict=True):
                 assert mine.shape == theirs.shape
                 mine.copy_(theirs)
     loop, drawn = CoupledLoop(generator, discriminator, RATE), _noise_of(engine, monkeypatch)

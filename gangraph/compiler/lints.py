@@ -32,7 +32,9 @@ def _mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
                 f"'{node.target}' mixes the samples of a batch under a gradient penalty",
                 node.span,
                 found=" and ".join(model.coupling),
-                fix="norm=layer_norm or norm=instance_norm" if model.coupling == ("batch_norm",) else "leave it out there",
+                fix="norm=layer_norm or norm=instance_norm"
+                if model.coupling == ("batch_norm",)
+                else "leave it out there",
             )
 
 
@@ -78,9 +80,9 @@ def _sizes_of_looks(
 ) -> dict[int, Span]:
     """The other batch size that an evaluation gives a network, and where; nothing if it does not call it."""
     graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
-    calls = (n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name)
     samples = spec.samples * size // batch if spec is not None else size
-    return {samples: node.span for node in calls if samples not in known}
+    calls = [n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name]
+    return {samples: calls[0].span} if calls and samples not in known else {}
 
 
 def _unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:

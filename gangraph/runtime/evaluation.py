@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.build_network import module_name
-from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import OF_NETWORKS, Graph, Node, with_arguments
+from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.lower import PARAMETERS, Looking, noise_name
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError

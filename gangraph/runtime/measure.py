@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import OF_NETWORKS, Node
+from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.data.random import RandomSource
 from gangraph.errors import UsageError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint

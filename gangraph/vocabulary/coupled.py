@@ -64,7 +64,7 @@ class MinibatchDiscrimination(nn.Module):
         """T as a matrix [A, kernels * dims]."""
         if self.log_scale is None:
             return self.weight.t()
-        lengths = torch.linalg.vector_norm(self.weight, dim=1)
+        lengths: Tensor = torch.linalg.vector_norm(self.weight, dim=1)
         return (self.weight * (self.log_scale.exp() / lengths)[:, None]).t()
 
     def extra_repr(self) -> str:

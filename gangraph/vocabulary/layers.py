@@ -241,7 +241,7 @@ class WeightNorm(nn.Module):
     def forward(self, direction: Tensor) -> Tensor:
         """The weight, of the shape of the direction."""
         others = [dim for dim in range(direction.dim()) if dim != self.dim]
-        unit = direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
+        unit: Tensor = direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
         if not isinstance(self.gain, Tensor):
             return unit * self.gain
         return unit * self.gain.reshape([-1 if dim == self.dim else 1 for dim in range(direction.dim())])
@@ -255,8 +255,8 @@ class WeightNorm(nn.Module):
 def weight_norm(module: nn.Module, scale: bool = True, gain: float = 1.0) -> nn.Module:
     """Give every output unit's weights a direction and a length: weight_norm(conv2d(64, 3)) (Salimans and Kingma 2016).
 
-    The weight is g * v / ||v||: v starts as the layer's weight would, g at `gain` for every unit. Without `scale`, g stays
-    at `gain`. The data-dependent start of the paper is left out.
+    The weight is g * v / ||v||: v starts as the layer's weight would, g at `gain` for every unit, where it stays
+    without `scale`. The data-dependent start of the paper is left out.
     """
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() < 2:

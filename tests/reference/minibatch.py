@@ -1,4 +1,4 @@
-"""Semi-supervised training with minibatch discrimination, weight norm, label smoothing and historical averaging, by hand.
+"""Minibatch discrimination, weight norm, label smoothing and historical averaging with few labels, by hand.
 
 Layers keep a bias, a direction and, where it is learned, a length. Random draws come in as arguments.
 """
