@@ -22,7 +22,7 @@ COUPLED = "{inputs: x, layers: 'linear(6), relu, minibatch_discrimination(3, 2),
 
 def test_minibatch_discrimination_is_the_papers_sum_over_the_other_samples() -> None:
     (x,) = normals(1, 5, 3)
-    layer = MinibatchDiscrimination(3, kernels=4, dims=2, normalise=False).double()
+    layer = MinibatchDiscrimination(3, kernels=4, dims=2, length=None).double()
     (layer.bias.data,) = normals(1, 4, seed=1)  # type: ignore[union-attr]
     layer.requires_grad_(False)
     tensor = layer.weight.reshape(4, 2, 3)
@@ -47,8 +47,7 @@ def test_equal_samples_are_as_near_as_samples_can_be() -> None:
 
 
 def test_normalised_columns_have_the_length_of_their_scale() -> None:
-    layer = MinibatchDiscrimination(7, 2, 3)
-    nn.init.constant_(layer.log_scale, math.log(2.5))  # type: ignore[arg-type]
+    layer = MinibatchDiscrimination(7, 2, 3, length=2.5)
     assert torch.allclose(layer._columns().norm(dim=0), torch.full((6,), 2.5))
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gangraph.compiler.flow import differentiable, penalised_calls
-from gangraph.compiler.graph import Evaluation, Graph, Node, UpdateGraph
+from gangraph.compiler.graph import OF_NETWORKS, Evaluation, Graph, Node, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
@@ -217,11 +217,11 @@ def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
         shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
         labels = {seen.graph.label(name) for name in shown}
         used |= {name for name in graph.nodes if graph.label(name) in labels}
-        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].kind == "network"}
+        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].kind in OF_NETWORKS}
         sources = {seen.graph.nodes[name].target for name in shown}
     else:
         called, sources = set(), set()
-    called |= {graph.nodes[name].target for name in used if graph.nodes[name].kind == "network"}
+    called |= {graph.nodes[name].target for name in used if graph.nodes[name].kind in OF_NETWORKS}
     sources |= {graph.nodes[name].target for name in used}
     for kind, names in (("value", graph.values), ("loss", graph.losses)):
         for name, node in names.items():

@@ -4,6 +4,8 @@ All have the trait `mixes_samples`: the planner never merges calls of a network 
 get other neighbours. The trait `grows_with_batch` says that the numbers depend on how many samples there are.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +23,9 @@ class MinibatchDiscrimination(nn.Module):
 
     With M_i = f(x_i) T cut into kernels of `dims` numbers, o_ib = sum over j of exp(-||M_ib - M_jb||_1) is appended to
     f(x_i). The sum leaves out j = i, as the authors' code does; with `own` it has this term, a constant 1, as the
-    paper's formula. `bias` adds a learned number per kernel to o; `normalise` gives T a direction and a learned length
-    exp(log_scale) per column. Row b * dims + c of `weight` is column (b, c) of T; it starts as N(0, 0.05).
+    paper's formula. `bias` adds a learned number per kernel to o. T has a direction and a learned length exp(log_scale)
+    per column, which starts at `length`; with `length=none` it is free. Row b * dims + c of `weight` is column (b, c) of
+    T and starts as N(0, 0.05). Where samples start alike, a larger length tells them apart.
     """
 
     def __init__(
@@ -32,23 +35,26 @@ class MinibatchDiscrimination(nn.Module):
         dims: int = 5,
         own: bool = False,
         bias: bool = True,
-        normalise: bool = True,
+        length: float | None = 1.0,
     ) -> None:
         super().__init__()
         if kernels < 1 or dims < 1:
             raise ValueError(f"kernels and dims are at least 1, but got {kernels} and {dims}")
-        self.kernels, self.dims, self.own = kernels, dims, own
+        if length is not None and length <= 0:
+            raise ValueError(f"a length is above 0, but got {length}")
+        self.kernels, self.dims, self.own, self.length = kernels, dims, own, length
         self.weight = nn.Parameter(torch.empty(kernels * dims, in_features))
-        self.log_scale = nn.Parameter(torch.empty(kernels * dims)) if normalise else None
+        self.log_scale = nn.Parameter(torch.empty(kernels * dims)) if length is not None else None
         self.bias = nn.Parameter(torch.empty(kernels)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """A weight N(0, 0.05), lengths of 1 and biases of 0."""
+        """A weight N(0, 0.05), lengths as said and biases of 0."""
         nn.init.normal_(self.weight, 0.0, 0.05)
-        for parameter in (self.log_scale, self.bias):
-            if parameter is not None:
-                nn.init.zeros_(parameter)
+        if self.log_scale is not None and self.length is not None:
+            nn.init.constant_(self.log_scale, math.log(self.length))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, A] to [B, A + kernels]."""
@@ -69,7 +75,7 @@ class MinibatchDiscrimination(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""
-        return f"{self.weight.shape[1]}, kernels={self.kernels}, dims={self.dims}, own={self.own}"
+        return f"{self.weight.shape[1]}, kernels={self.kernels}, dims={self.dims}, own={self.own}, length={self.length}"
 
 
 layer("minibatch_discrimination", init="linear", mixes_samples=True, grows_with_batch=True)(MinibatchDiscrimination)
