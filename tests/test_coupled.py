@@ -148,6 +148,20 @@ def test_a_negative_deviation_is_refused() -> None:
         gangraph.check_spec(spec)
 
 
+def test_an_evaluation_has_no_noise_in_evaluation_mode_and_some_in_training_mode() -> None:
+    noisy = "{inputs: x, layers: 'gaussian_noise(0.5), linear(1)'}"
+    seen = {}
+    for mode in ("eval", "train"):
+        evaluate = f"evaluate:\n  samples: 4\n  mode: {mode}\n  grid: [x]\n  metrics: {{score: mean(D(x))}}"
+        engine = trainer(small(networks_d=noisy, evaluate=evaluate))
+        look = engine.evaluate()
+        assert look is not None
+        with torch.no_grad():
+            seen[mode] = look.metrics["score"] - float(engine.networks["D"].eval()(look.grid["x"]).mean())
+    assert seen["eval"] == pytest.approx(0, abs=1e-6)
+    assert abs(seen["train"]) > 1e-3
+
+
 def _merged_calls(**parts: str) -> int:
     plan = trainer(small(**parts)).engine.program.plan
     return sum(len(segment.merges) for update in plan.updates for segment in update.segments)

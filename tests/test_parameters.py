@@ -8,6 +8,8 @@ import gangraph
 from gangraph.language.fingerprint import fingerprint
 from gangraph.runtime.measure import measure
 from gangraph.views.code import code_text
+from gangraph.views.diff import differences
+from gangraph.views.formulas import Reading
 from gangraph.views.latex import latex_text
 from tests.support import small, trainer
 
@@ -122,6 +124,18 @@ def test_the_printed_code_does_what_the_engine_does() -> None:
     assert torch.allclose(_vector(mine), _vector(theirs), rtol=1e-12)
     assert torch.allclose(_vector(mine, "G_mean"), _vector(theirs, "G_mean"), rtol=1e-12)
     assert not torch.allclose(_vector(mine, "G_mean"), _vector(mine))
+
+
+def test_a_difference_of_specs_and_a_drawing_tell_whose_parameters_they_are() -> None:
+    first, second = (small(fool=f"logistic.generator(D(fake)) + 0.1 * total(parameters({name}) ** 2)") for name in "GD")
+    found = [str(each) for each in differences(first, second)]
+    assert found == [
+        "a term of fool was 0.1 * total(parameters(G) ** 2), and is now 0.1 * total(parameters(D) ** 2)",
+    ]
+    assert differences(first, first) == ()
+    reading = Reading(gangraph.check_spec(first)[0].graph)
+    (vector,) = (name for name, node in reading.nodes.items() if node.kind == "parameters")
+    assert reading.formula(vector)[0] == reading.figure(vector, {}, "[22]").head == "parameters(G)"
 
 
 def test_a_fingerprint_tells_whose_parameters_they_are() -> None:

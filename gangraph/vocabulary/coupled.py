@@ -24,8 +24,8 @@ class MinibatchDiscrimination(nn.Module):
     With M_i = f(x_i) T cut into kernels of `dims` numbers, o_ib = sum over j of exp(-||M_ib - M_jb||_1) is appended to
     f(x_i). The sum leaves out j = i, as the authors' code does; with `own` it has this term, a constant 1, as the
     paper's formula. `bias` adds a learned number per kernel to o. T has a direction and a learned length exp(log_scale)
-    per column, which starts at `length`; with `length=none` it is free. Row b * dims + c of `weight` is column (b, c) of
-    T and starts as N(0, 0.05). Where samples start alike, a larger length tells them apart.
+    per column, which starts at `length`; with `length=none` it is free. Row b * dims + c of `weight` is column (b, c)
+    of T and starts as N(0, 0.05). Where samples start alike, a larger length tells them apart.
     """
 
     def __init__(
