@@ -236,3 +236,22 @@ def test_penalties_under_coupled_layers_are_warned_of_by_name() -> None:
     judge = "wasserstein.critic(real=D(x), fake=D(fake)) + mean((norm(grad(D(x), x)) - 1) ** 2)"
     (checked,) = gangraph.check_spec(small(networks_d=COUPLED, judge=judge))
     assert [(lint.code, lint.found) for lint in checked.lints] == [("GG601", "minibatch_discrimination")]
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(4, []), (8, ["4 and 8 samples"])])
+def test_an_evaluation_of_another_batch_is_warned_of_where_numbers_grow_with_it(
+    samples: int, expected: list[str]
+) -> None:
+    evaluate = f"evaluate:\n  samples: {samples}\n  metrics: {{score: mean(D(fake))}}"
+    (checked,) = gangraph.check_spec(small(networks_d=COUPLED, evaluate=evaluate))
+    assert [lint.found.partition(",")[0] for lint in checked.lints if lint.code == "GG623"] == expected
+    (plain,) = gangraph.check_spec(small(networks_d=COUPLED.replace("minibatch_discrimination(3, 2)", "minibatch_std"),
+                                         evaluate=evaluate))  # fmt: skip
+    assert plain.lints == ()
+
+
+def test_batch_norm_in_micro_batches_is_warned_of_too() -> None:
+    norm = "{inputs: x, layers: 'linear(6), batch_norm, linear(1)'}"
+    step = ("{update: d, minimize: judge, accumulate: 2}", "{update: g, minimize: fool}")
+    (checked,) = gangraph.check_spec(small(*step, networks_d=norm))
+    assert [(lint.code, lint.found) for lint in checked.lints] == [("GG622", "batch_norm with accumulate: 2")]
