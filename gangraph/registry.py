@@ -79,7 +79,8 @@ def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Functi
     """Register a layer: an `nn.Module` class, or a function from an example input to a module.
 
     A class's `in_channels`, `in_features`, `num_features` or `input_size` is inferred from the input.
-    Traits: `mixes_samples=True` if a sample's output depends on the other samples of the batch;
+    Traits: `mixes_samples=True` if a sample's output depends on the other samples of the batch, with
+    `only_in_training=True` if evaluation mode ends that and `grows_with_batch=True` if numbers depend on their count;
     `init` names the kind of layer that `init:` addresses (`conv`, `linear`, `norm`).
     """
     return _registers("layer", name, traits)

@@ -53,6 +53,12 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "minibatch": {
+        "params.filters": 2,
+        "params.filters_d": 2,
+        "params.batch": 4,
+        "params.coupling": "minibatch_discrimination(3, 2)",
+    },
 }
 
 SMALL = """

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gangraph.compiler.build_network import INFERRED, module_name
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
 from gangraph.registry import vocabulary
+from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
 
 Interval = tuple[float, float]
@@ -48,8 +49,18 @@ class NetworkModel:
     draws: tuple[Draw, ...]
     parameters: int
     flops: int
-    mixes_samples: bool
+    coupling: tuple[str, ...]
     last_ops: Mapping[str, str]
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether a sample's output depends on the other samples of its batch, by one of the layers in `coupling`."""
+        return bool(self.coupling)
+
+    @property
+    def couples_always(self) -> bool:
+        """Whether samples depend on each other in evaluation mode too."""
+        return any(not vocabulary[name].traits.get("only_in_training") for name in self.coupling)
 
     @property
     def single(self) -> bool:
@@ -58,10 +69,12 @@ class NetworkModel:
 
 
 class MisfitError(Exception):
-    """A layer or op cannot take its input."""
+    """A layer or op cannot take its input; `batch` says that it is the number of samples."""
 
-    def __init__(self, node: Node, inputs: tuple[tuple[str, tuple[int, ...]], ...], reason: str) -> None:
-        self.node, self.inputs, self.reason = node, inputs, reason
+    def __init__(
+        self, node: Node, inputs: tuple[tuple[str, tuple[int, ...]], ...], reason: str, *, batch: bool = False
+    ) -> None:
+        self.node, self.inputs, self.reason, self.batch = node, inputs, reason, batch
         super().__init__(reason)
 
 
@@ -87,7 +100,7 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
         draws=tuple(assembler.draws),
         parameters=sum(p.numel() for p in module.parameters()),
         flops=counter.get_total_flops(),
-        mixes_samples=any(d.traits.get("mixes_samples") for d in definitions),
+        coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.get("mixes_samples"))),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
 
@@ -118,7 +131,7 @@ class _Assembler:
             raise
         except Exception as error:  # torch's layers raise many types; every one means that the input does not fit
             shapes = tuple((name, tuple(self.examples[name].shape)) for name in node.inputs)
-            raise MisfitError(node, shapes, first_line(error)) from None
+            raise MisfitError(node, shapes, first_line(error), batch=isinstance(error, BatchError)) from None
 
     def _layer(self, node: Node) -> None:
         (source,) = node.inputs

@@ -282,6 +282,27 @@ class ValueBuilder(ExpressionBuilder):
         (value,) = self._single(node, 1, "held(value)", tensors=True)
         return self.table.add("held", hint, span=node.span, arguments=(value,))
 
+    def _form_parameters(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("parameters")
+        usage = "parameters(NETWORK): all parameters of a network as one vector"
+        if len(node.arguments) != 1 or node.keywords:
+            refuse("GG312", "'parameters' is called wrongly", node.span, ast.show(node), usage)
+        (written,) = node.arguments
+        name = written.id if isinstance(written, ast.Name) else ""
+        if name in self.broken:
+            raise BuildError(None)
+        if name not in self.spec.networks:
+            known = list(self.spec.networks)
+            refuse(
+                "GG542",
+                "parameters are those of a network",
+                written.span,
+                ast.show(written),
+                "one of " + ", ".join(known),
+                nearest(name, known),
+            )
+        return self.table.add("parameters", hint, span=node.span, target=name)
+
     def _form_history(self, node: ast.Call) -> Argument:
         hint = self._take_hint("history")
         value, size = self._single(node, 2, "history(value, size)")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.build import build
 from gangraph.compiler.flow import differentiable_in_inputs
@@ -10,10 +12,11 @@ from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
-from gangraph.compiler.types import TensorType, Types, infer
+from gangraph.compiler.types import TensorType, Types, infer, resized
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
 from gangraph.language.gates import losses_in
+from gangraph.vocabulary.coupled import BatchError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
         problems += _numbers(graph.evaluation, seen)
+        problems += _samples(graph.evaluation, seen)
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:
         problems += lint(graph.as_written, types)
@@ -71,8 +75,13 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
 
 def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
     """The networks that the evaluation calls in the form in which they are already assembled."""
-    called = evaluation.graph.networks
-    return {name: m for name, m in models.items() if name in called and called[name].outputs == m.graph.outputs}
+    graph = evaluation.graph
+    runs = {graph.owner(node.target) for node in graph.nodes.values() if node.kind == "network"}
+    return {
+        name: model
+        for name, model in models.items()
+        if name in graph.networks and (graph.networks[name].outputs == model.graph.outputs or name not in runs)
+    }
 
 
 def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:
@@ -111,6 +120,32 @@ def _numbers(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
                 found=str(made),
                 expected="a number: mean(...) or a metric",
             )
+
+
+def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
+    """Every network whose layers compare samples in evaluation can take the batch of a look."""
+    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
+    assert spec is not None
+    for node in graph.nodes.values():
+        model = seen.networks.get(graph.owner(node.target)) if node.kind == "network" else None
+        if model is None or not model.couples_always or any(name not in seen.nodes for name in node.inputs):
+            continue
+        given = tuple(seen.nodes[name] for name in node.inputs)
+        count = given[0].shape[0] * spec.samples // graph.spec.batch
+        try:
+            with torch.no_grad():
+                model.module.eval()(*resized(given, count))
+        except BatchError as error:
+            yield Problem(
+                code="GG540",
+                message=f"network '{node.target}' cannot take the batch that an evaluation gives it",
+                span=node.span,
+                found=f"{count} sample{'s' * (count != 1)}, by samples: under evaluate:",
+                expected=f"such as the batch of training, samples: {graph.spec.batch}",
+                reason=str(error),
+            )
+        finally:
+            model.module.train()
 
 
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ Kind = Literal[
     "random",   # a batch of random numbers                  target: source
     "scalar",   # a number over time                         expression
     "network",  # a call of a network                        target: network
+    "parameters",  # all parameters of a network as a vector    target: network
     "output",   # one named output of a call                 field
     "op",       # a call of an op, loss or metric            target: its name
     "grad",     # gradient of the first input's sum with respect to the second
@@ -29,6 +30,10 @@ Kind = Literal[
     "input",    # an input of a network
     "layer",    # a layer of a network                       target: path of its module
 ]  # fmt: skip
+
+
+# The kinds of nodes that are computed from the parameters of their target.
+OF_NETWORKS = ("network", "parameters")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ def _restart(layer: nn.Module) -> None:
     """Estimate a spectral norm from the weight as it is now: its vectors are buffers, which nothing else fills."""
     weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
     for norm in weight:
+        if not hasattr(norm, "n_power_iterations"):
+            continue
         fresh = type(norm)(weight.original, norm.n_power_iterations, norm.dim, norm.eps)
         norm.load_state_dict(fresh.state_dict())
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gangraph.compiler.flow import differentiable, penalised_calls
-from gangraph.compiler.graph import Graph, Node, Ref, UpdateGraph
+from gangraph.compiler.graph import OF_NETWORKS, Evaluation, Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
@@ -34,9 +34,58 @@ def _mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
                 "GG601",
                 f"'{node.target}' mixes the samples of a batch under a gradient penalty",
                 node.span,
-                found="batch_norm",
-                fix="norm=layer_norm or norm=instance_norm",
+                found=" and ".join(model.coupling),
+                fix="norm=layer_norm or norm=instance_norm"
+                if model.coupling == ("batch_norm",)
+                else "leave it out there",
             )
+
+
+def _coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
+    for update in graph.updates:
+        below = graph.below(*(objective.loss for objective in update.objectives))
+        calls = [node for node in graph.nodes.values() if node.id in below and node.kind == "network"]
+        for node in {node.target: node for node in reversed(calls)}.values():  # the first call of each network
+            model = types.networks.get(graph.owner(node.target))
+            if update.accumulate > 1 and model is not None and model.mixes_samples:
+                yield _warn(
+                    "GG622",
+                    f"'{node.target}' couples the samples of each micro-batch by itself",
+                    node.span,
+                    found=f"{' and '.join(model.coupling)} with accumulate: {update.accumulate}",
+                    fix=f"batch: {graph.spec.batch * update.accumulate} without accumulate, if memory allows",
+                )
+
+
+def _coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
+    for name, model in types.networks.items():
+        grows = [each for each in model.coupling if vocabulary[each].traits.get("grows_with_batch")]
+        if not grows:
+            continue
+        sizes: dict[int, Span] = {}
+        for node in (n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name):
+            if node.inputs[0] in types.nodes:
+                sizes.setdefault(types.nodes[node.inputs[0]].shape[0], node.span)
+        if graph.evaluation is not None and len(sizes) == 1:
+            sizes |= _sizes_of_looks(graph.evaluation, name, next(iter(sizes)), graph.spec.batch, sizes)
+        if len(sizes) > 1:
+            yield _warn(
+                "GG623",
+                f"'{name}' is called with batches of different sizes",
+                list(sizes.values())[1],
+                found=f"{' and '.join(map(str, sizes))} samples, over which {' and '.join(grows)} sums",
+                fix="batches of one size; in evaluate:, samples: the batch of training",
+            )
+
+
+def _sizes_of_looks(
+    evaluation: Evaluation, name: str, size: int, batch: int, known: dict[int, Span]
+) -> dict[int, Span]:
+    """The other batch size that an evaluation gives a network, and where; nothing if it does not call it."""
+    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
+    samples = spec.samples * size // batch if spec is not None else size
+    calls = [n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name]
+    return {samples: calls[0].span} if calls and samples not in known else {}
 
 
 def _unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -251,11 +300,11 @@ def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
         shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
         labels = {seen.graph.label(name) for name in shown}
         used |= {name for name in graph.nodes if graph.label(name) in labels}
-        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].kind == "network"}
+        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].kind in OF_NETWORKS}
         sources = {seen.graph.nodes[name].target for name in shown}
     else:
         called, sources = set(), set()
-    called |= {graph.nodes[name].target for name in used if graph.nodes[name].kind == "network"}
+    called |= {graph.nodes[name].target for name in used if graph.nodes[name].kind in OF_NETWORKS}
     sources |= {graph.nodes[name].target for name in used}
     for kind, names in (("value", graph.values), ("loss", graph.losses)):
         for name, node in names.items():
@@ -415,6 +464,8 @@ def _shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
 
 LINTS: tuple[Lint, ...] = (
     _mixing_under_penalty,
+    _coupling_in_parts,
+    _coupling_grows,
     _unconstrained_critic,
     _ranges_that_do_not_meet,
     _sigmoid_before_logits,

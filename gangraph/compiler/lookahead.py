@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gangraph.compiler.build_values import ValueBuilder
 from gangraph.compiler.expressions import refuse
-from gangraph.compiler.graph import Lookahead, Node, ObjectiveGraph, Ref, with_arguments
+from gangraph.compiler.graph import OF_NETWORKS, Lookahead, Node, ObjectiveGraph, Ref, with_arguments
 from gangraph.errors import Problem, Span
 
 
@@ -37,15 +37,8 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
         return objective
     moved = _with_paths(nodes, objective.loss, inner.networks)
     body = _with_paths(nodes, inner.loss, inner.networks)
-    for name in {*moved, *body}:
-        if nodes[name].kind == "history":
-            refuse(
-                "GG514",
-                "the past of a value holds no values at looked-ahead networks",
-                nodes[name].span,
-                f"a history of what depends on {', '.join(inner.networks)}",
-                "a history outside of what looks ahead, such as history(held(v), 50)",
-            )
+    for name in dict.fromkeys((*moved, *body)):
+        _refuse_state(nodes[name], inner.networks)
     reads = dict.fromkeys(source for name in body for source in nodes[name].inputs if source not in body)
     ahead = values.table.add(
         "lookahead",
@@ -67,6 +60,26 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
     return replace(objective, loss=_again(values, moved, told)[objective.loss], ahead=told)
 
 
+def _refuse_state(node: Node, networks: Iterable[str]) -> None:
+    """What has one state in a run has none at looked-ahead networks."""
+    if node.kind == "history":
+        refuse(
+            "GG514",
+            "the past of a value holds no values at looked-ahead networks",
+            node.span,
+            f"a history of what depends on {', '.join(networks)}",
+            "a history outside of what looks ahead, such as history(held(v), 50)",
+        )
+    if node.kind == "parameters":
+        refuse(
+            "GG514",
+            f"the parameters of '{node.target}' cannot be looked at while it is looked ahead",
+            node.span,
+            f"parameters({node.target})",
+            "an objective and steps of values that the network computes",
+        )
+
+
 def _below(nodes: Mapping[str, Node], root: str) -> list[str]:
     """A node and everything it is computed from at present, in order: what a held value was is not looked at."""
     found, waiting = set[str](), [root]
@@ -83,7 +96,7 @@ def _moved(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -> lis
     chosen, found = set(networks), dict[str, None]()
     for name in _below(nodes, root):
         node = nodes[name]
-        calls = node.kind == "network" and node.target in chosen
+        calls = node.kind in OF_NETWORKS and node.target in chosen
         if node.kind != "held" and (calls or any(source in found for source in node.inputs)):
             found[name] = None
     return list(found)

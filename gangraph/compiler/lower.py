@@ -22,6 +22,7 @@ from gangraph.compiler.segments import Plan, Segment
 from gangraph.compiler.sets import Sets, after_all, after_metrics
 
 AHEAD = "_ahead"  # how the form of a network is called that takes its parameters as an argument
+PARAMETERS = "_parameters"  # what the name of a network's form ends in that gives its parameters as a vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,8 @@ class Program:
 
     def network_of(self, called: str) -> str:
         """The network whose form code calls by this name."""
-        return (self.forms[called].of if called in self.forms else called).removesuffix("_frozen").removesuffix(AHEAD)
+        plain = self.forms[called].of if called in self.forms else called.removesuffix(PARAMETERS)
+        return plain.removesuffix("_frozen").removesuffix(AHEAD)
 
 
 def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
@@ -315,11 +317,14 @@ class _Writer:
         if self._given(node):
             self.called[name := module_name(node.target) + AHEAD] = None
             return name
-        is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
-        base = module_name(node.target) + ("_frozen" if is_frozen else "")
+        base = self._base(node)
         name = base if self.twice else self.networks.form(base, self.graph.owner(node.target), self._times(node.id))
         self.called[name] = None
         return name
+
+    def _base(self, node: Node) -> str:
+        is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
+        return module_name(node.target) + ("_frozen" if is_frozen else "")
 
     def _given(self, node: Node) -> tuple[Any, ...]:
         """The parameters that a looked-ahead network is called with; nothing for one as it is."""
@@ -344,6 +349,12 @@ class _Writer:
         self.written[node.id] = self.fx.create_node(
             "call_module", ahead.called, (*inputs, *noise), name=module_name(node.id)
         )
+
+    def _parameters(self, node: Node) -> None:
+        """All parameters as a vector: the live form carries their gradient, the frozen form does not."""
+        name = f"{self._base(node)}{PARAMETERS}"
+        self.called[name] = None
+        self.written[node.id] = self.fx.create_node("call_module", name, (), name=module_name(node.id))
 
     def _merged(self, group: tuple[str, ...]) -> None:
         """Several calls of one network as one call along the batch."""

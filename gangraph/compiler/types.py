@@ -52,9 +52,16 @@ def infer(
     `networks` are those already assembled by another graph, `samples` says how many a metric will see.
     """
     inference = _Inference(graph, dict(networks or {}), samples or {})
-    for node in graph.nodes.values():
-        inference.add(node)
+    late = {node.id for node in graph.nodes.values() if any(_is_vector(graph, name) for name in graph.below(node.id))}
+    for first in (True, False):  # the calls of networks come before the vectors of their parameters
+        for node in graph.nodes.values():
+            if (node.id not in late) is first:
+                inference.add(node)
     return Types(inference.types, inference.models, tuple(inference.problems))
+
+
+def _is_vector(graph: Graph, name: str) -> bool:
+    return graph.nodes[name].kind == "parameters"
 
 
 class _Inference:
@@ -176,6 +183,21 @@ class _Inference:
         self.calls[node.id] = outputs
         return None
 
+    def _parameters(self, node: Node) -> TensorType | None:
+        owner = self.graph.owner(node.target)
+        if owner in self.models:
+            return TensorType((self.models[owner].parameters,), torch.float32)
+        calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
+        if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
+            self._report(
+                "GG543",
+                f"the parameters of '{owner}' are not known: nothing calls it before they are used",
+                node,
+                found=self._said(node.id),
+                expected=f"a value with {owner}(...) that does not depend on them",
+            )
+        return None
+
     def _definition(self, node: Node) -> NetworkGraph:
         average = self.graph.averages.get(node.target)
         return self.graph.networks[average.of if average else node.target]
@@ -211,6 +233,9 @@ class _Inference:
         if refusal in self.refused:
             return
         self.refused.add(refusal)
+        if misfit.batch:
+            self._misfit_batch(node, graph, given, misfit)
+            return
         given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
         sizes = sorted(_sizes_that_work(graph, given))
         fix = f"the nearest sizes that work: {' and '.join(f'{size} px' for size in sizes)}" if sizes else ""
@@ -222,6 +247,19 @@ class _Inference:
             inside=tuple(_met(graph, misfit)),
             reason=misfit.reason,
             fix=fix,
+        )
+
+    def _misfit_batch(
+        self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError
+    ) -> None:
+        works = [str(count) for count in _batches_that_work(graph, given)]
+        self._report(
+            "GG541",
+            f"network '{node.target}' cannot take a batch of {given[0].shape[0]}",
+            node,
+            found=" and ".join(f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)),
+            reason=misfit.reason,
+            fix=f"the nearest batches that work: {' and '.join(works)}" if works else "",
         )
 
     def _report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
@@ -270,8 +308,26 @@ def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iter
             yield works
 
 
+def _batches_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iterator[int]:
+    """The nearest smaller and larger batches that the network can take."""
+    batch = given[0].shape[0]
+    for side in (range(batch - 1, 1, -1), range(batch + 1, 2 * batch + 2)):
+        works = next((count for count in side if _assembles(graph, resized(given, count))), None)
+        if works is not None:
+            yield works
+
+
+def resized(given: tuple[TensorType, ...], batch: int) -> tuple[Tensor, ...]:
+    """Examples of another number of samples."""
+    return tuple(torch.empty((batch, *value.shape[1:]), dtype=value.dtype, device="meta") for value in given)
+
+
 def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: int) -> bool:
-    inputs = tuple(torch.empty((*v.shape[:2], size, size), dtype=v.dtype, device="meta") for v in given)
+    inputs = (torch.empty((*v.shape[:2], size, size), dtype=v.dtype, device="meta") for v in given)
+    return _assembles(graph, tuple(inputs))
+
+
+def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> bool:
     try:
         assemble(graph, inputs)
     except MisfitError:
@@ -279,4 +335,4 @@ def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: int) -> bool
     return True
 
 
-__all__ = ["Interval", "TensorType", "Types", "infer"]
+__all__ = ["Interval", "TensorType", "Types", "infer", "resized"]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.build_network import module_name
+from gangraph.compiler.graph import OF_NETWORKS, Graph, Node, with_arguments
 from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.graph import Graph, Node, with_arguments
-from gangraph.compiler.lower import Looking, noise_name
+from gangraph.compiler.lower import PARAMETERS, Looking, noise_name
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
 from gangraph.language.schedule import Clock, evaluate
@@ -19,6 +19,7 @@ from gangraph.registry import vocabulary
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import Engine
 from gangraph.runtime.evaluators import trained_network
+from gangraph.runtime.networks import ParameterVector
 from gangraph.vocabulary.layers import RandomLayer
 
 # Evaluations draw under a seed of their own, the same at every look, so that grids can be compared over time.
@@ -46,11 +47,12 @@ class Evaluation:
         self.engine, self.seen, self.part, self.graph = engine, seen, part, seen.graph
         self.judges = {name: self._judge(name) for name in self._called() if name in seen.evaluators}
         frozen = {f"{module_name(name)}_frozen": module for name, module in self.judges.items()}
+        frozen |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in frozen.items()}
         self.module = part.code.bind({**engine.networks.callable, **frozen})
 
     def _called(self) -> dict[str, None]:
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.nodes)
-        return dict.fromkeys(node.target for node in nodes if node.kind == "network")
+        return dict.fromkeys(node.target for node in nodes if node.kind in OF_NETWORKS)
 
     def _judge(self, name: str) -> nn.Module:
         model, settings = self.engine.program.plan.checked.evaluators[name], self.engine.settings

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gangraph.compiler.graph import OF_NETWORKS, Node
 from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.graph import Node
 from gangraph.data.random import RandomSource
 from gangraph.errors import UsageError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
@@ -54,7 +54,11 @@ def measure(trainer: Trainer, names: Collection[str] | None = None) -> dict[str,
     for count in dict.fromkeys(counts.values()):
         nodes = {name: node for name, node in chosen.items() if counts[name] == count}
         below = seen.graph.below(*nodes.values())
-        values = {name: _first(value, count, most) for name, value in gathered.items() if name in below}
+        values = {
+            name: value if _is_vector(evaluation, name) else _first(value, count, most)
+            for name, value in gathered.items()
+            if name in below
+        }
         made, missing = over_set(seen.graph, tuple(n for n in program.measurement.whole if n in below), values)
         for name, node in nodes.items():
             value, why = (None, missing[node]) if node in missing else _number(made[node])
@@ -129,13 +133,16 @@ def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
 def _count(evaluation: Evaluation, draws: Draws, node: str) -> int:
     """How many samples there are for a number: no sample of a stream comes twice.
 
-    In training mode layers see the batch, so every batch is a whole one.
+    Where layers see the batch, in training mode or since they couple samples always, every batch is a whole one.
     """
     below = {evaluation.graph.nodes[name].target for name in evaluation.graph.below(node)}
+    seen = evaluation.engine.program.plan.checked.evaluation
+    models = seen.networks if seen is not None else {}
+    coupled = any(name in models and models[name].couples_always for name in map(evaluation.graph.owner, below))
     streams = [s for s in evaluation.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
     count = min([evaluation.spec.result_samples, *(len(draws.open(name)) for name in streams)])
     batch = min(evaluation.spec.samples, count)
-    return count - count % batch if evaluation.spec.mode == "train" else count
+    return count - count % batch if coupled or evaluation.spec.mode == "train" else count
 
 
 def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int) -> dict[str, Tensor]:
@@ -145,8 +152,15 @@ def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int
         draws.batch = min(evaluation.spec.samples, count - start)
         for name, value in evaluation.batch(draws, trainer.clock, index).items():
             value = value.detach().cpu()
+            if name in parts and _is_vector(evaluation, name):
+                continue  # it is the same in every batch
             parts.setdefault(name, []).append(value.float() if value.is_floating_point() else value)
     return {name: _joined(values) for name, values in parts.items()}
+
+
+def _is_vector(evaluation: Evaluation, name: str) -> bool:
+    """Whether a value is the parameters of a network, which have no samples."""
+    return name in evaluation.graph.nodes and evaluation.graph.nodes[name].kind == "parameters"
 
 
 def _joined(values: list[Tensor]) -> Tensor:
@@ -169,7 +183,7 @@ def _protocol(seen: Seen, node: str) -> dict[str, Any]:
     graph = seen.graph
     beneath = graph.below(node)
     below = [made for name, made in graph.nodes.items() if name in beneath]
-    called = dict.fromkeys(made.target for made in below if made.kind == "network")
+    called = dict.fromkeys(made.target for made in below if made.kind in OF_NETWORKS)
     averages = [name for name in called if name in graph.averages]
     judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
     return {**_together(_stated(below)), **({"averages": averages} if averages else {}), **judges}

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
 from gangraph.compiler.initialize import initialize
-from gangraph.compiler.lower import AHEAD, Form
+from gangraph.compiler.lower import AHEAD, PARAMETERS, Form
 from gangraph.data.stream import derive_seed
 from gangraph.runtime.lookahead import LookedAhead
 
@@ -36,10 +36,23 @@ def make_networks(
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
     forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
     forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}
+    forms |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in forms.items()}
     moved = {name for ahead in checked.graph.lookaheads.values() for name in ahead.networks}
     forms |= {f"{module_name(name)}{AHEAD}": LookedAhead(module) for name, module in live.items() if name in moved}
     forms |= {name: fx.GraphModule(forms[form.of], form.graph) for name, form in fused.items()}
     return Networks(live, averages, forms)
+
+
+class ParameterVector(nn.Module):
+    """A network that gives all its parameters as one vector [P], in their order, with their gradient."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self) -> Tensor:
+        """The vector."""
+        return torch.cat([parameter.reshape(-1) for parameter in self.network.parameters()])
 
 
 def frozen(module: nn.Module) -> nn.Module:

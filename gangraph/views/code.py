@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from gangraph.compiler.lower import AHEAD, PARAMETERS
 from gangraph.language.expression import Expression, Literal, Quantity, show, walk
 from gangraph.language.schedule import is_dynamic
 from gangraph.views.plan import listed
@@ -85,8 +86,11 @@ class _Writer:
                 inside = Counter(fusion.kernel for fusion in forms[name].fusions)
                 calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
                 yield f"{name} is {forms[name].of} with {calls} inside."
-            elif name.endswith("_ahead"):
+            elif name.endswith(AHEAD):
                 yield f"{name} is {self.program.network_of(name)} with the parameters and buffers that it is given."
+            elif name.endswith(PARAMETERS):
+                whose = name.removesuffix(PARAMETERS)
+                yield f"{name}() gives all parameters of {whose} as one vector."
             elif (network := self.program.network_of(name)) != name:
                 yield f"{name} is {network} over the same storage, with parameters that carry no gradient."
 

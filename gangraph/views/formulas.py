@@ -85,6 +85,8 @@ class Reading:
             return "∇ grad"
         if node.kind == "output":
             return ""
+        if node.kind == "parameters":
+            return self.formula(name)[0]
         if node.kind == "scalar" and node.expression is not None:
             return show(node.expression)
         parts = (self._part(argument) for argument in (*node.arguments, *(value for _, value in node.keywords)))
@@ -118,6 +120,8 @@ class Reading:
                 return text, ATOM if text.isidentifier() or text.endswith(")") else 0
             case "network":
                 return f"{node.target}({', '.join(inside)})", ATOM
+            case "parameters":
+                return f"parameters({node.target})", ATOM
             case "output":
                 return f"{inside[0]}.{node.field}", ATOM
             case "grad":

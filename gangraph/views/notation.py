@@ -199,6 +199,8 @@ class Notation:
                 return Formula(self.names[name], nodes=(name,))
             case "network":
                 text = f"{self.networks[node.target]}({', '.join(each.text for each in arguments)})"
+            case "parameters":
+                text = rf"\theta_{{{self.networks[node.target]}}}"
             case "output":
                 text = arguments[0].text + ("" if node.field == OUTPUT else f"_{{{_upright(node.field)}}}")
             case "grad":

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from gangraph.compiler.graph import OF_NETWORKS
 from gangraph.language.expression import show
 from gangraph.language.gates import is_over_time
 from gangraph.views.spec import WIDTH, aim
@@ -132,7 +133,7 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
         for ahead in segment.lookaheads:
             inside = [_definition(graph, n) for n in ahead.each.nodes if graph.nodes[n].kind == "network"]
             lines.append(f"  {ahead.graph.id}: each step computes {listed(inside)}")
-        calls = [name for name in segment.nodes if graph.nodes[name].kind == "network"]
+        calls = [name for name in segment.nodes if graph.nodes[name].kind in OF_NETWORKS]
         lines += [f"  {_call(graph, segment, name)}" for name in calls] or ["  arithmetic only"]
     return lines
 
@@ -165,6 +166,8 @@ def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
         return graph.label(name)
     if node.kind == "scalar" and node.expression is not None:
         return show(node.expression)
+    if node.kind == "parameters":
+        return f"parameters({node.target})"
     inside = [_argument(graph, each) for each in node.arguments]
     if node.kind == "alias":
         return inside[0]

@@ -84,6 +84,8 @@ def _expression(graph: Graph, name: str, names: Mapping[str, str], *, top: bool 
             return ast.Binary(_SIGNS[node.target], inside[0], inside[1], span)
         case "op" if node.target == "neg":
             return ast.Unary("-", inside[0], span)
+    if node.kind == "parameters":
+        return ast.Call(ast.Name("parameters", span), (ast.Name(node.target, span),), (), span)
     called = node.target if node.kind in ("op", "network") else node.kind
     return ast.Call(ast.Name(called, span), tuple(inside), keywords, span)
 

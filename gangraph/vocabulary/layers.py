@@ -8,6 +8,7 @@ tensor without storage) to a module.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from gangraph.registry import layer
 
@@ -21,7 +22,7 @@ for _name, _class in {
 layer("linear", init="linear")(nn.Linear)
 
 
-@layer(init="norm", mixes_samples=True)
+@layer(init="norm", mixes_samples=True, only_in_training=True)
 def batch_norm(
     x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track: bool = True
 ) -> nn.Module:
@@ -166,6 +167,34 @@ class Noise(RandomLayer):
 layer("noise")(Noise)
 
 
+class GaussianNoise(RandomLayer):
+    """Add normal noise of standard deviation `std` to every element in training: [B, ...] to [B, ...]."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        if std < 0:
+            raise ValueError(f"a standard deviation is at least 0, but got {std}")
+        self.std = std
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+        """Normal numbers, already times `std`."""
+        noise = torch.empty(shape, dtype=like.dtype, device=generator.device)
+        return noise.normal_(0.0, self.std, generator=generator).to(like.device)
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Same shape as `x`; unchanged in evaluation mode."""
+        if noise is None:
+            noise = self.std * torch.randn_like(x) if self.training else torch.zeros_like(x)
+        return x + noise
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"std={self.std}"
+
+
+layer("gaussian_noise")(GaussianNoise)
+
+
 class Bias(nn.Module):
     """Add a learned number per channel that starts at 0: [B, C, ...] to [B, C, ...]."""
 
@@ -193,6 +222,47 @@ layer("bias")(Bias)
 def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
     """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018)."""
     return torch.nn.utils.parametrizations.spectral_norm(module, n_power_iterations=iterations)
+
+
+class WeightNorm(nn.Module):
+    """A direction v as the weight gain * v / ||v||, one length for each output unit, which is dimension `dim`."""
+
+    def __init__(self, weight: Tensor, dim: int, gain: float, scale: bool) -> None:
+        super().__init__()
+        self.dim, self.start = dim, gain
+        self.gain: nn.Parameter | float = nn.Parameter(weight.new_empty(weight.shape[dim])) if scale else gain
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The gain that every unit starts with."""
+        if isinstance(self.gain, nn.Parameter):
+            nn.init.constant_(self.gain, self.start)
+
+    def forward(self, direction: Tensor) -> Tensor:
+        """The weight, of the shape of the direction."""
+        others = [dim for dim in range(direction.dim()) if dim != self.dim]
+        unit: Tensor = direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
+        if not isinstance(self.gain, Tensor):
+            return unit * self.gain
+        return unit * self.gain.reshape([-1 if dim == self.dim else 1 for dim in range(direction.dim())])
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"dim={self.dim}, gain={self.start}, scale={isinstance(self.gain, Tensor)}"
+
+
+@layer(wraps=True)
+def weight_norm(module: nn.Module, scale: bool = True, gain: float = 1.0) -> nn.Module:
+    """Give every output unit's weights a direction and a length: weight_norm(conv2d(64, 3)) (Salimans and Kingma 2016).
+
+    The weight is g * v / ||v||: v starts as the layer's weight would, g at `gain` for every unit, where it stays
+    without `scale`. The data-dependent start of the paper is left out.
+    """
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.dim() < 2:
+        raise ValueError("weight_norm wraps a layer with one weight for each output and input: linear or a convolution")
+    transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    return parametrize.register_parametrization(module, "weight", WeightNorm(weight, int(transposed), gain, scale))
 
 
 def _per_channel(value: Tensor, x: Tensor) -> Tensor:

@@ -230,6 +230,18 @@ def column(x: Tensor, index: int) -> Tensor:
     return x.select(1, index)
 
 
+@op(latex=r"\textstyle\sum ${x}", words="the sum of the elements of $x")
+def total(x: Tensor) -> Tensor:
+    """Sum over all elements, batch included: one number. `sum` adds up a comprehension."""
+    return x.sum()
+
+
+@op(latex=r"\log \textstyle\sum e^{${x}}")
+def logsumexp(x: Tensor, dim: int = 1) -> Tensor:
+    """log(sum(exp(x))) along `dim`, computed stably: [B, K] to [B]."""
+    return torch.logsumexp(x, dim)
+
+
 @op(range=_same)
 def mean_pool(x: Tensor) -> Tensor:
     """Mean over all positions: [B, C, ...] to [B, C]."""
