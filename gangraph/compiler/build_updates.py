@@ -12,6 +12,7 @@ from gangraph.compiler.graph import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.errors import nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
+from gangraph.language.sharing import kin
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -32,6 +33,7 @@ class _UpdateBuilder:
 
     def __init__(self, values: ValueBuilder) -> None:
         self.values = values
+        self.kin = kin(values.spec.networks)
 
     def all(self) -> Iterator[UpdateGraph]:
         """The step's entries, their objectives as nodes."""
@@ -112,8 +114,14 @@ class _UpdateBuilder:
             value = self.values.table.add(
                 "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
             )
+        networks = self._group_networks(group)
+        others = (name for network in networks for name in self.kin.get(network, ()) if name not in networks)
         return ObjectiveGraph(
-            group=objective.group, networks=self._group_networks(group), loss=value.id, span=objective.expression.span
+            group=objective.group,
+            networks=networks,
+            loss=value.id,
+            span=objective.expression.span,
+            kin=tuple(dict.fromkeys(others)),
         )
 
     def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The loop: one pass through `step:` of a program."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ class Engine:
         self.fallbacks: dict[str, str] = {}
         self.modules = {name: self._bind(lowered) for name, lowered in program.segments.items()}
         self.parameters = {
-            name: [p for network, _ in group.networks for p in networks.live[network].parameters()]
+            name: _each_once(p for network, _ in group.networks for p in networks.live[network].parameters())
             for name, group in self.graph.spec.optimizers.items()
         }
         self.optimizers = {
@@ -204,6 +204,11 @@ class Engine:
         lowered = self.program.segments[segment.name]
         if all(name in self.values for name in lowered.reads):
             yield from watch_values(lowered, self.networks, [self.values[name] for name in lowered.reads], self.program)
+
+
+def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Without those that come again, as parts that networks share do."""
+    return list({id(parameter): parameter for parameter in parameters}.values())
 
 
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:
