@@ -123,7 +123,7 @@ class UpdateGraph:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Every network of which this update changes parameters: those of its groups, then those that share with them."""
+        """Every network of which this update changes parameters: those of its groups and their kin."""
         named = (name for objective in self.objectives for name in objective.networks)
         return tuple(dict.fromkeys((*named, *(name for objective in self.objectives for name in objective.kin))))
 

@@ -23,6 +23,7 @@ SCHEMES: Mapping[str, Callable[..., Tensor]] = {
     "xavier_uniform": nn.init.xavier_uniform_, "xavier_normal": nn.init.xavier_normal_,
     "kaiming_uniform": nn.init.kaiming_uniform_, "kaiming_normal": nn.init.kaiming_normal_,
 }  # fmt: skip
+_OF_MATRICES = ("orthogonal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
 KINDS = ("conv", "linear", "norm", "embedding", "bias", "all")
 Scheme = Callable[[Tensor], Tensor]
 
@@ -49,14 +50,15 @@ def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
             if error.problem is not None:
                 yield error.problem
         except (TypeError, ValueError, KeyError, RuntimeError):
-            known = ("default", *SCHEMES)
+            known = ("default", *(name for name in SCHEMES if kind != "bias" or name not in _OF_MATRICES))
             name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
+            example = "constant(0.1)" if kind == "bias" else "normal(0, 0.02)"
             yield Problem(
                 code="GG322",
                 message="parameters cannot start like this",
                 span=expression.span,
                 found=ast.show(expression),
-                expected="one of " + ", ".join(known) + ", such as normal(0, 0.02)",
+                expected="one of " + ", ".join(known) + f", such as {example}",
                 fix=nearest(name, known),
             )
 

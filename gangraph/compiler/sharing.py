@@ -23,7 +23,7 @@ class Loan:
 
 
 def loans(networks: Networks, models: Mapping[str, NetworkModel]) -> dict[str, tuple[Loan, ...]]:
-    """The parts that networks borrow. Where a run lacks the first owner, the first network that has the part owns it."""
+    """The parts that networks borrow. Where a run lacks the first owner, the next network owns it."""
     owners: dict[tuple[str, str], str] = {}
     found = {}
     for name, network in networks.items():

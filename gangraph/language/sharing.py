@@ -61,8 +61,19 @@ def kin(networks: Networks) -> dict[str, tuple[str, ...]]:
     }
 
 
+def borrowed(network: NetworkSpec) -> dict[str, tuple[str, ...]]:
+    """The parts that a network shares by their owner, a family of which all members are as one."""
+    lent = {share.part: share.network for share in network.shares}
+    owners: dict[str, dict[str, None]] = {}
+    for part, owner in lent.items():
+        members = _members(network, family_of(part))
+        whole = all(lent.get(member) == owner for member in members)
+        owners.setdefault(owner, {})[family_of(part) if whole else part] = None
+    return {owner: tuple(parts) for owner, parts in owners.items()}
+
+
 def identities(name: str, network: NetworkSpec) -> set[tuple[str, str]]:
-    """A network's parts, each with the network that has it first."""
+    """The parts of a network, each by the network that has it first and its name."""
     lent = {share.part: share.network for share in network.shares}
     return {(lent.get(part, name), part) for part in network.parts}
 
@@ -103,7 +114,7 @@ class _Sharing:
                     message=f"'{self.name}' would share a part with itself",
                     span=share.span,
                     found=f"{self.name}.{share.part}",
-                    expected=f"a part of another network; every use of a part in '{self.name}' shares its layers anyhow",
+                    expected=f"a part of another network; all uses of a part in '{self.name}' share its layers",
                 )
             )
         other = self._other(share)
@@ -124,7 +135,8 @@ class _Sharing:
             return made
         if share.network in self.sections.broken:
             raise StaticError(None)
-        known = [name for name, other in self.networks.items() if isinstance(other, NetworkSpec) and name != self.name]
+        others = {name: other for name, other in self.networks.items() if isinstance(other, NetworkSpec)}
+        known = [name for name, other in others.items() if name != self.name and _members(other, share.part)]
         raise StaticError(
             Problem(
                 code="GG531",
@@ -133,7 +145,9 @@ class _Sharing:
                 else f"'{share.network}' is an average: it has copies, and no layers to share",
                 span=share.span,
                 found=f"{share.network}.{share.part}",
-                expected="one of " + ", ".join(f"{name}.{share.part}" for name in known) if known else "another network",
+                expected="one of " + ", ".join(f"{name}.{share.part}" for name in known)
+                if known
+                else "another network",
                 fix=nearest(share.network, known),
             )
         )

@@ -53,7 +53,9 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     for each in written.objectives:
         who = f"   (group {each.group})" if simultaneous else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
-    yield from _row("differentiates", [listed(update.differentiated)])
+    kin = listed(update.graph.kin)
+    named = [name for name in update.differentiated if name not in update.graph.kin]
+    yield from _row("differentiates", [listed(named) + (f", and what {kin} shares with it" if kin else "")])
     yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
     yield from _row("draws anew", [listed(update.redraws)])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
