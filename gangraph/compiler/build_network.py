@@ -27,6 +27,7 @@ from gangraph.language.spec import NetworkSpec
 from gangraph.language.static import StaticError, constant
 from gangraph.registry import Definition, vocabulary
 
+ANONYMOUS = "anonymous"  # where layers stand that belong to no part
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
 
@@ -158,7 +159,7 @@ class _NetworkBuilder(ExpressionBuilder):
         use = self._layer_use(node.function)
         number = self.anonymous.setdefault(node.span, len(self.anonymous) + 1)
         self.hint = hint or None
-        return self._add_layer(f"anonymous.{use.name}_{number}", use, flow)
+        return self._add_layer(f"{ANONYMOUS}.{use.name}_{number}", use, flow)
 
     def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
         """Run a value through a part's chain. Every use of a part shares its layers."""

@@ -15,6 +15,7 @@ from gangraph.errors import nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.gates import is_over_time, losses_in, verify_gate
+from gangraph.language.sharing import kin
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -36,6 +37,7 @@ class _UpdateBuilder:
 
     def __init__(self, values: ValueBuilder) -> None:
         self.values = values
+        self.kin = kin(values.spec.networks)
 
     def all(self) -> Iterator[UpdateGraph]:
         """The step's entries, their objectives as nodes."""
@@ -153,12 +155,15 @@ class _UpdateBuilder:
             value = self.values.table.add(
                 "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
             )
+        networks = self._group_networks(group)
+        others = (name for network in networks for name in self.kin.get(network, ()) if name not in networks)
         made = ObjectiveGraph(
             group=objective.group,
-            networks=self._group_networks(group),
+            networks=networks,
             loss=value.id,
             written=value.id,
             span=objective.expression.span,
+            kin=tuple(dict.fromkeys(others)),
             when=objective.when,
         )
         ahead = objective.unroll
@@ -176,6 +181,15 @@ class _UpdateBuilder:
                 f"group '{inner.group}', which trains {', '.join(both)} as well",
                 "an optimizer group that trains other networks",
             )
+        for name in inner.networks:
+            if others := self.kin.get(name):
+                refuse(
+                    "GG515",
+                    f"no objective can look ahead of '{name}', which has a part in common with {', '.join(others)}",
+                    unroll.span,
+                    f"group '{inner.group}' with {name}",
+                    "a group of networks that have all their parts to themselves",
+                )
         kind = self.values.spec.optimizers[inner.group].kind
         if kind in OPTIMIZERS and kind not in DIFFERENTIABLE:
             refuse(

@@ -12,6 +12,7 @@ from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
+from gangraph.compiler.sharing import Loan, loans, misfits
 from gangraph.compiler.types import TensorType, Types, infer, resized
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
@@ -24,7 +25,7 @@ class Checked:
     """A graph that has no errors, and everything that was inferred about it.
 
     `networks` are those of the run, `evaluators` those that other specs train; `evaluated` are networks of the run in
-    the form that the evaluation calls, where that has other outputs.
+    the form that the evaluation calls, where that has other outputs. `loans` are the parts that networks borrow.
     """
 
     graph: Graph
@@ -34,6 +35,11 @@ class Checked:
     evaluators: Mapping[str, NetworkModel]
     evaluated: Mapping[str, NetworkModel]
     lints: tuple[Problem, ...]
+    loans: Mapping[str, tuple[Loan, ...]]
+
+    def own_parameters(self, name: str) -> int:
+        """How many parameters of a network are no other network's."""
+        return self.networks[name].parameters - sum(loan.parameters for loan in self.loans.get(name, ()))
 
 
 def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
@@ -54,14 +60,16 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
         problems += _numbers(graph.evaluation, seen)
         problems += _samples(graph.evaluation, seen)
+    own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
+    networks = {**own, **types.networks}
+    borrowed = loans(graph.spec.networks, networks)
+    problems += misfits(graph.spec.networks, networks, borrowed)
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:
         problems += lint(graph.as_written, types)
     if errors:
         raise SpecError(problems)
     lints = in_order(problem for problem in problems if problem.severity == "warning")
-    own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
-    networks = {**own, **types.networks}
     return Checked(
         graph=graph,
         types=types,
@@ -70,6 +78,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         evaluators={name: seen.networks.get(name, model) for name, model in judges.items()} if seen else {},
         evaluated={name: model for name, model in own.items() if model is not networks[name]},
         lints=lints,
+        loans=borrowed,
     )
 
 

@@ -31,9 +31,9 @@ def _inside(graph: Graph, node: Node) -> set[str]:
 
 
 def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -> set[str]:
-    """The networks among `networks` whose parameters the loss depends on differentiably."""
+    """The networks among `networks` whose parameters, or shared ones, the loss depends on differentiably."""
     below = graph.below(loss)
-    return {name for name in networks if loss in differentiable(graph, [name], below)}
+    return {name for name in networks if loss in differentiable(graph, (name, *graph.kin.get(name, ())), below)}
 
 
 def penalised_calls(graph: Graph) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.language.expression import Expression
+from gangraph.language.sharing import kin
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec
 
 Kind = Literal[
@@ -123,7 +124,8 @@ class Lookahead:
 class ObjectiveGraph:
     """What one optimizer group minimises in an update, and when: a node, with the sign already applied.
 
-    `written` is that node as the spec writes it: another one where the objective looks `ahead`.
+    `written` is that node as the spec writes it: another one where the objective looks `ahead`. `kin` are networks
+    outside of the group that have a part in common with it, which moves with the group.
     """
 
     group: str
@@ -133,6 +135,12 @@ class ObjectiveGraph:
     ahead: Lookahead | None = None
     span: Span
     when: Expression | None = None
+    kin: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """Every network of which a parameter changes."""
+        return (*self.networks, *self.kin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +176,15 @@ class UpdateGraph:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Every network whose parameters this update changes."""
-        return tuple(dict.fromkeys(name for objective in self.objectives for name in objective.networks))
+        """Every network of which this update changes parameters: those of its groups and their kin."""
+        named = (name for objective in self.objectives for name in objective.networks)
+        return tuple(dict.fromkeys((*named, *(name for objective in self.objectives for name in objective.kin))))
+
+    @property
+    def kin(self) -> tuple[str, ...]:
+        """The networks outside of its groups that share a part with one of them."""
+        named = {name for objective in self.objectives for name in objective.networks}
+        return tuple(name for name in self.networks if name not in named)
 
     @property
     def conditional(self) -> bool:
@@ -230,6 +245,11 @@ class Graph:
         """The network whose layers a call runs: itself, or for an average the one that is averaged."""
         average = self.averages.get(network)
         return average.of if average else network
+
+    @cached_property
+    def kin(self) -> Mapping[str, tuple[str, ...]]:
+        """For each network the others that have a part in common with it."""
+        return kin(self.spec.networks)
 
     def calls(self, network: str) -> Iterator[Node]:
         """The calls of a network."""

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached, is_parametrized
 
+from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import NetworkGraph
 from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
+from gangraph.language.sharing import family_of
 from gangraph.language.static import StaticError, constant
 from gangraph.language.tree import Scalar
 from gangraph.registry import vocabulary
@@ -21,37 +23,42 @@ SCHEMES: Mapping[str, Callable[..., Tensor]] = {
     "xavier_uniform": nn.init.xavier_uniform_, "xavier_normal": nn.init.xavier_normal_,
     "kaiming_uniform": nn.init.kaiming_uniform_, "kaiming_normal": nn.init.kaiming_normal_,
 }  # fmt: skip
-KINDS = ("conv", "linear", "norm", "embedding", "all")
+_OF_MATRICES = ("orthogonal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
+KINDS = ("conv", "linear", "norm", "embedding", "bias", "all")
+Scheme = Callable[[Tensor], Tensor]
 
 
 def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
-    """Every entry of `init:` names a kind of layer and a scheme with arguments that it takes."""
+    """Every entry of `init:` names a part or a kind of layer, and a scheme with arguments that it takes."""
+    parts = [*graph.spec.parts, *dict.fromkeys(family_of(part) for part in graph.spec.parts)]
     for kind, expression in graph.spec.init.items():
-        if kind not in KINDS:
+        if kind not in KINDS and kind not in parts:
+            known = tuple(dict.fromkeys((*KINDS, *parts)))
             span = kind.span if isinstance(kind, Scalar) else expression.span
             yield Problem(
                 code="GG322",
-                message=f"there is no kind of layer '{kind}'",
+                message=f"there is no kind of layer and no part '{kind}'",
                 span=span,
                 found=kind,
-                expected="one of " + ", ".join(KINDS),
-                fix=nearest(kind, KINDS),
+                expected="one of " + ", ".join(known),
+                fix=nearest(kind, known),
             )
         try:
             with torch.random.fork_rng(devices=[]):
-                _scheme(expression)(torch.empty(2, 2))
+                _scheme(expression)(torch.empty(2) if kind == "bias" else torch.empty(2, 2))
         except StaticError as error:
             if error.problem is not None:
                 yield error.problem
         except (TypeError, ValueError, KeyError, RuntimeError):
-            known = ("default", *SCHEMES)
+            known = ("default", *(name for name in SCHEMES if kind != "bias" or name not in _OF_MATRICES))
             name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
+            example = "constant(0.1)" if kind == "bias" else "normal(0, 0.02)"
             yield Problem(
                 code="GG322",
                 message="parameters cannot start like this",
                 span=expression.span,
                 found=ast.show(expression),
-                expected="one of " + ", ".join(known) + ", such as normal(0, 0.02)",
+                expected="one of " + ", ".join(known) + f", such as {example}",
                 fix=nearest(name, known),
             )
 
@@ -59,8 +66,10 @@ def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
 def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generator) -> None:
     """Set every parameter and buffer of a network that has storage, from PyTorch's defaults and `init:`.
 
-    A scheme sets a layer's weight; its bias starts at 0 then.
+    A scheme sets a layer's weight; its bias starts at 0 then, or as `bias` says. What is said of a part comes before
+    what is said of a kind of layer.
     """
+    parts = {module_name(part): part for part in graph.spec.parts}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         for part in module.modules():
@@ -69,9 +78,9 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
                 _reset(part, reset)
         for path, use in graph.layers.items():
             kind = vocabulary[(use.wrapped or use).name].traits.get("init")
-            scheme = graph.spec.init.get(str(kind), graph.spec.init.get("all"))
-            if kind is not None and scheme is not None:
-                _apply(module.get_submodule(path), _scheme(scheme))
+            if kind is not None:
+                named = parts.get(path.partition(".")[0], "")
+                _apply(module.get_submodule(path), *_schemes(graph.spec.init, named, str(kind)))
         for part in list(module.modules()):
             if is_parametrized(part, "weight"):
                 _restart(part)
@@ -96,24 +105,32 @@ def _restart(layer: nn.Module) -> None:
         norm.load_state_dict(fresh.state_dict())
 
 
-def _apply(layer: nn.Module, scheme: Callable[[Tensor], Tensor] | None) -> None:
-    if scheme is _default:
-        return
+def _schemes(init: Mapping[str, Expression], part: str, kind: str) -> tuple[Scheme | None, Scheme | None]:
+    """How the weight and the bias of a layer start; None where `init:` says nothing."""
+    named = [name for name in (part, family_of(part)) if name not in KINDS]
+    weight = next((init[name] for name in (*named, kind, "all") if name in init), None)
+    bias = init.get("bias")
+    return _scheme(weight) if weight is not None else None, _scheme(bias) if bias is not None else None
+
+
+def _apply(layer: nn.Module, weights: Scheme | None, biases: Scheme | None) -> None:
     parametrized = getattr(layer, "parametrizations", None)
     weight = parametrized.weight.original if parametrized is not None else layer.weight
-    bias = layer.bias
+    bias = getattr(layer, "bias", None)
+    if biases is None and weights is not None and weights is not _default:
+        biases = nn.init.zeros_
     with torch.no_grad():
-        if isinstance(weight, Tensor) and scheme is not None:
-            scheme(weight)
-        if isinstance(bias, Tensor):
-            bias.zero_()
+        if isinstance(weight, Tensor) and weights is not None:
+            weights(weight)
+        if isinstance(bias, Tensor) and biases is not None:
+            biases(bias)
 
 
 def _default(weight: Tensor) -> Tensor:
     return weight
 
 
-def _scheme(expression: Expression) -> Callable[[Tensor], Tensor]:
+def _scheme(expression: Expression) -> Scheme:
     """The function that fills a weight. Raises StaticError, KeyError."""
     if isinstance(expression, ast.Name):
         return _default if expression.id == "default" else SCHEMES[expression.id]

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from gangraph.compiler.build_network import ANONYMOUS, module_name
 from gangraph.compiler.flow import differentiable, penalised_calls
 from gangraph.compiler.graph import OF_NETWORKS, Evaluation, Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
@@ -11,6 +12,7 @@ from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
 from gangraph.language.gates import losses_in
 from gangraph.language.schedule import TIME
+from gangraph.language.sharing import identities
 from gangraph.registry import vocabulary
 
 Lint = Callable[[Graph, Types], Iterator[Problem]]
@@ -256,17 +258,17 @@ def _numbers(node: Node, types: Types) -> int:
 
 
 def _untrained(graph: Graph, _: Types) -> Iterator[Problem]:
-    trained = {name for update in graph.updates for name in update.networks}
+    named = {name for update in graph.updates for objective in update.objectives for name in objective.networks}
+    trained = {part for name in named if name in graph.networks for part in identities(name, graph.networks[name].spec)}
     for name, network in graph.networks.items():
+        left = {module_name(part) for owner, part in identities(name, network.spec) if (owner, part) not in trained}
+        idle = [use for path, use in network.layers.items() if path.partition(".")[0] in (*left, ANONYMOUS)]
         used = any(graph.calls(name))
-        if (
-            used
-            and name not in trained
-            and any(vocabulary[use.name].traits.get("init") for use in network.layers.values())
-        ):
+        if used and name not in named and any(vocabulary[use.name].traits.get("init") for use in idle):
+            own = " what is its own in" if len(left) < len(network.spec.parts) else ""
             yield _warn(
                 "GG605",
-                f"no update trains '{name}'",
+                f"no update trains{own} '{name}'",
                 graph.spec.spans.get(name, network.spec.span),
                 fix="name it in an optimizer group and an update",
             )
@@ -279,6 +281,25 @@ def _in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
             if counts[name] > 1:
                 counts[name] = 0
                 yield _warn("GG606", f"'{name}' belongs to two optimizer groups", span)
+
+
+def _part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
+    """A shared part that two optimizers move, by way of two networks that have it."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    told: set[tuple[str, str]] = set()
+    for group in graph.spec.optimizers.values():
+        for name, span in group.networks:
+            for part in sorted(identities(name, graph.networks[name].spec)) if name in graph.networks else ():
+                first, network = found.setdefault(part, (group.name, name))
+                if first != group.name and network != name and part not in told:
+                    told.add(part)
+                    yield _warn(
+                        "GG620",
+                        f"part '{part[1]}' of '{name}' belongs to two optimizer groups",
+                        span,
+                        found=f"it is shared with '{network}' of group '{first}'",
+                        fix=f"both networks in one group: [{network}, {name}]",
+                    )
 
 
 def _saturating(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -471,6 +492,7 @@ LINTS: tuple[Lint, ...] = (
     _sigmoid_before_logits,
     _untrained,
     _in_two_groups,
+    _part_in_two_groups,
     _saturating,
     _unused,
     _averaged_buffers,

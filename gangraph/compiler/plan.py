@@ -125,10 +125,16 @@ class _Planner:
             return tuple(self.graph.sources)
         return update.draws or ()
 
+    def _changed(self, index: int) -> tuple[str, ...]:
+        """The networks that update `index` changes: what it trains, what follows, and all that share with these."""
+        then = [network for _, network, _ in self.updates[index].then]
+        others = (other for network in then for other in self.graph.kin.get(network, ()))
+        return tuple(dict.fromkeys((*self.updates[index].networks, *then, *others)))
+
     def _after(self, index: int, versions: Mapping[str, int]) -> dict[str, int]:
         """The versions once update `index` has run."""
         later = dict(versions)
-        for network in self.updates[index].networks:
+        for network in self._changed(index):
             later[network] = later.get(network, 0) + 1
         return later
 
@@ -226,7 +232,7 @@ class _Planner:
         """Whether a value changes while the update repeats."""
         if not self._loops(index) or self.graph.nodes[name].kind == "held":
             return False
-        return bool(self.beneath[name] & {*self.updates[index].networks, *self._drawn(index)})
+        return bool(self.beneath[name] & {*self._changed(index), *self._drawn(index)})
 
     def _split(self, index: int, wanted: set[str]) -> tuple[set[str], set[str]]:
         """What does not change while the update repeats, and the rest."""
@@ -266,7 +272,8 @@ class _Planner:
                     later,
                 )
             )
-        purpose = "computed once" if when else f"differentiated for {', '.join(update.networks)}"
+        trained = ", ".join(name for name in update.networks if name not in update.kin)
+        purpose = "computed once" if when else f"differentiated for {trained}"
         name = f"{self._label(index)}_{when}" if when else self._label(index)
         past = {n for n in left if self.graph.nodes[n].kind == "history"}
         first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
@@ -290,7 +297,7 @@ class _Planner:
         if not self.share or self._repeats(self.updates[index]):
             return []
         found, versions = [], self._after(index, self.versions)
-        mine = set(self.updates[index].networks)
+        mine = set(self._changed(index))
         for later in range(index + 1, len(self.updates)):
             versions = self._before(later, versions)
             live = differentiable(self.graph, self.updates[later].networks, self.needed[later])

@@ -49,6 +49,7 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
     written = (expression for update in phase.updates for expression in _expressions(update))
     reached = _reached(written, {**phase.losses, **phase.values})
     reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
+    reached |= _owners(phase, reached)
     # An average changes nothing, but is part of what training leaves.
     reached |= {name for name, made in phase.networks.items() if isinstance(made, AverageSpec) and made.of in reached}
     return {
@@ -65,6 +66,12 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
         },
         "updates": [_update(update) for update in phase.updates],
     }
+
+
+def _owners(phase: PhaseSpec, names: set[str]) -> set[str]:
+    """The networks whose parts these networks share."""
+    networks = (made for name, made in phase.networks.items() if name in names)
+    return {share.network for made in networks if isinstance(made, NetworkSpec) for share in made.shares}
 
 
 def _update(update: UpdateSpec) -> list[Any]:
@@ -102,7 +109,9 @@ def _network(made: NetworkSpec | AverageSpec) -> list[Any]:
     if isinstance(made, AverageSpec):
         return [made.of, show(made.decay), made.buffers]
     parts = {name: [show(layer) for layer in chain] for name, chain in made.parts.items()}
-    return [list(made.inputs), parts, _shown(made.values), _shown(made.outputs), _shown(made.init)]
+    facts = [list(made.inputs), parts, _shown(made.values), _shown(made.outputs), _shown(made.init)]
+    shared = {share.part: share.network for share in made.shares}
+    return [*facts, shared] if shared else facts
 
 
 def _reached(written: Iterable[Expression], values: Mapping[str, Expression]) -> set[str]:

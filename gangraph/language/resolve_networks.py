@@ -10,15 +10,18 @@ from gangraph.language import schema
 from gangraph.language.expression import Expression
 from gangraph.language.library import find_network, network_names
 from gangraph.language.sections import Sections
-from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec
+from gangraph.language.sharing import share_parts, written_shares
+from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share
 from gangraph.language.static import Scope, StaticError, is_absent, literal, members
 from gangraph.language.syntax import parse_loop
 from gangraph.language.tree import Scalar
 
+SHARE = "share"  # the keyword of a call that names parts of other networks
+
 
 def resolve_networks(sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
     """Every network of a phase, its params bound and its families written out."""
-    return dict(_Networks(sections).all())
+    return share_parts(dict(_Networks(sections).all()), sections)
 
 
 class _Networks:
@@ -44,7 +47,8 @@ class _Networks:
         self, name: str, body: schema.NetworkDocument | Expression, scope: Scope, key: Scalar
     ) -> NetworkSpec | AverageSpec:
         if isinstance(body, schema.NetworkDocument):
-            return self._instance(name, body, Scope(outer=scope), key.span)
+            shares = written_shares(scope.reduce(body.share)) if body.share is not None else ()
+            return self._instance(name, body, Scope(outer=scope), key.span, shares)
         call = scope.reduce(body)
         if isinstance(call, ast.Name):
             call = ast.Call(call, (), (), call.span)
@@ -82,11 +86,34 @@ class _Networks:
                     fix=nearest(template, known),
                 )
             )
-        return self._instance(template, document, self._bound(arguments, document), body.span)
+        if inline is None and document.share is not None:
+            self._refuse_share(document.share.span, "'share:' in the file of a network", "share= where it is called")
+        given = {key: value for key, value in arguments.keywords if key == SHARE}
+        return self._instance(
+            template,
+            document,
+            self._bound(arguments, document),
+            body.span,
+            written_shares(given[SHARE]) if given else (),
+        )
+
+    def _refuse_share(self, span: Span, found: str, expected: str) -> None:
+        raise StaticError(
+            Problem(
+                code="GG530",
+                message="what a network shares is said by the spec that has both networks",
+                span=span,
+                found=found,
+                expected=expected,
+            )
+        )
 
     def _bound(self, call: ast.Call, document: schema.NetworkDocument) -> Scope:
-        """The network's params with the call's arguments in their place."""
+        """The network's params with the call's arguments in their place; `share` is the language's own."""
         known = [str(key) for key in document.params]
+        taken = next((key for key in document.params if key == SHARE), None)
+        if taken is not None:
+            self._refuse_share(taken.span, "a param 'share'", "another name for the param")
         if call.arguments:
             raise StaticError(
                 Problem(
@@ -98,7 +125,7 @@ class _Networks:
                 )
             )
         for key, value in call.keywords:
-            if key not in known:
+            if key not in (*known, SHARE):
                 raise StaticError(
                     Problem(
                         code="GG212",
@@ -106,12 +133,14 @@ class _Networks:
                         span=ast.keyword_span(key, value),
                         found=key,
                         expected="one of " + ", ".join(known) if known else "no params",
-                        fix=nearest(key, known),
+                        fix=nearest(key, (*known, SHARE)),
                     )
                 )
-        return Scope(definitions=dict(call.keywords))
+        return Scope(definitions={key: value for key, value in call.keywords if key != SHARE})
 
-    def _instance(self, template: str, document: schema.NetworkDocument, given: Scope, span: Span) -> NetworkSpec:
+    def _instance(
+        self, template: str, document: schema.NetworkDocument, given: Scope, span: Span, shares: tuple[Share, ...]
+    ) -> NetworkSpec:
         params = {key: value for key, value in document.params.items() if str(key) not in given.definitions}
         scope = self.sections.static_scope(params, document.let, given)
         inputs = (document.inputs,) if isinstance(document.inputs, Scalar) else tuple(document.inputs)
@@ -157,6 +186,7 @@ class _Networks:
             init=init,
             span=span,
             static_names=frozenset(scope.names() | self.sections.scope.names()),
+            shares=shares,
         )
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:

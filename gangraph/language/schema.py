@@ -122,7 +122,8 @@ class NetworkDocument(Model):
     params: dict[Key, Param] = {}
     let: dict[Key, Expr] = Field({}, description="static names computed from params")
     inputs: Names = Field(description="the names of the inputs")
-    init: dict[Key, Expr] = Field({}, description="how parameters start, per kind of layer: conv, linear, norm, all")
+    init: dict[Key, Expr] = Field({}, description="how parameters start, by part or kind of layer: conv, linear, all")
+    share: Expr | None = Field(None, description="parts that are those of another network: NETWORK.part, or a list")
     layers: Layers | None = Field(None, description="the network as one chain")
     parts: dict[Key, Layers] = Field({}, description="named chains of layers, also as families")
     values: dict[Key, Expr] = Field({}, description="named intermediate values")

@@ -24,6 +24,15 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A part that is the very layers of another network's part of that name; `network` is its first owner."""
+
+    part: str
+    network: str
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
     """A network as a graph of layers: chains of layers (`parts`) and the values that connect them."""
 
@@ -35,6 +44,7 @@ class NetworkSpec:
     init: Names
     span: Span
     static_names: frozenset[str] = frozenset()
+    shares: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,7 @@ def _paper(system: System | str) -> Mapping[str, str]:
 def _size(system: System | str) -> dict[str, str]:
     if isinstance(system, str):
         return {}
-    count = sum(network.parameters * len(network.names) for network in system.phases[-1].networks)
+    count = sum(network.total for network in system.phases[-1].networks)
     return {"parameters": f"{count:,}"}
 
 

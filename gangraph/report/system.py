@@ -19,7 +19,7 @@ from gangraph.views.drawing import draw
 from gangraph.views.explain import explain
 from gangraph.views.latex import objective
 from gangraph.views.passages import Passage
-from gangraph.views.text import layer_rows, plan_text, titles
+from gangraph.views.text import layer_rows, parameters_text, plan_text, titles
 
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 _MEDIA = "@media (prefers-color-scheme:dark){"
@@ -27,11 +27,17 @@ _MEDIA = "@media (prefers-color-scheme:dark){"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Networks of one form, as a table of layers: place, layer, output shape, parameters."""
+    """Networks of one form, as a table of layers: place, layer, output shape, parameters.
+
+    `parameters` are those of each, `total` those of all together with what they share counted once; `shared` says
+    how many each has that shares.
+    """
 
     names: tuple[str, ...]
     template: str
     parameters: int
+    total: int
+    shared: tuple[str, ...]
     rows: tuple[tuple[str, str, str, str], ...]
 
 
@@ -83,7 +89,7 @@ def _phase(number: int, title: str, program: Program) -> Phase:
         equations=_equations(checked),
         drawing=inlined(draw(checked.graph, title="Data flow of one training step", shapes=shapes), f"graph-{number}"),
         plan=plan_text(program, title=title),
-        networks=tuple(_networks({name: checked.networks[name] for name in checked.types.networks})),
+        networks=tuple(_networks(checked, {name: checked.networks[name] for name in checked.types.networks})),
     )
 
 
@@ -115,12 +121,18 @@ def _scoped(style: str, name: str) -> str:
     )
 
 
-def _networks(models: Mapping[str, NetworkModel]) -> Iterator[Network]:
+def _networks(checked: Checked, models: Mapping[str, NetworkModel]) -> Iterator[Network]:
     """Networks with the same layers share a table."""
     rows = {name: tuple(layer_rows(model))[1:] for name, model in models.items()}
     for name, model in models.items():
         alike = tuple(other for other in models if rows[other] == rows[name])
         if name == alike[0]:
             template = model.graph.spec.template
-            yield Network(names=alike, template=template if template != name else "", parameters=model.parameters,
-                          rows=rows[name])  # fmt: skip
+            yield Network(
+                names=alike,
+                template=template if template != name else "",
+                parameters=model.parameters,
+                total=sum(map(checked.own_parameters, alike)),
+                shared=tuple(f"{each}: {parameters_text(checked, each)}" for each in alike if each in checked.loans),
+                rows=rows[name],
+            )

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gangraph.compiler.sharing import Loan
 from gangraph.errors import RunError
 from gangraph.runtime.engine import Engine
 
@@ -41,7 +42,7 @@ def save_checkpoint(folder: Path, engine: Engine, extra: Mapping[str, Any]) -> P
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and numbers of a checkpoint.
+    """The tensors and numbers of a checkpoint; what networks share is stored once, and stands under each name here.
 
     Raises:
         RunError: a file is missing or damaged.
@@ -51,9 +52,12 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         folder = former
     try:
         numbers: dict[str, Any] = json.loads((folder / _NUMBERS).read_text())
-        return load_file(folder / _TENSORS), numbers
+        tensors = load_file(folder / _TENSORS)
     except (OSError, ValueError, SafetensorError) as error:
         raise RunError(f"checkpoint '{folder}' cannot be read: {error}") from None
+    for mine, theirs in numbers.get("shared", {}).items():
+        tensors |= {f"{mine}{name}": tensor for name, tensor in _part(tensors, theirs).items()}
+    return tensors, numbers
 
 
 def restore(engine: Engine, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
@@ -90,13 +94,23 @@ def read_network(folder: Path, name: str, module: torch.nn.Module) -> None:
     _load_module(module, _part(tensors, f"{kind}/{name}/"), f"{kind} '{name}'")
 
 
-def carry_over(networks: Mapping[str, torch.nn.Module], tensors: Mapping[str, Tensor], prefix: str) -> list[str]:
-    """Load every tensor whose name and shape fit, as a phase takes over from the one before; returns what was new."""
+def carry_over(
+    networks: Mapping[str, torch.nn.Module],
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    loans: Mapping[str, tuple[Loan, ...]],
+) -> list[str]:
+    """Load every tensor whose name and shape fit, as a phase takes over from the one before; returns what was new.
+
+    The parts that networks borrow (`loans`) are taken over by their owners.
+    """
     fresh = []
     for name, module in networks.items():
         known = _part(tensors, f"{prefix}/{name}/")
         with torch.no_grad():
             for path, tensor in module.state_dict(keep_vars=True).items():
+                if any(path.startswith(f"{loan.path}.") for loan in loans.get(name, ())):
+                    continue  # which its owner takes over
                 if path in known and known[path].shape == tensor.shape:
                     tensor.copy_(known[path])
                 else:
@@ -109,6 +123,12 @@ def _state(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
         for name, module in modules.items():
             tensors |= {f"{kind}/{name}/{path}": tensor for path, tensor in module.state_dict().items()}
+    shared = {
+        f"network/{name}/{loan.path}.": f"network/{loan.owner}/{loan.path}."
+        for name, each in engine.program.plan.checked.loans.items()
+        for loan in each
+    }
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(shared))}
     optimizers: dict[str, Any] = {}
     for name, optimizer in engine.optimizers.items():
         found, optimizers[name] = _optimizer_state(optimizer, engine.parameters[name])
@@ -117,6 +137,7 @@ def _state(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors |= {f"history/{name}/{key}": tensor for key, tensor in history.state().items()}
     numbers = {
         "step": engine.step_count,
+        "shared": shared,
         "positions": dict(engine.draws.positions),
         "optimizers": optimizers,
         "histories": {

@@ -1,7 +1,7 @@
 """The loop: one pass through `step:` of a program."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -56,7 +56,7 @@ class Engine:
         self.values: Values = {}
         self.fallbacks: dict[str, str] = {}
         self.parameters = {
-            name: [p for network, _ in group.networks for p in networks.live[network].parameters()]
+            name: _each_once(p for network, _ in group.networks for p in networks.live[network].parameters())
             for name, group in self.graph.spec.optimizers.items()
         }
         self.optimizers = {
@@ -130,7 +130,7 @@ class Engine:
             self._differentiate(goals, index, micro)
         for objective in goals:
             self._apply(objective.group, update, clock)
-        changed = {network for objective in goals for network in objective.networks}
+        changed = {network for objective in goals for network in objective.moved}
         for operation, network, numbers in update.graph.then if goals else ():
             if network in changed or network not in update.differentiated:
                 PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
@@ -246,6 +246,11 @@ class Engine:
         if all(name in self.values for name in lowered.reads):
             inputs = [self.values[name] for name in lowered.reads]
             yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
+
+
+def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Without those that come again, as parts that networks share do."""
+    return list({id(parameter): parameter for parameter in parameters}.values())
 
 
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:

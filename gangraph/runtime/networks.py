@@ -33,6 +33,8 @@ def make_networks(
         module: nn.Module = copy.deepcopy(model.module).to_empty(device="cpu")
         initialize(module, model.graph, torch.Generator().manual_seed(derive_seed(seed, "initialize", name)))
         live[name] = module.to(device=device, dtype=dtype).train()
+    for name, loan in ((name, loan) for name, each in checked.loans.items() for loan in each):
+        live[name].add_module(loan.path, live[loan.owner].get_submodule(loan.path))
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
     forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
     forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}

@@ -181,8 +181,8 @@ class Trainer:
         self.engine.draws.close()
         self.engine = self._make_engine()
         self.engine.step_count = step
-        fresh = carry_over(self.engine.networks.live, old, "network")
-        carry_over(self.engine.networks.averages, old, "average")
+        fresh = carry_over(self.engine.networks.live, old, "network", self.checked[self.phase].loans)
+        carry_over(self.engine.networks.averages, old, "average", {})
         return fresh
 
     def evaluate(self, count: int | None = None) -> Look | None:

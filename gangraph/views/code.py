@@ -276,8 +276,8 @@ class _Writer:
 
 def _changed(graph: UpdateGraph, network: str) -> str:
     """The condition under which an update has changed a network, or anything if the network is not its own."""
-    group = next((each.group for each in graph.objectives if network in each.networks), "")
-    return "" if not graph.gated else f'"{group}" in opened' if group else "opened"
+    groups = [f'"{each.group}" in opened' for each in graph.objectives if network in each.moved]
+    return "" if not graph.gated else " or ".join(groups) or "opened"
 
 
 def _guarded(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from gangraph.compiler.graph import Graph, Lookahead
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
+from gangraph.language.sharing import borrowed
 from gangraph.language.spec import AverageSpec, EvaluateSpec, EvaluatorSpec, NetworkSpec, OptimizerSpec, PhaseSpec, Spec
 from gangraph.language.static import Scope, StaticError, literal
 from gangraph.language.syntax import ExpressionError, parse_expression
@@ -196,9 +197,17 @@ def _network(
         yield Difference("networks", name, calls[0] + sizes[0], calls[1] + sizes[1])
     elif sizes[0] != sizes[1]:
         yield Difference("networks", f"the size of {name}", *(size.removeprefix(", ") for size in sizes))
+    if _lent(a, matching.networks) != _lent(b, {}):
+        lent = (listed(_lent(each, {})) for each in (a, b))
+        yield Difference("networks", f"what {name} shares", *(text or "nothing" for text in lent))
     if a.init != b.init:
         inits = (", ".join(f"{kind} {show(how)}" for kind, how in each.init.items()) for each in (a, b))
         yield Difference("networks", f"the initialisation of {name}", *(text or "torch's own" for text in inits))
+
+
+def _lent(network: NetworkSpec, names: Mapping[str, str]) -> list[str]:
+    """The parts that a network shares, by the names of their owners on the other side."""
+    return [f"{names.get(owner, owner)}.{part}" for owner, parts in borrowed(network).items() for part in parts]
 
 
 def _listing(network: NetworkSpec) -> list[str]:

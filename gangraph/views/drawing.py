@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gangraph.compiler.graph import Graph, LayerUse, NetworkGraph, Node, Ref, UpdateGraph
 from gangraph.language.expression import show
-from gangraph.language.spec import AverageSpec
+from gangraph.language.sharing import borrowed
+from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.views.formulas import INFIX, Reading, constant_text, wrapped
 from gangraph.views.picture import UNKNOWN, Chip, Figure, Picture
 from gangraph.views.svg import Frame, document
@@ -60,7 +61,9 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
     made = []
     for name, network in graph.spec.networks.items():
         template = f"{network.of}, averaged" if isinstance(network, AverageSpec) else network.template
-        made.append((name, template if template != name else "written in this spec"))
+        lent = borrowed(network) if isinstance(network, NetworkSpec) else {}
+        shared = "".join(f", {_listed(parts)} shared with {owner}" for owner, parts in lent.items())
+        made.append((name, (template if template != name else "written in this spec") + shared))
     return tuple(((name, hues.get(name, UNKNOWN)), text) for name, text in made)
 
 
@@ -78,8 +81,12 @@ def _update_figure(update: UpdateGraph, number: int, reading: Reading, hues: Map
         lines += wrapped(text, f"{group}{verb} ", width=48)
         if (ahead := objective.ahead) is not None:
             lines.append(f"after {ahead.steps} step{'s' * (ahead.steps != 1)} of {ahead.group}, then forgotten")
-    chips = tuple((name, hues.get(name, UNKNOWN)) for name in update.networks)
+    chips = tuple((name, hues.get(name, UNKNOWN)) for name in _named(update))
     return Figure(kind="update", name=update.name, lines=tuple(lines), chips=chips, number=number)
+
+
+def _named(update: UpdateGraph) -> tuple[str, ...]:
+    return tuple(name for name in update.networks if name not in update.kin)
 
 
 def _schedule(graph: Graph) -> Iterator[str]:
@@ -101,7 +108,7 @@ def _schedule(graph: Graph) -> Iterator[str]:
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
-        yield f"{number}.  {update.name}: updates {_listed(update.networks)}; " + "; ".join(parts)
+        yield f"{number}.  {update.name}: updates {_listed(_named(update))}; " + "; ".join(parts)
     for name, made in graph.spec.networks.items():
         if isinstance(made, AverageSpec):
             yield f"∘  {name} follows {made.of} as a moving average, decay {show(made.decay)}"

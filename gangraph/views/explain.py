@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Graph, UpdateGraph
+from gangraph.compiler.graph import Graph, ObjectiveGraph, UpdateGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan
 from gangraph.language.expression import show
-from gangraph.language.spec import AverageSpec, EvaluateSpec, OptimizerSpec, Spec
+from gangraph.language.sharing import borrowed
+from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, OptimizerSpec, Spec
 from gangraph.views.explain_update import explain_update
 from gangraph.views.matching import CONSTANT, Term, terms
 from gangraph.views.passages import Block, Passage, block_text
@@ -99,8 +100,20 @@ def _networks(checked: Checked) -> Iterator[str]:
         have = f"have {parameters:,} parameters each" if len(names) > 1 else f"has {parameters:,} parameters"
         yield f"{listed(names)} {have} ({template})."
     for name, network in spec.networks.items():
+        if isinstance(network, NetworkSpec) and name in checked.loans:
+            yield _shared(checked, name, network)
+    for name, network in spec.networks.items():
         if isinstance(network, AverageSpec):
             yield f"{name} is a moving average of {network.of}, with a decay of {over_time(network.decay)}."
+
+
+def _shared(checked: Checked, name: str, network: NetworkSpec) -> str:
+    """Which parts of a network are another's, and what is left to itself."""
+    lent = borrowed(network)
+    said = listed(f"{listed(parts)} {'is' if len(parts) == 1 else 'are'} {of}'s" for of, parts in lent.items())
+    own = checked.own_parameters(name)
+    left = f"{own:,} of its parameters are its own" if own else "it has no parameters of its own"
+    return f"In {name}, {said}, the very same layers: {left}."
 
 
 def _update(plan: Plan, index: int) -> Iterator[Passage]:
@@ -111,7 +124,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
         yield from _paragraph(timing)
     for each in update.graph.objectives:
         sign = next(goal.sign for goal in graph.spec.updates[index].objectives if goal.group == each.group)
-        learns = _learns(graph.spec.optimizers[each.group], each.networks, sign)
+        learns = _learns(graph.spec.optimizers[each.group], each, sign)
         root = graph.nodes[each.written]
         yield from _listed(learns, _goals(graph, root.inputs[0] if sign < 0 else root.id))
     if looked := [f"{name} = {as_written(graph, node, value_names(graph))}" for name, node in update.graph.watched]:
@@ -155,7 +168,7 @@ def _gates(update: UpdateGraph) -> Iterator[str]:
             yield f"{listed(each.networks)} {change} only where {show(each.when)}."
 
 
-def _learns(group: OptimizerSpec, networks: Sequence[str], sign: int) -> str:
+def _learns(group: OptimizerSpec, objective: ObjectiveGraph, sign: int) -> str:
     """Who changes which parameters, and how fast."""
     options = dict(group.options)
     rate = options.pop("lr", None)
@@ -164,7 +177,8 @@ def _learns(group: OptimizerSpec, networks: Sequence[str], sign: int) -> str:
     extra = f" ({more})" if more else ""
     verb = "smaller" if sign > 0 else "larger"
     kind = OPTIMIZERS[group.kind].__name__
-    return f"{kind} changes the parameters of {listed(networks)}, {speed}{extra}, to make this {verb}:"
+    kin = f", and so the parts that {listed(objective.kin)} shares with it" if objective.kin else ""
+    return f"{kind} changes the parameters of {listed(objective.networks)}{kin}, {speed}{extra}, to make this {verb}:"
 
 
 def _goals(graph: Graph, objective: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from gangraph.compiler.flow import differentiable
-from gangraph.compiler.graph import OF_NETWORKS, Graph
+from gangraph.compiler.graph import OF_NETWORKS, Graph, ObjectiveGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan, Segment, UpdatePlan
 from gangraph.views.plan import listed
@@ -83,18 +83,19 @@ class _Story:
         moving = set().union(*(segment.live for segment in self.own))
         reached: set[str] = set()
         for goal in goals:
-            live = moving & differentiable(self.graph, goal.networks, self.graph.below(goal.loss))
+            live = moving & differentiable(self.graph, goal.moved, self.graph.below(goal.loss))
             reached |= live
             whose = "The gradient" if len(goals) == 1 else f"The gradient of {self._objective(goal.loss)}"
-            yield from self._flow(goal.networks, [name for name in calls if name in live], whose, live)
+            yield from self._flow(goal, [name for name in calls if name in live], whose, live)
         constant = [name for name in calls if name not in reached]
         if constant:
             idle = [n for n in self._networks(constant) if n not in self.update.differentiated]
             why = f", since {listed(idle)} {'does' if len(idle) == 1 else 'do'} not change here" if idle else ""
             yield f"{self._texts(constant)} {_are(len(constant) == 1)} computed without gradient{why}."
 
-    def _flow(self, networks: tuple[str, ...], calls: list[str], whose: str, live: set[str]) -> Iterator[str]:
+    def _flow(self, goal: ObjectiveGraph, calls: list[str], whose: str, live: set[str]) -> Iterator[str]:
         """How one objective's gradient gets to its networks."""
+        networks = goal.moved
         trained = [self._text(name) for name in calls if self._owner(name) in networks]
         trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
         later = [name for name in calls if self.graph.nodes[name].ahead]
@@ -103,7 +104,7 @@ class _Story:
             yield f"On its way it passes through {self._texts(later)}, with {moved} looked ahead."
         others = [name for name in calls if self._owner(name) not in networks and name not in later]
         if trained:
-            yield f"{whose} reaches {listed(networks)} through {listed(dict.fromkeys(trained))}."
+            yield f"{whose} reaches {listed(goal.networks)} through {listed(dict.fromkeys(trained))}."
         if others:
             names = self._networks(others)
             stay = "stays as it is" if len(names) == 1 else "stay as they are"

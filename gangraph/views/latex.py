@@ -9,8 +9,10 @@ from typing import Literal
 from gangraph.compiler.check import Checked
 from gangraph.compiler.graph import OF_NETWORKS, Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
+from gangraph.language.sharing import borrowed
 from gangraph.language.spec import UpdateSpec
 from gangraph.views.notation import PRODUCT, Notation, moment, number, symbol
+from gangraph.views.plan import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,12 @@ def _words(checked: Checked, notation: Notation, update: UpdateGraph) -> Iterato
         of = notation.networks[graph.averages[name].of]
         yield rf"{notation.networks[name]} \text{{: moving average of }} {of}"
     called = dict.fromkeys(map(graph.owner, targets))
+    for name in (name for name in called if name in checked.loans):
+        for owner, parts in borrowed(checked.networks[name].graph.spec).items():
+            of = notation.networks[owner]
+            inside = listed(parts).replace("_", r"\_")
+            is_that = "is that" if len(parts) == 1 else "are those"
+            yield rf"\text{{{inside} of }} {notation.networks[name]} \text{{ {is_that} of }} {of}"
     noisy = [notation.networks[name] for name in called if checked.networks[name].draws]
     if noisy:
         yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"

@@ -115,7 +115,12 @@ class Matching:
                 and self.networks.get(a.of, a.of) == b.of
                 and (a.decay, a.buffers) == (b.decay, b.buffers)
             )
-        return layers(a) == layers(b) and a.init == b.init and self._sizes(first, second)
+        return layers(a) == layers(b) and a.init == b.init and self._shares(a, b) and self._sizes(first, second)
+
+    def _shares(self, a: NetworkSpec, b: NetworkSpec) -> bool:
+        """Whether two networks share the same parts, with networks that are not known to be different ones."""
+        ours, theirs = ({share.part: share.network for share in each.shares} for each in (a, b))
+        return ours.keys() == theirs.keys() and all(self.networks.get(ours[p], theirs[p]) == theirs[p] for p in ours)
 
     def _sizes(self, first: str, second: str) -> bool:
         models = self.first.networks.get(first), self.second.networks.get(second)

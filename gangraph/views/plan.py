@@ -58,7 +58,9 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
         who = f"   (group {each.group}{when})" if simultaneous or when else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
     yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
-    yield from _row("differentiates", [listed(update.differentiated)])
+    kin = listed(update.graph.kin)
+    named = [name for name in update.differentiated if name not in update.graph.kin]
+    yield from _row("differentiates", [listed(named) + (f", and what {kin} shares with it" if kin else "")])
     yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
     yield from _row("draws anew", [listed(update.redraws)])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
+from gangraph.language.sharing import borrowed
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,
@@ -99,7 +100,7 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
             continue
         twin = next((other for other, known in printed.items() if _same(known, network)), None)
         printed[name] = network
-        yield from (f"  {name}: like {twin}, with parameters of its own",) if twin else _network_lines(name, network)
+        yield from (_twin_line(name, network, twin),) if twin else _network_lines(name, network)
     yield from _names("values", phase.values)
     yield from _names("losses", phase.losses)
     yield from ("", "train:", f"  batch: {phase.batch}")
@@ -128,6 +129,17 @@ def _names(section: str, names: Mapping[str, Expression], indent: str = "") -> l
     return [*([] if indent else [""]), *lines] if names else []
 
 
+def _twin_line(name: str, network: NetworkSpec, twin: str) -> str:
+    if not network.shares:
+        return f"  {name}: like {twin}, with parameters of its own"
+    return f"  {name}: like {twin}, sharing {_shares(network)}"
+
+
+def _shares(network: NetworkSpec) -> str:
+    """`G.trunk, G.up`: the parts that are another network's."""
+    return ", ".join(f"{owner}.{part}" for owner, parts in borrowed(network).items() for part in parts)
+
+
 def _same(first: NetworkSpec, second: NetworkSpec) -> bool:
     parts = ("template", "inputs", "parts", "values", "outputs", "init")
     return all(getattr(first, part) == getattr(second, part) for part in parts)
@@ -150,6 +162,8 @@ def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
         yield f"    output: {show(network.outputs[''])}"
     else:
         yield from _names("outputs", network.outputs, "    ")
+    if network.shares:
+        yield f"    share: [{_shares(network)}]"
     if network.init:
         yield f"    init: {{{', '.join(f'{kind}: {show(scheme)}' for kind, scheme in network.init.items())}}}"
 

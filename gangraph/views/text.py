@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gangraph.language.expression import show
-from gangraph.language.spec import Spec, UpdateSpec
+from gangraph.language.sharing import borrowed
+from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
 from gangraph.views.code import code_text
-from gangraph.views.plan import plan_text
+from gangraph.views.plan import listed, plan_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles
 
 if TYPE_CHECKING:
@@ -29,10 +30,21 @@ def shapes_text(checked: Checked, *, title: str = "") -> str:
     for name, model in checked.networks.items():
         template = model.graph.spec.template
         kind = f", {template}" if template != name else ""
-        cost = f"{model.parameters:,} parameters, {_count(model.flops)} for one call on a batch of {batch}"
+        cost = f"{parameters_text(checked, name)}, {_count(model.flops)} for one call on a batch of {batch}"
         lines += ["", f"network {name}{kind}: {cost}"]
         lines += table(layer_rows(model), indent="  ", right=frozenset({3}))
     return "\n".join(lines)
+
+
+def parameters_text(checked: Checked, name: str) -> str:
+    """`4,609 parameters and 7,833,476 in trunk of G`: how many a network has, and where those that it shares are."""
+    lent: dict[str, int] = {}
+    for loan in checked.loans.get(name, ()):
+        lent[loan.owner] = lent.get(loan.owner, 0) + loan.parameters
+    network = checked.graph.spec.networks.get(name)
+    parts = borrowed(network) if isinstance(network, NetworkSpec) else {}
+    more = [f"{count:,} in {listed(parts.get(owner, ()))} of {owner}" for owner, count in lent.items()]
+    return " and ".join([f"{checked.own_parameters(name):,} parameters", *more])
 
 
 def _named_types(checked: Checked) -> dict[str, Any]:
@@ -80,9 +92,11 @@ def check_text(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, 
     )
     for title, phase in zip(titles(spec), checked, strict=True):
         networks = [
-            (name, model.graph.spec.template, f"{model.parameters:,}", "parameters")
+            (name, model.graph.spec.template, *parameters_text(phase, name).split(" ", 1))
             for name, model in phase.networks.items()
         ]
+        if phase.loans:
+            networks.append(("together", "", f"{sum(map(phase.own_parameters, phase.networks)):,}", "parameters"))
         lines += [title, *table(networks, indent="  ", right=frozenset({2}))]
     return "\n".join([*lines, f"{_some(len(bad), 'error')}, {_some(len(lints), 'warning')}"])
 
@@ -96,7 +110,8 @@ def check_json(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, 
     last = checked[-1]
     lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
     found = {
-        "networks": {name: _network_json(model) for name, model in last.networks.items()},
+        "networks": {name: _network_json(last, name) for name in last.networks},
+        "parameters": sum(map(last.own_parameters, last.networks)),
         "values": {name: list(kind.shape) for name, kind in _named_types(last).items()},
         "updates": [_update_json(update) for update in last.graph.spec.updates],
         "lints": [lint.as_json() for lint in lints],
@@ -114,9 +129,13 @@ def invalid_json(source: str, profile: str | None, variant: str | None, problems
             "lints": found["warning"], "errors": found["error"]}  # fmt: skip
 
 
-def _network_json(model: NetworkModel) -> dict[str, Any]:
-    return {"parameters": model.parameters, "flops": model.flops, "template": model.graph.spec.template,
-            "inputs": [list(shape) for shape in model.input_shapes]}  # fmt: skip
+def _network_json(checked: Checked, name: str) -> dict[str, Any]:
+    """A network's numbers; `parameters` are all that it has, `shared` how many of them stand in another's parts."""
+    model = checked.networks[name]
+    shared = {loan.part: {"owner": loan.owner, "parameters": loan.parameters} for loan in checked.loans.get(name, ())}
+    found = {"parameters": model.parameters, "flops": model.flops, "template": model.graph.spec.template,
+             "inputs": [list(shape) for shape in model.input_shapes]}  # fmt: skip
+    return {**found, **({"shared": shared} if shared else {})}
 
 
 def _update_json(update: UpdateSpec) -> dict[str, Any]:
@@ -134,6 +153,6 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
 
 
 __all__ = [
-    "check_json", "check_text", "code_text", "introduction", "invalid_json", "layer_rows",
+    "check_json", "check_text", "code_text", "introduction", "invalid_json", "layer_rows", "parameters_text",
     "plan_text", "shapes_text", "spec_text", "titles",
 ]  # fmt: skip

@@ -66,7 +66,8 @@ def _lists() -> Iterator[tuple[str, str, Iterable[str]]]:
     yield "Operations on parameters", "Under `then:` of an update.", map(usage, PARAMETER_OPERATIONS)
     yield "Optimizers", "torch.optim's, with their options.", OPTIMIZERS
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
-    yield "Initialisation", f"torch.nn.init's, under `init:` by kind of layer ({kinds}), or `default`.", SCHEMES
+    keys = f"under `init:` by part, or by kind of layer ({kinds}), or `default`"
+    yield "Initialisation", f"torch.nn.init's, {keys}.", SCHEMES
 
 
 def _signature(definition: Definition) -> str:

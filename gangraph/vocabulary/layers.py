@@ -60,9 +60,9 @@ def embedding(x: Tensor, classes: int, features: int) -> nn.Module:
 
 
 @layer()
-def prelu(x: Tensor, init: float = 0.25) -> nn.Module:
-    """Leaky ReLU with a learned slope per channel (He et al. 2015)."""
-    return nn.PReLU(x.shape[1], init)
+def prelu(x: Tensor, init: float = 0.25, per_channel: bool = True) -> nn.Module:
+    """Leaky ReLU with a learned slope per channel, or one for all (He et al. 2015)."""
+    return nn.PReLU(x.shape[1] if per_channel else 1, init)
 
 
 class Maxout(nn.Linear):

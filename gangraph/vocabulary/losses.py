@@ -64,7 +64,9 @@ def bce(score: Tensor, target: float) -> Tensor:
     words="the cross-entropy between $score and the class $label",
 )
 def cross_entropy(score: Tensor, label: Tensor) -> Tensor:
-    """-log softmax(score)[label], mean over the batch; scores [B, K], labels int64 [B]."""
+    """-log softmax(score)[label], mean over the batch; scores [B, K], labels int64 [B], or one class for all."""
+    if not isinstance(label, Tensor):
+        return -functional.log_softmax(score, 1)[:, label].mean()
     return functional.cross_entropy(score, label)
 
 
