@@ -147,15 +147,21 @@ def _divergence(found: Tensor, expected: Tensor) -> Tensor:
     return torch.where(p > 0, p * (p / q).log(), 0).sum().float()
 
 
-def _svm_checks(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, c: float = 1.0
+def _labelled_checks(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
 ) -> None:
     checks.same_size(train_features=train_features, test_features=test_features)
     checks.dimensions("N", train_labels=train_labels, test_labels=test_labels)
     checks.same_count(train_features=train_features, train_labels=train_labels)
     checks.same_count(test_features=test_features, test_labels=test_labels)
+    checks.samples(1, train_features=train_features, test_features=test_features)
+
+
+def _svm_checks(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, c: float = 1.0
+) -> None:
+    _labelled_checks(train_features, train_labels, test_features, test_labels)
     checks.samples(2, train_features=train_features)
-    checks.samples(1, test_features=test_features)
     checks.positive(c=c)
 
 
@@ -178,5 +184,24 @@ def linear_svm_accuracy(
     if (train == train[0]).all():
         raise ValueError(f"train_labels are all {int(train[0])}, expected at least 2 classes")
     classifier = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))
+    classifier.fit(train_features.numpy(), train.numpy())
+    return torch.tensor(classifier.score(test_features.numpy(), test.numpy()), dtype=torch.float32)
+
+
+@metric(expects=_labelled_checks, protocol=lambda: {"neighbour": "Euclidean, of features as they are"})
+def nearest_neighbour_accuracy(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
+) -> Tensor:
+    """The share of test samples with the label of their nearest training sample; higher is better, 0 to 1.
+
+    Features are [N, D] and [M, D], compared by Euclidean distance; labels are [N] and [M] (Donahue et al. 2017,
+    section 4.1). Of training samples that are equally near, the first counts.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    _labelled_checks(train_features, train_labels, test_features, test_labels)
+    checks.finite(train_features=train_features, test_features=test_features)
+    train, test = checks.integers(train_labels=train_labels, test_labels=test_labels)
+    classifier = KNeighborsClassifier(1, algorithm="brute")
     classifier.fit(train_features.numpy(), train.numpy())
     return torch.tensor(classifier.score(test_features.numpy(), test.numpy()), dtype=torch.float32)
