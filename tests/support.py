@@ -46,6 +46,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "bigan": {"params.width": 6, "params.codes": 3, "train.batch": 5},
 }
 
 SMALL = """

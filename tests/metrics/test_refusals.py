@@ -169,7 +169,11 @@ VALUES: list[tuple[str, Example, str]] = [
         "train_labels are all 1, expected at least 2 classes",
     ),
     ("nearest_neighbour_accuracy", {"train_features": NAN[:4]}, "train_features has 12 values of 12 that are NaN"),
-    ("nearest_neighbour_accuracy", {"test_labels": torch.tensor([0, 0.5])}, "test_labels has values that are not whole"),
+    (
+        "nearest_neighbour_accuracy",
+        {"test_labels": torch.tensor([0, 0.5])},
+        "test_labels has values that are not whole",
+    ),
     ("correlation", {"y": torch.ones(5)}, "y is the same in all samples, expected one that varies"),
     ("mutual_information_gap", {"factors": torch.ones(6, 1)}, "factor 0 is the same in all samples"),
     ("factor_vae_score", {"codes": torch.ones(4, 3, 2)}, "no code varies, expected at least one that does"),

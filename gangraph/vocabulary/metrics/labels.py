@@ -147,9 +147,7 @@ def _divergence(found: Tensor, expected: Tensor) -> Tensor:
     return torch.where(p > 0, p * (p / q).log(), 0).sum().float()
 
 
-def _labelled_checks(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
-) -> None:
+def _labelled_checks(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor) -> None:
     checks.same_size(train_features=train_features, test_features=test_features)
     checks.dimensions("N", train_labels=train_labels, test_labels=test_labels)
     checks.same_count(train_features=train_features, train_labels=train_labels)
@@ -165,7 +163,14 @@ def _svm_checks(
     checks.positive(c=c)
 
 
-@metric(expects=_svm_checks, protocol=lambda *, c: {"svm": "L2, one against the rest", "c": c, "scale": "standardised"})
+_TRAINING_AND_TEST = (("train_features", "train_labels"), ("test_features", "test_labels"))
+
+
+@metric(
+    expects=_svm_checks,
+    protocol=lambda *, c: {"svm": "L2, one against the rest", "c": c, "scale": "standardised"},
+    sets=_TRAINING_AND_TEST,
+)
 def linear_svm_accuracy(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, c: float = 1.0
 ) -> Tensor:
@@ -188,7 +193,11 @@ def linear_svm_accuracy(
     return torch.tensor(classifier.score(test_features.numpy(), test.numpy()), dtype=torch.float32)
 
 
-@metric(expects=_labelled_checks, protocol=lambda: {"neighbour": "Euclidean, of features as they are"})
+@metric(
+    expects=_labelled_checks,
+    protocol=lambda: {"neighbour": "Euclidean, of features as they are"},
+    sets=_TRAINING_AND_TEST,
+)
 def nearest_neighbour_accuracy(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
 ) -> Tensor:
