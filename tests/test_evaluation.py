@@ -137,7 +137,7 @@ def test_sets_that_share_a_value_and_what_is_computed_beside_them_have_as_many()
 
 
 def test_an_op_that_one_number_reads_and_a_network_too_is_computed_for_that_number_only() -> None:
-    values = "  values: {code: 2 * tanh(D(x)), back: 'D(cat(code, code))'}\n"
+    values = "  values: {code: 2 * tanh(D(x)), back: D(code)}\n"
     run_ = measured(
         f"{values}  samples: 7\n  result_samples: 50\n  results: {{a: mean(back), b: 'parzen(code, code, fake)'}}",
         networks_d="{inputs: x, layers: 'linear(3), relu, linear(2)'}",
