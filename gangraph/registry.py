@@ -121,7 +121,8 @@ def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
     Traits: `expects` is called with the metric's arguments, tensors on the meta device, in place of the metric when a
     spec is checked, and raises ValueError where shapes or the number of samples cannot be measured; `protocol` is
     called with the constants by name and returns plain facts to store beside the number and the constants, such as the
-    weights used; a fact under a constant's name takes its place.
+    weights used; a fact under a constant's name takes its place. `sets` groups its tensor arguments, as in
+    `(("samples",), ("test",))`, where these groups may have different numbers of samples; all others have equally many.
     A metric raises ValueError for values that it cannot measure, and WeightsError where pretrained weights are missing.
     """
     return _registers("metric", name, traits)

@@ -59,6 +59,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.batch": 4,
         "params.coupling": "minibatch_discrimination(3, 2)",
     },
+    "bigan": {"params.width": 6, "params.codes": 3, "train.batch": 5},
 }
 
 SMALL = """

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import gangraph
 from gangraph.cli import main
+from gangraph.data.digits import Digits
 from gangraph.data.world.plane import Plane
 from gangraph.errors import RunError, SpecError, UsageError, WeightsError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
@@ -96,6 +97,56 @@ def test_no_sample_of_a_stream_is_used_twice_and_random_sources_are_endless() ->
     assert both["a"].value == pytest.approx(float(x.mean()), rel=1e-5)
     found = measure(measured(f"{data}  mode: train\n  samples: 8\n  results: {{a: mean(D(x))}}"))
     assert found["a"].protocol["samples"] == 24  # whole batches
+
+
+@pytest.mark.parametrize(("mode", "counts"), [("eval", [1257, 270]), ("train", [1250, 250])])
+def test_sets_that_a_metric_takes_apart_have_samples_of_their_own(mode: str, counts: list[int]) -> None:
+    data = "  data: {known: digits(), unseen: 'digits(split=\"test\")'}\n"
+    values = "  values: {a: flatten(known.image), b: flatten(unseen.image)}\n"
+    results = "  results: {near: 'nearest_neighbour_accuracy(a, known.label, b, unseen.label)', mean: mean(b)}"
+    found = measure(measured(f"{data}{values}  mode: {mode}\n  samples: 50\n  result_samples: 2000\n{results}"))
+    near = found["near"]
+    assert near.protocol["sets"] == dict(zip(("train_features", "test_features"), counts, strict=True))
+    assert near.protocol["samples"] == found["mean"].protocol["samples"] == counts[1]
+    assert "sets" not in found["mean"].protocol
+    assert "sets (train_features 1" in facts_text(near.protocol)
+    known, unseen = (Digits(split=split).open() for split in ("train", "test"))
+    if mode == "eval":
+        (x, y), (other, label) = ((d.images.flatten(1).double(), d.labels) for d in (known, unseen))
+        expected = (y[torch.cdist(other, x).argmin(1)] == label).float().mean()
+        assert near.value == pytest.approx(float(expected), abs=1 / 270)
+
+
+def test_sets_that_share_a_value_and_what_is_computed_beside_them_have_as_many() -> None:
+    data = "  data: {x: 'plane(std=0.3, count=30)', y: 'plane(std=0.3, count=20)'}\n  result_samples: 50\n"
+    wide = "parzen({}, y, {}, sigmas=[0.3])"
+    results = {
+        "apart": wide.format("fake", "x"),
+        "shared": wide.format("x", "x"),
+        "beside": f"{wide.format('fake', 'x')} + mean(fake - x)",
+        "paired": "mean_absolute_error(fake, x)",
+    }
+    written = "".join(f"    {name}: {text}\n" for name, text in results.items())
+    found = {name: m.protocol for name, m in measure(measured(f"{data}  results:\n{written}")).items()}
+    assert {name: facts["samples"] for name, facts in found.items()} == {
+        "apart": 20, "shared": 20, "beside": 20, "paired": 30,
+    }  # fmt: skip
+    assert found["apart"]["sets"] == {"samples": 50, "test": 20, "validation": 30}
+    assert found["shared"]["sets"] == {"samples": 30, "test": 20, "validation": 30}
+    assert found["beside"]["sets"] == {"samples": 30, "test": 20, "validation": 30}
+
+
+def test_an_op_that_one_number_reads_and_a_network_too_is_computed_for_that_number_only() -> None:
+    values = "  values: {code: 2 * tanh(D(x)), back: D(code)}\n"
+    run_ = measured(
+        f"{values}  samples: 7\n  result_samples: 50\n  results: {{a: mean(back), b: 'parzen(code, code, fake)'}}",
+        networks_d="{inputs: x, layers: 'linear(3), relu, linear(2)'}",
+        judge="mean(D(x) - D(fake))",
+        fool="mean(D(fake))",
+    )
+    both, alone = measure(run_), measure(run_, ["a"])
+    assert both["a"] == alone["a"]
+    assert both["b"].value is not None
 
 
 def test_metrics_are_measured_again_over_many_samples() -> None:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,6 +239,11 @@ def test_settings_of_a_request_are_deviations_under_the_papers_profile_too(tmp_p
     assert plain.deviations == ()
     changed = reproduce(Request(**request, settings={"train.batch": "8"}, out=tmp_path / "changed"))
     assert changed.deviations == ("the batch was 4, and is now 8",)
+    assert plain.settings == {}
+    assert read_outcome(tmp_path / "changed").settings == {"train.batch": "8"}
+    assert changed.command == "gangraph reproduce dots --profile paper --seeds 1 --set train.batch=8"
+    assert "dots, profile paper, train.batch=8: 1 variants" in outcome_text(changed)
+    assert f"`{changed.command}`" in results_page([changed])
 
 
 def number(*values: float | None, why: str = "") -> Number:
@@ -289,6 +296,20 @@ def test_the_tables_say_what_was_measured_and_what_was_not() -> None:
     assert "- size is 4" in page
     widths = {line.count("|") - line.count("\\|") for line in page.splitlines() if line.startswith("| full")}
     assert widths == {4}
+
+
+def test_a_command_is_printed_as_a_shell_takes_it() -> None:
+    settings = {"train.length": "5 steps", "data.x.kind": '"grid"'}
+    command = replace(OUTCOME, settings=settings).command
+    assert shlex.split(command)[7:] == ["--set", "train.length=5 steps", "--set", 'data.x.kind="grid"']
+
+
+def test_an_outcome_without_settings_is_an_older_one(tmp_path: Path) -> None:
+    path = OUTCOME.save(tmp_path)
+    older = json.loads(path.read_text())
+    del older["settings"]
+    path.write_text(json.dumps(older))
+    assert read_outcome(tmp_path) == OUTCOME
 
 
 def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """An evaluation in two parts: what is computed batch by batch, and the ops that see whole sets of samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
-from gangraph.compiler.graph import Graph, Node
+from gangraph.compiler.graph import Graph, Node, Ref
 from gangraph.registry import vocabulary
 
 _OPS = ("op", "detach", "held", "history")  # what is only looked at has no past and no gradient
@@ -30,6 +31,54 @@ def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
         if looks or (node.kind in _OPS and not late.isdisjoint(node.inputs)):
             late.add(node.id)
     return _split(graph, roots, lambda node: node.id in late)
+
+
+def ops_of(graph: Graph, numbers: Iterable[str], whole: tuple[str, ...]) -> tuple[str, ...]:
+    """The ops over all samples that some numbers need, in order; not those that only lead to a network."""
+    waiting, needed = list(numbers), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in whole and name not in needed:
+            needed.add(name)
+            waiting += graph.nodes[name].inputs
+    return tuple(name for name in whole if name in needed)
+
+
+def sets_of(graph: Graph, number: str, whole: Collection[str]) -> tuple[frozenset[str], ...]:
+    """The values that a number is computed from over all samples, in sets of which each has equally many samples.
+
+    There is one set, but for metrics that take several (`sets_taken`). Sets that share a value are one.
+    """
+    found: list[frozenset[str]] = []
+
+    @cache
+    def reached(name: str) -> frozenset[str]:
+        if name not in whole:
+            return frozenset((name,))
+        apart = sets_taken(graph.nodes[name])
+        found.extend(_joined(map(reached, values)) for values in apart.values())
+        return frozenset() if apart else _joined(map(reached, graph.nodes[name].inputs))
+
+    found.append(reached(number))
+    sets: list[frozenset[str]] = []
+    for one in found:
+        sets = [*(other for other in sets if not other & one), _joined((one, *(o for o in sets if o & one)))]
+    return tuple(filter(None, sets))
+
+
+def sets_taken(node: Node) -> Mapping[str, tuple[str, ...]]:
+    """The values of each set that a metric takes apart from the others, by the set's first argument; else none."""
+    traits = vocabulary[node.target].traits if node.kind == "op" else {}
+    if "sets" not in traits:
+        return {}
+    given = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).arguments
+    return {
+        names[0]: tuple(value.id for name in names if isinstance(value := given[name], Ref)) for names in traits["sets"]
+    }
+
+
+def _joined(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*sets)
 
 
 def _split(graph: Graph, roots: tuple[str, ...], late: Callable[[Node], bool]) -> Sets:

@@ -44,7 +44,7 @@ class Measure:
 
 def measures(check: Expression) -> tuple[Measure, ...]:
     """Every metric of a variant that a claim names."""
-    return tuple(dict.fromkeys(measure for measure, _ in _measures(check)))
+    return tuple(dict.fromkeys(measure for measure, _ in measures_at(check)))
 
 
 def margin(
@@ -83,7 +83,7 @@ def verify(check: Expression, metrics: Iterable[str], variants: Iterable[str]) -
     """What is wrong with a claim: no condition, or a metric or variant that the spec does not have."""
     yield from _condition(check)
     metrics, variants = tuple(metrics), (FULL, *variants)
-    for measure, span in _measures(check):
+    for measure, span in measures_at(check):
         yield from unknown("metric", measure.metric, span, metrics)
         parts = measure.variant.split(",")
         for name in parts:
@@ -158,13 +158,14 @@ def _refusal(message: str, node: Expression, expected: str, fix: str = "") -> Pr
     return Problem(code="GG230", message=message, span=node.span, found=show(node), expected=expected, fix=fix)
 
 
-def _measures(node: Expression) -> Iterator[tuple[Measure, Span]]:
+def measures_at(node: Expression) -> Iterator[tuple[Measure, Span]]:
+    """Every metric of a variant that an expression names, and where."""
     named = _named(node)
     if named is not None:
         yield named, node.span
         return
     for child in node.arguments if isinstance(node, ast.Call) else ast.children(node):
-        yield from _measures(child)
+        yield from measures_at(child)
 
 
 def _named(node: Expression) -> Measure | None:

@@ -1,6 +1,7 @@
 """Profiles, variants and settings: partial specs laid over a document's tree."""
 
 import re
+from collections.abc import Iterator
 
 from gangraph.errors import Problem, SpecError, nearest
 from gangraph.language.expression import Call
@@ -38,7 +39,8 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
     One of the `profiles` may lay itself over variants too: what a variant is in that profile.
 
     Raises:
-        SpecError: the overlay is not a mapping, or names neither a section nor a param.
+        SpecError: the overlay is not a mapping, or names neither a section nor a param, or a profile refines a
+            variant that the document does not have.
     """
     if not isinstance(overlay, Mapping):
         raise SpecError(
@@ -48,7 +50,7 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
     sections.span = params.span = overlay.span
     known = _names(document, "params")
     own = (*SECTIONS, "variants") if kind == "profiles" else SECTIONS
-    problems = []
+    problems = list(_new_variants(document, overlay)) if kind == "profiles" else []
     for key, value in overlay.items():
         if key in own:
             sections[key] = value
@@ -101,6 +103,22 @@ def copy(tree: Mapping) -> Mapping:
 def _names(document: Mapping, section: str) -> tuple[str, ...]:
     inside = document.get(Scalar(section))
     return tuple(inside) if isinstance(inside, Mapping) else ()
+
+
+def _new_variants(document: Mapping, profile: Mapping) -> Iterator[Problem]:
+    """A profile says what the document's variants are in it, and has none of its own."""
+    known = _names(document, "variants")
+    refined = profile.get(Scalar("variants"))
+    for key in refined if isinstance(refined, Mapping) else ():
+        if key not in known:
+            yield Problem(
+                code="GG205",
+                message=f"there is no variant '{key}' that this profile could refine",
+                span=key.span,
+                found=str(key),
+                expected="one of " + ", ".join(known) if known else "none: this spec has no variants",
+                fix=nearest(key, known),
+            )
 
 
 def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:

@@ -69,10 +69,19 @@ def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) 
     for section in ("profiles", "variants"):
         for key, overlay in document.overlays(section).values():
             try:
-                schema.read_document(lay_over(document.tree, overlay, key, section), problems)
+                laid = lay_over(document.tree, overlay, key, section)
+                schema.read_document(laid, problems)
+                for refined, variant in _refined(overlay, laid) if section == "profiles" else ():
+                    schema.read_document(lay_over(laid, variant, refined), problems)
             except SpecError as error:
                 problems.extend(error.problems)
     return replace(document, problems=in_order(problems))
+
+
+def _refined(profile: Tree, laid: Mapping) -> Iterator[tuple[Scalar, Tree]]:
+    """The variants of which a profile says what they are in it, as they then are."""
+    variants = overlays(laid, "variants")
+    yield from (variants[name] for name in overlays(profile, "variants"))
 
 
 def _other_version(tree: Mapping) -> Iterator[Problem]:
@@ -125,9 +134,9 @@ def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
     return lay_over(tree, overlay, key, section)
 
 
-def overlays(tree: Mapping, section: str) -> dict[str, tuple[Scalar, Tree]]:
+def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
     """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
-    inside = tree.get(Scalar(section))
+    inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
     return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
 
 

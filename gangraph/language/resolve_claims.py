@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from gangraph.errors import Problem, SpecError
+from gangraph.errors import Problem, SpecError, nearest
 from gangraph.language import schema
-from gangraph.language.claims import FULL, unknown, verify
+from gangraph.language.claims import FULL, measures_at, unknown, verify
 from gangraph.language.expression import Expression, show
-from gangraph.language.parse import Document
+from gangraph.language.parse import Choice, Document, chosen_tree, overlays
 from gangraph.language.sections import Sections
 from gangraph.language.spec import Claim, Reported
 from gangraph.language.static import constant
@@ -18,7 +18,9 @@ def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
     metrics, variants = measured_names(document), tuple(document.overlays("variants"))
     written = sections.model.claims
     sections.problems.extend(_taken(document))
-    sections.problems.extend(problem for claim in written for problem in verify(claim.check, metrics, variants))
+    for claim in written:
+        wrong = list(verify(claim.check, metrics, variants))
+        sections.problems.extend(wrong or _unmeasured(document, claim.check))
     return tuple(
         Claim(say=str(claim.say), source=str(claim.source or ""), check=claim.check, note=str(claim.note or ""))
         for claim in written
@@ -49,17 +51,48 @@ def _taken(document: Document) -> Iterator[Problem]:
 
 
 def measured_names(document: Document) -> tuple[str, ...]:
-    """Every metric and result that the document names, in any profile and variant."""
-    overlays = (*document.overlays("profiles").values(), *document.overlays("variants").values())
-    trees = (document.tree, *(tree for _, tree in overlays))
+    """Every metric and result that the document names, in any profile and variant, and in a profile's own variants."""
+    profiles = [tree for _, tree in document.overlays("profiles").values()]
+    refined = [tree for profile in profiles for _, tree in overlays(profile, "variants").values()]
+    variants = [tree for _, tree in document.overlays("variants").values()]
+    trees = (document.tree, *profiles, *variants, *refined)
     return tuple(dict.fromkeys(name for tree in trees for name in _measured(tree)))
 
 
+def _unmeasured(document: Document, check: Expression) -> Iterator[Problem]:
+    """The metrics of a claim that their variant has in no profile, so that no reproduction could judge it."""
+    for measure, span in measures_at(check):
+        known = _measured_by(document, measure.variant)
+        if known is not None and measure.metric not in known:
+            whose = "the spec without a variant" if measure.variant == FULL else f"variant '{measure.variant}'"
+            yield Problem(
+                code="GG231",
+                message=f"{whose} does not measure '{measure.metric}' in any profile",
+                span=span,
+                found=str(measure),
+                expected="one of " + ", ".join(known) if known else "none: it measures nothing",
+                fix=nearest(measure.metric, known),
+            )
+
+
+def _measured_by(document: Document, variant: str) -> tuple[str, ...] | None:
+    """What a variant measures in any profile; None where the overlays are broken, which is told by itself."""
+    names: dict[str, None] = {}
+    for profile in ("paper", *document.overlays("profiles")):
+        try:
+            tree, _ = chosen_tree(document, Choice(profile=profile, variant=None if variant == FULL else variant))
+        except SpecError:
+            return None
+        names |= dict.fromkeys(_measured(tree))
+    return tuple(names)
+
+
 def _measured(tree: Tree) -> Iterator[str]:
+    """The metrics and results that a tree states, without those that it takes away."""
     evaluate = tree.get(Scalar("evaluate")) if isinstance(tree, Mapping) else None
     for section in ("metrics", "results"):
         inside = evaluate.get(Scalar(section)) if isinstance(evaluate, Mapping) else None
-        yield from map(str, inside if isinstance(inside, Mapping) else ())
+        yield from (str(name) for name, body in inside.items() if body != "none") if isinstance(inside, Mapping) else ()
 
 
 def _unknown(table: schema.ReportedDocument, metrics: tuple[str, ...], variants: tuple[str, ...]) -> Iterator[Problem]:

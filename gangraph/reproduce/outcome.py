@@ -1,9 +1,10 @@
 """What a reproduction found: the numbers of every run, the paper's tables and the verdicts, as plain data in JSON."""
 
 import json
+import shlex
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,14 @@ class Outcome:
     deviations: tuple[str, ...]  # where the profile differs from the paper's settings, a sentence each
     environment: Mapping[str, Any]
     seconds: float  # of training and measuring, all runs together
+    settings: Mapping[str, str] = field(default_factory=dict)  # values by path, as `--set` had them
+
+    @property
+    def command(self) -> str:
+        """What a person types to run it again."""
+        words = ["gangraph", "reproduce", self.name, "--profile", self.profile, "--seeds", str(len(self.seeds))]
+        words += [word for path, value in self.settings.items() for word in ("--set", f"{path}={value}")]
+        return shlex.join(words)
 
     def save(self, folder: Path) -> Path:
         """Write `reproduction.json`, whole or not at all."""

@@ -86,6 +86,7 @@ def reproduce(request: Request, say: Say = print) -> Outcome:
         deviations=_deviations(document, main),
         environment=_environment(tasks),
         seconds=sum(one.seconds for one in found.values()),
+        settings=request.settings,
     )
     outcome.save(folder)
     return outcome

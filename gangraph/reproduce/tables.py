@@ -13,7 +13,8 @@ Row = tuple[str, ...]
 def outcome_text(outcome: Outcome) -> str:
     """The paper's table beside ours, the verdicts and the deviations."""
     runs = f"{len(outcome.variants)} variants over {len(outcome.seeds)} seeds"
-    lines = [f"{outcome.name}, profile {outcome.profile}: {runs}", ""]
+    settings = "".join(f", {path}={value}" for path, value in outcome.settings.items())
+    lines = [f"{outcome.name}, profile {outcome.profile}{settings}: {runs}", ""]
     rows = list(_number_rows(outcome))
     lines += table(rows, indent="  ", right=frozenset(range(1, len(rows[0]))))
     lines += ["", f"claims: {tally(outcome)}"]
@@ -68,8 +69,7 @@ def _system(outcome: Outcome) -> str:
     paper = outcome.paper
     credit = ", ".join(filter(None, (paper.get("authors", ""), paper.get("year", ""))))
     cited = (f"*{paper['title']}*" + (f" ({credit})" if credit else "") + ". ") if paper else ""
-    command = f"gangraph reproduce {outcome.name} --profile {outcome.profile} --seeds {len(outcome.seeds)}"
-    lines = [f"## {outcome.name}", "", f"{cited}{outcome.about.removesuffix('.')}.", "", f"`{command}`", ""]
+    lines = [f"## {outcome.name}", "", f"{cited}{outcome.about.removesuffix('.')}.", "", f"`{outcome.command}`", ""]
     lines += [*_markdown(list(_number_rows(outcome))), ""]
     lines += _markdown([_VERDICTS, *map(_verdict_row, outcome.verdicts)])
     notes = [f"- {verdict.say}: {verdict.note}" for verdict in outcome.verdicts if verdict.note]

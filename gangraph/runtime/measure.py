@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gangraph.compiler.graph import OF_NETWORKS, Node
+from gangraph.compiler.graph import OF_NETWORKS, Graph, Node
 from gangraph.compiler.graph import Evaluation as Seen
+from gangraph.compiler.sets import ops_of, sets_of, sets_taken
 from gangraph.data.random import RandomSource
 from gangraph.errors import UsageError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
@@ -34,7 +35,8 @@ def measure(trainer: Trainer, names: Collection[str] | None = None) -> dict[str,
     """Every result and every metric of the spec, or those in `names`, over `result_samples` samples.
 
     The networks run on `samples` samples at a time; ops and metrics then see all samples at once, float32 on the CPU.
-    No sample of a data stream is used twice, so the smallest that a number is computed from limits its samples.
+    No sample of a data stream is used twice, so the smallest that a number is computed from limits its samples. Where a
+    metric takes several sets, each is limited by its own streams.
 
     Raises:
         RunError: a metric refuses its values.
@@ -47,27 +49,37 @@ def measure(trainer: Trainer, names: Collection[str] | None = None) -> dict[str,
         return {}
     evaluation = Evaluation(trainer.engine, seen, program.measurement)
     draws = evaluation.draws(evaluation.spec.samples)
-    counts = {name: _count(evaluation, draws, node) for name, node in chosen.items()}
-    most = max(counts.values())
+    counts = {name: _counts(evaluation, draws, node) for name, node in chosen.items()}
+    most = max((count for each in counts.values() for count in each.values()), default=evaluation.spec.result_samples)
     gathered = _gathered(evaluation, draws, trainer, most)
     found = {}
-    for count in dict.fromkeys(counts.values()):
-        nodes = {name: node for name, node in chosen.items() if counts[name] == count}
-        below = seen.graph.below(*nodes.values())
+    for names in _counted_alike(counts):
+        nodes = {name: chosen[name] for name in names}
+        together = {value: count for name in names for value, count in counts[name].items()}
         values = {
-            name: value if _is_vector(evaluation, name) else _first(value, count, most)
-            for name, value in gathered.items()
-            if name in below
+            name: gathered[name] if _is_vector(evaluation, name) else _first(gathered[name], count, most)
+            for name, count in together.items()
         }
-        made, missing = over_set(seen.graph, tuple(n for n in program.measurement.whole if n in below), values)
+        made, missing = over_set(seen.graph, ops_of(seen.graph, nodes.values(), program.measurement.whole), values)
         for name, node in nodes.items():
             value, why = (None, missing[node]) if node in missing else _number(made[node])
-            found[name] = Measured(value, why, {**_protocol(seen, node), **_common(evaluation, trainer, count)})
+            facts = {**_protocol(seen, node, counts[name]), **_common(evaluation, trainer, counts[name])}
+            found[name] = Measured(value, why, facts)
     return {name: found[name] for name in chosen}
 
 
-def _common(evaluation: Evaluation, trainer: Trainer, count: int) -> dict[str, Any]:
-    """What is to be said of every number."""
+def _counted_alike(counts: Mapping[str, Mapping[str, int]]) -> Iterable[list[str]]:
+    """The numbers that can be computed together, because each value has equally many samples in all of them."""
+    groups: dict[object, list[str]] = {}
+    for name, each in counts.items():
+        single = len(set(each.values())) < 2
+        groups.setdefault(max(each.values(), default=0) if single else name, []).append(name)
+    return groups.values()
+
+
+def _common(evaluation: Evaluation, trainer: Trainer, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What is to be said of every number; of several sets, the smallest counts."""
+    count = min(counts.values(), default=evaluation.spec.result_samples)
     return {
         "samples": count,
         "batch": min(evaluation.spec.samples, count),
@@ -130,19 +142,27 @@ def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
     return resolve(parse(source), choice)
 
 
-def _count(evaluation: Evaluation, draws: Draws, node: str) -> int:
-    """How many samples there are for a number: no sample of a stream comes twice.
+def _counts(evaluation: Evaluation, draws: Draws, node: str) -> dict[str, int]:
+    """How many samples there are for a number, of each value that comes in batches: none of a stream comes twice.
 
     Where layers see the batch, in training mode or since they couple samples always, every batch is a whole one.
     """
-    below = {evaluation.graph.nodes[name].target for name in evaluation.graph.below(node)}
+    counts: dict[str, int] = {}
+    for values in sets_of(evaluation.graph, node, evaluation.part.whole):
+        below = {evaluation.graph.nodes[name].target for name in evaluation.graph.below(*values)}
+        streams = [s for s in evaluation.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
+        count = min([evaluation.spec.result_samples, *(len(draws.open(name)) for name in streams)])
+        batch = min(evaluation.spec.samples, count)
+        whole = evaluation.spec.mode == "train" or _couples(evaluation, below)
+        counts |= dict.fromkeys(values, count - count % batch if whole else count)
+    return counts
+
+
+def _couples(evaluation: Evaluation, called: Collection[str]) -> bool:
+    """Whether one of the networks compares the samples of a batch, also in evaluation mode."""
     seen = evaluation.engine.program.plan.checked.evaluation
     models = seen.networks if seen is not None else {}
-    coupled = any(name in models and models[name].couples_always for name in map(evaluation.graph.owner, below))
-    streams = [s for s in evaluation.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
-    count = min([evaluation.spec.result_samples, *(len(draws.open(name)) for name in streams)])
-    batch = min(evaluation.spec.samples, count)
-    return count - count % batch if coupled or evaluation.spec.mode == "train" else count
+    return any(name in models and models[name].couples_always for name in map(evaluation.graph.owner, called))
 
 
 def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int) -> dict[str, Tensor]:
@@ -178,7 +198,7 @@ def _number(value: Tensor) -> tuple[float | None, str]:
     return (number, "") if math.isfinite(number) else (None, f"the value is not finite: {number}")
 
 
-def _protocol(seen: Seen, node: str) -> dict[str, Any]:
+def _protocol(seen: Seen, node: str, counts: Mapping[str, int]) -> dict[str, Any]:
     """The facts that metrics state of themselves, the averages used, and how good the networks are that judge."""
     graph = seen.graph
     beneath = graph.below(node)
@@ -186,15 +206,15 @@ def _protocol(seen: Seen, node: str) -> dict[str, Any]:
     called = dict.fromkeys(made.target for made in below if made.kind in OF_NETWORKS)
     averages = [name for name in called if name in graph.averages]
     judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
-    return {**_together(_stated(below)), **({"averages": averages} if averages else {}), **judges}
+    return {**_together(_stated(graph, below, counts)), **({"averages": averages} if averages else {}), **judges}
 
 
-def _stated(nodes: Iterable[Node]) -> dict[str, Mapping[str, Any]]:
+def _stated(graph: Graph, nodes: Iterable[Node], counts: Mapping[str, int]) -> dict[str, Mapping[str, Any]]:
     """What every metric says of how it measures, by its name; calls that differ are numbered."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for node in nodes:
         if node.kind == "op" and vocabulary[node.target].kind == "metric":
-            facts = _facts(node)
+            facts = {**_facts(node), **_sets(graph, node, counts)}
             every = found.setdefault(node.target, [])
             every += [facts] if facts not in every else []
     return {
@@ -202,6 +222,15 @@ def _stated(nodes: Iterable[Node]) -> dict[str, Mapping[str, Any]]:
         for name, every in found.items()
         for number, facts in enumerate(every, 1)
     }
+
+
+def _sets(graph: Graph, node: Node, counts: Mapping[str, int]) -> dict[str, Any]:
+    """How many samples each set of a metric has, by its first argument, if they differ."""
+    found = {
+        name: min((counts[value] for value in graph.below(*values) if value in counts), default=0)
+        for name, values in sets_taken(node).items()
+    }
+    return {"sets": found} if len(set(found.values())) > 1 else {}
 
 
 def _facts(node: Node) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from gangraph.vocabulary.metrics.labels import (
     class_iou,
     covered_classes,
     linear_svm_accuracy,
+    nearest_neighbour_accuracy,
 )
 from tests.metrics.shared import gaussian, uniform
 
@@ -91,6 +92,25 @@ def test_linear_svm_does_not_solve_exclusive_or() -> None:
     points = uniform(400, 2)
     labels = (points.prod(1) > 0).float()
     assert float(linear_svm_accuracy(points[:200], labels[:200], points[200:], labels[200:])) < 0.7
+
+
+def test_nearest_neighbour_by_hand() -> None:
+    train, labels = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 3.0]]), torch.tensor([4, 7, 9])
+    test = torch.tensor([[4.0, 0.0], [6.0, 0.0], [0.0, 2.0], [9.0, 1.0]])
+    assert float(nearest_neighbour_accuracy(train, labels, test, torch.tensor([4, 7, 9, 7]))) == 1
+    assert float(nearest_neighbour_accuracy(train, labels, test, torch.tensor([4, 7, 4, 9]))) == 0.5
+    assert float(nearest_neighbour_accuracy(train[:1], labels[:1], test, torch.tensor([4, 7, 4, 9]))) == 0.5
+
+
+def test_nearest_neighbour_is_the_first_of_the_smallest_distances() -> None:
+    train, test = gaussian(300, 5), gaussian(200, 5, seed=1)
+    labels, truth = (train[:, 0] > 0).long(), (test[:, 0] > 0).long()
+    nearest = (test[:, None].double() - train.double()).norm(dim=2).argmin(1)
+    expected = float((labels[nearest] == truth).float().mean())
+    assert float(nearest_neighbour_accuracy(train, labels, test, truth)) == pytest.approx(expected)
+    twice = torch.cat((train, train))
+    flipped = torch.cat((labels, 1 - labels))
+    assert float(nearest_neighbour_accuracy(twice, flipped, test, truth)) == pytest.approx(expected)
 
 
 def test_correlation_by_hand() -> None:

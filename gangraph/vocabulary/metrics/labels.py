@@ -5,6 +5,9 @@ from torch import Tensor
 
 from gangraph.registry import metric
 from gangraph.vocabulary.metrics import checks
+from gangraph.vocabulary.pretrained import parts
+
+_CHUNK = 256  # test samples that are compared with all training samples at a time
 
 
 def _accuracy_checks(scores: Tensor, labels: Tensor, ignore: int | None = None) -> None:
@@ -147,19 +150,30 @@ def _divergence(found: Tensor, expected: Tensor) -> Tensor:
     return torch.where(p > 0, p * (p / q).log(), 0).sum().float()
 
 
-def _svm_checks(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, c: float = 1.0
-) -> None:
+def _labelled_checks(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor) -> None:
     checks.same_size(train_features=train_features, test_features=test_features)
     checks.dimensions("N", train_labels=train_labels, test_labels=test_labels)
     checks.same_count(train_features=train_features, train_labels=train_labels)
     checks.same_count(test_features=test_features, test_labels=test_labels)
+    checks.samples(1, train_features=train_features, test_features=test_features)
+
+
+def _svm_checks(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, c: float = 1.0
+) -> None:
+    _labelled_checks(train_features, train_labels, test_features, test_labels)
     checks.samples(2, train_features=train_features)
-    checks.samples(1, test_features=test_features)
     checks.positive(c=c)
 
 
-@metric(expects=_svm_checks, protocol=lambda *, c: {"svm": "L2, one against the rest", "c": c, "scale": "standardised"})
+_TRAINING_AND_TEST = (("train_features", "train_labels"), ("test_features", "test_labels"))
+
+
+@metric(
+    expects=_svm_checks,
+    protocol=lambda *, c: {"svm": "L2, one against the rest", "c": c, "scale": "standardised"},
+    sets=_TRAINING_AND_TEST,
+)
 def linear_svm_accuracy(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, c: float = 1.0
 ) -> Tensor:
@@ -180,3 +194,24 @@ def linear_svm_accuracy(
     classifier = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))
     classifier.fit(train_features.numpy(), train.numpy())
     return torch.tensor(classifier.score(test_features.numpy(), test.numpy()), dtype=torch.float32)
+
+
+@metric(
+    expects=_labelled_checks,
+    protocol=lambda: {"neighbour": "Euclidean, of features as they are"},
+    sets=_TRAINING_AND_TEST,
+)
+def nearest_neighbour_accuracy(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
+) -> Tensor:
+    """The share of test samples with the label of their nearest training sample; higher is better, 0 to 1.
+
+    Features are [N, D] and [M, D], compared by Euclidean distance; labels are [N] and [M] (Donahue et al. 2017,
+    section 4.1). Of training samples that are equally near, the first counts.
+    """
+    _labelled_checks(train_features, train_labels, test_features, test_labels)
+    checks.finite(train_features=train_features, test_features=test_features)
+    known, expected = checks.integers(train_labels=train_labels, test_labels=test_labels)
+    train, exact = train_features.double(), "donot_use_mm_for_euclid_dist"
+    nearest = [torch.cdist(part, train, compute_mode=exact).argmin(1) for part in parts(test_features.double(), _CHUNK)]
+    return (known[torch.cat(nearest)] == expected).float().mean()

@@ -28,7 +28,7 @@ def _parzen_protocol(*, sigmas: tuple[float, ...]) -> dict[str, Any]:
     return {"kernel": "round Gaussian", "sigmas": list(sigmas), "choice": "best mean log-likelihood of validation"}
 
 
-@metric(expects=_parzen_checks, protocol=_parzen_protocol)
+@metric(expects=_parzen_checks, protocol=_parzen_protocol, sets=(("samples",), ("test",), ("validation",)))
 def parzen(samples: Tensor, test: Tensor, validation: Tensor, sigmas: tuple[float, ...] = _GRID) -> Tensor:
     """Mean log-likelihood in nats of a test sample under Gaussians around the samples; higher is better, of any sign.
 
