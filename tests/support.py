@@ -60,6 +60,25 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.coupling": "minibatch_discrimination(3, 2)",
     },
     "bigan": {"params.width": 6, "params.codes": 3, "train.batch": 5},
+    "cgan": {
+        "params.size": 8,
+        "networks.G.width": 6,
+        "networks.G.width_condition": 6,
+        "networks.G.width_joint": 8,
+        "networks.D.width": 6,
+        "networks.D.width_condition": 4,
+        "networks.D.width_joint": 6,
+        "networks.D.scale": 0.5,
+        "train.batch": 5,
+        "evaluate.results.asked": "none",
+    },
+    "lsgan": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.filters_d": 2,
+        "train.batch": 4,
+        "evaluate.results.quality": "none",
+    },
 }
 
 SMALL = """

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,6 +36,17 @@ class Settings:
     autocast: bool = False
     compile: bool = False
     seed: int = 0
+
+
+@contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Ops that make numbers from whole ones, such as one_hot, make them in this type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 class NotFiniteError(RunError):
@@ -224,7 +235,7 @@ class Engine:
         """The arithmetic that segments run in."""
         if self.settings.autocast:
             return torch.autocast(self.settings.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        return nullcontext() if self.settings.dtype == torch.get_default_dtype() else _made_in(self.settings.dtype)
 
     def _check_finite(self, update: UpdatePlan) -> None:
         """Stop before a NaN reaches a parameter. On CUDA the losses are looked at when they are read anyway."""

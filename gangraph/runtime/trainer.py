@@ -76,7 +76,7 @@ class Trainer:
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
-            prefetch=settings.device.type == "cuda",
+            prefetch=settings.device.type == "cuda" and settings.dtype == torch.get_default_dtype(),
         )
         return Engine(program, networks, draws, settings)
 
