@@ -66,6 +66,7 @@ CODES = {
     "GG503": Code("A gradient that is always zero", "`grad(output, input)` needs an output that is computed from the input."),
     "GG504": Code("A held value that may not exist", "`held(v)` is the value as it was when first computed in the step; an update with `times:`, `every:` or `when:` may be passed over, and then there is none."),
     "GG505": Code("A length that cannot be counted", "Epochs and images are counted by what is drawn from data; a spec with random sources alone has a length in steps."),
+    "GG560": Code("An evaluation of a constant", "Grids, metrics and results are computed from values; a text in quotes inside a list is a text, not an expression."),
     "GG601": Code("Batch norm under a gradient penalty", "The penalty is a statement about each sample's own gradient; a layer that mixes samples makes it a statement about the batch (Gulrajani et al. 2017, section 4). Use instance, layer or no normalisation in the critic."),
     "GG602": Code("A Wasserstein critic without a Lipschitz constraint", "Without weight clipping, a gradient penalty or spectral norm the critic's loss has no lower bound (Arjovsky et al. 2017, section 3)."),
     "GG603": Code("Value ranges that do not meet", "One side lives in [-1, 1] and the other in [0, 1], say: a critic tells them apart by brightness alone and the generator cannot follow."),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gangraph.compiler.flow import differentiable, penalised_calls
-from gangraph.compiler.graph import Graph, Node, UpdateGraph
+from gangraph.compiler.graph import Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
@@ -222,7 +222,9 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                     for n in made_by
                     if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks
                 }
-                judges = {_scoring(graph, n) for n in node.inputs}
+                # What the real samples go through is the critic's, be it one network or a shared trunk and a head.
+                real = dict(node.keywords).get("real", node.arguments[0] if node.arguments else None)
+                judges = {_scoring(graph, n) for n in node.inputs} | _networks_in(graph, real)
                 if makers - judges:
                     generator = ", ".join(sorted(makers - judges))
                     yield _warn(
@@ -231,6 +233,12 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                         node.span,
                         found=f"group '{objective.group}'",
                     )
+
+
+def _networks_in(graph: Graph, value: object) -> set[str]:
+    """The networks that a value is computed by; none if it is a number."""
+    below = graph.below(value.id) if isinstance(value, Ref) else ()
+    return {graph.nodes[n].target for n in below if graph.nodes[n].kind == "network"}
 
 
 def _held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:

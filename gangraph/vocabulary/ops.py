@@ -253,6 +253,12 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return functional.one_hot(labels, classes).to(torch.get_default_dtype())
 
 
+@op(range=lambda _, value: value)
+def filled(x: Tensor, value: Tensor) -> Tensor:
+    """A tensor like x, with one number in every place: a code held still while others vary."""
+    return torch.zeros_like(x) + value
+
+
 @op(range=_same)
 def planes(x: Tensor, like: Tensor) -> Tensor:
     """A vector [B, N] as N constant planes of the height and width of `like`: [B, N, H, W]."""
