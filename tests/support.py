@@ -46,6 +46,19 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "infogan": {
+        "params.classes": 3,
+        "params.size": 8,
+        "params.filters": 2,
+        "params.hidden": 8,
+        "train.batch": 4,
+    },
+    "acgan": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.filters_d": 2,
+        "train.batch": 4,
+    },
 }
 
 SMALL = """
