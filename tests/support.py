@@ -47,7 +47,6 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 2,
     },
     "infogan": {
-        "params.classes": 3,
         "params.size": 8,
         "params.filters": 2,
         "params.hidden": 8,

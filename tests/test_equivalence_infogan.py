@@ -21,10 +21,10 @@ RATES = {"params__rate": 1e-3, "params__rate_d": 2e-4}
 def pair(share: bool, merge: bool) -> tuple[Trainer, dict[str, nn.Module]]:
     engine = trainer(load("infogan", **RATES), share=share, merge=merge)
     networks = {
-        "G": Generator(62, 3, 2, 8, 8, 3),
-        "T": Trunk(2, 8, 8, 3),
+        "G": Generator(62, 10, 2, 8, 8, 1),
+        "T": Trunk(2, 8, 8, 1),
         "D": nn.Linear(8, 1),
-        "Q": Recognition(3, 8),
+        "Q": Recognition(10, 8),
     }
     for name, network in networks.items():
         copy_parameters(engine.networks[name], network.double())
@@ -32,14 +32,14 @@ def pair(share: bool, merge: bool) -> tuple[Trainer, dict[str, nn.Module]]:
 
 
 def draws(generator: torch.Generator) -> dict[str, Any]:
-    """An image in [-1, 1], and noise and codes for each of two updates."""
+    """Images in [0, 1], and noise and codes for each of two updates."""
 
     def uniform(*shape: int) -> Tensor:
         return 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
 
-    c1 = [torch.randint(3, (4,), generator=generator) for _ in "ab"]
+    c1 = [torch.randint(10, (4,), generator=generator) for _ in "ab"]
     continuous = {name: [uniform(4, 1) for _ in "ab"] for name in ("c2", "c3")}
-    return {"x": uniform(4, 3, 8, 8), "z": [uniform(4, 62) for _ in "ab"], "c1": c1, **continuous}
+    return {"x": 0.5 * uniform(4, 1, 8, 8) + 0.5, "z": [uniform(4, 62) for _ in "ab"], "c1": c1, **continuous}
 
 
 @pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "merged", "shared", "plain"])
@@ -54,7 +54,7 @@ def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool) -> None:
         codes = [tuple(given[name][k] for name in ("c1", "c2", "c3")) for k in range(2)]
         digits = {"image": given["x"], "label": torch.zeros(4, dtype=torch.int64)}
         losses = engine.step({"digits": digits, **{name: given[name] for name in ("z", "c1", "c2", "c3")}})
-        expected = loop.step(0.5 * given["x"] + 0.5, tuple(given["z"]), tuple(codes))
+        expected = loop.step(given["x"], tuple(given["z"]), tuple(codes))
         assert losses.keys() == expected.keys()
         found |= {f"{name} of step {step}": deviation(losses[name], expected[name]) for name in expected}
     for name, network in networks.items():
