@@ -16,7 +16,7 @@ PLANS = [(True, True), (False, True), (True, False), (False, False)]
 @pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "merged", "shared", "plain"])
 def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = trainer(load("acgan", params__rate=2e-4), share=share, merge=merge)
-    networks: dict[str, nn.Module] = {"G": Generator(100, 6, 2, 16), "D": Discriminator(6, 2, 16)}
+    networks: dict[str, nn.Module] = {"G": Generator(100, 10, 2, 16, 1), "D": Discriminator(10, 2, 16, 1)}
     for name, network in networks.items():
         copy_parameters(engine.networks[name], network.double())
     loop = AcganLoop(networks["G"], networks["D"], 2e-4)
@@ -31,9 +31,9 @@ def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypat
     generator = torch.Generator().manual_seed(1)
     started, found = snapshot(networks), {}
     for step in range(STEPS):
-        x = 2 * torch.rand(4, 3, 16, 16, generator=generator, dtype=torch.float64) - 1
+        x = 2 * torch.rand(4, 1, 16, 16, generator=generator, dtype=torch.float64) - 1
         z = torch.randn(4, 100, generator=generator, dtype=torch.float64)
-        label, wanted = (torch.randint(6, (4,), generator=generator) for _ in "ab")
+        label, wanted = (torch.randint(10, (4,), generator=generator) for _ in "ab")
         drawn.clear()
         losses = engine.step({"x": {"image": x, "label": label}, "z": z, "c": wanted})
         assert len(drawn) == 18

@@ -18,7 +18,7 @@ Losses = dict[str, float]
 class Generator(nn.Module):
     """Noise and a class to an image in [-1, 1], from an eighth of its size."""
 
-    def __init__(self, noise: int, classes: int, filters: int, size: int) -> None:
+    def __init__(self, noise: int, classes: int, filters: int, size: int, channels: int) -> None:
         super().__init__()
         self.classes = classes
         self.net = nn.Sequential(
@@ -31,7 +31,7 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(2 * filters, filters, 5, 2, 2, output_padding=1),
             nn.BatchNorm2d(filters),
             nn.ReLU(),
-            nn.ConvTranspose2d(filters, 3, 5, 2, 2, output_padding=1),
+            nn.ConvTranspose2d(filters, channels, 5, 2, 2, output_padding=1),
             nn.Tanh(),
         )
 
@@ -43,9 +43,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Six convolutions, of which every second keeps the size; a logit for real, and one for each class."""
 
-    def __init__(self, classes: int, filters: int, size: int) -> None:
+    def __init__(self, classes: int, filters: int, size: int, channels: int) -> None:
         super().__init__()
-        widths = [3, *(filters * 2**k for k in range(6))]
+        widths = [channels, *(filters * 2**k for k in range(6))]
         self.blocks = nn.ModuleList()
         for k in range(6):
             layers: list[nn.Module] = [nn.Conv2d(widths[k], widths[k + 1], 3, 2 if k % 2 == 0 else 1, 1)]
