@@ -90,6 +90,8 @@ CODES = {
     "GG542": Code("The parameters of no network", "`parameters(G)` is all parameters of one network or average as a vector."),
     "GG543": Code("Parameters that are not known", "A network's layers are made for the values that it is called on; nothing calls this one before its parameters are used."),
     "GG601": Code("Coupled samples under a gradient penalty", "The penalty is a statement about each sample's own gradient; a layer that mixes samples makes it a statement about the batch (Gulrajani et al. 2017, section 4). Use instance, layer or no normalisation in the critic."),
+    "GG560": Code("An evaluation of a constant", "Grids, metrics and results are computed from values; a text in quotes inside a list is a text, not an expression."),
+    "GG601": Code("Batch norm under a gradient penalty", "The penalty is a statement about each sample's own gradient; a layer that mixes samples makes it a statement about the batch (Gulrajani et al. 2017, section 4). Use instance, layer or no normalisation in the critic."),
     "GG602": Code("A Wasserstein critic without a Lipschitz constraint", "Without weight clipping, a gradient penalty or spectral norm the critic's loss has no lower bound (Arjovsky et al. 2017, section 3)."),
     "GG603": Code("Value ranges that do not meet", "One side lives in [-1, 1] and the other in [0, 1], say: a critic tells them apart by brightness alone and the generator cannot follow."),
     "GG604": Code("A sigmoid before a loss that takes logits", "The loss applies its own sigmoid, in a stable form; two of them flatten the gradient."),

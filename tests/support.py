@@ -73,6 +73,13 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "evaluate.results.asked": "none",
     },
     "lsgan": {
+    "infogan": {
+        "params.size": 8,
+        "params.filters": 2,
+        "params.hidden": 8,
+        "train.batch": 4,
+    },
+    "acgan": {
         "params.size": 16,
         "params.filters": 2,
         "params.filters_d": 2,

@@ -107,7 +107,7 @@ def _evaluation(
     """The graph of grids, metrics and results: the training graph's values over the evaluation's own streams."""
     found: list[Problem] = []
     data = {**spec.data, **evaluate.data}
-    judges = {name: made for name, judge in evaluate.networks.items() if (made := _judge(judge)) is not None}
+    judges = {name: network for name, judge in evaluate.networks.items() if (network := _judge(judge)) is not None}
     sources = dict(build_sources(spec, data, found))
     broken = broken | (evaluate.networks.keys() - judges.keys()) | (data.keys() - sources.keys())
     written = (*evaluate.metrics.values(), *evaluate.results.values(), *chain(*evaluate.grids.values()))
@@ -126,6 +126,12 @@ def _evaluation(
     }
     metrics = [(name, builder.attempt(builder.visit, metric, name)) for name, metric in evaluate.metrics.items()]
     results = [(name, builder.attempt(builder.visit, result, name)) for name, result in evaluate.results.items()]
+    made = (*metrics, *results, *chain(*grids.values()))
+    found += [
+        _not_seen(expression)
+        for (_, value), expression in zip(made, written, strict=True)
+        if value is not None and not isinstance(value, Ref)
+    ]
     for problem in found:
         if problem not in problems:
             problems.append(problem)
@@ -147,6 +153,19 @@ def _evaluation(
         metrics=_present(metrics),
         results=_present(results),
         evaluators=evaluate.networks,
+    )
+
+
+def _not_seen(expression: Expression) -> Problem:
+    """What is to be looked at is a constant."""
+    quoted = isinstance(expression, ast.Literal) and isinstance(expression.value, str)
+    return Problem(
+        code="GG560",
+        message="an evaluation cannot show a constant",
+        span=expression.span,
+        found=ast.show(expression),
+        expected="a value of the spec, or something computed from values",
+        fix="leave out the inner quotes, or put the whole list in quotes" if quoted else "",
     )
 
 

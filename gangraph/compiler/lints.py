@@ -376,7 +376,9 @@ def _trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                     for n in made_by
                     if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks
                 }
-                judges = {_scoring(graph, n) for n in node.inputs}
+                # What the real samples go through is the critic's, be it one network or a shared trunk and a head.
+                real = dict(node.keywords).get("real", node.arguments[0] if node.arguments else None)
+                judges = {_scoring(graph, n) for n in node.inputs} | _networks_in(graph, real)
                 if makers - judges:
                     generator = ", ".join(sorted(makers - judges))
                     yield _warn(
@@ -403,6 +405,12 @@ def _subtracted(graph: Graph, root: str) -> set[str]:
                 if isinstance(argument, Ref):
                     waiting.append((argument.id, minus != (flips or (node.target == "sub" and place == 1))))
     return {name for name, signs in found.items() if signs == {True}}
+
+
+def _networks_in(graph: Graph, value: object) -> set[str]:
+    """The networks that a value is computed by; none if it is a number."""
+    below = graph.below(value.id) if isinstance(value, Ref) else ()
+    return {graph.nodes[n].target for n in below if graph.nodes[n].kind == "network"}
 
 
 def _held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """Metrics of classes, and of codes and factors, against numbers that were worked out by hand."""
 
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gangraph.vocabulary.metrics.labels import (
     class_balance,
     class_divergence,
     class_iou,
+    cluster_accuracy,
     covered_classes,
     linear_svm_accuracy,
     nearest_neighbour_accuracy,
@@ -77,6 +79,27 @@ def test_class_divergence_by_hand() -> None:
     expected = 0.75 * math.log(0.75 / 0.25) + 0.25 * math.log(0.25 / 0.5)
     assert float(class_divergence(found, reference)) == pytest.approx(expected)
     assert float(class_divergence(scores(found, 2), scores(reference))) == pytest.approx(expected)
+
+
+def test_cluster_accuracy_by_hand() -> None:
+    """Clusters 0 and 1 hold labels (7, 7, 3) and (7, 3): 0 is best named 7 and 1 is 3, although 0 also leads for 3."""
+    labels = torch.tensor([7, 7, 3, 7, 3])
+    assert float(cluster_accuracy(scores(torch.tensor([0, 0, 0, 1, 1])), labels)) == pytest.approx(3 / 5)
+
+
+def test_cluster_accuracy_ignores_names_and_counts_what_is_left_over_as_wrong() -> None:
+    labels = torch.arange(12) % 4
+    renamed = torch.tensor([2, 0, 3, 1])[labels]
+    assert float(cluster_accuracy(scores(renamed, 4), labels)) == 1
+    assert float(cluster_accuracy(scores(renamed // 2, 2), labels)) == pytest.approx(2 / 4)
+    assert float(cluster_accuracy(scores(torch.arange(12), 12), labels)) == pytest.approx(4 / 12)
+
+
+def test_cluster_accuracy_is_the_best_over_all_names() -> None:
+    guessed, labels = (uniform(60, seed=seed).add(1).mul(2).long() for seed in (3, 4))
+    names = (torch.tensor(order)[guessed] for order in permutations(range(4)))
+    best = max(float(accuracy(scores(named, 4), labels)) for named in names)
+    assert float(cluster_accuracy(scores(guessed, 4), labels)) == pytest.approx(best)
 
 
 def test_linear_svm_finds_a_line_whatever_the_scale() -> None:

@@ -56,6 +56,32 @@ def class_accuracy(scores: Tensor, labels: Tensor, ignore: int | None = None) ->
     return (confusion.diagonal() / true)[true > 0].mean().float()
 
 
+def _cluster_checks(scores: Tensor, labels: Tensor) -> None:
+    checks.dimensions("N, K", scores=scores)
+    checks.dimensions("N", labels=labels)
+    checks.same_count(scores=scores, labels=labels)
+    checks.samples(1, scores=scores)
+
+
+@metric(expects=_cluster_checks, protocol=lambda: {"matching": "one to one, the best over all samples"})
+def cluster_accuracy(scores: Tensor, labels: Tensor) -> Tensor:
+    """accuracy after the clusters are named by the labels in the best one-to-one way; higher is better, 0 to 1.
+
+    A sample's cluster is the highest of its scores [N, K]; labels are [N], of any number of classes. What falls into a
+    cluster without a name counts as wrong. The unsupervised accuracy of Xie et al. 2016, section 4.2; two independent
+    partitions into K equal parts have a little over 1 / K.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    _cluster_checks(scores, labels)
+    checks.finite(scores=scores)
+    (true,) = checks.integers(labels=labels)
+    table = torch.zeros(scores.shape[1], int(true.max()) + 1)
+    table.index_put_((scores.argmax(1), true), torch.ones(len(true)), accumulate=True)
+    clusters, classes = linear_sum_assignment(table.numpy(), maximize=True)
+    return table[clusters, classes].sum() / len(true)
+
+
 @metric(expects=_accuracy_checks)
 def class_iou(scores: Tensor, labels: Tensor, ignore: int | None = None) -> Tensor:
     """Intersection over union of predicted and true positions, mean over classes; higher is better, 0 to 1.
