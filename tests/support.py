@@ -46,6 +46,17 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "vae": {"params.size": 8, "params.hidden": 6, "params.latents": 3, "train.batch": 5},
+    "beta_vae": {
+        "params.size": 8,
+        "params.widths": [4],
+        "params.hidden": [6],
+        "params.hidden_up": [6],
+        "params.up": [],
+        "params.latents": 3,
+        "train.batch": 4,
+    },
+    "cvae": {"params.size": 8, "params.hidden": 6, "train.batch": 5},
 }
 
 SMALL = """
