@@ -82,4 +82,5 @@ CODES = {
     "GG614": Code("An unstable logarithm", "log(sigmoid(x)) is -infinity where sigmoid underflows; log_sigmoid(x) is exact."),
     "GG615": Code("A learning rate of 0", "The group would never change."),
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels it counts as many times too much as there are pixels, and the code comes to tell nothing (posterior collapse). Likelihoods sum over a sample. A mean that is meant gets a weight above that of the divergence."),
+    "GG625": Code("A name that time has", "step, epoch, seen and progress are numbers over time wherever they stand, so a value, loss or source of such a name is never what is meant."),
 }  # fmt: skip

@@ -53,6 +53,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.hidden": [6],
         "params.hidden_up": [6],
         "params.up": [],
+        "params.first": 4,
         "params.latents": 3,
         "train.batch": 4,
     },

@@ -77,7 +77,7 @@ def warmed_up() -> Built:
 def capacity() -> Built:
     """A divergence that is pressed to a number that rises."""
     engine = trainer(load("beta_vae", variant="capacity", let__capacity="linear(0, most, end=4 steps)"))
-    made = _paired(engine, encoder=conv_coder(4, 6, 3), decoder=conv_decoder(3, 6, 32))
+    made = _paired(engine, encoder=conv_coder(4, 6, 3), decoder=conv_decoder(3, 6, 4))
     loop = VaeLoop(made["encoder"], made["decoder"], 1e-3, lambda rate, step: 50 * (rate - 10 * min(step / 4, 1)).abs())
 
     def step(g: torch.Generator) -> tuple[Draws, Losses]:

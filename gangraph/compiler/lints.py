@@ -9,6 +9,7 @@ from gangraph.compiler.graph import Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
+from gangraph.language.schedule import TIME
 from gangraph.registry import vocabulary
 
 Lint = Callable[[Graph, Types], Iterator[Problem]]
@@ -369,6 +370,19 @@ def _zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
             yield _warn("GG615", f"group '{group.name}' has a learning rate of 0", rate.span)
 
 
+def _named_as_time(graph: Graph, _: Types) -> Iterator[Problem]:
+    for each in (graph, *([graph.evaluation.graph] if graph.evaluation is not None else [])):
+        spec = each.spec
+        for name, written in (*spec.data.items(), *spec.values.items(), *spec.losses.items()):
+            if name in TIME:
+                yield _warn(
+                    "GG625",
+                    f"'{name}' means a time in every expression, so this one cannot be reached",
+                    spec.spans.get(name, written.span),
+                    fix="another name",
+                )
+
+
 LINTS: tuple[Lint, ...] = (
     _mixing_under_penalty,
     _unconstrained_critic,
@@ -385,4 +399,5 @@ LINTS: tuple[Lint, ...] = (
     _unstable_logarithm,
     _zero_rate,
     _mean_beside_divergence,
+    _named_as_time,
 )
