@@ -112,4 +112,5 @@ CODES = {
     "GG622": Code("Coupled samples in micro-batches", "`accumulate` averages the gradients of micro-batches, but a layer that couples samples sees one micro-batch at a time: four batches of 8 are not one of 32."),
     "GG623": Code("Coupled batches of different sizes", "A layer that sums over the other samples of its batch gives other numbers for a batch of another size."),
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels it counts as many times too much as there are pixels, and the code comes to tell nothing (posterior collapse). Likelihoods sum over a sample. A mean that is meant gets a weight above that of the divergence."),
+    "GG625": Code("A name that time has", "step, epoch, seen and progress are numbers over time wherever they stand, so a value, loss or source of such a name is never what is meant."),
 }  # fmt: skip

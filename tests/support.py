@@ -73,6 +73,12 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "evaluate.results.asked": "none",
     },
     "lsgan": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.filters_d": 2,
+        "train.batch": 4,
+        "evaluate.results.quality": "none",
+    },
     "infogan": {
         "params.size": 8,
         "params.filters": 2,
@@ -86,6 +92,18 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 4,
         "evaluate.results.quality": "none",
     },
+    "vae": {"params.size": 8, "params.hidden": 6, "params.latents": 3, "train.batch": 5},
+    "beta_vae": {
+        "params.size": 8,
+        "params.widths": [4],
+        "params.hidden": [6],
+        "params.hidden_up": [6],
+        "params.up": [],
+        "params.first": 4,
+        "params.latents": 3,
+        "train.batch": 4,
+    },
+    "cvae": {"params.size": 8, "params.hidden": 6, "train.batch": 5},
 }
 
 SMALL = """

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
+import gangraph
 from gangraph.errors import SpecError
 from gangraph.vocabulary.losses import bernoulli_nll, gaussian_nll, kl, kl_between, laplace_nll
 from tests.support import normals, read, trainer
@@ -115,3 +116,40 @@ def test_a_weight_that_goes_in_cycles() -> None:
     """Four steps up and four steps at 1, again and again: `%` on time (Fu et al. 2019)."""
     made = trainer(read(CODED.format(std="1", rate="min(step % 8 / 4, 1)")))
     assert [made.step()["rate"] for _ in range(12)] == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("objective", "warned"),
+    [
+        ("l2(told, x) + kl(code.mean, code.logvar)", True),
+        ("2 * (0.5 * l1(told, x) + kl(code.mean, code.logvar))", True),
+        ("768 * l2(told, x) + 0.5 * kl(code.mean, code.logvar)", False),
+        ("l2(told, x) + kl(code.mean, code.logvar) / 768", False),
+        ("gaussian_nll(told, x) + kl(code.mean, code.logvar)", False),
+        ("gaussian_nll(told, x) + kl(code.mean, code.logvar) + l2(code.mean, normal(4))", False),
+        ("l2(told, x)", False),
+    ],
+)
+def test_a_mean_is_warned_of_beside_a_divergence_that_outweighs_it(objective: str, warned: bool) -> None:
+    (checked,) = gangraph.check_spec(read(PAINTED.format(objective=objective)))
+    assert [problem.code for problem in checked.lints] == (["GG624"] if warned else [])
+
+
+PAINTED = """
+gangraph: 1
+name: painted
+data: {{x: world(size=16)}}
+networks:
+  E: gaussian_mlp(widths=[8], latents=4)
+  D: mlp(widths=[8], outputs=768, final=tanh)
+values:
+  code: E(x)
+  told: reshape(D(code.mean + exp(0.5 * code.logvar) * normal(4)), 3, 16, 16)
+losses:
+  cost: {objective}
+train:
+  batch: 4
+  length: 10 steps
+  optimizers: {{coder: "adam([E, D], lr=1e-3)"}}
+  step: [{{update: coder, minimize: cost}}]
+"""

@@ -491,6 +491,19 @@ def _shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
                 )
 
 
+def _named_as_time(graph: Graph, _: Types) -> Iterator[Problem]:
+    for each in (graph, *([graph.evaluation.graph] if graph.evaluation is not None else [])):
+        spec = each.spec
+        for name, written in (*spec.data.items(), *spec.values.items(), *spec.losses.items()):
+            if name in TIME:
+                yield _warn(
+                    "GG625",
+                    f"'{name}' means a time in every expression, so this one cannot be reached",
+                    spec.spans.get(name, written.span),
+                    fix="another name",
+                )
+
+
 LINTS: tuple[Lint, ...] = (
     _mixing_under_penalty,
     _coupling_in_parts,
@@ -511,4 +524,5 @@ LINTS: tuple[Lint, ...] = (
     _zero_rate,
     _mean_beside_divergence,
     _shut_for_good,
+    _named_as_time,
 )

@@ -206,12 +206,13 @@ class _Inference:
         """The outputs of a call. The first call of a network makes its layers; later ones have to fit them."""
         average = self.graph.averages.get(name)
         owner = average.of if average else name
-        if owner not in self.models:
+        first = owner not in self.models
+        if first:
             self.models[owner] = assemble(graph, inputs)
         model = self.models[owner]
         key = (owner, tuple((tuple(x.shape), x.dtype) for x in inputs))
         if key not in self.made:
-            if tuple(tuple(x.shape) for x in inputs) != model.input_shapes:
+            if not first:
                 _same_layers(model, assemble(graph, inputs))
             with torch.no_grad():
                 made = model.module(*inputs)

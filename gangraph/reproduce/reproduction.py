@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.language.claims import FULL
 from gangraph.language.parse import Choice, Document, parse
@@ -129,7 +131,8 @@ def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found
     """What every task came to, by its folder. Raises StoppedError as soon as all that was begun is saved."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # Never more than this process was given, by OMP_NUM_THREADS say: threads that share a core wait for each other.
+    threads = max(1, min((os.cpu_count() or 1) // jobs, torch.get_num_threads()))
     found: dict[Path, Found] = {}
     began = time.monotonic()
     with ProcessPoolExecutor(jobs, context, begin_worker, (threads, stop)) as pool, _ended_by_signals():

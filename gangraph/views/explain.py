@@ -6,7 +6,8 @@ from gangraph.compiler.check import Checked
 from gangraph.compiler.graph import Graph, ObjectiveGraph, UpdateGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan
-from gangraph.language.expression import show
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression, show
 from gangraph.language.sharing import borrowed
 from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, OptimizerSpec, Spec
 from gangraph.views.explain_update import explain_update
@@ -214,21 +215,27 @@ def _sum(graph: Graph, found: Sequence[Term], ends: dict[str, str]) -> str:
     return ", ".join(parts)
 
 
+def _is_none(expression: Expression) -> bool:
+    """Whether something was taken away."""
+    return isinstance(expression, ast.Literal) and expression.value is None
+
+
 def _evaluation(evaluate: EvaluateSpec) -> Iterator[Passage]:
     """What is looked at while training."""
     every = f"Every {show(evaluate.every)}" if evaluate.every is not None else "At the end"
     mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
     own = " of data of its own" if evaluate.data else ""
     text = f"{every} the run is looked at with {evaluate.samples} samples{own}, the networks {mode}."
-    if evaluate.grid:
-        text += f" A picture shows {listed(map(show, evaluate.grid))}."
+    columns = [show(column) for column in evaluate.grid if not _is_none(column)]
+    if columns:
+        text += f" A picture shows {listed(columns)}."
     if evaluate.best is not None:
         which = "smallest" if evaluate.best[0] == "min" else "largest"
         text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
     yield from _paragraph(text)
-    if evaluate.metrics:
-        metrics = (f"{name} = {written(metric)}" for name, metric in evaluate.metrics.items())
+    metrics = [f"{name} = {written(metric)}" for name, metric in evaluate.metrics.items() if not _is_none(metric)]
+    if metrics:
         yield from _listed("It measures, as it goes on:", metrics)
-    if evaluate.results:
-        results = (f"{name} = {written(result)}" for name, result in evaluate.results.items())
+    results = [f"{name} = {written(result)}" for name, result in evaluate.results.items() if not _is_none(result)]
+    if results:
         yield from _listed(f"And at the end, over {evaluate.result_samples:,} samples:", results)
