@@ -46,6 +46,16 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "vae_gan": {
+        "params.size": 16,
+        "params.latents": 3,
+        "params.encoder": "[2, 3, 4]",
+        "params.decoder": "[4, 3, 3, 2]",
+        "params.critic": "[2, 3, 4, 4]",
+        "params.hidden": 6,
+        "params.hidden_d": 5,
+        "train.batch": 4,
+    },
 }
 
 SMALL = """
