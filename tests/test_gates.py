@@ -245,11 +245,11 @@ def test_sharing_and_merging_change_nothing_where_gates_decide(step: tuple[str, 
 
 
 def test_a_value_may_be_held_from_an_update_whose_gate_looks_at_losses() -> None:
-    aged = "logistic.critic(real=D(x), fake=D(held(fake)))"
-    steps = "{update: g, minimize: fool, when: fool > 0.1}", "{update: d, minimize: judge}"
-    check_spec(small(*steps, judge=aged))
+    aged, both = "logistic.critic(real=D(x), fake=D(held(fake)))", "logistic.generator(D(fake)) + l2(fake, held(fake))"
+    steps = "{update: d, minimize: judge, when: judge > 0.1}", "{update: g, minimize: fool}"
+    check_spec(small(*steps, judge=aged, fool=both))
     with pytest.raises(SpecError, match="GG504"):
-        check_spec(small(steps[0].replace("fool > 0.1", "step > 1"), steps[1], steps[1], judge=aged))
+        check_spec(small(steps[0].replace("judge > 0.1", "step > 1"), steps[1], judge=aged, fool=both))
 
 
 REMEMBERING = (

@@ -12,7 +12,7 @@ from tests.support import copy_parameters, deviation, load, trainer
 
 STEPS = 6
 TOLERANCE = 1e-8
-LOW, HIGH = 0.67, 0.72  # close to where both costs begin, so that gates open and shut within some steps
+LOW, HIGH = 0.64, 0.78  # close to where the costs are, so that each gate is shut in some step
 
 
 def networks(engine: Trainer) -> tuple[Encoder, Decoder, Discriminator]:
@@ -53,7 +53,9 @@ def test_three_sums_at_the_same_parameters_are_the_loop_by_hand(options: dict[st
 
 @pytest.mark.parametrize("options", [{}, {"share": False, "merge": False}], ids=["as planned", "plain"])
 def test_gates_of_the_released_code_shut_and_open_as_by_hand(options: dict[str, Any]) -> None:
-    spec = load("vae_gan", variant="released_code", params__gamma=1e-2, params__low=LOW, params__high=HIGH)
+    spec = load(
+        "vae_gan", variant="released_code", params__gamma=1e-2, params__low=LOW, params__high=HIGH, params__rate=1e-3
+    )
     engine = trainer(spec, **options)
 
     def decoder_steps(real: float, fake: float) -> bool:
@@ -66,7 +68,7 @@ def test_gates_of_the_released_code_shut_and_open_as_by_hand(options: dict[str, 
         *networks(engine), gamma=1e-2, lr=1e-3, decay=1e-5, epsilon=1e-3, gates=(decoder_steps, discriminator_steps)
     )
     compare(engine, loop)
-    assert len(set(loop.decisions)) > 1  # some gate was shut in some step
+    assert {False} < {steps for decision in loop.decisions for steps in decision}
     shares = engine.engine.open_shares()
     assert shares["decoder"] == sum(decoder for decoder, _ in loop.decisions) / STEPS
     assert shares["discriminator"] == sum(critic for _, critic in loop.decisions) / STEPS
