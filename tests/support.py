@@ -104,6 +104,16 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 4,
     },
     "cvae": {"params.size": 8, "params.hidden": 6, "train.batch": 5},
+    "vae_gan": {
+        "params.size": 16,
+        "params.latents": 3,
+        "params.encoder": "[2, 3, 4]",
+        "params.decoder": "[4, 3, 3, 2]",
+        "params.critic": "[2, 3, 4, 4]",
+        "params.hidden": 6,
+        "params.hidden_d": 5,
+        "train.batch": 4,
+    },
 }
 
 SMALL = """

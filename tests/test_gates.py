@@ -81,7 +81,7 @@ def expression(text: str) -> object:
 @pytest.mark.parametrize("share", [True, False])
 def test_an_update_steps_only_where_the_loss_of_its_own_forward_pass_is_in_bounds(share: bool) -> None:
     engine = trainer(
-        gated("{update: g, minimize: fool}", "{update: d, minimize: judge, when: real_cost > 0.5}"), share=share
+        gated("{update: g, minimize: fool}", "{update: d, minimize: judge, when: real_cost > 0.6}"), share=share
     )
     generator, critic = copy.deepcopy(engine.networks["G"]), copy.deepcopy(engine.networks["D"])
     opened = []
@@ -89,9 +89,9 @@ def test_an_update_steps_only_where_the_loss_of_its_own_forward_pass_is_in_bound
         losses = engine.step(given)
         move(generator, descend(generator, functional.softplus(-critic(generator(given["z"]))).mean()))
         real, fake = costs(critic, given["x"], generator(given["z"]))
-        assert losses["real_cost"] == pytest.approx(float(real), rel=1e-12)
-        assert losses["judge"] == pytest.approx(float(real + fake), rel=1e-12)
-        opened.append(float(real) > 0.5)
+        assert losses["real_cost"] == pytest.approx(real.item(), rel=1e-12)
+        assert losses["judge"] == pytest.approx((real + fake).item(), rel=1e-12)
+        opened.append(real.item() > 0.6)
         if opened[-1]:
             move(critic, descend(critic, real + fake))
         assert_alike(engine, G=generator, D=critic)
@@ -229,7 +229,7 @@ def test_a_gated_update_offers_what_it_computed_and_counts_as_a_change() -> None
     [
         ("{update: d, minimize: judge, when: real_cost > 0.6}", "{update: g, minimize: fool, when: fake_cost > 0.7}"),
         ("{update: g, minimize: fool, when: judge > 1.4}", "{update: d, minimize: judge, when: fool < 0.68}"),
-        ("update: {d: {minimize: judge, when: fool > 0.6}, g: {minimize: fool}}", "{update: d, minimize: judge}"),
+        ("update: {d: {minimize: judge, when: fool > 0.62}, g: {minimize: fool}}", "{update: d, minimize: judge}"),
         ("{update: d, minimize: judge, times: 2, draw: x, when: real_cost > 0.6}", "{update: g, minimize: fool}"),
     ],
 )
@@ -245,11 +245,11 @@ def test_sharing_and_merging_change_nothing_where_gates_decide(step: tuple[str, 
 
 
 def test_a_value_may_be_held_from_an_update_whose_gate_looks_at_losses() -> None:
-    aged = "logistic.critic(real=D(x), fake=D(held(fake)))"
-    steps = "{update: g, minimize: fool, when: fool > 0.1}", "{update: d, minimize: judge}"
-    check_spec(small(*steps, judge=aged))
+    aged, both = "logistic.critic(real=D(x), fake=D(held(fake)))", "logistic.generator(D(fake)) + l2(fake, held(fake))"
+    steps = "{update: d, minimize: judge, when: judge > 0.1}", "{update: g, minimize: fool}"
+    check_spec(small(*steps, judge=aged, fool=both))
     with pytest.raises(SpecError, match="GG504"):
-        check_spec(small(steps[0].replace("fool > 0.1", "step > 1"), steps[1], judge=aged))
+        check_spec(small(steps[0].replace("judge > 0.1", "step > 1"), steps[1], judge=aged, fool=both))
 
 
 REMEMBERING = (
@@ -295,12 +295,13 @@ def test_a_report_tells_how_often_gated_groups_stepped(tmp_path: Path) -> None:
     assert engine.engine.open_shares() == {"d": 0.0, "d, update 2": 1.0}
     assert engine.engine.open_shares() == {}
     folder = run(spec, out=tmp_path / "run", device="cpu")
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    assert last["open"] == {"d": 0.0, "d, update 2": 1.0}
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    told = [line["open"] for line in lines if "open" in line]
+    assert told and all(line == {"d": 0.0, "d, update 2": 1.0} for line in told)
 
 
 def test_loss_of_a_gate_that_is_not_finite_stops_the_run_and_changes_nothing() -> None:
-    engine = trainer(gated("{update: g, minimize: fool, when: far < 1}", judge=f"{COSTS}\n  far: mean(log(0 * x))"))
+    engine = trainer(gated("{update: g, minimize: fool, when: far < 1}", judge=f"{COSTS}\n  far: mean(log(x - x - 1))"))
     before = snapshot(engine.networks)
     with pytest.raises(NotFiniteError, match="is not finite"):
         engine.step()

@@ -18,6 +18,7 @@ from gangraph.language.expression import Expression, Literal, Quantity, show, wa
 from gangraph.language.schedule import is_dynamic
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:
     from gangraph.compiler.graph import Graph, ObjectiveGraph, UpdateGraph
@@ -250,7 +251,7 @@ class _Writer:
             lines = list(self._step(graph, each))
             yield from _guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for operation, network, numbers in graph.then:
-            self.imports["gangraph.runtime.networks"].add(operation)
+            self.imports.setdefault(PARAMETER_OPERATIONS[operation].__module__, set()).add(operation)
             line = f"{operation}({', '.join([variable(network), *map(repr, numbers)])})"
             yield from _guarded([line], _changed(graph, network), indent)
         for name, average in self.graph.averages.items():

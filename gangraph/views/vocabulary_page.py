@@ -63,6 +63,8 @@ def _lists() -> Iterator[tuple[str, str, Iterable[str]]]:
     yield "Special forms", "Part of the language, not of the vocabulary: see design.md.", forms
     ramps = [f"{name}(from, to, start=, end=)" for name in RAMPS]
     yield "Numbers over time", "Ramps; `ramp` is another name of `linear`.", ramps
+    gates = ("running(loss, decay=0.9)", "hysteresis(loss, low=, high=, open=true)")
+    yield "Functions of gates", "In `when:` of an update or of one of its groups: see language/gates.md.", gates
     yield "Operations on parameters", "Under `then:` of an update.", map(usage, PARAMETER_OPERATIONS)
     yield "Optimizers", "torch.optim's, with their options.", OPTIMIZERS
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
