@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor, autograd, nn
 
+import gangraph
 from gangraph import Trainer
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.lookahead import Ahead, LookedAhead, root
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
@@ -79,6 +81,12 @@ def test_the_comparison_notices_one_step_more() -> None:
     loop.step(x, z)
     pairs = zip(engine.networks["G"].parameters(), own["G"].parameters(), strict=True)
     assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) > TOLERANCE
+
+
+@pytest.mark.parametrize(("variant", "critic"), [(None, 513), ("notebook", 17_025)])
+def test_the_networks_have_the_sizes_of_paper_and_notebook(variant: str | None, critic: int) -> None:
+    (checked,) = check_spec(gangraph.load("unrolled", profile="paper", variant=variant))
+    assert {name: checked.networks[name].parameters for name in "GD"} == {"G": 49_666, "D": critic}
 
 
 def test_no_step_ahead_is_the_program_without_a_lookahead() -> None:
@@ -288,6 +296,20 @@ def test_a_run_that_was_saved_goes_on_bit_by_bit(tmp_path: Path) -> None:
     again = Trainer.resume(cut.save(tmp_path / "at"), device="cpu")
     assert whole.train(6) == again.train(3)
     assert same(snapshot(whole.networks), snapshot(again.networks))
+
+
+@pytest.mark.parametrize(("broken", "named"), [("weight", "D.layers.linear.weight"), ("x", "x")])
+def test_the_value_where_a_nan_began_is_named(broken: str, named: str) -> None:
+    engine = trainer(looking(2))
+    draws = {"x": torch.full((4, 2), float("nan"))} if broken == "x" else {}
+    if broken == "weight":
+        with torch.no_grad():
+            engine.networks["D"].get_parameter("layers.linear.weight").fill_(float("nan"))
+    before = snapshot({"G": engine.networks["G"]})
+    with pytest.raises(NotFiniteError) as caught:
+        engine.step(draws)
+    assert caught.value.value == named
+    assert same(before, snapshot({"G": engine.networks["G"]}))
 
 
 # What is planned around it.
