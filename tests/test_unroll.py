@@ -430,7 +430,7 @@ def test_every_reading_tells_of_the_steps() -> None:
     checked = check_spec(spec)
     program = compile_phase(checked[0])
     told = " ".join(explain_text(spec, [program.plan]).split())
-    assert "after three steps of Adam that D would take to make judge smaller" in told
+    assert "evaluated where three steps of Adam would take D, to make judge smaller" in told
     assert "passes through D(x) and D(fake), with D looked ahead" in told
     assert "looks ahead      3 steps of d (adam on D) down judge" in plan_text(program)
     formulas = latex_text(checked)
