@@ -27,6 +27,7 @@ from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
+from gangraph.views.text import check_json
 from tests.reference.networks import Mlp
 from tests.reference.unrolled import UnrolledLoop
 from tests.support import copy_parameters, deviation, load, normals, same, small, snapshot, trainer, worst
@@ -438,6 +439,9 @@ def test_every_reading_tells_of_the_steps() -> None:
     assert r"\theta_{D}^{(i+1)} &= \mathrm{Adam}\left(\theta_{D}^{(i)}, \nabla_{\theta_{D}^{(i)}}" in formulas
     assert "after 3 steps of d, then forgotten" in draw(checked[0].graph)
     assert "unroll: {update: d, minimize: judge, steps: 3}" in spec_text(spec)
+    (first, second) = check_json(spec, checked)["updates"]
+    assert first["unroll"] == {"g": {"update": "d", "objective": "minimize judge", "steps": 3}}
+    assert second["unroll"] == {}
 
 
 def test_a_drawing_shows_what_a_spec_writes_alone() -> None:
