@@ -395,6 +395,7 @@ def test_kernels_are_placed_nowhere_and_nothing_of_it_is_compiled() -> None:
     assert whole.kernels == () and not any("fused" in name for name in whole.networks)
     assert "double backward" in whole.compilable
     assert program.segments[program.plan.updates[1].body[-1].name].compilable == ""
+    assert "none: what looks ahead is differentiated twice" in plan_text(program)
 
 
 def test_steps_that_no_gradient_flows_through_keep_no_graph() -> None:
