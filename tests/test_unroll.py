@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor, autograd, nn
 
+import gangraph
 from gangraph import Trainer
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.lookahead import Ahead, LookedAhead, root
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
@@ -25,6 +27,7 @@ from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
+from gangraph.views.text import check_json
 from tests.reference.networks import Mlp
 from tests.reference.unrolled import UnrolledLoop
 from tests.support import copy_parameters, deviation, load, normals, same, small, snapshot, trainer, worst
@@ -79,6 +82,12 @@ def test_the_comparison_notices_one_step_more() -> None:
     loop.step(x, z)
     pairs = zip(engine.networks["G"].parameters(), own["G"].parameters(), strict=True)
     assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) > TOLERANCE
+
+
+@pytest.mark.parametrize(("variant", "critic"), [(None, 513), ("notebook", 17_025)])
+def test_the_networks_have_the_sizes_of_paper_and_notebook(variant: str | None, critic: int) -> None:
+    (checked,) = check_spec(gangraph.load("unrolled", profile="paper", variant=variant))
+    assert {name: checked.networks[name].parameters for name in "GD"} == {"G": 49_666, "D": critic}
 
 
 def test_no_step_ahead_is_the_program_without_a_lookahead() -> None:
@@ -290,6 +299,20 @@ def test_a_run_that_was_saved_goes_on_bit_by_bit(tmp_path: Path) -> None:
     assert same(snapshot(whole.networks), snapshot(again.networks))
 
 
+@pytest.mark.parametrize(("broken", "named"), [("weight", "D.layers.linear.weight"), ("x", "x")])
+def test_the_value_where_a_nan_began_is_named(broken: str, named: str) -> None:
+    engine = trainer(looking(2))
+    draws = {"x": torch.full((4, 2), float("nan"))} if broken == "x" else {}
+    if broken == "weight":
+        with torch.no_grad():
+            engine.networks["D"].get_parameter("layers.linear.weight").fill_(float("nan"))
+    before = snapshot({"G": engine.networks["G"]})
+    with pytest.raises(NotFiniteError) as caught:
+        engine.step(draws)
+    assert caught.value.value == named
+    assert same(before, snapshot({"G": engine.networks["G"]}))
+
+
 # What is planned around it.
 
 
@@ -372,6 +395,7 @@ def test_kernels_are_placed_nowhere_and_nothing_of_it_is_compiled() -> None:
     assert whole.kernels == () and not any("fused" in name for name in whole.networks)
     assert "double backward" in whole.compilable
     assert program.segments[program.plan.updates[1].body[-1].name].compilable == ""
+    assert "none: what looks ahead is differentiated twice" in plan_text(program)
 
 
 def test_steps_that_no_gradient_flows_through_keep_no_graph() -> None:
@@ -408,7 +432,7 @@ def test_every_reading_tells_of_the_steps() -> None:
     checked = check_spec(spec)
     program = compile_phase(checked[0])
     told = " ".join(explain_text(spec, [program.plan]).split())
-    assert "after three steps of Adam that D would take to make judge smaller" in told
+    assert "evaluated where three steps of Adam would take D, to make judge smaller" in told
     assert "passes through D(x) and D(fake), with D looked ahead" in told
     assert "looks ahead      3 steps of d (adam on D) down judge" in plan_text(program)
     formulas = latex_text(checked)
@@ -416,6 +440,9 @@ def test_every_reading_tells_of_the_steps() -> None:
     assert r"\theta_{D}^{(i+1)} &= \mathrm{Adam}\left(\theta_{D}^{(i)}, \nabla_{\theta_{D}^{(i)}}" in formulas
     assert "after 3 steps of d, then forgotten" in draw(checked[0].graph)
     assert "unroll: {update: d, minimize: judge, steps: 3}" in spec_text(spec)
+    (first, second) = check_json(spec, checked)["updates"]
+    assert first["unroll"] == {"g": {"update": "d", "objective": "minimize judge", "steps": 3}}
+    assert second["unroll"] == {}
 
 
 def test_a_drawing_shows_what_a_spec_writes_alone() -> None:

@@ -161,7 +161,10 @@ class _Planner:
         self._offer(index, wanted)
         self.versions = self._after(index, self.versions)
         differentiated = update.networks
-        called = {self.graph.nodes[name].target for name in wanted if self.graph.nodes[name].kind in OF_NETWORKS}
+        steps = {each for name in wanted & self.graph.lookaheads.keys() for each in self._steps(name)}
+        called = {
+            self.graph.nodes[name].target for name in wanted | steps if self.graph.nodes[name].kind in OF_NETWORKS
+        }
         return UpdatePlan(
             graph=update,
             differentiated=differentiated,

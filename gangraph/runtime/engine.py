@@ -19,7 +19,7 @@ from gangraph.language.schedule import Clock, evaluate
 from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.gates import Gates
 from gangraph.runtime.history import History
-from gangraph.runtime.lookahead import Steps
+from gangraph.runtime.lookahead import LookedAhead, Steps
 from gangraph.runtime.networks import Networks, update_average
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -283,8 +283,9 @@ def watch_values(
     graph = program.plan.checked.graph
     seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
     for name in (name for name in lowered.networks if name not in lookaheads):
-        own = program.network_of(name)
-        seen += [(f"{own}.{path}", p.detach()) for path, p in networks.callable[name].named_parameters()]
+        own, module = program.network_of(name), networks.callable[name]
+        module = module.of[0] if isinstance(module, LookedAhead) else module
+        seen += [(f"{own}.{path}", p.detach()) for path, p in module.named_parameters()]
     labels = {module_name(name): graph.label(name) for name in lowered.segment.nodes}
 
     class Watcher(torch.fx.Interpreter):

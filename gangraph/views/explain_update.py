@@ -39,12 +39,11 @@ class _Story:
             through = all(plan.live for segment in self.own for plan in segment.lookaheads if plan.graph.id == ahead.id)
             moved, one = listed(ahead.networks), len(ahead.networks) == 1
             kind = OPTIMIZERS[self.graph.spec.optimizers[ahead.group].kind].__name__
-            taken = "was" if ahead.steps == 1 else "were"
             yield (
-                f"This is what it is to {listed(goal.networks)} after {counted(ahead.steps, 'step')} of {kind} that"
-                f" {moved} would take to make {self._objective(ahead.loss)} smaller, on the same draws and with the"
-                f" optimizer's state as it is. The {'step' if ahead.steps == 1 else 'steps'} {taken} never taken:"
-                f" {moved} {'is' if one else 'are'} as before afterwards."
+                f"It is evaluated where {counted(ahead.steps, 'step')} of {kind} would take {moved}, to make"
+                f" {self._objective(ahead.loss)} smaller, on the same draws and from the optimizer's state as it is."
+                f" {'This step is' if ahead.steps == 1 else 'These steps are'} never taken: afterwards {moved}"
+                f" {'is as it was' if one else 'are as they were'}."
             )
             if through:
                 yield (
@@ -99,12 +98,12 @@ class _Story:
         trained = [self._text(name) for name in calls if self._owner(name) in networks]
         trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
         later = [name for name in calls if self.graph.nodes[name].ahead]
-        if later:
-            moved = listed(self._networks(later))
-            yield f"On its way it passes through {self._texts(later)}, with {moved} looked ahead."
         others = [name for name in calls if self._owner(name) not in networks and name not in later]
         if trained:
             yield f"{whose} reaches {listed(goal.networks)} through {listed(dict.fromkeys(trained))}."
+        if later:
+            moved = listed(self._networks(later))
+            yield f"On its way it passes through {self._texts(later)}, with {moved} looked ahead."
         if others:
             names = self._networks(others)
             stay = "stays as it is" if len(names) == 1 else "stay as they are"

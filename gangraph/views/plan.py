@@ -108,7 +108,8 @@ def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator
         else:
             places[f"{fusion.kernel} computes {_definition(graph, use.value)}"] = {use.value}
     placed = [what + (f", {len(found)} times" if len(found) > 1 else "") for what, found in places.items()]
-    yield from _row("kernels on CUDA", placed or ["none: nothing here has one"])
+    twice = "none: what looks ahead is differentiated twice" if update.graph.lookaheads else ""
+    yield from _row("kernels on CUDA", placed or [twice or "none: nothing here has one"])
     yield from _row("plain", list(refused))
 
 

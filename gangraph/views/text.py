@@ -145,6 +145,15 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
     return {
         "name": update.name,
         "objectives": {each.group: f"{aim(each.sign)} {show(each.expression)}" for each in update.objectives},
+        "unroll": {
+            each.group: {
+                "update": ahead.objective.group,
+                "objective": f"{aim(ahead.objective.sign)} {show(ahead.objective.expression)}",
+                "steps": ahead.steps,
+            }
+            for each in update.objectives
+            if (ahead := each.unroll) is not None
+        },
         "draw": None if update.draw is None else [name for name, _ in update.draw],
         **timing,
         "accumulate": update.accumulate,
