@@ -30,6 +30,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "evaluate.metrics.quality": "none",  # which another spec would have to train a network for
     },
     "wgan_gp": {"params.filters": 2, "train.batch": 4},
+    "cogan": {"params.filters": 2, "params.widths": "[2, 3, 4]", "train.batch": 4},
     "pix2pix": {
         "params.size": 16,
         "params.filters": 2,
