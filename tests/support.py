@@ -37,6 +37,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 6,
         "evaluate.samples": 6,
     },
+    "cogan": {"params.filters": 2, "params.widths": "[2, 3, 4]", "train.batch": 4},
     "pix2pix": {
         "params.size": 16,
         "params.filters": 2,
