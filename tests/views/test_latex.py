@@ -21,7 +21,8 @@ from gangraph.views.text import titles
 # What the lines are made of; all of it is amsmath's, amssymb's or LaTeX's own.
 COMMANDS = {
     "min", "max", "mathbb", "mathrm", "mathcal", "left", "right", "lVert", "rVert", "lvert", "rvert", "nabla", "sigma",
-    "log", "mid", "frac", "sum", "textstyle", "text", "widetilde", "overline", "theta", "leftarrow", "sim", "quad", "qquad", "times", "lambda",
+    "log", "mid", "frac", "sum", "textstyle", "text", "widetilde", "overline", "theta", "leftarrow", "sim", "quad",
+    "qquad", "times", "lambda",
 }  # fmt: skip
 
 
