@@ -19,7 +19,9 @@ from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict,
 from gangraph.reproduce.reproduction import Request, reproduce
 from gangraph.reproduce.tables import outcome_text, results_page
 from gangraph.reproduce.work import StoppedError, Task, work
+from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.run import run
+from gangraph.runtime.trainer import Trainer
 
 SPEC = """
 gangraph: 1
@@ -99,6 +101,20 @@ def test_another_training_is_another_run_and_the_former_is_kept(tmp_path: Path) 
     (kept,) = (path for path in tmp_path.glob("seed-0-*"))
     assert checkpoints(kept) == before
     assert checkpoints(folder) != before
+
+
+def test_a_network_that_changed_in_its_file_makes_another_run(tmp_path: Path) -> None:
+    (tmp_path / "networks").mkdir()
+    network, folder = tmp_path / "networks" / "own.yaml", tmp_path / "seed-0"
+    network.write_text("inputs: x\nlayers: linear(4), relu, linear(1)\n")
+    source = spec(tmp_path)
+    source.write_text(source.read_text().replace('D: "mlp(widths=[size])"', "D: own"))
+    work(task(source, folder))
+    network.write_text("inputs: x\nlayers: linear(4), tanh, linear(1)\n")
+    with pytest.raises(UsageError, match="a network that 'dots' calls has changed since"):
+        Trainer.resume(RunFolder(folder).latest())
+    assert work(task(source, folder)).trained
+    assert len(list(tmp_path.glob("seed-0-*"))) == 1
 
 
 def test_a_run_that_was_cut_is_resumed_to_the_same_end(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from gangraph.language.spec import Spec
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.measure import Measured, measure_run
 from gangraph.runtime.run import run
-from gangraph.runtime.trainer import Trainer, load_text
+from gangraph.runtime.trainer import Trainer, load_text, trained_fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ def _is_begun(task: Task, spec: Spec) -> bool:
         shutil.rmtree(task.folder)
         return False
     extra = _extra(checkpoints[-1])
-    former = fingerprint(load_text(extra))
+    former = trained_fingerprint(extra, load_text(extra))
     if former == fingerprint(spec) and extra["seed"] == task.seed:
         return True
     task.folder.rename(_free(task.folder.with_name(f"{task.folder.name}-{former[:8]}")))

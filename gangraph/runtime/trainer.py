@@ -209,6 +209,7 @@ class Trainer:
             "variant": self.spec.variant,
             "settings": dict(self.spec.settings),
             "origin": self.spec.origin,
+            "fingerprint": fingerprint(self.spec),
             "seed": self.seed,
             "precision": self.precision,
             "phase": self.phase,
@@ -238,15 +239,21 @@ class Trainer:
         Raises:
             RunError: the folder holds no checkpoint, or one that is damaged.
             SpecError: `spec` has errors.
-            UsageError: `spec` trains something else.
+            UsageError: `spec` trains something else, or the files of its networks have changed.
         """
         tensors, numbers = read_checkpoint(Path(folder))
         extra: dict[str, Any] = numbers["extra"]
         saved = load_text(extra)
         if spec is not None and any(problem.severity == "error" for problem in spec.problems):
             raise SpecError(spec.problems)
-        if spec is not None and fingerprint(spec) != fingerprint(saved):
+        trained = trained_fingerprint(extra, saved)
+        if spec is not None and fingerprint(spec) != trained:
             raise UsageError(f"spec '{spec.name}' trains something else than '{folder}' did: only evaluate: may differ")
+        if spec is None and fingerprint(saved) != trained:
+            raise UsageError(
+                f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written: "
+                "the spec trains something else now"
+            )
         spec = spec or saved
         trainer = cls(
             spec,
@@ -277,6 +284,11 @@ def load_text(extra: Mapping[str, Any]) -> Spec:
     origin = Path(extra["origin"]) if extra["origin"] else None
     document = parse_text(extra["spec"], name=f"{extra['name']}.yaml", origin=origin)
     return resolve(document, Choice(profile=extra["profile"], variant=extra["variant"] or None, set=extra["settings"]))
+
+
+def trained_fingerprint(extra: Mapping[str, Any], saved: Spec) -> str:
+    """What a checkpoint was trained by. Its text alone does not tell: the networks that it calls are in other files."""
+    return str(extra.get("fingerprint") or fingerprint(saved))
 
 
 def _kernels(kernels: str, device: torch.device) -> Kernels:
