@@ -26,6 +26,7 @@ CODES = {
     "GG212": Code("A param that the network does not have", "Params of networks are given by name."),
     "GG213": Code("A network without output", "A network is a chain (`layers:`) or says what it returns (`output:` or `outputs:`)."),
     "GG214": Code("An average copy is written wrongly", "`average(NETWORK, decay=0.999)` keeps a moving average of a network's parameters."),
+    "GG215": Code("Two networks of one name in code", "In code, `G[1]` is `G_1`, and `G_frozen`, `G_ahead` and `G_parameters` are forms of `G`; a network of such a name would be called in its place."),
     "GG220": Code("An optimizer group is written wrongly", "A group is a call of an optimizer with a network or a list of networks, and the optimizer's own options."),
     "GG221": Code("An update without exactly one objective", "Each group of an update minimises or maximises one expression."),
     "GG222": Code("`draw:` does not name sources", "It lists the sources that are drawn anew before the update."),

@@ -198,6 +198,18 @@ def test_a_coupled_network_is_measured_on_whole_batches() -> None:
     assert measure(plain)["score"].protocol["samples"] == 10
 
 
+def test_a_number_beside_a_coupled_network_is_measured_on_whole_batches_too() -> None:
+    both = EVALUATE.replace("result_samples: 10", "result_samples: 9").replace("}", ", size: mean(norm(fake))}")
+    found = measure(trainer(small(networks_d=COUPLED, evaluate=both)))
+    assert {name: each.protocol["samples"] for name, each in found.items()} == {"score": 8, "size": 8}
+
+
+@pytest.mark.parametrize("middle", ["mean(x)", "total(x)", "batch_mean(x)"])
+def test_a_mean_over_the_batch_inside_a_network_couples_it(middle: str) -> None:
+    network = f"{{inputs: x, parts: {{score: linear(1)}}, values: {{c: x - {middle}}}, output: score(c)}}"
+    assert _merged_calls(networks_d=network) == 0
+
+
 def test_batch_norm_couples_in_training_only() -> None:
     layers = "{{inputs: x, layers: 'linear(6), {}, linear(1)'}}"
     for layer, always in (("batch_norm", False), ("minibatch_std", True), ("layer_norm", False)):

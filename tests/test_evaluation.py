@@ -200,7 +200,8 @@ def test_facts_in_which_metrics_of_one_result_differ_are_all_kept() -> None:
     assert (protocol["std"], protocol["within"]) == (0.3, 2)
     assert (protocol["covered_modes 1"], protocol["covered_modes 2"]) == ({"radius": 0.25}, {"radius": 4})
     assert facts_text(protocol) == (
-        "16 samples, 8 at a time, std 0.3, within 2, covered_modes 1 (radius 0.25), covered_modes 2 (radius 4)"
+        "16 samples, 8 at a time, share 0.0, std 0.3, within 2, "
+        "covered_modes 1 (radius 0.25), covered_modes 2 (radius 4)"
     )
     assert not list(judges_in(protocol))
 

@@ -9,7 +9,7 @@ from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.vocabulary.losses import bernoulli_nll, gaussian_nll, kl, kl_between, laplace_nll
+from gangraph.vocabulary.losses import bernoulli_nll, cross_entropy, gaussian_nll, kl, kl_between, laplace_nll
 from tests.support import normals, read, trainer
 
 SHAPES = pytest.mark.parametrize("shape", [(5, 3), (5, 2, 4, 4)], ids=["vectors", "maps"])
@@ -153,3 +153,14 @@ train:
   optimizers: {{coder: "adam([E, D], lr=1e-3)"}}
   step: [{{update: coder, minimize: cost}}]
 """
+
+
+def test_a_deviation_has_the_shape_of_the_prediction() -> None:
+    with pytest.raises(ValueError, match=r"std is \[3\], expected one number or \[3, 3\]"):
+        gaussian_nll(torch.zeros(3, 3), torch.zeros(3, 3), torch.ones(3))
+
+
+@pytest.mark.parametrize("label", [-1, 2, 1.5, True])
+def test_one_class_for_all_is_one_of_the_classes(label: object) -> None:
+    with pytest.raises(ValueError, match=f"label is {label}, expected a class from 0 to 1"):
+        cross_entropy(torch.zeros(4, 2), label)  # type: ignore[arg-type]  # what a spec could write

@@ -510,7 +510,8 @@ def test_every_shipped_spec_can_be_evaluated_and_looks_the_same_twice(name: str)
     run.step()
     first, second = run.evaluate(2), run.evaluate(2)
     assert first is not None and second is not None
-    assert first.metrics == second.metrics and first.metrics
+    assert first.metrics == second.metrics
+    assert first.grid
     assert same(first.grid, second.grid)
 
 

@@ -463,3 +463,19 @@ def test_a_fingerprint_tells_of_the_steps_and_their_goal() -> None:
     other = small(ahead(3, inner="fool + judge"), D_STEP, optimizer_d="adam(D, lr=0.05)")
     prints = [fingerprint(spec) for spec in (looking(0), looking(3), looking(4), other)]
     assert len(set(prints)) == 4 and fingerprint(looking(3)) == prints[1]
+
+
+def test_two_updates_that_look_equally_far_ahead_have_steps_of_their_own() -> None:
+    """In the second, where H is trained too, the input of the penalty carries a gradient; in the first it does not."""
+    unroll = "unroll: {update: d, minimize: judge, steps: 2}"
+    spec = small(
+        f"{{update: g, minimize: fool, {unroll}}}",
+        f"{{update: {{g: {{minimize: fool, {unroll}}}, h: {{minimize: aux}}}}}}",
+        D_STEP,
+        more_networks="  H: mlp(widths=[3], outputs=2)",
+        more_values="  mix: H(x)\n  slope: norm(grad(D(mix), mix))",
+        judge="logistic.critic(real=D(x), fake=D(fake)) + mean((slope - 1) ** 2)",
+        fool="logistic.generator(D(fake))\n  aux: l1(H(x), x) + 0.1 * mean(D(H(x)))",
+        optimizer_d="adam(D, lr=0.05)\n    h: sgd(H, lr=0.1)",
+    )
+    assert trainer(spec).step().keys() >= {"fool", "aux", "judge"}

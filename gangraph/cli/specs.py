@@ -141,15 +141,15 @@ def _shown(
         from gangraph.views.latex import latex_text
 
         return latex_text(checked, titles)
+    from gangraph.views.code import code_text
+
     parts = []
     for title, phase in zip(titles, checked, strict=True):
         if view is View.shapes:
             parts.append(text.shapes_text(phase, title=title))
             continue
         program = compile_phase(phase, share=share, merge=merge, kernels="auto" if kernels else "off")
-        parts.append(
-            text.code_text(program, title=title) if view is View.code else text.plan_text(program, title=title)
-        )
+        parts.append(code_text(program, title=title) if view is View.code else text.plan_text(program, title=title))
     return "\n\n\n".join(parts)
 
 

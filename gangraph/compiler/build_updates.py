@@ -246,19 +246,20 @@ class _UpdateBuilder:
 
 
 def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
-    """Refuse a network in two groups of one update: each would overwrite the other's gradient. Raises BuildError."""
+    """Refuse parameters in two groups of one update: each would overwrite the other's gradient. Raises BuildError."""
     owner: dict[str, str] = {}
     for objective in objectives:
-        for network in objective.networks:
+        for network in objective.moved:
             if network in owner:
+                whole = network in objective.networks
                 refuse(
                     "GG526",
-                    f"'{network}' is in two groups of one update",
+                    f"{'' if whole else 'a part of '}'{network}' is in two groups of one update",
                     objective.span,
                     f"'{owner[network]}' and '{objective.group}'",
-                    f"one group with '{network}', whose objective may be a sum",
+                    f"one group with {repr(network) if whole else 'all that share it'}, whose objective may be a sum",
                 )
-            owner[network] = objective.group
+        owner |= dict.fromkeys(objective.networks, objective.group)
 
 
 def _is_count(value: object, least: int) -> bool:

@@ -1,5 +1,6 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import torch
 
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.build import build
+from gangraph.compiler.build_network import module_name
 from gangraph.compiler.flow import differentiable_in_inputs
 from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
 from gangraph.compiler.initialize import check_initialization
@@ -53,6 +55,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     seen = _seen(graph.evaluation, _alike({**types.networks, **judges}, graph.evaluation)) if graph.evaluation else None
     found = () if earlier else (*_gradients(graph, types), *_held(graph), *_length(graph))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
+    problems += _names(graph)
     for name, network in graph.networks.items():
         problems += [called_by(problem, name, network.spec.span) for problem in check_initialization(network)]
     if seen is not None and graph.evaluation is not None:
@@ -80,6 +83,27 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         lints=lints,
         loans=borrowed,
     )
+
+
+# What code adds to the name of a network for its other forms.
+_FORM = re.compile(r"(_frozen|_ahead|_parameters|_fused(_\d+)?|_evaluated)*")
+
+
+def _names(graph: Graph) -> Iterator[Problem]:
+    """No network has a name that stands for another, or for a form of another, in code."""
+    networks = graph.spec.networks
+    for name, network in networks.items():
+        for other in (other for other in networks if other != name):
+            mine, theirs = module_name(name), module_name(other)
+            if mine.startswith(theirs) and _FORM.fullmatch(mine, len(theirs)):
+                yield Problem(
+                    code="GG215",
+                    message=f"'{name}' and '{other}' need one name in code",
+                    span=graph.spec.spans.get(name, network.span),
+                    found=f"{mine}, which is {other if mine == theirs else f'a form of {other}'} there",
+                    expected="another name",
+                )
+                break
 
 
 def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gangraph.compiler.graph import OF_NETWORKS, Graph, Node
+from gangraph.compiler.graph import Graph, Node
 
 # Values through which no gradient passes.
 STOPS = ("stream", "random", "scalar", "detach", "held", "history")
@@ -15,7 +15,7 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
     for node in graph.nodes.values():
         if node.id not in wanted or node.kind in STOPS:
             continue
-        starts = node.kind in OF_NETWORKS and node.target in chosen and not node.ahead
+        starts = node.of_network and node.target in chosen and not node.ahead
         if starts or not chosen.isdisjoint(_inside(graph, node)) or any(name in reached for name in node.needs):
             reached.add(node.id)
     return reached

@@ -33,10 +33,6 @@ Kind = Literal[
 ]  # fmt: skip
 
 
-# The kinds of nodes that are computed from the parameters of their target.
-OF_NETWORKS = ("network", "parameters")
-
-
 @dataclass(frozen=True, slots=True)
 class Ref:
     """An argument that is another node's value."""
@@ -65,6 +61,11 @@ class Node:
     origin: str = ""
     ahead: str = ""
     span: Span
+
+    @property
+    def of_network(self) -> bool:
+        """Whether a network is what it comes from: a call of it, or its parameters."""
+        return self.kind in ("network", "parameters")
 
     @property
     def over_time(self) -> Expression:

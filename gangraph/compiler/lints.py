@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from gangraph.compiler.build_network import ANONYMOUS, module_name
 from gangraph.compiler.flow import differentiable, penalised_calls
-from gangraph.compiler.graph import OF_NETWORKS, Evaluation, Graph, Node, Ref, UpdateGraph
+from gangraph.compiler.graph import Evaluation, Graph, Node, Ref, UpdateGraph
 from gangraph.compiler.types import TensorType, Types
 from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
@@ -321,11 +321,11 @@ def _unused(graph: Graph, _: Types) -> Iterator[Problem]:
         shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
         labels = {seen.graph.label(name) for name in shown}
         used |= {name for name in graph.nodes if graph.label(name) in labels}
-        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].kind in OF_NETWORKS}
+        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].of_network}
         sources = {seen.graph.nodes[name].target for name in shown}
     else:
         called, sources = set(), set()
-    called |= {graph.nodes[name].target for name in used if graph.nodes[name].kind in OF_NETWORKS}
+    called |= {graph.nodes[name].target for name in used if graph.nodes[name].of_network}
     sources |= {graph.nodes[name].target for name in used}
     for kind, names in (("value", graph.values), ("loss", graph.losses)):
         for name, node in names.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gangraph.compiler.build_values import ValueBuilder
 from gangraph.compiler.expressions import refuse
-from gangraph.compiler.graph import OF_NETWORKS, Lookahead, Node, ObjectiveGraph, Ref, with_arguments
+from gangraph.compiler.graph import Lookahead, Node, ObjectiveGraph, Ref, with_arguments
 from gangraph.errors import Problem, Span
 
 
@@ -44,7 +44,7 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
         "lookahead",
         f"{objective.group}_ahead",
         span=unrolled.span,
-        unique=(objective.group, inner.loss, unrolled.steps),
+        unique=unrolled.span,  # each update has steps of its own, since what else it trains is part of their code
         target=inner.group,
         arguments=tuple(map(Ref, reads)),
     )
@@ -96,7 +96,7 @@ def _moved(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -> lis
     chosen, found = set(networks), dict[str, None]()
     for name in _below(nodes, root):
         node = nodes[name]
-        calls = node.kind in OF_NETWORKS and node.target in chosen
+        calls = node.of_network and node.target in chosen
         if node.kind != "held" and (calls or any(source in found for source in node.inputs)):
             found[name] = None
     return list(found)

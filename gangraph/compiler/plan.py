@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.check import Checked
 from gangraph.compiler.flow import differentiable
-from gangraph.compiler.graph import OF_NETWORKS, Graph, UpdateGraph
+from gangraph.compiler.graph import Graph, UpdateGraph
 from gangraph.compiler.merging import merges
 from gangraph.compiler.segments import LookaheadPlan, Plan, Reuse, Segment, UpdatePlan
 
@@ -75,7 +75,7 @@ class _Planner:
         nodes = [self.graph.nodes[each] for each in below]
         nodes += [self.graph.nodes[n] for each in below & self.graph.lookaheads.keys() for n in self._steps(each)]
         return frozenset(
-            self.graph.owner(node.target) for node in nodes if node.kind in (*OF_NETWORKS, "stream", "random")
+            self.graph.owner(node.target) for node in nodes if node.of_network or node.kind in ("stream", "random")
         )
 
     def _steps(self, name: str) -> tuple[str, ...]:
@@ -162,9 +162,7 @@ class _Planner:
         self.versions = self._after(index, self.versions)
         differentiated = update.networks
         steps = {each for name in wanted & self.graph.lookaheads.keys() for each in self._steps(name)}
-        called = {
-            self.graph.nodes[name].target for name in wanted | steps if self.graph.nodes[name].kind in OF_NETWORKS
-        }
+        called = {self.graph.nodes[name].target for name in wanted | steps if self.graph.nodes[name].of_network}
         return UpdatePlan(
             graph=update,
             differentiated=differentiated,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.build_network import module_name
-from gangraph.compiler.graph import OF_NETWORKS, Graph, Node, with_arguments
 from gangraph.compiler.graph import Evaluation as Seen
+from gangraph.compiler.graph import Graph, Node, with_arguments
 from gangraph.compiler.lower import PARAMETERS, Looking, noise_name
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
@@ -52,7 +52,7 @@ class Evaluation:
 
     def _called(self) -> dict[str, None]:
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.nodes)
-        return dict.fromkeys(node.target for node in nodes if node.kind in OF_NETWORKS)
+        return dict.fromkeys(node.target for node in nodes if node.of_network)
 
     def _judge(self, name: str) -> nn.Module:
         model, settings = self.engine.program.plan.checked.evaluators[name], self.engine.settings

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gangraph.compiler.graph import OF_NETWORKS, Graph, Node
 from gangraph.compiler.graph import Evaluation as Seen
+from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.sets import ops_of, sets_of, sets_taken
 from gangraph.data.random import RandomSource
 from gangraph.errors import UsageError
@@ -153,16 +153,15 @@ def _counts(evaluation: Evaluation, draws: Draws, node: str) -> dict[str, int]:
         streams = [s for s in evaluation.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
         count = min([evaluation.spec.result_samples, *(len(draws.open(name)) for name in streams)])
         batch = min(evaluation.spec.samples, count)
-        whole = evaluation.spec.mode == "train" or _couples(evaluation, below)
+        whole = evaluation.spec.mode == "train" or _couples(evaluation)
         counts |= dict.fromkeys(values, count - count % batch if whole else count)
     return counts
 
 
-def _couples(evaluation: Evaluation, called: Collection[str]) -> bool:
-    """Whether one of the networks compares the samples of a batch, also in evaluation mode."""
+def _couples(evaluation: Evaluation) -> bool:
+    """Whether a network of the evaluation compares the samples of a batch: the last batch runs them all."""
     seen = evaluation.engine.program.plan.checked.evaluation
-    models = seen.networks if seen is not None else {}
-    return any(name in models and models[name].couples_always for name in map(evaluation.graph.owner, called))
+    return seen is not None and any(model.couples_always for model in seen.networks.values())
 
 
 def _gathered(evaluation: Evaluation, draws: Draws, trainer: Trainer, count: int) -> dict[str, Tensor]:
@@ -203,7 +202,7 @@ def _protocol(seen: Seen, node: str, counts: Mapping[str, int]) -> dict[str, Any
     graph = seen.graph
     beneath = graph.below(node)
     below = [made for name, made in graph.nodes.items() if name in beneath]
-    called = dict.fromkeys(made.target for made in below if made.kind in OF_NETWORKS)
+    called = dict.fromkeys(made.target for made in below if made.of_network)
     averages = [name for name in called if name in graph.averages]
     judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
     return {**_together(_stated(graph, below, counts)), **({"averages": averages} if averages else {}), **judges}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from gangraph.compiler.flow import differentiable
-from gangraph.compiler.graph import OF_NETWORKS, Graph, ObjectiveGraph
+from gangraph.compiler.graph import Graph, ObjectiveGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan, Segment, UpdatePlan
 from gangraph.views.plan import listed
@@ -78,7 +78,7 @@ class _Story:
     def flow(self) -> Iterator[str]:
         """The calls through which gradients pass, and what is called but stays as it is."""
         goals = self.update.graph.objectives
-        calls = [n for segment in self.own for n in segment.nodes if self.graph.nodes[n].kind in OF_NETWORKS]
+        calls = [n for segment in self.own for n in segment.nodes if self.graph.nodes[n].of_network]
         moving = set().union(*(segment.live for segment in self.own))
         reached: set[str] = set()
         for goal in goals:
@@ -176,7 +176,7 @@ class _Story:
         """What has changed beneath a value since update number `before` computed it."""
         beneath = self.graph.below(name)
         sources = {self.graph.nodes[n].target for n in beneath if self.graph.nodes[n].kind in ("stream", "random")}
-        networks = {self._owner(n) for n in beneath if self.graph.nodes[n].kind in OF_NETWORKS}
+        networks = {self._owner(n) for n in beneath if self.graph.nodes[n].of_network}
         passed = self.plan.updates[before : self.index]
         changed = [n for n in self.graph.networks if n in networks and any(n in u.differentiated for u in passed)]
         drawn = [
@@ -236,7 +236,7 @@ class _Story:
     def _beneath(self, name: str) -> tuple[str, ...]:
         """The networks and sources that a value depends on."""
         nodes = [self.graph.nodes[n] for n in self.graph.nodes if n in self.graph.below(name)]
-        networks = dict.fromkeys(self.graph.owner(n.target) for n in nodes if n.kind in OF_NETWORKS)
+        networks = dict.fromkeys(self.graph.owner(n.target) for n in nodes if n.of_network)
         sources = dict.fromkeys(self._source(n.target) for n in nodes if n.kind in ("stream", "random"))
         return (*networks, *sources)
 

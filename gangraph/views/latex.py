@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Literal
 
 from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import OF_NETWORKS, Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
+from gangraph.compiler.graph import Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language.sharing import borrowed
 from gangraph.language.spec import UpdateSpec
@@ -176,7 +176,7 @@ def _words(checked: Checked, notation: Notation, update: UpdateGraph) -> Iterato
     """What a formula does not say: averages, noise, how often, on which draws, all at once, and what follows."""
     graph = checked.graph
     beneath = graph.below(*update.roots)
-    targets = dict.fromkeys(n.target for n in graph.nodes.values() if n.kind in OF_NETWORKS and n.id in beneath)
+    targets = dict.fromkeys(n.target for n in graph.nodes.values() if n.of_network and n.id in beneath)
     for name in (name for name in targets if name in graph.averages):
         of = notation.networks[graph.averages[name].of]
         yield rf"{notation.networks[name]} \text{{: moving average of }} {of}"

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gangraph.compiler.graph import OF_NETWORKS
 from gangraph.language.expression import show
 from gangraph.language.gates import is_over_time
 from gangraph.views.spec import WIDTH, aim
@@ -136,7 +135,7 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
         for ahead in segment.lookaheads:
             inside = [_definition(graph, n) for n in ahead.each.nodes if graph.nodes[n].kind == "network"]
             lines.append(f"  {ahead.graph.id}: each step computes {listed(inside)}")
-        calls = [name for name in segment.nodes if graph.nodes[name].kind in OF_NETWORKS]
+        calls = [name for name in segment.nodes if graph.nodes[name].of_network]
         lines += [f"  {_call(graph, segment, name)}" for name in calls] or ["  arithmetic only"]
     return lines
 

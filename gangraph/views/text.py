@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from gangraph.language.expression import show
 from gangraph.language.sharing import borrowed
 from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
-from gangraph.views.code import code_text
 from gangraph.views.plan import listed, plan_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles
 
@@ -125,8 +124,8 @@ def invalid_json(source: str, profile: str | None, variant: str | None, problems
     found: dict[str, list[Any]] = {"error": [], "warning": []}
     for problem in problems:
         found[problem.severity].append(problem.as_json())
-    return {"name": source, "profile": profile, "variant": variant or "", "networks": {}, "values": {}, "updates": [],
-            "lints": found["warning"], "errors": found["error"]}  # fmt: skip
+    return {"name": source, "profile": profile, "variant": variant or "", "networks": {}, "parameters": 0, "values": {},
+            "updates": [], "lints": found["warning"], "errors": found["error"]}  # fmt: skip
 
 
 def _network_json(checked: Checked, name: str) -> dict[str, Any]:
@@ -162,6 +161,6 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
 
 
 __all__ = [
-    "check_json", "check_text", "code_text", "introduction", "invalid_json", "layer_rows", "parameters_text",
+    "check_json", "check_text", "introduction", "invalid_json", "layer_rows", "parameters_text",
     "plan_text", "shapes_text", "spec_text", "titles",
 ]  # fmt: skip

@@ -66,6 +66,8 @@ def bce(score: Tensor, target: float) -> Tensor:
 def cross_entropy(score: Tensor, label: Tensor) -> Tensor:
     """-log softmax(score)[label], mean over the batch; scores [B, K], labels int64 [B], or one class for all."""
     if not isinstance(label, Tensor):
+        if isinstance(label, bool) or label not in range(score.shape[1]):
+            raise ValueError(f"label is {label}, expected a class from 0 to {score.shape[1] - 1}")
         return -functional.log_softmax(score, 1)[:, label].mean()
     return functional.cross_entropy(score, label)
 
@@ -112,10 +114,12 @@ def kl_between(mean: Tensor, logvar: Tensor, prior_mean: Tensor, prior_logvar: T
 def gaussian_nll(prediction: Tensor, target: Tensor, std: Tensor | float = 1.0) -> Tensor:
     """1/2 ((x - prediction) / std)^2 + log std + 1/2 log 2 pi, summed over a sample, mean over the batch; in nats.
 
-    Tensors of one shape [B, ...]; std is a number, or a value that broadcasts to that shape
+    Tensors of one shape [B, ...]; std is a number, or a value of that shape
     (Kingma and Welling 2014, appendix C.2).
     """
     prediction, target = _alike(prediction, target)
+    if isinstance(std, Tensor) and std.dim() and [*std.shape] != [*prediction.shape]:
+        raise ValueError(f"std is {[*std.shape]}, expected one number or {[*prediction.shape]} as the prediction")
     logarithm = std.log() if isinstance(std, Tensor) else math.log(_positive("std", std))
     squares = 0.5 * ((target - prediction) / std).square()
     return _sample_sums(squares + logarithm + _HALF_LOG_TWO_PI).mean()

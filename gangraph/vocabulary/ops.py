@@ -211,13 +211,13 @@ def zero_pad2d(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tenso
     return functional.pad(x, (left, right, top, bottom))
 
 
-@op(range=_same, latex="E[${x}]", words="the mean of $x")
+@op(mixes_samples=True, range=_same, latex="E[${x}]", words="the mean of $x")
 def mean(x: Tensor) -> Tensor:
     """Mean over all elements, batch included: one number."""
     return x.mean()
 
 
-@op(range=_with_zero, words="the mean of $x over the samples that $mask chooses")
+@op(mixes_samples=True, range=_with_zero, words="the mean of $x over the samples that $mask chooses")
 def mean_where(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of the samples that a mask [B] of 0 and 1 chooses: [B, ...] to [1, ...]; 0 if it chooses none."""
     weights = _per_sample(mask.to(x.dtype), x)
@@ -230,7 +230,7 @@ def column(x: Tensor, index: int) -> Tensor:
     return x.select(1, index)
 
 
-@op(latex=r"\textstyle\sum ${x}", words="the sum of the elements of $x")
+@op(mixes_samples=True, latex=r"\textstyle\sum ${x}", words="the sum of the elements of $x")
 def total(x: Tensor) -> Tensor:
     """Sum over all elements, batch included: one number. `sum` adds up a comprehension."""
     return x.sum()
