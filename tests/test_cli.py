@@ -12,7 +12,8 @@ from gangraph.cli import main
 from gangraph.language.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.runtime.trainer import Trainer
-from gangraph.views.text import code_text, plan_text
+from gangraph.views.code import code_text
+from gangraph.views.text import plan_text
 
 COMMANDS = (
     "run", "check", "show", "explain", "diff", "list", "new", "reproduce", "report", "measure", "sample", "apply",

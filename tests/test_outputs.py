@@ -7,7 +7,7 @@ import gangraph
 from gangraph.errors import SpecError
 from gangraph.language.spec import Spec
 from gangraph.runtime.evaluation import Evaluation
-from gangraph.views.text import code_text
+from gangraph.views.code import code_text
 from tests.support import read, trainer
 
 SPEC = """
