@@ -210,6 +210,12 @@ def test_a_mean_over_the_batch_inside_a_network_couples_it(middle: str) -> None:
     assert _merged_calls(networks_d=network) == 0
 
 
+def test_a_coupled_network_that_cannot_take_what_is_looked_at_is_an_error_of_the_spec() -> None:
+    evaluate = "evaluate:\n  data: {x: normal(3)}\n  grid: [x]\n  metrics: {score: mean(D(x))}"
+    with pytest.raises(SpecError, match="GG402"):
+        trainer(small(networks_d=COUPLED, evaluate=evaluate))
+
+
 def test_batch_norm_couples_in_training_only() -> None:
     layers = "{{inputs: x, layers: 'linear(6), {}, linear(1)'}}"
     for layer, always in (("batch_norm", False), ("minibatch_std", True), ("layer_norm", False)):

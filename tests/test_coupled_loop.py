@@ -28,11 +28,11 @@ def _noise_of(engine: Trainer, monkeypatch: pytest.MonkeyPatch) -> dict[str, lis
 
 @pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "merged", "shared", "plain"])
 def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    paper = {"losses__fool": "settle_G - mean(softplus(fake_score))", "let__rate": RATE, "let__rate_d": RATE}
+    paper = {"losses__fool": "settle_G - mean(softplus(fake_score))", "let__rate": RATE}
     spec = load("minibatch", variant="historical_averaging", **paper)
     engine = trainer(spec, share=share, merge=merge)
     torch.manual_seed(0)
-    generator, discriminator = CoupledGenerator(100, 2).double(), CoupledDiscriminator(2, 6, 3, 2, 2**0.5).double()
+    generator, discriminator = CoupledGenerator(100, 2).double(), CoupledDiscriminator(2, 10, 3, 2, 2**0.5).double()
     made = {"G": generator, "D": discriminator}
     for name, network in made.items():
         with torch.no_grad():
@@ -43,8 +43,8 @@ def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypat
     found: dict[str, float] = {}
     moved = 0.0
     for step in range(STEPS):
-        real, known = (torch.rand(BATCH, 3, 16, 16, dtype=torch.float64) * 2 - 1 for _ in range(2))
-        labels = torch.randint(6, (BATCH,))
+        real, known = (torch.rand(BATCH, 1, 16, 16, dtype=torch.float64) * 2 - 1 for _ in range(2))
+        labels = torch.randint(10, (BATCH,))
         zs = [torch.rand(BATCH, 100, dtype=torch.float64) for _ in range(4)]
         drawn.clear()
         losses = engine.step({

@@ -47,7 +47,7 @@ def compare(engine: Trainer, loop: VaeGanLoop) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"share": False, "merge": False}], ids=["as planned", "plain"])
 def test_three_sums_at_the_same_parameters_are_the_loop_by_hand(options: dict[str, Any]) -> None:
-    engine = trainer(load("vae_gan", params__gamma=1e-2), **options)
+    engine = trainer(load("vae_gan", params__rate=1e-3, params__gamma=1e-2), **options)
     compare(engine, VaeGanLoop(*networks(engine), gamma=1e-2, lr=1e-3))
 
 
@@ -75,7 +75,7 @@ def test_gates_of_the_released_code_shut_and_open_as_by_hand(options: dict[str, 
 
 
 def test_no_sum_reaches_the_networks_of_another() -> None:
-    engine = trainer(load("vae_gan", params__gamma=0))
+    engine = trainer(load("vae_gan", params__rate=1e-3, params__gamma=0))
     plan = engine.engine.program.plan
     (update,) = plan.updates
     nodes = plan.checked.graph.nodes

@@ -161,7 +161,7 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
     assert spec is not None
     for node in graph.nodes.values():
         model = seen.networks.get(graph.owner(node.target)) if node.kind == "network" else None
-        if model is None or not model.couples_always or any(name not in seen.nodes for name in node.inputs):
+        if model is None or not model.couples_always or any(n not in seen.nodes for n in (node.id, *node.inputs)):
             continue
         given = tuple(seen.nodes[name] for name in node.inputs)
         count = given[0].shape[0] * spec.samples // graph.spec.batch

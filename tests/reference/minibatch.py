@@ -44,7 +44,7 @@ class CoupledGenerator(nn.Module):
         self.shift = nn.Parameter(torch.zeros(64 * filters))
         self.up = nn.ConvTranspose2d(4 * filters, filters, 5, 2, 2, output_padding=1, bias=False)
         self.shift_up = nn.Parameter(torch.zeros(filters))
-        self.last = NormedConv(filters, 3, 5, 2, 2)
+        self.last = NormedConv(filters, 1, 5, 2, 2)
 
     def parameters_in_order(self) -> list[nn.Parameter]:
         last = self.last
@@ -63,7 +63,7 @@ class CoupledDiscriminator(nn.Module):
     def __init__(self, filters: int, classes: int, kernels: int, dims: int, gain: float) -> None:
         super().__init__()
         f, self.kernels, self.dims = filters, kernels, dims
-        sizes = [(3, f, 1), (f, f, 1), (f, f, 2), (f, 2 * f, 1), (2 * f, 2 * f, 1), (2 * f, 2 * f, 2)]
+        sizes = [(1, f, 1), (f, f, 1), (f, f, 2), (f, 2 * f, 1), (2 * f, 2 * f, 1), (2 * f, 2 * f, 2)]
         self.convs = nn.ModuleList(NormedConv(i, o, 3, stride, 1, gain) for i, o, stride in sizes)
         self.top = nn.ModuleList(NormedConv(2 * f, 2 * f, k, 1, 0, gain) for k in (3, 1, 1))
         self.tensor = nn.Parameter(torch.randn(kernels * dims, 2 * f))
