@@ -27,7 +27,7 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
         said = (
             f"{claim.say}{f' ({claim.source})' if claim.source else ''}: {show(claim.check)}" for claim in spec.claims
         )
-        yield _listed("The paper claims, as conditions on what its variants measure:", said)
+        yield _listed("The spec claims, as conditions on what its variants measure:", said)
 
 
 def explain_text(spec: Spec, plans: Sequence[Plan]) -> str:
