@@ -58,7 +58,7 @@ What became of the claims of the papers, at the size of the profiles named here.
 
 A number is the mean over the seeds ± their standard deviation. A claim is *held* if it is true of the mean over the
 seeds and of most seeds by themselves; beside it stand its margin (the difference between the two sides of the
-comparison) and how many seeds hold it by themselves. These are small networks on the embedded world: *not held* says
+comparison) and how many seeds hold it by themselves. These are small networks on embedded data: *not held* says
 that the claim was not seen at this scale, and nothing of the paper at its own."""
 
 
