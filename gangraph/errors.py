@@ -160,12 +160,17 @@ class WeightsError(RunError):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Without repetitions, sorted by file and position. Problems that differ in their callers only become one."""
-    callers: dict[Problem, tuple[str, ...]] = {}
+    """Without repetitions, sorted by file and position.
+
+    Problems of one kind at one place become one, with the callers of all: members of a family share their text.
+    """
+    first: dict[tuple[str, Span], Problem] = {}
+    callers: dict[tuple[str, Span], tuple[str, ...]] = {}
     for problem in problems:
-        same = replace(problem, called_by=())
-        callers[same] = tuple(dict.fromkeys((*callers.get(same, ()), *problem.called_by)))
-    unique = [replace(problem, called_by=called_by) for problem, called_by in callers.items()]
+        place = (problem.code, problem.span)
+        first.setdefault(place, problem)
+        callers[place] = tuple(dict.fromkeys((*callers.get(place, ()), *problem.called_by)))
+    unique = [replace(problem, called_by=callers[place]) for place, problem in first.items()]
     return tuple(sorted(unique, key=lambda p: (p.span.text.name, p.span.start, p.code)))
 
 

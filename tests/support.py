@@ -1,7 +1,7 @@
 """What the tests of the runtime share: tiny specs, tiny forms of the shipped ones, and comparisons."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -73,6 +73,19 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 5,
         "evaluate.results.asked": "none",
     },
+    "lapgan": {
+        "params.sizes": [4, 10, 16],
+        "params.lengths": "[2 steps, 2 steps, 2 steps]",
+        "params.filters": 2,
+        "params.widths": [6],
+        "params.widths_d": [5],
+        "train.batch": 4,
+        "evaluate.results.distance": "none",
+        "evaluate.results.distance_before": "none",
+        "evaluate.results.distance_blurred": "none",
+        "evaluate.results.distance_again": "none",
+        "evaluate.results.asked": "none",
+    },
     "lsgan": {
         "params.size": 16,
         "params.filters": 2,
@@ -92,6 +105,41 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.filters_d": 2,
         "train.batch": 4,
         "evaluate.results.quality": "none",
+    },
+    "progan": {
+        "params.full": 8,
+        "params.latents": 6,
+        "params.base": 32,
+        "params.widest": 8,
+        "train.batch": 4,
+        "params.stretch": "3 steps",
+    },
+    "stylegan": {
+        "params.full": 8,
+        "params.first": 4,
+        "params.features": 6,
+        "params.depth": 2,
+        "params.base": 32,
+        "params.widest": 8,
+        "train.batch": 4,
+        "params.stretch": "3 steps",
+        "params.last": "3 steps",
+    },
+    "pixelcnn": {
+        "params.size": 6,
+        "params.filters": 2,
+        "params.blocks": 2,
+        "params.head": 3,
+        "train.batch": 4,
+        "evaluate.samples": 3,
+    },
+    "pixelrnn": {
+        "params.size": 6,
+        "params.filters": 2,
+        "params.layers": 1,
+        "params.head": 3,
+        "train.batch": 4,
+        "evaluate.samples": 3,
     },
     "vae": {"params.size": 8, "params.hidden": 6, "params.latents": 3, "train.batch": 5},
     "beta_vae": {
@@ -197,6 +245,21 @@ def deviation(found: Tensor | float, expected: Tensor | float) -> float:
     """The largest difference, relative to the largest of the expected numbers."""
     found, expected = torch.as_tensor(found, dtype=torch.float64), torch.as_tensor(expected, dtype=torch.float64)
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+
+
+def parameter_deviations(
+    engine: gangraph.Trainer, networks: Mapping[str, nn.Module], started: Mapping[str, Tensor], *, still: float
+) -> Iterator[tuple[str, float]]:
+    """Each parameter of the networks by its name, and how far the engine's is from that by hand.
+
+    One that neither has moved by `still` since it `started` counts as equal: rounding moves a parameter whose gradient
+    is 0, such as a bias before a normalisation, and Adam makes steps of that.
+    """
+    for name, network in networks.items():
+        theirs = engine.networks[name].named_parameters()
+        for (path, parameter), (own, mine) in zip(theirs, network.named_parameters(), strict=True):
+            moves = [float((p.detach() - started[f"{name}.{own}"]).abs().max()) for p in (parameter, mine)]
+            yield f"{name}.{path}", 0.0 if max(moves) < still else deviation(parameter.detach(), mine.detach())
 
 
 def snapshot(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,14 +23,14 @@ COUPLED = "{inputs: x, layers: 'linear(6), relu, minibatch_discrimination(3, 2),
 
 def test_minibatch_discrimination_is_the_papers_sum_over_the_other_samples() -> None:
     (x,) = normals(1, 5, 3)
-    layer = MinibatchDiscrimination(3, kernels=4, dims=2, length=None).double()
-    (layer.bias.data,) = normals(1, 4, seed=1)  # type: ignore[union-attr]
+    layer: Any = MinibatchDiscrimination(3, kernels=4, dims=2, length=None).double()
+    (layer.bias.data,) = normals(1, 4, seed=1)
     layer.requires_grad_(False)
     tensor = layer.weight.reshape(4, 2, 3)
     for i in range(5):
         for b in range(4):
             near = sum(math.exp(-float((tensor[b] @ x[i] - tensor[b] @ x[j]).abs().sum())) for j in range(5) if j != i)
-            assert float(layer(x)[i, 3 + b]) == pytest.approx(near + float(layer.bias[b]))  # type: ignore[index]
+            assert float(layer(x)[i, 3 + b]) == pytest.approx(near + float(layer.bias[b]))
     assert torch.equal(layer(x)[:, :3], x)
 
 
@@ -56,7 +57,8 @@ def test_gradients_of_minibatch_discrimination_are_those_of_finite_differences_t
     inputs = (normals(1, 3, 2)[0].requires_grad_(), *layer.parameters())
 
     def score(x: Tensor, *_: Tensor) -> Tensor:
-        return layer(x).sin().sum()  # type: ignore[no-any-return]
+        made: Tensor = layer(x)
+        return made.sin().sum()
 
     assert torch.autograd.gradcheck(score, inputs)
     assert torch.autograd.gradgradcheck(score, inputs)
@@ -105,32 +107,35 @@ def test_logsumexp_is_stable_and_that_of_one_class_is_its_score() -> None:
     ],
 )
 def test_weight_norm_is_torchs_with_one_length_for_each_output(
-    make: Callable[[], nn.Module], dim: int, shape: tuple[int, ...]
+    make: Callable[[], Any], dim: int, shape: tuple[int, ...]
 ) -> None:
     (x,) = normals(1, *shape)
     plain = make().double()
-    mine, theirs = make().double(), parametrizations.weight_norm(make().double(), dim=dim)
+    mine, theirs = make().double(), make().double()
+    parametrizations.weight_norm(theirs, dim=dim)
     for module in (mine, theirs):
         module.load_state_dict(plain.state_dict(), strict=False)
-    mine, (gains,) = weight_norm(mine), normals(1, 4, seed=2)
-    mine.parametrizations.weight[0].gain.data.copy_(gains)  # type: ignore[index,union-attr]
-    theirs.parametrizations.weight.original1.data.copy_(mine.parametrizations.weight.original)  # type: ignore[union-attr]
-    theirs.parametrizations.weight.original0.data.copy_(gains.reshape(theirs.parametrizations.weight.original0.shape))  # type: ignore[union-attr,arg-type]
+    (gains,) = normals(1, 4, seed=2)
+    weight_norm(mine)
+    made, expected = mine.parametrizations.weight, theirs.parametrizations.weight
+    made[0].gain.data.copy_(gains)
+    expected.original1.data.copy_(made.original)
+    expected.original0.data.copy_(gains.reshape(expected.original0.shape))
     assert torch.allclose(mine(x), theirs(x))
 
 
 def test_a_fixed_length_is_no_parameter() -> None:
-    layer = weight_norm(nn.Linear(3, 4), scale=False, gain=2.0)
+    layer: Any = weight_norm(nn.Linear(3, 4), scale=False, gain=2.0)
     assert sum(p.numel() for p in layer.parameters()) == 16
-    assert torch.allclose(layer.weight.norm(dim=1), torch.full((4,), 2.0))  # type: ignore[operator]
+    assert torch.allclose(layer.weight.norm(dim=1), torch.full((4,), 2.0))
 
 
 def test_init_sets_the_direction_and_gain_the_length() -> None:
     layers = "'weight_norm(linear(40), gain=3), relu, linear(1)'"
     spec = small(networks_d=f"{{inputs: x, layers: {layers}, init: {{linear: 'normal(5, 0.001)'}}}}")
-    layer = trainer(spec).networks["D"].get_submodule("layers.weight_norm")
-    assert torch.allclose(layer.parametrizations.weight.original.mean(), torch.tensor(5.0).double(), atol=0.01)  # type: ignore[union-attr]
-    assert torch.allclose(layer.weight.norm(dim=1), torch.full((40,), 3.0).double())  # type: ignore[operator]
+    layer: Any = trainer(spec).networks["D"].get_submodule("layers.weight_norm")
+    assert torch.allclose(layer.parametrizations.weight.original.mean(), torch.tensor(5.0).double(), atol=0.01)
+    assert torch.allclose(layer.weight.norm(dim=1), torch.full((40,), 3.0).double())
 
 
 def test_normal_noise_has_its_deviation_in_training_and_is_none_in_evaluation() -> None:

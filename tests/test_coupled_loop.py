@@ -1,5 +1,7 @@
 """The spec with coupled layers, weight norm, label smoothing and historical averaging trains as the loop by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,8 +19,8 @@ def _noise_of(engine: Trainer, monkeypatch: pytest.MonkeyPatch) -> dict[str, lis
     draws, drawn = engine.engine.draws, dict[str, list[Tensor]]()
     draw = draws.noise
 
-    def noise(call: str, *arguments: object) -> Tensor:
-        made = draw(call, *arguments)  # type: ignore[arg-type]
+    def noise(call: str, *arguments: Any) -> Tensor:
+        made = draw(call, *arguments)
         drawn.setdefault(engine.engine.graph.label(engine.engine.graph.nodes[call].inputs[0]), []).append(made)
         return made
 

@@ -30,7 +30,7 @@ from tests.reference.networks import (
     ResnetGenerator,
     Unet,
 )
-from tests.support import copy_parameters, deviation, load, random_spec, snapshot, trainer, worst
+from tests.support import copy_parameters, deviation, load, parameter_deviations, random_spec, snapshot, trainer, worst
 
 STEPS = 5
 TOLERANCE = 1e-9
@@ -236,8 +236,8 @@ def _record(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Masks:
     draws, masks = pair.engine.engine.draws, Masks(pair.engine.engine.graph)
     draw = draws.noise
 
-    def noise(call: str, *arguments: object) -> Tensor:
-        made = draw(call, *arguments)  # type: ignore[arg-type]
+    def noise(call: str, *arguments: Any) -> Tensor:
+        made = draw(call, *arguments)
         masks.drawn.setdefault(call, []).append(made)
         return made
 
@@ -256,12 +256,7 @@ def _deviations(pair: Pair, masks: Masks) -> Iterator[tuple[str, float]]:
         expected = pair.loop(given, masks)
         assert found.keys() == expected.keys()
         yield from ((f"{name} of step {step}", deviation(found[name], expected[name])) for name in expected)
-    for name, network in pair.networks.items():
-        theirs = pair.engine.networks[name].named_parameters()
-        for (path, parameter), (own, mine) in zip(theirs, network.named_parameters(), strict=True):
-            moves = [float((p.detach() - started[f"{name}.{own}"]).abs().max()) for p in (parameter, mine)]
-            still = max(moves) < STILL
-            yield f"{name}.{path}", 0.0 if still else deviation(parameter.detach(), mine.detach())
+    yield from parameter_deviations(pair.engine, pair.networks, started, still=STILL)
 
 
 @pytest.mark.parametrize(("share", "merge"), PLANS, ids=["as planned", "merged", "shared", "plain"])

@@ -1,11 +1,13 @@
 """AC-GAN: the engine trains as the loop by hand does, in float64 and in every plan."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.reference.acgan import AcganLoop, Discriminator, Generator
-from tests.support import copy_parameters, deviation, load, snapshot, trainer
+from tests.support import copy_parameters, deviation, load, parameter_deviations, snapshot, trainer
 
 STEPS = 4
 TOLERANCE = 1e-9
@@ -23,8 +25,8 @@ def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypat
     drawn: list[Tensor] = []
     draw = engine.engine.draws.noise
 
-    def noise(*arguments: object) -> Tensor:
-        drawn.append(draw(*arguments))  # type: ignore[arg-type]
+    def noise(*arguments: Any) -> Tensor:
+        drawn.append(draw(*arguments))
         return drawn[-1]
 
     monkeypatch.setattr(engine.engine.draws, "noise", noise)
@@ -40,9 +42,5 @@ def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool, monkeypat
         expected = loop.step(x, label, z, wanted, (drawn[:6], drawn[6:12], drawn[12:]))
         assert losses.keys() == expected.keys()
         found |= {f"{name} of step {step}": deviation(losses[name], expected[name]) for name in expected}
-    for name, network in networks.items():
-        theirs = engine.networks[name].named_parameters()
-        for (path, parameter), (own, mine) in zip(theirs, network.named_parameters(), strict=True):
-            moves = [float((p.detach() - started[f"{name}.{own}"]).abs().max()) for p in (parameter, mine)]
-            found[f"{name}.{path}"] = 0.0 if max(moves) < STILL else deviation(parameter.detach(), mine.detach())
+    found |= dict(parameter_deviations(engine, networks, started, still=STILL))
     assert {name: d for name, d in found.items() if not d <= TOLERANCE} == {}

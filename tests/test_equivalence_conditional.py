@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam
 from gangraph import Trainer
 from tests.reference.conditional import Branches, cgan_step, lsgan_step
 from tests.reference.networks import DcganDiscriminator, DcganGenerator
-from tests.support import copy_parameters, deviation, load, snapshot, trainer
+from tests.support import copy_parameters, deviation, load, parameter_deviations, snapshot, trainer
 
 STEPS = 5
 TOLERANCE = 1e-9
@@ -34,10 +34,7 @@ def compare(engine: Trainer, networks: Mapping[str, nn.Module], step: Step, size
         losses, expected = engine.step({source: {"image": x, "label": label}, "z": z}), step(x, z, label)
         assert losses.keys() == expected.keys()
         found |= {f"{name} of step {number}": deviation(losses[name], expected[name]) for name in expected}
-    for name, network in networks.items():
-        for parameter, (own, mine) in zip(engine.networks[name].parameters(), network.named_parameters(), strict=True):
-            moves = [float((p.detach() - started[f"{name}.{own}"]).abs().max()) for p in (parameter, mine)]
-            found[f"{name}.{own}"] = 0.0 if max(moves) < STILL else deviation(parameter.detach(), mine.detach())
+    found |= dict(parameter_deviations(engine, networks, started, still=STILL))
     assert {name: d for name, d in found.items() if not d <= TOLERANCE} == {}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gangraph import Trainer
 from gangraph.vocabulary.ops import filled
 from tests.reference.infogan import Generator, InfoganLoop, Recognition, Trunk
-from tests.support import copy_parameters, deviation, load, snapshot, trainer
+from tests.support import copy_parameters, deviation, load, parameter_deviations, snapshot, trainer
 
 STEPS = 4
 TOLERANCE = 1e-9
@@ -57,11 +57,7 @@ def test_engine_agrees_with_the_loop_by_hand(share: bool, merge: bool) -> None:
         expected = loop.step(given["x"], tuple(given["z"]), tuple(codes))
         assert losses.keys() == expected.keys()
         found |= {f"{name} of step {step}": deviation(losses[name], expected[name]) for name in expected}
-    for name, network in networks.items():
-        theirs = engine.networks[name].named_parameters()
-        for (path, parameter), (own, mine) in zip(theirs, network.named_parameters(), strict=True):
-            moves = [float((p.detach() - started[f"{name}.{own}"]).abs().max()) for p in (parameter, mine)]
-            found[f"{name}.{path}"] = 0.0 if max(moves) < STILL else deviation(parameter.detach(), mine.detach())
+    found |= dict(parameter_deviations(engine, networks, started, still=STILL))
     assert {name: d for name, d in found.items() if not d <= TOLERANCE} == {}
 
 

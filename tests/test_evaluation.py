@@ -251,6 +251,20 @@ def test_missing_weights_leave_a_metric_out_and_say_so_once(
 # Grids
 
 
+def test_images_of_different_sizes_stand_in_rows() -> None:
+    small, middle, large = (torch.rand(2, 3, size, size, generator=torch.Generator()) for size in (8, 14, 32))
+    shown = picture({"a": small, "b": middle, "c": large})
+    assert shown is not None and shown.size == (3 * (96 + 4), 2 * (96 + 2) + 2 + 22)
+    pixels = torch.frombuffer(bytearray(shown.tobytes()), dtype=torch.uint8).reshape(shown.height, shown.width, 3)
+    for row in range(2):
+        inside = pixels[22 + 2 + row * 98 :][:96]
+        for column, image in enumerate((small, middle, large)):
+            tile = inside[:, 2 + column * 100 :][:, :96]
+            corner = (image[row, :, 0, 0] * 255).round().to(torch.uint8)
+            assert (tile[: 96 // image.shape[-1], : 96 // image.shape[-1]] == corner).all()
+        assert (pixels[22 + row * 98] == 255).all()
+
+
 def test_named_grids_are_pictures_of_their_own(tmp_path: Path) -> None:
     evaluate = (
         "evaluate:\n  samples: 3\n  grid: {samples: [x, fake], walk: '[G(lerp(z, -1 * z, k / 4)) for k in 0..4]'}\n"

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from gangraph import Trainer
 from gangraph.errors import RunError, SpecError
+from gangraph.language.expression import Expression
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.gates import Memory, decide
 from gangraph.language.parse import Choice, parse_text
@@ -74,7 +75,7 @@ def assert_alike(engine: Trainer, **networks: nn.Module) -> None:
             torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
-def expression(text: str) -> object:
+def expression(text: str) -> Expression:
     return parse_expression(Scalar.of(text, "gate"))
 
 
@@ -167,7 +168,7 @@ def test_a_gate_that_is_repeated_is_decided_in_each_repetition() -> None:
 def decided(gate: str, numbers: list[float], *, name: str = "cost") -> tuple[list[bool], Memory]:
     found, memory = [], Memory()
     for step, number in enumerate(numbers):
-        result, memory = decide(expression(gate), Clock(step), {name: number}, memory)  # type: ignore[arg-type]
+        result, memory = decide(expression(gate), Clock(step), {name: number}, memory)
         found.append(result)
     return found, memory
 

@@ -108,3 +108,19 @@ def test_whole_specs_of_a_page_pass_check_without_a_warning(page: Path) -> None:
     for number, text in enumerate(whole_specs(page.read_text()), 1):
         lints = [lint for phase in check(text) for lint in phase.lints]
         assert lints == [], f"spec {number} of {page.name}"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```output" in page.read_text()], ids=lambda page: page.stem
+)
+def test_the_program_of_a_page_prints_what_it_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {language: text for language, text in blocks(page.read_text()) if language in ("python", "output")}
+    (spec,) = whole_specs(page.read_text())
+    name = re.search(r"^name: (\w+)$", spec, flags=re.MULTILINE)
+    assert name is not None
+    (tmp_path / f"{name[1]}.yaml").write_text(spec)
+    monkeypatch.chdir(tmp_path)
+    exec(found["python"], {})
+    assert capsys.readouterr().out == found["output"]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 import gangraph
 from gangraph.language.fingerprint import fingerprint
+from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.measure import measure
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
@@ -92,6 +93,24 @@ def test_an_evaluation_may_look_at_a_network_that_it_does_not_call() -> None:
     mean = _vector(engine, "G_mean")
     assert look is not None
     assert look.metrics["length"] == pytest.approx(float(mean @ mean), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("more", "fool", "named"),
+    [
+        ("", "total(parameters(G) ** 2)", "parameters(G)"),
+        ("", "total(abs(parameters(G) - parameters(G_mean)))", "parameters(G)"),
+        ("  theta: parameters(G)", "total(theta ** 2)", "theta"),
+        ("", "total(parameters(G) ** 2) + mean(fake)", "G.layers.linear_2.weight"),
+    ],
+)
+def test_what_is_not_finite_is_named_as_the_spec_writes_it(more: str, fool: str, named: str) -> None:
+    engine = trainer(small("{update: g, minimize: fool}", more_networks=MEAN, more_values=more, fool=fool))
+    with torch.no_grad():
+        engine.networks["G"].get_parameter("layers.linear_2.weight")[0, 0] = float("nan")
+    with pytest.raises(NotFiniteError) as caught:
+        engine.step()
+    assert caught.value.value == named
 
 
 def test_readings_say_parameters() -> None:

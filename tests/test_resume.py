@@ -67,11 +67,59 @@ train:
 """
 
 
+# A generator that grows: its new layer is faded in, and optimizers go on with what they have of the old ones.
+GROWING = """
+gangraph: 1
+name: fading
+params: {width: 4, fade: false}
+data:
+  x: plane(std=0.3, count=30)
+  z: normal(2)
+networks:
+  G:
+    inputs: [z, alpha]
+    parts:
+      start: linear(4), tanh
+      block[k in [4, 8]]: linear(4), batch_norm, tanh
+      point[k in [2, 4, 8]]: linear(2)
+    values:
+      h[2]: start(z)
+      h[4]: block[4](h[2])
+      h[8]: block[8](h[4])
+    output: lerp(point[width / 2](h[width / 2]), point[width](h[width]), alpha) if fade else point[width](h[width])
+  D: mlp(widths=[width])
+  G_ema: average(G, decay=0.9)
+values:
+  alpha: linear(0 if fade else 1, 1)
+  fake: G(z, alpha)
+losses:
+  judge: logistic.critic(real=D(x), fake=D(history(held(fake), 5)))
+  fool: logistic.generator(D(fake))
+train:
+  batch: 4
+  optimizers:
+    g: adam(G, lr=1e-2)
+    d: adam(D, lr=1e-3 * (1 - progress))
+  step:
+    - {update: g, minimize: fool}
+    - {update: d, minimize: judge}
+  phases:
+    - {length: 3 steps}
+    - for w in [4, 8]:
+        - {name: "fade[w]", set: {width: w, fade: true}, length: 6 steps, batch: w, carry: optimizers}
+        - {set: {width: w}, length: 2 epochs, carry: optimizers}
+"""
+
+
 def forms() -> Iterator[tuple[str, Spec, int]]:
     """Specs, and after how many steps each is killed."""
     yield "cyclegan", load("cyclegan"), STEPS
     yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
     yield "two phases", read(TWO_PHASES), 7
+    yield "end of a phase", read(GROWING), 3
+    yield "middle of a fade", read(GROWING), 6
+    yield "end of a fade", read(GROWING), 9
+    yield "middle of a later fade", read(GROWING), 28
 
 
 def train_and_kill(spec: Spec, steps: int, folder: Path) -> None:
@@ -147,6 +195,18 @@ def test_resuming_in_the_second_phase_goes_on_there(tmp_path: Path) -> None:
     assert first.train() == resumed.train()
     assert first.step_count == resumed.step_count
     assert resumed.done
+
+
+@pytest.mark.parametrize("steps", [3, 5, 9, 12, 24, 27, 30])
+def test_resuming_in_any_phase_ends_with_the_same_bits(steps: int, tmp_path: Path) -> None:
+    whole = trainer(read(GROWING))
+    expected = whole.train()
+    assert whole.phase == 4
+    first = trainer(read(GROWING))
+    first.train(steps=steps)
+    resumed = Trainer.resume(first.save(tmp_path / "first"), device="cpu")
+    assert resumed.train() == expected
+    assert_same_checkpoints(whole.save(tmp_path / "whole"), resumed.save(tmp_path / "resumed"))
 
 
 def test_saving_a_resumed_run_at_once_gives_the_same_checkpoint(tmp_path: Path) -> None:

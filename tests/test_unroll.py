@@ -121,7 +121,7 @@ def test_the_saddle_has_the_gradient_of_the_closed_form(k: int) -> None:
     """x (y + k lr x) has the derivative y + 2 k lr x."""
     engine = trainer(resolve(parse_text(block("yaml")), Choice(set={"k": str(k)})))
     engine.step({"one": torch.ones(1, 1, dtype=torch.float64)})
-    x, y = (float(engine.networks[name].layers.linear.weight.detach()) for name in "XY")  # type: ignore[union-attr, arg-type]
+    x, y = (float(engine.networks[name].get_parameter("layers.linear.weight").detach()) for name in "XY")
     assert x == pytest.approx(1 - 0.2 * (1 + 2 * k * 0.2), rel=1e-12)
     assert y == pytest.approx(1 + 0.2 * x, rel=1e-12)
 
@@ -149,11 +149,9 @@ def _loss(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("before", [0, 4], ids=["from nothing", "from a state"])
 @pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=lambda each: getattr(each, "__name__", None))
-def test_steps_ahead_are_those_of_torch(
-    kind: type[torch.optim.Optimizer], options: dict[str, Any], before: int
-) -> None:
+def test_steps_ahead_are_those_of_torch(kind: Any, options: dict[str, Any], before: int) -> None:
     network, (x,) = Mlp([2, 5, 1], torch.tanh).double(), normals(1, 7, 2)
-    optimizer = kind(network.parameters(), **options)  # type: ignore[call-arg]
+    optimizer = kind(network.parameters(), **options)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -237,14 +235,16 @@ def test_networks_buffers_and_optimizers_are_not_moved_by_looking_ahead() -> Non
 
 
 @pytest.mark.parametrize("layer", ["batch_norm", "dropout(0.5)"])
-def test_every_step_and_the_objective_have_one_noise_and_buffers_of_their_own(layer: str) -> None:
+def test_every_step_and_the_objective_have_one_noise_and_buffers_of_their_own(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against the objective at a copy of the discriminator that really takes the steps, on the same noise."""
     layers = f"{{inputs: x, layers: 'linear(4), {layer}, tanh, linear(1)'}}"
     spec = small(ahead(3), networks_d=layers, optimizer_d="adam(D, lr=0.05)")
     engine, twin = trainer(spec), trainer(spec)
     draws = {"x": normals(1, 4, 2)[0], "z": normals(1, 4, 2, seed=1)[0]}
     made: dict[str, Tensor] = {}
-    _watch(engine, made)
+    _watch(engine, made, monkeypatch)
     engine.step(draws)
     network, optimizer = twin.networks["D"], twin.engine.optimizers["d"]
     fake = twin.networks["G"](draws["z"])
@@ -267,7 +267,7 @@ def test_every_step_and_the_objective_have_one_noise_and_buffers_of_their_own(la
     assert deviation(made[objective.loss], -judge().detach()) <= TOLERANCE
 
 
-def _watch(engine: Trainer, made: dict[str, Tensor]) -> None:
+def _watch(engine: Trainer, made: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every value of the next step."""
     differentiate = engine.engine._differentiate
 
@@ -275,7 +275,7 @@ def _watch(engine: Trainer, made: dict[str, Tensor]) -> None:
         made.update({name: value.detach() for name, value in engine.engine.values.items()})
         differentiate(*arguments)
 
-    engine.engine._differentiate = keep  # type: ignore[method-assign]
+    monkeypatch.setattr(engine.engine, "_differentiate", keep)
 
 
 def test_rates_over_time_have_their_present_value_in_the_steps() -> None:
@@ -311,6 +311,27 @@ def test_the_value_where_a_nan_began_is_named(broken: str, named: str) -> None:
         engine.step(draws)
     assert caught.value.value == named
     assert same(before, snapshot({"G": engine.networks["G"]}))
+
+
+def _renamed(old: str, new: str) -> Spec:
+    """The page's example with another name for something in it."""
+    text, found = re.subn(rf"\b{old}\b", new, block("yaml"))
+    assert found
+    return resolve(parse_text(text), Choice(set={"k": "2"}))
+
+
+@pytest.mark.parametrize("name", ["x_ahead", "x_ahead_step", "x_ahead_steps", "x_ahead_steps_", "ahead", "code"])
+@pytest.mark.parametrize("old", ["X", "Y", "y", "product", "game"])
+def test_a_name_that_generated_code_would_choose_is_free_for_the_spec(old: str, name: str) -> None:
+    plain, engine = trainer(_renamed("saddle", "plain")), trainer(_renamed(old, name))
+    draws = {"one": torch.ones(1, 1, dtype=torch.float64)}
+    losses = [(list(plain.step(draws).values()), list(engine.step(draws).values())) for _ in range(3)]
+    assert all(mine == theirs for mine, theirs in losses)
+    pairs = zip(plain.networks.values(), engine.networks.values(), strict=True)
+    assert all(same(mine.state_dict(), theirs.state_dict()) for mine, theirs in pairs)
+    functions = re.findall(r"^def (\w+)", code_text(engine.engine.program), flags=re.MULTILINE)
+    assert len(set(functions)) == len(functions) == 4
+    assert not set(functions) & {*engine.networks, *engine.engine.values}
 
 
 # What is planned around it.
@@ -350,14 +371,16 @@ def test_sharing_and_merging_change_nothing(entry: str, order: int) -> None:
 
 
 @pytest.mark.parametrize("fool", ["mean(norm(grad(D(mix), mix)))", "mean(D(x)) + mean(norm(grad(D(mix), fake)))"])
-def test_a_gradient_ahead_is_that_of_the_call_and_not_through_the_steps(fool: str) -> None:
+def test_a_gradient_ahead_is_that_of_the_call_and_not_through_the_steps(
+    fool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The objective's value is that at a discriminator which has really taken the steps."""
     inner = "judge + mean((norm(grad(D(mix), mix)) - 1) ** 2)"
     spec = small(ahead(2, fool, inner), optimizer_d="sgd(D, lr=0.1)", more_values="  mix: lerp(x, fake, 0.5)")
     engine, twin = trainer(spec), trainer(spec)
     draws = {"x": normals(1, 4, 2)[0], "z": normals(1, 4, 2, seed=1)[0]}
     made: dict[str, Tensor] = {}
-    _watch(engine, made)
+    _watch(engine, made, monkeypatch)
     engine.step(draws)
     network, optimizer, x = twin.networks["D"], twin.engine.optimizers["d"], draws["x"]
     fake = twin.networks["G"](draws["z"]).detach().requires_grad_()

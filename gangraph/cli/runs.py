@@ -102,18 +102,25 @@ def measure(
 
 def sample(
     run: RunFolder,
+    name: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="A sampler or a grid of the spec.", show_default="the first grid"),
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="How many samples.", show_default="the spec's")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, help="Of what is drawn.", show_default="the run's")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the picture is written.")] = None,
     weights: options.Weights = None,
 ) -> None:
-    """Draw samples from a trained run, as its grid shows them."""
+    """Draw samples from a trained run: its grid, or what a sampler of its spec shows."""
     options.use_weights(weights)
 
-    from gangraph.runtime.run import sample as draw
+    from gangraph.runtime.trained import sample as draw
 
-    print(f"wrote {draw(run, count=count, out=out)}")
+    print(f"wrote {draw(run, name=name, count=count, seed=seed, out=out)}")
 
 
 def apply(
@@ -124,7 +131,7 @@ def apply(
     average: Annotated[bool, typer.Option("--average", help="Use the network's moving average.")] = False,
 ) -> None:
     """Translate a folder of images with a trained network."""
-    from gangraph.runtime.run import apply as translate
+    from gangraph.runtime.trained import apply as translate
 
     count = translate(run, network, source, target, average=average)
     print(f"wrote {count} image{'s' * (count != 1)} to {target}")

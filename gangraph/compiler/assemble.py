@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from gangraph.compiler.build_network import INFERRED, module_name
+from gangraph.compiler.build_network import INFERRED, value_name
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
+from gangraph.compiler.meta import Run, run_layer, run_op
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
@@ -40,11 +40,16 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkModel:
-    """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage."""
+    """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage.
+
+    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage.
+    """
 
     graph: NetworkGraph
     module: fx.GraphModule
     input_shapes: tuple[tuple[int, ...], ...]
+    input_types: tuple[torch.dtype, ...]
+    made: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
     draws: tuple[Draw, ...]
     parameters: int
@@ -88,18 +93,18 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
     for node in graph.nodes.values():
         assembler.add(node)
     module = assembler.finish()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*inputs)
     definitions = [vocabulary[use.name] for use in graph.layers.values()]
     definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
     return NetworkModel(
         graph=graph,
         module=module,
         input_shapes=tuple(tuple(x.shape) for x in inputs),
+        input_types=tuple(x.dtype for x in inputs),
+        made=assembler.outputs(),
         shapes={name: tuple(value.shape) for name, value in assembler.examples.items()},
         draws=tuple(assembler.draws),
         parameters=sum(p.numel() for p in module.parameters()),
-        flops=counter.get_total_flops(),
+        flops=assembler.flops,
         coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.get("mixes_samples"))),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
@@ -116,6 +121,7 @@ class _Assembler:
         self.written: dict[str, Any] = {}
         self.examples: dict[str, Tensor] = {}
         self.draws: list[Draw] = []
+        self.flops = 0
         for name, example in zip(graph.spec.inputs, inputs, strict=True):
             self.written[name] = self.fx.placeholder(name)
             self.examples[name] = example
@@ -125,15 +131,15 @@ class _Assembler:
         if node.kind == "input":
             return
         try:
-            with torch.no_grad():
-                (self._layer if node.kind == "layer" else self._op)(node)
+            run = (self._layer if node.kind == "layer" else self._op)(node)
         except MisfitError:
             raise
         except Exception as error:  # torch's layers raise many types; every one means that the input does not fit
             shapes = tuple((name, tuple(self.examples[name].shape)) for name in node.inputs)
             raise MisfitError(node, shapes, first_line(error), batch=isinstance(error, BatchError)) from None
+        self.examples[node.id], self.flops = run.example(), self.flops + run.flops
 
-    def _layer(self, node: Node) -> None:
+    def _layer(self, node: Node) -> Run:
         (source,) = node.inputs
         example = self.examples[source]
         use = self.graph.layers[node.target]
@@ -141,13 +147,13 @@ class _Assembler:
         arguments = [self.written[source]]
         if isinstance(module, RandomLayer):
             arguments.append(self._draw(node, tuple(example.shape[1:])))
-        self.examples[node.id] = module(example)
         self.written[node.id] = self.fx.create_node(
-            "call_module", node.target, tuple(arguments), name=module_name(node.id)
+            "call_module", node.target, tuple(arguments), name=value_name(node.id)
         )
+        return run_layer(use, module, example)
 
     def _draw(self, node: Node, shape: tuple[int, ...]) -> Any:
-        name = f"{module_name(node.id)}_draw"
+        name = f"{value_name(node.id)}_draw"
         with self.fx.inserting_after(self.last_input):
             self.last_input = self.fx.placeholder(name, default_value=None)
         self.draws.append(Draw(name, node.target, shape))
@@ -166,12 +172,15 @@ class _Assembler:
         self.modules[path] = module
         return module
 
-    def _op(self, node: Node) -> None:
-        function = vocabulary[node.target].function
+    def _op(self, node: Node) -> Run:
         examples = [with_arguments(argument, self.examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, self.examples) for key, value in node.keywords}
-        self.examples[node.id] = function(*examples, **keywords)
-        self.written[node.id] = write_op(self.fx, node, self.written, module_name(node.id))
+        self.written[node.id] = write_op(self.fx, node, self.written, value_name(node.id))
+        return run_op(vocabulary[node.target], examples, keywords)
+
+    def outputs(self) -> dict[str, Tensor]:
+        """What the network gives for the example."""
+        return {name: self.examples[ref.id] for name, ref in self.graph.outputs.items() if isinstance(ref, Ref)}
 
     def finish(self) -> fx.GraphModule:
         outputs: dict[str, Any] = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}

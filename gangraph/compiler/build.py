@@ -1,27 +1,18 @@
 """Stage 3, build: a phase of a resolved spec to the graph of its values, losses and updates."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Iterator
 
+from gangraph.compiler.build_evaluation import build_evaluation
 from gangraph.compiler.build_network import build_network
 from gangraph.compiler.build_sources import build_sources
 from gangraph.compiler.build_updates import build_updates
 from gangraph.compiler.build_values import ValueBuilder
-from gangraph.compiler.graph import Argument, Evaluation, Graph, NetworkGraph, Ref
-from gangraph.compiler.trim import fields_in, trimmed
+from gangraph.compiler.graph import Graph, NetworkGraph
+from gangraph.compiler.trim import trimmed_for
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, called_by, nearest
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression
 from gangraph.language.schedule import is_dynamic, verify
-from gangraph.language.spec import (
-    AverageSpec,
-    EvaluateSpec,
-    EvaluatorSpec,
-    NetworkSpec,
-    PhaseSpec,
-)
+from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.language.static import StaticError
 from gangraph.registry import load_plugins
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the vocabulary)
@@ -41,7 +32,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     written = [objective for update in spec.updates for objective in update.objectives]
     written += [objective.unroll.objective for objective in written if objective.unroll is not None]
     objectives = (objective.expression for objective in written)
-    trained = _trimmed(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
+    trained = trimmed_for(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)
@@ -55,7 +46,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
         values=builder.values,
         losses=builder.losses,
         updates=updates,
-        evaluation=_evaluation(spec, spec.evaluate, networks, set(broken), problems) if spec.evaluate else None,
+        evaluation=build_evaluation(spec, spec.evaluate, networks, set(broken), problems) if spec.evaluate else None,
         problems=tuple(problems),
     )
 
@@ -81,11 +72,6 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
             )
 
 
-def _trimmed(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
-    fields = fields_in(written)
-    return {name: trimmed(network, fields) for name, network in networks.items()}
-
-
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     """Optimizer options and decays are constants or numbers over time."""
     options = [value for group in spec.optimizers.values() for value in group.options.values() if is_dynamic(value)]
@@ -95,87 +81,3 @@ def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
             verify(expression)
         except StaticError as error:
             problems += [error.problem] if error.problem else []
-
-
-def _evaluation(
-    spec: PhaseSpec,
-    evaluate: EvaluateSpec,
-    networks: Mapping[str, NetworkGraph],
-    broken: set[str],
-    problems: list[Problem],
-) -> Evaluation:
-    """The graph of grids, metrics and results: the training graph's values over the evaluation's own streams."""
-    found: list[Problem] = []
-    data = {**spec.data, **evaluate.data}
-    judges = {name: network for name, judge in evaluate.networks.items() if (network := _judge(judge)) is not None}
-    sources = dict(build_sources(spec, data, found))
-    broken = broken | (evaluate.networks.keys() - judges.keys()) | (data.keys() - sources.keys())
-    written = (*evaluate.metrics.values(), *evaluate.results.values(), *chain(*evaluate.grids.values()))
-    values = {**spec.values, **evaluate.values}
-    networks = _trimmed({**networks, **judges}, (*values.values(), *spec.losses.values(), *written))
-    fresh = replace(
-        spec,
-        data=data,
-        networks={**spec.networks, **{name: judge.spec for name, judge in judges.items()}},
-        values=values,
-    )
-    builder = ValueBuilder(fresh, sources, networks, broken, found)
-    grids = {
-        name: [(ast.show(column), builder.attempt(builder.visit, column, ast.show(column))) for column in columns]
-        for name, columns in evaluate.grids.items()
-    }
-    metrics = [(name, builder.attempt(builder.visit, metric, name)) for name, metric in evaluate.metrics.items()]
-    results = [(name, builder.attempt(builder.visit, result, name)) for name, result in evaluate.results.items()]
-    made = (*metrics, *results, *chain(*grids.values()))
-    found += [
-        _not_seen(expression)
-        for (_, value), expression in zip(made, written, strict=True)
-        if value is not None and not isinstance(value, Ref)
-    ]
-    for problem in found:
-        if problem not in problems:
-            problems.append(problem)
-    graph = Graph(
-        spec=fresh,
-        nodes=builder.table.nodes,
-        sources=builder.sources,
-        networks=networks,
-        averages={n: a for n, a in spec.networks.items() if isinstance(a, AverageSpec)},
-        values=builder.values,
-        losses=builder.losses,
-        updates=(),
-        evaluation=None,
-        problems=(),
-    )
-    return Evaluation(
-        graph=graph,
-        grids={name: _present(columns) for name, columns in grids.items()},
-        metrics=_present(metrics),
-        results=_present(results),
-        evaluators=evaluate.networks,
-    )
-
-
-def _not_seen(expression: Expression) -> Problem:
-    """What is to be looked at is a constant."""
-    quoted = isinstance(expression, ast.Literal) and isinstance(expression.value, str)
-    return Problem(
-        code="GG560",
-        message="an evaluation cannot show a constant",
-        span=expression.span,
-        found=ast.show(expression),
-        expected="a value of the spec, or something computed from values",
-        fix="leave out the inner quotes, or put the whole list in quotes" if quoted else "",
-    )
-
-
-def _judge(evaluator: EvaluatorSpec) -> NetworkGraph | None:
-    """The graph of a network that another spec trains; None if it is broken, which the check of that spec reports."""
-    networks = evaluator.spec.phases[-1].networks
-    made = networks.get(evaluator.network)
-    made = networks.get(made.of) if isinstance(made, AverageSpec) else made
-    return build_network(made)[0] if isinstance(made, NetworkSpec) else None
-
-
-def _present(pairs: list[tuple[str, Argument]]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value.id) for name, value in pairs if isinstance(value, Ref))

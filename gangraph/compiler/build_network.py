@@ -6,7 +6,7 @@ from inspect import Parameter
 from keyword import iskeyword
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from gangraph.compiler.expressions import (
     BuildError,
@@ -31,7 +31,8 @@ ANONYMOUS = "anonymous"  # where layers stand that belong to no part
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
 
-_MODULE = nn.Module()  # whose attributes no part can be named after
+_MODULE = nn.Module()
+_GRAPH_MODULE = fx.GraphModule(_MODULE, fx.Graph())  # what networks and segments are once they are code
 
 
 def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
@@ -285,9 +286,19 @@ def _check_layer(
 
 
 def module_name(name: str) -> str:
-    """A family member as a Python name: `down[3]` is `down_3`."""
+    """A network or part as an attribute of code: `down[3]` is `down_3`, and `graph`, which code has, `graph_`."""
+    return _apart(name, _GRAPH_MODULE)
+
+
+def value_name(name: str) -> str:
+    """A value as a variable of code, as `module_name`; `graph` may be one."""
+    return _apart(name, _MODULE)
+
+
+def _apart(name: str, module: nn.Module) -> str:
+    """A family member as a Python name that is not an attribute of the module."""
     plain = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
-    return f"{plain}_" if iskeyword(plain) or hasattr(_MODULE, plain) else plain
+    return f"{plain}_" if iskeyword(plain) or hasattr(module, plain) else plain
 
 
 def _called(item: Expression) -> str:

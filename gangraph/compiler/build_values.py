@@ -12,7 +12,7 @@ from gangraph.compiler.expressions import (
     are_numbers,
     refuse,
 )
-from gangraph.compiler.graph import Argument, NetworkGraph, Ref
+from gangraph.compiler.graph import Argument, NetworkGraph, Node, Ref
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span, nearest
@@ -38,8 +38,11 @@ class ValueBuilder(ExpressionBuilder):
         networks: Mapping[str, NetworkGraph],
         broken: set[str],
         problems: list[Problem],
+        *,
+        looking: bool = False,
     ) -> None:
         super().__init__(NodeTable())
+        self.looking = looking  # whether this is an evaluation, where nothing is differentiated or trained
         self.spec, self.networks, self.broken, self.problems = spec, networks, broken, problems
         self.sources = dict(sources)
         self.values: dict[str, str] = {}
@@ -302,6 +305,33 @@ class ValueBuilder(ExpressionBuilder):
                 nearest(name, known),
             )
         return self.table.add("parameters", hint, span=node.span, target=name)
+
+    def _form_autoregressive(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("drawn")
+        usage = "autoregressive(P(x), x, rows=8): x with all pixels below its first rows drawn from P"
+        if not self.looking:
+            refuse("GG570", "pixels are drawn in evaluations only", node.span, ast.show(node), "it under evaluate:")
+        if len(node.arguments) != 2 or any(key != "rows" for key, _ in node.keywords):
+            refuse("GG312", "'autoregressive' is called wrongly", node.span, ast.show(node), usage)
+        call, image = (self.visit(argument) for argument in node.arguments)
+        rows = {key: self.visit(value) for key, value in node.keywords}
+        made = self._call_behind(call)
+        if made is None or not isinstance(image, Ref) or image.id not in made.inputs:
+            refuse("GG571", "an image is drawn from a network that is called on it", node.span, ast.show(node), usage)
+        if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in rows.values()):
+            written = dict(node.keywords)["rows"]
+            refuse("GG572", "the rows that stay are a number of rows", written.span, ast.show(written), usage)
+        return self.table.add(
+            "autoregressive", hint, span=node.span, unique=(self.owner, node.span), target=made.target,
+            arguments=(call, image), keywords=tuple(rows.items()),
+        )  # fmt: skip
+
+    def _call_behind(self, value: Argument) -> Node | None:
+        """The call of a network that a value is, or is an output of."""
+        node = self.table.nodes[value.id] if isinstance(value, Ref) else None
+        if node is not None and node.kind == "output":
+            node = self.table.nodes[node.inputs[0]]
+        return node if node is not None and node.kind == "network" else None
 
     def _form_history(self, node: ast.Call) -> Argument:
         hint = self._take_hint("history")

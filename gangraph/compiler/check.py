@@ -4,22 +4,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.build import build
 from gangraph.compiler.build_network import module_name
+from gangraph.compiler.check_evaluation import check_evaluation, infer_evaluation
 from gangraph.compiler.flow import differentiable_in_inputs
 from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
 from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.sharing import Loan, loans, misfits
-from gangraph.compiler.types import TensorType, Types, infer, resized
+from gangraph.compiler.types import TensorType, Types, infer
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
 from gangraph.language.gates import losses_in
-from gangraph.vocabulary.coupled import BatchError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,11 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     """
     types = infer(graph)
     judges, refused = _judges(graph.evaluation)
-    seen = _seen(graph.evaluation, _alike({**types.networks, **judges}, graph.evaluation)) if graph.evaluation else None
+    seen = (
+        infer_evaluation(graph.evaluation, _alike({**types.networks, **judges}, graph.evaluation))
+        if graph.evaluation
+        else None
+    )
     found = () if earlier else (*_gradients(graph, types), *_held(graph), *_length(graph))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     problems += _names(graph)
@@ -61,8 +63,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
     if seen is not None and graph.evaluation is not None:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
-        problems += _numbers(graph.evaluation, seen)
-        problems += _samples(graph.evaluation, seen)
+        problems += check_evaluation(graph.evaluation, seen)
     own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
     networks = {**own, **types.networks}
     borrowed = loans(graph.spec.networks, networks)
@@ -86,7 +87,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
 
 
 # What code adds to the name of a network for its other forms.
-_FORM = re.compile(r"(_frozen|_ahead|_parameters|_fused(_\d+)?|_evaluated)*")
+_FORM = re.compile(r"(_frozen|_ahead|_parameters|_fused(_\d+)?|_evaluated|_autoregressive)*")
 
 
 def _names(graph: Graph) -> Iterator[Problem]:
@@ -104,6 +105,10 @@ def _names(graph: Graph) -> Iterator[Problem]:
                     expected="another name",
                 )
                 break
+
+
+def _seen(evaluation: Evaluation | None, models: Mapping[str, NetworkModel]) -> Types | None:
+    return infer_evaluation(evaluation, _alike(models, evaluation)) if evaluation is not None else None
 
 
 def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
@@ -130,55 +135,6 @@ def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], lis
             continue
         models[name] = last.networks[last.graph.owner(judge.network)]
     return models, problems
-
-
-def _seen(evaluation: Evaluation, networks: Mapping[str, NetworkModel]) -> Types:
-    """The types of an evaluation, whose metrics see as many samples as they are given."""
-    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
-    assert spec is not None
-    samples = dict.fromkeys(graph.below(*(node for _, node in evaluation.results)), spec.result_samples)
-    samples |= dict.fromkeys(graph.below(*(node for _, node in evaluation.metrics)), spec.samples)
-    return infer(graph, networks, samples)
-
-
-def _numbers(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
-    """Every metric and result is one number."""
-    for name, node in evaluation.numbers:
-        made = seen.nodes.get(node)
-        if made is not None and made.shape != ():
-            yield Problem(
-                code="GG404",
-                message=f"'{name}' is not one number",
-                span=evaluation.graph.nodes[node].span,
-                found=str(made),
-                expected="a number: mean(...) or a metric",
-            )
-
-
-def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
-    """Every network whose layers compare samples in evaluation can take the batch of a look."""
-    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
-    assert spec is not None
-    for node in graph.nodes.values():
-        model = seen.networks.get(graph.owner(node.target)) if node.kind == "network" else None
-        if model is None or not model.couples_always or any(n not in seen.nodes for n in (node.id, *node.inputs)):
-            continue
-        given = tuple(seen.nodes[name] for name in node.inputs)
-        count = given[0].shape[0] * spec.samples // graph.spec.batch
-        try:
-            with torch.no_grad():
-                model.module.eval()(*resized(given, count))
-        except BatchError as error:
-            yield Problem(
-                code="GG540",
-                message=f"network '{node.target}' cannot take the batch that an evaluation gives it",
-                span=node.span,
-                found=f"{count} sample{'s' * (count != 1)}, by samples: under evaluate:",
-                expected=f"such as the batch of training, samples: {graph.spec.batch}",
-                reason=str(error),
-            )
-        finally:
-            model.module.train()
 
 
 def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from gangraph.compiler.graph import Graph, Node
 
 # Values through which no gradient passes.
-STOPS = ("stream", "random", "scalar", "detach", "held", "history")
+STOPS = ("stream", "random", "scalar", "detach", "held", "history", "autoregressive")
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:

@@ -1,7 +1,7 @@
 """The graph of named values: the one formalism of the training step and of every network."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -12,7 +12,7 @@ from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.language.expression import Expression
 from gangraph.language.sharing import kin
-from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec
+from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
 
 Kind = Literal[
     "stream",   # a field of a batch of data                 target: stream, field
@@ -20,6 +20,7 @@ Kind = Literal[
     "scalar",   # a number over time                         expression
     "network",  # a call of a network                        target: network
     "parameters",  # all parameters of a network as a vector    target: network
+    "autoregressive",  # an image drawn pixel by pixel  target: network, arguments: its call, and the image in it
     "output",   # one named output of a call                 field
     "op",       # a call of an op, loss or metric            target: its name
     "grad",     # gradient of the first input's sum with respect to the second
@@ -64,8 +65,8 @@ class Node:
 
     @property
     def of_network(self) -> bool:
-        """Whether a network is what it comes from: a call of it, or its parameters."""
-        return self.kind in ("network", "parameters")
+        """Whether a network is what it comes from: a call of it, its parameters, or an image that is drawn from it."""
+        return self.kind in ("network", "parameters", "autoregressive")
 
     @property
     def over_time(self) -> Expression:
@@ -252,6 +253,16 @@ class Graph:
         """For each network the others that have a part in common with it."""
         return kin(self.spec.networks)
 
+    def drawn_from(self, node: Node) -> Node:
+        """The call of a network that an image drawn pixel by pixel repeats."""
+        made = self.nodes[node.inputs[0]]
+        return self.nodes[made.inputs[0]] if made.kind == "output" else made
+
+    def read_for(self, name: str) -> tuple[str, ...]:
+        """What is computed before a node: what it needs, or in place of a call that it repeats the inputs of that."""
+        node = self.nodes[name]
+        return self.drawn_from(node).inputs if node.kind == "autoregressive" else node.needs
+
     def calls(self, network: str) -> Iterator[Node]:
         """The calls of a network."""
         return (node for node in self.nodes.values() if node.kind == "network" and node.target == network)
@@ -266,6 +277,20 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """What is drawn when it is asked for: nodes by column or frame, and the node that stands above them."""
+
+    spec: SamplerSpec
+    columns: tuple[tuple[str, str], ...]
+    above: str | None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The nodes that it shows."""
+        return (*(node for _, node in self.columns), *((self.above,) if self.above is not None else ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What is looked at and measured: grid columns by grid, metrics and results, each by name, and their graph.
 
@@ -277,6 +302,7 @@ class Evaluation:
     metrics: tuple[tuple[str, str], ...]
     results: tuple[tuple[str, str], ...]
     evaluators: Mapping[str, EvaluatorSpec]
+    samplers: Mapping[str, "Sampler"] = field(default_factory=dict)
 
     @property
     def looks(self) -> tuple[str, ...]:

@@ -87,12 +87,21 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
 
 
 def _reset(layer: nn.Module, reset: Callable[[], object]) -> None:
-    """PyTorch's own start. A parametrized weight is computed anew at each access: fill it once and keep that."""
+    """PyTorch's own start. A parametrized weight is computed anew at each access: fill it once and keep that.
+
+    A parametrization with a `start` says itself how what it stores begins.
+    """
     with torch.no_grad(), cached():
         reset()
-        if is_parametrized(layer, "weight"):
-            weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
-            weight.original.copy_(layer.weight)
+        for name, steps in _parametrizations(layer).items():
+            steps.original.copy_(getattr(layer, name))
+            for step in steps:
+                getattr(step, "start", _default)(steps.original)
+
+
+def _parametrizations(layer: nn.Module) -> dict[str, Any]:
+    """Each parametrized weight or bias of a layer: what is stored as `original`, and the steps that use it."""
+    return dict(layer.parametrizations.items()) if is_parametrized(layer) else {}  # type: ignore[union-attr, operator]
 
 
 def _restart(layer: nn.Module) -> None:
@@ -114,9 +123,9 @@ def _schemes(init: Mapping[str, Expression], part: str, kind: str) -> tuple[Sche
 
 
 def _apply(layer: nn.Module, weights: Scheme | None, biases: Scheme | None) -> None:
-    parametrized = getattr(layer, "parametrizations", None)
-    weight = parametrized.weight.original if parametrized is not None else layer.weight
-    bias = getattr(layer, "bias", None)
+    stored = {name: steps.original for name, steps in _parametrizations(layer).items()}
+    weight = stored.get("weight", layer.weight)
+    bias = stored.get("bias", getattr(layer, "bias", None))
     if biases is None and weights is not None and weights is not _default:
         biases = nn.init.zeros_
     with torch.no_grad():

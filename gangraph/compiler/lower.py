@@ -2,7 +2,8 @@
 
 Nothing toggles `requires_grad`: a network has forms that share their storage, `D` whose parameters carry gradients,
 `D_frozen` whose parameters do not, and `D_fused` or `D_frozen_fused` with kernels inside; each call names the one it
-means. `D_ahead` has no storage: it takes its parameters and buffers as the first argument.
+means. `D_ahead` has no storage: it takes its parameters and buffers as the first argument. `P_autoregressive` calls P
+for each pixel of an image that it draws.
 """
 
 import operator
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gangraph.compiler.assemble import NetworkModel, write_op
-from gangraph.compiler.build_network import module_name
+from gangraph.compiler.build_network import module_name, value_name
 from gangraph.compiler.flow import penalties
 from gangraph.compiler.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.compiler.graph import Graph, Node
@@ -22,6 +23,8 @@ from gangraph.compiler.segments import Plan, Segment
 from gangraph.compiler.sets import Sets, after_all, after_metrics
 
 AHEAD = "_ahead"  # how the form of a network is called that takes its parameters as an argument
+AUTOREGRESSIVE = "_autoregressive"  # what the name of a network's form ends in that draws an image pixel by pixel
+UNIFORM = "uniform"  # what the numbers are called that the pixels of a drawn image are chosen by
 PARAMETERS = "_parameters"  # what the name of a network's form ends in that gives its parameters as a vector
 
 
@@ -64,7 +67,7 @@ class Lowered:
     def bind(self, networks: Mapping[str, nn.Module]) -> fx.GraphModule:
         """The segment as a module over these networks."""
         return fx.GraphModule(
-            {name: networks[name] for name in self.networks}, self.graph, class_name=module_name(self.segment.name)
+            {name: networks[name] for name in self.networks}, self.graph, class_name=value_name(self.segment.name)
         )
 
 
@@ -80,19 +83,21 @@ class Looking:
 class Program:
     """A plan with its segments as code, and the forms of networks with kernels that they call, by name.
 
-    `evaluation` is what a look computes, `measurement` what is computed over many samples.
+    `evaluation` is what a look computes, `measurement` what is computed over many samples, `samplers` what each draws.
     """
 
     plan: Plan
     segments: Mapping[str, Lowered]
     evaluation: Looking | None
     measurement: Looking | None
+    samplers: Mapping[str, Looking]
     forms: Mapping[str, Form]
     kernels: Kernels
 
     def network_of(self, called: str) -> str:
         """The network whose form code calls by this name."""
         plain = self.forms[called].of if called in self.forms else called.removesuffix(PARAMETERS)
+        plain = plain.removesuffix(AUTOREGRESSIVE)
         return plain.removesuffix("_frozen").removesuffix(AHEAD)
 
 
@@ -105,16 +110,22 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     segments = {segment.name: _Writer(checked.graph, networks, segment).write() for segment in (*whole, *steps)}
     seen = checked.graph.evaluation
     evaluation = measurement = None
+    samplers: dict[str, Looking] = {}
     if seen is not None:
         networks = networks.of_evaluation(checked.evaluated)
         evaluation = _looking(seen.graph, networks, "evaluate", after_metrics(seen.graph, seen.looks))
         numbers = tuple(node for _, node in seen.numbers)
         measurement = _looking(seen.graph, networks, "measure", after_all(seen.graph, numbers))
+        samplers = {
+            name: _looking(seen.graph, networks, name, after_metrics(seen.graph, sampler.shown))
+            for name, sampler in seen.samplers.items()
+        }
     return Program(
         plan=plan,
         segments=segments,
         evaluation=evaluation,
         measurement=measurement,
+        samplers=samplers,
         forms=networks.forms,
         kernels=kernels,
     )
@@ -126,7 +137,11 @@ def _looking(graph: Graph, networks: "_Networks", name: str, sets: Sets) -> Look
 
 def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
     """Everything that the roots need beyond sources and numbers over time, without gradients."""
-    below = graph.below(*roots)
+    below, waiting = set[str](), list(roots)
+    while waiting:
+        if (node := waiting.pop()) not in below:
+            below.add(node)
+            waiting += graph.read_for(node)
     given = ("stream", "random", "scalar")
     return Segment(
         name=name,
@@ -266,7 +281,7 @@ class _Writer:
 
     def _read(self, name: str) -> Any:
         self.reads.append(name)
-        self.written[name] = node = self.fx.placeholder(module_name(name))
+        self.written[name] = node = self.fx.placeholder(value_name(name))
         node.target = node.name  # which fx makes a Python name that is not taken, as the target need not be
         return node
 
@@ -278,6 +293,8 @@ class _Writer:
                 for noise in self._noise(node):
                     if noise not in self.written:
                         self._read(noise)
+            elif node.kind == "autoregressive":
+                self._read(noise_name(name, UNIFORM))
 
     def _noise(self, node: Node) -> list[str]:
         """The random numbers that a call takes: one at looked-ahead networks takes those of the call as written."""
@@ -291,9 +308,7 @@ class _Writer:
         ordered = []
         while left:
             ready = next(
-                group
-                for group in left
-                if all(source in done for name in group for source in self.graph.nodes[name].needs)
+                group for group in left if all(source in done for name in group for source in self.graph.read_for(name))
             )
             left.remove(ready)
             ordered.append(ready)
@@ -336,7 +351,7 @@ class _Writer:
         noise = [self.written[name] for name in self._noise(node)]
         inputs = [self.written[name] for name in node.inputs]
         self.written[node.id] = self.fx.create_node(
-            "call_module", self._callee(node), (*self._given(node), *inputs, *noise), name=module_name(node.id)
+            "call_module", self._callee(node), (*self._given(node), *inputs, *noise), name=value_name(node.id)
         )
 
     def _lookahead(self, node: Node) -> None:
@@ -347,14 +362,30 @@ class _Writer:
         noise = [self.written[name] for name in dict.fromkeys(n for call in calls for n in self._noise(call))]
         self.called[ahead.called] = None
         self.written[node.id] = self.fx.create_node(
-            "call_module", ahead.called, (*inputs, *noise), name=module_name(node.id)
+            "call_module", ahead.called, (*inputs, *noise), name=value_name(node.id)
         )
 
     def _parameters(self, node: Node) -> None:
         """All parameters as a vector: the live form carries their gradient, the frozen form does not."""
         name = f"{self._base(node)}{PARAMETERS}"
         self.called[name] = None
-        self.written[node.id] = self.fx.create_node("call_module", name, (), name=module_name(node.id))
+        self.written[node.id] = self.fx.create_node("call_module", name, (), name=value_name(node.id))
+
+    def _autoregressive(self, node: Node) -> None:
+        """Calls of a network for each pixel: the call that the spec writes, with what was drawn so far in the image."""
+        call = self.graph.drawn_from(node)
+        made, image = (self.graph.nodes[name] for name in node.inputs)
+        name = self.networks.form(self._base(call), self.graph.owner(call.target), 1) + AUTOREGRESSIVE
+        self.called[name] = None
+        inputs = [self.written[source] for source in (*call.inputs, noise_name(node.id, UNIFORM))]
+        keywords: dict[str, Any] = {
+            "at": tuple(index for index, source in enumerate(call.inputs) if source == image.id),
+            "output": "" if made is call else made.field,
+            **dict(node.keywords),
+        }
+        self.written[node.id] = self.fx.create_node(
+            "call_module", name, tuple(inputs), keywords, name=value_name(node.id)
+        )
 
     def _merged(self, group: tuple[str, ...]) -> None:
         """Several calls of one network as one call along the batch."""
@@ -377,7 +408,7 @@ class _Writer:
 
     def _take(self, container: Any, key: int | str, name: str | None = None) -> fx.Node:
         return self.fx.create_node(
-            "call_function", operator.getitem, (container, key), name=module_name(name) if name else None
+            "call_function", operator.getitem, (container, key), name=value_name(name) if name else None
         )
 
     def _output(self, node: Node) -> None:
@@ -388,14 +419,14 @@ class _Writer:
         self.written[node.id] = self._take(call, node.field, node.id)
 
     def _op(self, node: Node) -> None:
-        self.written[node.id] = written = write_op(self.fx, node, self.written, module_name(node.id))
+        self.written[node.id] = written = write_op(self.fx, node, self.written, value_name(node.id))
         self.ops[written.name] = node.id
 
     def _grad(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)
         keywords: dict[str, Any] = {"create_graph": node.id in self.segment.live}
         self.written[node.id] = self.fx.create_node(
-            "call_function", gradient, (output, at), keywords, name=module_name(node.id)
+            "call_function", gradient, (output, at), keywords, name=value_name(node.id)
         )
 
     def _alias(self, node: Node) -> None:
@@ -403,7 +434,7 @@ class _Writer:
 
     def _detach(self, node: Node) -> None:
         self.written[node.id] = self.fx.create_node(
-            "call_method", "detach", (self.written[node.inputs[0]],), name=module_name(node.id)
+            "call_method", "detach", (self.written[node.inputs[0]],), name=value_name(node.id)
         )
 
     _held = _history = _detach  # a history is mixed outside of segments; what is only looked at has no past

@@ -20,7 +20,7 @@ def merges(
     """Groups of calls among `nodes` that become one call each.
 
     1. The same network, and no layer of it mixes samples.
-    2. Inputs of the same shapes, so that the result is cut into equal parts.
+    2. Inputs of the same shapes, so that the result is cut into equal parts; no input is one number for all samples.
     3. All differentiated or none, and none inside a gradient penalty, which would differentiate the others too.
     4. No call needs another's result, also by way of groups that were made before.
     """
@@ -30,6 +30,8 @@ def merges(
     for name in (n for n in graph.nodes if n in nodes):
         node = graph.nodes[name]
         if node.kind != "network" or name in penalised or networks[graph.owner(node.target)].mixes_samples:
+            continue
+        if not all(types[i].shape for i in node.inputs):
             continue
         alike = groups.setdefault(
             (node.target, node.ahead, name in live, tuple(types[i].shape for i in node.inputs)), []

@@ -6,9 +6,10 @@ same. An update that may be skipped or repeated offers nothing to later ones, an
 looks at losses is always computed: it offers what it computed, and counts as a change whether it steps or not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
+from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
 from gangraph.compiler.flow import differentiable
 from gangraph.compiler.graph import Graph, UpdateGraph
@@ -42,6 +43,13 @@ def _is_source(graph: Graph, name: str) -> bool:
     return graph.nodes[name].kind in ("stream", "random")
 
 
+def _free(name: str, taken: Set[str]) -> str:
+    """The name, with as many underscores behind it as make it one that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
 @dataclass
 class _Available:
     """A tensor that exists: the key of its value, who computed it, and for which later update it carries a gradient."""
@@ -68,6 +76,8 @@ class _Planner:
         self.beneath = {name: self._dependencies(name) for name in self.graph.nodes}
         self.paths = self._gradient_paths()
         self.holders = self._holders()
+        self.labels = self._labels()
+        self.named = set(self.labels)  # the names that segments and steps ahead have so far
 
     def _dependencies(self, name: str) -> frozenset[str]:
         """The networks and sources that a value depends on."""
@@ -264,7 +274,7 @@ class _Planner:
             purpose = f"shared with '{self.updates[later].name}', which differentiates it"
             segments.append(
                 self._segment(
-                    f"{self._label(index)}_shared_{later + 1}",
+                    self._fresh(f"{self.labels[index]}_shared_{later + 1}"),
                     purpose,
                     chosen,
                     shared,
@@ -275,23 +285,38 @@ class _Planner:
             )
         trained = ", ".join(name for name in update.networks if name not in update.kin)
         purpose = "computed once" if when else f"differentiated for {trained}"
-        name = f"{self._label(index)}_{when}" if when else self._label(index)
+        name = self._fresh(f"{self.labels[index]}_{when}") if when else self.labels[index]
         past = {n for n in left if self.graph.nodes[n].kind == "history"}
         first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
         if first:
             segments.append(
                 self._segment(
-                    f"{name}_past", "mixed with its past", first, live, outside | self._inputs_of(left), index, index
+                    self._fresh(f"{name}_past"),
+                    "mixed with its past",
+                    first,
+                    live,
+                    outside | self._inputs_of(left),
+                    index,
+                    index,
                 )
             )
         if left - first:
             segments.append(self._segment(name, purpose, left - first, live, outside, index, index))
         return tuple(segments)
 
-    def _label(self, index: int) -> str:
-        """What an update's segments are called: its name, numbered where another update has the same."""
+    def _labels(self) -> list[str]:
+        """What the segments of each update are called: its name, numbered where another update has the same."""
         names = [update.name for update in self.updates]
-        return names[index] if names.count(names[index]) == 1 else f"{names[index]}_update_{index + 1}"
+        labels: list[str] = []
+        for number, name in enumerate(names, 1):
+            shared = names.count(name) > 1
+            labels.append(_free(f"{name}_update_{number}", {*names, *labels}) if shared else name)
+        return labels
+
+    def _fresh(self, name: str, more: Set[str] = frozenset()) -> str:
+        """A name that no segment has yet, nor any of `more`."""
+        self.named.add(made := _free(name, self.named | more))
+        return made
 
     def _shared(self, index: int, nodes: set[str]) -> list[tuple[int, set[str]]]:
         """For each later update, the nodes whose graph it will take over as they are."""
@@ -350,8 +375,8 @@ class _Planner:
         through = name in live
         own = frozenset(moved | (live & set(node.inputs) if through else set()))
         each = Segment(
-            name=f"{name}_step",
-            purpose=f"what {ahead.group} makes smaller in each step that {self._label(index)} looks ahead",
+            name=self._fresh(f"{name}_step"),
+            purpose=f"what {ahead.group} makes smaller in each step that {self.labels[index]} looks ahead",
             nodes=ahead.body,
             inputs=node.inputs,
             outputs=(ahead.loss,),
@@ -363,7 +388,9 @@ class _Planner:
             else (),
             moved=ahead.networks,
         )
-        return LookaheadPlan(graph=ahead, each=each, live=through)
+        taken = set(map(module_name, (*self.graph.spec.networks, *self.graph.nodes)))
+        called = self._fresh(f"{module_name(name)}_steps", taken)
+        return LookaheadPlan(graph=ahead, each=each, live=through, called=called)
 
     def _pending(self, name: str) -> bool:
         """Whether an input was just computed with a gradient that is another update's."""

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
 from gangraph.compiler.graph import Lookahead, UpdateGraph
 
@@ -33,16 +32,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookaheadPlan:
-    """Steps that a segment looks ahead: `each` computes the loss of one; `live` says if gradients flow through them."""
+    """Steps that a segment looks ahead: `each` computes the loss of one; `live` says if gradients flow through them.
+
+    `called` is the name by which code calls the steps, which nothing else has there.
+    """
 
     graph: Lookahead
     each: Segment
     live: bool
-
-    @property
-    def called(self) -> str:
-        """The name by which code calls the steps."""
-        return f"{module_name(self.graph.id)}_steps"
+    called: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

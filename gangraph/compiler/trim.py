@@ -1,6 +1,6 @@
 """Networks without the named outputs that nobody reads, so that a call computes no more than it has to."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import networkx as nx
@@ -14,6 +14,12 @@ from gangraph.language.spec import OUTPUT
 def fields_in(expressions: Iterable[Expression]) -> set[str]:
     """Every name that stands behind a dot."""
     return {node.name for e in expressions for node in ast.walk(e) if isinstance(node, ast.Attribute)}
+
+
+def trimmed_for(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
+    """Networks with what some expressions read of them."""
+    fields = fields_in(written)
+    return {name: trimmed(network, fields) for name, network in networks.items()}
 
 
 def trimmed(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:

@@ -1,5 +1,6 @@
 """Shapes, types and value ranges of every value, found by running the graph on tensors without storage."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,12 @@ from torch import Tensor
 
 from gangraph.compiler.assemble import ANY, Interval, MisfitError, NetworkModel, assemble, first_line, op_range, ranges
 from gangraph.compiler.graph import Graph, NetworkGraph, Node, with_arguments
+from gangraph.compiler.meta import run_op
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.registry import vocabulary
+from gangraph.vocabulary.causal import levels_of
+from gangraph.vocabulary.layers import RandomLayer
 
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
 
@@ -69,7 +73,8 @@ class _Inference:
         self.graph, self.models, self.samples = graph, models, samples
         self.types: dict[str, TensorType] = {}
         self.calls: dict[str, dict[str, TensorType]] = {}
-        self.made: dict[object, dict[str, Tensor]] = {}
+        self.made: dict[object, Mapping[str, Tensor]] = {}
+        self.spans: dict[tuple[int, tuple[Interval, ...]], Mapping[str, Interval]] = {}
         self.refused: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
         self.problems: list[Problem] = []
 
@@ -123,7 +128,8 @@ class _Inference:
         arguments = [with_arguments(argument, examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
         try:
-            made = traits.get("expects", vocabulary[node.target].function)(*arguments, **keywords)
+            expects = traits.get("expects")
+            made = expects(*arguments, **keywords) if expects else run_op(vocabulary[node.target], arguments, keywords)
         except Exception as error:  # torch raises many types; every one means that the inputs do not fit
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
             self._report(
@@ -137,7 +143,7 @@ class _Inference:
         if "expects" in traits:
             return TensorType((), torch.float32)
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
-        return TensorType(tuple(made.shape), made.dtype, low, high)
+        return TensorType(made.shape, made.dtype, low, high)
 
     def _as_set(self, example: Tensor, node: Node) -> Tensor:
         """An example of as many samples as a metric will see, if that is known."""
@@ -174,7 +180,7 @@ class _Inference:
         except MisfitError as misfit:
             self._misfit(node, graph, given, misfit)
             return None
-        spans = ranges(graph, tuple((value.low, value.high) for value in given))
+        spans = self._spans(graph, tuple((value.low, value.high) for value in given))
         outputs = {
             name: TensorType(tuple(made[name].shape), made[name].dtype, *spans.get(name, ANY)) for name in graph.outputs
         }
@@ -182,6 +188,13 @@ class _Inference:
             return outputs[""]
         self.calls[node.id] = outputs
         return None
+
+    def _spans(self, graph: NetworkGraph, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
+        """What values the outputs of a network can take; the same for every call with such inputs."""
+        key = (id(graph), given)
+        if key not in self.spans:
+            self.spans[key] = ranges(graph, given)
+        return self.spans[key]
 
     def _parameters(self, node: Node) -> TensorType | None:
         owner = self.graph.owner(node.target)
@@ -198,26 +211,53 @@ class _Inference:
             )
         return None
 
+    def _autoregressive(self, node: Node) -> TensorType | None:
+        """The image's type, if the call gives as many numbers for each of its pixels as a distribution has."""
+        if any(name not in self.types for name in node.inputs):
+            self._needs_output(node)
+            return None
+        logits, image = (self.types[name] for name in node.inputs)
+        try:
+            self._require_drawable(node, logits, image)
+        except ValueError as error:
+            found = f"{self._said(node.inputs[0])} {logits} for {self._said(node.inputs[1])} {image}"
+            self._report("GG572", "this network does not tell the pixels of this image", node, found, reason=str(error))
+            return None
+        return image
+
+    def _require_drawable(self, node: Node, logits: TensorType, image: TensorType) -> None:
+        """Refuse logits and an image of which no pixel can be drawn. Raises ValueError."""
+        levels_of(logits.example(), image.example())
+        rows, model = dict(node.keywords).get("rows", 0), self.models[self.graph.owner(node.target)]
+        if isinstance(rows, int) and rows > image.shape[2]:
+            raise ValueError(f"rows is {rows}, and the image has {image.shape[2]}")
+        if -math.inf < image.low < 0 or 1 < image.high < math.inf:
+            raise ValueError(f"the image is in [{image.low:g}, {image.high:g}], and pixels are drawn in [0, 1]")
+        if image.shape[0] != self.graph.spec.batch:
+            raise ValueError(f"the image has {image.shape[0]} samples, and a batch {self.graph.spec.batch}")
+        layers = (model.module.get_submodule(draw.path) for draw in model.draws)
+        if any(isinstance(layer, RandomLayer) and not layer.only_in_training for layer in layers):
+            raise ValueError(f"layers of {node.target} draw numbers of their own in evaluation mode")
+
     def _definition(self, node: Node) -> NetworkGraph:
         average = self.graph.averages.get(node.target)
         return self.graph.networks[average.of if average else node.target]
 
-    def _run(self, name: str, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _run(self, name: str, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         """The outputs of a call. The first call of a network makes its layers; later ones have to fit them."""
         average = self.graph.averages.get(name)
         owner = average.of if average else name
-        first = owner not in self.models
-        if first:
+        if owner not in self.models:
             self.models[owner] = assemble(graph, inputs)
         model = self.models[owner]
-        key = (owner, tuple((tuple(x.shape), x.dtype) for x in inputs))
-        if key not in self.made:
-            if not first:
-                _same_layers(model, assemble(graph, inputs))
-            with torch.no_grad():
-                made = model.module(*inputs)
-            self.made[key] = {"": made} if isinstance(made, Tensor) else made
-        return self.made[key]
+        shapes, types = tuple(tuple(x.shape) for x in inputs), tuple(x.dtype for x in inputs)
+        if (shapes, types) == (model.input_shapes, model.input_types):
+            return model.made
+        if (owner, shapes, types) not in self.made:
+            other = assemble(graph, inputs)
+            _same_layers(model, other)
+            self.made[owner, shapes, types] = other.made
+        return self.made[owner, shapes, types]
 
     def _said(self, node: str) -> str:
         """What the author calls a node: its name, or the expression that it is."""
@@ -238,7 +278,7 @@ class _Inference:
             self._misfit_batch(node, graph, given, misfit)
             return
         given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
-        sizes = sorted(_sizes_that_work(graph, given))
+        sizes = sorted(_sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
         fix = f"the nearest sizes that work: {' and '.join(f'{size} px' for size in sizes)}" if sizes else ""
         self._report(
             "GG402",
@@ -294,17 +334,23 @@ def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
             raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
 
 
-def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iterator[int]:
-    """The nearest smaller and larger square images that the network can take."""
+def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...], known: NetworkModel | None) -> Iterator[int]:
+    """The nearest smaller and larger square images that the network can take, with the layers that it has by now.
+
+    Of images that differ in size, the size of the first where that works; none where no size mends a misfit.
+    """
     if not given or any(len(value.shape) != 4 for value in given):
         return
     size = given[0].shape[-1]
+    if any(value.shape[2:] != (size, size) for value in given) and _fits(graph, given, size, known):
+        yield size
+        return
     powers = [2**k for k in range(10)]
     candidates = {m * power for power in powers for m in (size // power, size // power + 1)} - {0, size}
     below = sorted((c for c in candidates if c < size), reverse=True)
     above = sorted(c for c in candidates if c > size)
     for side in (below, above):
-        works = next((c for c in side if _fits(graph, given, c)), None)
+        works = next((c for c in side if _fits(graph, given, c, known)), None)
         if works is not None:
             yield works
 
@@ -319,18 +365,22 @@ def _batches_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> It
 
 
 def resized(given: tuple[TensorType, ...], batch: int) -> tuple[Tensor, ...]:
-    """Examples of another number of samples."""
-    return tuple(torch.empty((batch, *value.shape[1:]), dtype=value.dtype, device="meta") for value in given)
+    """Examples of another number of samples; one number for all of them stays one."""
+    shapes = ((batch, *value.shape[1:]) if value.shape else () for value in given)
+    return tuple(torch.empty(shape, dtype=v.dtype, device="meta") for shape, v in zip(shapes, given, strict=True))
 
 
-def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: int) -> bool:
+def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: int, known: NetworkModel | None) -> bool:
     inputs = (torch.empty((*v.shape[:2], size, size), dtype=v.dtype, device="meta") for v in given)
-    return _assembles(graph, tuple(inputs))
+    return _assembles(graph, tuple(inputs), known)
 
 
-def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> bool:
+def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkModel | None = None) -> bool:
+    """Whether a network can take inputs, as the same layers that it is `known` to have."""
     try:
-        assemble(graph, inputs)
+        made = assemble(graph, inputs)
+        if known is not None:
+            _same_layers(known, made)
     except MisfitError:
         return False
     return True

@@ -65,6 +65,7 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
             for name, group in phase.optimizers.items()
         },
         "updates": [_update(update) for update in phase.updates],
+        **({"carries": "optimizers"} if phase.carries else {}),
     }
 
 

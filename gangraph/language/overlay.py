@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gangraph.errors import Problem, SpecError, nearest
 from gangraph.language.expression import Call
-from gangraph.language.syntax import ExpressionError, parse_expression
+from gangraph.language.syntax import ExpressionError, is_loop, parse_expression
 from gangraph.language.tree import Mapping, Scalar, Sequence, Tree
 
 SECTIONS = (
@@ -79,13 +79,14 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
 def set_value(document: Mapping, path: str, value: str) -> Mapping:
     """The document with the value at a dotted path replaced: `train.batch`, `train.step.0.every`, `data.x.folder`.
 
-    A path that begins with a param's name means that param; one that goes into a call names its keyword.
+    A path that begins with a param's name means that param; one that goes into a call names its keyword. It goes
+    through `for k in 0..2:` as if what stands under it stood there.
 
     Raises:
         SpecError: the path leads nowhere; the message names the nearest key.
     """
     written = Scalar.of(value, f"--set {path}")
-    parts = path.split(".")
+    parts = re.split(r"\.(?![^\[]*\])", path)  # not the dots of a family, `D[k in 0..2]`
     if parts[0] in _names(document, "params"):
         parts.insert(0, "params")
     result = _set(document, parts, written, Scalar.of(path, "--set"))
@@ -137,6 +138,9 @@ def _set(tree: Tree, parts: list[str], value: Scalar, path: Scalar) -> Tree:
     if isinstance(tree, Mapping):
         if head in tree:
             return _with(tree, head, _set(tree[Scalar(head)], rest, value, path))
+        loop = next(filter(is_loop, tree), None)
+        if loop is not None:  # what is written once for many is set once, and a path does not name the loop
+            return _with(tree, loop, _set(tree[loop], parts, value, path))
         if rest or path.startswith("params."):
             raise _nowhere(path, head, tuple(tree))
         return _with(tree, head, value)

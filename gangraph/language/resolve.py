@@ -4,20 +4,19 @@ Problems do not stop this stage: a definition that has one is left out, its name
 everything else goes on, so that `check` can report all problems of a spec at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from gangraph.errors import Span, SpecError
+from gangraph.errors import Problem, Span, SpecError
 from gangraph.language import schema
-from gangraph.language.overlay import lay_over
+from gangraph.language.expression import Name, walk
 from gangraph.language.parse import Choice, Document, chosen_tree
+from gangraph.language.phases import WrittenPhase, written_phases
 from gangraph.language.resolve_claims import resolve_claims, resolve_reported
 from gangraph.language.resolve_networks import resolve_networks
 from gangraph.language.resolve_training import Training
+from gangraph.language.resolve_updates import resolve_updates
 from gangraph.language.sections import Sections
 from gangraph.language.spec import Paper, PhaseSpec, Spec
-from gangraph.language.tree import Mapping as TreeMapping
-from gangraph.language.tree import Scalar
-from gangraph.language.tree import Sequence as TreeSequence
 
 
 def resolve(document: Document, choice: Choice | None = None) -> Spec:
@@ -32,16 +31,20 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     try:
         tree, profile = chosen_tree(document, choice)
         model = schema.read_document(tree, problems)
-        phase_models = [(name, schema.read_document(phase, problems)) for name, phase in _phase_trees(tree, model)]
+        place = next(key.span for key in tree if key == "train")
+        train = Sections(model, document.origin, place, problems)
+        written = [*written_phases(tree, train)]
+        models = [schema.read_document(phase.tree, problems) for phase in written]
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from None
-    phases, broken = [], set()
-    place = next(key.span for key in tree if key == "train")
-    for name, phase_model in phase_models:
-        resolver = Sections(phase_model, document.origin, place, problems)
-        phases.append(_phase(resolver, name))
-        broken |= resolver.broken
-    train = Sections(model, document.origin, place, problems)
+    resolvers = [
+        Sections(one, document.origin, place, problems, indices=phase.indices)
+        for phase, one in zip(written, models, strict=True)
+    ]
+    titles = _titles(written, resolvers)
+    phases = [_phase(sections, title, phase) for sections, title, phase in zip(resolvers, titles, written, strict=True)]
+    broken = {name for sections in resolvers for name in sections.broken}
+    broken |= {name for phase in phases for name in _without_family(phase, broken)}
     return Spec(
         name=model.name,
         about=str(model.about or ""),
@@ -64,28 +67,25 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     )
 
 
-def _phase_trees(tree: TreeMapping, model: schema.Document) -> Iterator[tuple[str, TreeMapping]]:
-    """One tree per phase: the document with the phase's params, values, losses and schedule laid over it."""
-    if not model.train.phases:
-        yield "train", tree
-        return
-    train = tree[Scalar("train")]
-    assert isinstance(train, TreeMapping)
-    written = train[Scalar("phases")]
-    for index, phase in enumerate(model.train.phases):
-        assert isinstance(written, TreeSequence)
-        entry = written[index]
-        assert isinstance(entry, TreeMapping)
-        overlay, schedule = TreeMapping(), TreeMapping()
-        overlay.span = schedule.span = entry.span
-        for key, value in entry.items():
-            target = overlay if key in ("values", "losses") else schedule
-            if key == "set":
-                overlay[Scalar.at("params", key.text, key.offsets)] = value
-            elif key != "name":
-                target[key] = value
-        overlay[Scalar.at("train", entry.span.text, (entry.span.start,) * 6)] = schedule
-        yield str(phase.name or f"phase {index + 1}"), lay_over(tree, overlay, Scalar.of("phase", "phase"))
+def _titles(written: Sequence[WrittenPhase], resolvers: Sequence[Sections]) -> list[str]:
+    """What each phase is called; two of one name are a problem, since messages could not tell them apart."""
+    titles: list[str] = []
+    for phase, sections in zip(written, resolvers, strict=True):
+        title = sections.guarded("phases", phase.title, sections) or f"phase {phase.number}"
+        if title in titles and phase.name is not None:
+            index = next(iter(phase.indices), "")
+            sections.problems.append(
+                Problem(
+                    code="GG103",
+                    message=f"two phases are called '{title}'",
+                    span=phase.name.span,
+                    found=title,
+                    expected="a name for each phase",
+                    fix=f"name: {phase.name}[{index}]" if index and "[" not in phase.name else "",
+                )
+            )
+        titles.append(title)
+    return titles
 
 
 def _paper(model: schema.PaperDocument | None) -> Paper | None:
@@ -94,11 +94,12 @@ def _paper(model: schema.PaperDocument | None) -> Paper | None:
     return Paper(**{key: str(value) for key, value in model if value is not None})
 
 
-def _phase(sections: Sections, name: str) -> PhaseSpec:
+def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
     """Evaluate every section."""
     model, train, training = sections.model, sections.model.train, Training(sections)
     return PhaseSpec(
         name=name,
+        number=written.number,
         params=sections.params(),
         data=sections.family_section(model.data),
         networks=resolve_networks(sections),
@@ -107,12 +108,29 @@ def _phase(sections: Sections, name: str) -> PhaseSpec:
         batch=sections.guarded("batch", sections.whole, train.batch, 1) or 1,
         length=sections.guarded("length", sections.duration, train.length),
         optimizers=dict(training.optimizers()),
-        updates=tuple(training.updates()),
+        updates=tuple(resolve_updates(sections)),
+        carries=sections.guarded("carry", written.carries) or False,
         evaluate=training.evaluate(model.evaluate, resolve) if model.evaluate else None,
         span=sections.span,
         static_names=frozenset(sections.scope.names()),
         spans=dict(_spans(sections)),
     )
+
+
+def _without_family(phase: PhaseSpec, broken: Iterable[str]) -> Iterator[str]:
+    """The members that a phase names of families whose range is wrong: nothing more is said about them."""
+    families = {name.partition("[")[0] for name in broken if " in " in name}
+    if not families:
+        return
+    evaluate = phase.evaluate
+    seen = [*evaluate.values.values(), *evaluate.metrics.values(), *evaluate.results.values()] if evaluate else []
+    seen += [*evaluate.grid] if evaluate else []
+    goals = [objective for update in phase.updates for objective in update.objectives]
+    seen += [*phase.values.values(), *phase.losses.values(), *(goal.expression for goal in goals)]
+    names = {node.id for written in seen for node in walk(written) if isinstance(node, Name)}
+    names |= {goal.group for goal in goals}
+    names |= {network for group in phase.optimizers.values() for network, _ in group.networks}
+    yield from (name for name in names if name.partition("[")[0] in families)
 
 
 def _spans(sections: Sections) -> Iterator[tuple[str, Span]]:

@@ -4,15 +4,18 @@ These models read a tree with positions (`gangraph.language.tree`); expressions 
 `Document` holds syntax trees. The same models give the JSON schema for editors.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
+    RootModel,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -22,7 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gangraph.errors import Problem, Span, SpecError, nearest
 from gangraph.language import expression as ast
-from gangraph.language.syntax import ExpressionError, parse_chain, parse_expression
+from gangraph.language.syntax import ExpressionError, is_loop, parse_chain, parse_expression, parse_loop
 from gangraph.language.tree import Mapping, Scalar, Sequence, Tree
 
 
@@ -51,6 +54,22 @@ def _chain(tree: Any, info: ValidationInfo) -> tuple[ast.Expression, ...]:
         return (_broken(tree, error, info),)
 
 
+def _loop(tree: Any, info: ValidationInfo) -> Scalar:
+    """The key of entries that are written once for many, `for k in 0..2`."""
+    scalar = _scalar(tree)
+    try:
+        parse_loop(scalar)
+    except ExpressionError as error:
+        _broken(scalar, error, info)
+    return scalar
+
+
+def _alone(tree: Any) -> Any:
+    if isinstance(tree, Mapping) and len(tree) > 1:
+        raise PydanticCustomError("loop", "its entries, as a list under it")
+    return tree
+
+
 def _broken(scalar: Scalar, error: ExpressionError, info: ValidationInfo) -> ast.Expression:
     """A stand-in for an expression that does not parse, so that everything else is still checked."""
     problems: list[Problem] = info.context  # type: ignore[assignment]
@@ -61,6 +80,7 @@ def _broken(scalar: Scalar, error: ExpressionError, info: ValidationInfo) -> ast
 _ANY_SCALAR = {"type": ["string", "number", "boolean"]}
 Plain = Annotated[Scalar, PlainValidator(_scalar), WithJsonSchema({**_ANY_SCALAR, "description": "text"})]
 Key = Annotated[Scalar, PlainValidator(_scalar), WithJsonSchema({"type": "string"})]
+LoopKey = Annotated[Scalar, PlainValidator(_loop), WithJsonSchema({"type": "string"})]
 Expr = Annotated[
     ast.Expression,
     PlainValidator(_one),
@@ -78,6 +98,14 @@ Overlay = Annotated[
 
 def _kind(tree: Any) -> str:
     return "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, Sequence) else "scalar"
+
+
+def _entry_kind(tree: Any) -> str:
+    return "loop" if isinstance(tree, Mapping) and any(map(is_loop, tree)) else "entry"
+
+
+def _list_or_entry(tree: Any) -> str:
+    return "list" if isinstance(tree, Sequence) else "entry"
 
 
 class Model(BaseModel):
@@ -177,20 +205,54 @@ class UpdateDocument(Model):
     clip_grad_value: Expr | None = None
 
 
-Step = list[UpdateDocument]
+class StepLoop(RootModel[Annotated[dict[LoopKey, "Updates"], BeforeValidator(_alone)]]):
+    """Updates that are written once for every member of a range: `for k in 0..2: [{update: critic[k], ...}]`."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+StepEntry = Annotated[
+    Annotated[UpdateDocument, Tag("entry")] | Annotated[StepLoop, Tag("loop")], Discriminator(_entry_kind)
+]
+Step = list[StepEntry]
+Updates = Annotated[
+    Annotated[Annotated[Step, Field(min_length=1)], Tag("list")] | Annotated[StepEntry, Tag("entry")],
+    Discriminator(_list_or_entry),
+]
 
 
 class PhaseDocument(Model):
     """A stretch of training: the same spec under other params, weights carried over by name."""
 
-    name: Plain | None = None
+    name: Plain | None = Field(None, description="for messages; as `grow[r]`, one name for each r of a loop")
     set: dict[Key, Expr] = Field({}, description="params of this phase")
+    data: dict[Key, Expr] = {}
+    networks: dict[Key, Network] = {}
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr] = {}
     batch: Expr | None = None
     length: Expr
     optimizers: dict[Key, Expr] = {}
     step: Step | None = None
+    carry: Plain | None = Field(None, description="optimizers: go on with the state of the phase before")
+    evaluate: Overlay | None = None
+
+
+class PhaseLoop(RootModel[Annotated[dict[LoopKey, "Phases"], BeforeValidator(_alone)]]):
+    """Phases that are written once for every member of a range: `for r in [8, 16, 32]: [{set: {size: r}, ...}]`."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+PhaseEntry = Annotated[
+    Annotated[PhaseDocument, Tag("entry")] | Annotated[PhaseLoop, Tag("loop")], Discriminator(_entry_kind)
+]
+Phases = Annotated[
+    Annotated[Annotated[list[PhaseEntry], Field(min_length=1)], Tag("list")] | Annotated[PhaseEntry, Tag("entry")],
+    Discriminator(_list_or_entry),
+]
+StepLoop.model_rebuild()
+PhaseLoop.model_rebuild()
 
 
 class TrainDocument(Model):
@@ -200,9 +262,19 @@ class TrainDocument(Model):
     length: Expr | None = Field(None, description="in steps, epochs or images (kimg)")
     optimizers: dict[Key, Expr]
     step: Step = []
-    phases: list[PhaseDocument] = []
+    phases: list[PhaseEntry] = []
     save: Expr | None = Field(None, description="how often a checkpoint is written, in steps, epochs or images")
     keep: Expr | None = Field(None, description="how many of the last checkpoints are kept")
+
+
+class SamplerDocument(Model):
+    """A picture of a trained run, drawn when it is asked for: columns side by side, or frames one after another."""
+
+    show: Expr | None = Field(None, description="the values shown side by side as images, one sample in each row")
+    frames: Expr | None = Field(None, description="the values shown one after another, as an animation")
+    above: Expr | None = Field(None, description="a value whose samples stand above the last columns, one each")
+    samples: Expr | None = Field(None, description="how many samples; those of a look if it is left out")
+    rate: Expr | None = Field(None, description="frames a second")
 
 
 class EvaluateDocument(Model):
@@ -216,6 +288,7 @@ class EvaluateDocument(Model):
     values: dict[Key, Expr] = {}
     networks: dict[Key, Expr] = Field({}, description="networks that another spec trains, as trained(SPEC, network=N)")
     grid: Grid | None = Field(None, description="the values shown side by side as images, or several such lists")
+    samplers: dict[Key, SamplerDocument] = Field({}, description="pictures that `gangraph sample RUN --as NAME` draws")
     metrics: dict[Key, Expr] = Field({}, description="numbers at every look, over `samples`")
     results: dict[Key, Expr] = Field({}, description="numbers of the trained networks, over `result_samples`")
     best: Expr | None = Field(None, description="max(metric) or min(metric): which checkpoint is kept as the best")
@@ -301,11 +374,12 @@ def _read(model: type[_Model], tree: Mapping, problems: list[Problem]) -> _Model
 
 
 def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
-    key_span, owner = _locate(tree, detail["loc"])
+    path = [*_steps(tree, detail["loc"])]
+    _, key_span, owner = path[-1] if path else ("", tree.span, tree)
     span = key_span if detail["type"] in ("extra_forbidden", "missing") else owner.span
     key = str(detail["loc"][-1])
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(model, detail["loc"][:-1])
+        known = _keys_at(model, [part for part, _, _ in path[:-1]])
         return Problem(
             code="GG201",
             message=f"unknown key '{key}'",
@@ -316,6 +390,8 @@ def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
         )
     if detail["type"] == "missing":
         return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"{key}:")
+    if detail["type"] == "loop":
+        return _crowded(owner)
     expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
     found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
     return Problem(
@@ -324,6 +400,21 @@ def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
         span=span,
         found=found,
         expected=expected,
+    )
+
+
+def _crowded(owner: Tree) -> Problem:
+    """A loop with other keys beside it."""
+    assert isinstance(owner, Mapping)
+    loop = next(key for key in owner if is_loop(key))
+    beside = next(key for key in owner if key is not loop)
+    return Problem(
+        code="GG240",
+        message="a loop stands alone in its entry",
+        span=beside.span,
+        found=f"'{beside}:' beside '{loop}:'",
+        expected="what is repeated stands under the loop, one entry or a list of them",
+        fix=f"indent '{beside}:' further than '{loop}:'",
     )
 
 
@@ -337,24 +428,24 @@ _EXPECTED = {
 }
 
 
-def _locate(tree: Tree, loc: tuple[int | str, ...]) -> tuple[Span, Tree]:
-    """The place and the value that a validation path leads to; union tags on the path are passed over."""
-    span, value = tree.span, tree
+def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, Span, Tree]]:
+    """The keys and positions on a validation path, each with its place and value; tags of unions are passed over."""
+    value = tree
     for part in loc:
         if isinstance(value, Mapping) and part in value:
             span = next(key.span for key in value if key == part)
             value = value[part]  # type: ignore[index]
+            yield part, span, value
         elif isinstance(value, Sequence) and isinstance(part, int) and part < len(value):
             value = value[part]
-            span = value.span
-    return span, value
+            yield part, value.span, value
 
 
-def _keys_at(model: type[Model], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that the model at a validation path accepts."""
+def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
+    """The keys that the model at a path accepts."""
     schema = _json_schema(model)
     node: dict[str, Any] = schema
-    for part in loc:
+    for part in path:
         node = _inside(schema, node, part) or node
     node = _resolved(schema, node)
     options = [_resolved(schema, option) for option in node.get("oneOf", node.get("anyOf", [node]))]

@@ -11,7 +11,7 @@ from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
 from gangraph.language.static import Family, Scope, StaticError, constant, is_absent, is_constant, literal, members
-from gangraph.language.syntax import ExpressionError, parse_header
+from gangraph.language.syntax import ExpressionError, parse_header, parse_loop
 from gangraph.language.tree import Scalar
 
 T = TypeVar("T")
@@ -27,11 +27,13 @@ class Sections:
     span: Span  # of `train:`
     problems: list[Problem]
     broken: set[str] = field(default_factory=set)
+    indices: Mapping[str, Expression] = field(default_factory=dict)  # of the loops that the phase stands in
 
     def __post_init__(self) -> None:
         model = self.model
         taken = {str(key) for section in (model.data, model.networks, model.values, model.losses) for key in section}
         self.scope = self.static_scope(model.params, model.let, None)
+        self.scope.definitions.update(self.indices)
         self.scope.hidden = frozenset(taken & {str(key) for key in model.params})
 
     def guarded(self, name: str, action: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T | None:
@@ -117,6 +119,27 @@ class Sections:
         indices = members(scope.reduce(domain))
         return [(f"{name}[{index}]", scope.child(**{variable: literal(index, key.span)})) for index in indices]
 
+    def member(self, key: Scalar, scope: Scope) -> str:
+        """The one name that a key means: `critic`, or `critic[2]` of a family. Raises StaticError, ExpressionError."""
+        name, variable, domain = parse_header(key)
+        if variable is not None:
+            raise StaticError(
+                Problem(
+                    code="GG241",
+                    message="one name belongs here, not a family",
+                    span=key.span,
+                    found=str(key),
+                    expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
+                )
+            )
+        return name if domain is None else f"{name}[{constant(scope.reduce(domain), scope.names())}]"
+
+    def loop(self, key: Scalar, scope: Scope) -> list[Scope]:
+        """A scope for each member of `for variable in domain`. Raises StaticError, ExpressionError."""
+        variable, domain = parse_loop(key)
+        indices = members(scope.reduce(domain), scope.names())
+        return [scope.child(**{variable: literal(index, key.span)}) for index in indices]
+
     def family_section(self, section: Mapping[Scalar, Expression], scope: Scope | None = None) -> dict[str, Expression]:
         """A section of `name: expression` entries, families expanded and each body reduced."""
         found: dict[str, Expression] = {}
@@ -129,11 +152,11 @@ class Sections:
                     found[name] = value
         return found
 
-    def whole(self, written: Expression | None, default: int) -> int:
+    def whole(self, written: Expression | None, default: int, scope: Scope | None = None) -> int:
         """A whole number of at least 1. Raises StaticError."""
         if written is None:
             return default
-        value = constant(self.scope.reduce(written))
+        value = constant((scope or self.scope).reduce(written))
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value != int(value):
             raise StaticError(
                 Problem(
@@ -158,7 +181,7 @@ class Sections:
                     span=written.span,
                     found=ast.show(value),
                     expected="a number above 0 of steps, epochs, images or kimg",
-                    fix=f"{ast.show(value)} steps" if is_constant(value) else "",
+                    fix=f"{ast.show(written)} steps" if is_constant(value) else "",
                 )
             )
         return value

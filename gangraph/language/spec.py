@@ -117,6 +117,22 @@ class EvaluatorSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerSpec:
+    """A picture that is drawn when it is asked for: `columns` side by side, or as frames at `rate` a second."""
+
+    columns: tuple[Expression, ...]
+    above: Expression | None
+    samples: int
+    rate: int | None
+    span: Span
+
+    @property
+    def moving(self) -> bool:
+        """Whether it is an animation."""
+        return self.rate is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSpec:
     """What is looked at and measured: metrics over `samples` while training, results over `result_samples` after.
 
@@ -131,6 +147,7 @@ class EvaluateSpec:
     networks: Mapping[str, EvaluatorSpec]
     values: Names
     grids: Mapping[str, tuple[Expression, ...]]
+    samplers: Mapping[str, SamplerSpec]
     metrics: Names
     results: Names
     best: tuple[Literal["max", "min"], str] | None
@@ -157,8 +174,15 @@ class PhaseSpec:
     updates: tuple[UpdateSpec, ...]
     evaluate: EvaluateSpec | None
     span: Span
+    carries: bool = False  # whether optimizers go on with their state of the phase before
+    number: int = 1
     static_names: frozenset[str] = frozenset()
     spans: Mapping[str, Span] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """`phase 2 (size=8)`, and `phase 2, 'warm'` where the spec gives it a name."""
+        return self.name if self.name.startswith("phase ") else f"phase {self.number}, '{self.name}'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -306,7 +306,9 @@ class _Reducer:
                 self.scope.spend(len(domain), item.span)
                 for index in domain:
                     bound = self.scope.child(**{item.variable: literal(index, item.span)})
-                    yield bound.reduce(item.item)
+                    reduced = bound.reduce(item.item)
+                    if not is_absent(reduced):
+                        yield reduced
                 continue
             reduced = self.reduce(item)
             if not is_absent(reduced):
@@ -336,6 +338,9 @@ class _Reducer:
         left, right = self.reduce(node.left), self.reduce(node.right)
         if node.operator == "in" and is_constant(left) and is_constant(right):
             return ast.Literal(constant(left) in members(right), node.span)
+        length = _length(node.operator, left, right)
+        if length is not None:
+            return replace(length, span=node.span)
         if node.operator in ("==", "!=") and isinstance(left, ast.Name) and isinstance(right, ast.Name):
             return ast.Literal((left.id == right.id) == (node.operator == "=="), node.span)
         if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
@@ -401,6 +406,18 @@ class _Reducer:
 
     def _comprehension(self, node: ast.Comprehension) -> Expression:
         raise StaticError(Problem(code="GG306", message="'for' belongs inside a call or a list", span=node.span))
+
+
+def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity | None:
+    """A number of lengths, or a part of one: `3 * 5 steps`, `r steps`, `10 epochs / 4`."""
+    match operator, left, right:
+        case ("*", ast.Literal(value=int() | float() as number), ast.Quantity() as length):
+            return replace(length, value=length.value * number)
+        case ("*", ast.Quantity() as length, ast.Literal(value=int() | float() as number)):
+            return replace(length, value=length.value * number)
+        case ("/", ast.Quantity() as length, ast.Literal(value=int() | float() as number)) if number:
+            return replace(length, value=_exact(length.value / number))
+    return None
 
 
 def _total(terms: tuple[Expression, ...], span: Span) -> Expression:

@@ -8,9 +8,9 @@ range       = sum [".." sum]
 sum         = product {("+" | "-") product}
 product     = unary {("*" | "/" | "//" | "%") unary}
 unary       = ["-" | "+"] power          power = postfix ["**" unary]
-postfix     = atom {"." name | "[" expression "]" | "(" [argument {"," argument}] ")"}
+postfix     = atom {"." name | "[" expression "]" | "(" [argument {"," argument}] ")"} [unit]
 argument    = [name "="] expression ["for" name "in" expression]
-atom        = number [unit] | string | name | "(" expression ")" | "[" [argument {"," argument}] "]"
+atom        = number | string | name | "(" expression ")" | "[" [argument {"," argument}] "]"
 unit        = "steps" | "epochs" | "images" | "kimg"
 """
 
@@ -113,6 +113,11 @@ def parse_header(source: Scalar) -> tuple[str, str | None, Expression | None]:
         parser.expect("]", "']'")
     parser.finish("the end of the name")
     return name, variable, domain
+
+
+def is_loop(key: str) -> bool:
+    """Whether a key is meant to be `for variable in domain`, whose entries are written once for every member."""
+    return key == "for" or key.startswith("for ")
 
 
 def parse_loop(source: Scalar) -> tuple[str, Expression]:
@@ -276,6 +281,10 @@ class _Parser:
             elif self.accept("("):
                 arguments, keywords = self._arguments()
                 result = Call(result, arguments, keywords, self._span(start))
+            elif self.token.kind == "name" and self.token.text in UNITS:
+                unit = self.advance()
+                one = Quantity(1, UNITS[unit.text], self.source.part(unit.start, unit.end))
+                return Binary("*", result, one, self._span(start))
             else:
                 return result
 

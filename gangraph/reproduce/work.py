@@ -82,8 +82,10 @@ def begin_worker(threads: int, stop: Event) -> None:
 
 def _interrupt_after(stop: Event) -> None:
     stop.wait()
-    while stop.is_set():  # a run that is only being made does not listen yet
+    while stop.is_set():
         os.kill(os.getpid(), signal.SIGINT)
+        # A run that is only being made does not listen yet, and nothing tells when it does: so the signal is sent
+        # again and again, which does no harm to one that has heard it, until the process ends.
         time.sleep(_AGAIN_SECONDS)
 
 

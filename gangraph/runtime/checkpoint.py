@@ -118,6 +118,34 @@ def carry_over(
     return fresh
 
 
+def carry_optimizers(before: Engine, after: Engine) -> None:
+    """Let optimizers go on with the state that those of the same group and kind had in the phase before.
+
+    Parameters are matched by name and shape, and those that are new begin without state.
+    """
+    known, named = _parameters_by_name(before), _parameters_by_name(after)
+    names: dict[int, list[str]] = {}
+    for name, parameter in named.items():
+        names.setdefault(id(parameter), []).append(name)
+    for group, optimizer in after.optimizers.items():
+        former = before.optimizers.get(group)
+        if former is None or type(former) is not type(optimizer):
+            continue
+        for parameter in after.parameters[group]:
+            old = next((known[name] for name in names[id(parameter)] if name in known), None)
+            if old is not None and old.shape == parameter.shape and old in former.state:
+                optimizer.state[parameter] = former.state[old]
+
+
+def _parameters_by_name(engine: Engine) -> dict[str, torch.nn.Parameter]:
+    """Every parameter; one that networks share has several names."""
+    return {
+        f"{name}.{path}": parameter
+        for name, module in engine.networks.live.items()
+        for path, parameter in module.named_parameters()
+    }
+
+
 def _state(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors: dict[str, Tensor] = {}
     for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.build_network import module_name
+from gangraph.compiler.build_network import value_name
 from gangraph.compiler.graph import Graph, ObjectiveGraph
 from gangraph.compiler.lower import Lowered, Program, noise_name
 from gangraph.compiler.optimizers import make_optimizer, schedules
@@ -20,7 +20,7 @@ from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.gates import Gates
 from gangraph.runtime.history import History
 from gangraph.runtime.lookahead import LookedAhead, Steps
-from gangraph.runtime.networks import Networks, update_average
+from gangraph.runtime.networks import Networks, ParameterVector, update_average
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
@@ -179,7 +179,7 @@ class Engine:
             loss = self.values[objective.loss] / micro if micro > 1 else self.values[objective.loss]
             keep = position + 1 < len(objectives)
             gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
+            for parameter, gradient in zip(parameters, map(_laid_out, gradients, parameters), strict=True):
                 parameter.grad = (
                     gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
                 )
@@ -259,6 +259,13 @@ class Engine:
             yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
 
 
+def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
+    """The gradient in the parameter's order in memory, which torch's fused optimizers take for granted."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
 def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Without those that come again, as parts that networks share do."""
     return list({id(parameter): parameter for parameter in parameters}.values())
@@ -273,6 +280,13 @@ def _repetitions(update: UpdatePlan, clock: Clock) -> int:
     return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
 
 
+def _written(graph: Graph, name: str) -> str:
+    """What a person calls a value: its name; of parameters without one, how they are written."""
+    node, label = graph.nodes[name], graph.label(name)
+    nameless = label not in graph.values and label not in graph.losses
+    return f"parameters({node.target})" if node.kind == "parameters" and nameless else label
+
+
 def watch_values(
     lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program, lookaheads: Mapping[str, nn.Module]
 ) -> list[tuple[str, Tensor]]:
@@ -284,9 +298,11 @@ def watch_values(
     seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
     for name in (name for name in lowered.networks if name not in lookaheads):
         own, module = program.network_of(name), networks.callable[name]
+        if isinstance(module, ParameterVector):
+            continue  # it is a value itself
         module = module.of[0] if isinstance(module, LookedAhead) else module
         seen += [(f"{own}.{path}", p.detach()) for path, p in module.named_parameters()]
-    labels = {module_name(name): graph.label(name) for name in lowered.segment.nodes}
+    labels = {value_name(name): _written(graph, name) for name in lowered.segment.nodes}
 
     class Watcher(torch.fx.Interpreter):
         def run_node(self, node: torch.fx.Node) -> object:

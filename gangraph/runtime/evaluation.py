@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Graph, Node, with_arguments
-from gangraph.compiler.lower import PARAMETERS, Looking, noise_name
+from gangraph.compiler.lower import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
+from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
 from gangraph.language.schedule import Clock, evaluate
@@ -20,6 +21,8 @@ from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import Engine
 from gangraph.runtime.evaluators import trained_network
 from gangraph.runtime.networks import ParameterVector
+from gangraph.runtime.pixels import PixelByPixel
+from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
 
 # Evaluations draw under a seed of their own, the same at every look, so that grids can be compared over time.
@@ -41,18 +44,33 @@ class Look:
 
 
 class Evaluation:
-    """The `evaluate:` section of a phase over an engine's networks: `part` is what of it is computed."""
+    """The `evaluate:` section of a phase over an engine's networks: `part` is what of it is computed.
 
-    def __init__(self, engine: Engine, seen: Seen, part: Looking) -> None:
+    The draws are those of the run's seed, unless another is given.
+    """
+
+    def __init__(self, engine: Engine, seen: Seen, part: Looking, *, seed: int | None = None) -> None:
         self.engine, self.seen, self.part, self.graph = engine, seen, part, seen.graph
+        self.seed = engine.settings.seed if seed is None else seed
         self.judges = {name: self._judge(name) for name in self._called() if name in seen.evaluators}
         frozen = {f"{module_name(name)}_frozen": module for name, module in self.judges.items()}
         frozen |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in frozen.items()}
-        self.module = part.code.bind({**engine.networks.callable, **frozen})
+        networks = {**engine.networks.callable, **frozen}
+        drawn = [name for name in part.code.networks if name.endswith(AUTOREGRESSIVE)]
+        networks |= {name: PixelByPixel(networks[name.removesuffix(AUTOREGRESSIVE)]) for name in drawn}
+        self.module = part.code.bind(networks)
+        self.uniforms = dict(self._uniforms())
 
     def _called(self) -> dict[str, None]:
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.nodes)
         return dict.fromkeys(node.target for node in nodes if node.of_network)
+
+    def _uniforms(self) -> Iterator[tuple[str, Uniform]]:
+        """A source of random numbers for each image that is drawn pixel by pixel, one number a pixel."""
+        types = self.engine.program.plan.checked.evaluation
+        for name in self.part.code.segment.nodes:
+            if types is not None and self.graph.nodes[name].kind == "autoregressive":
+                yield noise_name(name, UNIFORM), Uniform(types.nodes[name].shape[1:], 0.0, 1.0)
 
     def _judge(self, name: str) -> nn.Module:
         model, settings = self.engine.program.plan.checked.evaluators[name], self.engine.settings
@@ -70,8 +88,7 @@ class Evaluation:
         Raises:
             RunError: a metric refuses its values.
         """
-        given = self.batch(self.draws(count or self.spec.samples), clock, 0)
-        values, missing = over_set(self.graph, self.part.whole, given)
+        values, missing = self.values(clock, count)
         return Look(
             grids={
                 name: {label: values[node].detach() for label, node in columns if node in values}
@@ -81,19 +98,32 @@ class Evaluation:
             missing={name: missing[node] for name, node in self.seen.metrics if node in missing},
         )
 
+    def values(self, clock: Clock, count: int | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Everything that is computed, of one draw of `count` samples; by node why something could not be.
+
+        Raises:
+            RunError: a metric refuses its values.
+        """
+        given = self.batch(self.draws(count or self.spec.samples), clock, 0)
+        return over_set(self.graph, self.part.whole, given)
+
     def draws(self, batch: int) -> Draws:
         """What the evaluation draws from, at its beginning."""
         settings = self.engine.settings
-        seed = derive_seed(settings.seed, _SEED)
-        return Draws(self.graph.sources, batch=batch, seed=seed, device=settings.device, dtype=settings.dtype)
+        seed = derive_seed(self.seed, _SEED)
+        sources = {**self.graph.sources, **self.uniforms}
+        return Draws(sources, batch=batch, seed=seed, device=settings.device, dtype=settings.dtype)
 
     def batch(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor]:
-        """Everything that is computed batch by batch, of the batch `index`."""
+        """Everything that is computed batch by batch, of the batch `index`. Raises RunError for too few samples."""
         code = self.part.code
         with self._undisturbed(self.spec.mode):
             given = self._inputs(draws, clock, index)
-            with self.engine.precision():
-                made = self.module(*(given[name] for name in code.reads))
+            try:
+                with self.engine.precision():
+                    made = self.module(*(given[name] for name in code.reads))
+            except BatchError as error:
+                raise RunError(f"{error}: look at more samples") from None
         return dict(zip(code.writes, made, strict=True))
 
     def _inputs(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor | None]:
@@ -113,7 +143,7 @@ class Evaluation:
     def sources(self) -> tuple[str, ...]:
         """The sources that are drawn."""
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.inputs)
-        return tuple(dict.fromkeys(node.target for node in nodes if node.kind != "scalar"))
+        return (*dict.fromkeys(node.target for node in nodes if node.kind != "scalar"), *self.uniforms)
 
     def _noise(self, draws: Draws, index: int) -> dict[str, Tensor | None]:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""

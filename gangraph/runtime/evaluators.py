@@ -98,7 +98,8 @@ def _known(judge: EvaluatorSpec) -> Measurements | None:
 def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
     # A run may need evaluators, and an evaluator is made by a run.
     from gangraph.runtime.measure import measure_run
-    from gangraph.runtime.run import load_run, run
+    from gangraph.runtime.run import run
+    from gangraph.runtime.trained import load_run
 
     begun = (folder / "checkpoints").is_dir() and any((folder / "checkpoints").glob("step-*"))
     report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")

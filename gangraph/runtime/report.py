@@ -127,3 +127,23 @@ class _Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+
+
+class Countdown:
+    """Says on standard error how far something is that takes long; nothing where it does not."""
+
+    patience = 5.0  # seconds without a word
+
+    def __init__(self, what: str, count: int) -> None:
+        self.what, self.count, self.done, self.began = what, count, 0, time.monotonic()
+        self.due = self.began + self.patience
+
+    def one_more(self) -> None:
+        """Count one, and say so if nothing was said for a while."""
+        self.done += 1
+        now = time.monotonic()
+        if now < self.due or self.done == self.count:
+            return
+        self.due = now + self.patience
+        left = (now - self.began) / self.done * (self.count - self.done)
+        print(f"{self.what} {self.done} of {self.count}, {left:.0f} s left", file=sys.stderr, flush=True)

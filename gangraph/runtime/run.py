@@ -8,21 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-import torch
-from PIL import Image
 from torch import Tensor
 
-from gangraph.data.folders import Images
 from gangraph.data.random import RandomSource
-from gangraph.data.stream import derive_seed
-from gangraph.errors import RunError, UsageError
+from gangraph.errors import RunError
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.evaluators import untrained
 from gangraph.runtime.folder import RunFolder, find_run
 from gangraph.runtime.measure import measure_run
-from gangraph.runtime.pictures import picture, unit
+from gangraph.runtime.pictures import picture
 from gangraph.runtime.report import Reporter, reporter
 from gangraph.runtime.results import results_lines
 from gangraph.runtime.trainer import Trainer
@@ -238,10 +234,11 @@ class _Run:
 
     def _next_phase(self) -> None:
         fresh = self.trainer.next_phase()
+        parts = dict.fromkeys(".".join(path.split(".")[:2]) for path in fresh)
         self._set_due()
         self.report.say(
-            f"phase '{self._phase().name}' begins at step {self.trainer.step_count}"
-            + (f"; new: {', '.join(fresh[:6])}" if fresh else "")
+            f"{self._phase().called} begins at step {self.trainer.step_count}"
+            + (f"; new: {', '.join(parts)}" if parts else "")
         )
 
     def _announce(self) -> None:
@@ -315,68 +312,3 @@ class _Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def load_run(folder: Path, *, device: str = "auto") -> Trainer:
-    """The trainer at a run's newest checkpoint. Raises RunError, UsageError."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no run '{folder}'")
-    return Trainer.resume(RunFolder(folder).latest(), device=device, compile="off", kernels="auto")
-
-
-def sample(run: Path, *, count: int | None = None, out: Path | None = None) -> Path:
-    """Draw the spec's grid again from a run's newest checkpoint; returns the PNG's path.
-
-    Raises:
-        RunError: the spec's `evaluate:` shows nothing.
-    """
-    trainer = load_run(run)
-    look = trainer.evaluate(count)
-    shown = picture(look.grid) if look is not None else None
-    if shown is None:
-        raise RunError("the spec shows nothing that can be drawn: name images or points in evaluate: grid")
-    target = out or run / "samples" / f"sample-{trainer.step_count:08d}.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shown.save(target)
-    return target
-
-
-def apply(run: Path, network: str, source: Path, target: Path, *, average: bool = False) -> int:
-    """Send every image of a folder through a trained network; writes PNGs of the same names, returns how many.
-
-    Images are brought to the size that the network was trained on. With `average`, the network's averaged copy
-    is used.
-
-    Raises:
-        UsageError: there is no such network, or it does not take one image.
-        DataError: an image is missing or corrupt.
-    """
-    trainer = load_run(run)
-    name = _averaged_name(trainer, network) if average else network
-    if name not in trainer.networks:
-        raise UsageError(f"there is no network '{name}'; the run has {', '.join(trainer.networks)}")
-    shapes = trainer.checked[trainer.phase].networks[network].input_shapes
-    if len(shapes) != 1 or len(shapes[0]) != 4:
-        raise UsageError(f"'{network}' does not take one image, so it cannot be applied to a folder")
-    dataset = Images(str(source), size=shapes[0][-1], channels=shapes[0][1], augment=False).open()
-    module = trainer.networks[name].eval()
-    target.mkdir(parents=True, exist_ok=True)
-    for index, stem in enumerate(dataset.names):
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(derive_seed(trainer.seed, "apply", stem))  # for layers that are random in evaluation too
-            image = dataset.batch([index], torch.Generator())["value"].to(
-                trainer.settings.device, trainer.settings.dtype
-            )
-            made = unit(module(image))[0]
-        Image.fromarray((made * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(
-            target / f"{Path(stem).stem}.png"
-        )
-    return len(dataset)
-
-
-def _averaged_name(trainer: Trainer, network: str) -> str:
-    averages = trainer.checked[trainer.phase].graph.averages
-    found = next((name for name, average in averages.items() if average.of == network), None)
-    if found is None:
-        raise UsageError(f"the run keeps no average of '{network}'; its averages are {', '.join(averages) or 'none'}")
-    return found

@@ -17,7 +17,7 @@ from gangraph.language.resolve import resolve
 from gangraph.language.schedule import Clock
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.runtime.checkpoint import carry_over, read_checkpoint, restore, save_checkpoint
+from gangraph.runtime.checkpoint import carry_optimizers, carry_over, read_checkpoint, restore, save_checkpoint
 from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.engine import Engine, Settings
 from gangraph.runtime.evaluation import Evaluation, Look
@@ -171,6 +171,7 @@ class Trainer:
 
     def next_phase(self) -> list[str]:
         """Begin the next phase: weights are carried over by name; returns the parameters that start anew."""
+        before = self.engine
         networks, averages = self.engine.networks.live, self.engine.networks.averages
         old = {f"network/{n}/{path}": t for n, m in networks.items() for path, t in m.state_dict().items()}
         old |= {f"average/{n}/{path}": t for n, m in averages.items() for path, t in m.state_dict().items()}
@@ -183,6 +184,8 @@ class Trainer:
         self.engine.step_count = step
         fresh = carry_over(self.engine.networks.live, old, "network", self.checked[self.phase].loans)
         carry_over(self.engine.networks.averages, old, "average", {})
+        if self.spec.phases[self.phase].carries:
+            carry_optimizers(before, self.engine)
         return fresh
 
     def evaluate(self, count: int | None = None) -> Look | None:

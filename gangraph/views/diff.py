@@ -28,7 +28,7 @@ from gangraph.views.formulas import constant_text
 from gangraph.views.matching import Matching, layers
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, judge_text, titles
-from gangraph.views.wording import as_written, over_time, value_names, written
+from gangraph.views.wording import as_written, over_time, taken_away, value_names, written
 
 SAME = "no difference in the mathematics"
 
@@ -115,7 +115,7 @@ def _phase(matching: Matching) -> Iterator[Difference]:
     if a.batch != b.batch:
         yield Difference("batch", "the batch", str(a.batch), str(b.batch))
     if a.length != b.length:
-        yield Difference("length", "the length", *(show(p.length) if p.length else "no end" for p in (a, b)))
+        yield Difference("length", "the length", *(written(p.length) if p.length else "no end" for p in (a, b)))
     yield from _evaluation(a, b)
 
 
@@ -371,6 +371,7 @@ def _evaluation(a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:
 
 _LOOKS = {"every": "the time between evaluations", "samples": "the number of samples", "mode": "the networks' mode",
           "best": "what chooses the best checkpoint", "metrics": "metric", "values": "value", "results": "result",
+          "grids": "the picture", "data": "source",
           "result_samples": "the number of samples for results", "networks": "evaluator"}  # fmt: skip
 
 
@@ -382,7 +383,9 @@ def _looks(evaluate: EvaluateSpec | None) -> Iterator[tuple[str, str]]:
         if part.name == "best" and value is not None:
             yield what, f"{value[0]}({value[1]})"
         elif isinstance(value, Mapping):
-            yield from ((f"{what} {name}".strip(), _plain(each)) for name, each in value.items())
+            yield from (
+                (f"{what} {name}".strip(), _plain(each)) for name, each in value.items() if not taken_away(each)
+            )
         elif value is not None:
             yield what, _plain(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from gangraph.language.spec import OptimizerSpec, PhaseSpec
 Section = Literal[
     "data", "networks", "values", "losses", "optimizers", "schedule", "batch", "length", "evaluation"
 ]  # fmt: skip
+
+_SEVERAL = re.compile(r"(?!eps )\w*[^su]s of ")  # options such as betas
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Difference:
             return f"{self.what} is new: {self.after}"
         if not self.after:
             return f"{self.what} is gone; it was {self.before}"
-        return f"{self.what} was {self.before}, and is now {self.after}"
+        was, now = ("were", "are") if _SEVERAL.match(self.what) else ("was", "is")
+        return f"{self.what} {was} {self.before}, and {now} now {self.after}"
 
 
 def sides(first: Iterable[str], second: Iterable[str], pairs: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -1,21 +1,22 @@
 """What a run does, told in plain sentences: the data, the networks, each update and why it works as it does."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Graph, ObjectiveGraph, UpdateGraph
+from gangraph.compiler.graph import ObjectiveGraph, UpdateGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
+from gangraph.language.expression import show
 from gangraph.language.sharing import borrowed
-from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, OptimizerSpec, Spec
+from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, OptimizerSpec, SamplerSpec, Spec
+from gangraph.views.explain_objective import aim, losses
 from gangraph.views.explain_update import explain_update
-from gangraph.views.matching import CONSTANT, Term, terms
 from gangraph.views.passages import Block, Passage, block_text
 from gangraph.views.plan import listed
-from gangraph.views.spec import titles
-from gangraph.views.wording import as_written, counted, in_words, over_time, value_names, written
+from gangraph.views.spec import judge_text, titles
+from gangraph.views.wording import as_written, counted, defined, over_time, spelled, taken_away, value_names, written
 
 
 def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
@@ -41,9 +42,8 @@ def _phase(plan: Plan) -> Iterator[Block]:
     yield _paragraph(" ".join(_data(plan)))
     yield _paragraph(" ".join(_networks(checked)))
     if spec.values:
-        values = (f"{name} = {written(value)}" for name, value in spec.values.items())
-        yield _listed("These values have names:", values)
-    length = f"Training lasts {show(spec.length)}." if spec.length is not None else "Training has no end of its own."
+        yield _listed("These values have names:", _defined(spec.values))
+    length = f"Training lasts {written(spec.length)}." if spec.length is not None else "Training has no end of its own."
     order = ", then ".join(update.name for update in checked.graph.updates)
     ordered = f", in this order: {order}" if len(checked.graph.updates) > 1 else f", {order}"
     yield _paragraph(f"{length} Each step makes {counted(len(plan.updates), 'update')}{ordered}.")
@@ -123,12 +123,14 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     yield Passage("heading", (f"Update {index + 1} of {len(plan.updates)}: {update.graph.name}",))
     if timing := " ".join(_timing(plan, index)):
         yield from _paragraph(timing)
+    told: dict[str, str] = {}
     for each in update.graph.objectives:
-        sign = next(goal.sign for goal in graph.spec.updates[index].objectives if goal.group == each.group)
-        learns = _learns(graph.spec.optimizers[each.group], each, sign)
-        root = graph.nodes[each.written]
-        yield from _listed(learns, _goals(graph, root.inputs[0] if sign < 0 else root.id))
-    if looked := [f"{name} = {as_written(graph, node, value_names(graph))}" for name, node in update.graph.watched]:
+        learns = f"{_learns(graph.spec.optimizers[each.group], each)}, to {aim(graph, each.written)}"
+        new = dict(losses(graph, each.written, told))
+        yield from _listed(f"{learns}:", new.values()) if new else _paragraph(f"{learns}.")
+        told |= new
+    watched = ((name, node) for name, node in update.graph.watched if name not in told)
+    if looked := [f"{name} = {as_written(graph, node, value_names(graph))}" for name, node in watched]:
         yield from _listed("Its gates look at:", looked)
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)
@@ -169,73 +171,67 @@ def _gates(update: UpdateGraph) -> Iterator[str]:
             yield f"{listed(each.networks)} {change} only where {show(each.when)}."
 
 
-def _learns(group: OptimizerSpec, objective: ObjectiveGraph, sign: int) -> str:
+def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
     """Who changes which parameters, and how fast."""
     options = dict(group.options)
     rate = options.pop("lr", None)
     more = ", ".join(f"{name.replace('_', ' ')} {over_time(value)}" for name, value in options.items())
     speed = f"with a learning rate of {over_time(rate)}" if rate is not None else "with torch's learning rate"
     extra = f" ({more})" if more else ""
-    verb = "smaller" if sign > 0 else "larger"
     kind = OPTIMIZERS[group.kind].__name__
     kin = f", and so the parts that {listed(objective.kin)} shares with it" if objective.kin else ""
-    return f"{kind} changes the parameters of {listed(objective.networks)}{kin}, {speed}{extra}, to make this {verb}:"
-
-
-def _goals(graph: Graph, objective: str) -> Iterator[str]:
-    """Each loss of an objective: its formula, and what that is in words."""
-    names = {node: name for name, node in reversed(list(graph.losses.items()))}
-    waiting = [objective]
-    told: set[str] = set()
-    while waiting:
-        root = waiting.pop(0)
-        if root in told:
-            continue
-        ends = {node: name for node, name in names.items() if node != root}
-        found = terms(graph, root, ends)
-        told.add(root)
-        if root not in names and all(term.node in ends and (term.weight, term.factors) == (1, ()) for term in found):
-            waiting = [*(term.node for term in found), *waiting]
-            continue
-        formula = as_written(graph, root, {**value_names(graph), **ends})
-        called = f"{names[root]} = " if root in names else ""
-        yield f"{called}{formula}: {_sum(graph, found, ends)}"
-        waiting = [*(t.node for t in found if t.node in ends), *waiting]
-
-
-def _sum(graph: Graph, found: Sequence[Term], ends: dict[str, str]) -> str:
-    """Terms in words."""
-    parts = []
-    for i, term in enumerate(found):
-        sign = "minus " if term.weight < 0 else "plus " if i else ""
-        weight = [f"{abs(term.weight):g}"] if abs(term.weight) != 1 or term.node == CONSTANT else []
-        factors = [f"({over_time(factor)})" for factor in term.factors]
-        node = [] if term.node == CONSTANT else [ends.get(term.node) or in_words(graph, term.node)]
-        parts.append(sign + " times ".join([*weight, *factors, *node]))
-    return ", ".join(parts)
-
-
-def _is_none(expression: Expression) -> bool:
-    """Whether something was taken away."""
-    return isinstance(expression, ast.Literal) and expression.value is None
+    return f"{kind} changes the parameters of {listed(objective.networks)}{kin}, {speed}{extra}"
 
 
 def _evaluation(evaluate: EvaluateSpec) -> Iterator[Passage]:
     """What is looked at while training."""
-    every = f"Every {show(evaluate.every)}" if evaluate.every is not None else "At the end"
+    every = f"Every {written(evaluate.every).removeprefix('1 ')}" if evaluate.every is not None else "At the end"
     mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
     own = " of data of its own" if evaluate.data else ""
     text = f"{every} the run is looked at with {evaluate.samples} samples{own}, the networks {mode}."
-    columns = [show(column) for column in evaluate.grid if not _is_none(column)]
-    if columns:
-        text += f" A picture shows {listed(columns)}."
     if evaluate.best is not None:
         which = "smallest" if evaluate.best[0] == "min" else "largest"
         text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
-    yield from _paragraph(text)
-    metrics = [f"{name} = {written(metric)}" for name, metric in evaluate.metrics.items() if not _is_none(metric)]
-    if metrics:
+    yield from _paragraph(" ".join([text, *_pictures(evaluate)]))
+    judges = [f"{name} = {judge_text(judge)}" for name, judge in evaluate.networks.items()]
+    names = [*_defined(evaluate.data), *judges, *_defined(evaluate.values)]
+    if names:
+        yield from _listed("While it is looked at, these names hold:", names)
+    if metrics := _defined(evaluate.metrics):
         yield from _listed("It measures, as it goes on:", metrics)
-    results = [f"{name} = {written(result)}" for name, result in evaluate.results.items() if not _is_none(result)]
-    if results:
+    if results := _defined(evaluate.results):
         yield from _listed(f"And at the end, over {evaluate.result_samples:,} samples:", results)
+    if evaluate.samplers:
+        drawn = (_sampler(name, sampler) for name, sampler in evaluate.samplers.items())
+        yield from _listed("Asked for by name, gangraph sample draws:", drawn)
+
+
+def _sampler(name: str, sampler: SamplerSpec) -> str:
+    """What a sampler shows, and how."""
+    shown = listed(_brief(map(written, sampler.columns), "{count} values from {first} to {last}"))
+    over = f", under {written(sampler.above)}" if sampler.above is not None else ""
+    moves = f", one after another, {counted(sampler.rate, 'frame')} a second" if sampler.rate is not None else ""
+    return f"{name}: {shown}{over}{moves}, of {counted(sampler.samples, 'sample')}"
+
+
+def _defined(names: Names) -> list[str]:
+    """What names stand for, but for those taken away."""
+    texts = (defined(name, value) for name, value in names.items() if not taken_away(value))
+    return _brief(texts, "{first}, and so on to {last}")
+
+
+def _pictures(evaluate: EvaluateSpec) -> Iterator[str]:
+    """A sentence for each picture."""
+    for name, columns in evaluate.grids.items():
+        texts = (written(column) for column in columns if not taken_away(column))
+        if shown := _brief(texts, "{count} columns from {first} to {last}"):
+            yield f"A picture{f' called {name}' if name else ''} shows {listed(shown)}."
+
+
+def _brief(texts: Iterable[str], many: str) -> list[str]:
+    """Texts one by one; four or more in a row that differ in numbers alone are told as `many` by their ends."""
+    told: list[str] = []
+    for _, together in groupby(texts, lambda text: re.sub(r"(?<![\w.])-?\d[\d.]*", "0", text)):
+        row = list(together)
+        told += row if len(row) < 4 else [many.format(count=spelled(len(row)), first=row[0], last=row[-1])]
+    return told

@@ -6,6 +6,7 @@ from gangraph.compiler.flow import differentiable
 from gangraph.compiler.graph import Graph, ObjectiveGraph
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan, Segment, UpdatePlan
+from gangraph.views.explain_objective import aim, loss_names
 from gangraph.views.plan import listed
 from gangraph.views.wording import as_written, counted, times, value_names, written
 
@@ -33,15 +34,17 @@ class _Story:
 
     def lookahead(self) -> Iterator[str]:
         """The steps of others that an objective is evaluated after."""
-        for goal in self.update.graph.objectives:
+        goals = self.update.graph.objectives
+        for goal in goals:
             if (ahead := goal.ahead) is None:
                 continue
+            it = "It" if len(goals) == 1 else f"The objective of {listed(goal.networks)}"
             through = all(plan.live for segment in self.own for plan in segment.lookaheads if plan.graph.id == ahead.id)
             moved, one = listed(ahead.networks), len(ahead.networks) == 1
             kind = OPTIMIZERS[self.graph.spec.optimizers[ahead.group].kind].__name__
             yield (
-                f"It is evaluated where {counted(ahead.steps, 'step')} of {kind} would take {moved}, to make"
-                f" {self._objective(ahead.loss)} smaller, on the same draws and from the optimizer's state as it is."
+                f"{it} is evaluated where {counted(ahead.steps, 'step')} of {kind} would take {moved}, to"
+                f" {aim(self.graph, ahead.loss)}, on the same draws and from the optimizer's state as it is."
                 f" {'This step is' if ahead.steps == 1 else 'These steps are'} never taken: afterwards {moved}"
                 f" {'is as it was' if one else 'are as they were'}."
             )
@@ -84,7 +87,7 @@ class _Story:
         for goal in goals:
             live = moving & differentiable(self.graph, goal.moved, self.graph.below(goal.loss))
             reached |= live
-            whose = "The gradient" if len(goals) == 1 else f"The gradient of {self._objective(goal.loss)}"
+            whose = "The gradient" if len(goals) == 1 else f"The gradient of {self._objective(goal)}"
             yield from self._flow(goal, [name for name in calls if name in live], whose, live)
         constant = [name for name in calls if name not in reached]
         if constant:
@@ -112,8 +115,11 @@ class _Story:
                 f" {self._trainers(names)}."
             )
 
-    def _objective(self, node: str) -> str:
-        return next((name for name, loss in self.graph.losses.items() if loss == node), "") or self._text(node)
+    def _objective(self, goal: ObjectiveGraph) -> str:
+        """An objective by its name, or by whose it is."""
+        node = self.graph.nodes[goal.written]
+        name = loss_names(self.graph).get(node.inputs[0] if node.target == "neg" else node.id)
+        return name or f"the objective of {listed(goal.networks)}"
 
     def _trainers(self, names: list[str]) -> str:
         """Who trains some networks that are frozen for an objective."""

@@ -11,6 +11,7 @@ INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("·", 2), "truediv": ("/", 2)
 FENCES = {"norm": "‖{}‖", "abs": "|{}|"}
 POWERS = {2: "²", 3: "³"}
 ATOM = 4
+_OPENING, _CLOSING = (*"([{", r"\lV", r"\lv"), (*")]}", r"\rV", r"\rv")
 STOPS = ("held", "detach", "history")
 
 
@@ -197,7 +198,7 @@ def wrapped(text: str, first: str = "", width: int = FORMULA) -> tuple[str, ...]
     if len(first + text) <= width:
         return (first + text,)
     lines: list[str] = []
-    for term in _terms(text):
+    for term in summands(text):
         lines += filled(term, width - len(first), "   ")
     return tuple((" " * len(first) if i else first) + line for i, line in enumerate(lines))
 
@@ -207,10 +208,11 @@ def filled(text: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _terms(text: str) -> Iterator[str]:
+def summands(text: str) -> Iterator[str]:
+    """The terms of a sum in text or in LaTeX, each with its sign."""
     depth, start = 0, 0
-    for i, letter in enumerate(text):
-        depth += (letter in "([") - (letter in ")]")
+    for i in range(len(text)):
+        depth += text.startswith(_OPENING, i) - text.startswith(_CLOSING, i)
         if depth == 0 and text[i : i + 3] in (" + ", " - "):
             yield text[start:i]
             start = i + 1

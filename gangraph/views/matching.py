@@ -159,7 +159,7 @@ class Matching:
                 return b.target not in self.second.graph.spec.data and law == repr(self.second.graph.sources[b.target])
             case "scalar":
                 return a.expression == b.expression
-            case "network" | "parameters":
+            case "network" | "parameters" | "autoregressive":
                 return self.networks.get(a.target) == b.target
             case "output":
                 return a.field == b.field

@@ -12,7 +12,7 @@ from gangraph.language.expression import Expression, show
 from gangraph.language.schedule import RAMPS
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import Definition, vocabulary
-from gangraph.views.formulas import constant_text
+from gangraph.views.formulas import constant_text, summands
 from gangraph.views.wording import over_time
 
 SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4
@@ -264,7 +264,7 @@ class Notation:
         if start < 0:
             return _PLACE.sub(lambda m: given[m[1]].text if m[1] else given[m[2]].guarded(ATOM), template)
         end = _closing(template, start + 1)
-        inside = template[start + 2 : end]
+        inside = _folded(template[start + 2 : end], given)
         nodes = [node for m in _PLACE.finditer(inside) for node in given[m[1] or m[2]].nodes]
         return (
             self._expanded(template[:start], given)
@@ -336,6 +336,15 @@ def _closing(text: str, start: int) -> int:
         if depth == 0:
             return i
     raise ValueError(f"the formula '{text}' does not close a bracket")
+
+
+def _folded(template: str, given: Mapping[str, Formula]) -> str:
+    """A sum with the numbers among its arguments in it: 1 - c is worked out, and coefficients 0 and 1 are not shown."""
+    numbers = {name: each.text for name, each in given.items() if re.fullmatch(r"[\d.]+", each.text)}
+    filled = _PLACE.sub(lambda match: numbers.get(match[1] or match[2], match[0]), template)
+    worked = re.sub(r"\(1 - ([\d.]+)\)", lambda match: number(1 - float(match[1])), filled)
+    kept = [re.sub(r"^([+-] ?)?1 ", r"\1", term) for term in summands(worked) if not re.match(r"([+-] ?)?0 ", term)]
+    return re.sub(r"^\+ |(?<=^-) ", "", " ".join(kept)) or "0"
 
 
 def _called(name: str) -> str:

@@ -38,9 +38,13 @@ def titles(spec: Spec) -> list[str]:
     form = f"{spec.name}, profile {spec.profile}" + (f", variant {spec.variant}" if spec.variant else "")
     if len(spec.phases) == 1:
         return [form]
-    return [
-        f"{form}, phase {number} of {len(spec.phases)}: {phase.name}" for number, phase in enumerate(spec.phases, 1)
-    ]
+    return [f"{form}, {_title(phase, len(spec.phases))}" for phase in spec.phases]
+
+
+def _title(phase: PhaseSpec, count: int) -> str:
+    """`phase 2 of 5: warm`; of a phase without a name of its own `phase 2 of 5 (size=8)`."""
+    own = phase.name.removeprefix(f"phase {phase.number}") if phase.called == phase.name else f": {phase.name}"
+    return f"phase {phase.number} of {count}{own}"
 
 
 def introduction(spec: Spec, source: str) -> str:
@@ -80,7 +84,7 @@ def spec_text(spec: Spec) -> str:
     if spec.paper is not None:
         lines.append(f"paper: {spec.paper.title}" + (f" ({spec.paper.year})" if spec.paper.year else ""))
     for phase in spec.phases:
-        lines += ["", f"# ---- phase {phase.name}"] if len(spec.phases) > 1 else []
+        lines += ["", f"# ---- {_title(phase, len(spec.phases))}"] if len(spec.phases) > 1 else []
         lines += _phase_lines(phase)
     if spec.claims:
         lines += ["", "claims:", *(f"  {show(claim.check)}    # {claim.say}" for claim in spec.claims)]
@@ -106,6 +110,8 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
     yield from ("", "train:", f"  batch: {phase.batch}")
     if phase.length is not None:
         yield f"  length: {show(phase.length)}"
+    if phase.carries:
+        yield "  carry: optimizers"
     yield "  optimizers:"
     for group in phase.optimizers.values():
         networks = ", ".join(network for network, _ in group.networks)
@@ -221,6 +227,7 @@ def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
         yield from (f"    {name}: {judge_text(judge)}" for name, judge in evaluate.networks.items())
     yield from _names("values", evaluate.values, "  ")
     yield from _grid_lines(evaluate)
+    yield from _sampler_lines(evaluate)
     yield from _names("metrics", evaluate.metrics, "  ")
     yield from _names("results", evaluate.results, "  ")
     if evaluate.best is not None:
@@ -234,6 +241,19 @@ def _grid_lines(evaluate: EvaluateSpec) -> Iterator[str]:
     elif grids:
         yield "  grid:"
         yield from (f"    {name}: {columns}" for name, columns in grids.items())
+
+
+def _sampler_lines(evaluate: EvaluateSpec) -> Iterator[str]:
+    if evaluate.samplers:
+        yield "  samplers:"
+    for name, sampler in evaluate.samplers.items():
+        yield f"    {name}:"
+        yield f"      {'frames' if sampler.moving else 'show'}: [{', '.join(map(show, sampler.columns))}]"
+        if sampler.above is not None:
+            yield f"      above: {show(sampler.above)}"
+        yield f"      samples: {sampler.samples}"
+        if sampler.rate is not None:
+            yield f"      rate: {sampler.rate}"
 
 
 def judge_text(judge: EvaluatorSpec) -> str:

@@ -21,8 +21,12 @@ _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`one update`, `two updates`, `13 updates`."""
-    written = _COUNTS[count] if count < len(_COUNTS) else f"{count:,}"
-    return f"{written} {noun if count == 1 else plural or f'{noun}s'}"
+    return f"{spelled(count)} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def spelled(count: int) -> str:
+    """`two`, `1,300`: a count as a word up to twelve."""
+    return _COUNTS[count] if count < len(_COUNTS) else f"{count:,}"
 
 
 def sized(count: int) -> str:
@@ -31,10 +35,22 @@ def sized(count: int) -> str:
 
 
 def written(expression: Expression) -> str:
-    """An expression as a spec writes it; numbers with no more than six digits that count."""
+    """An expression as a spec writes it, but for `1 epoch` and numbers, which have six digits that count at most."""
     if isinstance(expression, ast.Literal) and not isinstance(expression.value, str):
         return constant_text(expression.value)
+    if isinstance(expression, ast.Quantity) and expression.value == 1:
+        return f"1 {expression.unit.removesuffix('s')}"
     return re.sub(r"\d+\.\d{7,}", lambda match: f"{float(match[0]):g}", show(expression))
+
+
+def defined(name: str, expression: Expression) -> str:
+    """`name = expression`; the name alone where that is all there is to say."""
+    return name if written(expression) == name else f"{name} = {written(expression)}"
+
+
+def taken_away(value: object) -> bool:
+    """Whether a spec says null, which leaves out what a base has."""
+    return isinstance(value, ast.Literal) and value.value is None
 
 
 def over_time(expression: Expression) -> str:
@@ -61,7 +77,7 @@ def _moment(expression: Expression) -> str:
 
 def as_written(graph: Graph, name: str, names: Mapping[str, str]) -> str:
     """What a node is computed as, in the language of specs; `names` are the nodes that are called by name."""
-    return show(_expression(graph, name, names, top=True))
+    return written(_expression(graph, name, names, top=True))
 
 
 def _expression(graph: Graph, name: str, names: Mapping[str, str], *, top: bool = False) -> Expression:
@@ -104,16 +120,16 @@ def value_names(graph: Graph) -> dict[str, str]:
     return {node: name for name, node in reversed(list(graph.values.items()))}
 
 
-def in_words(graph: Graph, name: str) -> str:
-    """A loss in words, if it was registered with some; else as it is written."""
-    node, names = graph.nodes[name], value_names(graph)
+def in_words(graph: Graph, name: str, losses: Mapping[str, str]) -> str:
+    """A node in words, if what it calls was registered with some; else as it is written over values and `losses`."""
+    node, names = graph.nodes[name], {**value_names(graph), **losses}
     definition = vocabulary[node.target] if node.kind == "op" else None
     if definition is None or "words" not in definition.traits:
         return as_written(graph, name, names)
     given = definition.signature.bind(*node.arguments, **dict(node.keywords))
     given.apply_defaults()
     texts = {
-        key: show(_argument(graph, value, names, node.span))
+        key: written(_argument(graph, value, names, node.span))
         for key, value in given.arguments.items()
         if not isinstance(value, dict)
     }

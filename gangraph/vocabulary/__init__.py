@@ -1,5 +1,5 @@
 """The words of the language: layers, ops and losses. Importing this package registers them."""
 
-from gangraph.vocabulary import coupled, layers, losses, metrics, ops
+from gangraph.vocabulary import causal, coupled, layers, losses, metrics, ops, styles
 
-__all__ = ["coupled", "layers", "losses", "metrics", "ops"]
+__all__ = ["causal", "coupled", "layers", "losses", "metrics", "ops", "styles"]

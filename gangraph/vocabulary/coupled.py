@@ -110,6 +110,22 @@ def batch_mean(x: Tensor) -> Tensor:
     return x.mean(0, keepdim=True)
 
 
+@op(mixes_samples=True, range=lambda x, *_: x, words="sample $index of $x")
+def pick(x: Tensor, index: int) -> Tensor:
+    """One sample of the batch in the place of every sample: [B, ...] to [B, ...]; counted from 0.
+
+    With it a grid shows every pair of two batches, `[G(w, pick(v, k)) for k in 0..5]`, and a source is drawn once for
+    a batch: `pick(uniform(1), 0)`.
+    """
+    if index < 0:
+        raise BatchError(f"samples are counted from 0, but got {index}")
+    if x.is_meta:  # checked with the batch of training, while a picture may have more samples
+        return torch.empty_like(x)
+    if index >= len(x):
+        raise BatchError(f"a batch of {len(x)} has no sample {index}; the first is sample 0")
+    return x[index : index + 1].expand_as(x)
+
+
 def require_others(x: Tensor, name: str) -> None:
     """Refuse a batch in which a sample has no other. Raises BatchError."""
     if len(x) < 2:

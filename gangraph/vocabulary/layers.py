@@ -229,14 +229,14 @@ class WeightNorm(nn.Module):
 
     def __init__(self, weight: Tensor, dim: int, gain: float, scale: bool) -> None:
         super().__init__()
-        self.dim, self.start = dim, gain
+        self.dim, self.first = dim, gain
         self.gain: nn.Parameter | float = nn.Parameter(weight.new_empty(weight.shape[dim])) if scale else gain
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """The gain that every unit starts with."""
         if isinstance(self.gain, nn.Parameter):
-            nn.init.constant_(self.gain, self.start)
+            nn.init.constant_(self.gain, self.first)
 
     def forward(self, direction: Tensor) -> Tensor:
         """The weight, of the shape of the direction."""
@@ -248,7 +248,7 @@ class WeightNorm(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""
-        return f"dim={self.dim}, gain={self.start}, scale={isinstance(self.gain, Tensor)}"
+        return f"dim={self.dim}, gain={self.first}, scale={isinstance(self.gain, Tensor)}"
 
 
 @layer(wraps=True)

@@ -140,7 +140,7 @@ def laplace_nll(prediction: Tensor, target: Tensor, scale: float = 1.0) -> Tenso
     logits=("logits",),
     ranges={"target": (0.0, 1.0)},
     latex=r"-E[\log \mathrm{Bernoulli}(${target} \mid \sigma(${logits}))]",
-    words="the negative log-likelihood of $target under Bernoulli distributions with the logits $logits",
+    words="the negative log-likelihood of $target under Bernoulli distributions with log-odds $logits",
 )
 def bernoulli_nll(logits: Tensor, target: Tensor) -> Tensor:
     """-x log s(logits) - (1 - x) log(1 - s(logits)), summed over a sample, mean over the batch; in nats, takes logits.
@@ -242,7 +242,7 @@ def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
     logits=True,
     player="generator",
     latex=r"-E[${fake}]",
-    words="the mean of $fake, with a minus sign",
+    words="the negative mean of $fake",
 )
 def hinge_generator(fake: Tensor) -> Tensor:
     """-E[D(G(z))] (Lim and Ye 2017)."""
@@ -267,7 +267,7 @@ def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
     logits=True,
     player="generator",
     latex=r"-E[${fake}]",
-    words="the mean of $fake, with a minus sign",
+    words="the negative mean of $fake",
 )
 def wasserstein_generator(fake: Tensor) -> Tensor:
     """-E[D(G(z))] (Arjovsky et al. 2017)."""

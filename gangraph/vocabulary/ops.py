@@ -291,6 +291,12 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return functional.one_hot(labels, classes).to(torch.get_default_dtype())
 
 
+@op()
+def argmax(scores: Tensor) -> Tensor:
+    """The class with the highest score: [B, K] to int64 [B]."""
+    return scores.argmax(1)
+
+
 @op(range=lambda _, value: value)
 def filled(x: Tensor, value: Tensor) -> Tensor:
     """A tensor like x, with one number in every place: a code held still while others vary."""

@@ -111,6 +111,13 @@ def test_linear_svm_finds_a_line_whatever_the_scale() -> None:
     assert float(linear_svm_accuracy(features[:100], labels[:100], features[100:], flipped)) == 0.75
 
 
+def test_linear_svm_says_nothing_where_its_solver_stops_before_the_optimum() -> None:
+    """Of features that are nearly linearly dependent; a warning would be an error here."""
+    features = gaussian(100, 40) @ gaussian(40, 200, seed=1) + 1e-4 * gaussian(100, 200, seed=2)
+    labels = torch.arange(100) % 5
+    assert float(linear_svm_accuracy(features, labels, features, labels, c=1e8)) > 0.9
+
+
 def test_linear_svm_does_not_solve_exclusive_or() -> None:
     points = uniform(400, 2)
     labels = (points.prod(1) > 0).float()

@@ -179,6 +179,25 @@ def test_a_difference_is_a_sentence() -> None:
     assert str(Difference("data", "z", "normal(2)", "")) == "z is gone; it was normal(2)"
 
 
+def test_a_verb_agrees_with_its_noun() -> None:
+    first, second = (
+        small(optimizer_g=f"adam(G, betas=[{beta}, 0.999], eps={eps})") for beta, eps in ((0, 0.1), (0.5, 0.2))
+    )
+    assert said(first, second) == [
+        "betas of g were [0, 0.999], and are now [0.5, 0.999]",
+        "eps of g was 0.1, and is now 0.2",
+    ]
+    first, second = (small(length=f"  length: {n} epochs") for n in (1, 2))
+    assert said(first, second) == ["the length was 1 epoch, and is now 2 epochs"]
+
+
+def test_pictures_are_told_by_name() -> None:
+    grids = "fake", "[x, fake]", "{pairs: [x, fake]}"
+    lone, more, named = (small(evaluate=f"evaluate: {{every: 5 steps, grid: {grid}}}") for grid in grids)
+    assert said(lone, more) == ["the picture was [fake], and is now [x, fake]"]
+    assert said(more, named) == ["the picture is gone; it was [x, fake]", "the picture pairs is new: [x, fake]"]
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["diff", "gan@quick", "gan", "--exit-code"]) == 0
     assert SAME in capsys.readouterr().out

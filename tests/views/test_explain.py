@@ -6,6 +6,7 @@ from readings import SYSTEMS, checked, golden, shipped_form
 from gangraph.cli import main
 from gangraph.compiler.plan import plan
 from gangraph.language.expression import Expression
+from gangraph.language.spec import Spec
 from gangraph.language.syntax import parse_expression
 from gangraph.language.tree import Scalar
 from gangraph.pipeline import check_spec
@@ -19,6 +20,11 @@ from tests.support import read, small
 def told(index: int, *step: str, **parts: str) -> str:
     """What is said about one update of a small spec."""
     return " ".join(explain_update(plan(checked(*step, **parts)), index))
+
+
+def explained(spec: Spec) -> str:
+    """Everything that is said of a spec, on one line."""
+    return " ".join(explain_text(spec, [plan(phase) for phase in check_spec(spec)]).split())
 
 
 def expression(text: str) -> Expression:
@@ -93,10 +99,36 @@ def test_blocks_are_filled_into_lines() -> None:
     assert block_text(block[1:]) == "It goes\n  - a - b\n  - c"
 
 
-def test_a_constant_of_an_objective_is_told() -> None:
-    spec = small("{update: d, minimize: judge}", "{update: g, minimize: 5 - 2 * fool}")
-    text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
-    assert "5 - 2 * fool: 5, minus 2 times fool" in text
+@pytest.mark.parametrize(
+    ("goal", "wanted"),
+    [
+        ("fool", "fool smaller: - fool = "),
+        ("5 - 2 * fool", "2 times fool larger: - fool = "),
+        ("fool + near", "the sum of fool and near smaller: - fool = "),
+        ("fool - 3 * (near + away)", "fool smaller, and the sum of 3 times near and 3 times away larger: - fool = "),
+        ("cosine(1, 0) * fool", "(1 at first, then on half a cosine to 0 at the end) times fool smaller: - fool = "),
+        ("l1(fake, x)", "the mean absolute difference between fake and x smaller. The gradient"),
+        ("abs(near - 2) + fool", "the sum of the absolute value of near - 2 and fool smaller: - fool = "),
+    ],
+)
+def test_what_an_objective_asks_for(goal: str, wanted: str) -> None:
+    losses = "logistic.generator(D(fake))\n  near: l2(fake, x)\n  away: mean(fake ** 2)"
+    text = explained(small("{update: d, minimize: judge}", f"{{update: g, minimize: '{goal}'}}", fool=losses))
+    assert f"to make {wanted}" in text
+    assert ("- near = " in text) == ("near" in goal)
+
+
+def test_words_say_what_a_formula_does_not() -> None:
+    losses = "near + 2 * away\n  near: l2(fake, x)\n  away: mean(fake ** 2)"
+    text = explained(small(fool=losses))
+    assert "- fool = near + 2 * away - near = l2(fake, x): the mean squared difference between fake and x" in text
+    assert "- away = mean(fake ** 2) The gradient" in text
+
+
+def test_an_objective_without_a_name_is_called_by_its_players() -> None:
+    text = told(0, "update: {d: {maximize: 0 - judge}, g: {maximize: fool}}")
+    assert "The gradient of the objective of D reaches D" in text
+    assert "The gradient of fool reaches G" in text
 
 
 def test_players_that_move_together_have_a_gradient_each() -> None:
@@ -140,8 +172,8 @@ def test_terms_are_told_with_weights_and_signs() -> None:
     spec = small("{update: d, maximize: judge}", "{update: g, minimize: fool + 2 * near}",
                  fool="logistic.generator(D(fake))\n  near: 3 * l1(fake, x) - l2(fake, x) / 4")  # fmt: skip
     text = " ".join(explain_text(spec, [plan(phase) for phase in check_spec(spec)]).split())
-    assert "to make this larger: - judge = logistic.critic(real=D(x), fake=D(fake)): the cross-entropy" in text
-    assert "- fool + 2 * near: fool, plus 2 times near" in text
+    assert "to make judge larger: - judge = logistic.critic(real=D(x), fake=D(fake)): the cross-entropy" in text
+    assert "to make the sum of fool and 2 times near smaller: - fool = " in text
     assert (
         "near = 3 * l1(fake, x) - l2(fake, x) / 4: 3 times the mean absolute difference between fake and x, minus 0.25"
         " times the mean squared difference between fake and x"
@@ -153,6 +185,26 @@ def test_every_phase_has_its_part() -> None:
     text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
     assert "phase 1 of 2: warm" in text and "Training lasts 10 steps." in text
     assert "phase 2 of 2: cold" in text and "Training lasts 20 steps." in text
+
+
+def test_every_picture_has_its_sentence() -> None:
+    grid = "{pairs: [x, fake], sweep: '[fake, x - 2, x - 1, x - 0, x - 0.5, x]'}"
+    text = explained(small(evaluate=f"evaluate: {{every: 1 epochs, samples: 8, grid: {grid}}}"))
+    assert "Every epoch the run is looked at with 8 samples, the networks in evaluation mode." in text
+    assert "A picture called pairs shows x and fake." in text
+    assert "A picture called sweep shows fake, four columns from x - 2 to x - 0.5 and x." in text
+    assert "A picture shows fake." in explained(small(evaluate="evaluate: {samples: 8, grid: fake}"))
+
+
+def test_names_that_hold_for_looking_alone() -> None:
+    looks = (
+        "evaluate: {data: {x: 'plane(std=0.5)'}, values: {double: 2 * fake, 'as[k in 0..4]': 'fake - k'},"
+        " metrics: {judge: judge, far: mean(double), spread: 'mean(as[3])'}}"
+    )
+    assert (
+        "While it is looked at, these names hold: - x = plane(std=0.5) - double = 2 * fake - as[0] = fake - 0, and so"
+        " on to as[4] = fake - 4 It measures, as it goes on: - judge - far = mean(double) - spread = mean(as[3])"
+    ) in explained(small(evaluate=looks))
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,32 @@ def test_each_named_loss_of_a_sum_has_its_line_and_its_sign() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("target", "inside"),
+    [
+        (1, r"-\log \sigma(D(x))"),
+        (0, r"-\log(1 - \sigma(D(x)))"),
+        (0.9, r"-0.9 \log \sigma(D(x)) - 0.1 \log(1 - \sigma(D(x)))"),
+    ],
+)
+def test_coefficients_that_are_0_or_1_are_not_shown(target: float, inside: str) -> None:
+    goals = lines(checked(judge=f"bce(D(x), {target}) + mean(D(fake))"), "objective")
+    assert rf"\mathbb{{E}}_{{x}}\left[{inside}\right]" in goals[0]
+
+
+def test_a_number_inside_a_fence_is_no_coefficient() -> None:
+    @loss("readings_apart", latex=r"E[\lvert $x - $by \rvert]")
+    def apart(x: Tensor, by: float) -> Tensor:
+        """A plug-in's loss."""
+        return (x - by).abs().mean()
+
+    try:
+        goals = lines(checked(judge="mean(D(x)) + readings_apart(D(fake), 0)"), "objective")
+        assert r"\lvert D(\mathrm{fake}) - 0 \rvert" in goals[0]
+    finally:
+        vocabulary._definitions.pop("readings_apart")
+
+
 def test_players_of_a_simultaneous_update_stand_below_each_other() -> None:
     phase = checked("update: {d: {minimize: judge}, g: {minimize: fool}}")
     goals = lines(phase, "objective")

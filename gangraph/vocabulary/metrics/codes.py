@@ -113,8 +113,8 @@ def _units_checks(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> None
 def active_units(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> Tensor:
     """The share of the numbers of a code whose KL(N(mean, e^logvar) || N(0, 1)) exceeds `threshold`, 0 to 1.
 
-    Each number's divergence is its mean over the codes [N, D], in nats; near 0 it tells nothing of the sample
-    (Bowman et al. 2016).
+    Each number's divergence is its mean over the codes [N, D], in nats; near 0 it tells nothing of the sample. After
+    Burda et al. 2015, who ask instead that the variance of the means exceeds 0.01.
     """
     _units_checks(mean, logvar, threshold)
     checks.finite(mean=mean, logvar=logvar)

@@ -1,0 +1,64 @@
+"""Layers and ops on tensors without storage. What one gives for tensors of some shapes is found once and remembered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gangraph.compiler.graph import LayerUse
+from gangraph.registry import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a layer or an op gave, without storage, and the floating-point operations that it took."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    flops: int
+
+    def example(self) -> Tensor:
+        """A tensor like the result."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
+
+
+# Networks that grow have the same layers in every phase, and running one takes a millisecond even without storage.
+_runs: dict[object, Run] = {}
+
+
+def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any]) -> Run:
+    """An op on examples. Raises whatever the op raises for inputs that do not fit it."""
+    key = ("op", definition.name, _described(tuple(arguments)), _described(tuple(keywords.items())))
+    return _remembered(key, lambda: definition.function(*arguments, **keywords))
+
+
+def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
+    """A layer on an example. Raises whatever the layer raises for an input that does not fit it."""
+    sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
+    return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example))
+
+
+def _remembered(key: object, run: Callable[[], Tensor]) -> Run:
+    if key not in _runs:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            made = run()
+        _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops())
+    return _runs[key]
+
+
+def _written(use: LayerUse) -> object:
+    wrapped = _written(use.wrapped) if use.wrapped is not None else None
+    return use.name, _described(use.arguments), _described(use.keywords), wrapped
+
+
+def _described(argument: Any) -> object:
+    """An argument as a key: a tensor by its shape, and 1, 1.0 and True apart."""
+    if isinstance(argument, Tensor):
+        return Tensor, tuple(argument.shape), argument.stride(), argument.dtype
+    if isinstance(argument, tuple):
+        return tuple(map(_described, argument))
+    return type(argument), argument

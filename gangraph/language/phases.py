@@ -1,0 +1,151 @@
+"""Phases: the loops over them written out, and each laid over the document."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gangraph.errors import Problem
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression
+from gangraph.language.overlay import copy, lay_over
+from gangraph.language.sections import Sections
+from gangraph.language.static import Scope, StaticError, literal, members
+from gangraph.language.syntax import is_loop, parse_loop
+from gangraph.language.tree import Mapping as TreeMapping
+from gangraph.language.tree import Scalar, Tree
+from gangraph.language.tree import Sequence as TreeSequence
+
+CARRIES = "optimizers"  # what a phase can take over beside parameters
+_SECTIONS = ("data", "networks", "values", "losses", "evaluate")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPhase:
+    """One phase before it is resolved: the document with it laid over, and what its loops bind."""
+
+    tree: TreeMapping
+    number: int
+    name: Scalar | None
+    sets: tuple[str, ...]
+    indices: Mapping[str, Expression]
+    carry: Scalar | None = None
+
+    def title(self, sections: Sections) -> str:
+        """What the phase is called: as it says, or after its number and what it sets. Raises StaticError."""
+        if self.name is not None:
+            return sections.member(self.name, sections.scope) if "[" in self.name else str(self.name)
+        params = sections.params()
+        shown = {name: str(params[name]) for name in self.sets if name in params}
+        indices = {name: ast.show(value) for name, value in self.indices.items()}
+        shown |= {name: index for name, index in indices.items() if index not in shown.values()}
+        about = ", ".join(f"{name}={value}" for name, value in shown.items())
+        return f"phase {self.number}" + (f" ({about})" if about else "")
+
+    def carries(self) -> bool:
+        """Whether the state of optimizers is taken over. Raises StaticError."""
+        if self.carry is not None and self.carry != CARRIES:
+            raise StaticError(
+                Problem(
+                    code="GG242",
+                    message="a phase cannot take this over",
+                    span=self.carry.span,
+                    found=str(self.carry),
+                    expected=f"{CARRIES}; parameters are taken over in any case",
+                )
+            )
+        return self.carry is not None
+
+
+def written_phases(tree: TreeMapping, sections: Sections) -> Iterator[WrittenPhase]:
+    """The phases of a document in their order; without `phases:` it is one. Problems are kept in `sections`."""
+    train = tree[Scalar("train")]
+    assert isinstance(train, TreeMapping)
+    written = train.get(Scalar("phases"))
+    base = _with_train(tree, _without(train, "phases"))
+    if not isinstance(written, TreeSequence) or not written:
+        yield WrittenPhase(base, 1, Scalar.of("train", "train"), (), {})
+        return
+    entries = [*_entries(written, sections, {})]
+    for number, (entry, indices) in enumerate(entries, 1):
+        name, sets = entry.get(Scalar("name")), entry.get(Scalar("set"))
+        carry = entry.get(Scalar("carry"))
+        yield WrittenPhase(
+            tree=lay_over(base, _overlay(entry), Scalar.of("phase", "phase")),
+            number=number,
+            name=name if isinstance(name, Scalar) else None,
+            sets=tuple(map(str, sets)) if isinstance(sets, TreeMapping) else (),
+            indices=indices,
+            carry=carry if isinstance(carry, Scalar) else None,
+        )
+
+
+def _entries(
+    written: Tree, sections: Sections, indices: Mapping[str, Expression]
+) -> Iterator[tuple[TreeMapping, Mapping[str, Expression]]]:
+    """Every phase under a list, or one entry, with the indices of the loops around it."""
+    for entry in written if isinstance(written, TreeSequence) else [written]:
+        assert isinstance(entry, TreeMapping)
+        if not any(map(is_loop, entry)):
+            yield entry, indices
+            continue
+        for key, body in entry.items():
+            bound = sections.guarded(key, _bound, key, sections, indices)
+            for each in bound or [{**indices, **_unknown(key)}]:
+                yield from _entries(body, sections, each)
+
+
+def _bound(key: Scalar, sections: Sections, indices: Mapping[str, Expression]) -> list[Mapping[str, Expression]]:
+    """The indices within a loop, for each of its members. Raises StaticError, ExpressionError."""
+    variable, domain = parse_loop(key)
+    _refuse_taken(variable, key, sections)
+    scope = Scope(definitions=dict(indices), outer=sections.scope)
+    found = members(scope.reduce(domain), scope.names())
+    return [{**indices, variable: literal(index, key.span)} for index in found]
+
+
+def _unknown(key: Scalar) -> Mapping[str, Expression]:
+    """The index of a loop whose range is wrong: what needs it is left out without another message."""
+    words = key.split()
+    return {words[1]: ast.Broken(key.span)} if len(words) > 1 else {}
+
+
+def _refuse_taken(variable: str, key: Scalar, sections: Sections) -> None:
+    """An index holds for all of its phase, so a name of the document cannot be one."""
+    model = sections.model
+    for section in ("params", "let", "data", "networks", "values", "losses"):
+        if any(name.partition("[")[0] == variable for name in getattr(model, section)):
+            start = key.find(variable, len("for "))
+            raise StaticError(
+                Problem(
+                    code="GG243",
+                    message=f"the index of these phases has the name of something under {section}:",
+                    span=key.part(start, start + len(variable)),
+                    found=variable,
+                    expected="a name of its own, since the index stands for a number in all of the phase",
+                    fix=f"write set: {{{variable}: ...}} under the loop" if section == "params" else "",
+                )
+            )
+
+
+def _overlay(entry: TreeMapping) -> TreeMapping:
+    """A phase as an overlay of the document: what is no section belongs to `train:`."""
+    overlay, schedule = TreeMapping(), TreeMapping()
+    overlay.span = schedule.span = entry.span
+    for key, value in entry.items():
+        if key == "set":
+            overlay[Scalar.at("params", key.text, key.offsets)] = value
+        elif key not in ("name", "carry"):
+            (overlay if key in _SECTIONS else schedule)[key] = value
+    overlay[Scalar.at("train", entry.span.text, (entry.span.start,) * 6)] = schedule
+    return overlay
+
+
+def _without(mapping: TreeMapping, key: str) -> TreeMapping:
+    twin = copy(mapping)
+    twin.pop(Scalar(key), None)
+    return twin
+
+
+def _with_train(tree: TreeMapping, train: TreeMapping) -> TreeMapping:
+    twin = copy(tree)
+    twin[Scalar("train")] = train
+    return twin

@@ -1,0 +1,138 @@
+"""What a trained run is used for: pictures of what it draws, and images that it translates."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from gangraph.compiler.graph import Sampler
+from gangraph.data.folders import Images
+from gangraph.data.stream import derive_seed
+from gangraph.errors import RunError, UsageError, nearest
+from gangraph.runtime.evaluation import Evaluation
+from gangraph.runtime.folder import RunFolder
+from gangraph.runtime.pictures import frames, picture, save, unit
+from gangraph.runtime.trainer import Trainer
+
+
+def load_run(folder: Path, *, device: str = "auto") -> Trainer:
+    """The trainer at a run's newest checkpoint. Raises RunError, UsageError."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no run '{folder}'")
+    return Trainer.resume(RunFolder(folder).latest(), device=device, compile="off", kernels="auto")
+
+
+def sample(
+    run: Path, *, name: str | None = None, count: int | None = None, seed: int | None = None, out: Path | None = None
+) -> Path:
+    """Draw a picture from a run's newest checkpoint; returns its path.
+
+    Args:
+        name: a sampler or a grid of the spec; its first grid by default.
+        count: how many samples; by default as many as the spec says.
+        seed: of the draws; by default the run's, which gives the samples of its looks.
+        out: where the picture goes: a GIF if it moves, else a PNG.
+
+    Raises:
+        UsageError: there is no such run or sampler.
+        RunError: it shows nothing that can be drawn.
+    """
+    trainer = load_run(run)
+    _require(trainer, name)
+    sampler = _samplers(trainer).get(name) if name is not None else None
+    draws = trainer.seed if seed is None else seed
+    shown = _grid(trainer, name, count, draws) if sampler is None else _sampled(trainer, name or "", count, draws)
+    if not shown:
+        raise RunError("the spec shows nothing that can be drawn: name images or points in evaluate: grid")
+    rate = sampler.spec.rate if sampler is not None else None
+    suffix = ".gif" if rate is not None else ".png"
+    target = out or run / "samples" / f"{name or 'sample'}-{trainer.step_count:08d}{suffix}"
+    if target.suffix.lower() != suffix:
+        raise UsageError(f"this picture is written as {suffix}, not as '{target.name}'")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save(shown, target, rate=rate)
+    return target
+
+
+def _samplers(trainer: Trainer) -> Mapping[str, Sampler]:
+    seen = trainer.checked[trainer.phase].graph.evaluation
+    return seen.samplers if seen is not None else {}
+
+
+def _require(trainer: Trainer, name: str | None) -> None:
+    """Refuse a name that is no sampler and no grid."""
+    seen = trainer.checked[trainer.phase].graph.evaluation
+    known = [*_samplers(trainer), *(grid for grid in (seen.grids if seen is not None else ()) if grid)]
+    if name is not None and name not in known:
+        near = nearest(name, known)
+        listed = f"one of {', '.join(known)}" if known else "evaluate: samplers names none"
+        raise UsageError(f"there is no sampler '{name}': {listed}" + (f"; {near}" if near else ""))
+
+
+def _grid(trainer: Trainer, name: str | None, count: int | None, seed: int) -> list[Image.Image]:
+    """A grid of the looks, by default the first."""
+    program = trainer.engine.program
+    seen, part = program.plan.checked.graph.evaluation, program.evaluation
+    if seen is None or part is None:
+        return []
+    grids = Evaluation(trainer.engine, seen, part, seed=seed).look(trainer.clock, count).grids
+    return _present(picture(next(iter(grids.values()), {}) if name is None else grids[name]))
+
+
+def _sampled(trainer: Trainer, name: str, count: int | None, seed: int) -> list[Image.Image]:
+    """What a sampler shows: one picture, or the frames of one that moves."""
+    program, sampler = trainer.engine.program, _samplers(trainer)[name]
+    seen = program.plan.checked.graph.evaluation
+    assert seen is not None
+    evaluation = Evaluation(trainer.engine, seen, program.samplers[name], seed=seed)
+    values, _ = evaluation.values(trainer.clock, count or sampler.spec.samples)
+    if sampler.spec.moving:
+        return frames([values[node] for _, node in sampler.columns])
+    columns = {label: values[node] for label, node in sampler.columns}
+    return _present(picture(columns, above=values[sampler.above] if sampler.above is not None else None))
+
+
+def _present(made: Image.Image | None) -> list[Image.Image]:
+    return [] if made is None else [made]
+
+
+def apply(run: Path, network: str, source: Path, target: Path, *, average: bool = False) -> int:
+    """Send every image of a folder through a trained network; writes PNGs of the same names, returns how many.
+
+    Images are brought to the size that the network was trained on. With `average`, the network's averaged copy
+    is used.
+
+    Raises:
+        UsageError: there is no such network, or it does not take one image.
+        DataError: an image is missing or corrupt.
+    """
+    trainer = load_run(run)
+    name = _averaged_name(trainer, network) if average else network
+    if name not in trainer.networks:
+        raise UsageError(f"there is no network '{name}'; the run has {', '.join(trainer.networks)}")
+    shapes = trainer.checked[trainer.phase].networks[network].input_shapes
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise UsageError(f"'{network}' does not take one image, so it cannot be applied to a folder")
+    dataset = Images(str(source), size=shapes[0][-1], channels=shapes[0][1], augment=False).open()
+    module = trainer.networks[name].eval()
+    target.mkdir(parents=True, exist_ok=True)
+    for index, stem in enumerate(dataset.names):
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(derive_seed(trainer.seed, "apply", stem))  # for layers that are random in evaluation too
+            image = dataset.batch([index], torch.Generator())["value"].to(
+                trainer.settings.device, trainer.settings.dtype
+            )
+            made = unit(module(image))[0]
+        Image.fromarray((made * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(
+            target / f"{Path(stem).stem}.png"
+        )
+    return len(dataset)
+
+
+def _averaged_name(trainer: Trainer, network: str) -> str:
+    averages = trainer.checked[trainer.phase].graph.averages
+    found = next((name for name, average in averages.items() if average.of == network), None)
+    if found is None:
+        raise UsageError(f"the run keeps no average of '{network}'; its averages are {', '.join(averages) or 'none'}")
+    return found

@@ -1,0 +1,155 @@
+"""Samplers: pictures of a trained run that are drawn when they are asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from gangraph.cli import app
+from gangraph.errors import RunError, UsageError
+from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
+from gangraph.registry import vocabulary
+from gangraph.runtime.pictures import frames, picture
+from gangraph.runtime.run import run
+from gangraph.runtime.trained import load_run, sample
+from gangraph.vocabulary.coupled import BatchError
+from tests.support import read
+
+SPEC = """
+gangraph: 1
+name: samplers
+data: {{x: world(size=8), z: normal(4), other: normal(4)}}
+networks:
+  G: {{inputs: z, layers: "linear(192), reshape(3, 8, 8), tanh"}}
+  D: {{inputs: x, layers: "flatten, linear(1)"}}
+values: {{fake: G(z)}}
+losses:
+  judge: logistic.critic(real=D(x), fake=D(fake))
+  fool: logistic.generator(D(fake))
+train:
+  batch: 4
+  length: 2 steps
+  optimizers: {{g: adam(G), d: adam(D)}}
+  step: [{{update: d, minimize: judge}}, {{update: g, minimize: fool}}]
+evaluate:
+  samples: 6
+  grid: {{seen: [fake], both: [x, fake]}}
+  metrics: {{spread: mean(abs(fake))}}
+  results: {{brightness: mean(fake + 0 * G(normal(4)))}}
+  {samplers}
+"""
+SAMPLERS = """samplers:
+    pairs: {show: "[G(z), G(other)]", samples: 5}
+    walk: {frames: "[G(lerp(z, other, k / 3)) for k in 0..3]", rate: 5}
+    mixing: {show: "[G(z) if k < 0 else G(z + pick(other, k)) for k in [-1, 0, 1, 2]]", above: G(other), samples: 3}"""
+
+
+def spec(samplers: str = SAMPLERS.replace("[G(z), G(other)]", "[G(z), G(other)]")) -> str:
+    return SPEC.format(samplers=samplers)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(read(spec()), out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_a_sampler_shows_columns_of_as_many_samples_as_it_says(trained: Path) -> None:
+    shown = pixels(sample(trained, name="pairs"))
+    tile = 8 * 12 + 2  # pixels of an enlarged image, and the gap
+    assert shown.shape[:2] == (22 + 5 * tile + 2, 2 * (tile + 2))
+    assert sample(trained, name="pairs").name == "pairs-00000002.png"
+    assert pixels(sample(trained, name="pairs", count=2)).shape[0] == 22 + 2 * tile + 2
+
+
+def test_frames_are_an_animation_at_their_rate(trained: Path) -> None:
+    written = sample(trained, name="walk")
+    assert written.suffix == ".gif"
+    with Image.open(written) as shown:
+        assert (getattr(shown, "n_frames", 1), shown.info["duration"], shown.info["loop"]) == (4, 200, 0)
+
+
+def test_the_frames_go_from_the_first_value_to_the_last(trained: Path, tmp_path: Path) -> None:
+    trainer = load_run(trained)
+    evaluation = trainer.evaluate(6)
+    assert evaluation is not None
+    (first,) = evaluation.grids["seen"].values()
+    with Image.open(sample(trained, name="walk")) as shown:
+        begins = np.asarray(shown.convert("RGB")).astype(int)
+    expected = np.asarray(frames([first, first])[0]).astype(int)
+    assert np.abs(begins - expected).mean() < 12  # a GIF has 256 colours
+
+
+def test_every_pair_of_two_batches_under_one_of_them(trained: Path) -> None:
+    tile = 8 * 12 + 2
+    assert pixels(sample(trained, name="mixing")).shape[:2] == (22 + 4 * tile + 2, 4 * (tile + 2))
+
+
+def test_what_stands_above_is_aligned_to_the_last_columns() -> None:
+    columns = {name: torch.full((2, 3, 4, 4), value) for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.6))}
+    above = torch.stack([torch.full((3, 4, 4), 0.8), torch.full((3, 4, 4), 0.9)])
+    made = picture(columns, above=above)
+    assert made is not None
+    shown, size = np.asarray(made), 96
+    heads = [int(shown[22 + 2 + size // 2, (size + 4) * i + 2 + size // 2, 0]) for i in range(3)]
+    below = [int(shown[22 + size + 4 + size // 2, (size + 4) * i + 2 + size // 2, 0]) for i in range(3)]
+    assert heads == [255, 204, 230]
+    assert below == [51, 102, 153]
+
+
+def test_another_seed_draws_other_samples(trained: Path, tmp_path: Path) -> None:
+    same = [pixels(sample(trained, name="pairs", out=tmp_path / f"{i}.png")) for i in range(2)]
+    other = pixels(sample(trained, name="pairs", seed=1, out=tmp_path / "other.png"))
+    assert np.array_equal(*same)
+    assert not np.array_equal(same[0], other)
+    assert np.array_equal(same[0], pixels(sample(trained, name="pairs", seed=0, out=tmp_path / "own.png")))
+
+
+def test_grids_are_drawn_by_name_too(trained: Path) -> None:
+    assert np.array_equal(pixels(sample(trained)), pixels(sample(trained, name="seen")))
+    assert pixels(sample(trained, name="both")).shape[1] > pixels(sample(trained, name="seen")).shape[1]
+
+
+def test_samplers_change_no_number_and_no_fingerprint() -> None:
+    plain, rich = read(spec("")), read(spec())
+    assert fingerprint(plain) == fingerprint(rich)
+    assert evaluation_fingerprint(plain.phases[0]) == evaluation_fingerprint(rich.phases[0])
+
+
+def test_a_picture_leaves_the_run_as_it_is(trained: Path) -> None:
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file() and "samples" not in path.parts}
+    sample(trained, name="walk")
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_an_unknown_name_is_told_with_the_nearest(trained: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no sampler 'wlk': one of pairs, walk, mixing, seen, both; did you mean 'walk'"
+    ):
+        sample(trained, name="wlk")
+    told = CliRunner().invoke(app, ["sample", str(trained), "--as", "wlk"])
+    assert told.exit_code == 1
+
+
+def test_an_animation_is_no_png(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"written as \.gif, not as 'walk\.png'"):
+        sample(trained, name="walk", out=tmp_path / "walk.png")
+
+
+def test_too_few_samples_to_pick_from(trained: Path) -> None:
+    with pytest.raises(RunError, match="a batch of 2 has no sample 2"):
+        sample(trained, name="mixing", count=2)
+
+
+def test_pick_puts_one_sample_in_every_place() -> None:
+    pick = vocabulary["pick"].function
+    x = torch.arange(6.0).reshape(3, 2)
+    assert pick(x, 1).tolist() == [[2.0, 3.0]] * 3
+    with pytest.raises(BatchError, match="counted from 0"):
+        pick(x, -1)
