@@ -8,6 +8,7 @@ from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.graph import Evaluation, Sampler
 from gangraph.compiler.types import TensorType, Types, infer, resized
 from gangraph.errors import Problem
+from gangraph.language import expression as ast
 from gangraph.vocabulary.coupled import BatchError
 
 
@@ -25,7 +26,7 @@ def check_evaluation(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
     yield from _numbers(evaluation, seen)
     yield from _samples(evaluation, seen)
     for name, sampler in evaluation.samplers.items():
-        yield from _drawable(evaluation, seen, name, sampler)
+        yield from _drawable(seen, name, sampler)
 
 
 def _numbers(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
@@ -68,19 +69,22 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
             model.module.train()
 
 
-def _drawable(evaluation: Evaluation, seen: Types, name: str, sampler: Sampler) -> Iterator[Problem]:
+def _drawable(seen: Types, name: str, sampler: Sampler) -> Iterator[Problem]:
     """A sampler shows images, or points; its frames are alike, and what stands above columns is of their size."""
     typed = {node: made for node in sampler.shown if (made := seen.nodes.get(node)) is not None}
+    spans = {ast.show(column): column.span for column in sampler.spec.columns}
+    places = {node: spans[written] for written, node in sampler.columns}
+    if sampler.above is not None and sampler.spec.above is not None:
+        places.setdefault(sampler.above, sampler.spec.above.span)
     first = next((made for made in typed.values() if _is_image(made)), None)
     for node, made in typed.items():
         message, expected = "", ""
-        if not _is_image(made) and not (_is_points(made) and first is None and not sampler.spec.moving):
+        if not _is_image(made) and not (_is_points(made) and first is None and not sampler.spec.moving and sampler.above is None):
             message, expected = f"sampler '{name}' cannot draw this", "images [batch, 1 or 3, height, width]"
         elif first is not None and (sampler.spec.moving or sampler.above) and made.shape[2:] != first.shape[2:]:
             message, expected = f"the images of sampler '{name}' are of one size", f"such as the first, {first}"
         if message:
-            span = evaluation.graph.nodes[node].span
-            yield Problem(code="GG561", message=message, span=span, found=str(made), expected=expected)
+            yield Problem(code="GG561", message=message, span=places[node], found=str(made), expected=expected)
 
 
 def _is_image(made: TensorType) -> bool:

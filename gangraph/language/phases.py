@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gangraph.errors import Problem
+from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.overlay import copy, lay_over
@@ -61,13 +61,15 @@ def written_phases(tree: TreeMapping, sections: Sections) -> Iterator[WrittenPha
     assert isinstance(train, TreeMapping)
     written = train.get(Scalar("phases"))
     base = _with_train(tree, _without(train, "phases"))
-    if not isinstance(written, TreeSequence) or not written:
+    entries = [*_entries(written, sections, {})] if isinstance(written, TreeSequence) else []
+    if not entries:
         yield WrittenPhase(base, 1, Scalar.of("train", "train"), (), {})
         return
-    entries = [*_entries(written, sections, {})]
     for number, (entry, indices) in enumerate(entries, 1):
         name, sets = entry.get(Scalar("name")), entry.get(Scalar("set"))
         carry = entry.get(Scalar("carry"))
+        if isinstance(sets, TreeMapping):
+            sections.problems.extend(_no_params(sets, sections))
         yield WrittenPhase(
             tree=lay_over(base, _overlay(entry), Scalar.of("phase", "phase")),
             number=number,
@@ -89,7 +91,7 @@ def _entries(
             continue
         for key, body in entry.items():
             bound = sections.guarded(key, _bound, key, sections, indices)
-            for each in bound or [{**indices, **_unknown(key)}]:
+            for each in [{**indices, **_unknown(key)}] if bound is None else bound:
                 yield from _entries(body, sections, each)
 
 
@@ -123,6 +125,21 @@ def _refuse_taken(variable: str, key: Scalar, sections: Sections) -> None:
                     expected="a name of its own, since the index stands for a number in all of the phase",
                     fix=f"write set: {{{variable}: ...}} under the loop" if section == "params" else "",
                 )
+            )
+
+
+def _no_params(sets: TreeMapping, sections: Sections) -> Iterator[Problem]:
+    """A phase sets params that there are: one that is misspelt would change nothing."""
+    known = [*map(str, sections.model.params)]
+    for key in sets:
+        if key not in known:
+            yield Problem(
+                code="GG201",
+                message=f"there is no param '{key}' to set",
+                span=key.span,
+                found=str(key),
+                expected="one of " + ", ".join(known) if known else "a name under params:, and there are none",
+                fix=nearest(key, known),
             )
 
 

@@ -1,65 +1,81 @@
 """Samplers: pictures of a trained run that are drawn when they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
-from gangraph.errors import Problem
+from gangraph.errors import Problem, Span
 from gangraph.language import expression as ast
 from gangraph.language import schema
+from gangraph.language.expression import Expression
 from gangraph.language.sections import Sections
 from gangraph.language.spec import SamplerSpec
-from gangraph.language.static import StaticError
+from gangraph.language.static import Scope, StaticError
 from gangraph.language.tree import Scalar
 
 _RATE = 12  # frames a second
 
 
-def resolve_samplers(sections: Sections, model: schema.EvaluateDocument, samples: int) -> dict[str, SamplerSpec]:
-    """The samplers of `evaluate:` that can be read, by name; a look has so many `samples`."""
-    sections.problems.extend(_named_twice(model))
-    made = {
-        str(key): sections.guarded(key, _sampler, sections, key, body, samples) for key, body in model.samplers.items()
-    }
-    return {name: sampler for name, sampler in made.items() if sampler is not None}
+def resolve_samplers(
+    sections: Sections, model: schema.EvaluateDocument, samples: int, grids: Collection[str]
+) -> dict[str, SamplerSpec]:
+    """The samplers of `evaluate:` that can be read, by name; a look has so many `samples`, and `grids` of these names."""
+    made: dict[str, SamplerSpec] = {}
+    for key, body in model.samplers.items():
+        for name, scope in sections.guarded(key, sections.expand, key, sections.scope) or []:
+            sections.problems.extend(_named_twice(name, key, made, grids))
+            sampler = sections.guarded(name, _Reading(sections, scope, name, key.span).sampler, body, samples)
+            if sampler is not None:
+                made[name] = sampler
+    return made
 
 
-def _sampler(sections: Sections, key: Scalar, body: schema.SamplerDocument, samples: int) -> SamplerSpec:
-    written = [shown for shown in (body.show, body.frames) if shown is not None]
-    if len(written) != 1:
-        raise StaticError(_problem(key, f"sampler '{key}' draws one picture", "none" if not written else "two"))
-    if body.frames is not None and body.above is not None:
-        raise StaticError(_problem(key, f"nothing stands above the frames of '{key}'", "frames: and above:"))
-    if body.frames is None and body.rate is not None:
-        raise StaticError(_problem(key, f"sampler '{key}' does not move, so it has no rate", "show: and rate:"))
-    shown = sections.scope.reduce(written[0])
-    columns = shown.items if isinstance(shown, ast.Sequence) else (shown,)
-    return SamplerSpec(
-        columns=columns,
-        above=sections.optional(body.above),
-        samples=sections.whole(body.samples, samples),
-        rate=sections.whole(body.rate, _RATE) if body.frames is not None else None,
-        span=key.span,
-    )
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The reading of one sampler in its scope."""
+
+    sections: Sections
+    scope: Scope
+    name: str
+    span: Span
+
+    def sampler(self, body: schema.SamplerDocument, samples: int) -> SamplerSpec:
+        name, show, frames = self.name, self._columns(body.show), self._columns(body.frames)
+        if bool(show) == bool(frames):
+            raise self._refused(f"sampler '{name}' draws one picture", "two" if show else "none")
+        if frames and body.above is not None:
+            raise self._refused(f"nothing stands above the frames of '{name}'", "frames: and above:")
+        if show and body.rate is not None:
+            raise self._refused(f"sampler '{name}' does not move, so it has no rate", "show: and rate:")
+        count = self.sections.whole(body.samples, samples, self.scope)
+        if body.above is not None and count > len(show):
+            found = f"{count} samples above {len(show)} column{'s' * (len(show) != 1)}"
+            raise self._refused(f"every sample above '{name}' has a column", found)
+        return SamplerSpec(
+            columns=show or frames,
+            above=self.scope.reduce(body.above) if body.above is not None else None,
+            samples=count,
+            rate=self.sections.whole(body.rate, _RATE, self.scope) if frames else None,
+            span=self.span,
+        )
+
+    def _columns(self, written: Expression | None) -> tuple[Expression, ...]:
+        shown = self.scope.reduce(written) if written is not None else ast.Sequence((), self.span)
+        return shown.items if isinstance(shown, ast.Sequence) else (shown,)
+
+    def _refused(self, message: str, found: str) -> StaticError:
+        expected = "show: for columns side by side (and above: over them), or frames: for an animation (and its rate:)"
+        return StaticError(Problem(code="GG232", message=message, span=self.span, found=found, expected=expected))
 
 
-def _problem(key: Scalar, message: str, found: str) -> Problem:
-    return Problem(
-        code="GG232",
-        message=message,
-        span=key.span,
-        found=found,
-        expected="show: for columns side by side (and above: over them), or frames: for an animation (and its rate:)",
-    )
-
-
-def _named_twice(model: schema.EvaluateDocument) -> Iterator[Problem]:
+def _named_twice(name: str, key: Scalar, made: Collection[str], grids: Collection[str]) -> Iterator[Problem]:
     """`gangraph sample RUN --as NAME` draws a sampler or a grid."""
-    grids = {str(key) for key in model.grid} if isinstance(model.grid, dict) else set()
-    for key in model.samplers:
-        if str(key) in grids:
-            yield Problem(
-                code="GG233",
-                message=f"'{key}' is a grid and a sampler",
-                span=key.span,
-                found=str(key),
-                expected="another name; --as draws grids too",
-            )
+    if name in made:
+        yield Problem(code="GG103", message=f"'{name}' is defined twice", span=key.span)
+    if name in grids:
+        yield Problem(
+            code="GG233",
+            message=f"'{name}' is a grid and a sampler",
+            span=key.span,
+            found=name,
+            expected="another name; --as draws grids too",
+        )

@@ -68,6 +68,7 @@ class Training:
         sections = self.sections
         metrics, results = sections.family_section(model.metrics), sections.family_section(model.results)
         sections.problems.extend(_named_twice(model, {*metrics} & {*results}))
+        grids = self._grids(model.grid)
         samples = sections.guarded("samples", sections.whole, model.samples, 8) or 8
         return EvaluateSpec(
             every=sections.guarded("every", sections.duration, model.every),
@@ -77,8 +78,8 @@ class Training:
             data=sections.family_section(model.data),
             networks=resolve_evaluators(sections, model.networks, resolve),
             values=sections.family_section(model.values),
-            grids=self._grids(model.grid),
-            samplers=resolve_samplers(sections, model, samples),
+            grids=grids,
+            samplers=resolve_samplers(sections, model, samples, grids),
             metrics=metrics,
             results=results,
             best=sections.guarded("best", self._best, model),

@@ -20,6 +20,7 @@ from gangraph.errors import RunError
 from gangraph.runtime.engine import Engine
 
 _TENSORS, _NUMBERS = "tensors.safetensors", "state.json"
+_MORE_STATE = ("amsgrad", "centered", "momentum")  # options under which an optimizer keeps more of each parameter
 
 
 def save_checkpoint(folder: Path, engine: Engine, extra: Mapping[str, Any]) -> Path:
@@ -121,7 +122,8 @@ def carry_over(
 def carry_optimizers(before: Engine, after: Engine) -> None:
     """Let optimizers go on with the state that those of the same group and kind had in the phase before.
 
-    Parameters are matched by name and shape, and those that are new begin without state.
+    Parameters are matched by name and shape, and those that are new begin without state. So does an optimizer that
+    keeps more than the one before did.
     """
     known, named = _parameters_by_name(before), _parameters_by_name(after)
     names: dict[int, list[str]] = {}
@@ -129,12 +131,17 @@ def carry_optimizers(before: Engine, after: Engine) -> None:
         names.setdefault(id(parameter), []).append(name)
     for group, optimizer in after.optimizers.items():
         former = before.optimizers.get(group)
-        if former is None or type(former) is not type(optimizer):
+        if former is None or type(former) is not type(optimizer) or _keeps_more(optimizer, former):
             continue
         for parameter in after.parameters[group]:
             old = next((known[name] for name in names[id(parameter)] if name in known), None)
             if old is not None and old.shape == parameter.shape and old in former.state:
                 optimizer.state[parameter] = former.state[old]
+
+
+def _keeps_more(optimizer: torch.optim.Optimizer, former: torch.optim.Optimizer) -> bool:
+    """Whether an option asks for state that the other does not have."""
+    return any(optimizer.defaults.get(option) and not former.defaults.get(option) for option in _MORE_STATE)
 
 
 def _parameters_by_name(engine: Engine) -> dict[str, torch.nn.Parameter]:

@@ -14,16 +14,16 @@ from torchvision.utils import make_grid
 _GAP, _SMALLEST = 2, 96
 
 
-def picture(columns: Mapping[str, Tensor], *, above: Tensor | None = None) -> Image.Image | None:
+def picture(columns: Mapping[str, Tensor], *, above: Tensor | None = None, first: int = 0) -> Image.Image | None:
     """Columns of images [B, C, H, W] side by side, one sample in each row; or points [B, 2] as scatter plots.
 
     Images with negative values are taken to be in [-1, 1], others in [0, 1]. Beside larger ones, images are enlarged to
     their width. One or two columns of many samples are shown as squares instead. The samples of `above` stand over the
-    last columns, one each. None if nothing can be shown.
+    columns from `first` on, one each. None if nothing can be shown.
     """
     images = {name: value for name, value in columns.items() if value.dim() == 4 and value.shape[1] in (1, 3)}
     if images:
-        return _image_grid(images, above)
+        return _image_grid(images, above, first)
     points = {name: value for name, value in columns.items() if value.dim() == 2 and value.shape[1] == 2}
     return _scatter(points) if points else None
 
@@ -53,25 +53,24 @@ def unit(image: Tensor) -> Tensor:
     return image.clamp(0, 1).expand(*image.shape[:-3], 3, *image.shape[-2:])
 
 
-def _image_grid(columns: Mapping[str, Tensor], above: Tensor | None) -> Image.Image:
+def _image_grid(columns: Mapping[str, Tensor], above: Tensor | None, first: int) -> Image.Image:
     count = len(next(iter(columns.values())))
     per_row = 1 if len(columns) > 2 or count < 16 or above is not None else round(count**0.5)
     width = max(value.shape[-1] for value in columns.values())
     shown = {name: _enlarged(unit(value), width) if per_row == 1 else unit(value) for name, value in columns.items()}
     if above is not None:
-        shown = _with_heads(shown, _enlarged(unit(above), width))
+        shown = _with_heads(shown, _enlarged(unit(above), width), first)
     tiles = [make_grid(value, nrow=per_row, padding=_GAP, pad_value=1.0) for value in shown.values()]
     height = max(tile.shape[1] for tile in tiles)
     padded = [torch.nn.functional.pad(tile, (0, 0, 0, height - tile.shape[1]), value=1.0) for tile in tiles]
     return _titled(_image(torch.cat(padded, 2)), list(columns), [tile.shape[2] for tile in tiles])
 
 
-def _with_heads(columns: Mapping[str, Tensor], above: Tensor) -> dict[str, Tensor]:
-    """Each column with its sample of `above` first, aligned to the last columns; the others begin with white."""
-    first = len(columns) - len(above)
+def _with_heads(columns: Mapping[str, Tensor], above: Tensor, first: int) -> dict[str, Tensor]:
+    """Each column from `first` on with its sample of `above`; where there is none, a column begins with white."""
     return {
-        name: torch.cat([above[i - first, None] if i >= first else torch.ones_like(value[:1]), value])
-        for i, (name, value) in enumerate(columns.items())
+        name: torch.cat([above[i : i + 1] if 0 <= i < len(above) else torch.ones_like(value[:1]), value])
+        for i, (name, value) in enumerate(columns.items(), -first)
     }
 
 

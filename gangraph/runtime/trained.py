@@ -90,7 +90,8 @@ def _sampled(trainer: Trainer, name: str, count: int | None, seed: int) -> list[
     if sampler.spec.moving:
         return frames([values[node] for _, node in sampler.columns])
     columns = {label: values[node] for label, node in sampler.columns}
-    return _present(picture(columns, above=values[sampler.above] if sampler.above is not None else None))
+    above = values[sampler.above] if sampler.above is not None else None
+    return _present(picture(columns, above=above, first=len(columns) - sampler.spec.samples))
 
 
 def _present(made: Image.Image | None) -> list[Image.Image]:

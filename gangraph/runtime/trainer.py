@@ -182,8 +182,11 @@ class Trainer:
         self.engine.draws.close()
         self.engine = self._make_engine()
         self.engine.step_count = step
-        fresh = carry_over(self.engine.networks.live, old, "network", self.checked[self.phase].loans)
-        carry_over(self.engine.networks.averages, old, "average", {})
+        live, means = self.engine.networks.live, self.engine.networks.averages
+        fresh = carry_over(live, old, "network", self.checked[self.phase].loans)
+        for name, average in self.checked[self.phase].graph.averages.items():  # one that is new begins at its network
+            means[name].load_state_dict(live[average.of].state_dict())
+        carry_over(means, old, "average", {})
         if self.spec.phases[self.phase].carries:
             carry_optimizers(before, self.engine)
         return fresh

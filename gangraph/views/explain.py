@@ -20,10 +20,14 @@ from gangraph.views.wording import as_written, counted, defined, over_time, spel
 
 
 def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
-    """Every phase in the order in which things happen, then what the paper claims."""
+    """Every phase in the order in which things happen, after the first only what is new; then what the paper claims."""
+    before: tuple[Block, ...] = ()
     for title, plan in zip(titles(spec), plans, strict=True):
-        yield Passage("title", (title,)), *(_paragraph(f"{spec.about.rstrip('.')}.") if spec.about else ())
-        yield from _phase(plan)
+        told = tuple(_phase(plan))
+        about = _paragraph(f"{spec.about.rstrip('.')}.") if spec.about and not before else ()
+        yield Passage("title", (title,)), *about
+        yield from _changes(told, before) if before else told
+        before = told
     if spec.claims:
         said = (
             f"{claim.say}{f' ({claim.source})' if claim.source else ''}: {show(claim.check)}" for claim in spec.claims
@@ -51,6 +55,22 @@ def _phase(plan: Plan) -> Iterator[Block]:
         yield tuple(_update(plan, index))
     if spec.evaluate is not None:
         yield tuple(_evaluation(spec.evaluate))
+
+
+def _changes(told: Iterable[Block], before: Iterable[Block]) -> Iterator[Block]:
+    """What a phase does that the one before it did not: new paragraphs, and new items of lists under their lead."""
+    known = {text for block in before for passage in block for text in passage.texts}
+    for block in told:
+        kept: list[Passage] = []
+        for passage, after in zip(block, (*block[1:], None), strict=True):
+            fresh = tuple(text for text in passage.texts if text not in known)
+            leads = after is not None and after.kind == "list" and not known.issuperset(after.texts)
+            if fresh or (leads and passage.kind == "paragraph"):
+                kept.append(Passage(passage.kind, fresh or passage.texts))
+        if kept:
+            heading = [block[0]] if block[0].kind == "heading" and kept[0] is not block[0] else []
+            yield *heading, *(passage for passage in kept if passage.kind != "heading")
+    yield _paragraph("All else is as in the phase before.")
 
 
 def _paragraph(text: str) -> Block:

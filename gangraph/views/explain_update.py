@@ -190,7 +190,8 @@ class _Story:
             if n in sources and any(n in u.redraws for u in self.plan.updates[before + 1 : self.index + 1])
         ]  # fmt: skip
         reasons = [f"{listed(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
-        reasons += [f"{listed(map(self._source, drawn))} {_are(len(drawn) == 1)} new"] if drawn else []
+        told = dict.fromkeys(map(self._source, drawn))
+        reasons += [f"{listed(told)} {_are(len(told) == 1)} new"] if drawn else []
         if not reasons and self.plan.updates[before].graph.conditional:
             reasons = [f"update {self._number(self.plan.updates[before])} may not have run"]
         return " and ".join(reasons) or "here its gradient is needed as well"

@@ -87,6 +87,8 @@ def moment(expression: Expression) -> str:
             return rf"{value}\text{{ {unit}}}"
         case ast.Name(id=name):
             return symbol(name)
+        case ast.Call(function=ast.Name(id=name), arguments=(first, last)) if name in RAMPS and first == last:
+            return moment(first)
         case ast.Unary(operator=operator, operand=operand):
             return (r"\text{not }" if operator == "not" else operator) + _bracketed(operand)
         case ast.Binary(operator="**", left=left, right=right):
@@ -191,9 +193,9 @@ class Notation:
         arguments = [self.of(argument) for argument in node.arguments]
         match node.kind:
             case "scalar":
-                ramp = show(node.over_time).partition("(")[0] in RAMPS
-                text = _words(over_time(node.over_time)) if ramp else moment(node.over_time)
-                return Formula(text, SUM, (name,))
+                told = over_time(node.over_time)
+                ramp = show(node.over_time).partition("(")[0] in RAMPS and " " in told
+                return Formula(_words(told) if ramp else moment(node.over_time), SUM, (name,))
             case "stream" | "random":
                 self.used.add(name)
                 return Formula(self.names[name], nodes=(name,))

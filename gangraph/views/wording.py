@@ -58,6 +58,8 @@ def over_time(expression: Expression) -> str:
     match expression:
         case ast.Call(function=ast.Name(id=name), arguments=(first, last), keywords=keywords) if name in RAMPS:
             ends = dict(keywords)
+            if first == last:
+                return written(first)
             start, end = ends.get("start"), ends.get("end")
             how = "on half a cosine" if name == "cosine" else "linearly"
             until = f"at {_moment(end)}" if end is not None else "at the end"
