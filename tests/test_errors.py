@@ -9,6 +9,8 @@ import torch
 
 from gangraph.codes import CODES
 from gangraph.errors import SpecError
+from gangraph.language.parse import parse_text
+from gangraph.language.resolve import resolve
 from gangraph.pipeline import check_spec, load
 from gangraph.views.errors_page import errors_page
 
@@ -77,3 +79,13 @@ def test_no_message_names_a_place_on_this_machine() -> None:
 def test_errors_page_is_up_to_date() -> None:
     page = Path("docs/errors.md")
     assert errors_page() == golden(page, errors_page())
+
+
+@pytest.mark.parametrize("cut", ["detach(D(x))", "held(D(x))", "D(detach(x))", "history(D(x), 5)"])
+def test_a_gradient_that_is_cut_off_is_one_of_nothing(cut: str) -> None:
+    text = Path("tests/errors/gradient_of_nothing.yaml").read_text().replace("grad(D(x), z)", f"grad({cut}, x)")
+    with pytest.raises(SpecError) as error:
+        check_spec(resolve(parse_text(text, name="cut.yaml")))
+    (problem,) = (problem for problem in error.value.problems if problem.severity == "error")
+    assert problem.code == "GG503"
+    assert problem.found == f"{cut} is not computed from x, or only through detach, held or history"

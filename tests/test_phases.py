@@ -7,6 +7,7 @@ from gangraph import Trainer
 from gangraph.language.expression import show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.pipeline import check_spec
+from gangraph.views.diff import differences
 from gangraph.views.spec import spec_text
 from tests.support import normals, read, same, snapshot, trainer
 
@@ -138,3 +139,51 @@ def test_a_phase_without_a_name_is_called_by_what_it_sets() -> None:
     spec = read(TEXT.format(second="name: wide"))
     assert [phase.called for phase in spec.phases] == ["phase 1", "phase 2, 'wide'"]
     assert len(check_spec(spec)) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("adam(G)", "adam(G, amsgrad=true)"), ("rmsprop(G)", "rmsprop(G, momentum=0.9)"),
+     ("rmsprop(G)", "rmsprop(G, centered=true)")],
+)  # fmt: skip
+def test_an_optimizer_that_keeps_more_than_before_begins_anew(before: str, after: str) -> None:
+    text = TEXT.replace("adam(G, lr=1e-2)", before).format(second=f"carry: optimizers, optimizers: {{g: '{after}'}}")
+    run = trainer(read(text))
+    run.train(steps=3)
+    run.next_phase()
+    assert state_of(run) == {"g": {0}, "d": {3}}
+    run.train()
+    assert state_of(run) == {"g": {3}, "d": {6}}
+
+
+def test_an_average_that_a_phase_adds_begins_at_its_network() -> None:
+    run = phases("networks: {A: 'average(G, decay=0.9)'}, evaluate: {metrics: {calm: mean(A(z))}}")
+    run.train(steps=3)
+    run.next_phase()
+    assert same(snapshot({"G": run.networks["G"]}), snapshot({"G": run.networks["A"]}))
+
+
+def test_a_phase_sets_only_params_that_there_are() -> None:
+    (problem,) = read(TEXT.format(second="set: {widht: 8}")).problems
+    assert (problem.code, problem.found, problem.fix) == ("GG201", "widht", "did you mean 'width'?")
+
+
+def test_a_loop_over_an_empty_list_has_no_phases() -> None:
+    loop = "    - for w in [k if k > 9 for k in 1..3]: {set: {width: w}, length: 3 steps}\n"
+    text = TEXT.format(second="set: {}").replace("evaluate:", f"{loop}evaluate:")
+    assert [phase.called for phase in read(text).phases] == ["phase 1", "phase 2"]
+    start, _, _ = text.partition("    - {length")
+    assert len(read(start + loop).phases) == 1  # as without `phases:`
+
+
+def test_progress_goes_on_over_all_phases_by_what_they_draw() -> None:
+    run = phases("batch: 12")  # 3 steps of 4 samples, then 3 steps of 12
+    shares = [run.progress]
+    run.train(every=lambda run, _: shares.append(round(run.progress, 4)))
+    assert shares == [0.0, 0.0833, 0.1667, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_difference_names_its_phase_as_messages_do() -> None:
+    first, second = (read(TEXT.format(second=each)) for each in ("set: {width: 8}", "set: {width: 8}, batch: 5"))
+    (told,) = map(str, differences(first, second))
+    assert told.startswith("phase 2 (width=8), ")

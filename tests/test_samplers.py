@@ -9,12 +9,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gangraph.cli import app
-from gangraph.errors import RunError, UsageError
+from gangraph.errors import RunError, SpecError, UsageError
+from gangraph.language.expression import show
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
+from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
 from gangraph.runtime.pictures import frames, picture
 from gangraph.runtime.run import run
 from gangraph.runtime.trained import load_run, sample
+from gangraph.views.diff import differences
 from gangraph.vocabulary.coupled import BatchError
 from tests.support import read
 
@@ -94,7 +97,7 @@ def test_every_pair_of_two_batches_under_one_of_them(trained: Path) -> None:
 def test_what_stands_above_is_aligned_to_the_last_columns() -> None:
     columns = {name: torch.full((2, 3, 4, 4), value) for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.6))}
     above = torch.stack([torch.full((3, 4, 4), 0.8), torch.full((3, 4, 4), 0.9)])
-    made = picture(columns, above=above)
+    made = picture(columns, above=above, first=1)
     assert made is not None
     shown, size = np.asarray(made), 96
     heads = [int(shown[22 + 2 + size // 2, (size + 4) * i + 2 + size // 2, 0]) for i in range(3)]
@@ -153,3 +156,43 @@ def test_pick_puts_one_sample_in_every_place() -> None:
     assert pick(x, 1).tolist() == [[2.0, 3.0]] * 3
     with pytest.raises(BatchError, match="counted from 0"):
         pick(x, -1)
+
+
+def test_more_samples_leave_those_above_where_they_were(trained: Path) -> None:
+    tile = 8 * 12 + 2
+    some, more = (pixels(sample(trained, name="mixing", count=count))[22 : 22 + tile] for count in (4, 8))
+    assert np.array_equal(some, more)
+    assert (more[:, :tile] == 255).all()  # what is alone at the left, and under nothing
+
+
+def test_a_family_of_samplers() -> None:
+    members = 'samplers: {"walk[k in 1..2]": {show: "G(k * z)", samples: k}}'
+    evaluate = read(spec(members)).phases[0].evaluate
+    assert evaluate is not None
+    shown = {name: (*map(show, sampler.columns), sampler.samples) for name, sampler in evaluate.samplers.items()}
+    assert shown == {"walk[1]": ("G(1 * z)", 1), "walk[2]": ("G(2 * z)", 2)}
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "found"),
+    [
+        ('"../walk": {show: [fake]}', "GG102", "'..'"),
+        ('walk: {show: "[fake if k > 3 for k in 1..3]"}', "GG232", "none"),
+        ("walk: {frames: none}", "GG232", "none"),
+        ("walk: {show: [fake, x], above: x}", "GG232", "6 samples above 2 columns"),
+        ("walk: {show: [z, other], above: z, samples: 2}", "GG561", "[4, 2]"),
+    ],
+    ids=["a name that is a path", "no column", "nothing", "more above than columns", "points under points"],
+)
+def test_what_is_wrong_with_a_sampler(written: str, code: str, found: str) -> None:
+    text = spec(f"samplers: {{{written}}}").replace("normal(4)", "normal(2)")
+    with pytest.raises(SpecError) as error:
+        check_spec(read(text))
+    problem = next(problem for problem in error.value.problems if problem.severity == "error")
+    assert (problem.code, problem.found) == (code, found)
+
+
+def test_a_difference_between_samplers_is_told_as_a_spec_writes_it() -> None:
+    first, second = read(spec("samplers: {walk: {frames: [fake, x]}}")), read(spec("samplers: {}"))
+    (told,) = map(str, differences(first, second))
+    assert told == "sampler walk is gone; it was frames: [fake, x], samples: 6, rate: 12"

@@ -77,11 +77,12 @@ def _drawable(seen: Types, name: str, sampler: Sampler) -> Iterator[Problem]:
     if sampler.above is not None and sampler.spec.above is not None:
         places.setdefault(sampler.above, sampler.spec.above.span)
     first = next((made for made in typed.values() if _is_image(made)), None)
+    aligned = sampler.spec.moving or sampler.above is not None
     for node, made in typed.items():
         message, expected = "", ""
-        if not _is_image(made) and not (_is_points(made) and first is None and not sampler.spec.moving and sampler.above is None):
+        if not _is_image(made) and not (_is_points(made) and first is None and not aligned):
             message, expected = f"sampler '{name}' cannot draw this", "images [batch, 1 or 3, height, width]"
-        elif first is not None and (sampler.spec.moving or sampler.above) and made.shape[2:] != first.shape[2:]:
+        elif first is not None and aligned and made.shape[2:] != first.shape[2:]:
             message, expected = f"the images of sampler '{name}' are of one size", f"such as the first, {first}"
         if message:
             yield Problem(code="GG561", message=message, span=places[node], found=str(made), expected=expected)

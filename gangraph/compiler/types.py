@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gangraph.compiler.assemble import ANY, Interval, MisfitError, NetworkModel, assemble, first_line, op_range, ranges
+from gangraph.compiler.flow import STOPS
 from gangraph.compiler.graph import Graph, NetworkGraph, Node, with_arguments
 from gangraph.compiler.meta import run_op
 from gangraph.data.random import RandomSource
@@ -107,15 +108,29 @@ class _Inference:
 
     def _grad(self, node: Node) -> TensorType | None:
         output, at = node.inputs
-        if at not in self.graph.below(output):
+        if not self._flows(output, at):
+            below = ", or only through detach, held or history" if at in self.graph.below(output) else ""
             self._report(
                 "GG503",
                 "the gradient is zero: the output does not depend on the input",
                 node,
-                found=f"{self._said(output)} is not computed from {self._said(at)}",
+                found=f"{self._said(output)} is not computed from {self._said(at)}{below}",
             )
             return None
         return TensorType(self.types[at].shape, self.types[at].dtype)
+
+    def _flows(self, output: str, at: str) -> bool:
+        """Whether a gradient comes from a value to one beneath it, past all that cut it off."""
+        waiting, known = [output], {output}
+        while waiting:
+            name = waiting.pop()
+            if name == at:
+                return True
+            node = self.graph.nodes[name]
+            fresh = {*node.inputs} - known if node.kind not in STOPS else set[str]()
+            waiting += fresh
+            known |= fresh
+        return False
 
     def _op(self, node: Node) -> TensorType | None:
         examples = {name: self.types[name].example() for name in node.inputs if name in self.types}

@@ -13,12 +13,13 @@ from gangraph.language.static import Scope, StaticError
 from gangraph.language.tree import Scalar
 
 _RATE = 12  # frames a second
+_KINDS = "show: for columns side by side (and above: over them), or frames: for an animation (and its rate:)"
 
 
 def resolve_samplers(
     sections: Sections, model: schema.EvaluateDocument, samples: int, grids: Collection[str]
 ) -> dict[str, SamplerSpec]:
-    """The samplers of `evaluate:` that can be read, by name; a look has so many `samples`, and `grids` of these names."""
+    """The samplers of `evaluate:` that can be read, by name; a look has so many `samples` and these `grids`."""
     made: dict[str, SamplerSpec] = {}
     for key, body in model.samplers.items():
         for name, scope in sections.guarded(key, sections.expand, key, sections.scope) or []:
@@ -49,7 +50,7 @@ class _Reading:
         count = self.sections.whole(body.samples, samples, self.scope)
         if body.above is not None and count > len(show):
             found = f"{count} samples above {len(show)} column{'s' * (len(show) != 1)}"
-            raise self._refused(f"every sample above '{name}' has a column", found)
+            raise self._refused(f"every sample above '{name}' has a column", found, f"samples: {len(show)}, or less")
         return SamplerSpec(
             columns=show or frames,
             above=self.scope.reduce(body.above) if body.above is not None else None,
@@ -60,10 +61,10 @@ class _Reading:
 
     def _columns(self, written: Expression | None) -> tuple[Expression, ...]:
         shown = self.scope.reduce(written) if written is not None else ast.Sequence((), self.span)
-        return shown.items if isinstance(shown, ast.Sequence) else (shown,)
+        items = shown.items if isinstance(shown, ast.Sequence) else (shown,)
+        return tuple(item for item in items if item != ast.Literal(None, item.span))
 
-    def _refused(self, message: str, found: str) -> StaticError:
-        expected = "show: for columns side by side (and above: over them), or frames: for an animation (and its rate:)"
+    def _refused(self, message: str, found: str, expected: str = _KINDS) -> StaticError:
         return StaticError(Problem(code="GG232", message=message, span=self.span, found=found, expected=expected))
 
 

@@ -221,7 +221,7 @@ class _Run:
         opened = {f"open/{group}": share for group, share in shares.items()}
         for name, value in (*values.items(), *opened.items(), *metrics.items()):
             self.writer.add_scalar(name, value, trainer.step_count)
-        share = trainer.step_count / max(self.steps, 1) if self.steps is not None else trainer.clock.progress
+        share = trainer.step_count / max(self.steps, 1) if self.steps is not None else trainer.progress
         self.report.progress(line, share)
 
     def _stop_if_not_finite(self, losses: dict[str, float]) -> None:

@@ -15,7 +15,7 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
 from gangraph.language.schedule import Clock
-from gangraph.language.spec import Spec
+from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.runtime.checkpoint import carry_optimizers, carry_over, read_checkpoint, restore, save_checkpoint
 from gangraph.runtime.draws import Draws, Given
@@ -168,6 +168,18 @@ class Trainer:
     def done(self) -> bool:
         """Whether the last phase has reached its length."""
         return self.phase + 1 == len(self.spec.phases) and self.phase_done
+
+    @property
+    def progress(self) -> float:
+        """How much of all phases is done, from 0 to 1, each phase counting as many samples as it draws."""
+        samples = [self._samples(phase) for phase in self.spec.phases]
+        done = sum(samples[: self.phase]) + self.clock.progress * samples[self.phase]
+        return done / max(sum(samples), 1.0)
+
+    def _samples(self, phase: PhaseSpec) -> float:
+        """About how many samples a phase draws."""
+        units = {"steps": phase.batch, "epochs": self._epoch_length(), "images": 1, "kimg": 1000}
+        return phase.length.value * units[phase.length.unit] if phase.length is not None else 0.0
 
     def next_phase(self) -> list[str]:
         """Begin the next phase: weights are carried over by name; returns the parameters that start anew."""

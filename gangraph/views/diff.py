@@ -16,7 +16,16 @@ from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression, show
 from gangraph.language.sharing import borrowed
-from gangraph.language.spec import AverageSpec, EvaluateSpec, EvaluatorSpec, NetworkSpec, OptimizerSpec, PhaseSpec, Spec
+from gangraph.language.spec import (
+    AverageSpec,
+    EvaluateSpec,
+    EvaluatorSpec,
+    NetworkSpec,
+    OptimizerSpec,
+    PhaseSpec,
+    SamplerSpec,
+    Spec,
+)
 from gangraph.language.static import Scope, StaticError, literal
 from gangraph.language.syntax import ExpressionError, parse_expression
 from gangraph.language.tree import Scalar
@@ -27,7 +36,7 @@ from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
 from gangraph.views.matching import Matching, layers
 from gangraph.views.plan import listed
-from gangraph.views.spec import WIDTH, judge_text, titles
+from gangraph.views.spec import WIDTH, judge_text, sampler_lines, titles
 from gangraph.views.wording import as_written, over_time, taken_away, value_names, written
 
 SAME = "no difference in the mathematics"
@@ -65,7 +74,7 @@ def compare(
     renamed: list[tuple[str, str]] = []
     for a, b in zip(map(_as_written, ours), map(_as_written, theirs), strict=False):
         matching = Matching(a, b)
-        where = f"phase {a.graph.spec.name}, " if len(ours) > 1 else ""
+        where = f"{a.graph.spec.called}, " if len(ours) > 1 else ""
         found += [replace(each, what=where + each.what) for each in _phase(matching)]
         renamed += matching.renamed
     return Comparison(tuple(dict.fromkeys(found)), tuple(dict.fromkeys(renamed)))
@@ -371,7 +380,7 @@ def _evaluation(a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:
 
 _LOOKS = {"every": "the time between evaluations", "samples": "the number of samples", "mode": "the networks' mode",
           "best": "what chooses the best checkpoint", "metrics": "metric", "values": "value", "results": "result",
-          "grids": "the picture", "data": "source",
+          "grids": "the picture", "samplers": "sampler", "data": "source",
           "result_samples": "the number of samples for results", "networks": "evaluator"}  # fmt: skip
 
 
@@ -396,6 +405,8 @@ def _plain(value: object) -> str:
         return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, get_args(Expression)):
         return written(value)
+    if isinstance(value, SamplerSpec):
+        return ", ".join(sampler_lines(value))
     return judge_text(value) if isinstance(value, EvaluatorSpec) else str(value)
 
 

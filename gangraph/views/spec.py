@@ -13,6 +13,7 @@ from gangraph.language.spec import (
     NetworkSpec,
     Objective,
     PhaseSpec,
+    SamplerSpec,
     Spec,
     UpdateSpec,
 )
@@ -248,12 +249,17 @@ def _sampler_lines(evaluate: EvaluateSpec) -> Iterator[str]:
         yield "  samplers:"
     for name, sampler in evaluate.samplers.items():
         yield f"    {name}:"
-        yield f"      {'frames' if sampler.moving else 'show'}: [{', '.join(map(show, sampler.columns))}]"
-        if sampler.above is not None:
-            yield f"      above: {show(sampler.above)}"
-        yield f"      samples: {sampler.samples}"
-        if sampler.rate is not None:
-            yield f"      rate: {sampler.rate}"
+        yield from (f"      {line}" for line in sampler_lines(sampler))
+
+
+def sampler_lines(sampler: SamplerSpec) -> Iterator[str]:
+    """What a sampler is, key by key."""
+    yield f"{'frames' if sampler.moving else 'show'}: [{', '.join(map(show, sampler.columns))}]"
+    if sampler.above is not None:
+        yield f"above: {show(sampler.above)}"
+    yield f"samples: {sampler.samples}"
+    if sampler.rate is not None:
+        yield f"rate: {sampler.rate}"
 
 
 def judge_text(judge: EvaluatorSpec) -> str:
