@@ -90,9 +90,9 @@ def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]
     """Register a pure function of tensors. Parameters annotated `Tensor` take values, the others constants.
 
     Traits: `range` is a function from the inputs' ranges to the output's;
-    `mixes_samples=True` as for layers; `latex` is its formula and `words` what it is in a sentence, both with
-    `$x` for the argument of the parameter x. In a formula `$x` gets parentheses where it needs them and `${x}` does
-    not, and `E[...]` is the mean over the batch.
+    `mixes_samples=True` as for layers; `stops_gradient=True` if none passes through it; `latex` is its formula and
+    `words` what it is in a sentence, both with `$x` for the argument of the parameter x. In a formula `$x` gets
+    parentheses where it needs them and `${x}` does not, and `E[...]` is the mean over the batch.
     """
     return _registers("op", name, traits)
 

@@ -196,3 +196,10 @@ def test_a_difference_between_samplers_is_told_as_a_spec_writes_it() -> None:
     first, second = read(spec("samplers: {walk: {frames: [fake, x]}}")), read(spec("samplers: {}"))
     (told,) = map(str, differences(first, second))
     assert told == "sampler walk is gone; it was frames: [fake, x], samples: 6, rate: 12"
+
+
+def test_a_picture_of_a_grid_is_that_of_a_look_and_needs_no_metric(trained: Path, tmp_path: Path) -> None:
+    assert np.array_equal(pixels(sample(trained, name="seen")), pixels(trained / "samples" / "latest.png"))
+    strict = spec("").replace("mean(abs(fake))", '"frechet_distance(flatten(x), flatten(fake))"')
+    folder = run(read(strict), out=tmp_path / "run")
+    assert sample(folder, count=1).is_file()  # one sample, of which there is no such distance

@@ -417,3 +417,21 @@ def test_networks_of_cogan_have_the_sizes_that_the_paper_states() -> None:
     shared = {name: sum(loan.parameters for loan in loans) for name, loans in phase.loans.items()}
     assert own == {"G_a": 7_833_476 + 4_609, "G_b": 4_609, "D_a": 426_553 + 520, "D_b": 520}
     assert shared == {"G_b": 7_833_476, "D_b": 426_553}
+
+
+def test_another_network_from_a_definition_in_place_sees_the_names_of_the_spec() -> None:
+    text = """
+gangraph: 1
+name: twins
+params: {width: 3}
+data: {z: normal(2)}
+networks:
+  G: {params: {depth: 1}, inputs: z, parts: {a: "linear(width * depth)", b: linear(1)}, values: {h: a(z)}, output: b(h)}
+  H: G(depth=2)
+  F: G(share=G.a)
+losses: {loss: mean(G(z) + H(z) + F(z))}
+train: {batch: 2, length: 1 steps, optimizers: {g: "sgd([G, H, F])"}, step: [{update: g, minimize: loss}]}
+"""
+    networks = trainer(read(text)).networks
+    widths = {name: networks[name].get_parameter("a.linear.weight").shape[0] for name in networks}
+    assert widths == {"G": 3, "H": 6, "F": 3}

@@ -3,9 +3,14 @@
 from collections.abc import Iterable
 
 from gangraph.compiler.graph import Graph, Node
+from gangraph.registry import vocabulary
 
-# Values through which no gradient passes.
-STOPS = ("stream", "random", "scalar", "detach", "held", "history", "autoregressive")
+_STOPS = ("stream", "random", "scalar", "detach", "held", "history", "autoregressive")
+
+
+def stops(node: Node) -> bool:
+    """Whether no gradient passes through a value."""
+    return node.kind in _STOPS or (node.kind == "op" and bool(vocabulary[node.target].traits.get("stops_gradient")))
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:
@@ -13,7 +18,7 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
     chosen, wanted = set(networks), set(within)
     reached: set[str] = set()
     for node in graph.nodes.values():
-        if node.id not in wanted or node.kind in STOPS:
+        if node.id not in wanted or stops(node):
             continue
         starts = node.of_network and node.target in chosen and not node.ahead
         if starts or not chosen.isdisjoint(_inside(graph, node)) or any(name in reached for name in node.needs):

@@ -83,14 +83,15 @@ class Looking:
 class Program:
     """A plan with its segments as code, and the forms of networks with kernels that they call, by name.
 
-    `evaluation` is what a look computes, `measurement` what is computed over many samples, `samplers` what each draws.
+    `evaluation` is what a look computes, `measurement` what is computed over many samples, `pictures` what
+    each grid and sampler draws.
     """
 
     plan: Plan
     segments: Mapping[str, Lowered]
     evaluation: Looking | None
     measurement: Looking | None
-    samplers: Mapping[str, Looking]
+    pictures: Mapping[str, Looking]
     forms: Mapping[str, Form]
     kernels: Kernels
 
@@ -110,22 +111,24 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     segments = {segment.name: _Writer(checked.graph, networks, segment).write() for segment in (*whole, *steps)}
     seen = checked.graph.evaluation
     evaluation = measurement = None
-    samplers: dict[str, Looking] = {}
+    pictures: dict[str, Looking] = {}
     if seen is not None:
         networks = networks.of_evaluation(checked.evaluated)
         evaluation = _looking(seen.graph, networks, "evaluate", after_metrics(seen.graph, seen.looks))
         numbers = tuple(node for _, node in seen.numbers)
         measurement = _looking(seen.graph, networks, "measure", after_all(seen.graph, numbers))
-        samplers = {
-            name: _looking(seen.graph, networks, name, after_metrics(seen.graph, sampler.shown))
-            for name, sampler in seen.samplers.items()
+        shown = {name: tuple(node for _, node in columns) for name, columns in seen.grids.items()}
+        shown |= {name: sampler.shown for name, sampler in seen.samplers.items()}
+        pictures = {
+            name: _looking(seen.graph, networks, name or "grid", after_metrics(seen.graph, nodes))
+            for name, nodes in shown.items()
         }
     return Program(
         plan=plan,
         segments=segments,
         evaluation=evaluation,
         measurement=measurement,
-        samplers=samplers,
+        pictures=pictures,
         forms=networks.forms,
         kernels=kernels,
     )

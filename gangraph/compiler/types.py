@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gangraph.compiler.assemble import ANY, Interval, MisfitError, NetworkModel, assemble, first_line, op_range, ranges
-from gangraph.compiler.flow import STOPS
+from gangraph.compiler.flow import stops
 from gangraph.compiler.graph import Graph, NetworkGraph, Node, with_arguments
 from gangraph.compiler.meta import run_op
 from gangraph.data.random import RandomSource
@@ -109,7 +109,7 @@ class _Inference:
     def _grad(self, node: Node) -> TensorType | None:
         output, at = node.inputs
         if not self._flows(output, at):
-            below = ", or only through detach, held or history" if at in self.graph.below(output) else ""
+            below = ", or only through what stops gradients" if at in self.graph.below(output) else ""
             self._report(
                 "GG503",
                 "the gradient is zero: the output does not depend on the input",
@@ -127,7 +127,7 @@ class _Inference:
             if name == at:
                 return True
             node = self.graph.nodes[name]
-            fresh = {*node.inputs} - known if node.kind not in STOPS else set[str]()
+            fresh = {*node.inputs} - known if not stops(node) else set[str]()
             waiting += fresh
             known |= fresh
         return False

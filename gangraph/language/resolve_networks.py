@@ -92,7 +92,7 @@ class _Networks:
         return self._instance(
             template,
             document,
-            self._bound(arguments, document),
+            self._bound(arguments, document, self.sections.scope if inline else None),
             body.span,
             written_shares(given[SHARE]) if given else (),
         )
@@ -108,8 +108,11 @@ class _Networks:
             )
         )
 
-    def _bound(self, call: ast.Call, document: schema.NetworkDocument) -> Scope:
-        """The network's params with the call's arguments in their place; `share` is the language's own."""
+    def _bound(self, call: ast.Call, document: schema.NetworkDocument, outer: Scope | None) -> Scope:
+        """The network's params with the call's arguments in their place; `share` is the language's own.
+
+        A network that is defined in place sees the names of the spec too, its `outer` scope.
+        """
         known = [str(key) for key in document.params]
         taken = next((key for key in document.params if key == SHARE), None)
         if taken is not None:
@@ -136,7 +139,7 @@ class _Networks:
                         fix=nearest(key, (*known, SHARE)),
                     )
                 )
-        return Scope(definitions={key: value for key, value in call.keywords if key != SHARE})
+        return Scope(definitions={key: value for key, value in call.keywords if key != SHARE}, outer=outer)
 
     def _instance(
         self, template: str, document: schema.NetworkDocument, given: Scope, span: Span, shares: tuple[Share, ...]

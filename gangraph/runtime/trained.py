@@ -5,7 +5,9 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
+from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Sampler
 from gangraph.data.folders import Images
 from gangraph.data.stream import derive_seed
@@ -72,26 +74,31 @@ def _require(trainer: Trainer, name: str | None) -> None:
 
 def _grid(trainer: Trainer, name: str | None, count: int | None, seed: int) -> list[Image.Image]:
     """A grid of the looks, by default the first."""
-    program = trainer.engine.program
-    seen, part = program.plan.checked.graph.evaluation, program.evaluation
-    if seen is None or part is None:
+    seen = trainer.checked[trainer.phase].graph.evaluation
+    if seen is None or not seen.grids:
         return []
-    grids = Evaluation(trainer.engine, seen, part, seed=seed).look(trainer.clock, count).grids
-    return _present(picture(next(iter(grids.values()), {}) if name is None else grids[name]))
+    name = next(iter(seen.grids)) if name is None else name
+    values = _drawn(trainer, seen, name, count, seed)
+    return _present(picture({label: values[node] for label, node in seen.grids[name]}))
 
 
 def _sampled(trainer: Trainer, name: str, count: int | None, seed: int) -> list[Image.Image]:
     """What a sampler shows: one picture, or the frames of one that moves."""
-    program, sampler = trainer.engine.program, _samplers(trainer)[name]
-    seen = program.plan.checked.graph.evaluation
+    seen = trainer.checked[trainer.phase].graph.evaluation
     assert seen is not None
-    evaluation = Evaluation(trainer.engine, seen, program.samplers[name], seed=seed)
-    values, _ = evaluation.values(trainer.clock, count or sampler.spec.samples)
+    sampler = seen.samplers[name]
+    values = _drawn(trainer, seen, name, count or sampler.spec.samples, seed)
     if sampler.spec.moving:
         return frames([values[node] for _, node in sampler.columns])
     columns = {label: values[node] for label, node in sampler.columns}
     above = values[sampler.above] if sampler.above is not None else None
     return _present(picture(columns, above=above, first=len(columns) - sampler.spec.samples))
+
+
+def _drawn(trainer: Trainer, seen: Seen, name: str, count: int | None, seed: int) -> dict[str, Tensor]:
+    """What one grid or sampler shows, and nothing else: no metric is computed for a picture."""
+    part = trainer.engine.program.pictures[name]
+    return Evaluation(trainer.engine, seen, part, seed=seed).values(trainer.clock, count)[0]
 
 
 def _present(made: Image.Image | None) -> list[Image.Image]:

@@ -285,13 +285,13 @@ def clamp(x: Tensor, low: float, high: float) -> Tensor:
     return x.clamp(low, high)
 
 
-@op(range=_always(_UNIT))
+@op(range=_always(_UNIT), stops_gradient=True)
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """int64 [B] to float [B, classes]."""
     return functional.one_hot(labels, classes).to(torch.get_default_dtype())
 
 
-@op()
+@op(stops_gradient=True)
 def argmax(scores: Tensor) -> Tensor:
     """The class with the highest score: [B, K] to int64 [B]."""
     return scores.argmax(1)
