@@ -117,6 +117,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
     "stylegan": {
         "params.full": 8,
         "params.first": 4,
+        "params.gamma": 10,
         "params.features": 6,
         "params.depth": 2,
         "params.base": 32,

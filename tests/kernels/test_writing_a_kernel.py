@@ -32,13 +32,13 @@ PAGE = (ROOT / "docs" / "writing_a_kernel.md").read_text()
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EXACT = 1e-11  # in float64: the kernels sum in another order
 
-KERNEL, BENCH, TEST = "kernels/pixel_norm.py", "benchmarks/kernels/pixel_norm.py", "tests/kernels/test_pixel_norm.py"
-PLUGIN, COMPILE = "gangraph_pixel_norm.py", "compile_pixel_norm.py"
+KERNEL, BENCH, TEST = "kernels/pixel_unit.py", "benchmarks/kernels/pixel_unit.py", "tests/kernels/test_pixel_unit.py"
+PLUGIN, COMPILE = "gangraph_pixel_unit.py", "compile_pixel_unit.py"
 MODULES = {
-    KERNEL: "gangraph.kernels.pixel_norm",
-    BENCH: "gangraph.benchmarks.pixel_norm",
-    TEST: "tests.kernels.test_pixel_norm",
-    PLUGIN: "gangraph_pixel_norm",
+    KERNEL: "gangraph.kernels.pixel_unit",
+    BENCH: "gangraph.benchmarks.pixel_unit",
+    TEST: "tests.kernels.test_pixel_unit",
+    PLUGIN: "gangraph_pixel_unit",
 }
 
 pytestmark = pytest.mark.skipif(
@@ -96,7 +96,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     finally:
         for name in MODULES.values():
             sys.modules.pop(name, None)
-        for operator in [name for name in OPDEF_TO_LIB if name.startswith("gangraph::pixel_norm")]:
+        for operator in [name for name in OPDEF_TO_LIB if name.startswith("gangraph::pixel_unit")]:
             OPDEF_TO_LIB.pop(operator)._destroy()
 
 
@@ -106,7 +106,7 @@ def op(written: Written, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     names = set(vocabulary)
     monkeypatch.setattr(fusing, "catalogue", lambda: (*catalogue(), *written.kernel.KERNELS))
     try:
-        yield load(MODULES[PLUGIN], written.folder / PLUGIN).pixel_norm
+        yield load(MODULES[PLUGIN], written.folder / PLUGIN).pixel_unit
     finally:
         for name in set(vocabulary) - names:
             del vocabulary._definitions[name]
@@ -126,8 +126,8 @@ def test_every_row_of_its_entry_agrees(written: Written) -> None:
 
 
 def test_its_entry_satisfies_the_general_tests(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(general.BY_KERNEL, "pixel_norm", list(written.bench.ENTRIES))
-    general.test_rows_cover_types_and_layouts("pixel_norm")
+    monkeypatch.setitem(general.BY_KERNEL, "pixel_unit", list(written.bench.ENTRIES))
+    general.test_rows_cover_types_and_layouts("pixel_unit")
     assert {entry.kernel.name for entry in written.bench.ENTRIES} == {kernel.name for kernel in written.kernel.KERNELS}
 
 
@@ -151,8 +151,8 @@ def test_it_compiles_for_a_gpu_that_is_not_here(written: Written) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert {line.partition(" | ")[0] for line in lines} == {
-        "_pixel_norm_forward_kernel",
-        "_pixel_norm_backward_kernel",
+        "_pixel_unit_forward_kernel",
+        "_pixel_unit_backward_kernel",
     }
     assert [line for line in lines if not re.search(r"\| \d+ registers, \d+ bytes spilled$", line)] == []
 
@@ -176,8 +176,8 @@ def test_engine_places_it(
 ) -> None:
     graph = graph_of(op, **written_in_spec)
     (fusion,) = fusing.fuse(graph)
-    assert (fusion.kernel, fusion.computes, fusion.why_not) == ("pixel_norm", ("pixel_norm",), "")
-    assert called(graph) == [(written.kernel.pixel_norm, passed)]
+    assert (fusion.kernel, fusion.computes, fusion.why_not) == ("pixel_unit", ("pixel_unit",), "")
+    assert called(graph) == [(written.kernel.pixel_unit, passed)]
 
 
 def test_engine_leaves_it_where_it_is_differentiated_twice(op: Callable[..., torch.Tensor]) -> None:
