@@ -50,7 +50,7 @@ COUNTS = {
     ("pixelrnn", ""): {"P": 58_881},
     ("pixelrnn", "row"): {"P": 52_161},
     ("progan", ""): {"G": 23_071_507, "D": 23_077_137},  # at the end: test_growing.py counts the heads of all phases
-    ("stylegan", ""): {"M": 2_101_248, "S": 24_110_771, "D": 23_077_137, "quiet": 24_105_683},
+    ("stylegan", ""): {"M": 2_101_248, "S": 24_110_771, "D": 23_077_137},
     ("unrolled", ""): {"G": 49_666, "D": 513},
     ("vae", ""): {"encoder": 330_040, "decoder": 322_784},
     ("vae_gan", ""): {"Enc": 17_808_960 + 262_400, "Dec": 4_693_155, "D": 10_953_857},
