@@ -89,7 +89,7 @@ class _OfClass(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x, torch.eye(10, dtype=x.dtype)[:1].expand(len(x), -1))  # type: ignore[no-any-return]
+        return self.network(x, torch.eye(10, dtype=x.dtype)[:1].expand(len(x), -1))  # type: ignore[no-any-return]  # a module returns Any
 
 
 def influence(network: nn.Module, colours: int, size: int = 6) -> Tensor:
@@ -248,7 +248,7 @@ def test_the_row_lstm_is_the_loop_over_pixels() -> None:
     for row in range(4):
         states = []
         for column in range(5):
-            gates = into.bias.clone()  # type: ignore[union-attr]
+            gates = into.bias.clone()  # type: ignore[union-attr]  # it has one
             for offset in (-1, 0):
                 if column + offset >= 0:
                     gates += into.weight[:, :, 0, 1 + offset] @ x[0, :, row, column + offset]
@@ -342,7 +342,7 @@ def test_a_gradient_that_lies_transposed_in_memory_is_stepped_right() -> None:
         x = torch.rand(4, 1, 6, 6, generator=generator, dtype=torch.float64)
         engine.step({"digits": {"image": x, "label": torch.zeros(4, dtype=torch.int64)}})
         optimizer.zero_grad()
-        bernoulli_nll(network(above(x, 0.5)), above(x, 0.5)).backward()  # type: ignore[arg-type]
+        bernoulli_nll(network(above(x, 0.5)), above(x, 0.5)).backward()  # type: ignore[arg-type]  # a spec gives a number
         optimizer.step()
     for mine, theirs in zip(engine.networks["P"].parameters(), network.parameters(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-9)
@@ -356,7 +356,7 @@ def test_the_gate_is_tanh_times_sigmoid() -> None:
 def test_above_draws_ones_with_the_probability_of_a_value() -> None:
     x, limit = torch.full((1000, 1, 4, 4), 0.3), torch.rand(1000, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     assert above(x, limit).mean().item() == pytest.approx(0.3, abs=0.01)
-    assert above(torch.tensor([0.5, 0.6]), 0.5).tolist() == [0, 1]  # type: ignore[arg-type]
+    assert above(torch.tensor([0.5, 0.6]), 0.5).tolist() == [0, 1]  # type: ignore[arg-type]  # a spec gives a number
     with pytest.raises(ValueError, match="the shapes differ"):
         above(x, limit[:, :, :2])
 
@@ -452,7 +452,7 @@ def test_what_is_drawn_is_what_the_network_gives_at_the_time() -> None:
     spec = trainer(PLAIN)
     before = spec.evaluate()
     with torch.no_grad():
-        spec.networks["P"].get_submodule("layers.masked_conv2d_2").bias.fill_(50.0)  # type: ignore[operator,union-attr]
+        spec.networks["P"].get_submodule("layers.masked_conv2d_2").bias.fill_(50.0)  # type: ignore[operator,union-attr]  # a convolution
     after = spec.evaluate()
     assert before is not None and after is not None
     assert not before.grid["drawn"].all() and after.grid["drawn"].all()
@@ -464,7 +464,7 @@ def test_a_conditional_network_is_given_its_class_with_every_pixel() -> None:
     look = spec.evaluate()
     assert look is not None
     assert "P_frozen_autoregressive(x, y, drawn_uniform, at = (0,)" in str(
-        spec.engine.program.evaluation.code.graph.python_code("self").src  # type: ignore[union-attr]
+        spec.engine.program.evaluation.code.graph.python_code("self").src  # type: ignore[union-attr]  # it has an evaluation
     )
 
 

@@ -102,7 +102,7 @@ def test_a_style_based_gan_trains_as_the_loop_by_hand(
         draw = type(draws).noise
 
         def noise(*arguments: object) -> Tensor:
-            drawn.append(draw(draws, *arguments))  # type: ignore[arg-type]
+            drawn.append(draw(draws, *arguments))  # type: ignore[arg-type]  # passed on as they came
             return drawn[-1]
 
         monkeypatch.setattr(draws, "noise", noise)

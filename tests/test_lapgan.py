@@ -96,12 +96,12 @@ def test_a_level_equals_a_loop_by_hand() -> None:
         real, fake = hand.score(image - coarse, coarse), hand.score(hand.fake(first, coarse).detach(), coarse)
         judge = 0.5 * (bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake)))
         steps[0].zero_grad()
-        judge.backward()  # type: ignore[no-untyped-call]
+        judge.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         steps[0].step()
         again = hand.score(hand.fake(second, coarse), coarse)
         fool = bce(again, torch.ones_like(again))
         steps[1].zero_grad()
-        fool.backward()  # type: ignore[no-untyped-call]
+        fool.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         steps[1].step()
         assert deviation(found["judge[2]"], judge.detach()) < 1e-9
         assert deviation(found["fool[2]"], fool.detach()) < 1e-9

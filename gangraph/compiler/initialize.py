@@ -101,7 +101,7 @@ def _reset(layer: nn.Module, reset: Callable[[], object]) -> None:
 
 def _parametrizations(layer: nn.Module) -> dict[str, Any]:
     """Each parametrized weight or bias of a layer: what is stored as `original`, and the steps that use it."""
-    return dict(layer.parametrizations.items()) if is_parametrized(layer) else {}  # type: ignore[union-attr, operator]
+    return dict(layer.parametrizations.items()) if is_parametrized(layer) else {}  # type: ignore[union-attr, operator]  # torch types it as any attribute of a module
 
 
 def _restart(layer: nn.Module) -> None:

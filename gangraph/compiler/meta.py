@@ -32,7 +32,7 @@ _runs: dict[object, Run] = {}
 
 def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any]) -> Run:
     """An op on examples. Raises whatever the op raises for inputs that do not fit it."""
-    key = ("op", definition.name, _described(tuple(arguments)), _described(tuple(keywords.items())))
+    key = ("op", definition.function, _described(tuple(arguments)), _described(tuple(keywords.items())))
     return _remembered(key, lambda: definition.function(*arguments, **keywords))
 
 
