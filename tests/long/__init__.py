@@ -1,0 +1,1 @@
+"""Long runs over thousands of cases, left out of the ordinary suite; each says its command."""
