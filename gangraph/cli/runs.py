@@ -1,6 +1,5 @@
 """Commands on runs: `run`, `measure`, `sample`, `apply`."""
 
-import json as jsons
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -87,13 +86,14 @@ def measure(
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
 
+    from gangraph.runtime.files import json_text
     from gangraph.runtime.measure import measure_run, under_choices_of
     from gangraph.runtime.results import results_lines
 
     newer = under_choices_of(run, spec) if spec is not None else None
     found = measure_run(run, newer, device=device.value)
     if json:
-        print(jsons.dumps(asdict(found), indent=1))
+        print(json_text(asdict(found), indent=1))
         return
     if not found.results:
         raise UsageError(f"the spec of '{run}' measures nothing: give it evaluate: results, or another text by --spec")

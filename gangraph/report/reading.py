@@ -43,7 +43,7 @@ class Run:
         found: dict[str, list[tuple[int, float]]] = {}
         for line in self.lines:
             for name, value in line.get(section, {}).items():
-                if math.isfinite(value):
+                if value is not None and math.isfinite(value):
                     found.setdefault(name, []).append((line["step"], value))
         return {name: tuple(points) for name, points in found.items()}
 
@@ -143,11 +143,13 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def _is_report(line: Mapping[str, Any]) -> bool:
-    """Whether a line has its step, and nothing but numbers for its losses and metrics."""
+    """Whether a line has its step, and for its losses and metrics numbers, or null for one that was not finite."""
     sections = [line.get(name, {}) for name in ("losses", "metrics")]
-    numbers = [value for section in sections if isinstance(section, dict) for value in section.values()]
+    values = [value for section in sections if isinstance(section, dict) for value in section.values()]
     named = all(isinstance(section, dict) for section in sections)
-    return named and isinstance(line.get("step"), int) and all(isinstance(value, int | float) for value in numbers)
+    return (
+        named and isinstance(line.get("step"), int) and all(isinstance(value, int | float | None) for value in values)
+    )
 
 
 def _results(path: Path) -> Mapping[str, Number]:

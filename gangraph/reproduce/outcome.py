@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.language.spec import Reported
-from gangraph.runtime.files import write_whole
+from gangraph.runtime.files import json_text, write_whole
 
 FILE = "reproduction.json"
 
@@ -112,7 +112,7 @@ class Outcome:
 
     def save(self, folder: Path) -> Path:
         """Write `reproduction.json`, whole or not at all."""
-        return write_whole(folder / FILE, json.dumps(asdict(self), indent=1))
+        return write_whole(folder / FILE, json_text(asdict(self), indent=1))
 
 
 def read_outcome(folder: Path) -> Outcome:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -106,7 +107,7 @@ def work(task: Task) -> Found:
     except Exception as error:  # whatever one run dies of, the others are worth having
         named = str(error) if isinstance(error, GangraphError) else f"{type(error).__name__}: {error}"
         return Found(failed=named, seconds=time.monotonic() - began)
-    looks = tuple(line["metrics"] for line in lines if "metrics" in line and line["step"])
+    looks = tuple(_numbers(line["metrics"]) for line in lines if "metrics" in line and line["step"])
     seconds = lines[-1]["seen"] / max(lines[-1]["images_per_second"], 1e-9)
     unseen = (
         "" if _looked_alike(task.folder, spec) else "the run was looked at by other metrics; only training shows more"
@@ -114,6 +115,11 @@ def work(task: Task) -> Found:
     return Found(
         numbers=numbers.results, looks=() if unseen else looks, unseen=unseen, seconds=seconds, trained=trained
     )
+
+
+def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Metrics of a look; one that was not finite is `null` in the file."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def _looked_alike(folder: Path, spec: Spec) -> bool:

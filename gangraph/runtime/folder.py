@@ -11,6 +11,7 @@ checkpoints/       step-00000100, ... the last few and `best`
 """
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -27,7 +28,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gangraph.errors import RunError, UsageError
 from gangraph.language.spec import Spec
-from gangraph.runtime.files import write_whole
+from gangraph.runtime.files import json_text, write_whole
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import spec_text
 
@@ -69,16 +70,16 @@ class RunFolder:
             "not compiled": trainer.engine.fallbacks,
             "kernels": trainer.kernels,
         }
-        (self.path / "environment.json").write_text(json.dumps(environment, indent=1))
+        (self.path / "environment.json").write_text(json_text(environment, indent=1))
 
     def writer(self, step: int) -> SummaryWriter:
         """TensorBoard's writer, which forgets events after `step` (they will be written again)."""
         return SummaryWriter(str(self.path), purge_step=step or None)
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl; numbers that are not finite are `null` there."""
         with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json_text(line) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop the lines of metrics.jsonl beyond `step`: a resumed run writes them again."""
@@ -108,9 +109,10 @@ class RunFolder:
         (folder / "metric.json").write_text(json.dumps({"step": trainer.step_count, "value": value}))
 
     def best(self) -> float | None:
-        """The metric of the best checkpoint so far."""
+        """The metric of the best checkpoint so far; one that is not finite is of none."""
         path = self.path / "checkpoints" / "best" / "metric.json"
-        return float(json.loads(path.read_text())["value"]) if path.exists() else None
+        value = json.loads(path.read_text())["value"] if path.exists() else None
+        return value if value is not None and math.isfinite(value) else None
 
     def checkpoints(self) -> list[Path]:
         """The numbered checkpoints, oldest first."""

@@ -1,6 +1,5 @@
 """What a run says while it goes on: a live line on a terminal, plain lines elsewhere, JSON lines if asked."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -9,6 +8,8 @@ from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gangraph.runtime.files import json_text
 
 
 class Reporter(Protocol):
@@ -51,7 +52,8 @@ class _Plain:
     """One line at the start, then whenever another twentieth of the run is done."""
 
     def __init__(self) -> None:
-        self.next_share, self.began = 0.0, time.monotonic()
+        self.next_share = 0.0
+        self.began: tuple[float, float] | None = None  # when the first report came, and how much was done by then
 
     def say(self, text: str) -> None:
         self.write(text)
@@ -64,9 +66,14 @@ class _Plain:
         if share < self.next_share and "metrics" not in line:
             return
         self.next_share = share + 0.05
-        spent = time.monotonic() - self.began
-        left = f"  ETA {spent / share * (1 - share):.0f} s" if share > 0 else ""
-        self.write(f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}{left}")
+        said = f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}"
+        self.write(said + self._left(share))
+
+    def _left(self, share: float) -> str:
+        """How long the rest takes at the speed so far; a resumed run did not begin at 0."""
+        now = time.monotonic()
+        since, done = self.began = self.began or (now, share)
+        return f"  ETA {(now - since) / (share - done) * (1 - share):.0f} s" if share > done else ""
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +102,7 @@ class _Json(_Plain):
         print(text, file=sys.stderr, flush=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
-        print(json.dumps(line), flush=True)
+        print(json_text(line), flush=True)
 
 
 class _Terminal:
@@ -110,13 +117,16 @@ class _Terminal:
             TextColumn("{task.description}"),
         )
         self.bar = Progress(*columns, console=self.console)
-        self.task = self.bar.add_task("", total=1.0)
+        self.task, self.fresh = self.bar.add_task("", total=1.0), True
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
         description = f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}"
+        if self.fresh:  # a resumed run does not begin at 0: what was done before says nothing about its speed
+            self.bar.reset(self.task, completed=share)  # type: ignore[arg-type]  # rich counts in fractions as well
+            self.fresh = False
         self.bar.update(self.task, completed=share, description=description)
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.errors import RunError
-from gangraph.runtime.files import write_whole
+from gangraph.runtime.files import json_text, write_whole
 
 FILE = "results.json"
 
@@ -37,7 +37,7 @@ class Measurements:
 
     def save(self, folder: Path) -> Path:
         """Write `results.json`, whole or not at all."""
-        return write_whole(folder / FILE, json.dumps(asdict(self), indent=1))
+        return write_whole(folder / FILE, json_text(asdict(self), indent=1))
 
 
 def read_results(folder: Path) -> Measurements | None:

@@ -1,5 +1,6 @@
 """Stage 7, run: a spec to a run folder."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -197,7 +198,7 @@ class _Run:
         best = evaluate.best if evaluate else None
         if best is not None and self.trainer.step_count > 0 and best[1] in look.metrics:
             sign, value, before = 1 if best[0] == "max" else -1, look.metrics[best[1]], self.folder.best()
-            if before is None or sign * value > sign * before:
+            if math.isfinite(value) and (before is None or sign * value > sign * before):
                 self.folder.keep_best(self.trainer, value)
 
     def _write(self, losses: dict[str, Tensor], metrics: dict[str, float]) -> None:
