@@ -85,7 +85,7 @@ def test_the_frames_go_from_the_first_value_to_the_last(trained: Path, tmp_path:
     (first,) = evaluation.grids["seen"].values()
     with Image.open(sample(trained, name="walk")) as shown:
         begins = np.asarray(shown.convert("RGB")).astype(int)
-    expected = np.asarray(frames([first, first])[0]).astype(int)
+    expected = np.asarray(frames([first, first], [(-1.0, 1.0)] * 2)[0]).astype(int)
     assert np.abs(begins - expected).mean() < 12  # a GIF has 256 colours
 
 
@@ -97,7 +97,8 @@ def test_every_pair_of_two_batches_under_one_of_them(trained: Path) -> None:
 def test_what_stands_above_is_aligned_to_the_last_columns() -> None:
     columns = {name: torch.full((2, 3, 4, 4), value) for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.6))}
     above = torch.stack([torch.full((3, 4, 4), 0.8), torch.full((3, 4, 4), 0.9)])
-    made = picture(columns, above=above, first=1)
+    unit = (0.0, 1.0)
+    made = picture(columns, dict.fromkeys(columns, unit), above=above, above_range=unit, first=1)
     assert made is not None
     shown, size = np.asarray(made), 96
     heads = [int(shown[22 + 2 + size // 2, (size + 4) * i + 2 + size // 2, 0]) for i in range(3)]

@@ -81,15 +81,15 @@ def _drawable(seen: Types, name: str, sampler: Sampler) -> Iterator[Problem]:
     for node, made in typed.items():
         message, expected = "", ""
         if not _is_image(made) and not (_is_points(made) and first is None and not aligned):
-            message, expected = f"sampler '{name}' cannot draw this", "images [batch, 1 or 3, height, width]"
-        elif first is not None and aligned and made.shape[2:] != first.shape[2:]:
+            message, expected = f"sampler '{name}' cannot draw this", "images [batch, channels, height, width]"
+        elif first is not None and aligned and made.shape[-2:] != first.shape[-2:]:
             message, expected = f"the images of sampler '{name}' are of one size", f"such as the first, {first}"
         if message:
             yield Problem(code="GG561", message=message, span=places[node], found=str(made), expected=expected)
 
 
 def _is_image(made: TensorType) -> bool:
-    return len(made.shape) == 4 and made.shape[1] in (1, 3)
+    return len(made.shape) == 4 or (len(made.shape) == 3 and not made.dtype.is_floating_point)
 
 
 def _is_points(made: TensorType) -> bool:

@@ -1,16 +1,19 @@
 """Looking at a run: the values that `evaluate:` shows and measures, computed without disturbing training."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from gangraph.compiler.assemble import Interval
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Graph, Node, with_arguments
 from gangraph.compiler.lower import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
+from gangraph.compiler.shown import picture_ranges
 from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
@@ -31,9 +34,13 @@ _SEED = "evaluate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one evaluation saw: tensors by grid and column, numbers by metric; why other metrics are missing."""
+    """What one evaluation saw: tensors by grid and column, numbers by metric; why other metrics are missing.
+
+    `ranges` says in which range each column is shown; None where that is not known.
+    """
 
     grids: Mapping[str, dict[str, Tensor]]
+    ranges: Mapping[str, Mapping[str, Interval | None]]
     metrics: dict[str, float]
     missing: Mapping[str, str]
 
@@ -94,6 +101,7 @@ class Evaluation:
                 name: {label: values[node].detach() for label, node in columns if node in values}
                 for name, columns in self.seen.grids.items()
             },
+            ranges={name: self.ranges_of(columns) for name, columns in self.seen.grids.items()},
             metrics={name: float(values[node]) for name, node in self.seen.metrics if node in values},
             missing={name: missing[node] for name, node in self.seen.metrics if node in missing},
         )
@@ -106,6 +114,15 @@ class Evaluation:
         """
         given = self.batch(self.draws(count or self.spec.samples), clock, 0)
         return over_set(self.graph, self.part.whole, given)
+
+    @cached_property
+    def ranges(self) -> Mapping[str, Interval]:
+        """The range in which each value is shown, by node, where it is known."""
+        return picture_ranges(self.engine.program.plan.checked)
+
+    def ranges_of(self, columns: Iterable[tuple[str, str]]) -> dict[str, Interval | None]:
+        """The ranges of columns, given as labels and nodes."""
+        return {label: self.ranges.get(node) for label, node in columns}
 
     def draws(self, batch: int) -> Draws:
         """What the evaluation draws from, at its beginning."""

@@ -1,7 +1,9 @@
 """Values as pictures: grids of images with a title over each column, and scatter plots of points."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,31 +13,67 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
-_GAP, _SMALLEST = 2, 96
+_GAP, _SMALLEST, _HEAD, _LINE = 2, 96, 22, 15
+_SCREEN = 1080  # pixels in height that a grid may take
+_MANY = 0.01  # the share of clipped values that is told
+
+Interval = tuple[float, float]
+Ranges = Mapping[str, Interval | None]
+
+_FONT, _SMALL = ImageFont.load_default(14), ImageFont.load_default(11)
+_NAME = re.compile(r"\w+(\[\w+(, ?\w+)*\]|\.\w+)*")  # a value's name, a member of a family, or a field
 
 
-def picture(columns: Mapping[str, Tensor], *, above: Tensor | None = None, first: int = 0) -> Image.Image | None:
+def picture(
+    columns: Mapping[str, Tensor],
+    ranges: Ranges,
+    *,
+    name: str = "",
+    above: Tensor | None = None,
+    above_range: Interval | None = None,
+    first: int = 0,
+) -> Image.Image | None:
     """Columns of images [B, C, H, W] side by side, one sample in each row; or points [B, 2] as scatter plots.
 
-    Images with negative values are taken to be in [-1, 1], others in [0, 1]. Beside larger ones, images are enlarged to
-    their width. One or two columns of many samples are shown as squares instead. The samples of `above` stand over the
-    columns from `first` on, one each. None if nothing can be shown.
+    Each column is shown in its range in `ranges`; one without a range from its lowest to its highest value, which its
+    heading says. So do headings say which channels are shown of more than three, that more than 1 % of the values were
+    clipped, and below the grid stands what is left out: rows beyond a screenful, and columns that are no images. Beside
+    larger ones, images are enlarged to their width. One or two columns of many samples are shown as squares instead.
+    The samples of `above` stand over the columns from `first` on, one each. A grid is called `name` in the headings
+    of what has none. None if nothing can be shown.
     """
-    images = {name: value for name, value in columns.items() if value.dim() == 4 and value.shape[1] in (1, 3)}
+    images = {label: _image_like(value) for label, value in columns.items() if is_image(value)}
     if images:
-        return _image_grid(images, above, first)
-    points = {name: value for name, value in columns.items() if value.dim() == 2 and value.shape[1] == 2}
-    return _scatter(points) if points else None
+        shown = [_shown(label, value, ranges[label]) for label, value in images.items()]
+        over = _shown("", above, above_range) if above is not None else None
+        absent = [f"{label} {list(value.shape[1:])}" for label, value in columns.items() if label not in images]
+        return _image_grid(_headed(shown, list(columns), name), over, first, absent)
+    points = {label: value for label, value in columns.items() if value.dim() == 2 and value.shape[1] == 2}
+    return (
+        _scatter({_heading(label, 240, list(columns), name): value for label, value in points.items()})
+        if points
+        else None
+    )
 
 
-def frames(moments: Sequence[Tensor]) -> list[Image.Image]:
-    """One picture for each of some batches of images [B, C, H, W], each with its samples in a square."""
-    if any(moment.dim() != 4 or moment.shape[1] not in (1, 3) for moment in moments):
+def frames(moments: Sequence[Tensor], ranges: Sequence[Interval | None]) -> list[Image.Image]:
+    """One picture for each of some batches of images [B, C, H, W], each with its samples in a square.
+
+    Frames without a range are shown from the lowest to the highest value of all of them together.
+    """
+    if not all(is_image(moment) for moment in moments):
         return []
-    whole = _enlarged(unit(torch.cat(list(moments))), moments[0].shape[-1])  # together, so that all have one range
-    per_row = math.ceil(len(moments[0]) ** 0.5)
-    each = whole.reshape(len(moments), -1, *whole.shape[1:])
-    return [_image(make_grid(moment, nrow=per_row, padding=_GAP, pad_value=1.0)) for moment in each]
+    moments = [_image_like(moment) for moment in moments]
+    loose = [moment for moment, its in zip(moments, ranges, strict=True) if its is None]
+    whole = _extremes(torch.cat(loose)) if loose else None
+    each = [_shown("", moment, its or whole) for moment, its in zip(moments, ranges, strict=True)]
+    notes = list(dict.fromkeys(note for moment in each for note in moment.notes))
+    said = [f"from {whole[0]:.3g} to {whole[1]:.3g}", *notes] if whole is not None else notes
+    tiles = [_enlarged(moment.pixels, moment.pixels.shape[-1]) for moment in each]
+    per_row, kept = _screenful(tiles, math.ceil(len(tiles[0]) ** 0.5))
+    said += _fewer(kept, len(tiles[0]))
+    grids = [make_grid(tile[:kept], nrow=per_row, padding=_GAP, pad_value=1.0) for tile in tiles]
+    return [_noted(_image(grid), said) for grid in grids]
 
 
 def save(shown: Sequence[Image.Image], target: Path, *, rate: int | None) -> None:
@@ -46,32 +84,116 @@ def save(shown: Sequence[Image.Image], target: Path, *, rate: int | None) -> Non
         shown[0].save(target, save_all=True, append_images=shown[1:], duration=round(1000 / rate), loop=0)
 
 
-def unit(image: Tensor) -> Tensor:
-    """An image, or a batch, with values in [0, 1] and three channels on the CPU."""
-    image = image.detach().float().cpu()
-    image = (image + 1) / 2 if image.min() < 0 else image
-    return image.clamp(0, 1).expand(*image.shape[:-3], 3, *image.shape[-2:])
+def is_image(value: Tensor) -> bool:
+    """Whether a batch can be shown as images: [B, C, H, W], or a map of classes [B, H, W]."""
+    return value.dim() == 4 or (value.dim() == 3 and not value.is_floating_point())
 
 
-def _image_grid(columns: Mapping[str, Tensor], above: Tensor | None, first: int) -> Image.Image:
-    count = len(next(iter(columns.values())))
+def image_of(value: Tensor, interval: Interval) -> Image.Image:
+    """One image [1 or 3, H, W] with 8 bits a channel: the range's low end is 0, its high end 255."""
+    pixels = _image(_unit(value.detach().float().cpu(), interval))
+    return pixels.convert("L") if value.shape[0] == 1 else pixels
+
+
+def clipped(value: Tensor, interval: Interval) -> float:
+    """The share of the values that lie outside of a range by more than half a step of 8 bits."""
+    slack = (interval[1] - interval[0]) / 510
+    outside = (value < interval[0] - slack) | (value > interval[1] + slack)
+    return float(outside.float().mean()) if value.numel() else 0.0
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A column that can be drawn: [B, 3, H, W] in [0, 1], and what its heading has to say about it."""
+
+    label: str
+    pixels: Tensor
+    notes: tuple[str, ...]
+
+
+def _image_like(value: Tensor) -> Tensor:
+    return value[:, None] if value.dim() == 3 else value
+
+
+def _shown(label: str, value: Tensor, interval: Interval | None) -> _Shown:
+    """A batch of images as colours."""
+    value, notes = _image_like(value).detach().float().cpu(), []
+    channels = value.shape[1]
+    if channels not in (1, 3):
+        value = value[:, :3]
+        notes.append(f"channels 1-{value.shape[1]} of {channels}" if channels > 3 else "2 channels: red, green")
+    if not value.isfinite().all():
+        notes.append("not finite")
+        value = value.nan_to_num(0.0, 0.0, 0.0)
+    if interval is None:
+        interval = _extremes(value)
+        notes.append(f"from {interval[0]:.3g} to {interval[1]:.3g}")
+    elif (share := clipped(value, interval)) > _MANY:
+        notes.append(f"{share:.0%} clipped")
+    if channels == 2:
+        value = torch.cat([value, torch.full_like(value[:, :1], interval[0])], 1)
+    return _Shown(label, _unit(value, interval), tuple(notes))
+
+
+def _extremes(value: Tensor) -> Interval:
+    return float(value.min()), float(value.max())
+
+
+def _unit(value: Tensor, interval: Interval) -> Tensor:
+    """Values of a range as [0, 1], with three channels; all are grey where the range is a point."""
+    low, high = interval
+    value = ((value - low) / (high - low)).clamp(0, 1) if high > low else torch.full_like(value, 0.5)
+    return value.expand(*value.shape[:-3], 3, *value.shape[-2:])
+
+
+def _headed(shown: Sequence[_Shown], labels: list[str], name: str) -> list[_Shown]:
+    """Columns with headings that fit."""
+    widest = max(column.pixels.shape[-1] for column in shown)
+    room = widest * max(1, -(-_SMALLEST // widest))
+    return [replace(column, label=_heading(column.label, room, labels, name)) for column in shown]
+
+
+def _heading(label: str, room: int, labels: list[str], name: str) -> str:
+    """What a column is called: an expression that is too long is called by its grid and its place instead."""
+    if _NAME.fullmatch(label) or _FONT.getlength(label) <= room:
+        return label
+    return f"{name or 'column'} {labels.index(label) + 1}"
+
+
+def _image_grid(columns: Sequence[_Shown], above: _Shown | None, first: int, absent: Sequence[str]) -> Image.Image:
+    count = max(len(column.pixels) for column in columns)
     per_row = 1 if len(columns) > 2 or count < 16 or above is not None else round(count**0.5)
-    width = max(value.shape[-1] for value in columns.values())
-    shown = {name: _enlarged(unit(value), width) if per_row == 1 else unit(value) for name, value in columns.items()}
+    width = max(column.pixels.shape[-1] for column in columns)
+    tiles = [_enlarged(column.pixels, width) if per_row == 1 else column.pixels for column in columns]
     if above is not None:
-        shown = _with_heads(shown, _enlarged(unit(above), width), first)
-    tiles = [make_grid(value, nrow=per_row, padding=_GAP, pad_value=1.0) for value in shown.values()]
-    height = max(tile.shape[1] for tile in tiles)
-    padded = [torch.nn.functional.pad(tile, (0, 0, 0, height - tile.shape[1]), value=1.0) for tile in tiles]
-    return _titled(_image(torch.cat(padded, 2)), list(columns), [tile.shape[2] for tile in tiles])
+        tiles = _with_heads(tiles, _enlarged(above.pixels, width), first)
+    per_row, kept = _screenful(tiles, per_row)
+    grids = [make_grid(tile[:kept], nrow=per_row, padding=_GAP, pad_value=1.0) for tile in tiles]
+    height = max(grid.shape[1] for grid in grids)
+    padded = [torch.nn.functional.pad(grid, (0, 0, 0, height - grid.shape[1]), value=1.0) for grid in grids]
+    heads = above is not None
+    left = _fewer(kept - heads, max(map(len, tiles)) - heads) + [f"no image: {label}" for label in absent]
+    titled = _titled(_image(torch.cat(padded, 2)), columns, [grid.shape[2] for grid in grids])
+    return _noted(titled, [*left, *(above.notes if above is not None else ())])
 
 
-def _with_heads(columns: Mapping[str, Tensor], above: Tensor, first: int) -> dict[str, Tensor]:
+def _screenful(tiles: Sequence[Tensor], per_row: int) -> tuple[int, int]:
+    """How many images stand in a row of a column, and how many of them are shown, so that a screen holds the rows."""
+    rows = max(1, (_SCREEN - _HEAD) // (max(tile.shape[-2] for tile in tiles) + _GAP))
+    per_row = min(per_row, rows)
+    return per_row, min(max(map(len, tiles)), rows * per_row)
+
+
+def _fewer(kept: int, count: int) -> list[str]:
+    return [f"the first {kept} of {count} samples"] if kept < count else []
+
+
+def _with_heads(tiles: Sequence[Tensor], above: Tensor, first: int) -> list[Tensor]:
     """Each column from `first` on with its sample of `above`; where there is none, a column begins with white."""
-    return {
-        name: torch.cat([above[i : i + 1] if 0 <= i < len(above) else torch.ones_like(value[:1]), value])
-        for i, (name, value) in enumerate(columns.items(), -first)
-    }
+    return [
+        torch.cat([above[i : i + 1] if 0 <= i < len(above) else torch.ones_like(value[:1]), value])
+        for i, value in enumerate(tiles, -first)
+    ]
 
 
 def _enlarged(images: Tensor, width: int) -> Tensor:
@@ -86,18 +208,49 @@ def _enlarged(images: Tensor, width: int) -> Tensor:
 
 def _image(pixels: Tensor) -> Image.Image:
     """[3, H, W] in [0, 1] as a picture."""
-    return Image.fromarray((pixels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    return Image.fromarray((pixels * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
-def _titled(grid: Image.Image, names: list[str], widths: list[int]) -> Image.Image:
-    font = ImageFont.load_default(14)
-    canvas = Image.new("RGB", (grid.width, grid.height + 22), "white")
-    canvas.paste(grid, (0, 22))
-    draw, left = ImageDraw.Draw(canvas), 0
-    for name, width in zip(names, widths, strict=True):
-        draw.text((left + width / 2, 11), _fitting(name, font, width), fill="black", font=font, anchor="mm")
+def _titled(grid: Image.Image, columns: Sequence[_Shown], widths: Sequence[int]) -> Image.Image:
+    """A grid under the headings of its columns."""
+    notes = [_wrapped(column.notes, width) for column, width in zip(columns, widths, strict=True)]
+    head = _HEAD + _LINE * max(map(len, notes))
+    canvas = Image.new("RGB", (grid.width, grid.height + head), "white")
+    canvas.paste(grid, (0, head))
+    draw, left = ImageDraw.Draw(canvas), 0.0
+    for column, said, width in zip(columns, notes, widths, strict=True):
+        middle = left + width / 2
+        draw.text((middle, 11), _fitting(column.label, _FONT, width), fill="black", font=_FONT, anchor="mm")
+        for line, note in enumerate(said):
+            draw.text((middle, _HEAD + _LINE * line + 4), note, fill="dimgrey", font=_SMALL, anchor="mm")
         left += width
     return canvas
+
+
+def _noted(picture: Image.Image, notes: Sequence[str]) -> Image.Image:
+    """A picture over lines of what there is to say about all of it."""
+    lines = _wrapped(notes, picture.width)
+    canvas = Image.new("RGB", (picture.width, picture.height + _LINE * len(lines)), "white")
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for line, note in enumerate(lines):
+        draw.text((_GAP, picture.height + _LINE * line), note, fill="dimgrey", font=_SMALL)
+    return canvas
+
+
+def _wrapped(notes: Iterable[str], width: int) -> list[str]:
+    """Notes in lines of a width; a word that is wider by itself stands alone."""
+    lines: list[str] = []
+    for note in notes:
+        line = ""
+        for word in note.split():
+            longer = f"{line} {word}".strip()
+            if line and _SMALL.getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return lines
 
 
 def _fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

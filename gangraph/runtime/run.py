@@ -186,7 +186,7 @@ class _Run:
             self._write(losses, {})
             return
         for index, (name, columns) in enumerate(look.grids.items()):
-            shown = picture(columns)
+            shown = picture(columns, look.ranges[name], name=name)
             if shown is not None:
                 self.folder.save_picture(self.trainer.step_count, shown, name if index else "")
         for name, why in look.missing.items():

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Sampler
@@ -14,7 +13,7 @@ from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.runtime.evaluation import Evaluation
 from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.pictures import frames, picture, save, unit
+from gangraph.runtime.pictures import frames, image_of, picture, save
 from gangraph.runtime.trainer import Trainer
 
 
@@ -78,27 +77,37 @@ def _grid(trainer: Trainer, name: str | None, count: int | None, seed: int) -> l
     if seen is None or not seen.grids:
         return []
     name = next(iter(seen.grids)) if name is None else name
-    values = _drawn(trainer, seen, name, count, seed)
-    return _present(picture({label: values[node] for label, node in seen.grids[name]}))
+    evaluation, columns = _evaluation(trainer, seen, name, seed), seen.grids[name]
+    values = evaluation.values(trainer.clock, count)[0]
+    shown = {label: values[node] for label, node in columns}
+    return _present(picture(shown, evaluation.ranges_of(columns), name=name))
 
 
 def _sampled(trainer: Trainer, name: str, count: int | None, seed: int) -> list[Image.Image]:
     """What a sampler shows: one picture, or the frames of one that moves."""
     seen = trainer.checked[trainer.phase].graph.evaluation
     assert seen is not None
-    sampler = seen.samplers[name]
-    values = _drawn(trainer, seen, name, count or sampler.spec.samples, seed)
+    sampler, evaluation = seen.samplers[name], _evaluation(trainer, seen, name, seed)
+    values = evaluation.values(trainer.clock, count or sampler.spec.samples)[0]
+    ranges = evaluation.ranges
     if sampler.spec.moving:
-        return frames([values[node] for _, node in sampler.columns])
+        moments = [node for _, node in sampler.columns]
+        return frames([values[node] for node in moments], [ranges.get(node) for node in moments])
     columns = {label: values[node] for label, node in sampler.columns}
-    above = values[sampler.above] if sampler.above is not None else None
-    return _present(picture(columns, above=above, first=len(columns) - sampler.spec.samples))
+    made = picture(
+        columns,
+        evaluation.ranges_of(sampler.columns),
+        name=name,
+        above=values[sampler.above] if sampler.above is not None else None,
+        above_range=ranges.get(sampler.above or ""),
+        first=len(columns) - sampler.spec.samples,
+    )
+    return _present(made)
 
 
-def _drawn(trainer: Trainer, seen: Seen, name: str, count: int | None, seed: int) -> dict[str, Tensor]:
+def _evaluation(trainer: Trainer, seen: Seen, name: str, seed: int) -> Evaluation:
     """What one grid or sampler shows, and nothing else: no metric is computed for a picture."""
-    part = trainer.engine.program.pictures[name]
-    return Evaluation(trainer.engine, seen, part, seed=seed).values(trainer.clock, count)[0]
+    return Evaluation(trainer.engine, seen, trainer.engine.program.pictures[name], seed=seed)
 
 
 def _present(made: Image.Image | None) -> list[Image.Image]:
@@ -131,10 +140,8 @@ def apply(run: Path, network: str, source: Path, target: Path, *, average: bool 
             image = dataset.batch([index], torch.Generator())["value"].to(
                 trainer.settings.device, trainer.settings.dtype
             )
-            made = unit(module(image))[0]
-        Image.fromarray((made * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(
-            target / f"{Path(stem).stem}.png"
-        )
+            made = module(image)[0]
+        image_of(made, (-1, 1)).save(target / f"{Path(stem).stem}.png")
     return len(dataset)
 
 

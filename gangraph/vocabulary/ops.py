@@ -279,7 +279,11 @@ def sqrt(x: Tensor) -> Tensor:
     return x.sqrt()
 
 
-@op(latex=r"\min(\max(${x}, ${low}), ${high})")
+def _clamped(x: Interval, low: Interval, high: Interval) -> Interval:
+    return min(max(x[0], low[0]), high[0]), min(max(x[1], low[1]), high[1])
+
+
+@op(range=_clamped, latex=r"\min(\max(${x}, ${low}), ${high})")
 def clamp(x: Tensor, low: float, high: float) -> Tensor:
     """x limited to [low, high]."""
     return x.clamp(low, high)
@@ -342,7 +346,13 @@ def _mul(a: Tensor, b: Tensor) -> Tensor:
     return a * b
 
 
-@op("truediv")
+def _quotient_range(a: Interval, b: Interval) -> Interval:
+    if b[0] <= 0 <= b[1]:
+        return -math.inf, math.inf
+    return _product_range(a, (1 / b[1], 1 / b[0]))
+
+
+@op("truediv", range=_quotient_range)
 def _truediv(a: Tensor, b: Tensor) -> Tensor:
     """a / b."""
     return a / b
