@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from gangraph.errors import DataError, nearest
 
+Size = int | tuple[int, int]  # pixels: both sides, or height and width
+
 
 def require(holds: bool, name: str, found: object, expected: str) -> None:
     """Raise ValueError, with what was found and expected, unless `holds`."""
@@ -21,6 +23,18 @@ def require_counts(name: str, found: Iterable[object]) -> None:
     """Raise ValueError unless every number in `found` is a whole number of at least 1."""
     for size in found:
         require_count(name, size)
+
+
+def require_size(name: str, found: object) -> None:
+    """Raise ValueError unless `found` is a whole number of at least 1, or [height, width]."""
+    both = found if isinstance(found, list | tuple) else (found, found)
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in both)
+    require(whole and len(both) == 2, name, found, "a whole number of at least 1, or [height, width]")
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def require_one_of(name: str, found: object, known: Iterable[object]) -> None:

@@ -243,7 +243,7 @@ class Idx:
         chosen = stretch(self.images, len(arrays["images"]), self.first, self.count)
 
         def load(index: int) -> Loaded:
-            image = Image.fromarray(arrays["images"][chosen[index]])
+            image = (Image.fromarray(arrays["images"][chosen[index]]),)
             label = {"label": torch.tensor(arrays["labels"][chosen[index]])} if self.labels else {}
             return {"image": image, **label}
 

@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 import torch
-from PIL import Image
 
 from gangraph.data.archive import Archive, natural, open_archive
 from gangraph.data.arguments import require, require_count, require_one_of
+from gangraph.data.decode import Picture
 from gangraph.data.imageset import ImageSet, Loaded, corrupt
 from gangraph.data.source import Field
 from gangraph.data.transform import ImageOptions
@@ -118,7 +118,7 @@ class Pairs(ImageOptions):
 
         return ImageSet([f"{left.where(a)} with {right.where(b)}" for a, b in matched], load, self)
 
-    def _directed(self, left: Image.Image, right: Image.Image) -> Loaded:
+    def _directed(self, left: Picture, right: Picture) -> Loaded:
         return {"a": left, "b": right} if self.direction == "AtoB" else {"a": right, "b": left}
 
 
@@ -178,18 +178,20 @@ def _require_path(name: str, path: object) -> None:
     require(isinstance(path, str) and bool(path), name, path, "a path to a folder or a zip file")
 
 
-def _decode(archive: Archive, name: str, options: ImageOptions) -> Image.Image:
+def _decode(archive: Archive, name: str, options: ImageOptions) -> Picture:
     try:
         return options.decode(archive.read(name))
     except Exception as error:  # see ImageSet: decoders raise nearly anything
         raise corrupt(archive.where(name), error) from error
 
 
-def _halves(image: Image.Image) -> tuple[Image.Image, Image.Image]:
-    middle, odd = divmod(image.width, 2)
+def _halves(picture: Picture) -> tuple[Picture, Picture]:
+    width, height = picture[0].size
+    middle, odd = divmod(width, 2)
     if odd:
-        raise ValueError(f"is {image.width} pixels wide; expected two images of equal width side by side")
-    return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
+        raise ValueError(f"is {width} pixels wide; expected two images of equal width side by side")
+    left = tuple(band.crop((0, 0, middle, height)) for band in picture)
+    return left, tuple(band.crop((middle, 0, width, height)) for band in picture)
 
 
 def _match(left: Archive, right: Archive) -> list[tuple[str, str]]:

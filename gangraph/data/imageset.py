@@ -1,16 +1,16 @@
-"""The opened form of every image source: decoded once, kept as uint8, cropped and flipped at each draw."""
+"""The opened form of every image source: decoded once, kept at its depth, cropped and flipped at each draw."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from gangraph.data.decode import Picture
 from gangraph.data.transform import CHANCES, ImageOptions
 from gangraph.errors import DataError
 
 Sample = Mapping[str, Tensor]
-Loaded = Mapping[str, Image.Image | Tensor]
+Loaded = Mapping[str, Picture | Tensor]
 
 
 class ImageSet:
@@ -50,8 +50,7 @@ class ImageSet:
         """
         chances = torch.rand(len(indices), CHANCES, generator=generator, device=generator.device).tolist()
         samples = [self._arranged(self._good(i), chance) for i, chance in zip(indices, chances, strict=True)]
-        stacks = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-        return {name: self._options.scale(s) if _is_image(s) else s for name, s in stacks.items()}
+        return {name: self._stacked([sample[name] for sample in samples]) for name in samples[0]}
 
     def verify(self) -> list[str]:
         """Decode everything; one `file: reason` for each sample that fails."""
@@ -63,6 +62,13 @@ class ImageSet:
         except DataError as error:
             return str(error)
         return ""
+
+    def _stacked(self, tensors: list[Tensor]) -> Tensor:
+        if not _is_image(tensors[0]):
+            return torch.stack(tensors)
+        if len({tensor.dtype for tensor in tensors}) == 1:
+            return self._options.scale(torch.stack(tensors))
+        return torch.stack([self._options.scale(tensor) for tensor in tensors])
 
     def _arranged(self, sample: Sample, chances: Sequence[float]) -> Sample:
         return {n: self._options.arrange(t, chances) if _is_image(t) else t for n, t in sample.items()}
@@ -103,14 +109,13 @@ class ImageSet:
             raise corrupt(self._names[index], error) from error
         return sample
 
-    def _prepared(self, value: Image.Image | Tensor) -> Tensor:
-        return self._options.prepare(value) if isinstance(value, Image.Image) else value
+    def _prepared(self, value: Picture | Tensor) -> Tensor:
+        return value if isinstance(value, Tensor) else self._options.prepare(value)
 
 
 def corrupt(name: str, error: Exception) -> DataError:
     """The error for a file that cannot be read: its name and the reason."""
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-    return DataError(f"{name}: {reason or type(error).__name__}")
+    return DataError(f"{name}: {str(error) or type(error).__name__}")
 
 
 def _require_one_size(sample: Sample) -> None:
@@ -121,4 +126,4 @@ def _require_one_size(sample: Sample) -> None:
 
 
 def _is_image(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.uint8
+    return tensor.dtype in (torch.uint8, torch.float32)  # labels are int64

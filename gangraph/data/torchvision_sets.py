@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gangraph.data.arguments import require, require_one_of, require_stretch, stretch
+from gangraph.data.decode import picture
 from gangraph.data.imageset import ImageSet, Loaded
 from gangraph.data.source import Field
 from gangraph.data.transform import ImageOptions, Interpolation, Range
@@ -118,16 +119,17 @@ class Torchvision:
             DataError: the files are missing, corrupt or hold too few images, or a package that reads them is not
                 installed.
         """
+        options = self._options()
         where = Path(self.root or "data").expanduser().absolute()
         samples = self._samples(where)
         chosen = stretch(self.name, len(samples), self.first, self.count)
 
         def load(index: int) -> Loaded:
             image, label = samples[chosen[index]]
-            return {"image": image, "label": torch.as_tensor(label, dtype=torch.int64)}
+            return {"image": picture(image, options.rules), "label": torch.as_tensor(label, dtype=torch.int64)}
 
         names = [f"{self.name} in '{where}', image {index}" for index in chosen]
-        return ImageSet(names, load, self._options())
+        return ImageSet(names, load, options)
 
     def _samples(self, where: Path) -> Any:
         part = {"train": self.split == "train"} if KNOWN[self.name].takes_train else {"split": self.split}

@@ -360,7 +360,7 @@ def test_torchvision_without_its_files_says_where_it_looked(tmp_path: Path, name
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Images("x"), "size: found None, expected the side of the images in pixels: size=, resize="),
+        (lambda: Images("x"), "size: found None, expected the side of the images in pixels, or .height, width.: size="),
         (lambda: Images("x", size=0), "size: found 0, expected a whole number of at least 1"),
         (lambda: Images("x", size=8, crop=8), "size: found 8, expected size= alone"),
         (lambda: Images("x", resize=8, crop=9), "crop: found 9, expected at most resize=8"),
