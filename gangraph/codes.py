@@ -123,4 +123,6 @@ CODES = {
     "GG623": Code("Coupled batches of different sizes", "A layer that sums over the other samples of its batch gives other numbers for a batch of another size."),
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels it counts as many times too much as there are pixels, and the code comes to tell nothing (posterior collapse). Likelihoods sum over a sample. A mean that is meant gets a weight above that of the divergence."),
     "GG625": Code("A name that time has", "step, epoch, seen and progress are numbers over time wherever they stand, so a value, loss or source of such a name is never what is meant."),
+    "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
+    "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
+from shlex import quote
 from typing import Any
 
 from gangraph.compiler.expressions import (
@@ -15,7 +16,7 @@ from gangraph.compiler.expressions import (
 )
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, Span, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.spec import (
@@ -101,4 +102,11 @@ def _check_source(
                     span,
                     shown(each),
                     type_name(parameter.annotation),
+                    _in_quotes(span) if fits("", parameter.annotation) else "",
                 )
+
+
+def _in_quotes(span: Span) -> str:
+    """How what was written is written as a text, in a spec or on the command line."""
+    text = f'"{span.text.content[span.start : span.end]}"'
+    return f"{span.text.name}={quote(text)}" if span.text.name.startswith("--set") else text

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from gangraph.errors import Problem, SpecError, nearest
 from gangraph.language.expression import Call
+from gangraph.language.setting import Setting, static_names
 from gangraph.language.syntax import ExpressionError, is_loop, parse_expression
 from gangraph.language.tree import Mapping, Scalar, Sequence, Tree
 
@@ -82,14 +83,18 @@ def set_value(document: Mapping, path: str, value: str) -> Mapping:
     A path that begins with a param's name means that param; one that goes into a call names its keyword. It goes
     through `for k in 0..2:` as if what stands under it stood there.
 
+    The value is an expression. Where a text stood, and for an argument of a source that was no number, a value that
+    cannot be an expression is a text without its quotes: `photos/a`, where nothing is called `photos` or `a`.
+
     Raises:
-        SpecError: the path leads nowhere; the message names the nearest key.
+        SpecError: the path leads nowhere; the message names the nearest key. Or the value may be a text or an
+            expression; the message shows the quotes.
     """
     written = Scalar.of(value, f"--set {path}")
     parts = re.split(r"\.(?![^\[]*\])", path)  # not the dots of a family, `D[k in 0..2]`
     if parts[0] in _names(document, "params"):
         parts.insert(0, "params")
-    result = _set(document, parts, written, Scalar.of(path, "--set"))
+    result = _set(document, parts, Setting(written, static_names(document)), Scalar.of(path, "--set"))
     assert isinstance(result, Mapping)
     return result
 
@@ -131,9 +136,9 @@ def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:
     return twin
 
 
-def _set(tree: Tree, parts: list[str], value: Scalar, path: Scalar) -> Tree:
+def _set(tree: Tree, parts: list[str], value: Setting, path: Scalar) -> Tree:
     if not parts:
-        return value
+        return value.in_place_of(tree)
     head, rest = parts[0], parts[1:]
     if isinstance(tree, Mapping):
         if head in tree:
@@ -143,7 +148,7 @@ def _set(tree: Tree, parts: list[str], value: Scalar, path: Scalar) -> Tree:
             return _with(tree, loop, _set(tree[loop], parts, value, path))
         if rest or path.startswith("params."):
             raise _nowhere(path, head, tuple(tree))
-        return _with(tree, head, value)
+        return _with(tree, head, value.written)
     if isinstance(tree, Sequence):
         if re.fullmatch("[0-9]{1,9}", head) and int(head) < len(tree):
             twin = Sequence(tree)
@@ -154,7 +159,7 @@ def _set(tree: Tree, parts: list[str], value: Scalar, path: Scalar) -> Tree:
     return _set_keyword(tree, head, rest, value, path)
 
 
-def _set_keyword(scalar: Scalar, keyword: str, rest: list[str], value: Scalar, path: Scalar) -> Scalar:
+def _set_keyword(scalar: Scalar, keyword: str, rest: list[str], value: Setting, path: Scalar) -> Scalar:
     """Replace or add one keyword of the call that a scalar holds."""
     try:
         call = parse_expression(scalar)
@@ -163,12 +168,13 @@ def _set_keyword(scalar: Scalar, keyword: str, rest: list[str], value: Scalar, p
     if rest or not isinstance(call, Call):
         raise _nowhere(path, keyword, ())
     old = next((node for key, node in call.keywords if key == keyword), None)
+    new = value.as_argument(old, of_data="data" in path.split(".")[:-2])
     if old is not None:
         start = scalar.offsets.index(old.span.start)
         end = start + (old.span.end - old.span.start)
-        return Scalar.of(scalar[:start] + value + scalar[end:], value.text.name)
+        return Scalar.of(scalar[:start] + new + scalar[end:], new.text.name)
     comma = ", " if call.arguments or call.keywords else ""
-    return Scalar.of(f"{scalar[: scalar.rindex(')')]}{comma}{keyword}={value})", value.text.name)
+    return Scalar.of(f"{scalar[: scalar.rindex(')')]}{comma}{keyword}={new})", new.text.name)
 
 
 def _nowhere(path: Scalar, head: str, known: tuple[str, ...]) -> SpecError:

@@ -97,11 +97,12 @@ def _paper(model: schema.PaperDocument | None) -> Paper | None:
 def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
     """Evaluate every section."""
     model, train, training = sections.model, sections.model.train, Training(sections)
+    data = sections.family_section(model.data)
     return PhaseSpec(
         name=name,
         number=written.number,
         params=sections.params(),
-        data=sections.family_section(model.data),
+        data=data,
         networks=resolve_networks(sections),
         values=sections.family_section(model.values),
         losses=sections.family_section(model.losses),
@@ -110,7 +111,7 @@ def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
         optimizers=dict(training.optimizers()),
         updates=tuple(resolve_updates(sections)),
         carries=sections.guarded("carry", written.carries) or False,
-        evaluate=training.evaluate(model.evaluate, resolve) if model.evaluate else None,
+        evaluate=training.evaluate(model.evaluate, data, resolve) if model.evaluate else None,
         span=sections.span,
         static_names=frozenset(sections.scope.names()),
         spans=dict(_spans(sections)),

@@ -1,6 +1,7 @@
 """Training: optimizer groups and evaluation, with everything static evaluated. Updates are in `resolve_updates`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from gangraph.errors import Problem, nearest
@@ -63,8 +64,16 @@ class Training:
             name=name, kind=call.function.id, networks=networks, options=dict(call.keywords), span=call.span
         )
 
-    def evaluate(self, model: schema.EvaluateDocument, resolve: Resolve) -> EvaluateSpec:
-        """The `evaluate:` section; `resolve` makes a spec of the documents that train its networks."""
+    def evaluate(
+        self, model: schema.EvaluateDocument, trained_on: Mapping[str, Expression], resolve: Resolve
+    ) -> EvaluateSpec:
+        """The `evaluate:` section.
+
+        Args:
+            model: the section as written.
+            trained_on: the sources of training by name, of which an evaluation may take one with other arguments.
+            resolve: makes a spec of the documents that train the evaluation's networks.
+        """
         sections = self.sections
         metrics, results = sections.family_section(model.metrics), sections.family_section(model.results)
         sections.problems.extend(_named_twice(model, {*metrics} & {*results}))
@@ -75,7 +84,7 @@ class Training:
             samples=samples,
             result_samples=sections.guarded("result_samples", sections.whole, model.result_samples, 1000) or 1000,
             mode=sections.guarded("mode", self._mode, model.mode) or "eval",
-            data=sections.family_section(model.data),
+            data=dict(self._sources(model, trained_on)),
             networks=resolve_evaluators(sections, model.networks, resolve),
             values=sections.family_section(model.values),
             grids=grids,
@@ -84,6 +93,37 @@ class Training:
             results=results,
             best=sections.guarded("best", self._best, model),
         )
+
+    def _sources(
+        self, model: schema.EvaluateDocument, trained_on: Mapping[str, Expression]
+    ) -> Iterator[tuple[str, Expression]]:
+        for name, written in self.sections.family_section(model.data).items():
+            source = self.sections.guarded(name, self._source, written, trained_on)
+            if source is not None:
+                yield name, source
+
+    def _source(self, written: Expression, trained_on: Mapping[str, Expression]) -> Expression:
+        """A source; `data.x` is training's x, and `data.x(size=64)` the same with another size. Raises StaticError."""
+        call = written if isinstance(written, ast.Call) else ast.Call(written, (), (), written.span)
+        name = _of_training(call.function)
+        if name is None:
+            return written
+        if name in self.sections.broken:
+            raise StaticError(None)
+        source = trained_on.get(name)
+        if source is None or call.arguments:
+            raise StaticError(
+                Problem(
+                    code="GG660",
+                    message=f"training has no data '{name}'" if source is None else "only arguments by name fit here",
+                    span=call.function.span if source is None else call.arguments[0].span,
+                    found=ast.show(written),
+                    expected="data.NAME, or data.NAME(ARGUMENT=VALUE), of " + ", ".join(trained_on),
+                    fix=nearest(name, trained_on) if source is None else "",
+                )
+            )
+        made = source if isinstance(source, ast.Call) else ast.Call(source, (), (), source.span)
+        return replace(made, keywords=tuple({**dict(made.keywords), **dict(call.keywords)}.items()), span=call.span)
 
     def _grids(self, written: schema.Grid | None) -> dict[str, tuple[Expression, ...]]:
         if isinstance(written, dict):
@@ -125,6 +165,16 @@ class Training:
                 fix=nearest(metric, map(str, model.metrics)),
             )
         )
+
+
+def _of_training(function: Expression) -> str | None:
+    """The name x of `data.x`, and of a family `x[1]` of `data.x[1]`."""
+    match function:
+        case ast.Attribute(base=ast.Name(id="data"), name=name):
+            return name
+        case ast.Index(base=ast.Attribute(base=ast.Name(id="data"), name=name), index=ast.Literal(value=index)):
+            return f"{name}[{index}]"
+    return None
 
 
 def _named_twice(model: schema.EvaluateDocument, names: set[str]) -> Iterator[Problem]:

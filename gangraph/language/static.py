@@ -26,7 +26,7 @@ _ARITHMETIC: dict[str, Callable[..., object]] = {
     "and": lambda a, b: a and b, "or": lambda a, b: a or b,
 }  # fmt: skip
 _NUMBERS_ONLY = {"+", "-", "*", "/", "//", "%", "**"}
-_FUNCTIONS: dict[str, Callable[..., object]] = {
+FUNCTIONS: dict[str, Callable[..., object]] = {
     "min": min, "max": max, "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil,
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "log2": lambda x: _exact(math.log2(x)),
 }  # fmt: skip
@@ -320,10 +320,10 @@ class _Reducer:
         return self.reduce(_total(terms, span))
 
     def _fold_call(self, name: str, arguments: tuple[Expression, ...], span: Span) -> Expression | None:
-        if name not in _FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
+        if name not in FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
             return None
         values = [constant(argument) for argument in arguments]
-        return self._computed(_FUNCTIONS[name], values, f"{name}({', '.join(map(str, values))})", span)
+        return self._computed(FUNCTIONS[name], values, f"{name}({', '.join(map(str, values))})", span)
 
     def _unary(self, node: ast.Unary) -> Expression:
         operand = self.reduce(node.operand)

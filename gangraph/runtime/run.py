@@ -11,6 +11,7 @@ from types import FrameType
 
 from torch import Tensor
 
+from gangraph.compiler.held_out import trained_on
 from gangraph.data.random import RandomSource
 from gangraph.errors import RunError
 from gangraph.language.expression import Quantity
@@ -254,6 +255,10 @@ class _Run:
         )
         if sizes:
             self._announce_length(max(sizes.values()))
+        if known := trained_on(trainer.checked[trainer.phase].graph):
+            others = ", ".join(f"evaluate.data.{name}" for name in known)
+            said = f"the evaluation looks at samples of training: {', '.join(known)}"
+            self.report.say(f"{said}; others are set by {others}")
         for segment, why in trainer.engine.fallbacks.items():
             self.report.say(f"segment '{segment}' is not compiled: {why}")
 

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from gangraph.compiler.check import Checked
 from gangraph.compiler.graph import ObjectiveGraph, UpdateGraph
+from gangraph.compiler.held_out import trained_on
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.compiler.segments import Plan
 from gangraph.language.expression import show
@@ -54,7 +55,7 @@ def _phase(plan: Plan) -> Iterator[Block]:
     for index in range(len(plan.updates)):
         yield tuple(_update(plan, index))
     if spec.evaluate is not None:
-        yield tuple(_evaluation(spec.evaluate))
+        yield tuple(_evaluation(spec.evaluate, trained_on(checked.graph)))
 
 
 def _changes(told: Iterable[Block], before: Iterable[Block]) -> Iterator[Block]:
@@ -203,12 +204,14 @@ def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
     return f"{kind} changes the parameters of {listed(objective.networks)}{kin}, {speed}{extra}"
 
 
-def _evaluation(evaluate: EvaluateSpec) -> Iterator[Passage]:
-    """What is looked at while training."""
+def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passage]:
+    """What is looked at while training; the streams `known` are samples of training."""
     every = f"Every {written(evaluate.every).removeprefix('1 ')}" if evaluate.every is not None else "At the end"
     mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
-    own = " of data of its own" if evaluate.data else ""
+    own = " of data of its own" if evaluate.data.keys() - set(known) else ""
     text = f"{every} the run is looked at with {evaluate.samples} samples{own}, the networks {mode}."
+    if known:
+        text += f" The samples of {listed(known)} are those that it is trained on."
     if evaluate.best is not None:
         which = "smallest" if evaluate.best[0] == "min" else "largest"
         text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
