@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gangraph.errors import Problem, SpecError, Text, in_order, nearest
 from gangraph.language import schema
-from gangraph.language.library import display, find_spec
+from gangraph.language.library import Files, display, find_spec
 from gangraph.language.overlay import lay_over, set_value
 from gangraph.language.tree import Mapping, Scalar, Tree, read_tree
 
@@ -16,14 +16,14 @@ VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A spec's text as a tree; `origin` is the folder where networks of its own may stand.
+    """A spec's text as a tree; `files` are those that it may call.
 
     `problems` are those that leave enough of the document to look for more; `check` reports them with its own.
     """
 
     text: Text
     tree: Mapping
-    origin: Path | None
+    files: Files
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -55,14 +55,23 @@ def parse(source: str | Path) -> Document:
     """
     path, content = find_spec(source)
     return parse_text(
-        content, name=str(source) if path is None else _display(path), origin=path.parent if path else None
+        content,
+        name=str(source) if path is None else _display(path),
+        origin=path.parent if path else None,
     )
 
 
-def parse_text(content: str, *, name: str = "spec", origin: Path | None = None) -> Document:
-    """Read a spec from a string; messages call it `name`. Raises SpecError as `parse` does."""
+def parse_text(
+    content: str, *, name: str = "spec", origin: Path | None = None, copies: AnyMapping[str, str] | None = None
+) -> Document:
+    """Read a spec from a string; messages call it `name`. Raises SpecError as `parse` does.
+
+    Args:
+        origin: the folder where files that it calls may lie.
+        copies: texts of such files by path, as `networks/unet.yaml`, which stand for what lies there.
+    """
     text = Text(name, content)
-    document = Document(text, read_tree(text), origin)
+    document = Document(text, read_tree(text), Files(origin, copies or {}))
     problems: list[Problem] = []
     schema.read_document(document.tree, problems)
     problems.extend(_other_version(document.tree))

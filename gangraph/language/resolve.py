@@ -32,13 +32,13 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         tree, profile = chosen_tree(document, choice)
         model = schema.read_document(tree, problems)
         place = next(key.span for key in tree if key == "train")
-        train = Sections(model, document.origin, place, problems)
+        train = Sections(model, document.files, place, problems)
         written = [*written_phases(tree, train)]
         models = [schema.read_document(phase.tree, problems) for phase in written]
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from None
     resolvers = [
-        Sections(one, document.origin, place, problems, indices=phase.indices)
+        Sections(one, document.files, place, problems, indices=phase.indices)
         for phase, one in zip(written, models, strict=True)
     ]
     titles = _titles(written, resolvers)
@@ -60,7 +60,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         save=train.guarded("save", train.duration, model.train.save),
         keep=train.guarded("keep", train.whole, model.train.keep, 3) or 3,
         text=document.text.content,
-        origin=str(document.origin or ""),
+        origin=str(document.files.folder or ""),
         settings=tuple((str(path), str(value)) for path, value in choice.set.items()),
         problems=tuple(problems),
         broken=frozenset(broken),

@@ -6,8 +6,8 @@ from pathlib import Path
 from gangraph.errors import Problem, Span, SpecError, UsageError, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
-from gangraph.language.library import evaluators
-from gangraph.language.parse import Choice, Document, chosen_tree, parse
+from gangraph.language.library import Copy
+from gangraph.language.parse import Choice, Document, chosen_tree, parse, parse_text
 from gangraph.language.sections import Sections
 from gangraph.language.spec import EvaluatorSpec, Spec
 from gangraph.language.static import StaticError, constant
@@ -78,18 +78,21 @@ class _Evaluators:
 
     def _spec(self, called: str, choice: Choice, written: Expression) -> Spec:
         """The resolved spec; what is wrong with it is reported where it is called."""
-        try:
-            document = parse(_place(called, self.sections.origin))
-            tree, _ = chosen_tree(document, choice)
-        except UsageError:
-            known = _known(self.sections.origin)
+        found = self.sections.files.evaluator(called)
+        if found is None:
+            known = self.sections.files.evaluator_names()
             raise _unusable(
                 written.span,
                 f"there is no spec '{called}'",
                 called,
                 "one of " + ", ".join(known),
                 nearest(called, known),
-            ) from None
+            )
+        try:
+            document = parse(found) if isinstance(found, Path) else _copied(found)
+            tree, _ = chosen_tree(document, choice)
+        except UsageError as error:
+            raise _unusable(written.span, f"the spec '{called}' cannot be read", called, str(error)) from None
         except SpecError as error:
             raise SpecError(_at_call(error, written)) from None
         if _leans_on_others(tree):
@@ -101,19 +104,8 @@ class _Evaluators:
             raise SpecError(_at_call(error, written)) from None
 
 
-def _place(called: str, origin: Path | None) -> Path | str:
-    """Where the spec of that name is: beside the spec that calls it, else as shipped."""
-    if origin is not None:
-        for path in (origin / called, origin / f"{called}.yaml"):
-            if path.is_file():
-                return path
-    return called
-
-
-def _known(origin: Path | None) -> list[str]:
-    """The specs that are there to judge by: beside the spec that calls, and shipped."""
-    own = (origin / "evaluators").glob("*.yaml") if origin is not None else ()
-    return sorted({*evaluators(), *(f"evaluators/{path.stem}" for path in own)})
+def _copied(copy: Copy) -> Document:
+    return parse_text(copy.text, name=copy.path, origin=copy.files.folder, copies=copy.files.copies)
 
 
 def _leans_on_others(tree: TreeMapping) -> bool:

@@ -1,6 +1,7 @@
 """Networks: from calls and in-place definitions to chains of layers and the values that connect them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from keyword import iskeyword
 from typing import Literal
 
@@ -8,7 +9,6 @@ from gangraph.errors import Problem, Span, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
-from gangraph.language.library import find_network, network_names
 from gangraph.language.sections import Sections
 from gangraph.language.sharing import share_parts, written_shares
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share
@@ -73,9 +73,10 @@ class _Networks:
             ),
             None,
         )
-        document = inline or find_network(template, self.sections.origin)
+        file = self.sections.files.network(template) if inline is None else None
+        document = file.document if file else inline
         if document is None:
-            known = sorted({*network_names(self.sections.origin), "average"})
+            known = sorted({*self.sections.files.network_names(), "average"})
             raise StaticError(
                 Problem(
                     code="GG211",
@@ -89,13 +90,14 @@ class _Networks:
         if inline is None and document.share is not None:
             self._refuse_share(document.share.span, "'share:' in the file of a network", "share= where it is called")
         given = {key: value for key, value in arguments.keywords if key == SHARE}
-        return self._instance(
+        made = self._instance(
             template,
             document,
             self._bound(arguments, document, self.sections.scope if inline else None),
             body.span,
             written_shares(given[SHARE]) if given else (),
         )
+        return replace(made, file=file.text) if file else made
 
     def _refuse_share(self, span: Span, found: str, expected: str) -> None:
         raise StaticError(

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from gangraph.errors import Problem, Span, SpecError
 from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
+from gangraph.language.library import Files
 from gangraph.language.static import Family, Scope, StaticError, constant, is_absent, is_constant, literal, members
 from gangraph.language.syntax import ExpressionError, parse_header, parse_loop
 from gangraph.language.tree import Scalar
@@ -23,7 +23,7 @@ class Sections:
     """One phase of a document: its static names, and the reading of its sections. Problems are kept, not raised."""
 
     model: schema.Document
-    origin: Path | None
+    files: Files
     span: Span  # of `train:`
     problems: list[Problem]
     broken: set[str] = field(default_factory=set)

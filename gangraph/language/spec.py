@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gangraph.errors import Problem, Span
+from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression import Expression, Quantity
 
 Names = Mapping[str, Expression]
@@ -34,7 +34,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """A network as a graph of layers: chains of layers (`parts`) and the values that connect them."""
+    """A network as a graph of layers: chains of layers (`parts`) and the values that connect them.
+
+    `file` is what it was read from; None for one that is defined in place.
+    """
 
     template: str
     inputs: tuple[str, ...]
@@ -45,6 +48,7 @@ class NetworkSpec:
     span: Span
     static_names: frozenset[str] = frozenset()
     shares: tuple[Share, ...] = ()
+    file: Text | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

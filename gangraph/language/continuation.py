@@ -1,0 +1,254 @@
+"""What may change when a run goes on: the differences of two forms of a spec by path, and what each of them touches.
+
+A run that goes on keeps what it has trained. So whatever made its networks and losses what they are has to stay, in the
+phase that it is in and in those before. Lengths, rates and other numbers over time, what is saved and looked at, may
+change from now on, and of a phase that has not begun everything may.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import zip_longest
+from typing import Any, Literal
+
+from gangraph.language import expression as ast
+from gangraph.language.expression import Expression, show
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.gates import is_over_time
+from gangraph.language.schedule import is_dynamic
+from gangraph.language.spec import (
+    AverageSpec,
+    EvaluateSpec,
+    NetworkSpec,
+    Objective,
+    OptimizerSpec,
+    PhaseSpec,
+    Spec,
+    UpdateSpec,
+)
+
+# What a difference touches: what has been trained, which cannot change; training from now on; where data comes from,
+# which can if it has the same form; and what is looked at, saved or called otherwise, which changes no training.
+Touches = Literal["trained", "now", "data", "look"]
+
+_LONGEST = 60  # characters of a value that a message shows
+_NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A difference between two forms of a spec, under the path that `--set` would take, with both values as text."""
+
+    path: str
+    before: str
+    after: str
+    touches: Touches
+
+    def __str__(self) -> str:
+        before, after = _apart(self.before or _NOTHING, self.after or _NOTHING)
+        return f"{self.path}: {before} -> {after}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """One thing that a phase says: its value, and what it touches if another value stands there."""
+
+    value: Any
+    touches: Touches = "trained"
+
+    @property
+    def text(self) -> str:
+        return self.value if isinstance(self.value, str) else show(self.value)
+
+
+def changes(saved: Spec, asked: Spec, phase: int) -> tuple[Change, ...]:
+    """What differs between the spec that a run was trained by and the one that it is to go on with.
+
+    Args:
+        phase: the number of the phase that the run is in, from 0.
+    """
+    found = list(_compared(_of_spec(saved), _of_spec(asked)))
+    pairs = list(zip_longest(saved.phases, asked.phases))
+    of_phases = [_of_pair(before, after, index - phase) for index, (before, after) in enumerate(pairs)]
+    everywhere = set.intersection(*(set(each) for each in of_phases[phase:])) if of_phases[phase:] else set()
+    for (before, after), each in zip(pairs, of_phases, strict=True):
+        named = after or before
+        where = f"{named.called}: " if len(pairs) > 1 and named is not None else ""
+        found += [one if one in everywhere else replace(one, path=where + one.path) for one in each]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_pair(saved: PhaseSpec | None, asked: PhaseSpec | None, ahead: int) -> list[Change]:
+    """How a phase differs that is over, that goes on (`ahead` is 0), or that is still to come."""
+    if saved is None or asked is None:
+        before, after = ("" if each is None else each.name or "a phase" for each in (saved, asked))
+        return [Change("train.phases", before, after, "now" if ahead > 0 else "trained")]
+    found = list(_compared(_of_phase(saved), _of_phase(asked)))
+    if ahead > 0:
+        return [replace(each, touches="look" if each.touches == "look" else "now") for each in found]
+    # What a phase that is over did from then on it did: another rate for it changes nothing any more.
+    return [each for each in found if each.touches == "trained"] if ahead < 0 else found
+
+
+def params_changed(saved: Spec, asked: Spec) -> tuple[Change, ...]:
+    """The params that differ, which tell a person why something else does."""
+    pairs = ((a.params, b.params) for a, b in zip(saved.phases, asked.phases, strict=False))
+    each = (
+        Change(f"params.{name}", _plain(ours.get(name)), _plain(theirs.get(name)), "trained")
+        for ours, theirs in pairs
+        for name in dict.fromkeys((*ours, *theirs))
+        if ours.get(name) != theirs.get(name)
+    )
+    return tuple(dict.fromkeys(each))
+
+
+def _compared(saved: Mapping[str, _Fact], asked: Mapping[str, _Fact]) -> Iterator[Change]:
+    for path in dict.fromkeys((*saved, *asked)):
+        before, after = saved.get(path), asked.get(path)
+        if before is None or after is None or before.text != after.text:
+            ours, theirs = ("" if each is None else each.text for each in (before, after))
+            yield Change(path, ours, theirs, _touched(path, before, after))
+
+
+def _touched(path: str, before: _Fact | None, after: _Fact | None) -> Touches:
+    known = before or after
+    assert known is not None
+    values = [None if each is None else each.value for each in (before, after)]
+    if path.endswith(".when"):  # a gate that looks at losses remembers them
+        return "now" if all(value is None or is_over_time(value) for value in values) else "trained"
+    if path.endswith(".momentum"):  # without it an optimizer keeps less of each parameter
+        return "now" if len({_is_zero(value) for value in values}) == 1 else "trained"
+    if known.touches == "trained" and before is not None and after is not None:
+        return "now" if _alike_but_for_time(before.value, after.value) else "trained"
+    return known.touches
+
+
+def _is_zero(value: Expression | None) -> bool:
+    return value is None or (isinstance(value, ast.Literal) and value.value == 0)
+
+
+def _alike_but_for_time(a: object, b: object) -> bool:
+    """Whether two expressions differ in numbers over time alone, such as the ramp of a weight."""
+    return not isinstance(a, str) and not isinstance(b, str) and _without_time(a) == _without_time(b)
+
+
+def _without_time(node: Any) -> Any:
+    if isinstance(node, tuple):
+        return tuple(map(_without_time, node))
+    if not is_dataclass(node) or isinstance(node, type):
+        return node
+    if is_dynamic(node):  # type: ignore[arg-type]  # every dataclass within an expression is one
+        return "a number over time"
+    return (type(node), *(_without_time(getattr(node, each.name)) for each in fields(node) if each.compare))
+
+
+def _of_spec(spec: Spec) -> dict[str, _Fact]:
+    chosen = {"name": spec.name, "profile": spec.profile, "variant": spec.variant, "train.keep": str(spec.keep)}
+    found = {path: _Fact(value, "look") for path, value in chosen.items() if value}
+    return found | _given({"train.save": spec.save}, "look")
+
+
+def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
+    found = _given(_under("data", phase.data), "data")
+    for name, made in phase.networks.items():
+        found |= {f"networks.{name}{path}": fact for path, fact in _of_network(made).items()}
+    found |= _given(_under("values", phase.values) | _under("losses", phase.losses))
+    found |= {"train.batch": _Fact(str(phase.batch), "now")} | _given({"train.length": phase.length}, "now")
+    for group in phase.optimizers.values():
+        found |= _of_optimizer(f"train.optimizers.{group.name}", group)
+    for index, update in enumerate(phase.updates):
+        found |= _of_update(f"train.step.{index}", update)
+    if phase.carries:
+        found["carry"] = _Fact("optimizers")
+    return found | (_of_evaluation(phase.evaluate) if phase.evaluate is not None else {})
+
+
+def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
+    if isinstance(made, AverageSpec):
+        return {"": _Fact(f"average({made.of}, buffers={made.buffers})"), ".decay": _Fact(made.decay, "now")}
+    chains = {f".{name}": _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
+    found = {".inputs": _Fact(", ".join(made.inputs))} | chains
+    found |= _given(_under("", made.values) | _under(".init", made.init))
+    found |= {f".{name or 'output'}": _Fact(body) for name, body in made.outputs.items()}
+    shared = ", ".join(f"{share.network}.{share.part}" for share in made.shares)
+    return found | ({".share": _Fact(shared)} if shared else {})
+
+
+_AT_ITS_START = ("amsgrad", "centered", "initial_accumulator_value")  # options that shape what an optimizer keeps
+
+
+def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
+    networks = ", ".join(name for name, _ in group.networks)
+    kept = {name: value for name, value in group.options.items() if name in _AT_ITS_START}
+    rates = {name: value for name, value in group.options.items() if name not in _AT_ITS_START}
+    return {path: _Fact(f"{group.kind}({networks})")} | _given(_under(path, kept)) | _given(_under(path, rates), "now")
+
+
+def _of_update(path: str, update: UpdateSpec) -> dict[str, _Fact]:
+    found = {f"{path}.draw": _Fact(_draws(update)), f"{path}.accumulate": _Fact(str(update.accumulate), "now")}
+    for objective in update.objectives:
+        found |= _of_objective(path, objective, alone=len(update.objectives) == 1)
+    found |= _given({f"{path}.when": update.when}) | {f"{path}.then.{i}": _Fact(v) for i, v in enumerate(update.then)}
+    rhythm = {key: getattr(update, key) for key in ("times", "every", "clip_grad_norm", "clip_grad_value")}
+    return found | _given(_under(path, rhythm), "now")
+
+
+def _draws(update: UpdateSpec) -> str:
+    return "the step's draws" if update.draw is None else ", ".join(name for name, _ in update.draw)
+
+
+def _of_objective(path: str, objective: Objective, *, alone: bool) -> dict[str, _Fact]:
+    where = path if alone else f"{path}.update.{objective.group}"
+    found = {f"{where}.update": _Fact(objective.group)} if alone else {}
+    found |= {f"{where}.{'minimize' if objective.sign > 0 else 'maximize'}": _Fact(objective.expression)}
+    if not alone or objective.when is not None:
+        found |= _given({f"{where}.when": objective.when})
+    if objective.unroll is not None:
+        found |= {f"{where}.unroll.steps": _Fact(str(objective.unroll.steps))}
+        found |= _of_objective(f"{where}.unroll", objective.unroll.objective, alone=True)
+    return found
+
+
+def _of_evaluation(seen: EvaluateSpec) -> dict[str, _Fact]:
+    """What is looked at. It changes no training."""
+    plain = {"samples": seen.samples, "result_samples": seen.result_samples, "mode": seen.mode}
+    texts = {name: str(value) for name, value in plain.items()}
+    texts |= {"best": f"{seen.best[0]}({seen.best[1]})"} if seen.best else {}
+    texts |= {f"grid.{name}" if name else "grid": _listed(columns) for name, columns in seen.grids.items()}
+    for name, made in seen.samplers.items():
+        above = f"{show(made.above)} above " if made.above is not None else ""
+        texts[f"samplers.{name}"] = f"{above}{_listed(made.columns)}, samples={made.samples}, rate={made.rate}"
+    for name, judge in seen.networks.items():
+        texts[f"networks.{name}"] = f"{judge.network} of {judge.called} ({fingerprint(judge.spec)})"
+    named = {"every": seen.every} | _under("data", seen.data) | _under("values", seen.values)
+    named |= _under("metrics", seen.metrics) | _under("results", seen.results)
+    found = {f"evaluate.{path}": _Fact(text, "look") for path, text in texts.items()}
+    return found | {f"evaluate.{path}": fact for path, fact in _given(named, "look").items()}
+
+
+def _under(path: str, named: Mapping[str, Expression | None]) -> dict[str, Expression | None]:
+    return {f"{path}.{name}": body for name, body in named.items()}
+
+
+def _given(named: Mapping[str, Expression | None], touches: Touches = "trained") -> dict[str, _Fact]:
+    return {path: _Fact(body, touches) for path, body in named.items() if body is not None}
+
+
+def _listed(columns: Iterable[Expression]) -> str:
+    return f"[{', '.join(map(show, columns))}]"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _apart(before: str, after: str) -> tuple[str, str]:
+    """Two values short enough to read, with the place in them where they part."""
+    start = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+    cut = max(0, start - _LONGEST // 2) if max(len(before), len(after)) > _LONGEST else 0
+    first, second = (_short(text, cut) for text in (before, after))
+    return first, second
+
+
+def _short(text: str, cut: int) -> str:
+    shown = text[cut : cut + _LONGEST]
+    return f"{'... ' if cut else ''}{shown}{' ...' if cut + _LONGEST < len(text) else ''}"
