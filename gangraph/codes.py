@@ -68,6 +68,7 @@ CODES = {
     "GG402": Code("A network does not fit its input", "The network was run on tensors without storage, and a layer could not take what reached it."),
     "GG403": Code("An op cannot take these values", "The op was run on tensors without storage and refused them."),
     "GG404": Code("An objective is not one number", "An optimizer minimises a number, and a metric or result is one; average or sum the values."),
+    "GG440": Code("A layer with state that nothing knows of", "A plan decides which values are computed once and which calls run as one by what a call leaves behind, and a checkpoint holds buffers: state in a plain attribute or a parameter, or in a buffer of a layer that says `moves_state=False`, would be lost or moved in silence."),
     "GG501": Code("An objective reaches no parameter of its group", "Its gradient would be zero: the update would do nothing."),
     "GG502": Code("There is nothing to train", "A spec trains in at least one update."),
     "GG503": Code("A gradient that is always zero", "`grad(output, input)` needs an output that is computed from the input."),

@@ -81,6 +81,8 @@ def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Functi
     A class's `in_channels`, `in_features`, `num_features` or `input_size` is inferred from the input.
     Traits: `mixes_samples=True` if a sample's output depends on the other samples of the batch, with
     `only_in_training=True` if evaluation mode ends that and `grows_with_batch=True` if numbers depend on their count;
+    `moves_state=True` if a call in training changes a buffer, `False` if its buffers are constants; a layer that says
+    neither is taken to move every buffer that it has; `stops_gradient=True` if no gradient passes from its output;
     `init` names the kind of layer that `init:` addresses (`conv`, `linear`, `norm`).
     """
     return _registers("layer", name, traits)

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from gangraph.compiler.build_network import INFERRED, value_name
 from gangraph.compiler.graph import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
 from gangraph.compiler.meta import Run, run_layer, run_op
+from gangraph.compiler.state import misplaced, moves_state, wrapped
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
@@ -42,7 +43,8 @@ class Draw:
 class NetworkModel:
     """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage.
 
-    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage.
+    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage. `state` names
+    the layers whose buffers every call in training moves.
     """
 
     graph: NetworkGraph
@@ -55,6 +57,7 @@ class NetworkModel:
     parameters: int
     flops: int
     coupling: tuple[str, ...]
+    state: tuple[str, ...]
     last_ops: Mapping[str, str]
 
     @property
@@ -74,12 +77,18 @@ class NetworkModel:
 
 
 class MisfitError(Exception):
-    """A layer or op cannot take its input; `batch` says that it is the number of samples."""
+    """A layer or op cannot take its input or, if `batch`, so many samples; if `state`, it keeps what it may not."""
 
     def __init__(
-        self, node: Node, inputs: tuple[tuple[str, tuple[int, ...]], ...], reason: str, *, batch: bool = False
+        self,
+        node: Node,
+        inputs: tuple[tuple[str, tuple[int, ...]], ...],
+        reason: str,
+        *,
+        batch: bool = False,
+        state: bool = False,
     ) -> None:
-        self.node, self.inputs, self.reason, self.batch = node, inputs, reason, batch
+        self.node, self.inputs, self.reason, self.batch, self.state = node, inputs, reason, batch, state
         super().__init__(reason)
 
 
@@ -93,7 +102,7 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
     for node in graph.nodes.values():
         assembler.add(node)
     module = assembler.finish()
-    definitions = [vocabulary[use.name] for use in graph.layers.values()]
+    definitions = [vocabulary[each.name] for use in graph.layers.values() for each in wrapped(use)]
     definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
     return NetworkModel(
         graph=graph,
@@ -106,6 +115,9 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
         parameters=sum(p.numel() for p in module.parameters()),
         flops=assembler.flops,
         coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.get("mixes_samples"))),
+        state=tuple(
+            dict.fromkeys(use.name for path, use in graph.layers.items() if moves_state(use, assembler.modules[path]))
+        ),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
 
@@ -150,7 +162,10 @@ class _Assembler:
         self.written[node.id] = self.fx.create_node(
             "call_module", node.target, tuple(arguments), name=value_name(node.id)
         )
-        return run_layer(use, module, example)
+        run = run_layer(use, module, example)
+        if wrong := misplaced(use, module, run.moved):
+            raise MisfitError(node, ((source, tuple(example.shape)),), wrong, state=True)
+        return run
 
     def _draw(self, node: Node, shape: tuple[int, ...]) -> Any:
         name = f"{value_name(node.id)}_draw"

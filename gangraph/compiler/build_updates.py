@@ -1,6 +1,6 @@
 """Updates: from the entries of `step:` to objectives, draws and operations on parameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gangraph.compiler.build_values import ValueBuilder
 from gangraph.compiler.expressions import (
@@ -84,7 +84,18 @@ class _UpdateBuilder:
             span=spec.span,
             watched=tuple(watched.items()),
             late=spec.when is not None and not is_over_time(spec.when),
+            named=self._named(spec.objectives) | watched.keys(),
         )
+
+    def _named(self, objectives: Iterable[Objective]) -> frozenset[str]:
+        """The losses that objectives name, themselves or in the values and losses that they name."""
+        spec, found = self.values.spec, set[str]()
+        waiting = [objective.expression for objective in objectives]
+        while waiting:
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+            found |= names
+            waiting += [section[name] for name in names for section in (spec.values, spec.losses) if name in section]
+        return frozenset(found & spec.losses.keys())
 
     def _watched(self, gate: Expression) -> Iterator[tuple[str, str]]:
         """The losses that a gate looks at: name and node. Raises BuildError for a gate that has no meaning."""

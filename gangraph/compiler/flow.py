@@ -8,8 +8,10 @@ from gangraph.registry import vocabulary
 _STOPS = ("stream", "random", "scalar", "detach", "held", "history", "autoregressive")
 
 
-def stops(node: Node) -> bool:
+def stops(graph: Graph, node: Node) -> bool:
     """Whether no gradient passes through a value."""
+    if node.kind == "network":
+        return graph.owner(node.target) in graph.opaque
     return node.kind in _STOPS or (node.kind == "op" and bool(vocabulary[node.target].traits.get("stops_gradient")))
 
 
@@ -18,12 +20,18 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
     chosen, wanted = set(networks), set(within)
     reached: set[str] = set()
     for node in graph.nodes.values():
-        if node.id not in wanted or stops(node):
+        if node.id not in wanted or (node.kind != "network" and stops(graph, node)):
             continue
-        starts = node.of_network and node.target in chosen and not node.ahead
-        if starts or not chosen.isdisjoint(_inside(graph, node)) or any(name in reached for name in node.needs):
+        starts = node.of_network and node.target in chosen and not node.ahead and not _is_constant(graph, node)
+        through = not reached.isdisjoint(node.needs) and not stops(graph, node)
+        if starts or not chosen.isdisjoint(_inside(graph, node)) or through or node.ahead in reached:
             reached.add(node.id)
     return reached
+
+
+def _is_constant(graph: Graph, node: Node) -> bool:
+    """Whether a network gives what does not depend differentiably on any of its layers."""
+    return node.kind == "network" and graph.owner(node.target) in graph.constant
 
 
 def _inside(graph: Graph, node: Node) -> set[str]:

@@ -13,6 +13,7 @@ from gangraph.errors import Problem, Span
 from gangraph.language.expression import Expression
 from gangraph.language.sharing import kin
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
+from gangraph.registry import vocabulary
 
 Kind = Literal[
     "stream",   # a field of a batch of data                 target: stream, field
@@ -150,6 +151,7 @@ class UpdateGraph:
     """One entry of the step. `draws` is None where the update shares the draws of the one before it.
 
     `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
+    `named` are the losses that it names, in its objectives and gates or in what these name.
     """
 
     name: str
@@ -165,6 +167,7 @@ class UpdateGraph:
     span: Span
     watched: tuple[tuple[str, str], ...] = ()
     late: bool = False
+    named: frozenset[str] = frozenset()
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -221,6 +224,16 @@ class Graph:
         graph.add_nodes_from(self.nodes)
         graph.add_edges_from((source, node.id) for node in self.nodes.values() for source in node.needs)
         return graph
+
+    @cached_property
+    def opaque(self) -> frozenset[str]:
+        """The networks from whose outputs no gradient comes to their inputs."""
+        return frozenset(name for name, network in self.networks.items() if not _passes(network, "input"))
+
+    @cached_property
+    def constant(self) -> frozenset[str]:
+        """The networks from whose outputs no gradient comes to any of their layers."""
+        return frozenset(name for name, network in self.networks.items() if not _passes(network, "layer"))
 
     @cached_property
     def lookaheads(self) -> Mapping[str, Lookahead]:
@@ -314,6 +327,17 @@ class Evaluation:
     def numbers(self) -> tuple[tuple[str, str], ...]:
         """Everything that is measured over many samples."""
         return (*self.results, *self.metrics)
+
+
+def _passes(network: NetworkGraph, start: Kind) -> bool:
+    """Whether a gradient comes from an output of a network to one of its inputs, or to one of its layers."""
+    reached: set[str] = set()
+    for node in network.nodes.values():
+        name = network.layers[node.target].name if node.kind == "layer" else node.target
+        cut = node.kind != "input" and bool(vocabulary[name].traits.get("stops_gradient"))
+        if not cut and (node.kind == start or not reached.isdisjoint(node.inputs)):
+            reached.add(node.id)
+    return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())
 
 
 def _references(arguments: tuple[Argument, ...]) -> Iterator[str]:

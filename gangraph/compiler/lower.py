@@ -2,8 +2,9 @@
 
 Nothing toggles `requires_grad`: a network has forms that share their storage, `D` whose parameters carry gradients,
 `D_frozen` whose parameters do not, and `D_fused` or `D_frozen_fused` with kernels inside; each call names the one it
-means. `D_ahead` has no storage: it takes its parameters and buffers as the first argument. `P_autoregressive` calls P
-for each pixel of an image that it draws.
+means. `D_ahead` has no storage: it takes its parameters and buffers as the first argument. `D_state` gives a copy of
+the buffers as they are, and `D_again` is called with such a copy in their place. `P_autoregressive` calls P for each
+pixel of an image that it draws.
 """
 
 import operator
@@ -23,6 +24,8 @@ from gangraph.compiler.segments import Plan, Segment
 from gangraph.compiler.sets import Sets, after_all, after_metrics
 
 AHEAD = "_ahead"  # how the form of a network is called that takes its parameters as an argument
+AGAIN = "_again"  # what the name of a network's form ends in that is called with a state, and leaves its own alone
+STATE = "_state"  # what the name of a network's form ends in that gives a copy of its state
 AUTOREGRESSIVE = "_autoregressive"  # what the name of a network's form ends in that draws an image pixel by pixel
 UNIFORM = "uniform"  # what the numbers are called that the pixels of a drawn image are chosen by
 PARAMETERS = "_parameters"  # what the name of a network's form ends in that gives its parameters as a vector
@@ -53,7 +56,8 @@ class Form:
 class Lowered:
     """A segment as code: `graph` calls networks by name; `reads` and `writes` are the names of values.
 
-    The code of one step of a lookahead takes the looked-ahead networks before what it reads.
+    The code of one step of a lookahead takes the looked-ahead networks before what it reads. `values` are the values
+    of the graph by the names of the nodes that compute them.
     """
 
     segment: Segment
@@ -63,6 +67,7 @@ class Lowered:
     networks: tuple[str, ...]
     compilable: str = ""
     kernels: tuple[KernelUse, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def bind(self, networks: Mapping[str, nn.Module]) -> fx.GraphModule:
         """The segment as a module over these networks."""
@@ -97,6 +102,7 @@ class Program:
 
     def network_of(self, called: str) -> str:
         """The network whose form code calls by this name."""
+        called = called.removesuffix(AGAIN).removesuffix(STATE)
         plain = self.forms[called].of if called in self.forms else called.removesuffix(PARAMETERS)
         plain = plain.removesuffix(AUTOREGRESSIVE)
         return plain.removesuffix("_frozen").removesuffix(AHEAD)
@@ -227,6 +233,7 @@ class _Writer:
         self.ops: dict[str, str] = {}  # the values that ops compute, by the names of their fx nodes
         self.called: dict[str, None] = {}
         self.reads: list[str] = []
+        self.after = {second: first for first, second in segment.order}
         self.merge_of = {name: group for group in segment.merges for name in group}
         nodes = [graph.nodes[name] for name in segment.nodes]
         ats = {node.inputs[1] for node in nodes if node.kind == "grad"}
@@ -240,6 +247,8 @@ class _Writer:
         for name in self.segment.inputs:
             self._read(name)
         self._read_noise()
+        for call in self.segment.again:
+            self._read(state_name(call))
         for name in self.segment.inputs:
             if name in self.segment.detached:
                 self.written[name] = self.fx.call_method("detach", (self.written[name],))
@@ -249,19 +258,29 @@ class _Writer:
                 self._merged(group)
             else:
                 self._write(self.graph.nodes[group[0]])
-        self.fx.output(tuple(self.written[name] for name in self.segment.outputs))
+        writes = (*self.segment.outputs, *map(state_name, self.segment.keeps))
+        self.fx.output(tuple(self.written[name] for name in writes))
         uses = (*self._inside_networks(), *self._fuse()) if self.networks.kernels != "off" and not self.twice else ()
         self.fx.lint()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        penalty = self.twice or any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes)
+        values = {node.name: name for name, node in self.written.items() if isinstance(node, fx.Node)}
         return Lowered(
             segment=self.segment,
             graph=self.fx,
             reads=tuple(self.reads),
-            writes=self.segment.outputs,
+            writes=writes,
             networks=tuple(self.called),
-            compilable="torch.compile has no double backward" if penalty else "",
+            compilable=self._compilable(),
             kernels=tuple(uses),
+            values={made: name for made, name in values.items() if name in self.graph.nodes},
         )
+
+    def _compilable(self) -> str:
+        """Why a segment is not compiled; nothing if it can be."""
+        if self.twice or any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes):
+            return "torch.compile has no double backward"
+        if self.segment.again or self.segment.keeps:
+            return "a call is made again from the state that it began from"
+        return ""
 
     def _times(self, name: str) -> int:
         """How often a value is differentiated: once, and once more under each penalty."""
@@ -310,13 +329,15 @@ class _Writer:
         done = set(self.written)
         ordered = []
         while left:
-            ready = next(
-                group for group in left if all(source in done for name in group for source in self.graph.read_for(name))
-            )
+            ready = next(group for group in left if all(self._before(name) <= done for name in group))
             left.remove(ready)
             ordered.append(ready)
             done |= set(ready)
         return ordered
+
+    def _before(self, name: str) -> set[str]:
+        """What is computed before a node: what it reads, and the call that moves its state before it does."""
+        return {*self.graph.read_for(name), *([self.after[name]] if name in self.after else [])}
 
     def _model(self, node: Node) -> NetworkModel:
         return self.networks.models[self.graph.owner(node.target)]
@@ -332,11 +353,13 @@ class _Writer:
 
     def _callee(self, node: Node) -> str:
         """The network's live form where the gradient of its parameters is taken, else its frozen form."""
-        if self._given(node):
+        if self._given(node) and node.id not in self.segment.again:
             self.called[name := module_name(node.target) + AHEAD] = None
             return name
         base = self._base(node)
         name = base if self.twice else self.networks.form(base, self.graph.owner(node.target), self._times(node.id))
+        if node.id in self.segment.again:
+            name += AGAIN
         self.called[name] = None
         return name
 
@@ -345,17 +368,27 @@ class _Writer:
         return module_name(node.target) + ("_frozen" if is_frozen else "")
 
     def _given(self, node: Node) -> tuple[Any, ...]:
-        """The parameters that a looked-ahead network is called with; nothing for one as it is."""
+        """What a looked-ahead network, or one from an earlier state, is called with; nothing for one as it is."""
         if node.ahead:
             return (self.written[node.ahead],)
+        if node.id in self.segment.again:
+            return (self.written[state_name(node.id)],)
         return (self.state,) if node.target in self.segment.moved else ()
 
     def _network(self, node: Node) -> None:
+        if node.id in self.segment.keeps:
+            self._keep(node)
         noise = [self.written[name] for name in self._noise(node)]
         inputs = [self.written[name] for name in node.inputs]
         self.written[node.id] = self.fx.create_node(
             "call_module", self._callee(node), (*self._given(node), *inputs, *noise), name=value_name(node.id)
         )
+
+    def _keep(self, node: Node) -> None:
+        """Copy the state that a call begins from."""
+        self.called[name := self._base(node) + STATE] = None
+        kept = state_name(node.id)
+        self.written[kept] = self.fx.create_node("call_module", name, (), name=value_name(kept))
 
     def _lookahead(self, node: Node) -> None:
         (ahead,) = (ahead for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
@@ -441,6 +474,11 @@ class _Writer:
         )
 
     _held = _history = _detach  # a history is mixed outside of segments; what is only looked at has no past
+
+
+def state_name(call: str) -> str:
+    """The name of the state that a network had before a call."""
+    return f"{call}.state.before"
 
 
 def noise_name(call: str, draw: str) -> str:

@@ -9,17 +9,22 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gangraph.compiler.graph import LayerUse
+from gangraph.compiler.state import marks, moved
 from gangraph.registry import Definition
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a layer or an op gave, without storage, and the floating-point operations that it took."""
+    """What a layer or an op gave, without storage, and the floating-point operations that it took.
+
+    `moved` are the paths of what a layer has that the call changed.
+    """
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
     flops: int
+    moved: frozenset[str] = frozenset()
 
     def example(self) -> Tensor:
         """A tensor like the result."""
@@ -39,14 +44,16 @@ def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any
 def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
     """A layer on an example. Raises whatever the layer raises for an input that does not fit it."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
-    return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example))
+    return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), module)
 
 
-def _remembered(key: object, run: Callable[[], Tensor]) -> Run:
+def _remembered(key: object, run: Callable[[], Tensor], module: nn.Module | None = None) -> Run:
     if key not in _runs:
+        before = marks(module) if module is not None else {}
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             made = run()
-        _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops())
+        changed = moved(before, marks(module)) if module is not None else frozenset[str]()
+        _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops(), changed)
     return _runs[key]
 
 

@@ -4,6 +4,9 @@ A value is its expression under the parameters and draws in force. Its *key* lis
 and source beneath it; a tensor computed earlier in the step stands for the value exactly when the key is the
 same. An update that may be skipped or repeated offers nothing to later ones, and counts as a change. One whose gate
 looks at losses is always computed: it offers what it computed, and counts as a change whether it steps or not.
+
+A call that moves state (running statistics, say) moves it once for each value: a call that is made again for the same
+value begins from the state that it began from before, and moves nothing. Calls move state in the order of the graph.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -11,9 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
-from gangraph.compiler.flow import differentiable
+from gangraph.compiler.flow import differentiable, stops
 from gangraph.compiler.graph import Graph, UpdateGraph
 from gangraph.compiler.merging import merges
+from gangraph.compiler.order import in_order, states
 from gangraph.compiler.segments import LookaheadPlan, Plan, Reuse, Segment, UpdatePlan
 
 Key = frozenset[tuple[str, int]]
@@ -36,7 +40,8 @@ def plan(checked: Checked, *, share: bool = True, merge: bool = True) -> Plan:
         if _is_source(checked.graph, name)
     }
     sources = tuple(name for name in checked.graph.sources if name in used)
-    return Plan(checked=checked, sources=sources, updates=_with_frees(checked.graph, updates), share=share, merge=merge)
+    updates = _with_kept(_with_frees(checked.graph, updates))
+    return Plan(checked=checked, sources=sources, updates=updates, share=share, merge=merge)
 
 
 def _is_source(graph: Graph, name: str) -> bool:
@@ -67,11 +72,15 @@ class _Planner:
     versions: dict[str, int] = field(default_factory=dict)
     available: dict[str, _Available] = field(default_factory=dict)
     noise: dict[str, Key] = field(default_factory=dict)
+    stated: dict[str, Key] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
     _live_now: dict[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.graph = self.checked.graph
         self.updates = self.graph.updates
+        self.moves = states(self.graph, self.checked.networks)
+        self.outputs = self._outputs()
         self.needed = [self.graph.below(*update.roots) for update in self.updates]
         self.beneath = {name: self._dependencies(name) for name in self.graph.nodes}
         self.paths = self._gradient_paths()
@@ -92,14 +101,32 @@ class _Planner:
         """What the steps of a lookahead compute."""
         return self.graph.lookaheads[name].body
 
+    def _outputs(self) -> dict[str, tuple[str, ...]]:
+        """The calls that give several outputs, which are values, while what the call itself gives is none."""
+        single = {name: model.single for name, model in self.checked.networks.items()}
+        calls = {
+            n.id: ()
+            for n in self.graph.nodes.values()
+            if n.kind == "network" and not single[self.graph.owner(n.target)]
+        }
+        found: dict[str, tuple[str, ...]] = dict(calls)
+        for node in self.graph.nodes.values():
+            if node.kind == "output":
+                found[node.inputs[0]] += (node.id,)
+        return found
+
     def _gradient_paths(self) -> dict[str, set[str]]:
-        """For each grad node, what lies between its input and its output: computed together with it."""
+        """For each grad node, what the gradient passes between its input and its output: computed together with it."""
         paths = {}
         for node in self.graph.nodes.values():
             if node.kind == "grad":
                 output, at = node.inputs
-                above = {name for name in self.graph.below(output) if at in self.graph.below(name)}
-                paths[node.id] = above - {at} | {output}
+                below, passed = self.graph.below(output), {at}
+                for name in self.graph.nodes:  # in the order in which values depend on each other
+                    between = self.graph.nodes[name]
+                    if name in below and not stops(self.graph, between) and not passed.isdisjoint(between.needs):
+                        passed.add(name)
+                paths[node.id] = passed - {at} | {output}
         return paths
 
     def _holders(self) -> dict[int, set[str]]:
@@ -162,12 +189,16 @@ class _Planner:
         roots = set(update.roots) | self._losses(index).keys() | self.holders.get(index, set())
         live = differentiable(self.graph, update.networks, self.needed[index])
         wanted, reused = self._to_compute(roots, live, index)
+        wanted |= self._along(wanted, live, index)
+        self.again = {call for call in wanted if call in self.moves and self._was_called(call)}
         for name in wanted:  # what is computed anew is no longer what it was
             self.available.pop(name, None)
         before, body = self._split(index, wanted)
-        segments_before = self._segments(index, before, live, roots | self._inputs_of(body), "once")
+        once = self._once(index, wanted, body)
+        segments_before = self._segments(index, before | once, live, roots | self._inputs_of(body), "once")
         segments_body = self._segments(index, body, live, roots, "")
         noise = self._noise(wanted, index)
+        self._remember(wanted, index)
         self._offer(index, wanted)
         self.versions = self._after(index, self.versions)
         differentiated = update.networks
@@ -191,14 +222,26 @@ class _Planner:
         )
 
     def _losses(self, index: int) -> dict[str, str]:
-        """The named losses that an update computes: node to name.
+        """The named losses that an update reports: node to name.
 
-        One at looked-ahead networks is reported only where no update computes it at the networks as they are.
+        They are those that it names, and of those that no update names the ones that it computes. One at looked-ahead
+        networks is reported only where no update reports it at the networks as they are.
         """
-        plain = {node: name for name, node in self.graph.losses.items() if node in self.needed[index]}
-        names = {node: name for name, node in self.graph.losses.items() if not any(node in n for n in self.needed)}
+        plain = self._reported(index)
+        known = set[str]().union(*(self._reported(i).values() for i in range(len(self.updates))))
+        names = {
+            node: name for name, node in self.graph.losses.items() if name not in known and self._is_part(name, index)
+        }
         ahead = {name: self.graph.nodes[name].origin for name in self.graph.nodes if name in self.needed[index]}
         return plain | {name: names[origin] for name, origin in ahead.items() if origin in names}
+
+    def _reported(self, index: int) -> dict[str, str]:
+        losses = self.graph.losses.items()
+        return {node: name for name, node in losses if node in self.needed[index] and self._is_part(name, index)}
+
+    def _is_part(self, loss: str, index: int) -> bool:
+        """Whether an update names a loss, or none does."""
+        return loss in self.updates[index].named or not any(loss in update.named for update in self.updates)
 
     def _to_compute(self, roots: Iterable[str], live: set[str], index: int) -> tuple[set[str], list[Reuse]]:
         """What has to be computed now, and what stands already."""
@@ -224,10 +267,31 @@ class _Planner:
 
     def _stands(self, name: str, live: set[str], index: int) -> bool:
         have = self.available.get(name)
-        if have is None or have.key != self.key(name, self.versions):
+        if name in self.outputs or have is None or have.key != self.key(name, self.versions):
             return False
         stateful = self.graph.nodes[name].kind in ("held", "history")
         return (self.share or stateful) and (name not in live or have.live_for == index)
+
+    def _along(self, wanted: set[str], live: set[str], index: int) -> set[str]:
+        """What the calls that are made give beside what is wanted, and this or a later update needs.
+
+        A call with several outputs is no value that could be kept; each of its outputs is.
+        """
+        later = set[str]().union(*self.needed[index:])
+        given = {name for call in wanted & self.outputs.keys() for name in self.outputs[call]}
+        return {name for name in given & later if not self._stands(name, live, index)}
+
+    def _was_called(self, call: str) -> bool:
+        """Whether a call surely was made before in this step for the value that it is now."""
+        return self.stated.get(call) == self.key(call, self.versions)
+
+    def _remember(self, wanted: set[str], index: int) -> None:
+        """Note for which values calls have moved their state."""
+        for call in wanted & self.moves.keys():
+            if self._offers(index):
+                self.stated[call] = self.key(call, self.versions)
+            elif not self._was_called(call):
+                self.stated.pop(call, None)
 
     def _reuse(self, name: str) -> Reuse:
         have = self.available[name]
@@ -249,14 +313,32 @@ class _Planner:
         """What does not change while the update repeats, and the rest."""
         if not self._loops(index):
             return set(), wanted
-        body = {name for name in wanted if self._moves(name, index) or self.graph.nodes[name].kind == "history"}
-        body |= self._ahead(wanted)
+        body = self._changing(index, wanted)
         for name in list(body):
             body |= self.paths.get(name, set()) & wanted
-        for name in self.graph.nodes:  # in the order in which values depend on each other
-            if name in wanted and any(below in body for below in self.graph.nodes[name].needs):
-                body.add(name)
+        body = self._with_above(body, wanted)
         return wanted - body, body
+
+    def _changing(self, index: int, wanted: set[str]) -> set[str]:
+        """What is another value each time that an update repeats."""
+        body = {name for name in wanted if self._moves(name, index) or self.graph.nodes[name].kind == "history"}
+        return self._with_above(body | self._ahead(wanted), wanted)
+
+    def _with_above(self, nodes: set[str], wanted: set[str]) -> set[str]:
+        """Some nodes, and what among those that are wanted is computed from them."""
+        found = set(nodes)
+        for name in self.graph.nodes:  # in the order in which values depend on each other
+            if name in wanted and any(below in found for below in self.graph.nodes[name].needs):
+                found.add(name)
+        return found
+
+    def _once(self, index: int, wanted: set[str], body: set[str]) -> set[str]:
+        """What is computed before the loop although it is computed again in it.
+
+        A call under a gradient is made each time; where it is for the same value, its state moves once.
+        """
+        calls = (body & self.moves.keys()) - self.again - self._changing(index, wanted) if self._loops(index) else ()
+        return self.graph.below(*calls) & wanted if calls else set()
 
     def _inputs_of(self, nodes: set[str]) -> set[str]:
         return {source for name in nodes for source in self.graph.nodes[name].needs}
@@ -268,8 +350,10 @@ class _Planner:
         update = self.updates[index]
         segments: list[Segment] = []
         left = set(nodes)
-        for later, shared in self._shared(index, nodes) if not when else ():
-            chosen = left & set().union(*(self.graph.below(name) for name in shared))
+        for later, sharable in self._shared(index, nodes) if not when else ():
+            shared, chosen = self._first(sharable, left)
+            if not shared:
+                continue
             left -= chosen
             purpose = f"shared with '{self.updates[later].name}', which differentiates it"
             segments.append(
@@ -286,23 +370,61 @@ class _Planner:
         trained = ", ".join(name for name in update.networks if name not in update.kin)
         purpose = "computed once" if when else f"differentiated for {trained}"
         name = self._fresh(f"{self.labels[index]}_{when}") if when else self.labels[index]
-        past = {n for n in left if self.graph.nodes[n].kind == "history"}
-        first = left & set().union(*(self.graph.below(*self.graph.nodes[n].inputs) for n in past))
-        if first:
-            segments.append(
-                self._segment(
-                    self._fresh(f"{name}_past"),
-                    "mixed with its past",
-                    first,
-                    live,
-                    outside | self._inputs_of(left),
-                    index,
-                    index,
-                )
-            )
-        if left - first:
-            segments.append(self._segment(name, purpose, left - first, live, outside, index, index))
+        *pasts, last = self._stages(left)
+        for first in filter(None, pasts):
+            left -= first
+            told = self._fresh(f"{name}_past"), "mixed with its past"
+            segments.append(self._segment(*told, first, live, outside | self._inputs_of(left), index, index))
+        if last:
+            segments.append(self._segment(name, purpose, last, live, outside, index, index))
         return tuple(segments)
+
+    def _moving(self, nodes: Set[str]) -> list[str]:
+        """The calls among some nodes that move state, in order."""
+        return [name for name in self.graph.nodes if name in nodes and name in self.moves and name not in self.again]
+
+    def _first(self, sharable: set[str], left: set[str]) -> tuple[set[str], set[str]]:
+        """Of what another update differentiates, that which can be computed before all else, and what it takes.
+
+        A call stays behind, with what is computed from it, if another moves its state before and stays behind.
+        """
+        shared = set(sharable)
+        while True:
+            chosen = left & set[str]().union(*(self.graph.below(name) for name in shared))
+            chosen |= left & {name for call in chosen & self.outputs.keys() for name in self.outputs[call]}
+            order = in_order(self._moving(left), self.moves)
+            late = {second for first, second in order if second in chosen and first not in chosen}
+            if not late:
+                return shared, chosen
+            shared = {name for name in shared if late.isdisjoint(self.graph.below(name))}
+
+    def _stages(self, nodes: set[str]) -> list[set[str]]:
+        """The nodes in groups between which values are mixed with their past.
+
+        A history is mixed before the group that it is in. Only what that takes is computed earlier than in the last.
+        """
+        order = {second: first for first, second in in_order(self._moving(nodes), self.moves)}
+        stage: dict[str, int] = {}
+        for name in (name for name in self.graph.nodes if name in nodes):
+            node = self.graph.nodes[name]
+            after = [stage[each] for each in (*node.needs, order.get(name)) if each in stage]
+            past = node.kind == "history" and not nodes.isdisjoint(node.inputs)
+            stage[name] = max(after, default=0) + past
+        early, waiting = (
+            set[str](),
+            [i for n in nodes if self.graph.nodes[n].kind == "history" for i in self.graph.nodes[n].inputs],
+        )
+        while waiting:
+            if (name := waiting.pop()) in nodes and name not in early:
+                early.add(name)
+                waiting += (
+                    *self.graph.nodes[name].needs,
+                    *self.outputs.get(name, ()),
+                    *filter(None, (order.get(name),)),
+                )
+        last = max(stage.values(), default=0)
+        groups = [{name for name in early if stage[name] == number} for number in range(last)]
+        return [*groups, nodes - set[str]().union(*groups)]
 
     def _labels(self) -> list[str]:
         """What the segments of each update are called: its name, numbered where another update has the same."""
@@ -341,12 +463,17 @@ class _Planner:
     def _segment(
         self, name: str, purpose: str, nodes: set[str], live: set[str], outside: set[str], index: int, target: int
     ) -> Segment:
+        """Nodes that run together; what a gradient among them passes is computed with it, also if it stands already."""
         histories = tuple(n for n in self.graph.nodes if n in nodes and self.graph.nodes[n].kind == "history")
-        nodes = nodes - set(histories)
+        passed = set[str]().union(*(self.paths[n] for n in nodes if n in self.paths)) - nodes
+        nodes = nodes - set(histories) | passed
         ordered = tuple(n for n in self.graph.nodes if n in nodes)
         inputs = tuple(n for n in self.graph.nodes if n in self._inputs_of(nodes) - nodes)
         later = set().union(*(self.needed[i] for i in range(index + 1, len(self.updates))))
-        outputs = tuple(n for n in ordered if n in outside or (n in later and self._offers(index)))
+        given = (n for n in ordered if n not in self.outputs and n not in passed)
+        outputs = tuple(n for n in given if n in outside or (n in later and self._offers(index)))
+        again, order = tuple(n for n in ordered if n in self.again), in_order(self._moving(nodes), self.moves)
+        self.again |= nodes & self.moves.keys()
         foreign = {n for n in inputs if n in self.available and self.available[n].live_for not in (None, target)}
         if target == index:
             foreign |= {n for n in inputs if n not in live and self._pending(n)}
@@ -363,9 +490,11 @@ class _Planner:
             trained=self.updates[target].networks,
             live=mine,
             detached=frozenset(foreign),
-            merges=self._merges(target, nodes, mine),
+            merges=self._merges(target, nodes, mine, order),
             histories=histories,
             lookaheads=lookaheads,
+            order=order,
+            again=again,
         )
 
     def _lookahead(self, name: str, index: int, live: frozenset[str]) -> LookaheadPlan:
@@ -374,6 +503,7 @@ class _Planner:
         moved = differentiable(self.graph, ahead.networks, ahead.body)
         through = name in live
         own = frozenset(moved | (live & set(node.inputs) if through else set()))
+        order = in_order(ahead.body, self.moves)
         each = Segment(
             name=self._fresh(f"{name}_step"),
             purpose=f"what {ahead.group} makes smaller in each step that {self.labels[index]} looks ahead",
@@ -383,14 +513,19 @@ class _Planner:
             trained=self.updates[index].networks if through else (),
             live=own,
             detached=frozenset(),
-            merges=merges(self.graph, self.checked.networks, self.checked.types.nodes, set(ahead.body), own)
+            merges=merges(self.graph, self.checked.networks, self.checked.types.nodes, set(ahead.body), own, order)
             if self.merge
             else (),
-            moved=ahead.networks,
+            moved=tuple(dict.fromkeys((*ahead.networks, *self._stateful(ahead.body)))),
+            order=order,
         )
         taken = set(map(module_name, (*self.graph.spec.networks, *self.graph.nodes)))
         called = self._fresh(f"{module_name(name)}_steps", taken)
         return LookaheadPlan(graph=ahead, each=each, live=through, called=called)
+
+    def _stateful(self, calls: Iterable[str]) -> list[str]:
+        """The networks whose state some calls move."""
+        return [self.graph.nodes[name].target for name in calls if name in self.moves]
 
     def _pending(self, name: str) -> bool:
         """Whether an input was just computed with a gradient that is another update's."""
@@ -431,11 +566,29 @@ class _Planner:
                 drawn.append(name)
         return tuple(drawn)
 
-    def _merges(self, index: int, nodes: set[str], live: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+    def _merges(
+        self, index: int, nodes: set[str], live: frozenset[str], order: Iterable[tuple[str, str]]
+    ) -> tuple[tuple[str, ...], ...]:
         """Calls that become one. Where several objectives are differentiated, each would pay for all, so none."""
         if not self.merge or len(self.updates[index].objectives) > 1:
             return ()
-        return merges(self.graph, self.checked.networks, self.checked.types.nodes, nodes, live)
+        return merges(self.graph, self.checked.networks, self.checked.types.nodes, nodes, live, order)
+
+
+def _with_kept(updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
+    """Each update with the states that it keeps: those that a later call for the same value begins from."""
+    asked: set[str] = set()
+    planned = []
+    for update in reversed(updates):
+        segments = []
+        for segment in reversed(update.segments):
+            asked |= set(segment.again)
+            kept = tuple(name for name in segment.nodes if name in asked and name not in segment.again)
+            asked -= set(kept)
+            segments.append(replace(segment, keeps=kept))
+        ordered, count = tuple(reversed(segments)), len(update.before)
+        planned.append(replace(update, before=ordered[:count], body=ordered[count:]))
+    return tuple(reversed(planned))
 
 
 def _with_frees(graph: Graph, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:

@@ -13,7 +13,11 @@ class Segment:
     `trained` are the networks whose parameters will be differentiated, through the nodes in `live`; every other
     network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are
     mixed with their past before the segment runs. `lookaheads` are the steps that it looks ahead; in the segment of
-    one such step the networks `moved` are those that it moves.
+    one such step the networks `moved` are those whose parameters or state it moves.
+
+    `order` are pairs of calls that move the same state, of which the second follows. The calls in `again` were made
+    before in this step for the same value: they begin from the state of then, and move nothing. For each call in
+    `keeps` the state that it begins from is kept for that.
     """
 
     name: str
@@ -28,6 +32,9 @@ class Segment:
     histories: tuple[str, ...] = ()
     lookaheads: tuple["LookaheadPlan", ...] = ()
     moved: tuple[str, ...] = ()
+    order: tuple[tuple[str, str], ...] = ()
+    again: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

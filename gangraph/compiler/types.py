@@ -127,7 +127,7 @@ class _Inference:
             if name == at:
                 return True
             node = self.graph.nodes[name]
-            fresh = {*node.inputs} - known if not stops(node) else set[str]()
+            fresh = {*node.inputs} - known if not stops(self.graph, node) else set[str]()
             waiting += fresh
             known |= fresh
         return False
@@ -289,6 +289,16 @@ class _Inference:
         if refusal in self.refused:
             return
         self.refused.add(refusal)
+        if misfit.state:
+            name = graph.layers[misfit.node.target].name
+            self._report(
+                "GG440",
+                f"layer '{name}' keeps state that nothing knows of",
+                misfit.node,
+                found=misfit.reason,
+                expected="state in buffers (register_buffer), of a layer that is registered with moves_state=True",
+            )
+            return
         if misfit.batch:
             self._misfit_batch(node, graph, given, misfit)
             return

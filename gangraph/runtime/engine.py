@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.build_network import value_name
 from gangraph.compiler.graph import Graph, ObjectiveGraph
 from gangraph.compiler.lower import Lowered, Program, noise_name
 from gangraph.compiler.optimizers import make_optimizer, schedules
@@ -20,7 +19,8 @@ from gangraph.runtime.draws import Draws, Given
 from gangraph.runtime.gates import Gates
 from gangraph.runtime.history import History
 from gangraph.runtime.lookahead import LookedAhead, Steps
-from gangraph.runtime.networks import Networks, ParameterVector, update_average
+from gangraph.runtime.networks import FromState, Networks, ParameterVector, StateOf, update_average
+from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
@@ -50,11 +50,12 @@ def _made_in(dtype: torch.dtype) -> Iterator[None]:
 
 
 class NotFiniteError(RunError):
-    """A loss became NaN or infinite. `value` names where that first appeared."""
+    """A loss became NaN or infinite. `value` names where that first appeared, at `place` in the spec if it is there."""
 
-    def __init__(self, value: str, update: str, step: int) -> None:
-        self.value, self.update, self.step = value, update, step
-        super().__init__(f"step {step}: '{value}' is not finite (NaN or infinity), in the update of '{update}'")
+    def __init__(self, value: str, update: str, step: int, place: str = "") -> None:
+        self.value, self.update, self.step, self.place = value, update, step, place
+        where = f" at {place}" if place else ""
+        super().__init__(f"step {step}: '{value}'{where} is not finite (NaN or infinity), in the update of '{update}'")
 
 
 class Engine:
@@ -102,8 +103,11 @@ class Engine:
         for ahead in lowered.segment.lookaheads:
             told = ahead.graph
             live = [self.networks.live[name] for name in told.networks]
+            every = {**self.networks.live, **self.networks.averages}
+            called = [every[name] for name in ahead.each.moved if name not in told.networks]
             loss_of = self.program.segments[ahead.each.name].bind(self.networks.callable)
-            yield ahead.called, Steps(loss_of, told.steps, self.optimizers[told.group], live, through=ahead.live)
+            optimizer = self.optimizers[told.group]
+            yield ahead.called, Steps(loss_of, told.steps, optimizer, live, called, through=ahead.live)
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
@@ -221,7 +225,7 @@ class Engine:
                 * self.draws.batch_now
                 // self.graph.spec.batch
             )
-            like = next(self.networks.live[network].parameters())
+            like = torch.empty(0, dtype=self.settings.dtype, device=self.settings.device)
             for draw in checked.networks[network].draws:
                 layer = self.networks.live[network].get_submodule(draw.path)
                 assert isinstance(layer, RandomLayer)
@@ -246,17 +250,30 @@ class Engine:
 
     def not_finite(self, update: UpdatePlan) -> NotFiniteError:
         """The error that names the first value which is not finite, found by computing the update again."""
-        for segment in update.segments:
-            for name, value in self._watched(segment):
+        with _unmoved(self.networks.callable.values()):
+            for name, value, place in (each for segment in update.segments for each in self._watched(segment)):
                 if not value.isfinite().all():
-                    return NotFiniteError(name, update.graph.name, self.step_count)
-        return NotFiniteError(update.graph.objectives[0].loss, update.graph.name, self.step_count)
+                    return NotFiniteError(name, update.graph.name, self.step_count, place)
+        node = next((o.written for o in update.graph.objectives if not self.values[o.loss].isfinite()), "")
+        name, place = _said(self.graph, node or update.graph.objectives[0].written)
+        return NotFiniteError(name, update.graph.name, self.step_count, place)
 
-    def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor]]:
+    def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor, str]]:
         lowered = self.program.segments[segment.name]
         if all(name in self.values for name in lowered.reads):
             inputs = [self.values[name] for name in lowered.reads]
             yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
+
+
+@contextmanager
+def _unmoved(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put every buffer back as it was."""
+    before = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            buffer.copy_(value)
 
 
 def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
@@ -280,35 +297,40 @@ def _repetitions(update: UpdatePlan, clock: Clock) -> int:
     return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
 
 
-def _written(graph: Graph, name: str) -> str:
-    """What a person calls a value: its name; of parameters without one, how they are written."""
+def _said(graph: Graph, name: str) -> tuple[str, str]:
+    """What a person calls a value, its name or how it is written, and where it is."""
     node, label = graph.nodes[name], graph.label(name)
-    nameless = label not in graph.values and label not in graph.losses
-    return f"parameters({node.target})" if node.kind == "parameters" and nameless else label
+    named = label in graph.values or label in graph.losses
+    return label if named else phrase(graph, name, named=False), str(node.span)
 
 
 def watch_values(
     lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program, lookaheads: Mapping[str, nn.Module]
-) -> list[tuple[str, Tensor]]:
+) -> list[tuple[str, Tensor, str]]:
     """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first.
 
-    `lookaheads` are the steps that the segment looks ahead, by the names that its code calls them.
+    The third of each is its place in the spec, which parameters have none. `lookaheads` are the steps that the segment
+    looks ahead, by the names that its code calls them.
     """
     graph = program.plan.checked.graph
-    seen = [(name, value.detach()) for name, value in zip(lowered.reads, inputs, strict=True)]
+    seen = []
+    for name, value in zip(lowered.reads, inputs, strict=True):
+        if name in graph.nodes:
+            said, place = _said(graph, name)
+            seen.append((said, value.detach(), place))
     for name in (name for name in lowered.networks if name not in lookaheads):
         own, module = program.network_of(name), networks.callable[name]
         if isinstance(module, ParameterVector):
             continue  # it is a value itself
-        module = module.of[0] if isinstance(module, LookedAhead) else module
-        seen += [(f"{own}.{path}", p.detach()) for path, p in module.named_parameters()]
-    labels = {value_name(name): _written(graph, name) for name in lowered.segment.nodes}
+        module = module.of[0] if isinstance(module, LookedAhead | FromState | StateOf) else module
+        seen += [(f"{own}.{path}", p.detach(), "") for path, p in module.named_parameters()]
 
     class Watcher(torch.fx.Interpreter):
         def run_node(self, node: torch.fx.Node) -> object:
             value: object = super().run_node(node)
-            if isinstance(value, Tensor):
-                seen.append((labels.get(node.name, node.name), value.detach()))
+            if isinstance(value, Tensor) and node.op != "placeholder" and node.name in lowered.values:
+                said, place = _said(graph, lowered.values[node.name])
+                seen.append((said, value.detach(), place))
             return value
 
     Watcher(lowered.bind({**networks.callable, **lookaheads})).run(*inputs)

@@ -24,17 +24,19 @@ class Ahead:
     optimizer: torch.optim.Optimizer
     values: Mapping[nn.Parameter, Tensor]
     slots: Mapping[nn.Parameter, Slots]
-    buffers: Mapping[nn.Module, Mapping[str, Tensor]]
+    buffers: Mapping[Tensor, Tensor]
 
     @classmethod
-    def of(cls, optimizer: torch.optim.Optimizer, networks: Sequence[nn.Module]) -> "Ahead":
-        """Networks as they are, with the state of their optimizer."""
+    def of(
+        cls, optimizer: torch.optim.Optimizer, networks: Sequence[nn.Module], called: Sequence[nn.Module] = ()
+    ) -> "Ahead":
+        """Networks as they are, with the state of their optimizer, and buffers of those that are `called` with them."""
         parameters = [p for network in networks for p in network.parameters()]
         return cls(
             optimizer=optimizer,
             values={p: p.detach().requires_grad_() for p in parameters},
             slots={p: optimizer.state.get(p, {}) for p in parameters},
-            buffers={network: {path: b.clone() for path, b in network.named_buffers()} for network in networks},
+            buffers={b: b.clone() for network in (*networks, *called) for b in network.buffers()},
         )
 
     def step(self, loss: Tensor, *, through: bool) -> "Ahead":
@@ -53,8 +55,12 @@ class Ahead:
         return replace(self, values=values, slots=slots)
 
     def tensors(self, network: nn.Module) -> dict[str, Tensor]:
-        """The parameters and buffers that stand in the place of a network's own, by path."""
-        return {path: self.values[p] for path, p in network.named_parameters()} | dict(self.buffers[network])
+        """The parameters and buffers that stand in the place of a network's own, by path.
+
+        The parameters of a network that the steps do not move are its own.
+        """
+        parameters = {path: self.values.get(p, p) for path, p in network.named_parameters()}
+        return parameters | {path: self.buffers[b] for path, b in network.named_buffers()}
 
 
 class LookedAhead(nn.Module):
@@ -79,16 +85,17 @@ class Steps(nn.Module):
         count: int,
         optimizer: torch.optim.Optimizer,
         networks: Sequence[nn.Module],
+        called: Sequence[nn.Module] = (),
         *,
         through: bool,
     ) -> None:
         super().__init__()
         self.loss_of, self.count, self.optimizer, self.through = loss_of, count, optimizer, through
-        self.networks = tuple(networks)
+        self.networks, self.called = tuple(networks), tuple(called)
 
     def forward(self, *inputs: Tensor) -> Ahead:
         """The networks after the steps."""
-        ahead = Ahead.of(self.optimizer, self.networks)
+        ahead = Ahead.of(self.optimizer, self.networks, self.called)
         for _ in range(self.count):
             (loss,) = self.loss_of(ahead, *inputs)
             ahead = ahead.step(loss, through=self.through)

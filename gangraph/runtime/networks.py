@@ -3,14 +3,16 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.func import functional_call
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
 from gangraph.compiler.initialize import initialize
-from gangraph.compiler.lower import AHEAD, PARAMETERS, Form
+from gangraph.compiler.lower import AGAIN, AHEAD, PARAMETERS, STATE, Form
 from gangraph.data.stream import derive_seed
 from gangraph.runtime.lookahead import LookedAhead
 
@@ -38,11 +40,12 @@ def make_networks(
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
     forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
     forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}
-    forms |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in forms.items()}
-    moved = {name for ahead in checked.graph.lookaheads.values() for name in ahead.networks}
-    forms |= {f"{module_name(name)}{AHEAD}": LookedAhead(module) for name, module in live.items() if name in moved}
+    vectors = {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in forms.items()}
+    ahead = {f"{module_name(name)}{AHEAD}": LookedAhead(module) for name, module in (*live.items(), *averages.items())}
     forms |= {name: fx.GraphModule(forms[form.of], form.graph) for name, form in fused.items()}
-    return Networks(live, averages, forms)
+    again = {f"{name}{AGAIN}": FromState(module) for name, module in forms.items()}
+    states = {f"{name}{STATE}": StateOf(module) for name, module in forms.items()}
+    return Networks(live, averages, forms | vectors | ahead | again | states)
 
 
 class ParameterVector(nn.Module):
@@ -55,6 +58,30 @@ class ParameterVector(nn.Module):
     def forward(self) -> Tensor:
         """The vector."""
         return torch.cat([parameter.reshape(-1) for parameter in self.network.parameters()])
+
+
+class StateOf(nn.Module):
+    """The form `D_state` of `D`: what its buffers are, copied."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.of = (network,)  # in a tuple, so that its buffers are not this module's
+
+    def forward(self) -> dict[str, Tensor]:
+        """The buffers by path."""
+        return {path: buffer.clone() for path, buffer in self.of[0].named_buffers()}
+
+
+class FromState(nn.Module):
+    """The form `D_again` of `D`: a call that begins from an earlier state, and leaves the buffers alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.of = (network,)
+
+    def forward(self, state: Mapping[str, Tensor], *inputs: Tensor) -> Any:
+        """What the network gives."""
+        return functional_call(self.of[0], {path: buffer.clone() for path, buffer in state.items()}, inputs)
 
 
 def frozen(module: nn.Module) -> nn.Module:

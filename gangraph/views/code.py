@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gangraph.compiler.lower import AHEAD, PARAMETERS
+from gangraph.compiler.lower import AGAIN, AHEAD, PARAMETERS, STATE
 from gangraph.language.expression import Expression, Literal, Quantity, show, walk
 from gangraph.language.schedule import is_dynamic
 from gangraph.views.plan import listed
@@ -87,6 +87,11 @@ class _Writer:
                 inside = Counter(fusion.kernel for fusion in forms[name].fusions)
                 calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
                 yield f"{name} is {forms[name].of} with {calls} inside."
+            elif name.endswith(AGAIN):
+                own = name.removesuffix(AGAIN)
+                yield f"{name} is {own} with the buffers that it is given; it leaves its own alone."
+            elif name.endswith(STATE):
+                yield f"{name}() gives a copy of the buffers of {self.program.network_of(name)}."
             elif name.endswith(AHEAD):
                 yield f"{name} is {self.program.network_of(name)} with the parameters and buffers that it is given."
             elif name.endswith(PARAMETERS):

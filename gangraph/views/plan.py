@@ -141,7 +141,9 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
 
 
 def _call(graph: Graph, segment: Segment, name: str) -> str:
-    return _definition(graph, name) + ("" if name in segment.live else "   (no gradient)")
+    remarks = [] if name in segment.live else ["no gradient"]
+    remarks += ["again, from the state that it began from before"] if name in segment.again else []
+    return _definition(graph, name) + (f"   ({'; '.join(remarks)})" if remarks else "")
 
 
 def _definition(graph: Graph, name: str) -> str:

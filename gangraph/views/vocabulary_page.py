@@ -27,6 +27,7 @@ A signature lists what a spec writes. A parameter without a mark is a value (a t
 and the size of their input is never written.
 """
 _NOTES = {"logits": "takes logits", "saturates": "saturates", "mixes_samples": "mixes samples",
+          "moves_state": "keeps state that a call moves",
           "needs_lipschitz": "needs a Lipschitz constraint", "wraps": "wraps a layer",
           "random": "random"}  # fmt: skip
 _SECTIONS = (

@@ -93,7 +93,7 @@ def causal_mask(kind: str, out_channels: int, in_channels: int, height: int, wid
     return before | (centre & known[:, :, None, None])
 
 
-layer("masked_conv2d", init="conv")(MaskedConv2d)
+layer("masked_conv2d", init="conv", moves_state=False)(MaskedConv2d)
 
 
 def _step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

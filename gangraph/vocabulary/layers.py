@@ -22,7 +22,7 @@ for _name, _class in {
 layer("linear", init="linear")(nn.Linear)
 
 
-@layer(init="norm", mixes_samples=True, only_in_training=True)
+@layer(init="norm", mixes_samples=True, only_in_training=True, moves_state=True)
 def batch_norm(
     x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track: bool = True
 ) -> nn.Module:
@@ -218,9 +218,12 @@ class Bias(nn.Module):
 layer("bias")(Bias)
 
 
-@layer(wraps=True)
+@layer(wraps=True, moves_state=True)
 def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
-    """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018)."""
+    """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018).
+
+    In training every call first takes `iterations` steps of the power method, from the vectors that the last call left.
+    """
     return torch.nn.utils.parametrizations.spectral_norm(module, n_power_iterations=iterations)
 
 
@@ -251,7 +254,7 @@ class WeightNorm(nn.Module):
         return f"dim={self.dim}, gain={self.first}, scale={isinstance(self.gain, Tensor)}"
 
 
-@layer(wraps=True)
+@layer(wraps=True, moves_state=False)
 def weight_norm(module: nn.Module, scale: bool = True, gain: float = 1.0) -> nn.Module:
     """Give every output unit's weights a direction and a length: weight_norm(conv2d(64, 3)) (Salimans and Kingma 2016).
 

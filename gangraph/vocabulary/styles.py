@@ -34,7 +34,7 @@ class Scaled(nn.Module):
         return f"scale={self.scale:.4g}, std={self.std:.4g}"
 
 
-@layer(wraps=True)
+@layer(wraps=True, moves_state=False)
 def equalized(module: nn.Module, gain: float = 1.0, rate: float = 1.0) -> nn.Module:
     """Learn all layers at one speed, whatever their size: equalized(conv2d(64, 3)) (Karras et al. 2018, section 4.1).
 
@@ -120,7 +120,7 @@ class RunningMean(nn.Module):
         return f"{', '.join(map(str, self.mean.shape))}, decay={self.decay}"
 
 
-@layer(mixes_samples=True, only_in_training=True)
+@layer(mixes_samples=True, only_in_training=True, moves_state=True, stops_gradient=True)
 def running_mean(x: Tensor, decay: float = 0.995) -> nn.Module:
     """The mean of its input over many batches: [B, ...] to [B, ...], the same for every sample, without gradient.
 

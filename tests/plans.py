@@ -1,0 +1,75 @@
+"""How the four plans of a spec are compared: every loss of every step, every parameter and every buffer."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gangraph import Trainer
+from gangraph.language.spec import Spec
+from gangraph.runtime.engine import NotFiniteError
+from tests.support import trainer
+
+PLANS = {"shared and merged": (True, True), "merged": (False, True), "shared": (True, False), "plain": (False, False)}
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What four plans of one spec gave: the largest difference between two of them, and in what it first was too large.
+
+    `stopped` says that a loss became NaN or infinite, in all of them at the same step.
+    """
+
+    largest: float
+    difference: str
+    stopped: bool
+    trainers: tuple[Trainer, ...]
+
+
+def compare(spec: Spec, steps: int) -> Comparison:
+    """Train by every plan, step by step."""
+    runs = {name: trainer(spec, share=share, merge=merge) for name, (share, merge) in PLANS.items()}
+    made, largest = tuple(runs.values()), 0.0
+    for step in range(steps):
+        losses = {name: _stepped(run) for name, run in runs.items()}
+        ended = [name for name, each in losses.items() if each is None]
+        if ended:
+            alike = len(ended) == len(PLANS)
+            return Comparison(largest, "" if alike else f"step {step}: NaN in {', '.join(ended)} only", alike, made)
+        first, *others = ({**(losses[name] or {}), **tensors(run)} for name, run in runs.items())
+        for plan, other in zip([*PLANS][1:], others, strict=True):
+            if first.keys() != other.keys():
+                return Comparison(largest, f"step {step}, {plan}: {first.keys() ^ other.keys()}", False, made)
+            for name, found in _differences(first, other):
+                largest = max(largest, found)
+                if not found <= TOLERANCE:
+                    return Comparison(largest, f"step {step}, {plan}: {name} by {found:.3g}", False, made)
+    return Comparison(largest, "", False, made)
+
+
+def _stepped(run: Trainer) -> dict[str, float] | None:
+    try:
+        return run.step()
+    except NotFiniteError:
+        return None
+
+
+def tensors(run: Trainer) -> dict[str, Tensor]:
+    """Every parameter and buffer of networks and averages, as they are."""
+    modules = {**run.engine.networks.live, **run.engine.networks.averages}
+    return {f"{name}.{path}": t for name, module in modules.items() for path, t in module.state_dict().items()}
+
+
+def _differences(
+    first: Mapping[str, Tensor | float], second: Mapping[str, Tensor | float]
+) -> Iterator[tuple[str, float]]:
+    """The largest absolute difference in each thing, relative to what is larger than 1."""
+    for name, one in first.items():
+        other = second[name]
+        if isinstance(one, Tensor) and isinstance(other, Tensor):
+            apart, size = float((one - other).abs().max()), float(one.abs().max())
+        else:
+            apart, size = abs(float(one) - float(other)), abs(float(one))
+        yield name, math.inf if math.isnan(apart) else apart / max(1.0, size)

@@ -1,0 +1,369 @@
+"""State that calls move: it moves once for each value, in one order, in every plan, and as in a loop by hand."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gangraph import Trainer
+from gangraph.compiler.segments import Plan
+from gangraph.errors import SpecError
+from gangraph.runtime.engine import NotFiniteError
+from gangraph.views.code import code_text
+from gangraph.views.plan import plan_text
+from gangraph.vocabulary.layers import spectral_norm
+from gangraph.vocabulary.styles import running_mean
+from tests.plans import PLANS, compare, tensors
+from tests.plugin import Counting, CountingInSecret, Masking, Shrinking, registered
+from tests.support import copy_parameters, deviation, normals, read, trainer
+
+SPEC = """
+gangraph: 1
+name: state
+data: {{x: plane(std=0.3), z: normal(2), z2: normal(2)}}
+networks:
+  G: {{inputs: z, layers: '{g}'}}
+  D: {{inputs: x, layers: '{d}'}}
+  T: {{inputs: w, layers: '{t}'}}
+{networks}
+values: {{{values}}}
+losses:
+  judge: {judge}
+  fool: {fool}
+train:
+  batch: 4
+  optimizers: {{g: "{og}", d: "sgd(D, lr=0.1)"}}
+  step:
+    - {first}
+    - {second}
+"""
+DEFAULTS = {
+    "g": "linear(2)", "d": "linear(1)", "t": "running_mean(0.5)", "networks": "", "values": "fake: G(z)",
+    "judge": "logistic.critic(real=D(x), fake=D(fake))", "fool": "logistic.generator(D(fake))", "og": "sgd(G, lr=0.1)",
+    "first": "{update: d, minimize: judge}", "second": "{update: g, minimize: fool}",
+}  # fmt: skip
+MEAN = 'fake: "lerp(T(G(z)), G(z), 0.7)"'
+SPECTRAL = "spectral_norm(linear(8)), relu, spectral_norm(linear(1))"
+FEATURES = """
+gangraph: 1
+name: features
+data: {{x: plane(), z: normal(2)}}
+networks:
+  G: mlp(widths=[8], outputs=2)
+  E: mlp(widths=[4], outputs=2)
+  D:
+    inputs: x
+    parts: {{body: "linear(8), relu", score: linear(1)}}
+    values: {{h: body(x)}}
+{outputs}
+values: {{fake: G(z), looked: E(x)}}
+losses: {{first: "{first}", second: "{second}"}}
+train:
+  batch: 8
+  optimizers: {{g: "adam(G, lr=1e-3)", d: "adam(D, lr=1e-3)", e: "adam(E, lr=1e-3)"}}
+  step: [{{update: {one}, minimize: first}}, {{update: {two}, minimize: second}}]
+"""
+
+
+def text(**parts: str) -> str:
+    return SPEC.format(**{**DEFAULTS, **parts})
+
+
+def planned(source: str, **options: bool) -> Plan:
+    return trainer(read(source), **options).engine.program.plan
+
+
+def agree(source: str, steps: int = 5) -> tuple[Trainer, ...]:
+    """The four plans of a spec, after some steps in which they agreed."""
+    found = compare(read(source), steps)
+    assert not found.difference and not found.stopped
+    return found.trainers
+
+
+def again(plan: Plan) -> list[str]:
+    return [call for update in plan.updates for segment in update.segments for call in segment.again]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"values": MEAN},
+        {"d": SPECTRAL},
+        {"g": "linear(4), batch_norm, tanh, linear(2)"},
+        {"g": "spectral_norm(linear(2)), batch_norm", "d": f"dropout(0.5), {SPECTRAL}"},
+        {"values": MEAN, "networks": "  A: average(T, decay=0.9)", "fool": "mean(D(fake + A(fake) + T(fake)))"},
+        {"d": SPECTRAL, "networks": "  A: average(D, decay=0.5)", "fool": "logistic.generator(A(fake))"},
+        {"values": MEAN, "first": "{update: d, minimize: judge, times: 3}"},
+        {"values": MEAN, "first": "{update: d, minimize: judge, times: 3, draw: z}"},
+        {"values": MEAN, "first": "{update: d, minimize: judge, accumulate: 2}"},
+        {"values": MEAN, "second": "{update: g, minimize: fool, every: 2}"},
+        {"values": MEAN, "first": "{update: d, minimize: judge, when: judge > 1}"},
+        {"values": 'fake: "history(held(T(G(z))), 6)"', "fool": "mean(D(G(z)) + T(G(z)))"},
+        {"d": SPECTRAL, "fool": "mean(D(fake)) + mean(norm(grad(D(fake), fake)))"},
+        {"d": SPECTRAL, "second": "{update: g, minimize: fool, unroll: {update: d, minimize: judge, steps: 2}}"},
+        {"d": SPECTRAL, "first": "{update: {d: {minimize: judge}, g: {minimize: fool}}}"},
+        {"judge": "mean(D(T(x)) - D(T(fake)))", "fool": "mean(D(T(z2)) + D(T(fake)) + D(fake))"},
+        {"t": "running_mean(0.5), dropout(0.5)", "values": MEAN},
+    ],
+)  # fmt: skip
+def test_the_four_plans_agree_in_losses_parameters_and_buffers(parts: dict[str, str]) -> None:
+    agree(text(**parts))
+
+
+def test_a_running_mean_moves_once_for_a_value_that_two_updates_need() -> None:
+    layer, mean = running_mean(torch.empty(4, 2), 0.5).double(), torch.zeros(2, dtype=torch.float64)
+    runs = [trainer(read(text(values=MEAN)), share=share, merge=merge) for share, merge in PLANS.values()]
+    started = runs[0].networks["G"], runs[0].networks["D"]
+    g, d = nn.Linear(2, 2).double(), nn.Linear(2, 1).double()
+    for mine, theirs in zip((g, d), started, strict=True):
+        copy_parameters(theirs, mine)
+    layer.mean.copy_(mean)
+    optimizers = {network: torch.optim.SGD(network.parameters(), lr=0.1) for network in (g, d)}
+    for step in range(20):
+        x, z = normals(2, 4, 2, seed=step)
+        fake = g(z) + 0.0
+        mixed = torch.lerp(layer(fake), fake, 0.7)
+        judge = nn.functional.softplus(-d(x)).mean() + nn.functional.softplus(d(mixed.detach())).mean()
+        _descend(optimizers[d], judge)
+        fool = nn.functional.softplus(-d(mixed)).mean()
+        _descend(optimizers[g], fool)
+        for run in runs:
+            losses = run.step({"x": x, "z": z})
+            assert deviation(losses["judge"], judge.detach()) < 1e-9
+            assert deviation(losses["fool"], fool.detach()) < 1e-9
+            assert deviation(run.networks["T"].get_buffer("layers.running_mean.mean"), layer.mean) < 1e-9
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward(retain_graph=True)
+    optimizer.step()
+
+
+def test_spectral_norm_takes_a_step_of_the_power_method_for_each_call_as_in_torch() -> None:
+    runs = [trainer(read(text(d=SPECTRAL)), share=share, merge=merge) for share, merge in PLANS.values()]
+    g, d = (
+        nn.Linear(2, 2).double(),
+        nn.Sequential(spectral_norm(nn.Linear(2, 8)), nn.ReLU(), spectral_norm(nn.Linear(8, 1))).double(),
+    )
+    copy_parameters(runs[0].networks["G"], g)
+    names = [*d.state_dict()]
+    start = dict(zip(names, runs[0].networks["D"].state_dict().values(), strict=True))
+    d.load_state_dict(start)
+    optimizers = {network: torch.optim.SGD(network.parameters(), lr=0.1) for network in (g, d)}
+    for step in range(12):
+        x, z = normals(2, 4, 2, seed=step)
+        fake = g(z)
+        judge = nn.functional.softplus(-d(x)).mean() + nn.functional.softplus(d(fake.detach())).mean()
+        _descend(optimizers[d], judge)
+        fool = nn.functional.softplus(-d(fake)).mean()
+        _descend(optimizers[g], fool)
+        for run in runs:
+            losses = run.step({"x": x, "z": z})
+            assert deviation(losses["judge"], judge.detach()) < 1e-9
+            assert deviation(losses["fool"], fool.detach()) < 1e-9
+            found = run.networks["D"].state_dict().values()
+            assert max(map(deviation, found, d.state_dict().values())) < 1e-9
+
+
+def test_calls_that_move_state_are_never_merged() -> None:
+    assert [s.merges for u in planned(text()).updates for s in u.segments if s.merges]
+    assert not [s.merges for u in planned(text(d=SPECTRAL)).updates for s in u.segments if s.merges]
+
+
+def test_a_layer_inside_of_a_wrapper_couples_samples_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered(monkeypatch, "same", lambda module: module, wraps=True)
+    coupled = text(d="same(minibatch_discrimination(3, 2)), linear(1)")
+    assert not [s.merges for u in planned(coupled).updates for s in u.segments if s.merges]
+
+
+def test_calls_move_state_in_the_order_in_which_they_are_written_in_every_plan() -> None:
+    """The past needs T(G(z)) early, and T(x) stands before it."""
+    source = text(judge="mean(D(T(x))) - mean(D(history(held(T(fake)), 6)))", fool="mean(D(fake))")
+    (*_, plain) = agree(source)
+    names = [name for s in plain.engine.program.plan.updates[0].segments for name in s.nodes]
+    calls = [name for name in names if plain.engine.graph.nodes[name].target == "T"]
+    assert [plain.engine.graph.nodes[name].inputs[0] for name in calls] == ["x", "fake"]
+
+
+def test_a_history_of_a_history_is_mixed_after_it() -> None:
+    agree(text(judge="mean(D(x)) - mean(D(history(T(history(fake, 6)), 6)))"))
+
+
+def test_what_would_overtake_a_call_that_moves_the_same_state_is_not_computed_ahead() -> None:
+    source = text(
+        t="spectral_norm(linear(2))", d="linear(2)", judge="mean(T(D(x))) + mean(T(fake))", fool="mean(T(fake))"
+    )
+    assert again(planned(source))
+    agree(source)
+    assert not again(planned(source.replace("mean(T(D(x)))", "mean(D(x))")))
+
+
+def test_a_call_that_is_made_again_for_the_same_value_says_so() -> None:
+    program = trainer(read(text(values=MEAN)), share=False).engine.program
+    said = "T(G(z))   (no gradient; again, from the state that it began from before)"
+    assert said in plan_text(program)
+    code = code_text(program)
+    assert "T_frozen_state() gives a copy of the buffers of T." in code
+    assert "T_frozen_again is T_frozen with the buffers that it is given; it leaves its own alone." in code
+
+
+def test_a_call_under_a_gradient_in_a_loop_moves_state_once() -> None:
+    source = text(
+        d="linear(4), tanh, linear(1)",
+        t="linear(2), batch_norm(momentum=0.5), tanh",
+        values='fake: G(z), slope: "norm(grad(D(T(x)), x))"',
+        judge="mean(D(fake)) + mean(slope)",
+        first="{update: d, minimize: judge, times: 3}",
+    )
+    for run in agree(source, steps=3):
+        assert int(run.networks["T"].get_buffer("layers.batch_norm.num_batches_tracked")) == 3
+
+
+def test_an_update_that_may_not_run_moves_state_for_itself() -> None:
+    source = text(values=MEAN, first="{update: d, minimize: judge, every: 2}", t="batch_norm(momentum=0.5)")
+    for run in agree(source, steps=4):
+        assert int(run.networks["T"].get_buffer("layers.batch_norm.num_batches_tracked")) == 4 + 2
+
+
+def test_looking_ahead_moves_the_state_of_no_network() -> None:
+    source = text(
+        d="linear(2)",
+        t="linear(2), batch_norm",
+        networks="  S: average(T, decay=0.5)",
+        judge="mean(D(x))",
+        fool="mean(D(fake))",
+        second="{update: g, minimize: fool, unroll: {update: d, minimize: mean(T(D(x)) + S(D(x))), steps: 3}}",
+    )
+    for run in agree(source, steps=3):
+        assert int(run.networks["T"].get_buffer("layers.batch_norm.num_batches_tracked")) == 0
+        assert int(run.networks["S"].get_buffer("layers.batch_norm.num_batches_tracked")) == 0
+
+
+def test_a_value_that_is_held_stays_so_between_a_gradient_and_its_input() -> None:
+    source = text(
+        d="linear(4), tanh, linear(1)",
+        values='fake: G(z), slope: "norm(grad(D(fake + held(fake)), fake))"',
+        judge="mean(slope)",
+        fool="mean(slope)",
+        first="{update: g, minimize: fool}",
+        second="{update: d, minimize: judge}",
+    )
+    plan = planned(source)
+    (name,) = (node.id for node in plan.checked.graph.nodes.values() if node.kind == "held")
+    assert [name in {n for s in update.segments for n in s.nodes} for update in plan.updates] == [True, False]
+    agree(source)
+
+
+def test_no_gradient_passes_through_a_running_mean() -> None:
+    with pytest.raises(SpecError, match=r"GG501.*does not reach G"):
+        planned(text(fool="mean(D(T(fake)))"))
+    with pytest.raises(SpecError, match="GG503"):
+        planned(text(judge="mean(D(x)) + mean(grad(D(T(fake)), fake))"))
+
+
+# What a plug-in's layer says of its state, and what it does.
+
+
+def test_a_layer_with_buffers_that_says_nothing_is_taken_to_move_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered(monkeypatch, "counting", Counting)
+    source = text(d="linear(4), counting, linear(1)")
+    for run in agree(source, steps=3):
+        assert run.checked[0].networks["D"].state == ("counting",)
+        assert float(run.networks["D"].get_buffer("layers.counting.calls")) == 9
+        assert not [s.merges for u in run.engine.program.plan.updates for s in u.segments if s.merges]
+
+
+def test_a_layer_may_say_that_its_buffers_are_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered(monkeypatch, "masking", Masking, moves_state=False)
+    plan = planned(text(d="linear(4), masking, linear(1)"))
+    assert plan.checked.networks["D"].state == ()
+    assert [s.merges for u in plan.updates for s in u.segments if s.merges]
+
+
+@pytest.mark.parametrize(
+    ("layer", "traits", "found"),
+    [
+        (Counting, {"moves_state": False}, "a call changes the buffer 'calls', although the layer says"),
+        (CountingInSecret, {}, "a call changes 'calls', which is no buffer"),
+        (Shrinking, {}, "a call changes 'gain', which is no buffer"),
+    ],
+)  # fmt: skip
+def test_a_layer_that_moves_what_it_does_not_tell_is_refused(
+    layer: type[nn.Module], traits: dict[str, bool], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(monkeypatch, layer.__name__, layer, **traits)
+    with pytest.raises(SpecError, match=f"(?s)GG440.*{found}"):
+        planned(text(d=f"linear(4), {layer.__name__}, linear(1)"))
+
+
+# Several outputs.
+
+
+@pytest.mark.parametrize("score", ["", ".score"])
+@pytest.mark.parametrize(
+    ("first", "second", "one", "two"),
+    [
+        ("mean(D(fake)S - D(x)S) + l1(D(fake).features, D(x).features)", "mean(D(x)S - D(fake)S)", "g", "d"),
+        ("mean(D(x)S - D(fake)S)", "mean(D(fake)S - D(x)S) + l1(D(fake).features, D(x).features)", "d", "g"),
+        ("mean(D(x).features * 2) + mean(looked)", "mean(D(x)S)", "e", "d"),
+        ("mean(D(x)S) + mean(looked)", "mean(D(x).features) + mean(D(x)S)", "e", "d"),
+        ("mean(D(fake).features) + mean(looked)", "mean(D(fake)S)", "e", "g"),
+        ("mean(D(fake)S) + mean(looked)", "mean(D(fake).features) + mean(D(fake)S)", "e", "g"),
+        ("mean(D(lerp(x, history(held(fake), 5), 0.5))S) + mean(D(fake)S)", "mean(D(fake).features)", "d", "g"),
+        ("mean(norm(grad(D(fake).features, fake)))", "mean(D(fake)S)", "d", "g"),
+        ("mean(norm(grad(D(x).features, x))) + mean(looked)", "mean(D(x)S)", "e", "d"),
+    ],
+)
+def test_outputs_of_one_call_may_be_read_in_any_order(first: str, second: str, one: str, two: str, score: str) -> None:
+    outputs = (
+        "    outputs: {features: h, score: score(h)}" if score else "    output: score(h)\n    outputs: {features: h}"
+    )
+    losses = {"first": first.replace("S", score), "second": second.replace("S", score)}
+    agree(FEATURES.format(outputs=outputs, one=one, two=two, **losses), steps=4)
+
+
+# Which losses an update reports.
+
+
+def test_a_loss_is_reported_from_the_update_that_it_is_part_of() -> None:
+    source = text(judge="real + unreal", fool="-mean(D(fake))").replace(
+        "losses:", "losses:\n  real: -mean(D(x))\n  unreal: mean(D(fake))"
+    )
+    plan = planned(source)
+    assert [[name for name, _ in update.losses] for update in plan.updates] == [["real", "unreal", "judge"], ["fool"]]
+    run = trainer(read(source))
+    losses = run.step()
+    assert losses["unreal"] != -losses["fool"] and losses["judge"] == pytest.approx(losses["real"] + losses["unreal"])
+
+
+def test_a_loss_that_no_update_names_is_reported_by_those_that_compute_it() -> None:
+    source = text(fool="-mean(D(fake))").replace("losses:", "losses:\n  watched: mean(D(fake))")
+    assert [[name for name, _ in update.losses] for update in planned(source).updates] == [
+        ["judge"],
+        ["watched", "fool"],
+    ]
+
+
+# What a message says of a value that is not finite.
+
+
+@pytest.mark.parametrize(
+    ("parts", "value", "place"),
+    [
+        ({"judge": "mean(log(D(x) - 1000))"}, "log((D(x) - 1000))", "8:15"),
+        ({"values": 'fake: "log(G(z) - 1000)"'}, "fake", "7"),
+        ({"judge": "mean(D(x)) / 0.0"}, "judge", "9"),
+        ({"d": "linear(2)", "judge": "mean(D(log(x - 9)) + D(x))"}, "log((x - 9))", "9"),
+    ],
+)
+def test_what_is_not_finite_is_named_as_the_spec_writes_it_with_its_place(
+    parts: dict[str, str], value: str, place: str
+) -> None:
+    for share, merge in PLANS.values():
+        run = trainer(read(text(**parts)), share=share, merge=merge)
+        before = {name: tensor.clone() for name, tensor in tensors(run).items()}
+        with pytest.raises(NotFiniteError) as caught:
+            run.step()
+        assert caught.value.value == value
+        assert f"'{value}' at {caught.value.place} is not finite" in str(caught.value)
+        assert all(torch.equal(before[name], tensor) for name, tensor in tensors(run).items())
