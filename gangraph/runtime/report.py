@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from gangraph.runtime.files import json_text
 
@@ -37,10 +38,10 @@ def reporter(*, json_lines: bool) -> Reporter:
     return _Terminal() if sys.stdout.isatty() else _Plain()
 
 
-def _numbers(line: Mapping[str, Any]) -> str:
+def _numbers(line: Mapping[str, Any]) -> list[str]:
     opened = {f"open/{group}": share for group, share in line.get("open", {}).items()}
     numbers = {**line["losses"], **opened, **line.get("metrics", {})}
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    return [f"{name} {value:.4g}" for name, value in numbers.items()]
 
 
 def aside(prefix: str) -> Reporter:
@@ -66,7 +67,7 @@ class _Plain:
         if share < self.next_share and "metrics" not in line:
             return
         self.next_share = share + 0.05
-        said = f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}"
+        said = f"step {line['step']}  {line['images_per_second']:.1f} images/s  {'  '.join(_numbers(line))}"
         self.write(said + self._left(share))
 
     def _left(self, share: float) -> str:
@@ -106,28 +107,25 @@ class _Json(_Plain):
 
 
 class _Terminal:
-    """A bar with step, speed, losses and the time that is left."""
+    """A bar with its percentage and the time that is left, then as many numbers as the terminal is wide for."""
 
     def __init__(self) -> None:
         self.console = Console()
-        columns = (
-            BarColumn(24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-        )
-        self.bar = Progress(*columns, console=self.console)
-        self.task, self.fresh = self.bar.add_task("", total=1.0), True
+        bar = max(4, min(24, self.console.width // 4))
+        numbers = _Numbers(self.console, taken=bar + len(" 100% ETA 10:00:00 "))
+        columns = (BarColumn(bar), TextColumn("{task.percentage:>3.0f}% ETA"), TimeRemainingColumn(), numbers)
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        self.task, self.fresh = self.bar.add_task("", total=1.0, numbers=()), True
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
-        description = f"step {line['step']}  {line['images_per_second']:.1f} images/s  {_numbers(line)}"
+        numbers = (f"step {line['step']}", f"{line['images_per_second']:.1f} images/s", *_numbers(line))
         if self.fresh:  # a resumed run does not begin at 0: what was done before says nothing about its speed
             self.bar.reset(self.task, completed=share)  # type: ignore[arg-type]  # rich counts in fractions as well
             self.fresh = False
-        self.bar.update(self.task, completed=share, description=description)
+        self.bar.update(self.task, completed=share, numbers=numbers)
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -137,6 +135,23 @@ class _Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+
+
+class _Numbers(ProgressColumn):
+    """The first numbers of a report, as many as fit beside what is `taken` of the terminal's width."""
+
+    def __init__(self, console: Console, taken: int) -> None:
+        super().__init__()
+        self.console, self.taken = console, taken
+
+    def render(self, task: Task) -> Text:
+        shown, width = "", self.console.width - self.taken
+        for number in task.fields["numbers"]:
+            longer = f"{shown}  {number}" if shown else number
+            if len(longer) > width:
+                break
+            shown = longer
+        return Text(shown, no_wrap=True)
 
 
 class Countdown:
