@@ -8,6 +8,7 @@ The whole tree:
     +-- RunError      a valid spec failed while it ran                      exit code 3
         +-- DataError    a file or folder of data is missing or corrupt
         +-- WeightsError a file of pretrained weights is missing or corrupt
+        +-- CheckpointError a checkpoint is missing, damaged, or of something else
 """
 
 import re
@@ -157,6 +158,10 @@ class DataError(RunError):
 
 class WeightsError(RunError):
     """A file of pretrained weights is missing or corrupt."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is missing, damaged, or of something else; an older one may be good."""
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

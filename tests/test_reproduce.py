@@ -146,7 +146,7 @@ def test_a_run_whose_files_are_damaged_is_a_finding(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
     work(task(spec(tmp_path), folder))
     (folder / "checkpoints" / "step-00000020" / "state.json").write_text("{")
-    assert "JSONDecodeError" in work(task(spec(tmp_path), folder)).failed
+    assert "state.json: Expecting property name" in work(task(spec(tmp_path), folder)).failed
 
 
 def test_looks_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:

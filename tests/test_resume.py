@@ -152,9 +152,9 @@ def train_and_kill(spec: Spec, steps: int, folder: Path) -> None:
 def assert_same_checkpoints(first: Path, second: Path) -> None:
     """Every tensor bit by bit, then the files as they are."""
     ours, theirs = read_checkpoint(first), read_checkpoint(second)
-    assert ours[0].keys() == theirs[0].keys()
-    assert [name for name in ours[0] if not torch.equal(ours[0][name], theirs[0][name])] == []
-    assert ours[1] == theirs[1]
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    assert [name for name in ours.tensors if not torch.equal(ours.tensors[name], theirs.tensors[name])] == []
+    assert ours.state == theirs.state
     for name in ("tensors.safetensors", "state.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -180,7 +180,7 @@ def test_these_checkpoints_hold_histories_averages_and_optimizers(tmp_path: Path
         run.train(steps=3)
         if name == "cyclegan":
             assert all(history.count == history.size for history in run.engine.histories.values())
-        tensors, _ = read_checkpoint(run.save(tmp_path / name))
+        tensors = read_checkpoint(run.save(tmp_path / name)).tensors
         kinds |= {path.partition("/")[0] for path in tensors}
     assert kinds == {"network", "average", "optimizer", "history"}
 

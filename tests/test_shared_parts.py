@@ -14,7 +14,8 @@ from gangraph.errors import SpecError
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.pipeline import check_spec, compile_phase, load
-from gangraph.runtime.checkpoint import read_checkpoint, read_network
+from gangraph.runtime.checkpoint import read_checkpoint
+from gangraph.runtime.restore import read_network
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
@@ -234,7 +235,8 @@ def test_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert resumed.train(steps=3) == expected
     assert same(snapshot(resumed.networks), snapshot(whole.networks))
     ours, theirs = (read_checkpoint(run.save(tmp_path / f"{i}")) for i, run in enumerate((resumed, whole)))
-    assert ours[1] == theirs[1] and all(torch.equal(ours[0][name], theirs[0][name]) for name in theirs[0])
+    assert ours.state == theirs.state
+    assert all(torch.equal(ours.tensors[name], tensor) for name, tensor in theirs.tensors.items())
     assert resumed.networks["G_a"].get_submodule("trunk") is resumed.networks["G_b"].get_submodule("trunk")
 
 

@@ -50,6 +50,11 @@ def is_over_time(gate: Expression) -> bool:
     return not losses_in(gate) and not _calls(gate)
 
 
+def remembered(gate: Expression) -> tuple[type[float] | type[bool], ...]:
+    """What each item of a gate's memory is."""
+    return tuple(float if ast.show(call.function) == "running" else bool for call in _calls(gate))
+
+
 def decide(gate: Expression, clock: Clock, losses: Mapping[str, float], memory: Memory) -> tuple[bool, Memory]:
     """Whether a gate is open, and what it remembers from now on; `memory` is () before the first time.
 

@@ -96,7 +96,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 def of_run(run: Run) -> Report:
     """The report of a run."""
-    system = load_system(run.state, str(run.environment.get("kernels", "auto")))
+    system = load_system(run.trained, str(run.environment.get("kernels", "auto")))
     label = run.variant or FULL
     facts = {"profile": run.profile, "variant": run.variant, "seed": f"{run.environment.get('seed', '')}"}
     return Report(
@@ -126,11 +126,11 @@ def of_reproduction(found: Reproduction) -> Report:
     A run may be older than the text that judged it, whose training is the same and whose claims and metrics may not be.
     """
     outcome = found.outcome
-    known = [run.state for every in found.runs.values() for run in every if run.state]
-    first = min(known, key=lambda state: state.get("variant", "") != "", default=None)
-    state = {**first, "spec": outcome.spec} if first is not None else {}
+    known = [run.trained for every in found.runs.values() for run in every if run.trained]
+    first = min(known, key=lambda trained: trained.variant != "", default=None)
+    judged = first.model_copy(update={"spec": outcome.spec}) if first is not None else None
     kernels = str(outcome.environment.get("kernels", "auto"))
-    system = load_system(state, kernels)
+    system = load_system(judged, kernels)
     numbers = {variant.name: variant.numbers for variant in outcome.variants}
     facts = {
         "profile": outcome.profile,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gangraph.errors import RunError, UsageError
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
 from gangraph.runtime.folder import RunFolder
+from gangraph.runtime.state import Trained, read_state
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
 _TITLE = re.compile(r"# (\w[\w-]*), profile (\w+)(?:, variant (\w+(?:,\w+)*))?")
@@ -20,7 +21,7 @@ Points = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run folder. `state` is what its newest checkpoint says of the spec; empty where it saved none."""
+    """A run folder. `trained` is what its newest checkpoint says of the spec; None where it saved none."""
 
     folder: Path
     name: str
@@ -31,7 +32,7 @@ class Run:
     lines: tuple[Mapping[str, Any], ...]
     results: Mapping[str, Number]
     samples: Mapping[str, tuple[tuple[int, Path], ...]]  # (step, file) in order, by the grid's name; '' is the first
-    state: Mapping[str, Any]
+    trained: Trained | None
 
     @property
     def steps(self) -> int:
@@ -102,32 +103,26 @@ def _read_reproduction(folder: Path) -> Reproduction:
 
 def read_run(folder: Path) -> Run:
     """A run folder. Raises RunError where a file is missing or damaged."""
-    state = _state(folder)
+    trained = _trained(folder)
     found = _TITLE.match(_text(folder / "resolved.txt")) if (folder / "resolved.txt").is_file() else None
     name, profile, variant = found.groups("") if found else (folder.resolve().name, "", "")
     return Run(
         folder=folder,
-        name=state.get("name", name),
-        profile=state.get("profile", profile),
-        variant=state.get("variant", variant),
+        name=trained.name if trained else name,
+        profile=trained.profile if trained else profile,
+        variant=trained.variant if trained else variant,
         text=_text(folder / "spec.yaml"),
         environment=_mapping(folder / "environment.json"),
         lines=_lines(folder / "metrics.jsonl"),
         results=_results(folder / "results.json"),
         samples=_samples(folder / "samples"),
-        state=state,
+        trained=trained,
     )
 
 
-def _state(folder: Path) -> Mapping[str, Any]:
+def _trained(folder: Path) -> Trained | None:
     checkpoints = RunFolder(folder).checkpoints()
-    if not checkpoints:
-        return {}
-    path = checkpoints[-1] / "state.json"
-    extra = _mapping(path).get("extra")
-    if not isinstance(extra, dict):
-        raise RunError(f"'{path}' is damaged: it does not say which spec was trained")
-    return extra
+    return read_state(checkpoints[-1]).extra if checkpoints else None
 
 
 def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from latex2mathml.converter import convert
 
@@ -14,7 +14,8 @@ from gangraph.compiler.lower import Program
 from gangraph.errors import SpecError
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.runtime.trainer import load_text
+from gangraph.runtime.state import Trained
+from gangraph.runtime.trainer import spec_of
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain
 from gangraph.views.latex import objective
@@ -61,20 +62,17 @@ class System:
     explanation: tuple[Passage, ...]
 
 
-def load_system(state: Mapping[str, Any], kernels: str) -> System | str:
-    """The system that a checkpoint's state names, with the kernels of its run; or why it cannot be read again."""
-    if not state:
+def load_system(trained: Trained | None, kernels: str) -> System | str:
+    """The system that a checkpoint names, with the kernels of its run; or why it cannot be read again."""
+    if trained is None:
         return "The run saved no checkpoint, so what was trained is known only by its text."
     try:
-        spec = load_text(state)
+        spec = spec_of(trained)
         checked = check_spec(spec)
     except SpecError as error:
         return f"This version of gangraph does not accept the spec any more: {error.problems[0].message}."
     known = cast("Kernels", kernels if kernels in ("on", "off") else "auto")
-    programs = [
-        compile_phase(one, share=state.get("share", True), merge=state.get("merge", True), kernels=known)
-        for one in checked
-    ]
+    programs = [compile_phase(one, share=trained.share, merge=trained.merge, kernels=known) for one in checked]
     told = explain(spec, [program.plan for program in programs])
     said = tuple(passage for block in told if block[0].kind != "title" for passage in block)
     phases = (_phase(i, title, one) for i, (title, one) in enumerate(zip(titles(spec), programs, strict=True), 1))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import torch
 
@@ -24,6 +23,7 @@ from gangraph.language.spec import Spec
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.measure import Measured, measure_run
 from gangraph.runtime.run import run
+from gangraph.runtime.state import read_state
 from gangraph.runtime.trainer import Trainer, load_text, trained_fingerprint
 
 
@@ -124,7 +124,8 @@ def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 def _looked_alike(folder: Path, spec: Spec) -> bool:
     """Whether the looks of a run were by the metrics that its spec has now."""
-    saved = load_text(_extra(RunFolder(folder).latest()))
+    newest = RunFolder(folder).latest()
+    saved = load_text(read_state(newest).extra, newest)
     return _looks_fingerprint(saved) == _looks_fingerprint(spec)
 
 
@@ -132,12 +133,6 @@ def _looks_fingerprint(spec: Spec) -> str:
     phase = spec.phases[-1]
     looks = replace(phase.evaluate, results={}, result_samples=1) if phase.evaluate else None
     return evaluation_fingerprint(replace(phase, evaluate=looks))
-
-
-def _extra(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says of its run."""
-    extra: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())["extra"]
-    return extra
 
 
 def _train(task: Task, spec: Spec) -> bool:
@@ -166,9 +161,9 @@ def _is_begun(task: Task, spec: Spec) -> bool:
     if not checkpoints:
         shutil.rmtree(task.folder)
         return False
-    extra = _extra(checkpoints[-1])
-    former = trained_fingerprint(extra, load_text(extra))
-    if former == fingerprint(spec) and extra["seed"] == task.seed:
+    trained = read_state(checkpoints[-1]).extra
+    former = trained_fingerprint(trained, load_text(trained, checkpoints[-1]))
+    if former == fingerprint(spec) and trained.seed == task.seed:
         return True
     task.folder.rename(_free(task.folder.with_name(f"{task.folder.name}-{former[:8]}")))
     return False

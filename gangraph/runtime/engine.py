@@ -26,6 +26,8 @@ from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}  # the type of parameters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -17,8 +17,8 @@ from gangraph.compiler.initialize import initialize
 from gangraph.errors import RunError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
-from gangraph.runtime.checkpoint import read_network
 from gangraph.runtime.report import Reporter, aside
+from gangraph.runtime.restore import read_network
 from gangraph.runtime.results import Measurements, read_results
 
 _SEED = 0  # an evaluator is one network, whoever asks for it

@@ -1,17 +1,73 @@
-"""Files that are there whole or not at all, and JSON that every reader of JSON can read."""
+"""Files that are there whole or not at all, JSON that every reader can read, files of others read with bounds."""
 
 import json
 import math
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
+
+UNFINISHED = ".unfinished"  # the end of the name of whatever is being written; what a kill left of it may go
 
 
 def write_whole(path: Path, text: str) -> Path:
     """Write a text beside its place and put it there by renaming. Raises OSError."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.replace(path)
+    unfinished = unfinished_name(path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        return unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def unfinished_name(path: Path) -> Path:
+    """Where a process writes what will stand at `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """What a JSON file of at most `limit` bytes holds: finite numbers, and no key twice.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is no file.
+        ValueError: it is longer, or something else than that.
+    """
+    with opened(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"it is longer than {limit} bytes")
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is no UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """A regular file for reading; a pipe or a device, which may never end, is refused. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(None, "it is no file", str(path))
+        yield file
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"found {name}, expected a finite number")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key '{key}' stands twice")
+        found[key] = value
+    return found
 
 
 def json_text(data: object, *, indent: int | None = None) -> str:

@@ -1,16 +1,19 @@
 """The gates of an update while it runs: what they remember, and how often each group stepped."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from gangraph.compiler.graph import ObjectiveGraph, UpdateGraph
 from gangraph.errors import RunError
 from gangraph.language.expression import Expression
-from gangraph.language.gates import Memory, decide
+from gangraph.language.gates import Memory, decide, remembered
 from gangraph.language.schedule import Clock
 from gangraph.language.static import StaticError
 
 _ENTRY = ""  # where the memory of the gate of the whole update stands, beside those of its groups
+
+
+class MisfitError(ValueError):
+    """What is to be remembered is not what a gate remembers; the text begins with the gate's group."""
 
 
 class Gates:
@@ -60,10 +63,30 @@ class Gates:
         self.asked, self.stepped = 0, dict.fromkeys(self.stepped, 0)
         return found
 
-    def state(self) -> dict[str, list[float | bool | None]]:
+    def state(self) -> dict[str, list[bool | float]]:
         """What a checkpoint keeps."""
-        return {name: list(memory) for name, memory in self.memory.items()}
+        return {name: [item for item in memory if item is not None] for name, memory in self.memory.items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    @property
+    def remembers(self) -> bool:
+        """Whether a gate of the update has anything to remember."""
+        return bool(self._kinds())
+
+    def _kinds(self) -> dict[str, tuple[type, ...]]:
+        """What is remembered for each gate that remembers anything."""
+        gates = {each.group: each.when for each in self.update.objectives} | {_ENTRY: self.update.when}
+        kinds = {name: remembered(gate) for name, gate in gates.items() if gate is not None}
+        return {name: kind for name, kind in kinds.items() if kind}
+
+    def verify(self, memory: Mapping[str, Sequence[bool | float]]) -> None:
+        """Compare what a checkpoint kept with what these gates remember. Raises MisfitError."""
+        kinds = self._kinds()
+        for name, items in memory.items():
+            found, expected = tuple(map(type, items)), kinds.get(name)
+            if found != expected:
+                shown = [kind.__name__ for kind in expected] if expected is not None else "no such gate"
+                raise MisfitError(f"{name}: found {list(items)}, expected {shown}")
+
+    def restore(self, memory: Mapping[str, Sequence[bool | float]]) -> None:
         """Take back what a checkpoint kept."""
-        self.memory = {name: tuple(memory) for name, memory in state.items()}
+        self.memory = {name: tuple(items) for name, items in memory.items()}

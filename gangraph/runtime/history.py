@@ -38,13 +38,11 @@ class History:
                 mixed[index] = stored
         return mixed
 
-    def state(self) -> dict[str, Tensor]:
-        """The tensors that a checkpoint keeps."""
-        return {} if self.samples is None else {"samples": self.samples}
-
-    def restore(self, tensors: dict[str, Tensor], count: int, calls: int, like: Tensor) -> None:
-        """Take back what a checkpoint kept."""
-        self.samples = tensors["samples"].to(like) if tensors else None
+    def restore(
+        self, samples: Tensor | None, count: int, calls: int, device: torch.device, dtype: torch.dtype | None
+    ) -> None:
+        """Take back what a checkpoint kept, in another type if one is given."""
+        self.samples = None if samples is None else samples.to(device, dtype, copy=True)
         self.count, self.calls = count, calls
 
 

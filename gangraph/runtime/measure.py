@@ -18,12 +18,12 @@ from gangraph.language.parse import Choice, parse
 from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.registry import vocabulary
-from gangraph.runtime.checkpoint import read_checkpoint
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.evaluation import Evaluation, over_set
 from gangraph.runtime.evaluators import judged_by
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.results import Measured, Measurements, read_results
+from gangraph.runtime.state import read_state
 from gangraph.runtime.trainer import Trainer
 
 __all__ = ["Measured", "Measurements", "measure", "measure_run", "under_choices_of"]
@@ -136,9 +136,8 @@ def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
         SpecError: it does not parse, or lacks one of these.
         UsageError, RunError: there is no such spec or run.
     """
-    _, numbers = read_checkpoint(RunFolder(Path(folder)).latest())
-    extra: Mapping[str, Any] = numbers["extra"]
-    choice = Choice(profile=extra["profile"], variant=extra["variant"] or None, set=extra["settings"])
+    trained = read_state(RunFolder(Path(folder)).latest()).extra
+    choice = Choice(profile=trained.profile, variant=trained.variant or None, set=trained.settings)
     return resolve(parse(source), choice)
 
 

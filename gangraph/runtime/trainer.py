@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.fusing import Kernels
-from gangraph.errors import RunError, SpecError, UsageError
+from gangraph.errors import CheckpointError, SpecError, UsageError
 from gangraph.kernels import why_not
 from gangraph.language.expression import Quantity
 from gangraph.language.fingerprint import fingerprint
@@ -17,13 +17,14 @@ from gangraph.language.resolve import resolve
 from gangraph.language.schedule import Clock
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.runtime.checkpoint import carry_optimizers, carry_over, read_checkpoint, restore, save_checkpoint
+from gangraph.runtime.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from gangraph.runtime.draws import Draws, Given
-from gangraph.runtime.engine import Engine, Settings
+from gangraph.runtime.engine import PRECISIONS, Engine, Settings
 from gangraph.runtime.evaluation import Evaluation, Look
 from gangraph.runtime.networks import make_networks
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+from gangraph.runtime.restore import carry_optimizers, carry_over, restore
+from gangraph.runtime.state import FILE, Trained, damaged
+from gangraph.runtime.verify import verify_networks
 
 
 class Trainer:
@@ -54,6 +55,7 @@ class Trainer:
         share: bool = True,
         merge: bool = True,
         kernels: str = "auto",
+        _checkpoint: Checkpoint | None = None,  # which `resume` goes on with
     ) -> None:
         self.spec, self.seed, self.precision, self.share, self.merge = spec, seed, precision, share, merge
         self.settings = _settings(device, precision, compile, seed)
@@ -63,7 +65,20 @@ class Trainer:
         self._seen_before = 0
         self._evaluation: Evaluation | None = None
         self.checked = tuple(check_phase(spec, phase) for phase in spec.phases)
+        if _checkpoint is not None:
+            self._go_to(_checkpoint)
         self.engine = self._make_engine()
+        if _checkpoint is not None:
+            restore(self.engine, _checkpoint)
+
+    def _go_to(self, checkpoint: Checkpoint) -> None:
+        """Be in the phase of a checkpoint, whose networks are found to be those of the spec."""
+        trained = checkpoint.state.extra
+        if trained.phase >= len(self.spec.phases):
+            why = f"extra.phase: found {trained.phase}, but the spec has {len(self.spec.phases)}, counted from 0"
+            raise damaged(checkpoint.folder, FILE, why)
+        self.phase, self.phase_start, self._seen_before = trained.phase, trained.phase_start, trained.seen_before
+        verify_networks(self.checked[self.phase], checkpoint)
 
     def _make_engine(self) -> Engine:
         checked = self.checked[self.phase]
@@ -218,26 +233,33 @@ class Trainer:
         clock = self.clock
         return Clock(self.step_count, clock.epoch, self.seen).position(length.unit)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write everything that resuming needs to a folder, atomically."""
-        extra = {
-            "spec": self.spec.text,
-            "name": self.spec.name,
-            "profile": self.spec.profile,
-            "variant": self.spec.variant,
-            "settings": dict(self.spec.settings),
-            "origin": self.spec.origin,
-            "fingerprint": fingerprint(self.spec),
-            "seed": self.seed,
-            "precision": self.precision,
-            "phase": self.phase,
-            "phase_start": self.phase_start,
-            "seen_before": self._seen_before,
-            "share": self.share,
-            "merge": self.merge,
-            "kernels": self.kernels_asked,
-        }
-        return save_checkpoint(Path(folder), self.engine, extra)
+    def save(self, folder: str | Path, more: Mapping[str, str] | None = None) -> Path:
+        """Write everything that resuming needs to a folder, atomically.
+
+        Args:
+            more: texts of other files that belong into the folder, by name.
+
+        Raises:
+            RunError: it cannot be written; what stood there is still there.
+        """
+        trained = Trained(
+            spec=self.spec.text,
+            name=self.spec.name,
+            profile=self.spec.profile,
+            variant=self.spec.variant,
+            settings=dict(self.spec.settings),
+            origin=self.spec.origin,
+            fingerprint=fingerprint(self.spec),
+            seed=self.seed,
+            precision=self.precision,  # type: ignore[arg-type]  # looked up when the trainer was made
+            phase=self.phase,
+            phase_start=self.phase_start,
+            seen_before=self._seen_before,
+            share=self.share,
+            merge=self.merge,
+            kernels=self.kernels_asked,  # type: ignore[arg-type]  # likewise
+        )
+        return save_checkpoint(Path(folder), self.engine, trained, more)
 
     @classmethod
     def resume(
@@ -255,58 +277,66 @@ class Trainer:
             spec: a form of the saved spec that trains the same, to look at it in another way.
 
         Raises:
-            RunError: the folder holds no checkpoint, or one that is damaged.
+            CheckpointError: the folder holds no checkpoint, or one that is damaged.
             SpecError: `spec` has errors.
             UsageError: `spec` trains something else, or the files of its networks have changed.
         """
-        tensors, numbers = read_checkpoint(Path(folder))
-        extra: dict[str, Any] = numbers["extra"]
-        saved = load_text(extra)
+        checkpoint = read_checkpoint(Path(folder))
+        trained = checkpoint.state.extra
+        saved = load_text(trained, checkpoint.folder)
         if spec is not None and any(problem.severity == "error" for problem in spec.problems):
             raise SpecError(spec.problems)
-        trained = trained_fingerprint(extra, saved)
-        if spec is not None and fingerprint(spec) != trained:
+        before = trained_fingerprint(trained, saved)
+        if spec is not None and fingerprint(spec) != before:
             raise UsageError(f"spec '{spec.name}' trains something else than '{folder}' did: only evaluate: may differ")
-        if spec is None and fingerprint(saved) != trained:
+        if spec is None and fingerprint(saved) != before:
             raise UsageError(
                 f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written: "
                 "the spec trains something else now"
             )
-        spec = spec or saved
-        trainer = cls(
-            spec,
-            device=device,
-            seed=extra["seed"],
-            precision=extra["precision"],
-            compile=compile,
-            share=extra["share"],
-            merge=extra["merge"],
-            kernels=kernels or extra.get("kernels", "auto"),
-        )
-        if extra["phase"] >= len(spec.phases):
-            raise RunError(
-                f"checkpoint '{folder}' is in phase {extra['phase'] + 1}, but the spec has {len(spec.phases)}"
+        try:
+            trainer = cls(
+                spec or saved,
+                device=device,
+                seed=trained.seed,
+                precision=trained.precision,
+                compile=compile,
+                share=trained.share,
+                merge=trained.merge,
+                kernels=kernels or trained.kernels,
+                _checkpoint=checkpoint,
             )
-        trainer.phase, trainer.phase_start = extra["phase"], extra["phase_start"]
-        trainer._seen_before = extra["seen_before"]
-        if trainer.phase:
-            trainer.engine = trainer._make_engine()
-        restore(trainer.engine, tensors, numbers)
+        except SpecError as error:
+            raise error if spec is not None else _spec_damaged(error, checkpoint.folder) from None
         for name in trainer.engine.draws.positions:
             trainer.engine.draws.open(name)
         return trainer
 
 
-def load_text(extra: Mapping[str, Any]) -> Spec:
-    """The spec that a checkpoint was trained from. Raises SpecError as `load`."""
-    origin = Path(extra["origin"]) if extra["origin"] else None
-    document = parse_text(extra["spec"], name=f"{extra['name']}.yaml", origin=origin)
-    return resolve(document, Choice(profile=extra["profile"], variant=extra["variant"] or None, set=extra["settings"]))
+def spec_of(trained: Trained) -> Spec:
+    """The spec of a checkpoint. Raises SpecError as `load`."""
+    origin = Path(trained.origin) if trained.origin else None
+    choice = Choice(profile=trained.profile, variant=trained.variant or None, set=trained.settings)
+    return resolve(parse_text(trained.spec, name=f"{trained.name}.yaml", origin=origin), choice)
 
 
-def trained_fingerprint(extra: Mapping[str, Any], saved: Spec) -> str:
+def load_text(trained: Trained, folder: Path) -> Spec:
+    """The spec that the checkpoint in `folder` was trained from. Raises CheckpointError where it has errors."""
+    try:
+        return spec_of(trained)
+    except SpecError as error:
+        raise _spec_damaged(error, folder) from None
+
+
+def _spec_damaged(error: SpecError, folder: Path) -> CheckpointError:
+    first = next(problem for problem in error.problems if problem.severity == "error")
+    place = f"{first.span}: {first.code}: {first.message}" + (f", found {first.found}" if first.found else "")
+    return damaged(folder, FILE, f"extra.spec: its text has errors: {place}")
+
+
+def trained_fingerprint(trained: Trained, saved: Spec) -> str:
     """What a checkpoint was trained by. Its text alone does not tell: the networks that it calls are in other files."""
-    return str(extra.get("fingerprint") or fingerprint(saved))
+    return trained.fingerprint or fingerprint(saved)
 
 
 def _kernels(kernels: str, device: torch.device) -> Kernels:

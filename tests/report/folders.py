@@ -12,6 +12,7 @@ from PIL import Image
 from gangraph.language.claims import FULL
 from gangraph.language.spec import Reported
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict
+from gangraph.runtime.state import State, Trained
 
 SPEC = """
 gangraph: 1
@@ -98,9 +99,26 @@ def write_state(folder: Path, *, variant: str = "", seed: int = 0, text: str = S
     """What a checkpoint says of its spec; the tensors are not there, since nobody reads them for a report."""
     place = folder / "checkpoints" / f"step-{step:08d}"
     place.mkdir(parents=True)
-    extra = {"spec": text, "name": "small", "profile": "paper", "variant": variant, "settings": {}, "origin": ""}
-    extra |= {"seed": seed, "share": True, "merge": True}
-    (place / "state.json").write_text(json.dumps({"step": step, "extra": extra}))
+    trained = Trained(
+        spec=text,
+        name="small",
+        profile="paper",
+        variant=variant,
+        settings={},
+        origin="",
+        fingerprint="",
+        seed=seed,
+        precision="fp32",
+        phase=0,
+        phase_start=0,
+        seen_before=0,
+        share=True,
+        merge=True,
+        kernels="auto",
+    )
+    nothing: dict[str, Any] = {"shared": {}, "positions": {}, "histories": {}, "gates": []}
+    state = State(format=2, digest=None, step=step, extra=trained, **nothing)
+    (place / "state.json").write_text(state.model_dump_json())
 
 
 def picture(size: tuple[int, int], seed: int) -> Image.Image:

@@ -37,7 +37,7 @@ def test_the_newest_checkpoint_says_what_was_trained(tmp_path: Path) -> None:
 def test_without_a_checkpoint_the_resolved_text_names_the_form(tmp_path: Path) -> None:
     run = read(write_run(tmp_path / "run", variant="slow", checkpoint=False))
     assert isinstance(run, Run)
-    assert (run.name, run.profile, run.variant, run.state) == ("small", "paper", "slow", {})
+    assert (run.name, run.profile, run.variant, run.trained) == ("small", "paper", "slow", None)
 
 
 def test_what_is_not_finite_is_left_out_of_curves(tmp_path: Path) -> None:
@@ -67,7 +67,11 @@ def test_a_reproduction_is_read_with_the_runs_that_are_there(tmp_path: Path) -> 
         ("metrics.jsonl", "7\n", "'{}:1' is damaged: found 7, expected a report with its step"),
         ("results.json", "{}", "'{}' is damaged: it lacks 'results'"),
         ("results.json", '{"results": {"fid": 3}}', "'{}' is damaged"),
-        ("checkpoints/step-00000100/state.json", '{"step": 1}', "'{}' is damaged: it does not say which spec"),
+        (
+            "checkpoints/step-00000100/state.json",
+            '{"step": 1}',
+            "state.json: the key 'positions' is missing",
+        ),
         ("spec.yaml", b"\xff", "'{}' is damaged"),
     ],
 )
