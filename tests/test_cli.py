@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from gangraph.cli import main
 from gangraph.language.library import evaluators, shipped
@@ -153,6 +154,43 @@ def test_data_that_cannot_be_read_is_named_and_data_that_is_missing_stops_the_ch
     assert "torn.png: not an image" in capsys.readouterr().out
     assert main([*given, 'data.x.folder="/nowhere"']) == 3
     assert "data 'x': " in capsys.readouterr().err
+
+
+SMALL = """gangraph: 1
+name: small
+data: {x: 'images(folder="photos", size=8, channels=1)', z: normal(2)}
+networks:
+  G:
+    inputs: z
+    layers: [linear(64), "reshape(1, 8, 8)", tanh]
+  D:
+    inputs: x
+    layers: [flatten, linear(1)]
+values: {fake: G(z)}
+losses: {judge: "logistic.critic(real=D(x), fake=D(fake))", fool: logistic.generator(D(fake))}
+train:
+  batch: 2
+  length: 1 steps
+  optimizers: {critic: "adam(D, lr=1e-3)", generator: "adam(G, lr=1e-3)"}
+  step: [{update: critic, minimize: judge}, {update: generator, minimize: fool}]
+"""
+
+
+def test_check_and_run_tell_of_files_that_are_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (8, 8), 100).save("photos/1.png")
+    (tmp_path / "photos" / "2.avif").write_bytes(b"")
+    (tmp_path / "small.yaml").write_text(SMALL)
+    note = "1 file is not read in 'photos', without the suffix of an image: 2.avif"
+    assert main(["check", "small.yaml", "--data"]) == 0
+    assert f"data 'x': {note}" in capsys.readouterr().out
+    assert main(["check", "small.yaml", "--data", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [{"message": note, "source": "x"}]
+    assert main(["run", "small.yaml"]) == 0
+    assert f"source 'x': {note}" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_list_names_every_shipped_spec_with_its_year(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,11 +37,11 @@ def check(
             raise
         print(_json(text.invalid_json(spec, profile, variant, error.problems)))
         raise typer.Exit(1) from None
-    bad = _bad_data(checked) if data else []
+    bad, notes = _bad_data(checked) if data else ([], [])
     if json:
-        print(_json(text.check_json(resolved, checked, bad)))
+        print(_json(text.check_json(resolved, checked, bad, notes)))
     else:
-        print(text.check_text(resolved, checked, bad))
+        print(text.check_text(resolved, checked, bad, notes))
     if bad:
         raise typer.Exit(1)
 
@@ -57,8 +57,8 @@ def _checked(
     return resolved, check_spec(resolved)
 
 
-def _bad_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
-    """What cannot be read in the spec's data, with the name of its source.
+def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What cannot be read in the spec's data, and what is not meant to be read, with the name of its source.
 
     Raises:
         DataError: some data is not there at all.
@@ -75,17 +75,18 @@ def _bad_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
         for name, source in graph.sources.items()
         if hasattr(source, "open")
     }
-    bad, missing = [], []
+    bad, notes, missing = [], [], []
     for name, source in sources.values():
         try:
             opened = source.open()
         except DataError as error:
             missing.append(f"data '{name}': {error}")
             continue
+        notes += [(name, note) for note in getattr(opened, "notes", ())]
         bad += [(name, problem) for problem in (opened.verify() if hasattr(opened, "verify") else ())]
     if missing:
         raise DataError("\n".join([*missing, *(f"data '{name}': {problem}" for name, problem in bad)]))
-    return bad
+    return bad, notes
 
 
 def show(

@@ -1,29 +1,47 @@
-"""A path to bytes by name: the image files below a folder, a zip file, or a folder inside a zip file."""
+"""A path to bytes by name: the image files below a folder, a zip file, or a folder inside a zip file.
+
+Links are followed. Hidden files and folders (`.name`) and `__MACOSX` are left out. Nothing is ever unpacked to disk.
+"""
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from gangraph.data.reading import open_member, read_file, readable, require_density, require_regular, require_size_of
 from gangraph.errors import DataError, nearest
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 LISTED = 8
 
+_MOST_IN_A_ZIP = 250_000  # files; Python takes seconds to list them, and half a kilobyte for each
+_LONGEST_LIST = 64 * 2**20  # bytes of a zip file's own list of its files
+
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The image files below one place; `names` are paths relative to it, with `/`, sorted naturally."""
+    """The image files below one place; `names` are paths relative to it, with `/`, sorted naturally.
+
+    `folders` are those directly inside, with images or without. `notes` tell what is there and not read.
+    """
 
     path: str
     names: tuple[str, ...]
-    read: Callable[[str], bytes]
+    folders: tuple[str, ...]
+    notes: tuple[str, ...]
+    open: Callable[[str, int], bytes]
+
+    def read(self, name: str, most: int) -> bytes:
+        """The bytes of a file. Raises OSError, or DataError if they are more than `most` MiB or cannot be had."""
+        return self.open(name, most)
 
     def where(self, name: str) -> str:
         """What messages call a file."""
-        return f"{self.path}/{name}"
+        return readable(f"{self.path}/{name}")
 
 
 def open_archive(path: str) -> Archive:
@@ -32,15 +50,22 @@ def open_archive(path: str) -> Archive:
     Raises:
         DataError: nothing is at `path`, or no image is below it; the message lists what is there.
     """
-    place = Path(path).expanduser()
+    try:
+        return _open(Path(path).expanduser())
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home of the user in ~user
+        raise DataError(f"'{readable(path)}' cannot be read: {error}") from error
+
+
+def _open(place: Path) -> Archive:
     zipped = next((p for p in (place, *place.parents) if p.suffix.lower() == ".zip" and p.is_file()), None)
     if zipped is not None:
         return _open_zip(zipped, place)
-    if place.is_file():
-        raise DataError(f"'{place}' is a file; expected a folder or a .zip file")
-    if not place.is_dir():
+    if not place.exists():
         raise missing("folder", place)
-    return _archive(place, _walk(place), lambda name: (place / name).read_bytes())
+    if not place.is_dir():
+        require_regular(place)
+        raise DataError(f"'{place}' is a file; expected a folder or a .zip file")
+    return _open_folder(place)
 
 
 def missing(kind: str, path: Path) -> DataError:
@@ -51,22 +76,75 @@ def missing(kind: str, path: Path) -> DataError:
     return _missing(kind, path, absent, (child.name for child in absent.parent.iterdir()))
 
 
-def natural(name: str) -> list[str | int]:
-    """Sort key under which `2.jpg` comes before `10.jpg`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """Sort key under which `2.jpg` comes before `10.jpg`; equal for no two names."""
+    parts = re.split(r"(\d+)", name)
+    numbers = [part.lstrip("0") for part in parts[1::2]]
+    keys: list[str | tuple[int, str]] = [*parts]
+    keys[1::2] = [(len(number), number) for number in numbers]  # no int: digits may be too many for one
+    return keys, name
 
 
 def _open_zip(zipped: Path, place: Path) -> Archive:
     try:
+        _require_few(zipped)
         opened = ZipFile(zipped)
-    except (BadZipFile, OSError) as error:
+    except (BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise DataError(f"'{zipped}' is not a readable zip file: {error}") from error
+    listed = {_tidy(info.filename, zipped): info for info in opened.infolist()}
+    _require_once(zipped, [_tidy(info.filename, zipped) for info in opened.infolist() if not info.is_dir()])
+    files = [name for name, info in listed.items() if not info.is_dir()]
     prefix = "".join(f"{part}/" for part in place.relative_to(zipped).parts)
-    files = [name for name in opened.namelist() if not name.endswith("/")]
     inside = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
-    if not inside:
+    if not inside and place != zipped:
         raise _missing_in_zip(zipped, place, files)
-    return _archive(place, inside, lambda name: opened.read(prefix + name))
+    below = (name.removeprefix(prefix) for name in listed if name.startswith(prefix))
+    folders = {name.split("/")[0] for name in below if "/" in name or listed[prefix + name].is_dir()}
+
+    def read(name: str, most: int) -> bytes:
+        return _unpacked(opened, listed[prefix + name], readable(f"{place}/{name}"), most)
+
+    return _archive(place, inside, folders, [], read)
+
+
+def _require_few(zipped: Path) -> None:
+    """Refuse a zip file whose list of files takes long to read. Raises DataError, OSError."""
+    with zipped.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+        if end is None:
+            return  # ZipFile says what is wrong
+        size = file.seek(0, os.SEEK_END)
+        length = min(end[5], size)
+        file.seek(max(0, size - length - 2**17))
+        count = file.read().count(b"PK\x01\x02") if length <= _LONGEST_LIST else _MOST_IN_A_ZIP + 1
+    if count > _MOST_IN_A_ZIP:
+        raise DataError(f"'{zipped}' holds more than {_MOST_IN_A_ZIP:,} files; unpack it into a folder")
+
+
+def _tidy(name: str, zipped: Path) -> str:
+    """A name in a zip file as a plain path."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise DataError(f"'{zipped}' holds '{readable(name)}', a path that leads out of it")
+    return "/".join(parts)
+
+
+def _require_once(zipped: Path, names: list[str]) -> None:
+    """Refuse a zip file in which a name occurs twice, or twice but for its case: unpacked, one would be lost."""
+    counts = Counter(name.casefold() for name in names if not _is_hidden(name))
+    twice = [name for name in names if counts[name.casefold()] > 1]
+    if twice:
+        same = [name for name in twice if name.casefold() == twice[0].casefold()]
+        shown = " and ".join(f"'{readable(name)}'" for name in dict.fromkeys(same))
+        how = "which differ in case only" if len(set(same)) > 1 else f"{len(same)} times"
+        raise DataError(f"'{zipped}' holds {shown}, {how}; expected each name once")
+
+
+def _unpacked(opened: ZipFile, info: ZipInfo, where: str, most: int) -> bytes:
+    require_size_of(where, info.file_size, most)
+    require_density(where, info.file_size, info.compress_size)
+    with open_member(opened, info, where) as file:
+        return file.read(info.file_size)
 
 
 def _missing_in_zip(zipped: Path, place: Path, files: list[str]) -> DataError:
@@ -81,19 +159,61 @@ def _missing_in_zip(zipped: Path, place: Path, files: list[str]) -> DataError:
     return _missing("folder", place, absent, {n.split("/")[depth] for n in files if n.startswith(above)})
 
 
-def _walk(place: Path) -> Iterator[str]:
-    for folder, _, files in os.walk(place):
-        for name in files:
-            yield (Path(folder) / name).relative_to(place).as_posix()
+def _open_folder(place: Path) -> Archive:
+    """The files below a folder. A link back to a folder above it leads nowhere; other folders are met once."""
+    met = {_identity(place): place}
+    files: list[str] = []
+    back: list[str] = []
+    for folder, inside, names in os.walk(place, followlinks=True, onerror=_raise):
+        inside[:] = sorted(name for name in inside if not _is_hidden(name))
+        for name in [*inside]:
+            path = Path(folder, name)
+            before = met.setdefault(_identity(path), path)
+            if before in path.parents:
+                back.append(path.relative_to(place).as_posix())
+                inside.remove(name)
+            elif before != path:
+                found = f"'{readable(str(before))}' and '{readable(str(path))}' are one folder, by a link"
+                raise DataError(f"{found}; its images would count twice")
+        files += [Path(folder, name).relative_to(place).as_posix() for name in names]
+    folders = [name for name in os.listdir(place) if (place / name).is_dir() and name not in back]
+    return _archive(place, files, folders, back, lambda name, most: read_file(place / name, most))
 
 
-def _archive(place: Path, files: Iterable[str], read: Callable[[str], bytes]) -> Archive:
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _archive(
+    place: Path, files: Iterable[str], folders: Iterable[str], back: list[str], read: Callable[[str, int], bytes]
+) -> Archive:
     visible = [name for name in files if not _is_hidden(name)]
     images = [name for name in visible if name.lower().endswith(IMAGE_SUFFIXES)]
     if not images:
         expected = " ".join(IMAGE_SUFFIXES)
         raise DataError(f"no images in '{place}'; {_listing(visible)}; expected files ending in {expected}")
-    return Archive(str(place), tuple(sorted(images, key=natural)), read)
+    others = [name for name in visible if not name.lower().endswith(IMAGE_SUFFIXES)]
+    notes = [_passed_over(place, others)] if others else []
+    notes += [f"'{readable(f'{place}/{name}')}' is a link to a folder above it, and is not followed" for name in back]
+    return Archive(
+        path=str(place),
+        names=tuple(sorted(images, key=natural)),
+        folders=tuple(sorted((name for name in folders if not _is_hidden(name)), key=natural)),
+        notes=tuple(notes),
+        open=read,
+    )
+
+
+def _passed_over(place: Path, names: list[str]) -> str:
+    those = "1 file is" if len(names) == 1 else f"{len(names):,} files are"
+    ordered = sorted(names, key=natural)
+    shown = ", ".join(map(readable, ordered[:LISTED])) + (", ..." if len(ordered) > LISTED else "")
+    return f"{those} not read in '{place}', without the suffix of an image: {shown}"
 
 
 def _is_hidden(name: str) -> bool:
@@ -110,4 +230,4 @@ def _missing(kind: str, path: Path, absent: Path, there: Iterable[str]) -> DataE
 def _listing(names: Iterable[str]) -> str:
     ordered = sorted(names, key=natural)
     more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-    return f"there are {', '.join(ordered[:LISTED])}{more}" if ordered else "nothing is there"
+    return f"there are {', '.join(map(readable, ordered[:LISTED]))}{more}" if ordered else "nothing is there"

@@ -5,6 +5,7 @@ full depth, or refused: 16 bits a channel, transparency, further pages, numbers 
 (EXIF) is applied. Colour profiles and gamma are not.
 """
 
+import re
 import sys
 import warnings
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as in Pillow
 
 _MIB = 2**20
+_MOST_SCANNED = 2_000_000_000  # pixels over all scans of a JPEG: some seconds
 _SLOW = 4_000_000  # pixels that Pillow's decoders in Python take seconds for
 # How much memory decoding takes, in bytes a pixel: with one copy, and as numbers of 32 bits with alpha.
 _COST, _COST_DEEP = 8, 40
@@ -36,6 +38,12 @@ _OTHER_ORDER = {
 _GREY_ALPHA = "LA;16B"
 _EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+# Pillow reads the comments in the header of a PPM byte by byte.
+_LONGEST_HEADER = 2**16
+_PPM = re.compile(rb"P[1-6fF]")
+_PPM_HEADER = re.compile(
+    rb"P(?:[14]\s(?:\s|#[^\r\n]*[\r\n])*[^\s#]+|[2356fF](?:(?:\s|#[^\r\n]*[\r\n])+[^\s#]+){2})(?:\s|#[^\r\n]*[\r\n])+[^\s#]+\s"
+)
 _STATE_VALUES = "give values=[low, high], the stored numbers that mean black and white"
 
 # What Pillow warns of is refused here, or does not touch the pixels.
@@ -77,6 +85,8 @@ def decode(data: bytes, rules: Rules) -> Picture:
         ValueError: the pixels are not known, or too many, or there are several pages.
         Exception: the file is corrupt; Pillow's decoders raise nearly anything.
     """
+    if _PPM.match(data[:2]) and not _PPM_HEADER.match(data[:_LONGEST_HEADER]):
+        raise ValueError("is a PPM without a header, or with one of more than 64 KiB")
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -86,6 +96,10 @@ def decode(data: bytes, rules: Rules) -> Picture:
     _mend_byte_order(image)
     if rules.pages == "one" and _has_more_pages(image):
         raise ValueError('has several pages or frames; give pages="first" to take the first of each file')
+    # A scan of few bytes costs as much as a whole image: Pillow's decoder sets no limit.
+    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
+    if scans * image.width * image.height > _MOST_SCANNED:
+        raise ValueError(f"has {scans} scans of {image.width} x {image.height} pixels, which take long to decode")
     return picture(image, rules, data)
 
 
@@ -136,6 +150,8 @@ def _has_more_pages(image: Image.Image) -> bool:
         image.seek(1)
     except EOFError:
         return False
+    except Exception:
+        return True  # there is one, if damaged
     return True
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gangraph.data.arguments import require_count, require_one_of
+from gangraph.data.arguments import Size, require_count, require_one_of, require_size, sides
 from gangraph.data.source import Field
 from gangraph.data.transform import LOWEST, Range
 from gangraph.errors import DataError
@@ -24,7 +24,7 @@ class Digits:
     """1,797 handwritten digits of 13 writers, 8 x 8 pixels: the test part of the UCI set of 1998.
 
     Args:
-        size: side of the images; they are resized from 8 pixels, bilinear.
+        size: height and width of the images, or one number for both; they are resized from 8 pixels, bilinear.
         split: `train` (1,257 images), `val` (270), `test` (270) or `all`.
         seed: which images are in which split; writers are in all of them.
         channels: 1, or 3 equal ones.
@@ -34,14 +34,14 @@ class Digits:
         ValueError: an argument is wrong.
     """
 
-    size: int = SIDE
+    size: Size = SIDE
     split: str = "train"
     seed: int = 0
     channels: int = 1
     range: Range = "tanh"
 
     def __post_init__(self) -> None:
-        require_count("size", self.size)
+        require_size("size", self.size)
         require_one_of("split", self.split, SPLITS)
         require_count("seed", self.seed, least=0)
         require_one_of("channels", self.channels, (1, 3))
@@ -49,9 +49,9 @@ class Digits:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """`image`, [channels, size, size], and `label`, int64: the digit."""
+        """`image`, [channels, height, width], and `label`, int64: the digit."""
         return {
-            "image": Field((self.channels, self.size, self.size), LOWEST[self.range], 1),
+            "image": Field((self.channels, *sides(self.size)), LOWEST[self.range], 1),
             "label": Field((), 0, 9, torch.int64),
         }
 
@@ -68,7 +68,7 @@ class Digits:
         order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(self.seed))
         chosen = order[list(SPLITS[self.split])]
         stored = torch.from_numpy(data.images)[chosen, None].float() / INK
-        images = functional.interpolate(stored, size=(self.size, self.size), mode="bilinear", antialias=True)
+        images = functional.interpolate(stored, size=sides(self.size), mode="bilinear", antialias=True)
         low = LOWEST[self.range]
         scaled = (low + (1 - low) * images).expand(-1, self.channels, -1, -1)
         return DigitSet(scaled, torch.from_numpy(data.target)[chosen].long())

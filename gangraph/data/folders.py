@@ -52,7 +52,7 @@ class Images(ImageOptions):
         def load(index: int) -> Loaded:
             return {"value": _decode(archive, archive.names[index], self)}
 
-        return ImageSet([archive.where(name) for name in archive.names], load, self)
+        return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
 
 
 @source("pairs")
@@ -107,7 +107,7 @@ class Pairs(ImageOptions):
         def load(index: int) -> Loaded:
             return self._directed(*_halves(_decode(archive, archive.names[index], self)))
 
-        return ImageSet([archive.where(name) for name in archive.names], load, self)
+        return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
 
     def _open_matched(self, left: Archive, right: Archive) -> ImageSet:
         matched = _match(left, right)
@@ -116,7 +116,8 @@ class Pairs(ImageOptions):
             a, b = matched[index]
             return self._directed(_decode(left, a, self), _decode(right, b, self))
 
-        return ImageSet([f"{left.where(a)} with {right.where(b)}" for a, b in matched], load, self)
+        names = [f"{left.where(a)} with {right.where(b)}" for a, b in matched]
+        return ImageSet(names, load, self, left.notes + right.notes)
 
     def _directed(self, left: Picture, right: Picture) -> Loaded:
         return {"a": left, "b": right} if self.direction == "AtoB" else {"a": right, "b": left}
@@ -162,6 +163,9 @@ class Classes(ImageOptions):
         """
         archive = open_archive(self.folder)
         known = sorted({_class_of(archive, name) for name in archive.names}, key=natural)
+        if empty := [folder for folder in archive.folders if folder not in known]:
+            found = f"class folder '{archive.where(empty[0])}' holds no image"
+            raise DataError(f"{found}; remove it, or it would be a class that is never drawn")
         if self.classes not in (None, len(known)):
             found = f"found {len(known)} class folders in '{archive.path}': {', '.join(known)}"
             raise DataError(f"{found}; expected classes={self.classes}")
@@ -171,16 +175,18 @@ class Classes(ImageOptions):
             name = archive.names[index]
             return {"image": _decode(archive, name, self), "label": labels[_class_of(archive, name)]}
 
-        return ImageSet([archive.where(name) for name in archive.names], load, self)
+        return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
 
 
 def _require_path(name: str, path: object) -> None:
-    require(isinstance(path, str) and bool(path), name, path, "a path to a folder or a zip file")
+    require(isinstance(path, str) and bool(path) and "\0" not in path, name, path, "a path to a folder or a zip file")
 
 
 def _decode(archive: Archive, name: str, options: ImageOptions) -> Picture:
     try:
-        return options.decode(archive.read(name))
+        return options.decode(archive.read(name, options.largest // 4))
+    except DataError:
+        raise
     except Exception as error:  # see ImageSet: decoders raise nearly anything
         raise corrupt(archive.where(name), error) from error
 
@@ -207,7 +213,14 @@ def _match(left: Archive, right: Archive) -> list[tuple[str, str]]:
 
 
 def _by_stem(archive: Archive) -> dict[str, str]:
-    return {str(PurePosixPath(name).with_suffix("")): name for name in archive.names}
+    found: dict[str, str] = {}
+    for name in archive.names:
+        stem = str(PurePosixPath(name).with_suffix(""))
+        if stem in found:
+            twice = f"{archive.where(found[stem])} and {archive.where(name)}"
+            raise DataError(f"{twice} differ in their suffixes only; expected one partner for each image")
+        found[stem] = name
+    return found
 
 
 def _class_of(archive: Archive, name: str) -> str:

@@ -20,13 +20,17 @@ class ImageSet:
         names: what messages call each sample; its length is the number of samples.
         load: index -> field name -> a decoded image, or a tensor to pass on unchanged.
         options: how images are resized, cropped, flipped, scaled and kept.
+        notes: what a user should know about the set.
 
     Attributes:
         skipped: names of the corrupt samples that were passed over so far (with `skip_corrupt`).
     """
 
-    def __init__(self, names: Sequence[str], load: Callable[[int], Loaded], options: ImageOptions) -> None:
+    def __init__(
+        self, names: Sequence[str], load: Callable[[int], Loaded], options: ImageOptions, notes: Sequence[str] = ()
+    ) -> None:
         self.skipped: list[str] = []
+        self.notes = notes
         self._names = names
         self._load = load
         self._options = options
@@ -115,7 +119,8 @@ class ImageSet:
 
 def corrupt(name: str, error: Exception) -> DataError:
     """The error for a file that cannot be read: its name and the reason."""
-    return DataError(f"{name}: {str(error) or type(error).__name__}")
+    said = error.strerror if isinstance(error, OSError) else None
+    return DataError(f"{name}: {said or str(error) or type(error).__name__}")
 
 
 def _require_one_size(sample: Sample) -> None:

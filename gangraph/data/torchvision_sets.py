@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gangraph.data.arguments import require, require_one_of, require_stretch, stretch
+from gangraph.data.arguments import Size, require, require_one_of, require_stretch, stretch
 from gangraph.data.decode import picture
 from gangraph.data.imageset import ImageSet, Loaded
 from gangraph.data.source import Field
@@ -59,8 +59,8 @@ class Torchvision:
         name: for example `MNIST`, `CIFAR10` or `CelebA`.
         root: folder where torchvision keeps its files; `data` if not given.
         split: part of the data set, usually `train` or `test`.
-        size: side of the images; needed where they differ in size or are not square. Others are cut to
-            their largest centred square and resized.
+        size: height and width of the images, or one number for both; needed where they differ in size or are not
+            square. Others are cut to their largest centred rectangle of that shape and resized.
         channels: 3 or 1; as the data set has it if not given.
         first, count: take `count` images, beginning with image `first`; by default all.
         download: fetch the files if they are not there.
@@ -73,7 +73,7 @@ class Torchvision:
     name: str = field(kw_only=False)
     root: str | None = None
     split: str = "train"
-    size: int | None = None
+    size: Size | None = None
     channels: int | None = None
     first: int = 0
     count: int | None = None

@@ -56,7 +56,7 @@ class ImageOptions:
         values: [low, high], the stored numbers that mean black and white. Files of floats or of 32-bit integers
             need it, others may have it, such as 12 bits that lie in 16; a number outside is an error.
         pages: `one`, or `first` to take the first page or frame of files that have several.
-        largest: how much memory decoding one file may take, and how large a file may be, in MiB.
+        largest: how much memory decoding one file may take, in MiB; the file itself may have a quarter of that.
     """
 
     size: Size | None = None
@@ -94,7 +94,7 @@ class ImageOptions:
         require_one_of("fit", self.fit, ("stretch", "cover"))
         require_one_of("pages", self.pages, ("one", "first"))
         require_count("cache", self.cache, least=0)
-        require_count("largest", self.largest)
+        require_count("largest", self.largest, least=4)
         _require_values(self.values)
         _colour(self.ground)
         for name in ("flip", "augment", "skip_corrupt"):

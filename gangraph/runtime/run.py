@@ -253,6 +253,9 @@ class _Run:
         self.report.say(
             f"training on {trainer.settings.device} in {self.folder.path}" + (f" ({streams})" if streams else "")
         )
+        for name, dataset in trainer.engine.draws.datasets.items():
+            for note in getattr(dataset, "notes", ()):
+                self.report.say(f"source '{name}': {note}")
         if sizes:
             self._announce_length(max(sizes.values()))
         if known := trained_on(trainer.checked[trainer.phase].graph):

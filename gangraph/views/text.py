@@ -83,11 +83,18 @@ def _count(flops: int) -> str:
     return f"{flops:,} FLOPs"
 
 
-def check_text(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, str]] = ()) -> str:
-    """What `check` says of a valid spec; `bad` are data that cannot be read, by source."""
+def check_text(
+    spec: Spec,
+    checked: Sequence[Checked],
+    bad: Sequence[tuple[str, str]] = (),
+    notes: Sequence[tuple[str, str]] = (),
+) -> str:
+    """What `check` says of a valid spec; `bad` are data that cannot be read, `notes` what else is there, by source."""
     lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
     lines = (
-        [f"{lint}\n" for lint in lints] + [f"data '{name}': {problem}" for name, problem in bad] + ([""] if bad else [])
+        [f"{lint}\n" for lint in lints]
+        + [f"data '{name}': {said}" for name, said in [*notes, *bad]]
+        + ([""] if [*notes, *bad] else [])
     )
     for title, phase in zip(titles(spec), checked, strict=True):
         networks = [
@@ -104,7 +111,12 @@ def _some(count: int, noun: str) -> str:
     return f"{count or 'no'} {noun}{'s' * (count != 1)}"
 
 
-def check_json(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+def check_json(
+    spec: Spec,
+    checked: Sequence[Checked],
+    bad: Sequence[tuple[str, str]] = (),
+    notes: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
     """What `check` found, as plain data. Networks, values and updates are those of the last phase."""
     last = checked[-1]
     lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
@@ -115,6 +127,7 @@ def check_json(spec: Spec, checked: Sequence[Checked], bad: Sequence[tuple[str, 
         "updates": [_update_json(update) for update in last.graph.spec.updates],
         "lints": [lint.as_json() for lint in lints],
         "errors": [{"code": "data", "severity": "error", "message": problem, "source": name} for name, problem in bad],
+        "notes": [{"message": note, "source": name} for name, note in notes],
     }
     return {"name": spec.name, "profile": spec.profile, "variant": spec.variant, **found}
 
@@ -125,7 +138,7 @@ def invalid_json(source: str, profile: str | None, variant: str | None, problems
     for problem in problems:
         found[problem.severity].append(problem.as_json())
     return {"name": source, "profile": profile, "variant": variant or "", "networks": {}, "parameters": 0, "values": {},
-            "updates": [], "lints": found["warning"], "errors": found["error"]}  # fmt: skip
+            "updates": [], "lints": found["warning"], "errors": found["error"], "notes": []}  # fmt: skip
 
 
 def _network_json(checked: Checked, name: str) -> dict[str, Any]:

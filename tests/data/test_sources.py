@@ -1,6 +1,8 @@
 """Sources of files: what they declare, read, and say when something is wrong. No data set is needed."""
 
 import gzip
+import re
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +20,7 @@ from gangraph.data.source import Dataset, Field, Source
 from gangraph.data.torchvision_sets import Torchvision
 from gangraph.errors import DataError
 from gangraph.registry import vocabulary
+from tests.data import files
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real data sets in {SHARED}")
@@ -109,6 +112,69 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
         Images(str(tmp_path), size=8).open()
 
 
+def test_links_to_folders_are_followed_and_links_back_lead_nowhere(tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere", "1.png", "deep/2.png")
+    photos = tmp_path / "photos"
+    fill(photos, "0.png")
+    (photos / "linked").symlink_to(tmp_path / "elsewhere")
+    (photos / "loop").symlink_to(photos)
+    opened = Images(str(photos), size=8).open()
+    assert [name.removeprefix(f"{photos}/") for name in opened.names] == ["0.png", "linked/1.png", "linked/deep/2.png"]
+    assert opened.notes == (f"'{photos}/loop' is a link to a folder above it, and is not followed",)
+    (photos / "again").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(
+        DataError, match=r"'.*/again' and '.*/linked' are one folder, by a link; its images would count"
+    ):
+        Images(str(photos), size=8).open()
+
+
+def test_what_is_not_read_is_told_and_hidden_files_are_not(tmp_path: Path) -> None:
+    fill(tmp_path, "1.PNG", ".hidden.png", "__MACOSX/1.png", ".folder/1.png")
+    for name in ("notes.txt", "photo", "2.avif", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    opened = Images(str(tmp_path), size=8).open()
+    assert len(opened) == 1
+    those = "2.avif, notes.txt, photo"
+    assert opened.notes == (f"3 files are not read in '{tmp_path}', without the suffix of an image: {those}",)
+
+
+def zipped(path: Path, *names: str) -> str:
+    with warnings.catch_warnings(action="ignore"), ZipFile(path, "w") as archive:  # of a name that occurs twice
+        for seed, name in enumerate(names):
+            archive.writestr(name, png(noise(seed)) if not name.endswith("/") else b"")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a/1.png", "a/1.png"), "holds 'a/1.png', 2 times; expected each name once"),
+        (("a/1.png", "./a//1.png"), "holds 'a/1.png', 2 times; expected each name once"),
+        (("a/1.png", "A/1.PNG"), "holds 'a/1.png' and 'A/1.PNG', which differ in case only"),
+        (("1.png", "a/../../1.png"), "holds 'a/../../1.png', a path that leads out of it"),
+    ],
+)
+def test_a_name_that_a_zip_holds_twice_or_that_leads_out_is_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        Images(zipped(tmp_path / "x.zip", *names), size=8).open()
+
+
+def test_a_zip_with_plain_names_reads_like_a_folder_whatever_they_begin_with(tmp_path: Path) -> None:
+    opened = Images(zipped(tmp_path / "x.zip", "./b/1.png", "/a/1.png", "inner.zip"), size=8).open()
+    assert [name.rpartition(".zip/")[2] for name in opened.names] == ["a/1.png", "b/1.png"]
+    assert opened.notes[0].endswith("without the suffix of an image: inner.zip")
+
+
+def test_numbers_in_names_are_sorted_by_value_and_no_two_names_are_equal(tmp_path: Path) -> None:
+    names = ["10.png", "9.png", "09.png", "1" * 5000 + ".png", "a2.png", "a10.png"]
+    opened = Images(zipped(tmp_path / "x.zip", *names), size=8).open()
+    order = [name.rpartition("/")[2].replace("1" * 400, "1") for name in opened.names]
+    assert [*order[:3], *order[4:]] == ["09.png", "9.png", "10.png", "a2.png", "a10.png"]
+    assert "..." in order[3]  # messages show a part of so long a name
+
+
 # Crop and flip
 
 
@@ -183,6 +249,88 @@ def test_a_wrong_number_of_classes_is_refused(tmp_path: Path) -> None:
     folder = fill(tmp_path, "cat/1.png", "dog/1.png")
     with pytest.raises(DataError, match=r"found 2 class folders in .*: cat, dog; expected classes=10"):
         Classes(folder, size=8, classes=10).open()
+
+
+def test_two_images_of_one_stem_are_two_images_but_no_two_partners(tmp_path: Path) -> None:
+    a, b = fill(tmp_path / "a", "1.png", "2.png", "2.PNG"), fill(tmp_path / "b", "1.png", "2.png")
+    assert len(Images(a, size=8).open()) == 3
+    for first, second in ((a, b), (b, a)):
+        with pytest.raises(
+            DataError, match=r"/a/2.PNG and .*/a/2.png differ in their suffixes only; expected one partner"
+        ):
+            Pairs(a=first, b=second, size=8).open()
+
+
+def test_pairs_may_differ_in_depth_size_orientation_and_format(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 2**16, (6, 4, 3), dtype=np.uint16)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(files.png(levels, 2, orientation=6))
+    grey = tmp_path / "b"
+    grey.mkdir()
+    noise(1, 12, 8).convert("L").save(grey / "1.tiff")
+    batch = Pairs(a=str(tmp_path / "a"), b=str(grey), size=(4, 6), range="unit").open().batch([0], seeded())
+    turned = np.rot90(levels, -1).astype(np.float32) / np.float32(65535)
+    assert torch.equal(batch["a"][0].permute(1, 2, 0), torch.from_numpy(turned.copy()))
+    assert batch["b"].shape == (1, 3, 4, 6)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_empty_class_folder_is_named_and_never_renumbers(tmp_path: Path, packed: bool) -> None:
+    if packed:
+        place = zipped(tmp_path / "x.zip", "ant/1.png", "bee/", "cat/1.png")
+    else:
+        place = fill(tmp_path / "x", "ant/1.png", "cat/1.png", ".hidden/1.png")
+        (tmp_path / "x" / "bee").mkdir()
+        (tmp_path / "x" / "bee" / "notes.txt").write_text("none yet")
+    with pytest.raises(
+        DataError, match=f"class folder '{place}/bee' holds no image; remove it, or it would be a class"
+    ):
+        Classes(place, size=8).open()
+
+
+def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere", "1.png")
+    fill(tmp_path / "x", "ant/1.png")
+    (tmp_path / "x" / "bee").symlink_to(tmp_path / "elsewhere")
+    assert Classes(str(tmp_path / "x"), size=8, classes=2).open().batch([0, 1], seeded())["label"].tolist() == [0, 1]
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": [6, 10]},
+        {"resize": [8, 12], "crop": [6, 10]},
+        {"crop": (6, 10)},
+        {"resize": 12, "crop": [6, 10], "flip": True},
+        {"size": [6, 10], "fit": "cover"},
+    ],
+)
+def test_images_need_not_be_square(tmp_path: Path, options: dict[str, object]) -> None:
+    place = fill(tmp_path / "x", "a/1.png", "b/1.png", width=20, height=9)
+    for source in (Images(place, **options), Classes(place, **options), Pairs(a=place, b=place, **options)):  # type: ignore[arg-type]
+        for name, field in source.fields.items():
+            batch = source.open().batch([0, 1], seeded())
+            assert batch[name].shape == (2, *field.shape)
+            assert field.shape in ((), (3, 6, 10))
+
+
+def test_cover_cuts_the_largest_box_of_the_shape_asked_for(tmp_path: Path) -> None:
+    wide = fill(tmp_path / "wide", "1.png", width=20, height=8)
+    value = Images(wide, size=[8, 12], fit="cover").open().batch([0], seeded())["value"][0]  # type: ignore[arg-type]
+    assert torch.equal(value, pixels(noise(0, 20, 8))[:, :, 4:16])
+    high = fill(tmp_path / "high", "1.png", width=12, height=14)
+    value = Images(high, size=[8, 12], fit="cover").open().batch([0], seeded())["value"][0]  # type: ignore[arg-type]
+    assert torch.equal(value, pixels(noise(0, 12, 14))[:, 3:11])
+
+
+def test_a_crop_larger_than_the_image_on_one_side_is_refused(tmp_path: Path) -> None:
+    (problem,) = Images(fill(tmp_path, "1.png", width=20), crop=[9, 10]).open().verify()  # type: ignore[arg-type]
+    assert problem.endswith("1.png: 20x8 is smaller than crop=[9, 10]; give resize=")
+    with pytest.raises(ValueError, match=r"crop: found .9, 10., expected at most resize=.8, 12."):
+        Images("x", resize=(8, 12), crop=(9, 10))
 
 
 # Corrupt files
@@ -270,10 +418,9 @@ def test_npz_reads_images_stored_channels_last(tmp_path: Path) -> None:
 
 
 def test_npz_takes_other_arrays_as_they_are(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", points=[[0.5, -3.0], [np.nan, 1.0]])
+    np.savez(tmp_path / "x.npz", points=[[0.5, -3.0], [2.0, 1.0]])
     opened = Npz(f"{tmp_path}/x.npz", key="points", shape=[2], range="raw").open()
     assert opened.batch([0], seeded())["value"].tolist() == [[0.5, -3.0]]
-    assert opened.verify() == [f"{tmp_path}/x.npz: sample 1 of 'points' is not finite"]
 
 
 @pytest.mark.parametrize(
@@ -294,6 +441,67 @@ def test_npz_errors_say_what_was_found(tmp_path: Path, arguments: dict[str, obje
     declared = {"file": f"{tmp_path}/x.npz", "key": "photos", "shape": [3, 8, 8]} | arguments
     with pytest.raises(DataError, match=message):
         Npz(**declared).open()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_npz_reads_numbers_of_either_byte_order(tmp_path: Path, order: str) -> None:
+    floats = np.arange(6).reshape(3, 2).astype(f"{order}f4")
+    deep = np.arange(0, 65536, 4369).reshape(1, 4, 4, 1).astype(f"{order}u2")
+    columns = np.asfortranarray(floats)
+    np.savez(tmp_path / "x.npz", floats=floats, deep=deep, columns=columns, labels=np.arange(3).astype(f"{order}i2"))
+    for key in ("floats", "columns"):
+        opened = Npz(f"{tmp_path}/x.npz", key=key, shape=[2], range="raw", labels="labels").open()
+        batch = opened.batch([2, 0], seeded())
+        assert batch["value"].tolist() == [[4, 5], [0, 1]]
+        assert batch["label"].tolist() == [2, 0]
+    images = Npz(f"{tmp_path}/x.npz", key="deep", shape=[1, 4, 4], range="unit").open().batch([0], seeded())["value"]
+    assert torch.equal(images.flatten(), torch.arange(16).float() / 15)
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "message"),
+    [
+        ([[1.0], [np.nan]], "float32", "sample 1 of 'a' is not finite as float32"),
+        ([[1e300]], "float32", "sample 0 of 'a' is not finite as float32"),
+        (np.array([[2**64 - 1]], np.uint64), "int64", "sample 0 of 'a' is not finite as int64"),
+        ([[0.5]], "int64", "holds float64; expected numbers for dtype='int64'"),
+        ([[1j]], "float32", "holds complex128; expected numbers for dtype='float32'"),
+        ([["x"]], "float32", "holds <U1; expected numbers"),
+        (np.array([[None]]), "float32", "holds Python objects, which are never unpickled"),
+        (np.zeros((0, 1)), "float32", r"has shape \[0, 1\]; expected \[1 or more, 1\]"),
+    ],
+)
+def test_numbers_that_would_change_on_the_way_are_refused(
+    tmp_path: Path, array: object, dtype: str, message: str
+) -> None:
+    np.savez(tmp_path / "x.npz", a=np.asarray(array))
+    with pytest.raises(DataError, match=message):
+        Npz(f"{tmp_path}/x.npz", key="a", shape=[1], range="raw", dtype=dtype).open()  # type: ignore[arg-type]
+
+
+def test_npz_says_how_a_single_array_becomes_a_set(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    message = r"is one array without a name \(.npy\); expected an .npz file; numpy.savez\(\"x.npz\", photos=array\)"
+    with pytest.raises(DataError, match=message):
+        Npz(f"{tmp_path}/x.npy", key="photos", shape=[1], range="raw").open()
+
+
+def test_negative_labels_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.zeros((2, 1)), labels=[0, -1])
+    with pytest.raises(DataError, match=r"array 'labels' of '.*' holds the label -1; expected 0 or more"):
+        Npz(f"{tmp_path}/x.npz", key="a", shape=[1], range="raw", labels="labels").open()
+
+
+def test_idx_reads_labels_of_larger_numbers_and_refuses_unknown_classes(tmp_path: Path) -> None:
+    (tmp_path / "i").write_bytes(idx(np.zeros((3, 28, 28), np.uint8)))
+    labels = np.array([1, 300, 2], ">i4")
+    (tmp_path / "l").write_bytes(bytes((0, 0, 12, 1)) + np.array([3], ">u4").tobytes() + labels.tobytes())
+    opened = Idx(f"{tmp_path}/i", labels=f"{tmp_path}/l", classes=301, size=[14, 28]).open()  # type: ignore[arg-type]
+    batch = opened.batch([0, 1, 2], seeded())
+    assert batch["label"].tolist() == [1, 300, 2]
+    assert batch["image"].shape == (3, 1, 14, 28)
+    with pytest.raises(DataError, match=r"holds the label 300; expected 0 to 255; give classes= if there are more"):
+        Idx(f"{tmp_path}/i", labels=f"{tmp_path}/l").open()
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
