@@ -68,6 +68,8 @@ CODES = {
     "GG402": Code("A network does not fit its input", "The network was run on tensors without storage, and a layer could not take what reached it."),
     "GG403": Code("An op cannot take these values", "The op was run on tensors without storage and refused them."),
     "GG404": Code("An objective is not one number", "An optimizer minimises a number, and a metric or result is one; average or sum the values."),
+    "GG410": Code("A name that is not plain", "Names of specs, profiles, variants, phases and members of families become parts of paths and of code: a slash would lead out of the folder that a run writes to."),
+    "GG411": Code("A name that is taken", "A name means one thing. Where a loss has the name of a value, a source or a time such as `step`, one of both would be read wherever the other is meant."),
     "GG440": Code("A layer with state that nothing knows of", "A plan decides which values are computed once and which calls run as one by what a call leaves behind, and a checkpoint holds buffers: state in a plain attribute or a parameter, or in a buffer of a layer that says `moves_state=False`, would be lost or moved in silence."),
     "GG501": Code("An objective reaches no parameter of its group", "Its gradient would be zero: the update would do nothing."),
     "GG502": Code("There is nothing to train", "A spec trains in at least one update."),
@@ -123,7 +125,6 @@ CODES = {
     "GG622": Code("Coupled samples in micro-batches", "`accumulate` averages the gradients of micro-batches, but a layer that couples samples sees one micro-batch at a time: four batches of 8 are not one of 32."),
     "GG623": Code("Coupled batches of different sizes", "A layer that sums over the other samples of its batch gives other numbers for a batch of another size."),
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels it counts as many times too much as there are pixels, and the code comes to tell nothing (posterior collapse). Likelihoods sum over a sample. A mean that is meant gets a weight above that of the divergence."),
-    "GG625": Code("A name that time has", "step, epoch, seen and progress are numbers over time wherever they stand, so a value, loss or source of such a name is never what is meant."),
     "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
     "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
 }  # fmt: skip

@@ -44,7 +44,7 @@ def load(
 
 def check_phase(spec: Spec, phase: PhaseSpec) -> Checked:
     """Build and check one phase. Raises SpecError with every problem of the spec."""
-    return check(build(phase, spec.broken), spec.problems)
+    return check(build(phase, spec.broken), spec.problems, spec.save)
 
 
 def check_spec(spec: Spec) -> tuple[Checked, ...]:

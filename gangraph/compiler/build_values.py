@@ -78,7 +78,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def callables(self) -> Iterable[str]:
         """Everything that an expression may call."""
-        return (*self.spec.networks, *(name.removeprefix("_form_") for name in dir(self) if name.startswith("_form_")))
+        return (*self.spec.networks, *FORMS)
 
     def visit(self, node: Expression, hint: str | None = None) -> Argument:
         """The argument that an expression stands for; numbers over time are nodes of their own."""
@@ -376,3 +376,6 @@ class ValueBuilder(ExpressionBuilder):
         )
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+FORMS = tuple(name.removeprefix("_form_") for name in dir(ValueBuilder) if name.startswith("_form_"))  # of calls

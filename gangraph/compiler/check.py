@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.build import build
 from gangraph.compiler.build_network import module_name
+from gangraph.compiler.build_values import FORMS
 from gangraph.compiler.check_evaluation import check_evaluation, infer_evaluation
 from gangraph.compiler.flow import differentiable_in_inputs
 from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
@@ -14,10 +15,13 @@ from gangraph.compiler.initialize import check_initialization
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
 from gangraph.compiler.sharing import Loan, loans, misfits
+from gangraph.compiler.times import uncounted
 from gangraph.compiler.types import TensorType, Types, infer
-from gangraph.data.random import RandomSource
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
+from gangraph.language.expression import Quantity
 from gangraph.language.gates import losses_in
+from gangraph.language.schedule import FUNCTIONS, RAMPS
+from gangraph.registry import vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,8 @@ class Checked:
         return self.networks[name].parameters - sum(loan.parameters for loan in self.loans.get(name, ()))
 
 
-def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
-    """Infer every value, follow every gradient, and report all that is wrong.
+def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None = None) -> Checked:
+    """Infer every value, follow every gradient, and report all that is wrong; `save` is how often a run is saved.
 
     Raises:
         SpecError: every error found here, in `build`, and `earlier` in `resolve`. Lints do not raise.
@@ -55,9 +59,9 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = ()) -> Checked:
         if graph.evaluation
         else None
     )
-    found = () if earlier else (*_gradients(graph, types), *_held(graph), *_length(graph))
+    found = () if earlier else (*_gradients(graph, types), *_held(graph), *uncounted(graph, save))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
-    problems += _names(graph)
+    problems += [*_names(graph), *_hiding(graph)]
     for name, network in graph.networks.items():
         problems += [called_by(problem, name, network.spec.span) for problem in check_initialization(network)]
     if seen is not None and graph.evaluation is not None:
@@ -107,8 +111,21 @@ def _names(graph: Graph) -> Iterator[Problem]:
                 break
 
 
-def _seen(evaluation: Evaluation | None, models: Mapping[str, NetworkModel]) -> Types | None:
-    return infer_evaluation(evaluation, _alike(models, evaluation)) if evaluation is not None else None
+def _hiding(graph: Graph) -> Iterator[Problem]:
+    """No network has the name of something else that is called: it would be called in its place."""
+    called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
+    called |= {*FORMS, "average", "sum", *RAMPS, *FUNCTIONS}
+    own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
+    judges = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
+    for name, span in (*own, *((name, judge.span) for name, judge in judges.items())):
+        if name.partition("[")[0] in called:
+            yield Problem(
+                code="GG411",
+                message=f"the name '{name}' is taken",
+                span=span,
+                found=f"a network called {name}, which is the name of something that is no network",
+                expected="another name",
+            )
 
 
 def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
@@ -221,17 +238,3 @@ def _held(graph: Graph) -> Iterator[Problem]:
                 found=f"times:, every: or when: in update '{first.name}'",
                 expected="a value that an earlier update without them computes",
             )
-
-
-def _length(graph: Graph) -> Iterator[Problem]:
-    """A length in epochs or images needs data to count."""
-    length = graph.spec.length
-    drawn = [source for source in graph.sources.values() if not isinstance(source, RandomSource)]
-    if length is not None and length.unit != "steps" and not drawn and not graph.problems:
-        yield Problem(
-            code="GG505",
-            message=f"a length in {length.unit} needs data to count",
-            span=length.span,
-            found="random sources only",
-            expected="a length in steps",
-        )

@@ -287,7 +287,7 @@ def fits(value: object, annotation: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, option) for option in get_args(annotation))
     if origin is tuple:
-        return isinstance(value, tuple)
+        return isinstance(value, tuple) and _items_fit(value, get_args(annotation))
     if annotation in (None, NoneType):
         return value is None
     plain: Callable[..., bool] = isinstance
@@ -296,6 +296,13 @@ def fits(value: object, annotation: Any) -> bool:
     if annotation is int:
         return plain(value, int) and not isinstance(value, bool)
     return not isinstance(annotation, type) or plain(value, annotation)
+
+
+def _items_fit(items: tuple[object, ...], annotations: tuple[Any, ...]) -> bool:
+    """Whether a list has as many items as a tuple is annotated with, of such types; `...` is any number of them."""
+    if len(annotations) == 2 and annotations[1] is ...:
+        annotations = annotations[:1] * len(items)
+    return len(items) == len(annotations) and all(map(fits, items, annotations))
 
 
 def type_name(annotation: Any) -> str:
@@ -313,4 +320,7 @@ def type_name(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(type_name(option) for option in get_args(annotation)))
     if origin is Literal:
         return "one of " + ", ".join(map(shown, get_args(annotation)))
-    return "a list" if origin is tuple else names.get(annotation, str(annotation))
+    if origin is tuple:
+        items = get_args(annotation)
+        return "a list" if ... in items else f"[{', '.join(map(type_name, items))}]"
+    return names.get(annotation, str(annotation))

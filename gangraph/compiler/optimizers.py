@@ -2,13 +2,15 @@
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 
+from gangraph.compiler.expressions import fits, type_name
 from gangraph.errors import Problem, Span, nearest
-from gangraph.language.expression import Call, Expression, keyword_span, walk
+from gangraph.language.expression import Call, Expression, keyword_span, show, walk
 from gangraph.language.gates import outside
-from gangraph.language.schedule import Clock, evaluate, is_dynamic
+from gangraph.language.schedule import Clock, evaluate, is_dynamic, verify
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.language.static import StaticError, constant
 
@@ -41,7 +43,8 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
             fix=nearest(group.kind, OPTIMIZERS),
         )
         return
-    known = [name for name in inspect.signature(OPTIMIZERS[group.kind]).parameters if name not in _HIDDEN]
+    options = inspect.signature(OPTIMIZERS[group.kind]).parameters
+    known = [name for name in options if name not in _HIDDEN]
     for name, value in group.options.items():
         if name not in known:
             yield Problem(
@@ -55,18 +58,42 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
     if any(name not in known for name in group.options):
         return
     try:
-        for value in group.options.values():
-            misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
-            if any(misplaced):
-                raise StaticError(next(filter(None, misplaced)))
-            if not is_dynamic(value):
-                constant(value, static_names)
-        make_optimizer(group, [torch.nn.Parameter(torch.zeros(1))])
+        for name, value in group.options.items():
+            _check_option(name, value, options[name].annotation, static_names)
+        _try_step(group)
     except StaticError as error:
         if error.problem is not None:
             yield error.problem
-    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+    except Exception as error:  # torch raises many types; every one means that the options do not go together
         yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
+
+
+def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:
+    """Refuse an option that is neither a constant of its type nor a number over time. Raises StaticError."""
+    misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
+    if any(misplaced):
+        raise StaticError(next(filter(None, misplaced)))
+    if is_dynamic(value):
+        verify(value)
+    given = 0.0 if is_dynamic(value) else constant(value, static_names)
+    if not fits(given, annotation):
+        raise StaticError(
+            Problem(
+                code="GG320",
+                message=f"the option '{name}' has the wrong type",
+                span=value.span,
+                found=show(value),
+                expected=type_name(annotation).replace(" or a value", ""),
+            )
+        )
+
+
+def _try_step(group: OptimizerSpec) -> None:
+    """Take a step with a weight of its own. Raises whatever the optimizer raises."""
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    optimizer = make_optimizer(group, [weight])
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

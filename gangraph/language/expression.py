@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from gangraph.errors import Span
 
+LONGEST_NAME = 100  # characters, as names become parts of paths
+
 UNITS = {
     "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs",
     "image": "images", "images": "images", "kimg": "kimg",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
+from gangraph.language.names import refuse_odd
 from gangraph.language.overlay import copy, lay_over
 from gangraph.language.sections import Sections
 from gangraph.language.static import Scope, StaticError, literal, members
@@ -31,8 +32,11 @@ class WrittenPhase:
 
     def title(self, sections: Sections) -> str:
         """What the phase is called: as it says, or after its number and what it sets. Raises StaticError."""
+        if self.name is not None and "[" in self.name:
+            return sections.member(self.name, sections.scope)
         if self.name is not None:
-            return sections.member(self.name, sections.scope) if "[" in self.name else str(self.name)
+            refuse_odd(self.name, "phase")
+            return str(self.name)
         params = sections.params()
         shown = {name: str(params[name]) for name in self.sets if name in params}
         indices = {name: ast.show(value) for name, value in self.indices.items()}

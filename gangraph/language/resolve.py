@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gangraph.errors import Problem, Span, SpecError
 from gangraph.language import schema
 from gangraph.language.expression import Name, walk
+from gangraph.language.names import odd_names, taken_names
 from gangraph.language.parse import Choice, Document, chosen_tree
 from gangraph.language.phases import WrittenPhase, written_phases
 from gangraph.language.resolve_claims import resolve_claims, resolve_reported
@@ -43,6 +44,8 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     ]
     titles = _titles(written, resolvers)
     phases = [_phase(sections, title, phase) for sections, title, phase in zip(resolvers, titles, written, strict=True)]
+    problems += odd_names(model)
+    problems += (problem for phase, one in zip(phases, models, strict=True) for problem in taken_names(phase, one))
     broken = {name for sections in resolvers for name in sections.broken}
     broken |= {name for phase in phases for name in _without_family(phase, broken)}
     return Spec(

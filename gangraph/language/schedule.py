@@ -14,6 +14,7 @@ from gangraph.language.expression import Expression
 from gangraph.language.static import StaticError
 
 TIME = ("step", "epoch", "seen", "progress")
+UNIT_OF = {"step": "steps", "epoch": "epochs", "seen": "images"}  # in what the names of time count
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def evaluate(expression: Expression, clock: Clock) -> float:
     """
     try:
         return _value(expression, clock)
-    except (ArithmeticError, ValueError, TypeError) as error:
+    except (ArithmeticError, LookupError, ValueError, TypeError) as error:
         raise StaticError(_no_value(expression.span, error)) from None
 
 

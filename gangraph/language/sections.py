@@ -10,7 +10,17 @@ from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
 from gangraph.language.library import Files
-from gangraph.language.static import Family, Scope, StaticError, constant, is_absent, is_constant, literal, members
+from gangraph.language.static import (
+    Family,
+    Scope,
+    StaticError,
+    constant,
+    is_absent,
+    is_constant,
+    literal,
+    member_name,
+    members,
+)
 from gangraph.language.syntax import ExpressionError, parse_header, parse_loop
 from gangraph.language.tree import Scalar
 
@@ -115,9 +125,12 @@ class Sections:
         if domain is None:
             return [(name, scope)]
         if variable is None:
-            return [(f"{name}[{constant(scope.reduce(domain))}]", scope)]
+            return [(member_name(name, constant(scope.reduce(domain)), key.span), scope)]
         indices = members(scope.reduce(domain))
-        return [(f"{name}[{index}]", scope.child(**{variable: literal(index, key.span)})) for index in indices]
+        return [
+            (member_name(name, index, key.span), scope.child(**{variable: literal(index, key.span)}))
+            for index in indices
+        ]
 
     def member(self, key: Scalar, scope: Scope) -> str:
         """The one name that a key means: `critic`, or `critic[2]` of a family. Raises StaticError, ExpressionError."""
@@ -132,7 +145,9 @@ class Sections:
                     expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
                 )
             )
-        return name if domain is None else f"{name}[{constant(scope.reduce(domain), scope.names())}]"
+        if domain is None:
+            return name
+        return member_name(name, constant(scope.reduce(domain), scope.names()), key.span)
 
     def loop(self, key: Scalar, scope: Scope) -> list[Scope]:
         """A scope for each member of `for variable in domain`. Raises StaticError, ExpressionError."""

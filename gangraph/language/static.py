@@ -5,6 +5,7 @@ conditionals and unrolls comprehensions. What remains speaks only of data, netwo
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -148,6 +149,14 @@ class Scope:
             )
         return self.outer.member(name, index, span) if self.outer else None
 
+    def entries(self, name: str) -> list[object]:
+        """The indices of a static family or table; none if `name` is neither."""
+        if name in self.tables:
+            return list(self.tables[name])
+        if name in self.families:
+            return [member for family in self.families[name] for member in family.members]
+        return self.outer.entries(name) if self.outer and name not in self.definitions else []
+
     def _computed(self, name: str, home: "Scope", body: Expression, span: Span) -> Expression:
         """The reduced body of a name, computed once; a name that failed is not reported again."""
         if name in self._failed:
@@ -227,7 +236,9 @@ def is_constant(expression: Expression) -> bool:
 def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | str, ...]:
     """The members that a reduced range or list stands for; `known` as in `constant`. Raises StaticError."""
     value = constant(expression, known)
-    if isinstance(value, tuple) and all(isinstance(item, int | str) for item in value):
+    if isinstance(value, tuple) and len(value) > LARGEST_FAMILY:
+        raise _too_long(len(value), expression.span)
+    if isinstance(value, tuple) and all(isinstance(i, int | str) and not isinstance(i, bool) for i in value):
         return value
     raise StaticError(
         Problem(
@@ -236,6 +247,25 @@ def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | st
             span=expression.span,
             found=ast.show(expression),
             expected="a range such as 1..4, or a list",
+        )
+    )
+
+
+def member_name(name: str, index: object, span: Span) -> str:
+    """What a member of a family is called, such as `critic[2]`. Raises StaticError if no name can be."""
+    if isinstance(index, str) and not re.fullmatch(rf"\w{{1,{ast.LONGEST_NAME}}}", index, re.ASCII):
+        expected = f"up to {ast.LONGEST_NAME} letters, digits and _"
+    elif isinstance(index, bool) or not isinstance(index, int | str):
+        expected = "a whole number, or a string that is a name"
+    else:
+        return f"{name}[{index}]"
+    raise StaticError(
+        Problem(
+            code="GG410",
+            message=f"'{name}' can have no such member",
+            span=span,
+            found=ast.show(literal(index, span)),
+            expected=expected,
         )
     )
 
@@ -253,7 +283,19 @@ class _Reducer:
         raise StaticError(None)
 
     def _name(self, node: ast.Name) -> Expression:
-        value = None if self.scope.hides(node.id) else self.scope.lookup(node.id, node.span)
+        if self.scope.hides(node.id):
+            return node
+        value = self.scope.lookup(node.id, node.span)
+        if value is None and (entries := self.scope.entries(node.id)):
+            raise StaticError(
+                Problem(
+                    code="GG304",
+                    message=f"'{node.id}' is a table, and one entry of it belongs here",
+                    span=node.span,
+                    found=node.id,
+                    expected="one of " + ", ".join(f"{node.id}[{entry}]" for entry in entries),
+                )
+            )
         return node if value is None else replace(value, span=node.span)
 
     def _attribute(self, node: ast.Attribute) -> Expression:
@@ -274,7 +316,9 @@ class _Reducer:
         if isinstance(base, ast.Sequence):
             return self._item(base, key, node.span)
         if isinstance(base, ast.Name):
-            return ast.Name(f"{base.id}[{key}]", node.span)
+            return ast.Name(member_name(base.id, key, node.span), node.span)
+        if isinstance(base, ast.Attribute):  # a named output of a family
+            return replace(base, name=member_name(base.name, key, node.span), span=node.span)
         return replace(node, base=base, index=index)
 
     def _item(self, base: ast.Sequence, key: object, span: Span) -> Expression:
@@ -341,8 +385,8 @@ class _Reducer:
         length = _length(node.operator, left, right)
         if length is not None:
             return replace(length, span=node.span)
-        if node.operator in ("==", "!=") and isinstance(left, ast.Name) and isinstance(right, ast.Name):
-            return ast.Literal((left.id == right.id) == (node.operator == "=="), node.span)
+        if node.operator in ("==", "!=") and (left, right) != (node.left, node.right) and _are_names(left, right):
+            return ast.Literal((left == right) == (node.operator == "=="), node.span)
         if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
             if node.operator in _NUMBERS_ONLY and not (_is_number(left.value) and _is_number(right.value)):
                 found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
@@ -389,15 +433,7 @@ class _Reducer:
             )
         first, last = int(start), int(stop)  # type: ignore[call-overload]
         if abs(last - first) >= LARGEST_FAMILY:
-            raise StaticError(
-                Problem(
-                    code="GG306",
-                    message="the range is too long",
-                    span=node.span,
-                    found=f"{abs(last - first) + 1} members",
-                    expected=f"at most {LARGEST_FAMILY}",
-                )
-            )
+            raise _too_long(abs(last - first) + 1, node.span)
         step = 1 if last >= first else -1
         return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
 
@@ -406,6 +442,23 @@ class _Reducer:
 
     def _comprehension(self, node: ast.Comprehension) -> Expression:
         raise StaticError(Problem(code="GG306", message="'for' belongs inside a call or a list", span=node.span))
+
+
+def _too_long(members: int, span: Span) -> StaticError:
+    return StaticError(
+        Problem(
+            code="GG306",
+            message="the range is too long",
+            span=span,
+            found=f"{members} members",
+            expected=f"at most {LARGEST_FAMILY}",
+        )
+    )
+
+
+def _are_names(*sides: Expression) -> bool:
+    """Whether these are names, as of layers, or `none` in place of one."""
+    return all(isinstance(side, ast.Name) or side == ast.Literal(None, side.span) for side in sides)
 
 
 def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity | None:

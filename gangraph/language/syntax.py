@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from gangraph.errors import Problem, Span, nearest
 from gangraph.language.expression import (
+    LONGEST_NAME,
     PRECEDENCE,
     UNITS,
     Attribute,
@@ -150,6 +151,8 @@ class _Parser:
                 )
             kind = str(found.lastgroup)
             text = found.group()
+            if kind == "name" and len(text) > LONGEST_NAME:
+                raise self._error(offset, found.end(), f"a name of {len(text)} characters", f"at most {LONGEST_NAME}")
             if kind in ("symbol",) or text in _KEYWORDS:
                 kind = text
             if kind != "space":

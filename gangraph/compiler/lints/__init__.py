@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from gangraph.compiler.graph import Graph
 from gangraph.compiler.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.compiler.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
-from gangraph.compiler.lints.naming import named_as_time, unused
+from gangraph.compiler.lints.naming import unused
 from gangraph.compiler.lints.optimization import (
     averaged_buffers,
     held_for_nothing,
@@ -53,5 +53,4 @@ LINTS: tuple[Lint, ...] = (
     zero_rate,
     mean_beside_divergence,
     shut_for_good,
-    named_as_time,
 )

@@ -1,4 +1,4 @@
-"""Lints of names: those that nothing uses, and those that nothing can reach."""
+"""Lints of names that nothing uses."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,6 @@ from gangraph.compiler.graph import Graph
 from gangraph.compiler.lints.warning import warn
 from gangraph.compiler.types import Types
 from gangraph.errors import Problem
-from gangraph.language.schedule import TIME
 
 
 def unused(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -44,17 +43,3 @@ def unused(graph: Graph, _: Types) -> Iterator[Problem]:
     for name, judge in graph.evaluation.evaluators.items() if graph.evaluation is not None else ():
         if name not in called:
             yield warn("GG608", f"network '{name}' is used by nothing", judge.span)
-
-
-def named_as_time(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG625: a name that means a time, such as `step`, in every expression."""
-    for each in (graph, *([graph.evaluation.graph] if graph.evaluation is not None else [])):
-        spec = each.spec
-        for name, written in (*spec.data.items(), *spec.values.items(), *spec.losses.items()):
-            if name in TIME:
-                yield warn(
-                    "GG625",
-                    f"'{name}' means a time in every expression, so this one cannot be reached",
-                    spec.spans.get(name, written.span),
-                    fix="another name",
-                )

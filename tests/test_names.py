@@ -1,0 +1,113 @@
+"""Names that a spec can give: plain ones, of which each means one thing."""
+
+import pytest
+
+from gangraph.errors import SpecError
+from gangraph.language.parse import parse_text
+from gangraph.language.resolve import resolve
+from gangraph.pipeline import check_spec
+
+SPEC = """gangraph: 1
+name: small
+data: {x: plane(), z: normal(2)}
+networks: {G: "mlp(widths=[8], outputs=2)", D: "mlp(widths=[8])"}
+values: {fake: G(z)}
+losses: {judge: "logistic.critic(real=D(x), fake=D(fake))", fool: logistic.generator(D(fake))}
+train:
+  batch: 8
+  length: 20 steps
+  optimizers: {g: "adam(G, lr=1e-3)", d: "adam(D, lr=1e-3)"}
+  step: [{update: d, minimize: judge}, {update: g, minimize: fool}]
+evaluate:
+  samples: 4
+  grid: {shown: [fake]}
+  samplers: {drawn: {show: [fake]}}
+  metrics: {gap: mean(D(x)) - mean(D(fake))}
+profiles: {quick: {train: {batch: 4}}}
+variants: {wide: {train: {batch: 16}}}
+"""
+ODD = ["../up", "a/b", "/tmp/x", "..", ".hidden", "-rf", "a b", "a\\u0007b", "ä", "n" * 101, "a,b", "a\\nb", "~", ""]
+
+
+def codes(text: str) -> list[str]:
+    """The codes of the errors of a spec."""
+    try:
+        check_spec(resolve(parse_text(text, name="names.yaml")))
+    except SpecError as error:
+        return [problem.code for problem in error.problems if problem.severity == "error"]
+    return []
+
+
+def test_plain_names_pass() -> None:
+    assert codes(SPEC) == []
+    assert codes(SPEC.replace("name: small", "name: Small-2.1+gp_x")) == []
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_names_of_specs_overlays_and_phases_cannot_lead_out_of_a_folder(odd: str) -> None:
+    for old, new in (("name: small", f'name: "{odd}"'), ("quick:", f'"{odd}":'), ("wide:", f'"{odd}":')):
+        assert "GG410" in codes(SPEC.replace(old, new)), old
+    phased = SPEC.replace("  length: 20 steps", f'  phases: [{{name: "{odd}", length: 20 steps}}]')
+    assert "GG410" in codes(phased)
+
+
+@pytest.mark.parametrize("odd", [odd for odd in ODD if odd])
+@pytest.mark.parametrize("place", ["x: plane()", "G: ", "fake: G(z)", "fool:", "g: ", "shown:", "drawn:", "gap:"])
+def test_names_of_everything_else_are_identifiers(place: str, odd: str) -> None:
+    _key, colon, rest = place.partition(":")
+    assert "GG102" in codes(SPEC.replace(place, f'"{odd}"{colon}{rest}', 1))
+
+
+@pytest.mark.parametrize("index", ['"../up"', '"a b"', '"ä"', "true", "none", "1.5", "[1]", f'"{"n" * 101}"', '""'])
+def test_members_of_families_are_numbered_or_have_plain_names(index: str) -> None:
+    values = f"values:\n  fake: G(z)\n  'fake[{index}]': G(z)"
+    assert codes(SPEC.replace("values: {fake: G(z)}", values)) == ["GG410"]
+
+
+@pytest.mark.parametrize("name", ["step", "epoch", "seen", "progress", "params", "x", "G", "fake", "judge", "fool"])
+@pytest.mark.parametrize("place", ["x: plane()", "G: ", "fake: G(z)", "fool:"])
+def test_a_name_means_one_thing(place: str, name: str) -> None:
+    key, _colon, _rest = place.partition(":")
+    if key == name:
+        return
+    section = {"x": "data: {", "G": "networks: {", "fake": "values: {", "fool": "losses: {"}[key]
+    body = {"x": "plane()", "G": "mlp()", "fake": "l1(x, z)", "fool": "l1(x, z)"}[key]
+    text = SPEC.replace(section, f'{section}{name}: "{body}", ', 1)
+    if SPEC.split(section)[1].split("}")[0].find(f"{name}:") >= 0:
+        assert "GG103" in _syntax(text)
+    else:
+        assert "GG411" in codes(text)
+
+
+def _syntax(text: str) -> list[str]:
+    with pytest.raises(SpecError) as error:
+        parse_text(text, name="names.yaml")
+    return [problem.code for problem in error.value.problems]
+
+
+@pytest.mark.parametrize("name", ["mean", "cat", "grad", "held", "history", "average", "linear", "uniform", "l1"])
+def test_a_network_is_not_called_in_the_place_of_something_else(name: str) -> None:
+    assert "GG411" in codes(SPEC.replace("networks: {", f'networks: {{{name}: "mlp(widths=[8])", '))
+
+
+def test_a_source_called_all_could_not_be_drawn_alone() -> None:
+    assert "GG411" in codes(SPEC.replace("data: {", "data: {all: normal(2), "))
+
+
+def test_a_static_name_is_no_value() -> None:
+    assert "GG411" in codes(SPEC.replace("networks: {", "let: {fake: 3}\nnetworks: {"))
+
+
+def test_a_value_of_the_evaluation_replaces_a_value_and_nothing_else() -> None:
+    assert codes(SPEC.replace("  samples: 4", "  samples: 4\n  values: {fake: G(z) * 2}")) == []
+    assert codes(SPEC.replace("  samples: 4", "  samples: 4\n  values: {fool: G(z) * 2}")) == ["GG411"]
+
+
+def test_norm_none_works_in_every_shipped_network_that_takes_a_norm() -> None:
+    from gangraph.language.library import find_network, network_names
+
+    taking = [name for name in network_names(None) if "norm" in map(str, find_network(name, None).params)]  # type: ignore[union-attr]
+    assert len(taking) > 3
+    for name in taking:
+        text = SPEC.replace("networks: {", f'networks: {{N: "{name}(norm=none)", ')
+        assert codes(text) == [], name
