@@ -1,5 +1,8 @@
 """Names that a spec can give: plain ones, of which each means one thing."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gangraph.errors import SpecError
@@ -104,10 +107,7 @@ def test_a_value_of_the_evaluation_replaces_a_value_and_nothing_else() -> None:
 
 
 def test_norm_none_works_in_every_shipped_network_that_takes_a_norm() -> None:
-    from gangraph.language.library import find_network, network_names
-
-    taking = [name for name in network_names(None) if "norm" in map(str, find_network(name, None).params)]  # type: ignore[union-attr]
+    taking = [p.stem for p in Path("specs/networks").glob("*.yaml") if re.search(r"^  norm:", p.read_text(), re.M)]
     assert len(taking) > 3
     for name in taking:
-        text = SPEC.replace("networks: {", f'networks: {{N: "{name}(norm=none)", ')
-        assert codes(text) == [], name
+        assert codes(SPEC.replace("networks: {", f'networks: {{N: "{name}(norm=none)", ')) == [], name
