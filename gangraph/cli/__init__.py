@@ -4,24 +4,30 @@ Nothing heavy is imported before a command needs it, so that `--help` and a spec
 """
 
 import contextlib
+import inspect
+import itertools
 import os
+import re
+import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 
 import typer
 
 from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
-from gangraph.errors import GangraphError, SpecError
+from gangraph.errors import GangraphError, SpecError, UsageError
 
 _EPILOG = "Exit codes: 0 good, 1 the spec is invalid, 2 wrong usage, 3 the run failed."
 _INTERRUPTED = 130
+_SECTION = re.compile(r"^(?:Args|Returns|Raises|Yields):$", re.MULTILINE)
+_SETTING = re.compile(r"[\w.\[\] ]+=.+", re.DOTALL)
 
 app = typer.Typer(
     name="gangraph",
     help="Write a GAN as a graph; the engine checks it, plans it, compiles it and runs it.",
     epilog=_EPILOG,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -29,14 +35,28 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"gangraph {metadata.version('gangraph')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     traceback: bool = typer.Option(
         False, "--traceback", help="Show where in gangraph an error came from; works after any command."
     ),
+    version: bool = typer.Option(
+        False, "--version", help="Print gangraph's version.", is_eager=True, callback=_version
+    ),
 ) -> None:
     """Write a GAN as a graph; the engine checks it, plans it, compiles it and runs it."""
     # `main` has taken --traceback out of the arguments; it is declared here so that --help shows it.
+
+
+def _help(command: Callable[..., None]) -> str:
+    """What a docstring says to a person: all before the sections for those who read the code."""
+    return _SECTION.split(inspect.getdoc(command) or "")[0].strip()
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -56,7 +76,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "schema": specs.schema,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(name=_name)(_command)
+    app.command(name=_name, help=_help(_command))(_command)
 app.add_typer(bench.app, name="bench")
 
 
@@ -76,24 +96,36 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # the one boundary: every error becomes a message and a code
         if wants_traceback:
             traceback.print_exc()
-        return _report(error)
+        return _report(error, given)
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, given: Sequence[str]) -> int:
     """Print what went wrong, as a person would say it; the exit code."""
     match error:
+        case UsageError():
+            _say(f"gangraph: {error}{_meant_setting(given)}")
         case SpecError():
             _say(f"{error}\n\n{_tally(error)}")
         case GangraphError():
             _say(f"gangraph: {error}")
         case _ if hasattr(error, "format_message"):  # typer's own, which moved between its versions
-            return _report_usage(error)
+            return _report_usage(error, given)
         case _:
             _say(f"gangraph: internal error: {type(error).__name__}: {error}; run again with --traceback")
     return getattr(error, "exit_code", 3)
 
 
-def _report_usage(error: Exception) -> int:
+def _meant_setting(given: Sequence[str]) -> str:
+    """A hint where an argument of a command with `--set` is like a value of it and stands alone."""
+    command = _COMMANDS.get(next(iter(given), ""))
+    if command is None or "settings" not in inspect.signature(command).parameters:
+        return ""
+    alone = (new for old, new in itertools.pairwise(given) if not old.startswith("-") and _SETTING.fullmatch(new))
+    found = next(alone, None)
+    return f"; a value of the spec is replaced by --set {shlex.quote(found)}" if found else ""
+
+
+def _report_usage(error: Exception, given: Sequence[str]) -> int:
     """A wrong option or argument; without any argument, the help."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gangraph"
@@ -101,7 +133,7 @@ def _report_usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         _say(message)
     else:
-        _say(f"{path}: {message[:1].lower()}{message[1:].rstrip('.')}\nsee {path} --help")
+        _say(f"{path}: {message[:1].lower()}{message[1:].rstrip('.')}{_meant_setting(given)}\nsee {path} --help")
     return 2
 
 

@@ -40,8 +40,9 @@ def kernels(
         raise UsageError(
             "the kernels need Triton, which is not installed here: pip install triton (it has Linux wheels)"
         )
-    timed = _prepared()
-    chosen = _chosen(only)
+    with options.waiting("loading PyTorch"):
+        timed = _prepared()
+        chosen = _chosen(only)
     with _progress() as say:
         results = _of("results").bench(chosen, "cuda" if timed else "cpu", _clock() if timed else None, say)
         written = _written(page, results, say) if page else []
@@ -92,9 +93,9 @@ def _written(page: Path, results: Any, say: Callable[[str], None]) -> list[Path]
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """A line on the terminal that says what is being done; elsewhere nothing."""
+    """What is being done: a line of a terminal that changes, elsewhere lines."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda text: print(text, file=sys.stderr, flush=True)
         return
     from rich.console import Console
     from rich.markup import escape

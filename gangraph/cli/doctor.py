@@ -23,7 +23,9 @@ def doctor(weights: options.Weights = None) -> None:
         ("weights", _weights()),
     )
     for title, lines in sections:
-        for index, line in enumerate(lines):
+        with options.waiting(f"looking at {title}"):
+            found = list(lines)
+        for index, line in enumerate(found):
             print(f"{title if index == 0 else '':<10}{line}")
 
 

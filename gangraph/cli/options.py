@@ -2,20 +2,27 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gangraph.errors import SpecError, UsageError
+from gangraph.cli import completion
+from gangraph.errors import SpecError, UsageError, nearest
 
 if TYPE_CHECKING:
     from gangraph.language.spec import Spec
 
+_NO_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".ps", ".eps", ".html")
 _SYNTAX = "GG1"  # the codes of problems with the text itself
 
-SpecName = Annotated[str, typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.")]
+SpecName = Annotated[
+    str,
+    typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.", autocompletion=completion.specs),
+]
 Profile = Annotated[
     str | None,
     typer.Option(
@@ -23,10 +30,17 @@ Profile = Annotated[
         metavar="P",
         help="A profile of the spec; 'paper' for the paper's settings.",
         show_default="the spec's own",
+        autocompletion=completion.profiles,
     ),
 ]
 Variant = Annotated[
-    str | None, typer.Option("--variant", metavar="V", help="A variant of the spec, or several separated by commas.")
+    str | None,
+    typer.Option(
+        "--variant",
+        metavar="V",
+        help="A variant of the spec, or several separated by commas.",
+        autocompletion=completion.variants,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -107,6 +121,48 @@ def read_spec(source: str, profile: str | None, variant: str | None, settings: l
     if any(problem.code.startswith(_SYNTAX) for problem in resolved.problems):
         raise SpecError(resolved.problems)
     return resolved
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A sign of life on a terminal while something takes its time; nothing of it stays, and nothing goes elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def there_is(path: Path | str, what: str = "run") -> None:
+    """Look for the folder of a run before anything is loaded that takes time.
+
+    Raises:
+        UsageError: nothing is there; proposes the nearest of runs/.
+    """
+    if Path(path).exists():
+        return
+    known = [str(folder) for folder in sorted(Path("runs").glob("*")) if folder.is_dir()]
+    found = nearest(str(path), known) or nearest(f"runs/{path}", known)
+    raise UsageError(f"there is no {what} '{path}'" + (f"; {found}" if found else ""))
+
+
+def textual(output: Path | None, view: str) -> None:
+    """Refuse to write a text into a file that promises something else.
+
+    Raises:
+        UsageError: the file's suffix is that of a picture or of a document.
+    """
+    if output is not None and output.suffix.lower() in _NO_TEXT:
+        raise UsageError(f"{view} is text: '{output}' would not be {output.suffix}; take .txt, or no -o at all")
+
+
+def drawn(output: Path | None) -> None:
+    """Refuse to write a drawing into a file that promises something else. Raises UsageError."""
+    if output is not None and output.suffix.lower() not in (".svg", ""):
+        raise UsageError(f"the graph is drawn as SVG, and not as {output.suffix}: -o {output.with_suffix('.svg')}")
 
 
 def use_weights(folder: Path | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gangraph.cli import options
+from gangraph.cli import completion, options
 from gangraph.cli.options import emit, read_spec
 from gangraph.errors import UsageError
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 _SELECTOR = re.compile(r"([@:])([\w,-]*)$")
 _FORM = "SPEC[@PROFILE][:VARIANT]"
-_First = Annotated[str, typer.Argument(metavar="A", help=f"{_FORM}, the spec a path or a shipped name.")]
-_Second = Annotated[str, typer.Argument(metavar="B", help=f"{_FORM}, what A becomes.")]
+_First = Annotated[
+    str,
+    typer.Argument(metavar="A", help=f"{_FORM}, the spec a path or a shipped name.", autocompletion=completion.specs),
+]
+_Second = Annotated[str, typer.Argument(metavar="B", help=f"{_FORM}, what A becomes.", autocompletion=completion.specs)]
 
 
 def explain(
@@ -29,14 +32,16 @@ def explain(
     no_merge: options.NoMerge = False,
 ) -> None:
     """Tell in plain sentences what a run does, and why each update works as it does."""
+    options.textual(output, "an explanation")
     resolved = read_spec(spec, profile, variant, settings)
+    with options.waiting(f"reading {spec}"):
+        from gangraph.compiler.plan import plan
+        from gangraph.pipeline import check_spec
+        from gangraph.views.explain import explain_text
 
-    from gangraph.compiler.plan import plan
-    from gangraph.pipeline import check_spec
-    from gangraph.views.explain import explain_text
-
-    plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]
-    emit(explain_text(resolved, plans), output)
+        plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]
+        text = explain_text(resolved, plans)
+    emit(text, output)
 
 
 def diff(
@@ -52,11 +57,12 @@ def diff(
     Each is a spec alone or followed by @PROFILE, by :VARIANT (several with commas between them), or by both:
     mine.yaml@paper, mine:slow, mine@quick:slow. An argument that is the path of a file is always that file.
     """
+    options.textual(output, "a comparison")
     a, b = _form(first), _form(second)
+    with options.waiting("comparing"):
+        from gangraph.views.diff import compare, diff_text
 
-    from gangraph.views.diff import compare, diff_text
-
-    comparison = compare(a, b)
+        comparison = compare(a, b)
     emit(diff_text(a, b, comparison, (first, second)), output)
     if exit_code and comparison.differences:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gangraph.cli import completion, options
 from gangraph.errors import UsageError
 
 
@@ -12,7 +13,10 @@ def report(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN|REPRODUCTION", help="The folder of a run or of a reproduction.", show_default=False
+            metavar="RUN|REPRODUCTION",
+            help="The folder of a run or of a reproduction.",
+            show_default=False,
+            autocompletion=completion.runs,
         ),
     ] = None,
     out: Annotated[
@@ -35,12 +39,16 @@ def report(
         raise UsageError(
             f"report takes one folder, found {len(given) or 'none'}; for a page over several: gangraph report --gallery"
         )
+    for folder in given:
+        options.there_is(folder, "folder")
     if gallery:
-        from gangraph.report.gallery import write_gallery
+        with options.waiting("looking for runs"):
+            from gangraph.report.gallery import write_gallery
 
         written = write_gallery(given or [Path("runs")], out)
     else:
-        from gangraph.report.page import write_report
+        with options.waiting(f"reading {given[0]}"):
+            from gangraph.report.page import write_report
 
         written = (write_report(given[0], out),)
     for path in written:

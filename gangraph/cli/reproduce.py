@@ -53,10 +53,14 @@ def reproduce(
 
     options.use_weights(weights)
 
-    from gangraph.language.library import shipped
-    from gangraph.reproduce.reproduction import Request
-    from gangraph.reproduce.reproduction import reproduce as start
-    from gangraph.reproduce.tables import outcome_text, results_page
+    from gangraph.language.library import find_spec, shipped
+
+    if spec is not None:
+        find_spec(spec)  # a slip in its name shows before anything is loaded
+    with options.waiting("loading PyTorch"):
+        from gangraph.reproduce.reproduction import Request
+        from gangraph.reproduce.reproduction import reproduce as start
+        from gangraph.reproduce.tables import outcome_text, results_page
 
     def request(source: str) -> Request:
         return Request(

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gangraph.cli import options
+from gangraph.cli import completion, options
 from gangraph.cli.options import Compile, Device, Kernels, Precision, read_spec
 from gangraph.errors import UsageError
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False, autocompletion=completion.runs),
+]
 
 
 def run(
@@ -41,7 +44,13 @@ def run(
         int | None, typer.Option("--steps", metavar="N", min=1, help="Stop after this many steps in all.")
     ] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN|auto", help="Go on with a run, or with the latest one.")
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="RUN|auto",
+            help="Go on with a run, or with the latest one.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     weights: options.Weights = None,
     json: options.Json = False,
@@ -52,10 +61,13 @@ def run(
     from gangraph.views.text import introduction
 
     options.use_weights(weights)
+    if resume not in (None, "auto"):
+        options.there_is(resume)
     resolved = read_spec(spec, profile, variant, settings)
     print(introduction(resolved, spec), file=sys.stderr if json else sys.stdout, flush=True)
 
-    from gangraph.runtime.run import run as start
+    with options.waiting("loading PyTorch"):
+        from gangraph.runtime.run import run as start
 
     start(
         resolved,
@@ -85,10 +97,11 @@ def measure(
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
-
-    from gangraph.runtime.files import json_text
-    from gangraph.runtime.measure import measure_run, under_choices_of
-    from gangraph.runtime.results import results_lines
+    options.there_is(run)
+    with options.waiting(f"measuring {run}"):
+        from gangraph.runtime.files import json_text
+        from gangraph.runtime.measure import measure_run, under_choices_of
+        from gangraph.runtime.results import results_lines
 
     newer = under_choices_of(run, spec) if spec is not None else None
     found = measure_run(run, newer, device=device.value)
@@ -117,8 +130,9 @@ def sample(
 ) -> None:
     """Draw samples from a trained run: its grid, or what a sampler of its spec shows."""
     options.use_weights(weights)
-
-    from gangraph.runtime.trained import sample as draw
+    options.there_is(run)
+    with options.waiting(f"drawing from {run}"):
+        from gangraph.runtime.trained import sample as draw
 
     print(f"wrote {draw(run, name=name, count=count, seed=seed, out=out)}")
 
@@ -131,7 +145,9 @@ def apply(
     average: Annotated[bool, typer.Option("--average", help="Use the network's moving average.")] = False,
 ) -> None:
     """Translate a folder of images with a trained network."""
-    from gangraph.runtime.trained import apply as translate
+    options.there_is(run)
+    with options.waiting(f"loading {run}"):
+        from gangraph.runtime.trained import apply as translate
 
     count = translate(run, network, source, target, average=average)
     print(f"wrote {count} image{'s' * (count != 1)} to {target}")

@@ -3,6 +3,7 @@
 import json as jsons
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,30 +32,24 @@ def check(
     from gangraph.views import text
 
     try:
-        resolved, checked = _checked(spec, profile, variant, settings)
+        resolved = read_spec(spec, profile, variant, settings)
+        with options.waiting(f"checking {spec}"):
+            from gangraph.pipeline import check_spec
+
+            checked = check_spec(resolved)
     except SpecError as error:
         if not json:
             raise
         print(_json(text.invalid_json(spec, profile, variant, error.problems)))
         raise typer.Exit(1) from None
-    bad, notes = _bad_data(checked) if data else ([], [])
+    with options.waiting(f"reading the data of {spec}"):
+        bad, notes = _bad_data(checked) if data else ([], [])
     if json:
         print(_json(text.check_json(resolved, checked, bad, notes)))
     else:
         print(text.check_text(resolved, checked, bad, notes))
     if bad:
         raise typer.Exit(1)
-
-
-def _checked(
-    source: str, profile: str | None, variant: str | None, settings: list[str] | None
-) -> tuple["Spec", tuple["Checked", ...]]:
-    """The spec and its checked phases; torch is imported once the text is known to parse."""
-    resolved = read_spec(source, profile, variant, settings)
-
-    from gangraph.pipeline import check_spec
-
-    return resolved, check_spec(resolved)
 
 
 def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -114,17 +109,23 @@ def show(
     if view is View.grid or spec == "world":
         _show_world(spec, view, output)
         return
+    if view is View.graph:
+        options.drawn(output)
+    else:
+        options.textual(output, f"the {view.value} view")
     resolved = read_spec(spec, profile, variant, settings)
     if view is View.spec and not resolved.problems:
         from gangraph.views.text import spec_text
 
         emit(spec_text(resolved), output)
         return
-
-    from gangraph.pipeline import check_spec
-
     placed = (view is View.plan) if kernels is None else kernels is not Kernels.off
-    shown = _shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge, kernels=placed)
+    with options.waiting(f"reading {spec}"):
+        from gangraph.pipeline import check_spec
+
+        shown = _shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge, kernels=placed)
+    if view is View.graph and len(resolved.phases) > 1:
+        print(f"the last of {len(resolved.phases)} phases is drawn", file=sys.stderr)
     emit(shown, output)
 
 
@@ -157,8 +158,6 @@ def _shown(
 def _drawn(phase: "Checked", title: str, resolved: "Spec") -> str:
     from gangraph.views.drawing import draw
 
-    if len(resolved.phases) > 1:
-        print(f"the last of {len(resolved.phases)} phases is drawn", file=sys.stderr)
     shapes = {name: str(kind) for name, kind in phase.types.nodes.items()}
     return draw(phase.graph, title=title, subtitle=resolved.about, shapes=shapes)
 
@@ -180,31 +179,45 @@ def _show_world(spec: str, view: View, output: Path | None) -> None:
     print(f"wrote {output}", file=sys.stderr)
 
 
-def list_specs() -> None:
+def list_specs(json: options.Json = False) -> None:
     """List the specs that gangraph ships, with their papers, and those that train evaluators."""
     from gangraph.language.library import evaluators, shipped
 
-    papers = sorted((_summary(path) for path in shipped().values()), key=lambda row: (row["year"], row["name"]))
-    width = max(len(row["name"]) for row in papers)
+    papers = sorted((_summary(*named) for named in shipped().items()), key=lambda row: (row["year"] or 0, row["name"]))
+    judges = [_summary(*named) for named in evaluators().items()]
+    if json:
+        print(_json({"specs": papers, "evaluators": judges}))
+        return
+    indent = max(len(row["name"]) for row in papers) + 2
     for row in papers:
-        print(f"{row['name']:<{width}}  {row['year']:<4}  {row['title']}\n{'':<{width + 8}}{row['about']}")
+        head = f"{row['name']:<{indent}}{row['year'] or '':<4}  "
+        print(_wrapped(head + row["title"], indent + 6))
+        print(_wrapped(" " * (indent + 6) + row["about"], indent + 6))
     print("\nevaluators, networks that judge others")
-    for name, path in evaluators().items():
-        print(f"  {name}\n{'':<{width + 8}}{_summary(path)['about']}")
+    for row in judges:
+        print(f"  {row['name']}\n{_wrapped(' ' * (indent + 6) + row['about'], indent + 6)}")
 
 
-def _summary(path: Path) -> dict[str, str]:
-    """A shipped spec's name, paper and one line."""
+def _wrapped(line: str, indent: int) -> str:
+    return textwrap.fill(line, 80, subsequent_indent=" " * indent, drop_whitespace=True, break_on_hyphens=False)
+
+
+def _summary(name: str, path: Path) -> dict[str, Any]:
+    """A shipped spec's name, paper, one line, profiles and variants."""
     from gangraph.errors import Text
     from gangraph.language.tree import Mapping, Scalar, read_tree
 
     tree = read_tree(Text(path.name, path.read_text(encoding="utf-8")))
     paper = tree.get(Scalar("paper"))
     stated = paper if isinstance(paper, Mapping) else Mapping()
+    year = stated.get(Scalar("year"))
     return {
-        "name": path.stem,
+        "name": name,
         "about": str(tree.get(Scalar("about"), "")),
-        **{key: str(stated.get(Scalar(key), "")) for key in ("title", "year")},
+        "title": str(stated.get(Scalar("title"), "")),
+        "year": int(year) if isinstance(year, Scalar) else None,
+        "profiles": ["paper", *map(str, tree.get(Scalar("profiles"), ()))],
+        "variants": [*map(str, tree.get(Scalar("variants"), ()))],
     }
 
 

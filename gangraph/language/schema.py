@@ -111,7 +111,9 @@ def _list_or_entry(tree: Any) -> str:
 class Model(BaseModel):
     """A mapping whose keys are all known."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True, defer_build=True
+    )
 
 
 class PaperDocument(Model):
