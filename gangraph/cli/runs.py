@@ -1,5 +1,6 @@
 """Commands on runs: `run`, `measure`, `sample`, `apply`."""
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,8 @@ import typer
 from gangraph.cli import completion, options
 from gangraph.cli.options import Compile, Device, Kernels, Precision, read_spec
 from gangraph.errors import UsageError
+
+_LARGEST = 100_000  # pixels of a side that --size takes
 
 RunFolder = Annotated[
     Path,
@@ -139,15 +142,75 @@ def sample(
 
 def apply(
     run: RunFolder,
-    network: Annotated[str, typer.Option("--network", metavar="G", help="The network, by its name in the spec.")],
-    source: Annotated[Path, typer.Option("--input", metavar="DIR", help="A folder of images.")],
-    target: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the translated images are written.")],
+    network: Annotated[
+        str, typer.Option("--network", metavar="G", help="The network, or an average, by its name in the spec.")
+    ],
+    source: Annotated[
+        Path, typer.Option("--input", metavar="PATH", help="An image, a folder, or a zip file, with its subfolders.")
+    ],
+    target: Annotated[
+        Path, typer.Option("--output", metavar="PATH", help="A folder for the results; for one image also a file.")
+    ],
     average: Annotated[bool, typer.Option("--average", help="Use the network's moving average.")] = False,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="N|WxH", help="Resize images first.", show_default="as they are if possible"),
+    ] = None,
+    device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="How many images of one size at once.")] = 1,
+    memory: Annotated[
+        float, typer.Option("--memory", metavar="GIB", min=0.01, help="Above this, an image is cut into tiles.")
+    ] = 2.9,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            "--range", metavar="R", help="Of what the network gives: tanh, unit or LOW,HIGH.", show_default="the spec's"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Translate a folder of images with a trained network."""
+    """Translate images with a trained network."""
+    asked, given = _size(size), _interval(interval)
     options.there_is(run)
     with options.waiting(f"loading {run}"):
-        from gangraph.runtime.trained import apply as translate
+        from gangraph.runtime.apply import apply as translate
 
-    count = translate(run, network, source, target, average=average)
+    count = translate(
+        run,
+        network,
+        source,
+        target,
+        average=average,
+        size=asked,
+        device=device.value,
+        batch=batch,
+        memory=memory,
+        interval=given,
+        overwrite=overwrite,
+        say=lambda text: print(text, flush=True),
+    )
     print(f"wrote {count} image{'s' * (count != 1)} to {target}")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of `N` or `WxH`. Raises UsageError."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) <= _LARGEST for side in sides):
+        raise UsageError(f"--size takes pixels, such as 256 or 640x480 (width first); found '{text}'")
+    return int(sides[-1]), int(sides[0])
+
+
+def _interval(text: str | None) -> tuple[float, float] | None:
+    """A range by the names that sources use, or by its ends. Raises UsageError."""
+    if text is None:
+        return None
+    ends = {"tanh": "-1,1", "unit": "0,1"}.get(text, text).split(",")
+    try:
+        low, high = map(float, ends)
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(f"--range takes tanh, unit, or LOW,HIGH such as 0,255; found '{text}'")
+    return low, high

@@ -1,19 +1,16 @@
-"""What a trained run is used for: pictures of what it draws, and images that it translates."""
+"""What a trained run is used for: pictures of what it draws."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Sampler
-from gangraph.data.folders import Images
-from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.runtime.evaluation import Evaluation
 from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.pictures import frames, image_of, picture, save
+from gangraph.runtime.pictures import frames, picture, save
 from gangraph.runtime.trainer import Trainer
 
 
@@ -112,42 +109,3 @@ def _evaluation(trainer: Trainer, seen: Seen, name: str, seed: int) -> Evaluatio
 
 def _present(made: Image.Image | None) -> list[Image.Image]:
     return [] if made is None else [made]
-
-
-def apply(run: Path, network: str, source: Path, target: Path, *, average: bool = False) -> int:
-    """Send every image of a folder through a trained network; writes PNGs of the same names, returns how many.
-
-    Images are brought to the size that the network was trained on. With `average`, the network's averaged copy
-    is used.
-
-    Raises:
-        UsageError: there is no such network, or it does not take one image.
-        DataError: an image is missing or corrupt.
-    """
-    trainer = load_run(run)
-    name = _averaged_name(trainer, network) if average else network
-    if name not in trainer.networks:
-        raise UsageError(f"there is no network '{name}'; the run has {', '.join(trainer.networks)}")
-    shapes = trainer.checked[trainer.phase].networks[network].input_shapes
-    if len(shapes) != 1 or len(shapes[0]) != 4:
-        raise UsageError(f"'{network}' does not take one image, so it cannot be applied to a folder")
-    dataset = Images(str(source), size=shapes[0][-1], channels=shapes[0][1], augment=False).open()
-    module = trainer.networks[name].eval()
-    target.mkdir(parents=True, exist_ok=True)
-    for index, stem in enumerate(dataset.names):
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(derive_seed(trainer.seed, "apply", stem))  # for layers that are random in evaluation too
-            image = dataset.batch([index], torch.Generator())["value"].to(
-                trainer.settings.device, trainer.settings.dtype
-            )
-            made = module(image)[0]
-        image_of(made, (-1, 1)).save(target / f"{Path(stem).stem}.png")
-    return len(dataset)
-
-
-def _averaged_name(trainer: Trainer, network: str) -> str:
-    averages = trainer.checked[trainer.phase].graph.averages
-    found = next((name for name, average in averages.items() if average.of == network), None)
-    if found is None:
-        raise UsageError(f"the run keeps no average of '{network}'; its averages are {', '.join(averages) or 'none'}")
-    return found

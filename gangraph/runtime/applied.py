@@ -1,0 +1,218 @@
+"""Which networks of a run can be applied to images, and what the spec says about such images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gangraph.compiler.assemble import Interval
+from gangraph.compiler.check import Checked
+from gangraph.compiler.graph import Graph, Node
+from gangraph.compiler.shown import Kinship, bounds, input_at, node_at, output_at
+from gangraph.compiler.types import Types
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Source
+from gangraph.data.transform import ImageOptions, Interpolation, Range
+from gangraph.errors import UsageError, nearest
+
+_COLOURS = (1, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A network that takes one image and gives one, by its name in the spec; an average has an `owner`.
+
+    `options` prepare a file as the source `like` does, of which the spec gives the network images in the range `given`.
+    `made` is the range of what it gives, None where the spec does not tell. `size` is height and width of what it was
+    trained on.
+    """
+
+    name: str
+    owner: str
+    like: str
+    given: Interval
+    options: ImageOptions
+    size: tuple[int, int]
+    made: Interval | None
+
+
+class NoImageError(ValueError):
+    """A network does not take one image and give one; the message says what it does instead."""
+
+
+def applied(checked: Checked, name: str, *, average: bool = False) -> Applied:
+    """The network of a name, or its moving average, if it can be applied to images.
+
+    Raises:
+        UsageError: there is no such network, or it takes or gives something else than one image; the message names
+            the networks that can be applied.
+    """
+    graph = checked.graph
+    known = _networks(checked)
+    if name not in known:
+        near = nearest(name, known)
+        raise UsageError(f"there is no network '{name}'" + (f"; {near}" if near else "") + f"; {_those(checked)}")
+    if average and name not in graph.averages:
+        name = _average_of(graph, name)
+    try:
+        return _applied(checked, name)
+    except NoImageError as error:
+        raise UsageError(f"network '{name}' cannot be applied to images: {error}; {_those(checked)}") from None
+
+
+def _average_of(graph: Graph, name: str) -> str:
+    found = next((average for average, its in graph.averages.items() if its.of == name), None)
+    if found is None:
+        raise UsageError(
+            f"the run keeps no average of '{name}'; its averages are {', '.join(graph.averages) or 'none'}"
+        )
+    return found
+
+
+def _those(checked: Checked) -> str:
+    """The networks that can be applied."""
+    names = [name for name in _networks(checked) if _can(checked, name)]
+    return f"those that can are {', '.join(names)}" if names else "none of this run can"
+
+
+def _networks(checked: Checked) -> list[str]:
+    """All networks and averages, in the order of the spec."""
+    made = {*checked.networks, *checked.graph.averages}
+    return [name for name in checked.graph.spec.networks if name in made]
+
+
+def _can(checked: Checked, name: str) -> bool:
+    try:
+        _applied(checked, name)
+    except NoImageError:
+        return False
+    return True
+
+
+def _applied(checked: Checked, name: str) -> Applied:
+    owner = checked.graph.owner(name)
+    model = checked.networks[owner]
+    inputs = ", ".join(f"{n} {list(s[1:])}" for n, s in zip(model.graph.spec.inputs, model.input_shapes, strict=True))
+    shape = model.input_shapes[0]
+    if len(model.input_shapes) != 1 or len(shape) != 4 or shape[1] not in _COLOURS:
+        raise NoImageError(f"it takes {inputs}, not one image of 1 or 3 channels")
+    if "" not in model.made:
+        raise NoImageError(f"it has no main output, but {', '.join(f'.{field}' for field in model.made)}")
+    made = tuple(model.made[""].shape)
+    if len(made) != 4 or made[1] not in _COLOURS:
+        raise NoImageError(f"it gives {list(made[1:])}, not an image of 1 or 3 channels")
+    kinship = Kinship(checked)
+    if not _is_seen_as_image(checked, kinship, owner):
+        raise NoImageError(f"it gives {list(made[1:])}, which the spec neither shows nor compares with an image")
+    like, given, options = _preparation(checked, kinship, owner, shape)
+    return Applied(
+        name=name,
+        owner=owner,
+        like=like,
+        given=given,
+        options=options,
+        size=(shape[2], shape[3]),
+        made=_range(checked, kinship, owner),
+    )
+
+
+def _range(checked: Checked, kinship: Kinship, owner: str) -> Interval | None:
+    """The range of what a network gives."""
+    for graph, types in _graphs(checked):
+        ranges = {bounds(types.nodes.get(node)) for node in _results(graph, owner)}
+        if len(ranges) == 1 and None not in ranges:
+            return ranges.pop()
+    return kinship.output(owner)
+
+
+def _graphs(checked: Checked) -> Iterator[tuple[Graph, Types]]:
+    """Training, then what is looked at."""
+    yield checked.graph.as_written, checked.types
+    if checked.graph.evaluation is not None and checked.evaluation is not None:
+        yield checked.graph.evaluation.graph, checked.evaluation
+
+
+def _results(graph: Graph, owner: str) -> Iterator[str]:
+    """The nodes that are what a network, or an average of it, gives as its main output."""
+    calls = {node.id for node in graph.nodes.values() if node.kind == "network" and graph.owner(node.target) == owner}
+    outputs = {n.id for n in graph.nodes.values() if n.kind == "output" and n.inputs[0] in calls}
+    split = {graph.nodes[name].inputs[0] for name in outputs}
+    yield from (n for n in graph.nodes if n in calls - split or (n in outputs and graph.nodes[n].field == ""))
+
+
+def _is_seen_as_image(checked: Checked, kinship: Kinship, owner: str) -> bool:
+    """Whether a spec shows what a network gives, feeds it to a network or compares it with an image."""
+    own = set(_results(checked.graph, owner))
+    met = kinship.relatives(output_at(owner)) - {output_at(owner)} - {node_at(name) for name in own}
+    ways = {kind for kind, name, _ in met if kind != "node" or not _only_renames(checked.graph, name)}
+    return bool(ways) or _is_shown(checked, owner)
+
+
+def _only_renames(graph: Graph, name: str) -> bool:
+    return graph.nodes[name].kind in ("detach", "held", "history", "alias")
+
+
+def _is_shown(checked: Checked, owner: str) -> bool:
+    """Whether a grid or a sampler has a column of it, or of what ops make of it."""
+    evaluation = checked.graph.evaluation
+    if evaluation is None:
+        return False
+    waiting = [node for columns in evaluation.grids.values() for _, node in columns]
+    waiting += [node for sampler in evaluation.samplers.values() for node in sampler.shown]
+    graph, seen = evaluation.graph, set[str]()
+    while waiting:
+        if (name := waiting.pop()) not in seen:
+            seen.add(name)
+            waiting += graph.nodes[name].inputs if graph.nodes[name].kind in ("op", "detach", "held", "alias") else ()
+    return not seen.isdisjoint(_results(graph, owner))
+
+
+def _preparation(
+    checked: Checked, kinship: Kinship, owner: str, shape: tuple[int, ...]
+) -> tuple[str, Interval, ImageOptions]:
+    """The source whose images a network is given, the range that it is given them in, and how they are prepared.
+
+    The source is what a call is given directly, in the order of the spec; else data of the same kind; else the data
+    that its input is computed from.
+    """
+    graph, types = next(each for each in _graphs(checked) if any(True for _ in _results(each[0], owner)))
+    calls = [node for node in graph.nodes.values() if node.kind == "network" and graph.owner(node.target) == owner]
+    direct = [node for call in calls if (node := _unwrapped(graph, call.inputs[0])).kind == "stream"]
+    kin = [checked.graph.nodes[name] for name in kinship.sources(input_at(owner, 0))]
+    below = [graph.nodes[name] for name in graph.nodes if name in graph.below(*(call.id for call in calls))]
+    given = [bounds(types.nodes.get(call.inputs[0])) for call in calls] + [kinship.range(input_at(owner, 0))]
+    interval = next((its for its in given if its is not None), None)
+    for node in (*direct, *kin, *(node for node in below if node.kind == "stream")):
+        source = graph.sources[node.target]
+        if isinstance(source, RandomSource) or len(source.fields[node.field].shape) != 3:
+            continue
+        interval = interval or bounds(types.nodes[node.id])
+        if interval is None:
+            break
+        name = f"{node.target}.{node.field}" if len(source.fields) > 1 else node.target
+        return name if node in direct else f"what is computed from {name}", interval, _options(source, interval, shape)
+    if interval is None:
+        raise NoImageError("the range of the images that it takes is not known")
+    return "", interval, _options(None, interval, shape)
+
+
+def _unwrapped(graph: Graph, name: str) -> Node:
+    node = graph.nodes[name]
+    while _only_renames(graph, node.id):
+        node = graph.nodes[node.inputs[0]]
+    return node
+
+
+def _options(source: Source | None, interval: Interval, shape: tuple[int, ...]) -> ImageOptions:
+    """A source's own options for files; a source that reads none has no fit, and nothing is distorted then."""
+    declared: Range = "tanh" if interval[0] < 0 else "unit"
+    if isinstance(source, ImageOptions):
+        options: ImageOptions = replace(source, augment=False, flip=False, channels=shape[1], range=declared)
+        if options.pixels.shape == shape[1:]:
+            return options
+        return replace(options, size=_side(shape), resize=None, crop=None)
+    interpolation: Interpolation = getattr(source, "interpolation", "bilinear")
+    return ImageOptions(size=_side(shape), channels=shape[1], range=declared, fit="cover", interpolation=interpolation)
+
+
+def _side(shape: tuple[int, ...]) -> Any:
+    return shape[2] if shape[2] == shape[3] else [shape[2], shape[3]]
