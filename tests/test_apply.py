@@ -37,9 +37,9 @@ networks:
     inputs: [x, z]
     parts: {{one: "conv2d(3, 3, padding=1)", other: "linear(3)"}}
     output: "tanh(one(x) + planes(other(z), x))"
-  noise: {{inputs: z, layers: "linear(768), reshape(3, 16, 16), tanh"}}
-  norm: {{inputs: x, layers: "conv2d(4, 3, padding=1), batch_norm, conv2d(3, 3, padding=1), tanh"}}
-values: {{fake: G(x), mixed: "M(x, z)", flatter: flat(x), drawn: noise(z), free: loose(x), normed: norm(x)}}
+  maker: {{inputs: z, layers: "linear(768), reshape(3, 16, 16), tanh"}}
+  bn: {{inputs: x, layers: "conv2d(4, 3, padding=1), batch_norm, conv2d(3, 3, padding=1), tanh"}}
+values: {{fake: G(x), mixed: "M(x, z)", flatter: flat(x), drawn: maker(z), free: loose(x), normed: bn(x)}}
 losses:
   judge: mean(D(x)) - mean(D(fake))
   fool: mean(D(fake)) + l1(fake, x) + l1(mixed, x) + l1(flatter, x) + l1(drawn, x) + mean(free) + l1(normed, x)
@@ -47,7 +47,7 @@ losses:
 train:
   batch: 2
   length: 1 steps
-  optimizers: {{g: "adam([G, M, flat, noise, loose, norm])", d: adam(D), t: "adam([big, P])"}}
+  optimizers: {{g: "adam([G, M, flat, maker, loose, bn])", d: adam(D), t: "adam([big, P])"}}
   step: [{{update: d, minimize: judge}}, {{update: g, minimize: fool}}, {{update: t, minimize: tell}}]
 evaluate:
   samples: 2
@@ -196,6 +196,17 @@ def test_images_stand_upright(finished: Path, tmp_path: Path) -> None:
     assert np.array_equal(pixels(tmp_path / "out" / "upright.png"), np.asarray(image))
 
 
+def test_transparent_images_are_laid_on_the_ground_that_is_given(finished: Path, tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    with pytest.raises(DataError, match=r"1 of 1 images could not be translated"):
+        apply(finished, "same", tmp_path / "clear.png", tmp_path / "out", say=(heard := Heard()))
+    assert "clear.png" in heard.whole and "ground=" in heard.whole
+    apply(finished, "same", tmp_path / "clear.png", tmp_path / "out", ground="#ff8000", say=Heard())
+    assert pixels(tmp_path / "out" / "clear.png").reshape(-1, 3).tolist() == [[255, 128, 0]] * 64
+    with pytest.raises(UsageError, match=r"--ground: .*a colour such as"):
+        apply(finished, "same", tmp_path / "clear.png", tmp_path / "other", ground="no colour", say=Heard())
+
+
 # Pixels
 
 
@@ -301,9 +312,9 @@ def test_the_mode_of_the_evaluation_holds_and_images_of_a_batch_do_not_mix(tmp_p
     (tmp_path / "in").mkdir()
     for index in range(2):
         photo(16, 16, 5 * index).save(tmp_path / "in" / f"{index}.png")
-    apply(finished, "norm", tmp_path / "in", tmp_path / "out", batch=2, say=heard)
+    apply(finished, "bn", tmp_path / "in", tmp_path / "out", batch=2, say=heard)
     assert "one image at a time" in heard.whole
-    module = load_run(finished, device="cpu").networks["norm"].train()
+    module = load_run(finished, device="cpu").networks["bn"].train()
     given = torch.from_numpy(np.array(photo(16, 16))).permute(2, 0, 1)[None] / 127.5 - 1
     made = (module(given)[0] + 1) / 2 * 255
     assert np.array_equal(pixels(tmp_path / "out" / "0.png"), made.detach().round().byte().permute(1, 2, 0).numpy())
@@ -318,13 +329,13 @@ def test_the_mode_of_the_evaluation_holds_and_images_of_a_batch_do_not_mix(tmp_p
         ("D", r"it gives \[1, 8, 8\], which the spec neither shows nor compares with an image"),
         ("P", r"it gives \[3, 16, 16\], which the spec neither shows nor compares with an image"),
         ("M", r"it takes x \[3, 16, 16\], z \[4\], not one image"),
-        ("noise", r"it takes z \[4\], not one image"),
+        ("maker", r"it takes z \[4\], not one image"),
     ],
 )
 def test_a_network_that_does_not_turn_one_image_into_one_is_refused_and_those_that_do_are_named(
     finished: Path, photos: Path, tmp_path: Path, network: str, message: str
 ) -> None:
-    those = r"; those that can are G, GA, big, flat, loose, same, norm$"
+    those = r"; those that can are G, GA, big, flat, loose, same, bn$"
     with pytest.raises(UsageError, match=f"'{network}' cannot be applied to images: {message}.*{those}"):
         apply(finished, network, photos, tmp_path / "out", say=Heard())
     assert not (tmp_path / "out").exists()

@@ -167,6 +167,10 @@ def apply(
             "--range", metavar="R", help="Of what the network gives: tanh, unit or LOW,HIGH.", show_default="the spec's"
         ),
     ] = None,
+    ground: Annotated[
+        str | None,
+        typer.Option("--ground", metavar="COLOUR", help="Under transparent images.", show_default="the source's"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Translate images with a trained network."""
@@ -186,6 +190,7 @@ def apply(
         batch=batch,
         memory=memory,
         interval=given,
+        ground=ground,
         overwrite=overwrite,
         say=lambda text: print(text, flush=True),
     )

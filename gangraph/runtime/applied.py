@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gangraph.compiler.assemble import Interval
 from gangraph.compiler.check import Checked
@@ -209,10 +208,8 @@ def _options(source: Source | None, interval: Interval, shape: tuple[int, ...]) 
         options: ImageOptions = replace(source, augment=False, flip=False, channels=shape[1], range=declared)
         if options.pixels.shape == shape[1:]:
             return options
-        return replace(options, size=_side(shape), resize=None, crop=None)
+        return replace(options, size=(shape[2], shape[3]), resize=None, crop=None)
     interpolation: Interpolation = getattr(source, "interpolation", "bilinear")
-    return ImageOptions(size=_side(shape), channels=shape[1], range=declared, fit="cover", interpolation=interpolation)
-
-
-def _side(shape: tuple[int, ...]) -> Any:
-    return shape[2] if shape[2] == shape[3] else [shape[2], shape[3]]
+    return ImageOptions(
+        size=(shape[2], shape[3]), channels=shape[1], range=declared, fit="cover", interpolation=interpolation
+    )

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch
 from PIL import Image
@@ -12,7 +11,9 @@ from torch import Tensor
 
 from gangraph.compiler.assemble import Interval
 from gangraph.data.archive import IMAGE_SUFFIXES, Archive, open_archive
+from gangraph.data.decode import Picture
 from gangraph.data.imageset import corrupt
+from gangraph.data.reading import read_file
 from gangraph.data.stream import derive_seed
 from gangraph.data.transform import LOWEST, ImageOptions
 from gangraph.errors import DataError, RunError, UsageError
@@ -41,6 +42,7 @@ def apply(
     batch: int = 1,
     memory: float = MEMORY,
     interval: Interval | None = None,
+    ground: str | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
@@ -58,6 +60,7 @@ def apply(
         batch: how many images of one size go through the network together.
         memory: how many GiB the network may use at once; larger images are cut into overlapping tiles.
         interval: the range of what the network gives, where the spec does not tell.
+        ground: the colour that transparent images are laid on, where the source states none or another.
         overwrite: replace files that are there already.
         say: is told what is done, and what could not be.
 
@@ -66,10 +69,14 @@ def apply(
         DataError: there is no image, or some could not be translated; all others were.
     """
     archive = _opened(source)
+    for note in archive.notes:
+        say(note)
     plan = _planned(archive, source, target, overwrite, say)
     trainer = load_run(run, device=device)
     checked = trainer.checked[trainer.phase]
     found = applied(checked, network, average=average)
+    if ground is not None:
+        found = replace(found, options=_grounded(found.options, ground))
     made = interval or found.made
     if made is None:
         raise UsageError(
@@ -80,13 +87,20 @@ def apply(
     return work.go(archive, plan)
 
 
+def _grounded(options: ImageOptions, ground: str) -> ImageOptions:
+    try:
+        return replace(options, ground=ground)
+    except ValueError as error:
+        raise UsageError(f"--ground: {error}") from None
+
+
 # Files
 
 
 def _opened(source: Path) -> Archive:
     """The images of a place; a single file is a place of one."""
     if source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES:
-        return Archive(str(source.parent), (source.name,), lambda _: source.read_bytes())
+        return Archive(str(source.parent), (source.name,), (), (), lambda _, most: read_file(source, most))
     return open_archive(str(source))
 
 
@@ -256,23 +270,22 @@ class _Work:
         """One image, prepared: [1, C, H, W] on the device."""
         options = self.found.options
         try:
-            decoded = options.decode(archive.read(name))
+            decoded = options.decode(archive.read(name, options.largest // 4))
             prepared = self._prepared(options, decoded)
         except DataError:
             raise
         except Exception as error:  # see ImageSet: decoders raise nearly anything
             raise corrupt(archive.where(name), error) from error
-        first: Any = decoded[0] if isinstance(decoded, tuple) else decoded
-        self._compare(archive.where(name), (first.height, first.width), (prepared.shape[1], prepared.shape[2]))
+        before = decoded[0].height, decoded[0].width
+        self._compare(archive.where(name), before, (prepared.shape[1], prepared.shape[2]))
         settings = self.trainer.settings
         return self._scaled(prepared)[None].to(settings.device, settings.dtype)
 
-    def _prepared(self, options: ImageOptions, decoded: Any) -> Tensor:
+    def _prepared(self, options: ImageOptions, decoded: Picture) -> Tensor:
         if self.network.follows is None:
             return options.arrange(options.prepare(decoded), (0.5, 0.5, 1.0))
         if self.asked is not None:
-            size: Any = self.asked[0] if self.asked[0] == self.asked[1] else list(self.asked)
-            return replace(options, size=size, resize=None, crop=None).prepare(decoded)
+            return replace(options, size=self.asked, resize=None, crop=None).prepare(decoded)
         return replace(options, size=None, resize=None, crop=1).prepare(decoded)  # which leaves the size as it is
 
     def _scaled(self, image: Tensor) -> Tensor:
