@@ -1,6 +1,7 @@
 """Commands on runs: `run`, `measure`, `sample`, `apply`."""
 
 import math
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -128,16 +129,41 @@ def sample(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", min=0, help="Of what is drawn.", show_default="the run's")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the picture is written.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FILE|DIR/", help="Where the picture goes; with DIR/, a file for each sample."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch", metavar="N", min=1, help="With DIR/: drawn at once.", show_default="the spec's samples"
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
+    interval: Annotated[
+        str | None,
+        typer.Option("--range", metavar="R", help="With DIR/: tanh, unit or LOW,HIGH.", show_default="the spec's"),
+    ] = None,
     weights: options.Weights = None,
 ) -> None:
-    """Draw samples from a trained run: its grid, or what a sampler of its spec shows."""
+    """Draw samples from a trained run: its grid, what a sampler of its spec shows, or a file for each sample."""
     options.use_weights(weights)
     options.there_is(run)
+    given, folder = _interval(interval), out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
+    if not folder and (batch is not None or given is not None):
+        raise UsageError("--batch and --range are for single files: give --out DIR/")
     with options.waiting(f"drawing from {run}"):
+        from gangraph.runtime.singles import sample_files
         from gangraph.runtime.trained import sample as draw
 
-    print(f"wrote {draw(run, name=name, count=count, seed=seed, out=out)}")
+    where = Path(out) if out is not None else None
+    if where is None or not folder:
+        print(f"wrote {draw(run, name=name, count=count, seed=seed, out=where, device=device.value)}")
+        return
+    written = sample_files(
+        run, where, name=name, count=count, seed=seed, batch=batch, device=device.value, interval=given
+    )
+    print(f"wrote {written} file{'s' * (written != 1)} to {where}")
 
 
 def apply(

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from gangraph.compiler.assemble import NetworkModel, write_op
 from gangraph.compiler.build_network import module_name, value_name
+from gangraph.compiler.check import Checked
 from gangraph.compiler.flow import penalties
 from gangraph.compiler.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.compiler.graph import Graph, Node
@@ -138,6 +139,14 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
         forms=networks.forms,
         kernels=kernels,
     )
+
+
+def lower_look(checked: Checked, nodes: tuple[str, ...]) -> Looking:
+    """What some values of the evaluation need and nothing else, without kernels."""
+    assert checked.graph.evaluation is not None
+    networks = _Networks({**checked.networks, **checked.evaluators}, "off", frozenset(checked.evaluators))
+    graph = checked.graph.evaluation.graph
+    return _looking(graph, networks.of_evaluation(checked.evaluated), "look", after_metrics(graph, nodes))
 
 
 def _looking(graph: Graph, networks: "_Networks", name: str, sets: Sets) -> Looking:

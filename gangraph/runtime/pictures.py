@@ -90,9 +90,24 @@ def is_image(value: Tensor) -> bool:
 
 
 def image_of(value: Tensor, interval: Interval) -> Image.Image:
-    """One image [1 or 3, H, W] with 8 bits a channel: the range's low end is 0, its high end 255."""
-    pixels = _image(_unit(value.detach().float().cpu(), interval))
+    """One image [C, H, W] with 8 bits a channel: the range's low end is 0, its high end 255. One channel is grey."""
+    shown = _colours(value.detach().float().cpu(), interval[0])
+    pixels = _image(_unit(shown, interval))
     return pixels.convert("L") if value.shape[0] == 1 else pixels
+
+
+def channels_note(channels: int) -> str:
+    """What there is to say about the channels that are shown of so many; nothing of grey and colour."""
+    if channels in (1, 3):
+        return ""
+    return f"channels 1-3 of {channels}" if channels > 3 else "2 channels: red, green"
+
+
+def _colours(value: Tensor, low: float) -> Tensor:
+    """The channels of [..., C, H, W] that are shown: 1 or 3; of two, a third that is at the low end is black."""
+    if value.shape[-3] == 2:
+        return torch.cat([value, torch.full_like(value[..., :1, :, :], low)], -3)
+    return value[..., :3, :, :]
 
 
 def clipped(value: Tensor, interval: Interval) -> float:
@@ -117,11 +132,9 @@ def _image_like(value: Tensor) -> Tensor:
 
 def _shown(label: str, value: Tensor, interval: Interval | None) -> _Shown:
     """A batch of images as colours."""
-    value, notes = _image_like(value).detach().float().cpu(), []
-    channels = value.shape[1]
-    if channels not in (1, 3):
-        value = value[:, :3]
-        notes.append(f"channels 1-{value.shape[1]} of {channels}" if channels > 3 else "2 channels: red, green")
+    value, notes = _image_like(value).detach().float().cpu(), list[str]()
+    notes += filter(None, [channels_note(value.shape[1])])
+    value = value[:, :3]
     if not value.isfinite().all():
         notes.append("not finite")
         value = value.nan_to_num(0.0, 0.0, 0.0)
@@ -130,9 +143,7 @@ def _shown(label: str, value: Tensor, interval: Interval | None) -> _Shown:
         notes.append(f"from {interval[0]:.3g} to {interval[1]:.3g}")
     elif (share := clipped(value, interval)) > _MANY:
         notes.append(f"{share:.0%} clipped")
-    if channels == 2:
-        value = torch.cat([value, torch.full_like(value[:, :1], interval[0])], 1)
-    return _Shown(label, _unit(value, interval), tuple(notes))
+    return _Shown(label, _unit(_colours(value, interval[0]), interval), tuple(notes))
 
 
 def _extremes(value: Tensor) -> Interval:

@@ -22,7 +22,13 @@ def load_run(folder: Path, *, device: str = "auto") -> Trainer:
 
 
 def sample(
-    run: Path, *, name: str | None = None, count: int | None = None, seed: int | None = None, out: Path | None = None
+    run: Path,
+    *,
+    name: str | None = None,
+    count: int | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    device: str = "auto",
 ) -> Path:
     """Draw a picture from a run's newest checkpoint; returns its path.
 
@@ -36,7 +42,7 @@ def sample(
         UsageError: there is no such run or sampler.
         RunError: it shows nothing that can be drawn.
     """
-    trainer = load_run(run)
+    trainer = load_run(run, device=device)
     _require(trainer, name)
     sampler = _samplers(trainer).get(name) if name is not None else None
     draws = trainer.seed if seed is None else seed
@@ -47,7 +53,8 @@ def sample(
     suffix = ".gif" if rate is not None else ".png"
     target = out or run / "samples" / f"{name or 'sample'}-{trainer.step_count:08d}{suffix}"
     if target.suffix.lower() != suffix:
-        raise UsageError(f"this picture is written as {suffix}, not as '{target.name}'")
+        hint = "; for a file of each sample end it with /" if not target.suffix else ""
+        raise UsageError(f"this picture is written as {suffix}, not as '{target.name}'{hint}")
     target.parent.mkdir(parents=True, exist_ok=True)
     save(shown, target, rate=rate)
     return target
