@@ -164,6 +164,22 @@ class CheckpointError(RunError):
     """A checkpoint is missing, damaged, or of something else; an older one may be good."""
 
 
+def fault_of(error: BaseException) -> str | None:
+    """What the system refused, in a line: a file, or memory; None for any other error."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        return f"memory ran out ({text[:WIDEST] or 'no more could be had'}); a smaller train.batch needs less"
+    if isinstance(error, OSError) and error.errno is not None:
+        what = f"'{error.filename}'" if error.filename else "a file"
+        return f"{what} cannot be read or written: {error.strerror or text}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"'{ascii(error.object)[1:-1]}' cannot be named in this locale; set PYTHONUTF8=1"
+    return None
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory", "bad_alloc")
+
+
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Without repetitions, sorted by file and position.
 

@@ -67,7 +67,10 @@ def task(source: Path, folder: Path, variant: str = "", seed: int = 0) -> Task:
 
 
 def checkpoints(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("checkpoints/*/*.safetensors")}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.glob("checkpoints/step-????????/*.safetensors")
+    }
 
 
 def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
@@ -142,10 +145,29 @@ def test_a_run_that_diverges_is_a_finding(tmp_path: Path) -> None:
     assert found.numbers == {}
 
 
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    whole = work(task(spec(tmp_path), folder))
+    before = checkpoints(folder)
+    (folder / "checkpoints" / "step-00000020" / "state.json").write_text("{")
+    again = work(task(spec(tmp_path), folder))
+    assert again.trained and again.numbers == whole.numbers
+    assert checkpoints(folder) == before
+
+
+def test_a_checkpoint_that_a_kill_left_aside_is_not_trained_again(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    work(task(spec(tmp_path), folder))
+    for path in [*(folder / "checkpoints").glob("step-*")]:
+        path.rename(path.with_name(f".{path.name}.former"))
+    assert not work(task(spec(tmp_path), folder)).trained
+
+
 def test_a_run_whose_files_are_damaged_is_a_finding(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
     work(task(spec(tmp_path), folder))
-    (folder / "checkpoints" / "step-00000020" / "state.json").write_text("{")
+    for path in (folder / "checkpoints").glob("step-*/state.json"):
+        path.write_text("{")
     assert "state.json: Expecting property name" in work(task(spec(tmp_path), folder)).failed
 
 

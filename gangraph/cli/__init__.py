@@ -13,11 +13,12 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from io import TextIOWrapper
 
 import typer
 
 from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
-from gangraph.errors import GangraphError, SpecError, UsageError
+from gangraph.errors import GangraphError, RunError, SpecError, UsageError, fault_of
 
 _EPILOG = "Exit codes: 0 good, 1 the spec is invalid, 2 wrong usage, 3 the run failed."
 _INTERRUPTED = 130
@@ -84,11 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = "--traceback" in given
+    _open_streams()
+    if sys.stdout is None:
+        return _report(RunError("standard output is closed; send it to /dev/null if nobody is to read it"), given)
     try:
         code = app([item for item in given if item != "--traceback"], prog_name="gangraph", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # which click makes of it
         _forget_output()
         return 0
     except (KeyboardInterrupt, typer.Abort):
@@ -97,6 +101,18 @@ def main(arguments: list[str] | None = None) -> int:
         if wants_traceback:
             traceback.print_exc()
         return _report(error, given)
+
+
+def _open_streams() -> None:
+    """Let every character be printed, whatever the locale, and let no file take the place of a closed stream."""
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:  # the next file that is opened would be it
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _report(error: Exception, given: Sequence[str]) -> int:
@@ -108,6 +124,8 @@ def _report(error: Exception, given: Sequence[str]) -> int:
             _say(f"{error}\n\n{_tally(error)}")
         case GangraphError():
             _say(f"gangraph: {error}")
+        case _ if (fault := fault_of(error)) is not None:
+            _say(f"gangraph: {fault}")
         case _ if hasattr(error, "format_message"):  # typer's own, which moved between its versions
             return _report_usage(error, given)
         case _:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gangraph.errors import RunError, UsageError
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
 from gangraph.runtime.folder import RunFolder
+from gangraph.runtime.report import tell
 from gangraph.runtime.state import Trained, read_state
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
@@ -121,15 +122,18 @@ def read_run(folder: Path) -> Run:
 
 
 def _trained(folder: Path) -> Trained | None:
-    checkpoints = RunFolder(folder).checkpoints()
-    return read_state(checkpoints[-1]).extra if checkpoints else None
+    run = RunFolder(folder)
+    return run.newest(read_state).extra if run.checkpoints() else None
 
 
 def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.is_file():
         return ()
-    lines = []
-    for number, text in enumerate(_text(path).splitlines(), 1):
+    lines, content = [], _text(path)
+    if content and not content.endswith("\n"):
+        content, _, torn = content.rpartition("\n")
+        tell(f"'{path}' ends in a line that was not written whole, and is left out: {torn[:40]}")
+    for number, text in enumerate(content.splitlines(), 1):
         line = _parsed(text, f"{path}:{number}")
         if not isinstance(line, dict) or not _is_report(line):
             raise RunError(f"'{path}:{number}' is damaged: found {text[:40]}, expected a report with its step")
@@ -177,7 +181,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"'{where}' is damaged: {error}") from None
 
 

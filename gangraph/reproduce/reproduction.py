@@ -24,6 +24,7 @@ from gangraph.reproduce.judge import judge, needed_variants, number
 from gangraph.reproduce.outcome import Outcome, VariantOutcome
 from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work
 from gangraph.runtime.evaluators import prepare
+from gangraph.runtime.lock import held
 from gangraph.views.diff import differences
 
 Say = Callable[[str], None]
@@ -72,7 +73,9 @@ def reproduce(request: Request, say: Say = print) -> Outcome:
         prepare(spec, request.device)
     folder = request.out or Path("runs") / "reproduction" / f"{main.name}-{main.profile}"
     tasks = [_task(request, main, folder, name, seed) for seed in range(request.seeds) for name in specs]
-    found = _work_all(tasks, request.jobs, say)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder, "reproduction"):
+        found = _work_all(tasks, request.jobs, say)
     findings = {name: [found[folder / name / f"seed-{seed}"] for seed in range(request.seeds)] for name in specs}
     outcome = Outcome(
         name=main.name,
@@ -167,12 +170,15 @@ def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Mapping[Futu
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM and SIGHUP end the work as Ctrl-C does."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup asks
+    numbers = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _progress(task: Task, found: Found, done: int, total: int, spent: float) -> str:

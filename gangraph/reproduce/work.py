@@ -1,7 +1,6 @@
 """One run of a reproduction, in a process of its own: trained to its end, or resumed, and measured."""
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -9,6 +8,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from threading import Thread
@@ -70,12 +70,13 @@ _stop: Event | None = None
 def begin_worker(threads: int, stop: Event) -> None:
     """Prepare a worker process: how many threads it computes with, and the event that ends it early.
 
-    Interrupts are for the process that waits. It sets the event, and only a run that is going on hears of it, ends
-    after its step and saves.
+    Interrupts are for the process that waits. It sets the event, and only a run that is going on hears of it, by
+    SIGUSR1, ends after its step and saves.
     """
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     Thread(target=_interrupt_after, args=(stop,), daemon=True).start()
     torch.set_num_threads(threads)
@@ -84,7 +85,7 @@ def begin_worker(threads: int, stop: Event) -> None:
 def _interrupt_after(stop: Event) -> None:
     stop.wait()
     while stop.is_set():
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGUSR1)
         # A run that is only being made does not listen yet, and nothing tells when it does: so the signal is sent
         # again and again, which does no harm to one that has heard it, until the process ends.
         time.sleep(_AGAIN_SECONDS)
@@ -101,7 +102,7 @@ def work(task: Task) -> Found:
     try:
         trained = _train(task, spec)
         numbers = measure_run(task.folder, spec, device=task.device)
-        lines = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
+        lines = RunFolder(task.folder).lines()
     except StoppedError:
         raise
     except Exception as error:  # whatever one run dies of, the others are worth having
@@ -124,9 +125,12 @@ def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 def _looked_alike(folder: Path, spec: Spec) -> bool:
     """Whether the looks of a run were by the metrics that its spec has now."""
-    newest = RunFolder(folder).latest()
-    saved = load_text(read_state(newest).extra, newest)
+    saved = RunFolder(folder).newest(_saved_spec)
     return _looks_fingerprint(saved) == _looks_fingerprint(spec)
+
+
+def _saved_spec(checkpoint: Path) -> Spec:
+    return load_text(read_state(checkpoint).extra, checkpoint)
 
 
 def _looks_fingerprint(spec: Spec) -> str:
@@ -157,12 +161,13 @@ def _is_begun(task: Task, spec: Spec) -> bool:
     """Whether the folder holds this very run. Another is put aside; one without a checkpoint goes."""
     if not task.folder.exists():
         return False
-    checkpoints = RunFolder(task.folder).checkpoints()
-    if not checkpoints:
-        shutil.rmtree(task.folder)
-        return False
-    trained = read_state(checkpoints[-1]).extra
-    former = trained_fingerprint(trained, load_text(trained, checkpoints[-1]))
+    folder = RunFolder(task.folder)
+    with folder.held():  # nobody trains here, so that it may go
+        if not folder.checkpoints():
+            shutil.rmtree(task.folder)
+            return False
+    trained, saved = folder.newest(lambda checkpoint: (read_state(checkpoint).extra, _saved_spec(checkpoint)))
+    former = trained_fingerprint(trained, saved)
     if former == fingerprint(spec) and trained.seed == task.seed:
         return True
     task.folder.rename(_free(task.folder.with_name(f"{task.folder.name}-{former[:8]}")))
@@ -176,5 +181,5 @@ def _free(path: Path) -> Path:
 
 
 def _is_finished(folder: Path) -> bool:
-    trainer = Trainer.resume(RunFolder(folder).latest(), device="cpu", compile="off", kernels="off")
-    return trainer.done
+    resume = partial(Trainer.resume, device="cpu", compile="off", kernels="off")
+    return RunFolder(folder).newest(resume).done

@@ -20,7 +20,7 @@ from torch import Tensor
 from gangraph.compiler.sharing import Loan
 from gangraph.errors import CheckpointError, RunError
 from gangraph.runtime.engine import Engine
-from gangraph.runtime.files import UNFINISHED, opened, unfinished_name
+from gangraph.runtime.files import abandoned, opened, unfinished_name
 from gangraph.runtime.state import FILE, Pool, State, Trained, damaged, read_state
 
 _TENSORS = "tensors.safetensors"
@@ -135,10 +135,15 @@ def _former(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}{_FORMER}")
 
 
+def placed(folder: Path) -> Path:
+    """Where a checkpoint is: in its place, or where a kill between two renames left it."""
+    return _former(folder) if _former(folder).is_dir() and not folder.exists() else folder
+
+
 def recover(folder: Path) -> None:
     """Put a checkpoint back that a kill between two renames left aside. Raises OSError."""
-    if _former(folder).is_dir() and not folder.exists():
-        _former(folder).rename(folder)
+    if (former := placed(folder)) != folder:
+        former.rename(folder)
 
 
 def set_aside(parent: Path) -> Iterator[str]:
@@ -151,7 +156,7 @@ def tidy(parent: Path) -> None:
     """Remove what kills left unfinished, and put back what they left aside; for the one who holds the run's lock."""
     for name in set_aside(parent):
         recover(parent / name)
-    for path in (*parent.glob(f".*{UNFINISHED}"), *parent.glob(f".*{_FORMER}")):
+    for path in (*abandoned(parent), *parent.glob(f".*{_FORMER}")):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -161,8 +166,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or damaged.
     """
-    if _former(folder).is_dir() and not folder.exists():  # a kill between the two renames of `save_checkpoint`
-        folder = _former(folder)
+    folder = placed(folder)
     if not folder.is_dir():
         raise CheckpointError(f"there is no checkpoint '{folder}'")
     state = read_state(folder)
@@ -174,7 +178,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(folder, state, load_file(folder / _TENSORS))
     except OSError as error:
         raise damaged(folder, _TENSORS, error.strerror or str(error)) from None
-    except (ValueError, SafetensorError, RuntimeError) as error:  # of its header, and of types that torch lacks
+    except (
+        ValueError,
+        KeyError,
+        SafetensorError,
+        RuntimeError,
+        MemoryError,
+    ) as error:  # of its header, and of types that torch lacks
         raise damaged(folder, _TENSORS, str(error)) from None
 
 

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, JSON that every reader can read, files of others read with bounds."""
 
+import errno
 import json
 import math
 import os
@@ -29,6 +30,14 @@ def unfinished_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
 
 
+def abandoned(folder: Path) -> Iterator[Path]:
+    """What processes that are no more were writing in a folder."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        process = path.name.removesuffix(UNFINISHED).rpartition(".")[2]
+        if not (process.isdecimal() and Path("/proc", process).exists()):
+            yield path
+
+
 def read_json(path: Path, limit: int) -> Any:
     """What a JSON file of at most `limit` bytes holds: finite numbers, and no key twice.
 
@@ -51,9 +60,11 @@ def read_json(path: Path, limit: int) -> Any:
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
     """A regular file for reading; a pipe or a device, which may never end, is refused. Raises OSError."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(None, "it is no file", str(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    with open(descriptor, "rb") as file:
         yield file
 
 

@@ -14,24 +14,35 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from gangraph.errors import RunError, UsageError
+from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.language.spec import Spec
-from gangraph.runtime.files import json_text, write_whole
+from gangraph.runtime.checkpoint import placed, set_aside, tidy
+from gangraph.runtime.files import abandoned, json_text, read_json, unfinished_name, write_whole
+from gangraph.runtime.lock import held
+from gangraph.runtime.report import tell
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import spec_text
 
+Say = Callable[[str], None]
+Made = TypeVar("Made")
+
+_NUMBERED = re.compile(r"step-\d{8,}")
+_SMALL = 2**20  # bytes
 _VERSIONS = ("gangraph", "torch", "torchvision", "numpy", "safetensors")
 
 
@@ -47,18 +58,32 @@ class RunFolder:
 
         Raises:
             UsageError: `out` already holds a run.
+            RunError: `out` is no folder.
         """
-        path = out or _next_free(Path("runs"), run_name(spec))
-        if (path / "metrics.jsonl").exists():
-            raise UsageError(f"'{path}' already holds a run: choose another --out, or continue it with --resume {path}")
+        path = out or _made_free(Path("runs"), run_name(spec))
+        refuse_taken(path)
         for name in ("samples", "checkpoints"):
             (path / name).mkdir(parents=True, exist_ok=True)
         return cls(path)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only process that trains here; what a killed one left unfinished is cleared away.
+
+        Raises:
+            RunError: another process trains here.
+        """
+        with held(self.path):
+            tidy(self.path / "checkpoints")
+            for folder in (self.path, self.path / "samples"):
+                for path in abandoned(folder):
+                    path.unlink(missing_ok=True)
+            yield
+
     def describe(self, trainer: Trainer) -> None:
         """Write down what runs, and where."""
-        (self.path / "spec.yaml").write_text(trainer.spec.text)
-        (self.path / "resolved.txt").write_text(spec_text(trainer.spec))
+        write_whole(self.path / "spec.yaml", trainer.spec.text)
+        write_whole(self.path / "resolved.txt", spec_text(trainer.spec))
         environment = {
             "command": sys.argv,
             "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
@@ -70,7 +95,7 @@ class RunFolder:
             "not compiled": trainer.engine.fallbacks,
             "kernels": trainer.kernels,
         }
-        (self.path / "environment.json").write_text(json_text(environment, indent=1))
+        write_whole(self.path / "environment.json", json_text(environment, indent=1))
 
     def writer(self, step: int) -> SummaryWriter:
         """TensorBoard's writer, which forgets events after `step` (they will be written again)."""
@@ -78,22 +103,42 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; numbers that are not finite are `null` there."""
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json_text(line) + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl beyond `step`: a resumed run writes them again."""
+    def lines(self, say: Say = tell) -> list[dict[str, Any]]:
+        """What was reported, in order; lines that a kill tore are left out."""
+        return [json.loads(line) for line, step in self._reported(say) if step is not None]
+
+    def _reported(self, say: Say) -> list[tuple[str, int | None]]:
+        """Every line of metrics.jsonl with its step; None stands for that of a damaged one."""
         metrics = self.path / "metrics.jsonl"
-        lines = metrics.read_text().splitlines() if metrics.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        write_whole(metrics, "".join(f"{line}\n" for line in kept))
+        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else []
+        steps = [_step_of(line) for line in lines]
+        if torn := steps.count(None):
+            say(f"'{metrics}': left out {torn} line{'s' * (torn > 1)} that cannot be read")
+        return [*zip(lines, steps, strict=True)]
+
+    def forget_after(self, step: int, say: Say = tell) -> None:
+        """Drop what was reported beyond `step`: a resumed run writes it again. So are lines that a kill tore.
+
+        Checkpoints beyond it are damaged ones, or of a future that is given up. They are put aside.
+        """
+        kept = [line for line, at in self._reported(say) if at is not None and at <= step]
+        write_whole(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
+        for path in self.checkpoints():
+            if _number(path.name) > step:
+                aside = path.with_name(f"{path.name.strip('.')}.aside-{time.time_ns()}")
+                path.rename(aside)
+                say(f"'{path}' is not gone on from, and is kept as '{aside.name}'")
 
     def save_picture(self, step: int, image: Image.Image, grid: str = "") -> Path:
         """Write a grid as PNG under its step and as latest; `grid` is its name where there are several."""
         ending = f"-{grid}.png" if grid else ".png"
         path = self.path / "samples" / f"{step:08d}{ending}"
-        image.save(path)
-        image.save(self.path / "samples" / f"latest{ending}")
+        for place in (path, path.with_name(f"latest{ending}")):
+            image.save(unfinished_name(place), format="PNG")
+            unfinished_name(place).replace(place)
         return path
 
     def save(self, trainer: Trainer, keep: int) -> Path:
@@ -105,29 +150,83 @@ class RunFolder:
 
     def keep_best(self, trainer: Trainer, value: float) -> None:
         """Write the checkpoint called `best`, with the metric that made it so."""
-        folder = trainer.save(self.path / "checkpoints" / "best")
-        (folder / "metric.json").write_text(json.dumps({"step": trainer.step_count, "value": value}))
+        metric = json_text({"step": trainer.step_count, "value": value})
+        trainer.save(self.path / "checkpoints" / "best", {"metric.json": metric})
 
-    def best(self) -> float | None:
-        """The metric of the best checkpoint so far; one that is not finite is of none."""
-        path = self.path / "checkpoints" / "best" / "metric.json"
-        value = json.loads(path.read_text())["value"] if path.exists() else None
-        return value if value is not None and math.isfinite(value) else None
+    def best(self, say: Say = tell) -> float | None:
+        """The metric of the best checkpoint so far; one that cannot be read, or is not finite, is of none."""
+        path = placed(self.path / "checkpoints" / "best") / "metric.json"
+        if not path.exists():
+            return None
+        try:
+            data = read_json(path, _SMALL)
+            value = data["value"]
+            return float(value) if value is not None and math.isfinite(value) else None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            say(f"'{path}' cannot be read: {error}; the best checkpoint is the best from now on")
+            return None
 
     def checkpoints(self) -> list[Path]:
-        """The numbered checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("step-*"))
+        """The numbered checkpoints, oldest first. Whatever else lies beside them is none."""
+        parent = self.path / "checkpoints"
+        names = {path.name for path in parent.glob("step-*") if path.is_dir()} | {*set_aside(parent)}
+        numbered = sorted((name for name in names if _NUMBERED.fullmatch(name)), key=_number)
+        return [placed(parent / name) for name in numbered]
 
     def latest(self) -> Path:
         """The newest checkpoint.
 
         Raises:
-            RunError: there is none.
+            CheckpointError: there is none.
         """
         found = self.checkpoints()
         if not found:
-            raise RunError(f"'{self.path}' holds no checkpoint; a run folder has checkpoints/step-...")
+            raise CheckpointError(f"'{self.path}' holds no checkpoint; a run folder has checkpoints/step-...")
         return found[-1]
+
+    def newest(self, read: Callable[[Path], Made], say: Say = tell) -> Made:
+        """What `read` makes of the newest checkpoint that is good; `say` hears of those that are not.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        found = self.checkpoints()
+        for path in reversed(found[1:]):
+            try:
+                return read(path)
+            except CheckpointError as error:
+                say(f"{error}; the one before it is taken")
+        return read(found[0] if found else self.latest())
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a place for a new run that holds another.
+
+    Raises:
+        UsageError: it holds a run.
+        RunError: it is no folder, or lies in none.
+    """
+    above = next((part for part in (path, *path.parents) if part.exists()), None)
+    if above is not None and not above.is_dir():
+        raise RunError(f"a run is a folder, and '{above}' is a file: choose another --out")
+    if (path / "metrics.jsonl").exists():
+        raise UsageError(f"'{path}' already holds a run: choose another --out, or continue it with --resume {path}")
+
+
+def _step_of(line: str) -> int | None:
+    """The step of a line of metrics.jsonl; None if the line is damaged."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return step if type(step) is int else None
+
+
+def _number(name: str) -> int:
+    """The step of a checkpoint by its name, wherever that lies."""
+    found = re.search(r"step-(\d+)", name)
+    assert found is not None
+    return int(found[1])
 
 
 def run_name(spec: Spec) -> str:
@@ -149,9 +248,17 @@ def find_run(spec: Spec, resume: str | Path) -> RunFolder | None:
     return RunFolder(max(found, key=os.path.getmtime)) if found else None
 
 
-def _next_free(parent: Path, name: str) -> Path:
-    numbers = (int(path.name.rpartition("-")[2]) for path in parent.glob(f"{name}-[0-9][0-9][0-9]"))
-    return parent / f"{name}-{max(numbers, default=0) + 1:03d}"
+def _made_free(parent: Path, name: str) -> Path:
+    """A new folder with the next free number, which no other process has taken at the same time."""
+    while True:
+        numbers = (int(path.name.rpartition("-")[2]) for path in parent.glob(f"{name}-[0-9][0-9][0-9]"))
+        path = parent / f"{name}-{max(numbers, default=0) + 1:03d}"
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            if not path.exists():  # it is `parent` that is a file
+                raise
 
 
 def _device_name(device: torch.device) -> str:

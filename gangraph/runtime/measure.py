@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def measure_run(folder: str | Path, spec: Spec | None = None, *, device: str = "
     path = Path(folder)
     if not path.is_dir():
         raise UsageError(f"there is no run '{folder}'")
-    trainer = Trainer.resume(RunFolder(path).latest(), device=device, compile="off", kernels="auto", spec=spec)
+    resume = partial(Trainer.resume, device=device, compile="off", kernels="auto", spec=spec)
+    trainer = RunFolder(path).newest(resume)
     asked = Measurements(
         fingerprint=fingerprint(trainer.spec),
         evaluation=evaluation_fingerprint(trainer.spec.phases[trainer.phase]),
@@ -136,7 +138,7 @@ def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
         SpecError: it does not parse, or lacks one of these.
         UsageError, RunError: there is no such spec or run.
     """
-    trained = read_state(RunFolder(Path(folder)).latest()).extra
+    trained = RunFolder(Path(folder)).newest(read_state).extra
     choice = Choice(profile=trained.profile, variant=trained.variant or None, set=trained.settings)
     return resolve(parse(source), choice)
 

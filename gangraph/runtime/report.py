@@ -44,6 +44,11 @@ def _numbers(line: Mapping[str, Any]) -> list[str]:
     return [f"{name} {value:.4g}" for name, value in numbers.items()]
 
 
+def tell(text: str) -> None:
+    """A sentence on standard error, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def aside(prefix: str) -> Reporter:
     """A reporter for work on the side: lines on standard error, each behind a prefix."""
     return _Aside(prefix)

@@ -1,11 +1,14 @@
 """Stage 7, run: a spec to a run folder."""
 
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -13,19 +16,20 @@ from torch import Tensor
 
 from gangraph.compiler.held_out import trained_on
 from gangraph.data.random import RandomSource
-from gangraph.errors import RunError
+from gangraph.errors import RunError, fault_of
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
-from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.evaluators import untrained
-from gangraph.runtime.folder import RunFolder, find_run
+from gangraph.runtime.folder import RunFolder, find_run, refuse_taken
 from gangraph.runtime.measure import measure_run
 from gangraph.runtime.pictures import picture
-from gangraph.runtime.report import Reporter, reporter
+from gangraph.runtime.report import Reporter, reporter, tell
 from gangraph.runtime.results import results_lines
 from gangraph.runtime.trainer import Trainer
 
 _REPORT_SECONDS = 0.5
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_PATIENCE = b"\nsaving a checkpoint after this step; Ctrl-\\ ends at once, and loses what came after the last one\n"
 
 
 def run(
@@ -55,33 +59,48 @@ def run(
         Others as for `Trainer`; a resumed run keeps its kernels unless others are asked for.
 
     Returns:
-        The run folder. Ctrl-C and SIGTERM save a checkpoint and return as well.
+        The run folder. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 save a checkpoint and return as well.
 
     Raises:
         SpecError: the spec has errors.
         RunError: the run failed; the last good checkpoint is kept.
     """
     found = find_run(spec, resume) if resume is not None else None
-    if found is not None:
-        trainer = Trainer.resume(found.latest(), device=device, compile=compile, kernels=kernels)
-        folder = found
-        folder.forget_after(trainer.step_count)
-    else:
-        trainer = Trainer(
-            spec,
-            device=device,
-            seed=seed,
-            precision=precision,
-            compile=compile,
-            share=share,
-            merge=merge,
-            kernels=kernels or "auto",
-        )
-        open_data(trainer)
-        folder = RunFolder.create(spec, out)
-        folder.describe(trainer)
-    with report or reporter(json_lines=json) as report:
+    with ExitStack() as stack:
+        if found is not None:
+            stack.enter_context(found.held())
+        if found is not None and found.checkpoints():
+            folder = found
+            trainer = folder.newest(partial(Trainer.resume, device=device, compile=compile, kernels=kernels))
+            folder.forget_after(trainer.step_count)
+        else:
+            trainer = Trainer(
+                spec,
+                device=device,
+                seed=seed,
+                precision=precision,
+                compile=compile,
+                share=share,
+                merge=merge,
+                kernels=kernels or "auto",
+            )
+            open_data(trainer)
+            folder = _begun(found, spec, out, stack)
+            folder.describe(trainer)
+        report = stack.enter_context(report or reporter(json_lines=json))
         return _Run(trainer, folder, report, steps).go()
+
+
+def _begun(found: RunFolder | None, spec: Spec, out: Path | None, stack: ExitStack) -> RunFolder:
+    """The folder of a run at its beginning: a new one, or one whose run ended before its first checkpoint."""
+    if found is not None:
+        tell(f"'{found.path}' ended before its first checkpoint, and begins anew")
+        found.forget_after(-1)
+        return found
+    folder = RunFolder.create(spec, out)
+    stack.enter_context(folder.held())
+    refuse_taken(folder.path)  # by a run that began and ended meanwhile
+    return folder
 
 
 def open_data(trainer: Trainer) -> None:
@@ -101,35 +120,71 @@ class _Run:
     report: Reporter
     steps: int | None
     stopped: bool = False
+    between: bool = True  # two steps, so that what there is can be saved
     looked_at: int = -1
+    saved_at: int = -1
     due: dict[str, int] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
     def go(self) -> Path:
         trainer = self.trainer
-        self.writer = self.folder.writer(trainer.step_count)
         self.began, self.seen_at, self.reported_at = time.monotonic(), trainer.seen, 0.0
-        self._announce()
-        with self._stoppable():
-            self._set_due()
-            if trainer.step_count == 0:
-                self._look({})
-            losses: dict[str, Tensor] = {}
-            while not self.stopped and not self._finished():
-                if trainer.phase + 1 < len(trainer.spec.phases) and trainer.phase_done:
-                    self._next_phase()
-                losses = self._advance()
-                self._after_step(losses)
-        self._end(losses)
+        with self._stoppable(), self._faults():
+            self.writer = self.folder.writer(trainer.step_count)
+            self._announce()
+            self._train()
+            if trainer.step_count:
+                self._save()
+            self.writer.close()
+        with self._faults():
+            self._measure()
+            self._end()
         return self.folder.path
 
-    def _advance(self) -> dict[str, Tensor]:
+    def _train(self) -> None:
+        trainer = self.trainer
+        self._set_due()
+        if trainer.step_count == 0:
+            self._look({})
+        losses: dict[str, Tensor] = {}
+        while not self.stopped and not self._finished():
+            if trainer.phase + 1 < len(trainer.spec.phases) and trainer.phase_done:
+                self._next_phase()
+            self.between = False
+            losses = trainer.advance()
+            self.between = True
+            self._after_step(losses)
+        if losses and not self.stopped and self.looked_at != trainer.step_count:
+            self._look(losses)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What goes wrong becomes one line that names the last good checkpoint, after an attempt to write another.
+
+        A checkpoint is worth writing between two steps only, when what failed was a report, say.
+        """
         try:
-            return self.trainer.advance()
-        except NotFiniteError as error:
-            kept = self.folder.checkpoints()
-            where = f"; the last good checkpoint is {kept[-1]}" if kept else "; there is no checkpoint yet"
-            raise RunError(f"{error}{where}") from None
+            yield
+        except RunError as error:
+            raise self._failed(str(error)) from None
+        except Exception as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            if self.between and self.trainer.step_count:
+                with suppress(RunError, OSError):
+                    self._save()
+            raise self._failed(f"step {self.trainer.step_count}: {fault}") from error
+
+    def _failed(self, why: str) -> RunError:
+        kept = self.folder.checkpoints()
+        if any(str(path) in why for path in kept):
+            where = ""
+        elif kept:
+            where = f"; the last good checkpoint is {kept[-1]}"
+        else:
+            where = "; there is no checkpoint yet"
+        return RunError(f"{why}{where}")
 
     def _finished(self) -> bool:
         return self.trainer.step_count >= self.steps if self.steps is not None else self.trainer.done
@@ -145,14 +200,15 @@ class _Run:
 
     def _save(self) -> None:
         """Write a checkpoint, unless a parameter is not finite: the last good one stays the last."""
+        step = self.trainer.step_count
+        if self.saved_at == step:
+            return
         for network, module in self.trainer.networks.items():
             for path, parameter in module.named_parameters():
                 if not parameter.isfinite().all():
-                    kept = self.folder.checkpoints()
-                    where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-                    what = f"parameter '{network}.{path}' is not finite (NaN or infinity)"
-                    raise RunError(f"step {self.trainer.step_count}: {what}; {where}")
+                    raise RunError(f"step {step}: parameter '{network}.{path}' is not finite (NaN or infinity)")
         self.folder.save(self.trainer, self.trainer.spec.keep)
+        self.saved_at = step
 
     def _phase(self) -> PhaseSpec:
         return self.trainer.spec.phases[self.trainer.phase]
@@ -230,9 +286,7 @@ class _Run:
         """On a device that is not asked after every step, NaN is seen when the numbers are read."""
         bad = next((name for name, value in losses.items() if not abs(value) < float("inf")), None)
         if bad is not None:
-            raise RunError(
-                f"step {self.trainer.step_count}: loss '{bad}' is not finite; the last good checkpoint is kept"
-            )
+            raise RunError(f"step {self.trainer.step_count}: loss '{bad}' is not finite")
 
     def _next_phase(self) -> None:
         fresh = self.trainer.next_phase()
@@ -274,13 +328,7 @@ class _Run:
         draws = f"{images / phase.batch:.0f} draws of a batch of {phase.batch}"
         self.report.say(f"{phase.length.value:g} {phase.length.unit} = {images:g} images, about {draws}")
 
-    def _end(self, losses: dict[str, Tensor]) -> None:
-        if losses and not self.stopped and self.looked_at != self.trainer.step_count:
-            self._look(losses)
-        if self.trainer.step_count:
-            self._save()
-        self.writer.close()
-        self._measure()
+    def _end(self) -> None:
         self.trainer.engine.draws.close()
         skipped = {n: getattr(d, "skipped", []) for n, d in self.trainer.engine.draws.datasets.items()}
         for name, files in skipped.items():
@@ -310,12 +358,16 @@ class _Run:
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the present step."""
+        """Signals end the run after the present step; what is being saved is saved."""
 
         def stop(number: int, frame: FrameType | None) -> None:
+            if self.stopped and number == signal.SIGINT:  # of a person who cannot wait
+                os.write(sys.stderr.fileno(), _PATIENCE)
             self.stopped = True
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup asks
+        numbers = [number for number in _ENDING if not (number == signal.SIGHUP and ignored)]
+        before = {number: signal.signal(number, stop) for number in numbers}
         try:
             yield
         finally:

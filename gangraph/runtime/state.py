@@ -109,7 +109,7 @@ def damaged(folder: Path, file: str, why: str) -> CheckpointError:
 
 def _upgraded(data: Any) -> Any:
     """The present format of what older versions wrote."""
-    if not isinstance(data, dict) or "format" in data:
+    if not isinstance(data, dict) or "format" in data or "digest" in data:
         return data
     # Format 1 listed the numbers that optimizers keep, of which there are none.
     left = {key: value for key, value in data.items() if key != "optimizers"}

@@ -1,6 +1,7 @@
 """What a trained run is used for: pictures of what it draws."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -18,7 +19,7 @@ def load_run(folder: Path, *, device: str = "auto") -> Trainer:
     """The trainer at a run's newest checkpoint. Raises RunError, UsageError."""
     if not folder.is_dir():
         raise UsageError(f"there is no run '{folder}'")
-    return Trainer.resume(RunFolder(folder).latest(), device=device, compile="off", kernels="auto")
+    return RunFolder(folder).newest(partial(Trainer.resume, device=device, compile="off", kernels="auto"))
 
 
 def sample(
