@@ -304,7 +304,7 @@ class _Inference:
             return
         given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
         sizes = sorted(_sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
-        fix = f"the nearest sizes that work: {' and '.join(f'{size} px' for size in sizes)}" if sizes else ""
+        fix = f"the nearest sizes that work: {' and '.join(map(_pixels, sizes))}" if sizes else ""
         self._report(
             "GG402",
             f"network '{node.target}' does not fit its input",
@@ -359,25 +359,42 @@ def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
             raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
 
 
-def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...], known: NetworkModel | None) -> Iterator[int]:
-    """The nearest smaller and larger square images that the network can take, with the layers that it has by now.
+Size = tuple[int, int]  # height and width
+_POWERS = [2**k for k in range(10)]
+
+
+def _pixels(size: Size) -> str:
+    return f"{size[0]} px" if size[0] == size[1] else f"{size[0]} x {size[1]} px"
+
+
+def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...], known: NetworkModel | None) -> Iterator[Size]:
+    """The nearest smaller and larger images that the network can take, with the layers that it has by now.
 
     Of images that differ in size, the size of the first where that works; none where no size mends a misfit.
     """
     if not given or any(len(value.shape) != 4 for value in given):
         return
-    size = given[0].shape[-1]
-    if any(value.shape[2:] != (size, size) for value in given) and _fits(graph, given, size, known):
+    height, width = given[0].shape[2:]
+    size = (height, width)
+    if any(tuple(value.shape[2:]) != size for value in given) and _fits(graph, given, size, known):
         yield size
         return
-    powers = [2**k for k in range(10)]
-    candidates = {m * power for power in powers for m in (size // power, size // power + 1)} - {0, size}
-    below = sorted((c for c in candidates if c < size), reverse=True)
-    above = sorted(c for c in candidates if c > size)
-    for side in (below, above):
-        works = next((c for c in side if _fits(graph, given, c, known)), None)
+    for side in (_smaller(size), _larger(size)):
+        works = next((candidate for candidate in side if _fits(graph, given, candidate, known)), None)
         if works is not None:
             yield works
+
+
+def _smaller(size: Size) -> list[Size]:
+    """Sizes of which both sides are multiples of a power of two, the nearest first; square ones of a square."""
+    found = {(size[0] // power * power, size[1] // power * power) for power in _POWERS}
+    return sorted((each for each in found if min(each) > 0 and each != size), reverse=True)
+
+
+def _larger(size: Size) -> list[Size]:
+    found = {((size[0] // power + 1) * power, (size[1] // power + 1) * power) for power in _POWERS}
+    found |= {(-(-size[0] // power) * power, -(-size[1] // power) * power) for power in _POWERS}
+    return sorted(found - {size})
 
 
 def _batches_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iterator[int]:
@@ -395,8 +412,8 @@ def resized(given: tuple[TensorType, ...], batch: int) -> tuple[Tensor, ...]:
     return tuple(torch.empty(shape, dtype=v.dtype, device="meta") for shape, v in zip(shapes, given, strict=True))
 
 
-def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: int, known: NetworkModel | None) -> bool:
-    inputs = (torch.empty((*v.shape[:2], size, size), dtype=v.dtype, device="meta") for v in given)
+def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: Size, known: NetworkModel | None) -> bool:
+    inputs = (torch.empty((*v.shape[:2], *size), dtype=v.dtype, device="meta") for v in given)
     return _assembles(graph, tuple(inputs), known)
 
 

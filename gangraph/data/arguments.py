@@ -10,7 +10,8 @@ Size = int | tuple[int, int]  # pixels: both sides, or height and width
 def require(holds: bool, name: str, found: object, expected: str) -> None:
     """Raise ValueError, with what was found and expected, unless `holds`."""
     if not holds:
-        raise ValueError(f"{name}: found {found!r}, expected {expected}")
+        shown = list(found) if isinstance(found, tuple) else found  # as specs write it
+        raise ValueError(f"{name}: found {shown!r}, expected {expected}")
 
 
 def require_count(name: str, found: object, *, least: int = 1) -> None:

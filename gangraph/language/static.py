@@ -30,7 +30,17 @@ _NUMBERS_ONLY = {"+", "-", "*", "/", "//", "%", "**"}
 FUNCTIONS: dict[str, Callable[..., object]] = {
     "min": min, "max": max, "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil,
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "log2": lambda x: _exact(math.log2(x)),
+    "height": lambda size: _side(size, 0), "width": lambda size: _side(size, 1),
 }  # fmt: skip
+
+
+def _side(size: object, index: int) -> object:
+    """One side of a size that is one number for both, or [height, width]."""
+    if not isinstance(size, tuple):
+        return size
+    if len(size) != 2:
+        raise ValueError("a size is one number for both sides, or [height, width]")
+    return size[index]
 
 
 class StaticError(Exception):

@@ -166,10 +166,11 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @op(range=_same)
-def resize(x: Tensor, size: int, mode: str = "bilinear") -> Tensor:
-    """Images [B, C, H, W] at another size; bilinear and bicubic are antialiased."""
+def resize(x: Tensor, size: int | tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Images [B, C, H, W] at another size, one number or [height, width]; bilinear and bicubic are antialiased."""
     smooth = mode in ("bilinear", "bicubic")
-    return functional.interpolate(x, size=(size, size), mode=mode, antialias=smooth)
+    both = (size, size) if isinstance(size, int) else tuple(size)
+    return functional.interpolate(x, size=both, mode=mode, antialias=smooth)
 
 
 @op(range=_same)
@@ -179,13 +180,13 @@ def upsample(x: Tensor, scale: int = 2, mode: str = "nearest") -> Tensor:
 
 
 @op(range=_same)
-def avg_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+def avg_pool2d(x: Tensor, kernel_size: int | tuple[int, int], stride: int | None = None, padding: int = 0) -> Tensor:
     """Mean over windows."""
     return functional.avg_pool2d(x, kernel_size, stride, padding)
 
 
 @op(range=_same)
-def max_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+def max_pool2d(x: Tensor, kernel_size: int | tuple[int, int], stride: int | None = None, padding: int = 0) -> Tensor:
     """Maximum over windows."""
     return functional.max_pool2d(x, kernel_size, stride, padding)
 

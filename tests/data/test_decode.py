@@ -381,7 +381,7 @@ def test_a_set_may_mix_depths() -> None:
     [
         ({"ground": "blank"}, "ground: found 'blank', expected a colour"),
         ({"ground": "#ffffff80"}, "ground: found '#ffffff80', expected a colour"),
-        ({"values": (1, 0)}, r"values: found \(1, 0\), expected \[low, high\], two numbers, the lower one first"),
+        ({"values": (1, 0)}, r"values: found \[1, 0\], expected \[low, high\], two numbers, the lower one first"),
         ({"values": (0, float("nan"))}, "values: found"),
         ({"values": (0,)}, "values: found"),
         ({"pages": "all"}, "pages: found 'all', expected 'one' or 'first'"),

@@ -55,3 +55,9 @@ def test_a_seed_chooses_the_splits() -> None:
 def test_wrong_arguments_are_named(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Digits(**wrong)  # type: ignore[arg-type]
+
+
+def test_digits_need_not_be_square() -> None:
+    source = Digits(size=(12, 20), channels=3)
+    assert source.open().batch([0, 1], torch.Generator())["image"].shape == (2, *source.fields["image"].shape)
+    assert source.fields["image"].shape == (3, 12, 20)

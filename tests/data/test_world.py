@@ -399,3 +399,43 @@ def test_the_log_density_at_a_lone_mode_is_known() -> None:
     plane = Plane(std=0.01)
     expected = -torch.log(torch.tensor(2 * torch.pi * 0.01**2 * 8))
     assert plane.log_density(plane.centres[:1]).item() == pytest.approx(expected.item())
+
+
+# Pictures that are not square
+
+
+def test_every_view_of_a_wide_or_high_picture_has_its_declared_shape_and_range() -> None:
+    for size in ((24, 40), (40, 24), (16, 64)):
+        world = World(size=size, view=tuple(VIEWS), under=["texture=stripes"], factor=8, frames=3)
+        batch = world.open().batch(range(40))
+        for name, field in world.fields.items():
+            assert batch[name].shape == (40, *field.shape), name
+            assert field.low <= batch[name].min() <= batch[name].max() <= field.high, name
+        assert world.fields["image"].shape == (3, *size)
+        assert world.fields["segmentation"].shape == size
+
+
+def test_a_wide_picture_shows_its_objects_undistorted_and_farther_apart() -> None:
+    wide, square = (World(size=size, view="segmentation", shape="disc", vary=["x", "y"]) for size in ((64, 128), 64))
+    places = []
+    for world in (wide, square):
+        inside = world.open().batch(range(50))["value"] > 0
+        rows, columns = inside.any(2).sum(1), inside.any(1).sum(1)
+        assert (rows - columns).abs().max() <= 1  # a disc is round
+        places.append((inside.any(1).float().cumsum(1) == 1).float().argmax(1))
+    assert places[0].max() > 70 > 64 > places[1].max()
+    areas = [(world.open().batch(range(50))["value"] > 0).float().mean((0, 1, 2)).item() for world in (wide, square)]
+    assert areas[1] == pytest.approx(2 * areas[0], rel=0.05)
+
+
+def test_sizes_of_two_numbers_are_checked_each() -> None:
+    with pytest.raises(ValueError, match="size: found 4, expected a whole number from 8 to 1024"):
+        World(size=(64, 4))
+    with pytest.raises(
+        ValueError, match=r"size: found .64,., expected a whole number of at least 1, or .height, width."
+    ):
+        World(size=(64,))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"factor: found 4, expected a divisor of size, which is .64, 50."):
+        World(size=(64, 50), view="low")
+    assert World(size=[16, 24]) == World(size=(16, 24))  # type: ignore[arg-type]
+    assert hash(World(size=[16, 24])) == hash(World(size=(16, 24)))  # type: ignore[arg-type]

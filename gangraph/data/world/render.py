@@ -1,7 +1,8 @@
 """Scenes to pixels: signed distances, textures and light, vectorised over the batch.
 
-The picture spans [-1, 1] both ways, y points down, and edges are softened over about a pixel: a scene is the
-same scene at every size. Pixels are made with sums, products, quotients and square roots alone, which
+The shorter side of the picture spans [-1, 1], the longer one more; y points down, and edges are softened over about a
+pixel: a scene is the same scene at every size. On a longer side its places lie farther apart, and nothing is distorted.
+Pixels are made with sums, products, quotients and square roots alone, which
 IEEE 754 rounds exactly: the same bits whatever the machine and the batch around a scene.
 """
 
@@ -44,22 +45,24 @@ _SHADOW = 0.6  # how much darker the far corner is under the strongest light
 
 
 class Raster:
-    """Scenes on a grid of `size` x `size` pixels. What several views need is computed once, on demand."""
+    """Scenes on a grid of pixels, height by width. What several views need is computed once, on demand."""
 
-    def __init__(self, scene: Scene, size: int) -> None:
+    def __init__(self, scene: Scene, size: tuple[int, int]) -> None:
         self.scene = scene
-        self.pixel = 2 / size
-        axis = (2 * torch.arange(size, dtype=torch.float32) + 1) / size - 1
-        self._x, self._y = axis[None, None, :], axis[None, :, None]
+        self.pixel = 2 / min(size)
+        # Shares of the picture, from -1 to 1; and lengths, in which the shorter side spans as much.
+        self._down, self._across = _shares(size[0])[None, :, None], _shares(size[1])[None, None, :]
+        self._reach_down, self._reach_across = reach(size)
+        self._x, self._y = self._across * self._reach_across, self._down * self._reach_down
 
     @cached_property
     def distance(self) -> Tensor:
-        """Signed distance to the outline of the object: [B, S, S], negative inside."""
+        """Signed distance to the outline of the object: [B, H, W], negative inside."""
         distance = _sorted_out(self.scene["shape"], DISTANCES, *self._object)
         return distance * _spread(self.scene.measure("scale"))
 
     def image(self, colours: Tensor) -> Tensor:
-        """The scenes in the colours [len(HUES), C], each in [0, 1]: [B, C, S, S] in [-1, 1]."""
+        """The scenes in the colours [len(HUES), C], each in [0, 1]: [B, C, H, W] in [-1, 1]."""
         front = coverage(self.distance, self.pixel)
         gain = self._light()
         ground = (1 - front) * gain * (1 - _MARK * self._ground_marks())
@@ -70,17 +73,17 @@ class Raster:
         return image.mul_(2).sub_(1)
 
     def segmentation(self) -> Tensor:
-        """The class of each pixel, 0 for the ground, 1 + shape for the object: [B, S, S], int64."""
+        """The class of each pixel, 0 for the ground, 1 + shape for the object: [B, H, W], int64."""
         return torch.where(self.distance < 0, _column(self.scene["shape"] + 1), 0)
 
     def outline(self) -> Tensor:
-        """The outline as a line of 1 on -1: [B, 1, S, S]."""
+        """The outline as a line of 1 on -1: [B, 1, H, W]."""
         width = max(0.02, 0.6 * self.pixel)
         line = coverage(self.distance.abs() - width, self.pixel)
         return line.mul_(2).sub_(1)[:, None]
 
     def shade(self) -> Tensor:
-        """A relief: ground at -1, the rim of the object at 0, its innermost points at 1: [B, 1, S, S]."""
+        """A relief: ground at -1, the rim of the object at 0, its innermost points at 1: [B, 1, H, W]."""
         depth = torch.tensor(DEPTHS, dtype=torch.float64)[self.scene["shape"]] * self.scene.measure("scale")
         height = (-self.distance / _spread(depth)).clamp_(0, 1)
         dome = height * (2 - height)
@@ -88,11 +91,11 @@ class Raster:
 
     @cached_property
     def _object(self) -> tuple[Tensor, Tensor]:
-        """Where each pixel lies in the object's frame, in radii: two [B, S, S]."""
+        """Where each pixel lies in the object's frame, in radii: two [B, H, W]."""
         scene = self.scene
         radius, turn = _spread(scene.measure("scale")), scene["rotation"]
-        across = (self._x - _spread(scene.measure("x"))) / radius
-        down = (self._y - _spread(scene.measure("y"))) / radius
+        across = (self._x - _spread(scene.measure("x")) * self._reach_across) / radius
+        down = (self._y - _spread(scene.measure("y")) * self._reach_down) / radius
         cos, sin = _spread(cosine(turn)), _spread(sine(turn))
         return cos * across + sin * down, cos * down - sin * across
 
@@ -110,16 +113,26 @@ class Raster:
         return self._marks(self.scene["ground_texture"], u, v, torch.full((count, 1, 1), _GROUND_PERIOD))
 
     def _marks(self, kinds: Tensor, u: Tensor, v: Tensor, period: Tensor) -> Tensor:
-        """The share of a texture's darker tone: [B, S, S] in [0, 1]. `u` and `v` count periods."""
+        """The share of a texture's darker tone: [B, H, W] in [0, 1]. `u` and `v` count periods."""
         return _sorted_out(kinds, MARKS, u, v, _spread(self.scene["phase"]), self.pixel / period)
 
     def _light(self) -> Tensor:
-        """The gain of the light: [B, S, S], 1 in the brightest corner."""
+        """The gain of the light: [B, H, W], 1 in the brightest corner."""
         angle, half = self.scene["light_angle"], _SHADOW / 2 * self.scene["light"]
         across, down = _spread(half * cosine(angle)), _spread(half * sine(angle))
         # A corner lies sqrt(2) away from the centre.
-        slope = (across * self._x + down * self._y) * 0.7071067811865476
+        slope = (across * self._across + down * self._down) * 0.7071067811865476
         return slope + _spread(1 - half)
+
+
+def reach(size: tuple[int, int]) -> tuple[float, float]:
+    """How far the picture spans from its middle, down and across: 1 along the shorter side."""
+    return size[0] / min(size), size[1] / min(size)
+
+
+def _shares(pixels: int) -> Tensor:
+    """The middles of so many pixels, from -1 to 1."""
+    return (2 * torch.arange(pixels, dtype=torch.float32) + 1) / pixels - 1
 
 
 def colours(channels: int) -> Tensor:
@@ -128,18 +141,19 @@ def colours(channels: int) -> Tensor:
 
 
 def coloured(segmentation: Tensor) -> Tensor:
-    """A class map [B, S, S] as a picture [B, 3, S, S] in [-1, 1]."""
+    """A class map [B, H, W] as a picture [B, 3, H, W] in [-1, 1]."""
     return (torch.tensor(CLASS_COLOURS) * 2 - 1)[segmentation].permute(0, 3, 1, 2).contiguous()
 
 
-def polygon(scene: Scene, points: int) -> Tensor:
-    """`points` vertices along the outline, evenly spaced and clockwise: [B, 2, points] (x, y) in [-1, 1]."""
+def polygon(scene: Scene, points: int, size: tuple[int, int]) -> Tensor:
+    """`points` vertices along the outline, evenly spaced and clockwise: [B, 2, points] (x, y), in shares."""
     outlines = torch.stack([outline(shape, points) for shape in SHAPES])[scene["shape"]]
     u, v = outlines.unbind(1)
     cos, sin = cosine(scene["rotation"])[:, None], sine(scene["rotation"])[:, None]
     radius = scene.measure("scale")[:, None]
-    x = scene.measure("x")[:, None] + radius * (cos * u - sin * v)
-    y = scene.measure("y")[:, None] + radius * (sin * u + cos * v)
+    down, across = reach(size)
+    x = scene.measure("x")[:, None] + radius * (cos * u - sin * v) / across
+    y = scene.measure("y")[:, None] + radius * (sin * u + cos * v) / down
     return torch.stack([x, y], dim=1).float()
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
+from math import prod
 
 import torch
 from torch import Tensor
 
+from gangraph.data.arguments import Size, require_size, sides
 from gangraph.data.source import Field
 from gangraph.data.world.arguments import one_of, refusal, some_of, whole
 from gangraph.data.world.caption import sentences
@@ -28,15 +30,15 @@ class World:
     Scene i is a pure function of (seed, split, i): the same for any batch, worker, machine and size.
     With one view the field is called `value`; with several, each is called by its view:
 
-        image         [channels, size, size] in [-1, 1]
+        image         [channels, height, width] in [-1, 1]
         under         the same scene as `image`, with the factors of the argument `under` replaced
-        low           [channels, size / factor, size / factor] in [-1, 1]: the mean of each block of the image
-        clip          [frames, channels, size, size] in [-1, 1]: the scene in motion, frame 0 is the image
-        segmentation  [size, size] int64: 0 for the ground, 1 + shape for the object
-        segmap        [3, size, size] in [-1, 1]: the segmentation in colours
-        outline       [1, size, size] in [-1, 1]: a line of 1 on -1
-        shade         [1, size, size] in [-1, 1]: a relief, ground at -1, rim at 0, innermost points at 1
-        polygon       [2, points] in [-1, 1]: (x, y) of places along the outline, y down
+        low           [channels, height / factor, width / factor] in [-1, 1]: the mean of each block
+        clip          [frames, channels, height, width] in [-1, 1]: the scene in motion, frame 0 is the image
+        segmentation  [height, width] int64: 0 for the ground, 1 + shape for the object
+        segmap        [3, height, width] in [-1, 1]: the segmentation in colours
+        outline       [1, height, width] in [-1, 1]: a line of 1 on -1
+        shade         [1, height, width] in [-1, 1]: a relief, ground at -1, rim at 0, innermost points at 1
+        polygon       [2, points] in [-1, 1]: (x, y) of places along the outline, as shares of the picture, y down
         label         [] int64: the class of the factor `label`
         factors       [16] in [0, 1]: every factor in the order of `scene.FACTORS`
         attributes    [11] of 0 or 1: see `views.ATTRIBUTES`
@@ -48,7 +50,7 @@ class World:
                       [] in [0, 1]: that factor
 
     Args:
-        size: pixels of a side, from 8 to 1024.
+        size: height and width in pixels, or one number for both, from 8 to 1024.
         view: the name of a view, or several.
         split: train, val or test; no scene is in two.
         seed: another seed is another world.
@@ -61,7 +63,7 @@ class World:
             names, or numbers in [0, 1] as in the view `factors`.
         channels: 3 for colour, 1 for luminance.
         label: the factor with names that the view `label` tells.
-        factor: by how much `low` is smaller; a divisor of size.
+        factor: by how much `low` is smaller; a divisor of both sides.
         frames: frames of a clip.
         stride: steps of time between the frames of a clip.
         points: vertices of a polygon.
@@ -70,7 +72,7 @@ class World:
         ValueError: an argument is wrong; the message tells what was expected and the nearest name.
     """
 
-    size: int = 64
+    size: Size = 64
     view: str | Sequence[str] = "image"
     split: str = "train"
     seed: int = 0
@@ -128,7 +130,8 @@ class World:
     @property
     def camera(self) -> Camera:
         """How the scenes are seen."""
-        return Camera(**{field.name: getattr(self, field.name) for field in fields_of(Camera)})
+        given = {field.name: getattr(self, field.name) for field in fields_of(Camera)}
+        return Camera(**given | {"size": sides(self.size)})
 
     @property
     def named_views(self) -> Mapping[str, str]:
@@ -178,7 +181,7 @@ class WorldDataset:
     def _shots(self, indices: Sequence[int]) -> Iterator[Shot]:
         """The samples, a few at a time."""
         whole_shot = self.world.shot(indices)
-        pixels = self.world.size**2 * (self.world.frames if "clip" in self.world.view else 1)
+        pixels = prod(sides(self.world.size)) * (self.world.frames if "clip" in self.world.view else 1)
         step = max(1, _PIXELS // pixels)
         for start in range(0, max(1, len(indices)), step):
             yield whole_shot.rows(start, start + step)
@@ -202,18 +205,21 @@ def _checked(world: World) -> dict[str, object]:
     if "under" in views and not changes:
         raise refusal("under", world.under, 'what to replace, such as ["texture=stripes"]')
     _check_camera(world, views)
-    return {"view": views, "vary": vary, "under": changes}
+    size = world.size if isinstance(world.size, int) else sides(world.size)
+    return {"size": size, "view": views, "vary": vary, "under": changes}
 
 
 def _check_camera(world: World, views: Sequence[str]) -> None:
-    whole("size", world.size, 8, 1024)
+    require_size("size", world.size)
+    for side in sides(world.size):
+        whole("size", side, 8, 1024)
     for name in ("frames", "stride"):
         whole(name, getattr(world, name), 1)
     whole("points", world.points, 3)
-    whole("factor", world.factor, 1, world.size)
+    whole("factor", world.factor, 1, min(sides(world.size)))
     if world.channels not in (1, 3):
         raise refusal("channels", world.channels, "1 (luminance) or 3 (colour)")
-    if "low" in views and world.size % world.factor:
+    if "low" in views and any(side % world.factor for side in sides(world.size)):
         raise refusal("factor", world.factor, f"a divisor of size, which is {world.size}")
 
 

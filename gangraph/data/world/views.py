@@ -28,7 +28,7 @@ _POINTED = [SHAPES.index(shape) for shape in ("triangle", "star")]
 class Camera:
     """How scenes are seen; see `World` for what each number means."""
 
-    size: int
+    size: tuple[int, int]  # height and width
     channels: int
     label: str
     factor: int
@@ -57,7 +57,7 @@ class Shot:
 
     @cached_property
     def image(self) -> Tensor:
-        """The scenes in colour: [B, C, S, S]."""
+        """The scenes in colour: [B, C, H, W]."""
         return self.raster.image(colours(self.camera.channels))
 
 
@@ -123,8 +123,8 @@ def _factor(name: str) -> View:
     return View(lambda _: Field((), 0, 1), lambda shot: shot.scene[name].float())
 
 
-def _square(channels: int, camera: Camera) -> Field:
-    return Field((channels, camera.size, camera.size), -1, 1)
+def _picture(channels: int, camera: Camera) -> Field:
+    return Field((channels, *camera.size), -1, 1)
 
 
 def _sentence(_: Camera) -> Field:
@@ -132,20 +132,20 @@ def _sentence(_: Camera) -> Field:
 
 
 VIEWS: Mapping[str, View] = {
-    "image": View(lambda c: _square(c.channels, c), lambda shot: shot.image),
-    "under": View(lambda c: _square(c.channels, c), _under),
-    "low": View(lambda c: Field((c.channels, c.size // c.factor, c.size // c.factor), -1, 1), _low),
-    "clip": View(lambda c: Field((c.frames, c.channels, c.size, c.size), -1, 1), _clip),
+    "image": View(lambda c: _picture(c.channels, c), lambda shot: shot.image),
+    "under": View(lambda c: _picture(c.channels, c), _under),
+    "low": View(lambda c: Field((c.channels, *(side // c.factor for side in c.size)), -1, 1), _low),
+    "clip": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _clip),
     "segmentation": View(
-        lambda c: Field((c.size, c.size), 0, len(SHAPES), torch.int64),
+        lambda c: Field(c.size, 0, len(SHAPES), torch.int64),
         lambda shot: shot.raster.segmentation(),
     ),
-    "segmap": View(lambda c: _square(3, c), lambda shot: coloured(shot.raster.segmentation())),
-    "outline": View(lambda c: _square(1, c), lambda shot: shot.raster.outline()),
-    "shade": View(lambda c: _square(1, c), lambda shot: shot.raster.shade()),
+    "segmap": View(lambda c: _picture(3, c), lambda shot: coloured(shot.raster.segmentation())),
+    "outline": View(lambda c: _picture(1, c), lambda shot: shot.raster.outline()),
+    "shade": View(lambda c: _picture(1, c), lambda shot: shot.raster.shade()),
     "polygon": View(
         lambda c: Field((2, c.points), -1, 1),
-        lambda shot: polygon(shot.scene, shot.camera.points),
+        lambda shot: polygon(shot.scene, shot.camera.points, shot.camera.size),
     ),
     "label": View(
         lambda c: Field((), 0, len(FACTORS[c.label].names) - 1, torch.int64),
