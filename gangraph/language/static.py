@@ -36,9 +36,9 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
 
 def _side(size: object, index: int) -> object:
     """One side of a size that is one number for both, or [height, width]."""
-    if not isinstance(size, tuple):
+    if _is_number(size):
         return size
-    if len(size) != 2:
+    if not isinstance(size, tuple) or len(size) != 2:
         raise ValueError("a size is one number for both sides, or [height, width]")
     return size[index]
 
