@@ -432,7 +432,7 @@ def test_sizes_of_two_numbers_are_checked_each() -> None:
     with pytest.raises(ValueError, match="size: found 4, expected a whole number from 8 to 1024"):
         World(size=(64, 4))
     with pytest.raises(
-        ValueError, match=r"size: found .64,., expected a whole number of at least 1, or .height, width."
+        ValueError, match=r"size: found .64., expected a whole number of at least 1, or .height, width."
     ):
         World(size=(64,))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"factor: found 4, expected a divisor of size, which is .64, 50."):
