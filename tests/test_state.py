@@ -1,5 +1,7 @@
 """State that calls move: it moves once for each value, in one order, in every plan, and as in a loop by hand."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from gangraph.vocabulary.layers import spectral_norm
 from gangraph.vocabulary.styles import running_mean
 from tests.plans import PLANS, compare, tensors
 from tests.plugin import Counting, CountingInSecret, Masking, Shrinking, registered
+from tests.random_state import FEATURES as FEATURES_OF_ALL
+from tests.random_state import make
 from tests.support import copy_parameters, deviation, normals, read, trainer
 
 SPEC = """
@@ -261,6 +265,12 @@ def test_no_gradient_passes_through_a_running_mean() -> None:
         planned(text(judge="mean(D(x)) + mean(grad(D(T(fake)), fake))"))
 
 
+@pytest.mark.parametrize("form", ["T_again", "T_state", "T_frozen_again"])
+def test_a_network_is_not_called_like_a_form_that_begins_from_a_state(form: str) -> None:
+    with pytest.raises(SpecError, match="GG215"):
+        planned(text(values=MEAN, networks=f"  {form}: mlp(widths=[4], outputs=2)", fool=f"mean(D({form}(fake)))"))
+
+
 # What a plug-in's layer says of its state, and what it does.
 
 
@@ -367,3 +377,25 @@ def test_what_is_not_finite_is_named_as_the_spec_writes_it_with_its_place(
         assert caught.value.value == value
         assert f"'{value}' at {caught.value.place} is not finite" in str(caught.value)
         assert all(torch.equal(before[name], tensor) for name, tensor in tensors(run).items())
+
+
+# Random specs; tests/long/test_plans_agree.py compares thousands of them, over more steps.
+
+
+@pytest.mark.parametrize("first", range(0, 20_000, 1_000))
+def test_the_four_plans_of_a_random_spec_agree(first: int) -> None:
+    for seed in range(first, first + 1_000):
+        try:
+            found = compare(make(seed).spec, steps=4)
+        except SpecError:
+            continue
+        assert not found.difference, f"seed {seed}: {found.difference}"
+        return
+
+
+def test_random_specs_have_every_feature() -> None:
+    features = set[str]()
+    for seed in range(100):
+        with contextlib.suppress(SpecError):
+            features |= make(seed).features
+    assert features == FEATURES_OF_ALL.keys()

@@ -91,7 +91,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
 
 
 # What code adds to the name of a network for its other forms.
-_FORM = re.compile(r"(_frozen|_ahead|_parameters|_fused(_\d+)?|_evaluated|_autoregressive)*")
+_FORM = re.compile(r"(_frozen|_ahead|_again|_state|_parameters|_fused(_\d+)?|_evaluated|_autoregressive)*")
 
 
 def _names(graph: Graph) -> Iterator[Problem]:

@@ -69,19 +69,19 @@ class Engine:
         self.step_count = 0
         self.values: Values = {}
         self.fallbacks: dict[str, str] = {}
-        self.parameters = {
-            name: _each_once(p for network, _ in group.networks for p in networks.live[network].parameters())
+        called = {  # a network that nothing calls has no layers, and a group of such has nothing to step
+            name: [networks.live[network] for network, _ in group.networks if network in networks.live]
             for name, group in self.graph.spec.optimizers.items()
         }
-        self.optimizers = {
-            name: make_optimizer(group, self.parameters[name]) for name, group in self.graph.spec.optimizers.items()
-        }
+        groups = {name: group for name, group in self.graph.spec.optimizers.items() if called[name]}
+        self.parameters = {name: _each_once(p for each in called[name] for p in each.parameters()) for name in groups}
+        self.optimizers = {name: make_optimizer(group, self.parameters[name]) for name, group in groups.items()}
         self.modules = {
             segment.name: self._bind(program.segments[segment.name])
             for update in program.plan.updates
             for segment in update.segments
         }
-        self.schedules = {name: schedules(group) for name, group in self.graph.spec.optimizers.items()}
+        self.schedules = {name: schedules(group) for name, group in groups.items()}
         self.histories = {
             node.id: History(node.id, size, settings.seed)
             for node in self.graph.nodes.values()

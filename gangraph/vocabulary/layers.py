@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from gangraph.registry import layer
 
@@ -218,13 +219,25 @@ class Bias(nn.Module):
 layer("bias")(Bias)
 
 
+class SpectralNorm(_SpectralNorm):
+    """Torch's own, without the work of estimating a norm where there is no weight yet."""
+
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        if not weight_mat.is_meta:
+            super()._power_method(weight_mat, n_power_iterations)
+
+
 @layer(wraps=True, moves_state=True)
 def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
     """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018).
 
     In training every call first takes `iterations` steps of the power method, from the vectors that the last call left.
     """
-    return torch.nn.utils.parametrizations.spectral_norm(module, n_power_iterations=iterations)
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.dim() < 2:
+        raise ValueError("spectral_norm wraps a layer with a weight for each output and input: linear or a convolution")
+    transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    return parametrize.register_parametrization(module, "weight", SpectralNorm(weight, iterations, int(transposed)))
 
 
 class WeightNorm(nn.Module):

@@ -1,0 +1,247 @@
+"""Random specs with state: networks of every layer that a call moves, called in every way that a spec has.
+
+Each spec tells which features it has, so that a comparison can count them and show that none was left out.
+"""
+
+import random
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gangraph.language.spec import Spec
+from tests.support import read
+
+FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec shows it
+    "batch_norm": r"batch_norm\(eps=0.1[,)](?! track)",
+    "batch_norm without statistics": "track=false",
+    "spectral_norm": r"spectral_norm\(",
+    "several power iterations": "iterations=2",
+    "running_mean": r"running_mean\(",
+    "weight_norm": r"weight_norm\(",
+    "equalized": r"equalized\(",
+    "minibatch_discrimination": r"minibatch_discrimination\(",
+    "dropout": r"dropout\(",
+    "gaussian_noise": r"gaussian_noise\(",
+    "noise": r"\bnoise\b",
+    "main and named outputs": r"D\(.*\)\.features",
+    "named outputs alone": r"P\(.*\)\.[ab]\b",
+    "family of networks": r"F\[1\]\(",
+    "family of updates": r"for k in 1\.\.2:",
+    "shared part": "share=",
+    "average that copies": r"E: average.*copy",
+    "average of buffers": r"E: average.*average",
+    "average in an objective": r"(?m)^  (?!E:|A:).*\b[EA]\(",
+    "state that nothing trains": r"\bT\((?!.*, lr=)",
+    "gate on losses": r"when: (judge|\"hysteresis)",
+    "gate of one group": r"minimize: judge, when:",
+    "condition on time": "when: step",
+    "every": "every: ",
+    "times": r"times: \d\b(?! if)",
+    "times that change": "times: 0 if",
+    "accumulate": "accumulate: ",
+    "draw": "draw: ",
+    "simultaneous updates": r"update: \{",
+    "unroll": "unroll: ",
+    "history": r"history\(",
+    "history of a history": r"history\(history",
+    "held": r"held\(",
+    "detach": r"detach\(",
+    "gradient as a value": r"grad\(",
+    "parameters as a value": r"parameters\(",
+    "operation on parameters": r"then: ",
+    "limited gradient": "clip_grad",
+    "momentum and moments": r"adam|momentum=0\.5\)",
+}
+
+NETWORKS: Mapping[str, str] = {
+    "G": "  G: {{inputs: z, parts: {{trunk: '{trunk}', head: linear(2)}}, values: {{h: trunk(z)}}, output: head(h)}}",
+    "S": "  S: G(share=G.trunk)",
+    "H": "  H: {{inputs: x, layers: '{h}, linear(2)'}}",
+    "T": "  T: {{inputs: x, layers: '{t}'}}",
+    "F": "  \"F[k in 1..2]\": {{inputs: x, layers: '{f}, linear(2)'}}",
+    "D": "  D:\n    inputs: x\n    parts: {{body: '{d}', score: '{score}'}}\n    values: {{h: body(x)}}\n"
+    "    output: score(h)\n    outputs: {{features: h}}",
+    "P": "  P:\n    inputs: x\n    parts: {{body: '{p}', first: linear(2), second: '{second}'}}\n"
+    "    values: {{h: body(x)}}\n    outputs: {{a: first(h), b: second(h)}}",
+    "E": '  E: average({averaged}, decay=0.9, buffers="{buffers}")',
+    "A": "  A: average(D, decay=0.5)",
+}
+LOSSES: Mapping[str, tuple[str, str]] = {  # each loss, and the network that it is for
+    "judge": ("D", "logistic.critic(real=D(x), fake=D({a})) + {term}"),
+    "verdict": ("D", "hinge.critic(real=D({b}), fake=D({a})) + {term}"),
+    "fool": ("G", "logistic.generator(D(fake)) + {term}"),
+    "deceive": ("G", "l2(G({a}), x) + {term}"),
+    "aux": ("H", "l2(H({a}), x) + {term}"),
+    "pair": ("P", "l2(P(x).a, {b}) + mean(P({a}).b * P({a}).a) + {term}"),
+    "own[k in 1..2]": ("F", "l2(F[k]({a}), x) + 0.1 * mean(F[3 - k](x)) + {term}"),
+}
+TEXT = """
+gangraph: 1
+name: random
+data: {{x: normal(2), z: normal(2), z2: normal(2)}}
+networks:
+{networks}
+values:
+{values}
+losses:
+{losses}
+train:
+  batch: 4
+  length: 100 steps
+  optimizers:
+{optimizers}
+  step:
+{step}"""
+
+INNER = (
+    "batch_norm(eps=0.1)", "batch_norm(eps=0.1, track=false)", "running_mean(0.7)", "layer_norm(eps=0.1)", "noise",
+    "dropout(0.5)", "gaussian_noise(0.1)", "batch_norm(eps=0.1, momentum=0.5), dropout(0.25)", "tanh",
+)  # fmt: skip
+MAPS = (
+    "linear(3)", "spectral_norm(linear(3))", "spectral_norm(linear(3), iterations=2)", "weight_norm(linear(3))",
+    "equalized(linear(3))", "spectral_norm(maxout(3, pieces=2))", "linear(3), minibatch_discrimination(2, 2)",
+)  # fmt: skip
+UNTRAINED = (
+    "running_mean(0.5)", "batch_norm(eps=0.1)", "spectral_norm(linear(2))", "running_mean(0.7), dropout(0.5)",
+    "batch_norm(eps=0.1, affine=false), tanh", "spectral_norm(linear(2), iterations=2), gaussian_noise(0.1)",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Made:
+    """A spec, its text and the features that it has."""
+
+    spec: Spec
+    text: str
+    features: frozenset[str]
+
+
+def make(seed: int) -> Made:
+    """The spec of a seed.
+
+    Raises:
+        SpecError: an update of it does not reach what it trains, and the like.
+    """
+    text = _Maker(seed).text()
+    return Made(read(text), text, frozenset(_features(text)))
+
+
+def _features(text: str) -> Iterable[str]:
+    return (name for name, pattern in FEATURES.items() if re.search(pattern, text))
+
+
+class _Maker:
+    """Pieces of a spec, each drawn from one generator of random numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.pick = self.random.choice
+        self.certain = self.one_in(2)  # whether every update surely runs, as held values ask for
+        more = self.random.sample(["S", "H", "T", "F", "P", "E", "A"], self.random.randint(2, 3))
+        self.has = {"G", "D", *more}
+        self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
+        self.values = ["x", "z", "fake", "fake"]
+
+    def one_in(self, count: int) -> bool:
+        return self.random.randrange(count) == 0
+
+    def text(self) -> str:
+        """The whole spec."""
+        values = ["  fake: G(z)"]
+        for number in range(self.random.randint(1, 2)):
+            values.append(f"  v{number}: {self.value()}")
+            self.values += [f"v{number}"] * 2
+        losses = {name: self.loss(name) for name, (network, _) in LOSSES.items() if network in self.has}
+        step = "".join(self.update() for _ in range(2 + self.one_in(3)))
+        used = {name: loss for name, loss in losses.items() if name.partition("[")[0] in step or name == "judge"}
+        layers = {name: self.layers() for name in ("h", "f", "p")}
+        networks = "\n".join(NETWORKS[name] for name in NETWORKS if name in self.has).format(
+            **layers, trunk=self.layers(mean=False), d=self.layers(mean=False), t=self.pick(UNTRAINED),
+            score=self.pick(["linear(1)", "spectral_norm(linear(1))"]), averaged=self.averaged,
+            second=self.pick(["linear(2)", "spectral_norm(linear(2))"]), buffers=self.pick(["copy", "average"]),
+        )  # fmt: skip
+        return TEXT.format(
+            networks=networks,
+            values="\n".join(values),
+            losses="\n".join(f'  "{name}": {loss}' for name, loss in used.items()),
+            optimizers="\n".join(self.optimizers()),
+            step=step,
+        )
+
+    def layers(self, *, mean: bool = True) -> str:
+        """A chain for two numbers a sample, with at least one layer that a gradient changes."""
+        inner = [each for each in INNER if mean or "running_mean" not in each]
+        return ", ".join([self.pick(MAPS), *(self.pick(inner) for _ in range(self.random.randint(0, 1))), "tanh"])
+
+    def value(self, deep: int = 2) -> str:
+        """Two numbers a sample."""
+        deep -= self.one_in(2)
+        if deep <= 0:
+            return self.pick(self.values)
+        inside, other = self.value(deep - 1), self.value(deep - 1)
+        forms = [f"{name}({inside})" for name in ("G", "S", "H", "T", "T", "E") if name in self.has]
+        forms += [f"F[1]({inside})", f"F[2]({inside})"] if "F" in self.has else []
+        forms += [f"P({inside}).a", f"P({inside}).b"] if "P" in self.has else []
+        forms += [f"lerp({inside}, {other}, 0.5)", f"{inside} + {other}", f"lerp({inside}, {other}, uniform(1))"]
+        forms += [f"detach({inside})", f"history({inside}, 6)"]
+        if self.certain:
+            forms += [f"held({inside})", f"history(held({inside}), 6)", f"history(history({inside}, 6), 6)"]
+        return self.pick(forms)
+
+    def loss(self, name: str) -> str:
+        anchors = {each: self.value(1) for each in ("a", "b")}
+        return LOSSES[name][1].format(**anchors, term=self.term())
+
+    def term(self) -> str:
+        """A small part of a loss."""
+        value, other = self.value(), self.value()
+        at = self.pick(self.values)
+        from_at = self.pick([at, f"lerp({at}, {value}, 0.5)", f"{value} + {at}"])
+        terms = [
+            "0", f"0.1 * mean(D({value}))", f"0.1 * l2(D({value}).features, D({other}).features)",
+            f"0.1 * mean(norm(grad(D({from_at}), {at})))", f"0.1 * mean(norm(grad(D({from_at}).features, {at})))",
+            f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
+            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, held({other}))" if self.certain else "0",
+        ]  # fmt: skip
+        if "A" in self.has:
+            terms += [f"0.1 * mean(A({value}))", f"0.1 * l2(A({value}).features, D({value}).features)"] * 2
+        if "P" in self.has:
+            terms += [f"0.1 * mean(P({value}).a - P({other}).b)"]
+        if "F" in self.has:
+            terms += [f"0.1 * mean(norm(grad(F[1]({from_at}), {at})))"]
+        return self.pick(terms)
+
+    def optimizers(self) -> Iterable[str]:
+        networks = {"d": "D", "g": "G", "h": "H", "p": "P", "f[k in 1..2]": "F[k]"}
+        for group, network in networks.items():
+            if network[0] in self.has:
+                chosen = "[G, S]" if network == "G" and "S" in self.has and self.one_in(2) else network
+                options = self.pick(["lr=0.05)", "lr=0.02, momentum=0.5)", ""])
+                made = f"sgd({chosen}, {options}" if options else f"adam({chosen}, lr=1e-2, eps=1e-2)"
+                yield f'    "{group}": {made}'
+
+    def update(self) -> str:
+        """One entry of the step."""
+        if "F" in self.has and self.one_in(3):
+            return f'    - for k in 1..2:\n        - {{update: "f[k]", minimize: "own[k]"{self.options()}}}\n'
+        if self.one_in(6):
+            gate = self.pick(["", "", ", when: judge > 1.3", ", when: step > 1"])
+            both = f"{{d: {{minimize: judge{gate}}}, g: {{minimize: {self.pick(['fool', 'deceive'])}}}}}"
+            return f"    - {{update: {both}{self.options()}}}\n"
+        losses = [(network.lower(), name) for name, (network, _) in LOSSES.items() if network in self.has - {"F"}]
+        group, loss = self.pick(losses)
+        inner, down = self.pick([pair for pair in losses if pair[0] != group])
+        kin = inner == "g" and "S" in self.has  # which has no steps to look ahead of
+        ahead = self.one_in(5) and not kin
+        steps = f", unroll: {{update: {inner}, minimize: {down}, steps: {self.random.randint(1, 2)}}}" if ahead else ""
+        return f"    - {{update: {group}, minimize: {loss}{steps}{self.options()}}}\n"
+
+    def options(self) -> str:
+        """How often an update runs, on which draws, and what limits it."""
+        chosen = self.pick(["", "", "", ", draw: all", ", draw: z", ", draw: x", ", draw: [z, z2]"])
+        often = ["", "", "", ", times: 2", ", accumulate: 2", ', when: "hysteresis(judge, low=1, high=1.5)"']
+        if not self.certain:
+            often += [", times: 0 if step == 1 else 2", ", every: 2", ", when: step != 1", ", when: judge > 1.3"]
+        chosen += self.pick(often)
+        limits = [", clip_grad_norm: 1", ', then: "clip(D, -1, 1)"', ", clip_grad_value: 0.5"]
+        return chosen + (self.pick(limits) if self.one_in(6) else "")
