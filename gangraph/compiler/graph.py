@@ -256,6 +256,11 @@ class Graph:
         """The nodes and everything they are computed from."""
         return set(ids).union(*(nx.ancestors(self.digraph, name) for name in ids))
 
+    def title(self, index: int) -> str:
+        """What messages call an update: its name, or its number (from 1) as well where others have the same name."""
+        names = [update.name for update in self.updates]
+        return f"'{names[index]}'" if names.count(names[index]) == 1 else f"update {index + 1} ({names[index]})"
+
     def owner(self, network: str) -> str:
         """The network whose layers a call runs: itself, or for an average the one that is averaged."""
         average = self.averages.get(network)

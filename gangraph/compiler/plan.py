@@ -60,7 +60,7 @@ class _Available:
     """A tensor that exists: the key of its value, who computed it, and for which later update it carries a gradient."""
 
     key: Key
-    by: str
+    by: int
     live_for: int | None
 
 
@@ -355,7 +355,7 @@ class _Planner:
             if not shared:
                 continue
             left -= chosen
-            purpose = f"shared with '{self.updates[later].name}', which differentiates it"
+            purpose = f"shared with {self.graph.title(later)}, which differentiates it"
             segments.append(
                 self._segment(
                     self._fresh(f"{self.labels[index]}_shared_{later + 1}"),
@@ -484,6 +484,7 @@ class _Planner:
         return Segment(
             name=name,
             purpose=purpose,
+            target=target,
             nodes=ordered,
             inputs=inputs,
             outputs=outputs,
@@ -507,6 +508,7 @@ class _Planner:
         each = Segment(
             name=self._fresh(f"{name}_step"),
             purpose=f"what {ahead.group} makes smaller in each step that {self.labels[index]} looks ahead",
+            target=index,
             nodes=ahead.body,
             inputs=node.inputs,
             outputs=(ahead.loss,),
@@ -536,11 +538,10 @@ class _Planner:
 
     def _offer(self, index: int, wanted: set[str]) -> None:
         """Make what was computed available to later updates, unless this one may not run."""
-        update = self.updates[index]
         for name in wanted - self._ahead(wanted):
             held = self.graph.nodes[name].kind == "held"
             if self._offers(index) or held:
-                self.available[name] = _Available(self.key(name, self.versions), update.name, self._live_now.get(name))
+                self.available[name] = _Available(self.key(name, self.versions), index, self._live_now.get(name))
             else:
                 self.available.pop(name, None)
         self._live_now = {}

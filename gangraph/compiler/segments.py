@@ -10,10 +10,10 @@ from gangraph.compiler.graph import Lookahead, UpdateGraph
 class Segment:
     """Nodes that are computed together, by one fx graph.
 
-    `trained` are the networks whose parameters will be differentiated, through the nodes in `live`; every other
-    network is frozen. `detached` are the inputs that carry a gradient meant for another update. `histories` are
-    mixed with their past before the segment runs. `lookaheads` are the steps that it looks ahead; in the segment of
-    one such step the networks `moved` are those whose parameters or state it moves.
+    `trained` are the networks whose parameters will be differentiated in the update number `target` (from 0, if any),
+    through the nodes in `live`; every other network is frozen. `detached` are the inputs that carry a gradient meant
+    for another update. `histories` are mixed with their past before the segment runs. `lookaheads` are the steps that
+    it looks ahead; in the segment of one such step the networks `moved` are those whose parameters or state it moves.
 
     `order` are pairs of calls that move the same state, of which the second follows. The calls in `again` were made
     before in this step for the same value: they begin from the state of then, and move nothing. For each call in
@@ -22,6 +22,7 @@ class Segment:
 
     name: str
     purpose: str
+    target: int | None = None
     nodes: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -52,10 +53,10 @@ class LookaheadPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuse:
-    """A value that an update takes from earlier in the step, and why that is the same value."""
+    """A value that an update takes from the update number `source` (from 0), and why that is the same value."""
 
     value: str
-    source: str
+    source: int
     why: str
 
 

@@ -112,7 +112,10 @@ class _Writer:
         kinds = self.graph.spec.optimizers
         steps = listed(f"{kinds[each.group].kind} on {listed(each.networks)}" for each in update.graph.objectives)
         yield from ("", "", f"# Update {index + 1} of {len(self.plan.updates)}: {update.graph.name}, by {steps}.")
-        yield from (f"# {_name(self.graph, each.value)} is from '{each.source}': {each.why}." for each in update.reuses)
+        yield from (
+            f"# {_name(self.graph, each.value)} is from {self.graph.title(each.source)}: {each.why}."
+            for each in update.reuses
+        )
         for number, segment in enumerate(update.segments):
             for ahead in segment.lookaheads:
                 yield from ("", *self._function(self.program.segments[ahead.each.name]), "", "", *self._steps(ahead))

@@ -11,7 +11,7 @@ from gangraph.language.expression import show
 from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
 from gangraph.views.matching import CONSTANT, Matching, Term, terms
-from gangraph.views.wording import as_written
+from gangraph.views.wording import as_written, ordinal
 
 
 def loss_differences(matching: Matching) -> Iterator[Difference]:
@@ -38,8 +38,10 @@ class _Losses:
                                           _Sum.of(self.second, theirs, self.theirs, within=theirs))  # fmt: skip
         first, second = _objectives(self.first), _objectives(self.second)
         for group, other in sides(first, second, groups_of(self.first.spec, self.second.spec)):
-            for ours, theirs in zip_longest(first.get(group, ()), second.get(other, ())):
-                yield from self._compared(f"the objective of {group or other}", _Sum.of(self.first, ours, self.ours),
+            rows = list(zip_longest(first.get(group, ()), second.get(other, ())))
+            for number, (ours, theirs) in enumerate(rows, 1):
+                which = f"{ordinal(number)} objective" if len(rows) > 1 else "objective"
+                yield from self._compared(f"the {which} of {group or other}", _Sum.of(self.first, ours, self.ours),
                                           _Sum.of(self.second, theirs, self.theirs))  # fmt: skip
 
     def _compared(self, label: str, ours: _Sum, theirs: _Sum) -> Iterator[Difference]:

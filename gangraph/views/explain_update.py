@@ -68,14 +68,13 @@ class _Story:
         """Values that are computed here with the gradient of a later update."""
         for segment in (s for s in self.update.segments if s not in self.own):
             values = [name for name in segment.outputs if name in segment.live] or list(segment.nodes[-1:])
-            later = next(u for u in self.plan.updates[self.index + 1 :] if u.differentiated == segment.trained)
             one = len(values) == 1
             it, gradient, constant = (
                 ("it", "its gradient needs", "a constant") if one else ("them", "their gradients need", "constants")
             )
             yield (
                 f"{self._values(values)} {_are(one)} computed first, together with what {gradient}, because update"
-                f" {self._number(later)} will differentiate {it}. This update uses {it} as {constant}."
+                f" {self._number(segment.target)} will differentiate {it}. This update uses {it} as {constant}."
             )
 
     def flow(self) -> Iterator[str]:
@@ -126,7 +125,9 @@ class _Story:
         it = "it" if len(names) == 1 else "them"
         if set(names) & set(self.update.differentiated):
             return f"this loss is not what trains {it}"
-        at = [f"update {self._number(u)}" for u in self.plan.updates if set(u.differentiated) & set(names)]
+        at = [
+            f"update {self._number(i)}" for i, u in enumerate(self.plan.updates) if set(u.differentiated) & set(names)
+        ]
         return f"{listed(at)} train{'s' * (len(at) == 1)} {it}" if at else f"nothing trains {it}"
 
     def stopped(self) -> Iterator[str]:
@@ -157,14 +158,14 @@ class _Story:
 
     def reused(self) -> Iterator[str]:
         """What is taken from earlier in the step, and why that is allowed."""
-        groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        groups: dict[tuple[int, tuple[str, ...]], list[str]] = {}
         for each in self.update.reuses:
             if self.graph.nodes[each.value].kind not in ("held", "history"):
                 groups.setdefault((each.source, self._beneath(each.value)), []).append(each.value)
         for (source, beneath), values in groups.items():
             one = len(values) == 1
             yield (
-                f"{self._values(values)} {_are(one)} not computed again: update {self._named(source)} has"
+                f"{self._values(values)} {_are(one)} not computed again: update {self._number(source)} has"
                 f" {'it' if one else 'them'}, and {_unchanged(beneath)} since."
             )
 
@@ -193,7 +194,7 @@ class _Story:
         told = dict.fromkeys(map(self._source, drawn))
         reasons += [f"{listed(told)} {_are(len(told) == 1)} new"] if drawn else []
         if not reasons and self.plan.updates[before].graph.conditional:
-            reasons = [f"update {self._number(self.plan.updates[before])} may not have run"]
+            reasons = [f"update {self._number(before)} may not have run"]
         return " and ".join(reasons) or "here its gradient is needed as well"
 
     def penalties(self) -> Iterator[str]:
@@ -252,11 +253,9 @@ class _Story:
             return name
         return f"the random numbers of {name.partition('.')[0]}"
 
-    def _number(self, update: UpdatePlan) -> str:
-        return f"{self.plan.updates.index(update) + 1} ({update.graph.name})"
-
-    def _named(self, name: str) -> str:
-        return self._number(next(u for u in reversed(self.plan.updates[: self.index]) if u.graph.name == name))
+    def _number(self, index: int | None) -> str:
+        assert index is not None
+        return f"{index + 1} ({self.plan.updates[index].graph.name})"
 
     def _text(self, name: str) -> str:
         return as_written(self.graph, name, value_names(self.graph))

@@ -11,7 +11,7 @@ from gangraph.compiler.graph import Graph, Lookahead, ObjectiveGraph, Ref, Updat
 from gangraph.compiler.optimizers import OPTIMIZERS
 from gangraph.language.sharing import borrowed
 from gangraph.language.spec import UpdateSpec
-from gangraph.views.notation import PRODUCT, Notation, moment, number, symbol
+from gangraph.views.notation import PRODUCT, Notation, moment, number, scaled, symbol
 from gangraph.views.plan import listed
 
 
@@ -31,7 +31,7 @@ class Line:
 def objective(checked: Checked) -> tuple[Line, ...]:
     """Every update's objective, the definitions of what it names, its sources, and what needs words."""
     checked = replace(checked, graph=checked.graph.as_written)
-    return tuple(line for update in checked.graph.updates for line in _update(checked, update))
+    return tuple(line for index in range(len(checked.graph.updates)) for line in _update(checked, index))
 
 
 def equations(checked: Checked) -> tuple[str, ...]:
@@ -44,25 +44,26 @@ def latex_text(phases: Sequence[Checked], titles: Sequence[str] = ()) -> str:
     parts = []
     for i, checked in enumerate(phases):
         lines = objective(checked)
-        for number_, update in enumerate(checked.graph.updates, 1):
-            head = [f"% {titles[i]}"] if titles and number_ == 1 else []
-            head.append(f"% update {number_} of {len(checked.graph.updates)}: {update.name}")
-            own = [line for line in lines if line.update == _label(checked.graph, update)]
+        for index, update in enumerate(checked.graph.updates):
+            head = [f"% {titles[i]}"] if titles and index == 0 else []
+            head.append(f"% update {index + 1} of {len(checked.graph.updates)}: {update.name}")
+            own = [line for line in lines if line.update == _label(checked.graph, index)]
             body = " \\\\\n".join(f"  {line.left} &{line.right}" for line in own)
             parts.append("\n".join([*head, r"\begin{align*}", body, r"\end{align*}"]))
     return "\n\n".join(parts)
 
 
-def _label(graph: Graph, update: UpdateGraph) -> str:
+def _label(graph: Graph, index: int) -> str:
     """An update's name, numbered where others have the same."""
-    alike = [other for other in graph.updates if other.name == update.name]
-    return update.name if len(alike) == 1 else f"{update.name} {alike.index(update) + 1}"
+    names = [update.name for update in graph.updates]
+    before = names[:index].count(names[index])
+    return names[index] if names.count(names[index]) == 1 else f"{names[index]} {before + 1}"
 
 
-def _update(checked: Checked, update: UpdateGraph) -> Iterator[Line]:
+def _update(checked: Checked, index: int) -> Iterator[Line]:
     graph = checked.graph
-    notation, label = Notation(graph), _label(graph, update)
-    written = graph.spec.updates[graph.updates.index(update)]
+    notation, label, update = Notation(graph), _label(graph, index), graph.updates[index]
+    written = graph.spec.updates[index]
     for each in update.objectives:
         ahead = each.ahead
         with notation.after(ahead.networks, f"{ahead.steps}") if ahead is not None else nullcontext():
@@ -113,8 +114,9 @@ def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) ->
 def _signed(notation: Notation, name: str, minus: bool, *, first: bool) -> str:
     """A term with its sign, which the first of a sum has only where it is a minus."""
     formula = notation.of(Ref(name))
-    if minus and formula.text.startswith("-") and notation.graph.nodes[name].target in ("mul", "neg"):
-        return formula.text[1:] if first else f" + {formula.text[1:]}"
+    if minus and formula.base is not None and formula.factors[0] < 0:
+        opposite = scaled(-formula.factors[0], formula.base)
+        return opposite.text if first else f" + {opposite.text}"
     if minus:
         return f" - {formula.guarded(PRODUCT)}"
     if formula.text.startswith("-"):

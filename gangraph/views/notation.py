@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 from gangraph.compiler.graph import Argument, Graph, Node, Ref
 from gangraph.data.random import Bernoulli, Categorical, Normal, RandomSource, Uniform
@@ -28,11 +29,21 @@ _COMPARISONS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "%": r"\
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """LaTeX, how tightly its outermost operation binds, and the nodes that it is computed from."""
+    """LaTeX, how tightly its outermost operation binds, and the nodes that it is computed from.
+
+    A number is `weight` times nothing, a product with one `weight` times `base`: numbers that meet are multiplied.
+    """
 
     text: str
     level: int = ATOM
     nodes: tuple[str, ...] = ()
+    weight: float | None = None
+    base: "Formula | None" = None
+
+    @property
+    def factors(self) -> tuple[float, "Formula | None"]:
+        """The number in front, and what it multiplies."""
+        return (1, self) if self.weight is None else (self.weight, self.base)
 
     def guarded(self, level: int) -> str:
         r"""The text, in parentheses where its outermost operation binds less than `level`.
@@ -180,8 +191,9 @@ class Notation:
             inside = [self.of(each) for each in argument]
             return Formula(f"[{', '.join(each.text for each in inside)}]", nodes=_nodes(inside))
         if not isinstance(argument, Ref):
-            level = SUM if isinstance(argument, int | float) and argument < 0 else ATOM
-            return Formula(number(argument), level)
+            if isinstance(argument, bool) or not isinstance(argument, int | float):
+                return Formula(number(argument))
+            return Formula(number(argument), SUM if argument < 0 else ATOM, weight=argument)
         if argument.id in self.names:
             self.used.add(argument.id)
             return Formula(self.names[argument.id], nodes=(argument.id,))
@@ -225,20 +237,26 @@ class Notation:
         nodes = _nodes(arguments)
         match node.target, arguments:
             case (("add" | "sub"), [left, right]):
-                sign, least = ("+", SUM) if node.target == "add" else ("-", PRODUCT)
-                shown = right.guarded(PRODUCT) if right.text.startswith("-") else right.guarded(least)
-                return Formula(f"{left.text} {sign} {shown}", SUM, nodes)
+                sign, weight = "+" if node.target == "add" else "-", right.factors[0]
+                if weight < 0 and right.base is not None:  # a - (-2 b) is a + 2 b
+                    sign, right = "-" if node.target == "add" else "+", scaled(-weight, right.base)
+                least = SUM if sign == "+" and not right.text.startswith("-") else PRODUCT
+                return Formula(f"{left.text} {sign} {right.guarded(least)}", SUM, nodes)
             case "mul", [left, right]:
-                first, second = (right, left) if _is_number(right) and not _is_number(left) else (left, right)
-                if _is_number(first):
-                    return Formula(rf"{first.text} \, {second.guarded(PRODUCT)}", min(first.level, PRODUCT), nodes)
-                return Formula(rf"{first.guarded(PRODUCT)} \, {second.guarded(PRODUCT)}", PRODUCT, nodes)
+                (one, first), (other, second) = left.factors, right.factors
+                bases = [base for base in (first, second) if base is not None]
+                return (
+                    scaled(one * other, reduce(_product, bases))
+                    if bases
+                    else Formula(number(one * other), weight=one * other)
+                )
             case "truediv", [left, right]:
                 return Formula(rf"\frac{{{left.text}}}{{{right.text}}}", PRODUCT, nodes)
             case "pow", [left, right]:
                 return Formula(f"{left.guarded(ATOM)}^{{{right.text}}}", POWER, nodes)
             case "neg", [inside]:
-                return Formula(f"-{inside.guarded(PRODUCT)}", SUM, nodes)
+                weight, base = inside.factors
+                return scaled(-weight, base) if base is not None else Formula(number(-weight), SUM, weight=-weight)
         definition = vocabulary[node.target]
         if "latex" in definition.traits:
             return self._filled(definition, node)
@@ -354,8 +372,27 @@ def _called(name: str) -> str:
     return rf"\mathrm{{{spaced}}}"
 
 
-def _is_number(formula: Formula) -> bool:
-    return not formula.nodes
+def scaled(weight: float, base: Formula) -> Formula:
+    """A number times a formula that has none in front."""
+    inside = base.guarded(PRODUCT)
+    match weight:
+        case 1:
+            return base
+        case -1:
+            text = f"-{inside}"
+        case _:
+            text = f"{number(weight)} {_between(inside)} {inside}"
+    return Formula(text, SUM if weight < 0 else PRODUCT, base.nodes, weight, base)
+
+
+def _product(left: Formula, right: Formula) -> Formula:
+    inside = right.guarded(PRODUCT)
+    return Formula(f"{left.guarded(PRODUCT)} {_between(inside)} {inside}", PRODUCT, _nodes((left, right)))
+
+
+def _between(right: str) -> str:
+    """What stands between factors: a dot before digits, which would seem to belong to those before them."""
+    return r"\cdot" if right[:1].isdigit() else r"\,"
 
 
 def _nodes(formulas: Iterable[Formula]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     yield from _row("draws anew", [listed(update.redraws)])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
     yield from _row(
-        "reuses", [f"{phrase(graph, each.value)} from '{each.source}': {each.why}" for each in update.reuses]
+        "reuses", [f"{phrase(graph, each.value)} from {graph.title(each.source)}: {each.why}" for each in update.reuses]
     )
     yield from _row("runs once", _segments(graph, update.before))
     yield from _row("runs", _segments(graph, update.body))

@@ -16,6 +16,7 @@ from gangraph.registry import vocabulary
 from gangraph.views.formulas import constant_text
 
 _SIGNS = {name: sign for sign, name in OPERATORS.items()}
+_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -27,6 +28,14 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def spelled(count: int) -> str:
     """`two`, `1,300`: a count as a word up to twelve."""
     return _COUNTS[count] if count < len(_COUNTS) else f"{count:,}"
+
+
+def ordinal(place: int) -> str:
+    """`second`, `7th`: a place in an order, from 1, as a word up to six."""
+    if place <= len(_PLACES):
+        return _PLACES[place - 1]
+    ends = {1: "st", 2: "nd", 3: "rd"} if place % 100 not in (11, 12, 13) else {}
+    return f"{place}{ends.get(place % 10, 'th')}"
 
 
 def sized(count: int) -> str:
