@@ -20,6 +20,13 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 
 WIDEST = 160  # characters of one line that a message shows
+# What a terminal obeys instead of showing it: control characters but tab and newline, marks of direction, half pairs.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or could not encode, as an escape that JSON and YAML read too."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +67,12 @@ class Span:
 
     def __str__(self) -> str:
         line, column = self.text.position(self.start)
-        return f"{self.text.name}:{line}:{column}"
+        return f"{printable(self.text.name)}:{line}:{column}"
 
     def excerpt(self) -> str:
         """The source line with a caret under the span."""
         line, column = self.text.position(self.start)
-        source = self.text.line(line)
+        source = _OBEYED.sub("?", self.text.line(line))  # one for one, so that the caret stays in its place
         width = max(1, min(self.end - self.start, len(source.rstrip()) - column + 1))
         cut = max(0, column - WIDEST // 2) if len(source) > WIDEST else 0
         shown, before = source[cut : cut + WIDEST], source[cut : column - 1]
@@ -130,6 +137,9 @@ class GangraphError(Exception):
     """Base of every error that a user can cause."""
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class SpecError(GangraphError):
@@ -197,7 +207,7 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _shortened(text: str) -> str:
     """On one line, and no longer than a person reads."""
-    line = re.sub(r"\s*\n\s*", " ", text)
+    line = printable(re.sub(r"\s*\n\s*", " ", text))
     return line if len(line) <= 4 * WIDEST else f"{line[: 4 * WIDEST]} ..."
 
 

@@ -12,6 +12,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar
 
+from gangraph.errors import UsageError
+
 Kind = Literal["layer", "op", "loss", "source", "metric"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -132,8 +134,16 @@ def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
 
 @cache
 def load_plugins() -> tuple[str, ...]:
-    """Import every installed plug-in once; returns their names."""
+    """Import every installed plug-in once; returns their names.
+
+    Raises:
+        UsageError: a plug-in raises or exits as it is imported; it is named.
+    """
     found = sorted(entry_points(group="gangraph.plugins"), key=lambda entry: entry.name)
     for entry in found:
-        entry.load()
+        try:
+            entry.load()
+        except (Exception, SystemExit) as error:
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise UsageError(f"the plug-in '{entry.name}' ({entry.value}) cannot be imported: {said}") from error
     return tuple(entry.name for entry in found)

@@ -14,6 +14,7 @@ if not torch.cuda.is_available():  # Triton reads this when it decorates a kerne
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--count", type=int, default=None, help="how many cases a long run takes; by default its own few")
+    parser.addoption("--first", type=int, default=0, help="the seed with which a long run begins")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -22,3 +23,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> int | None:
+    """How many cases a long run was asked to take."""
+    asked: int | None = request.config.getoption("--count")
+    return asked
+
+
+@pytest.fixture
+def first(request: pytest.FixtureRequest) -> int:
+    """The seed of the first case of a long run."""
+    seed: int = request.config.getoption("--first")
+    return seed

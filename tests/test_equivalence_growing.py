@@ -112,7 +112,7 @@ def test_a_style_based_gan_trains_as_the_loop_by_hand(
         coins = torch.tensor([[1.0], [0.0], [1.0], [1.0]], dtype=F64)
         cuts = [1 + (layers - 1) * torch.rand(BATCH, 1, dtype=F64) for _ in range(2)]
         z, other = ([pair[k] for pair in codes] for k in range(2))
-        given = {"reals": x, "z": z, "other": other, "at.bernoulli": coins, "at.uniform": cuts}
+        given = {"reals": x, "z": z, "other": other, "at.bernoulli": [coins, coins], "at.uniform": cuts}
         losses = engine.step(given)
         noises = [drawn[:layers], drawn[layers:]]
         ats = [(layers - coins * cut)[:, 0] for cut in cuts]

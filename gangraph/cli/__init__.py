@@ -17,6 +17,7 @@ from io import TextIOWrapper
 
 import typer
 
+from gangraph import terminal
 from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
 from gangraph.errors import GangraphError, RunError, SpecError, UsageError, fault_of
 
@@ -83,21 +84,25 @@ app.add_typer(bench.app, name="bench")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    wants_traceback = "--traceback" in given
     _open_streams()
+    with terminal.guarded():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: list[str]) -> int:
+    wants_traceback = "--traceback" in given
     if sys.stdout is None:
         return _report(RunError("standard output is closed; send it to /dev/null if nobody is to read it"), given)
     try:
         code = app([item for item in given if item != "--traceback"], prog_name="gangraph", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except (BrokenPipeError, SystemExit):  # which click makes of it
-        _forget_output()
-        return 0
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
-    except Exception as error:  # the one boundary: every error becomes a message and a code
+    except (Exception, SystemExit) as error:  # the one boundary: every error becomes a message and a code
+        if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):  # click exits then
+            _forget_output()
+            return 0
         if wants_traceback:
             traceback.print_exc()
         return _report(error, given)
@@ -115,7 +120,7 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _report(error: Exception, given: Sequence[str]) -> int:
+def _report(error: BaseException, given: Sequence[str]) -> int:
     """Print what went wrong, as a person would say it; the exit code."""
     match error:
         case UsageError():
@@ -128,6 +133,9 @@ def _report(error: Exception, given: Sequence[str]) -> int:
             _say(f"gangraph: {fault}")
         case _ if hasattr(error, "format_message"):  # typer's own, which moved between its versions
             return _report_usage(error, given)
+        case SystemExit():
+            _say("gangraph: a plug-in or a library asked for the end of the process; --traceback shows where")
+            return 3
         case _:
             _say(f"gangraph: internal error: {type(error).__name__}: {error}; run again with --traceback")
     return getattr(error, "exit_code", 3)
@@ -143,7 +151,7 @@ def _meant_setting(given: Sequence[str]) -> str:
     return f"; a value of the spec is replaced by --set {shlex.quote(found)}" if found else ""
 
 
-def _report_usage(error: Exception, given: Sequence[str]) -> int:
+def _report_usage(error: BaseException, given: Sequence[str]) -> int:
     """A wrong option or argument; without any argument, the help."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gangraph"

@@ -14,6 +14,7 @@ import typer
 
 from gangraph.cli import options
 from gangraph.errors import UsageError, nearest
+from gangraph.terminal import plain
 
 _INTERPRET = "TRITON_INTERPRET"
 
@@ -100,5 +101,5 @@ def _progress() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status("") as status:
+    with Console(file=plain(sys.stderr)).status("") as status:
         yield lambda text: status.update(escape(text))

@@ -255,6 +255,22 @@ def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
     return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, without the trace that some of torch's errors carry."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+# What Python says of its own objects, and what that means for the inputs of a layer or an op.
+_MEANT = {
+    "index out of range": "it needs more dimensions than its input has",
+    "object is not": "an argument is of a type that it does not take",
+    "object has no": "an argument is of a type that it does not take",
+    "object cannot": "an argument is of a type that it does not take",
+    "operand type": "an argument is of a type that it does not take",
+    "not supported between": "an argument is of a type that it does not take",
+    "invalid combination of arguments": "an argument is of a type that it does not take",
+    "must be real number": "an argument is of a type that it does not take",
+}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the trace that some of torch's errors carry, and in words of a spec."""
+    line = str(error).strip().partition("\n")[0]
+    if isinstance(error, (TypeError, AttributeError, LookupError)):
+        return next((meaning for words, meaning in _MEANT.items() if words in line), line or type(error).__name__)
+    return line or type(error).__name__

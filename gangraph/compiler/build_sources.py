@@ -25,7 +25,7 @@ from gangraph.language.spec import (
 from gangraph.language.static import StaticError, constant
 from gangraph.registry import Definition, vocabulary
 
-_LARGEST_BATCH = 2**40  # numbers; more is a mistake
+_LARGEST_BATCH = 2**34  # numbers, 64 GiB of float32; more is a mistake
 
 
 def build_sources(
@@ -63,8 +63,9 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
     try:
         made: Source | RandomSource = definition.function(*arguments, **dict(keywords))
         sizes = [batch * prod(field.shape) for field in made.fields.values()]
-    except (ValueError, TypeError, ArithmeticError, KeyError) as error:
-        raise BuildError(_refused_source(name, call, definition, str(error))) from None
+    except (Exception, SystemExit) as error:  # a plug-in's source may raise anything
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise BuildError(_refused_source(name, call, definition, said)) from None
     if max(sizes, default=0) > _LARGEST_BATCH:
         refuse(
             "GG315",

@@ -233,6 +233,8 @@ class _UpdateBuilder:
             case ast.Call(function=ast.Name(id=name), arguments=(ast.Name(id=network), *numbers), keywords=()) if (
                 name in PARAMETER_OPERATIONS and len(numbers) == len(numbers_of(name))
             ):
+                if network in self.values.broken:
+                    raise BuildError(None)
                 if network not in self.values.networks:
                     known = list(self.values.networks)
                     refuse(

@@ -20,7 +20,7 @@ from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 from gangraph.language.gates import outside
 from gangraph.language.schedule import TIME, is_dynamic, verify
-from gangraph.language.spec import OUTPUT, AverageSpec, PhaseSpec
+from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.language.static import StaticError
 from gangraph.registry import vocabulary
 
@@ -175,6 +175,19 @@ class ValueBuilder(ExpressionBuilder):
                 )
                 refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
             return self._source_node(base.id, name, node.span)
+        if isinstance(base, ast.Name) and base.id in self.networks and base.id not in self.spec.values:
+            own = self.spec.networks[base.id]
+            made = self.spec.networks.get(own.of) if isinstance(own, AverageSpec) else own
+            outputs = [output for output in (made.outputs if isinstance(made, NetworkSpec) else ()) if output != OUTPUT]
+            one_of = " or ".join(f"{base.id}(...).{output}" for output in outputs if output)
+            refuse(
+                "GG316",
+                "the outputs of a network are those of a call of it",
+                node.span,
+                ast.show(node),
+                one_of or f"{base.id}(...): it has no named outputs",
+                nearest(name, outputs) if name not in outputs else "",
+            )
         hint = self._take_hint(name)
         value = self.visit(base)
         if not isinstance(value, Ref):
@@ -182,8 +195,8 @@ class ValueBuilder(ExpressionBuilder):
         call = self.table.nodes[value.id]
         if call.kind == "output" and call.field == OUTPUT:
             call = self.table.nodes[call.inputs[0]]
-        made = self.spec.networks.get(call.target)
-        owner = made.of if isinstance(made, AverageSpec) else call.target
+        called = self.spec.networks.get(call.target)
+        owner = called.of if isinstance(called, AverageSpec) else call.target
         outputs = list(self.networks[owner].outputs) if owner in self.networks else []
         if call.kind != "network" or name not in outputs:
             expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
@@ -216,7 +229,11 @@ class ValueBuilder(ExpressionBuilder):
         inputs = of.spec.inputs
         unknown = [key for key in keywords if key not in inputs]
         missing = [key for key in inputs[len(arguments) :] if key not in keywords]
-        if unknown or missing or len(arguments) + len(keywords) != len(inputs):
+        if unknown:
+            key = unknown[0]
+            place, usage = ast.keyword_span(key, dict(node.keywords)[key]), f"{name}({', '.join(inputs)})"
+            refuse("GG317", f"network '{name}' has no input '{key}'", place, key, usage, nearest(key, inputs))
+        if missing or len(arguments) + len(keywords) != len(inputs):
             refuse(
                 "GG317",
                 f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}",
@@ -266,6 +283,16 @@ class ValueBuilder(ExpressionBuilder):
 
     def _form_grad(self, node: ast.Call) -> Argument:
         hint = self._take_hint("grad")
+        by = node.arguments[1] if len(node.arguments) == 2 else None
+        network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
+        if by is not None and isinstance(network, ast.Name) and network.id in self.spec.networks:
+            refuse(
+                "GG451",
+                "grad is taken with respect to a value, not to the parameters of a network",
+                by.span,
+                ast.show(by),
+                "a value from which the first argument is computed, such as x in grad(D(x), x)",
+            )
         output, at = self._single(
             node, 2, "grad(output, input): the gradient of the output's sum with respect to the input"
         )

@@ -20,6 +20,8 @@ from gangraph.vocabulary.layers import RandomLayer
 
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
 
+_FORMULA = "a distance from a number is a formula, such as mean((value - 1) ** 2)"
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
@@ -145,14 +147,15 @@ class _Inference:
         try:
             expects = traits.get("expects")
             made = expects(*arguments, **keywords) if expects else run_op(vocabulary[node.target], arguments, keywords)
-        except Exception as error:  # torch raises many types; every one means that the inputs do not fit
+        except (Exception, SystemExit) as error:  # torch raises many types; every one means that the inputs do not fit
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
             self._report(
                 "GG403",
                 f"'{_SIGNS.get(node.target, node.target)}' cannot take these values",
                 node,
                 found,
-                reason=first_line(error),
+                reason=(number := _number_for_a_value(node)) or first_line(error),
+                fix=_FORMULA if number and traits.get("compares") else "",
             )
             return None
         if "expects" in traits:
@@ -311,9 +314,15 @@ class _Inference:
             node,
             found=" and ".join(given_to),
             inside=tuple(_met(graph, misfit)),
-            reason=misfit.reason,
+            reason=next(self._numbers(node), misfit.reason),
             fix=fix,
         )
+
+    def _numbers(self, node: Node) -> Iterator[str]:
+        """Which inputs of a call are one number for all samples, and not a batch."""
+        for name in node.inputs:
+            if not self.types[name].shape:
+                yield f"{self._said(name)} is one number, and the network takes a batch there"
 
     def _misfit_batch(
         self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError
@@ -330,6 +339,18 @@ class _Inference:
 
     def _report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
+
+
+def _number_for_a_value(node: Node) -> str:
+    """Which argument of an op that takes values is a number, if one is."""
+    signature = vocabulary[node.target].signature
+    given = signature.bind(*node.arguments, **dict(node.keywords)).arguments
+    numbers = [n for n, value in given.items() if signature.parameters[n].annotation is Tensor and _is_number(value)]
+    return f"'{numbers[0]}' is a value here, and {given[numbers[0]]} is a number" if numbers else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:

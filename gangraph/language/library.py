@@ -1,14 +1,30 @@
 """Where specs and networks are found: next to the user's spec, shipped with the package, or copied into a run."""
 
+import os
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from gangraph.errors import Text, UsageError, nearest
 from gangraph.language.schema import NetworkDocument, read_network
 from gangraph.language.tree import read_tree
+
+_LARGEST = 4_000_000  # bytes, four for each character of the longest spec
+_KEY = r"(?:^|[{,])\s*[\"']?(?:%s)[\"']?\s*:"  # at the beginning of a line, or in a flow mapping
+_NETWORK_KEY = re.compile(_KEY % "|".join(NetworkDocument.model_fields), re.MULTILINE)
+_SPEC_KEY = re.compile(_KEY % "gangraph", re.MULTILINE)
+
+
+class UnreadableError(UsageError):
+    """A file is there that is no spec or network; `reason` says why, and tells nothing of what it holds."""
+
+    def __init__(self, called: str, reason: str) -> None:
+        self.called, self.reason = called, reason
+        super().__init__(f"'{called}' is no spec: {reason}")
 
 
 def shipped(folder: str = "") -> dict[str, Path]:
@@ -28,17 +44,45 @@ def find_spec(source: str | Path) -> tuple[Path | None, str]:
         UsageError: there is no such file, and no shipped spec of that name; proposes the nearest.
     """
     path, known = Path(source), {**shipped(), **evaluators()}
-    if not path.is_file() and str(source) in known:
+    if not os.path.isfile(path) and str(source) in known:
         path = known[str(source)]
-    if not path.is_file():
+    if not os.path.exists(path):
         near = nearest(str(source), known) or nearest(path.stem, known)
         raise UsageError(
             f"no spec '{source}': it is neither a file nor one of {', '.join(known)}" + (f"; {near}" if near else "")
         )
+    return path, _text(path, str(source))
+
+
+def require_spec(source: Path | str) -> None:
+    """Refuse a file that does not say of itself that it is a spec: nothing of another file is to be shown.
+
+    Raises:
+        UnreadableError: it is none.
+        UsageError: there is no such file.
+    """
+    if not _SPEC_KEY.search(find_spec(source)[1]):
+        raise UnreadableError(str(source), "it does not have the key 'gangraph:'")
+
+
+def _text(path: Path, called: str) -> str:
+    """The text of a regular file that is no larger than a spec can be. Raises UnreadableError."""
     try:
-        return path, path.read_text(encoding="utf-8")
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
+        with open(handle, "rb") as file:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise UnreadableError(called, "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        reason = "it is a folder" if path.is_dir() else f"it cannot be read: {error.strerror}"
+        raise UnreadableError(called, reason) from None
+    if len(content) > _LARGEST:
+        raise UnreadableError(called, f"it is larger than {_LARGEST // 10**6} MB")
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise UsageError(f"'{source}' is not a text file: {error.reason} at byte {error.start}") from None
+        raise UnreadableError(called, f"it is not a text file: {error.reason} at byte {error.start}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +104,19 @@ class Files:
 
         Raises:
             SpecError: the network's file does not parse.
+            UnreadableError: there is something of that name beside the spec which is no file of a network.
         """
         copy = network_path(name)
         if copy in self.copies:
             return _parsed(Text(copy, self.copies[copy]))
         own = self.folder / copy if self.folder else None
-        path = own if own is not None and own.is_file() else shipped("networks").get(name)
-        return _read(path, path.stat().st_mtime_ns) if path else None
+        path = own if own is not None and os.path.lexists(own) else shipped("networks").get(name)
+        if path is None:
+            return None
+        content = _text(path, display(path))
+        if not _NETWORK_KEY.search(content):
+            raise UnreadableError(display(path), "it has no key of a network, such as 'inputs:'")
+        return _parsed(Text(display(path), content))
 
     def evaluator_names(self) -> list[str]:
         """The specs that are there to train evaluators."""
@@ -77,7 +127,7 @@ class Files:
         path = evaluator_path(called)
         if path in self.copies:
             return Copy(path, self.copies[path], self._beside(path))
-        if self.folder is not None and _is_below(called) and (self.folder / path).is_file():
+        if self.folder is not None and _is_below(called) and os.path.lexists(self.folder / path):
             return self.folder / path
         return {**shipped(), **evaluators()}.get(called)
 
@@ -131,11 +181,7 @@ def _is_below(called: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-@cache
-def _read(path: Path, _: int) -> NetworkFile:
-    return _parsed(Text(display(path), path.read_text(encoding="utf-8")))
-
-
+@lru_cache(maxsize=256)
 def _parsed(text: Text) -> NetworkFile:
     return NetworkFile(text, read_network(read_tree(text)))
 
@@ -147,4 +193,4 @@ def display(path: Path) -> str:
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:
-    return folder.glob("*.yaml")
+    return (path for path in folder.glob("*.yaml") if path.is_file())

@@ -1,12 +1,15 @@
 """Profiles, variants and settings: partial specs laid over a document's tree."""
 
+import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gangraph.errors import Problem, SpecError, nearest
-from gangraph.language.expression import Call
+from gangraph.language.expression import Call, Expression, show
+from gangraph.language.expression import Sequence as Items
 from gangraph.language.setting import Setting, static_names
-from gangraph.language.syntax import ExpressionError, is_loop, parse_expression
+from gangraph.language.syntax import ExpressionError, is_loop, parse_chain, parse_expression
 from gangraph.language.tree import Mapping, Scalar, Sequence, Tree
 
 SECTIONS = (
@@ -22,6 +25,7 @@ SECTIONS = (
     "evaluate",
     "claims",
 )
+_KEYS = (*SECTIONS, "gangraph", "name", "default_profile", "profiles", "variants", "reported")
 
 
 def merge(base: Tree, overlay: Tree) -> Tree:
@@ -90,11 +94,11 @@ def set_value(document: Mapping, path: str, value: str) -> Mapping:
         SpecError: the path leads nowhere; the message names the nearest key. Or the value may be a text or an
             expression; the message shows the quotes.
     """
-    written = Scalar.of(value, f"--set {path}")
     parts = re.split(r"\.(?![^\[]*\])", path)  # not the dots of a family, `D[k in 0..2]`
     if parts[0] in _names(document, "params"):
         parts.insert(0, "params")
-    result = _set(document, parts, Setting(written, static_names(document)), Scalar.of(path, "--set"))
+    setting = Setting(Scalar.of(value, f"--set {path}"), static_names(document))
+    result = _Laying(document, Scalar.of(path, "--set"), setting).laid(document, parts)
     assert isinstance(result, Mapping)
     return result
 
@@ -136,54 +140,116 @@ def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:
     return twin
 
 
-def _set(tree: Tree, parts: list[str], value: Setting, path: Scalar) -> Tree:
-    if not parts:
-        return value.in_place_of(tree)
-    head, rest = parts[0], parts[1:]
-    if isinstance(tree, Mapping):
+@dataclass(frozen=True)
+class _Laying:
+    """One `--set PATH=VALUE`, laid into a document part by part."""
+
+    document: Mapping
+    path: Scalar
+    value: Setting
+
+    def laid(self, tree: Tree, parts: list[str]) -> Tree:
+        """The tree with the value at what is left of the path. Raises SpecError."""
+        if not parts:
+            return self.value.in_place_of(tree)
+        if isinstance(tree, Mapping):
+            return self._in_mapping(tree, parts)
+        if isinstance(tree, Sequence):
+            return self._in_list(tree, parts)
+        return self._in_call(tree, parts)
+
+    def _in_mapping(self, tree: Mapping, parts: list[str]) -> Mapping:
+        head, rest = parts[0], parts[1:]
         if head in tree:
-            return _with(tree, head, _set(tree[Scalar(head)], rest, value, path))
+            return _with(tree, head, self.laid(tree[Scalar(head)], rest))
         loop = next(filter(is_loop, tree), None)
         if loop is not None:  # what is written once for many is set once, and a path does not name the loop
-            return _with(tree, loop, _set(tree[loop], parts, value, path))
-        if rest or path.startswith("params."):
-            raise _nowhere(path, head, tuple(tree))
-        return _with(tree, head, value.written)
-    if isinstance(tree, Sequence):
-        if re.fullmatch("[0-9]{1,9}", head) and int(head) < len(tree):
-            twin = Sequence(tree)
-            twin.span, twin.raw = tree.span, tree.raw
-            twin[int(head)] = _set(tree[int(head)], rest, value, path)
-            return twin
-        raise _nowhere(path, head, tuple(map(str, range(len(tree)))))
-    return _set_keyword(tree, head, rest, value, path)
+            return _with(tree, loop, self.laid(tree[loop], parts))
+        known = (*tree, *_KEYS) if tree is self.document else tuple(tree)
+        if rest or (head not in known and (tree is self.document or self.path.startswith("params."))):
+            raise self._nowhere(parts, tuple(dict.fromkeys(known)))
+        return _with(tree, head, self.value.written)
 
+    def _in_list(self, tree: Sequence, parts: list[str]) -> Sequence:
+        head, rest = parts[0], parts[1:]
+        if not re.fullmatch("[0-9]{1,9}", head) or int(head) >= len(tree):
+            raise self._nowhere(parts, tuple(map(str, range(len(tree)))))
+        twin, index = Sequence(tree), int(head)
+        twin.span, twin.raw = tree.span, tree.raw
+        twin[index] = self.laid(tree[index], rest)
+        items = _items(tree.raw)
+        if len(items) == len(tree):  # a list that is read as one expression
+            twin.raw = self._replaced(tree.raw, items[index], str(twin[index]))
+        return twin
 
-def _set_keyword(scalar: Scalar, keyword: str, rest: list[str], value: Setting, path: Scalar) -> Scalar:
-    """Replace or add one keyword of the call that a scalar holds."""
-    try:
-        call = parse_expression(scalar)
-    except ExpressionError as error:
-        raise SpecError([error.problem]) from None
-    if rest or not isinstance(call, Call):
-        raise _nowhere(path, keyword, ())
-    old = next((node for key, node in call.keywords if key == keyword), None)
-    new = value.as_argument(old, of_data="data" in path.split(".")[:-2])
-    if old is not None:
+    def _in_call(self, scalar: Scalar, parts: list[str]) -> Scalar:
+        """Replace or add one keyword of the call that a scalar holds. Raises SpecError."""
+        keyword = parts[0]
+        try:
+            call = parse_chain(scalar)
+        except ExpressionError as error:
+            raise SpecError([error.problem]) from None
+        if len(call) != 1 or not isinstance(call[0], Call):
+            what = "one value" if len(call) == 1 else f"a chain of {len(call)}"
+            place = self.path[: self._start(parts) - 1]
+            raise self._nowhere(parts, (), f"the path ends at '{place}', which is {what}", f"--set {place}=...")
+        known = tuple(key for key, _ in call[0].keywords)
+        if len(parts) > 1:
+            said = f"'{show(call[0].function)}(...)' is a call, and a path ends at one of its keywords"
+            raise self._nowhere(parts, known, said)
+        old = dict(call[0].keywords).get(keyword)
+        new = self.value.as_argument(old, of_data="data" in self.path.split(".")[:-2])
+        if old is not None:
+            return self._replaced(scalar, old, new)
+        comma = ", " if call[0].arguments or known else ""
+        text = f"{scalar[: scalar.rindex(')')]}{comma}{keyword}={new})"
+        return Scalar.of(text, self.value.written.text.name)
+
+    def _replaced(self, scalar: Scalar, old: Expression, new: str) -> Scalar:
+        """The text of an expression with a part of it replaced."""
         start = scalar.offsets.index(old.span.start)
-        end = start + (old.span.end - old.span.start)
-        return Scalar.of(scalar[:start] + new + scalar[end:], new.text.name)
-    comma = ", " if call.arguments or call.keywords else ""
-    return Scalar.of(f"{scalar[: scalar.rindex(')')]}{comma}{keyword}={new})", new.text.name)
+        end = start + old.span.end - old.span.start
+        return Scalar.of(scalar[:start] + new + scalar[end:], self.value.written.text.name)
+
+    def _start(self, parts: list[str]) -> int:
+        """Where what is left of the path begins."""
+        return len(self.path) - len(".".join(parts))
+
+    def _nowhere(self, parts: list[str], known: tuple[str, ...], said: str = "", fix: str = "") -> SpecError:
+        head, start = parts[0], max(0, self._start(parts))
+        top = _places(self.document) if not start else ()
+        others = [place for place in top if place.rpartition(".")[2] == parts[-1] != place]
+        meant = f"did you mean {' or '.join(map(repr, others[:3]))}?" if others else nearest(head, known)
+        problem = Problem(
+            code="GG204",
+            message=f"the path leads nowhere: {said or f'{head!r} is not there'}",
+            span=self.path.part(start, start + len(head)),
+            expected="one of " + ", ".join(known) if known else "" if fix else "a value that holds named things",
+            fix=fix or meant,
+        )
+        return SpecError([problem])
 
 
-def _nowhere(path: Scalar, head: str, known: tuple[str, ...]) -> SpecError:
-    start = path.find(head)
-    problem = Problem(
-        code="GG204",
-        message=f"the path leads nowhere: '{head}' is not there",
-        span=path.part(start, start + len(head)),
-        expected="one of " + ", ".join(known) if known else "a value that holds named things",
-        fix=nearest(head, known),
-    )
-    return SpecError([problem])
+def _items(raw: Scalar) -> tuple[Expression, ...]:
+    """The members of a list that is an expression."""
+    try:
+        written = parse_expression(raw)
+    except ExpressionError:
+        return ()
+    return written.items if isinstance(written, Items) else ()
+
+
+def _places(tree: Tree, path: str = "") -> Iterator[str]:
+    """The paths of everything that has a name in a document: keys of mappings and keywords of calls."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if path or key not in ("profiles", "variants"):
+                yield f"{path}{key}"
+                yield from _places(value, f"{path}{key}.")
+    elif isinstance(tree, Sequence):
+        for index, value in enumerate(tree):
+            yield from _places(value, f"{path}{index}.")
+    else:
+        with contextlib.suppress(ExpressionError):
+            call = parse_expression(tree)
+            yield from (f"{path}{key}" for key, _ in (call.keywords if isinstance(call, Call) else ()))

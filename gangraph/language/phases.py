@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from gangraph.errors import Problem, nearest
 from gangraph.language import expression as ast
@@ -16,6 +17,7 @@ from gangraph.language.tree import Scalar, Tree
 from gangraph.language.tree import Sequence as TreeSequence
 
 CARRIES = "optimizers"  # what a phase can take over beside parameters
+_MOST = 50  # phases
 _SECTIONS = ("data", "networks", "values", "losses", "evaluate")
 
 
@@ -65,7 +67,10 @@ def written_phases(tree: TreeMapping, sections: Sections) -> Iterator[WrittenPha
     assert isinstance(train, TreeMapping)
     written = train.get(Scalar("phases"))
     base = _with_train(tree, _without(train, "phases"))
-    entries = [*_entries(written, sections, {})] if isinstance(written, TreeSequence) else []
+    entries = [*islice(_entries(written, sections, {}), _MOST + 1)] if isinstance(written, TreeSequence) else []
+    if isinstance(written, TreeSequence) and len(entries) > _MOST:
+        sections.problems.append(_too_many(written))
+        entries = entries[:1]
     if not entries:
         yield WrittenPhase(base, 1, Scalar.of("train", "train"), (), {})
         return
@@ -82,6 +87,16 @@ def written_phases(tree: TreeMapping, sections: Sections) -> Iterator[WrittenPha
             indices=indices,
             carry=carry if isinstance(carry, Scalar) else None,
         )
+
+
+def _too_many(written: TreeSequence) -> Problem:
+    return Problem(
+        code="GG452",
+        message="there are too many phases",
+        span=written.span,
+        found=f"more than {_MOST}",
+        expected=f"at most {_MOST}; a number that changes more often is one over time, such as linear(0, 1)",
+    )
 
 
 def _entries(

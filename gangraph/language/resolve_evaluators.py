@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gangraph.errors import Problem, Span, SpecError, UsageError, called_by, nearest
+from gangraph.errors import Problem, Span, SpecError, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
-from gangraph.language.library import Copy
+from gangraph.language.library import Copy, UnreadableError, require_spec
 from gangraph.language.parse import Choice, Document, chosen_tree, parse, parse_text
 from gangraph.language.sections import Sections
 from gangraph.language.spec import EvaluatorSpec, Spec
@@ -89,10 +89,19 @@ class _Evaluators:
                 nearest(called, known),
             )
         try:
-            document = parse(found) if isinstance(found, Path) else _copied(found)
+            document = _read(found) if isinstance(found, Path) else _copied(found)
             tree, _ = chosen_tree(document, choice)
-        except UsageError as error:
-            raise _unusable(written.span, f"the spec '{called}' cannot be read", called, str(error)) from None
+        except UnreadableError as error:
+            raise StaticError(
+                Problem(
+                    code="GG450",
+                    message=f"'{called}' is no spec that trains a network",
+                    span=written.span,
+                    found=called,
+                    reason=error.reason,
+                    expected="one of " + ", ".join(self.sections.files.evaluator_names()),
+                )
+            ) from None
         except SpecError as error:
             raise SpecError(_at_call(error, written)) from None
         if _leans_on_others(tree):
@@ -102,6 +111,11 @@ class _Evaluators:
             return self.resolve(document, choice)
         except SpecError as error:
             raise SpecError(_at_call(error, written)) from None
+
+
+def _read(path: Path) -> Document:
+    require_spec(path)
+    return parse(path)
 
 
 def _copied(copy: Copy) -> Document:

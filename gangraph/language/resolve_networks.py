@@ -1,5 +1,6 @@
 """Networks: from calls and in-place definitions to chains of layers and the values that connect them."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from keyword import iskeyword
@@ -9,6 +10,7 @@ from gangraph.errors import Problem, Span, called_by, nearest
 from gangraph.language import expression as ast
 from gangraph.language import schema
 from gangraph.language.expression import Expression
+from gangraph.language.library import NetworkFile, UnreadableError
 from gangraph.language.sections import Sections
 from gangraph.language.sharing import share_parts, written_shares
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share
@@ -17,6 +19,7 @@ from gangraph.language.syntax import parse_loop
 from gangraph.language.tree import Scalar
 
 SHARE = "share"  # the keyword of a call that names parts of other networks
+_FIGURES = ("GG301", "GG304", "GG306")  # what comes of a number that does not suit
 
 
 def resolve_networks(sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
@@ -36,12 +39,50 @@ class _Networks:
                 before = len(self.sections.problems)
                 made = self.sections.guarded(name, self._network, name, body, scope, key)
                 if not isinstance(body, schema.NetworkDocument):
-                    found = self.sections.problems[before:]
+                    found = [*self._with_fixes(self.sections.problems[before:], name, body, scope, key)]
                     self.sections.problems[before:] = [called_by(problem, name, body.span) for problem in found]
                 if self.sections.problems[before:]:
                     self.sections.broken.add(name)
                 if made is not None:
                     yield name, made
+
+    def _with_fixes(
+        self, found: list[Problem], name: str, body: Expression, scope: Scope, key: Scalar
+    ) -> Iterator[Problem]:
+        """The problems of a call; where its numbers lead to something that is not whole, with the nearest that work."""
+        fix, before, unrolled = "", len(self.sections.problems), self.sections.scope.unrolled
+        if any(problem.code in _FIGURES and not problem.fix for problem in found):
+            with contextlib.suppress(StaticError):
+                fix = next(self._numbers_that_work(name, scope.reduce(body), scope, key), "")
+            del self.sections.problems[before:]
+            self.sections.scope.unrolled = unrolled
+        for problem in found:
+            yield replace(problem, fix=problem.fix or fix) if problem.code in _FIGURES else problem
+
+    def _numbers_that_work(self, name: str, call: Expression, scope: Scope, key: Scalar) -> Iterator[str]:
+        if not isinstance(call, ast.Call):
+            return
+        for keyword, value in call.keywords:
+            number = value.value if isinstance(value, ast.Literal) else None
+            if not isinstance(number, int) or isinstance(number, bool) or number < 2:
+                continue
+            near = sorted({m * 2**k for k in range(10) for m in (number >> k, (number >> k) + 1)} - {0, number})
+            sides = [c for c in reversed(near) if c < number], [c for c in near if c > number]
+            tried = [((c, self._works(name, call, keyword, c, scope, key)) for c in side) for side in sides]
+            works = [str(c) for side in tried if (c := next((c for c, good in side if good), None)) is not None]
+            if works:
+                what = "values" if works[1:] else "value"
+                yield f"the nearest {what} of {keyword} that work{'s' * (not works[1:])}: {' and '.join(works)}"
+
+    def _works(self, name: str, call: ast.Call, keyword: str, number: int, scope: Scope, key: Scalar) -> bool:
+        """Whether the call has no problem with another number."""
+        before = len(self.sections.problems)
+        keywords = tuple((k, literal(number, v.span) if k == keyword else v) for k, v in call.keywords)
+        try:
+            self._network(name, replace(call, keywords=keywords), scope, key)
+        except StaticError:
+            return False
+        return len(self.sections.problems) == before
 
     def _network(
         self, name: str, body: schema.NetworkDocument | Expression, scope: Scope, key: Scalar
@@ -73,7 +114,7 @@ class _Networks:
             ),
             None,
         )
-        file = self.sections.files.network(template) if inline is None else None
+        file = self._file(template, call.function.span) if inline is None else None
         document = file.document if file else inline
         if document is None:
             known = sorted({*self.sections.files.network_names(), "average"})
@@ -98,6 +139,22 @@ class _Networks:
             written_shares(given[SHARE]) if given else (),
         )
         return replace(made, file=file.text) if file else made
+
+    def _file(self, template: str, span: Span) -> NetworkFile | None:
+        """The definition in a file of its own; None if there is none."""
+        try:
+            return self.sections.files.network(template)
+        except UnreadableError as error:
+            raise StaticError(
+                Problem(
+                    code="GG450",
+                    message=f"the file of network '{template}' cannot be read as one",
+                    span=span,
+                    found=error.called,
+                    reason=error.reason,
+                    expected="a file networks/NAME.yaml with inputs: and layers:",
+                )
+            ) from None
 
     def _refuse_share(self, span: Span, found: str, expected: str) -> None:
         raise StaticError(

@@ -4,7 +4,8 @@ Each draw is a pure function of (seed, name, step, how often it was drawn in thi
 continues exactly, and a value that is computed twice under the same draws comes out the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,12 +13,9 @@ from torch import Tensor
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Dataset, Source
 from gangraph.data.stream import Stream, derive_seed
-from gangraph.errors import UsageError
+from gangraph.errors import DataError, GangraphError
+from gangraph.runtime.given import Given, batches_of
 from gangraph.vocabulary.layers import RandomLayer
-
-Batch = Tensor | Mapping[str, Tensor]
-# Batches for sources that are not to be drawn; a list of them for a source that a step draws several times.
-Given = Mapping[str, Batch | Sequence[Batch]]
 
 
 class Draws:
@@ -39,49 +37,40 @@ class Draws:
         self.streams: dict[str, Stream] = {}
         self.positions: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self.given: Given = {}
+        self.given: dict[str, list[dict[str, Tensor]]] = {}
+        self.batch_now = batch
 
-    def begin(self, given: Given) -> None:
+    def begin(self, given: Given, times: Mapping[str, int] | None = None) -> None:
         """Begin a step in which the sources in `given` are not drawn but taken from there.
 
+        Args:
+            given: batches by source.
+            times: how often the step draws each source.
+
         Raises:
-            UsageError: a name in `given` is no source.
+            UsageError: what is given is no batch for each of these draws; nothing was drawn yet.
         """
-        unknown = [name for name in given if name not in self.sources]
-        if unknown:
-            raise UsageError(f"there is no source '{unknown[0]}' to give; the sources are {', '.join(self.sources)}")
+        self.given = batches_of(given, self.sources, times or {})
         self.counts.clear()
-        self.given = given
+        first = next((batches[0] for batches in self.given.values()), None)
+        # The batch size of this step: that of the tensors that were given, if any.
+        self.batch_now = len(next(iter(first.values()))) if first else self.batch
 
     def draw(self, name: str, step: int) -> dict[str, Tensor]:
         """One batch of a source: field name to tensor."""
         count = self.counts[name] = self.counts.get(name, -1) + 1
         source = self.sources[name]
         if name in self.given:
-            return self._given(name, self.given[name], count)
+            return self._given(name, self.given[name][count])
         if isinstance(source, RandomSource):
             generator = torch.Generator().manual_seed(derive_seed(self.seed, name, step, count))
             return {"value": source.draw(self.batch_now, generator, self.device, self.dtype)}
         return self._next(name)
 
-    @property
-    def batch_now(self) -> int:
-        """The batch size of this step: that of the tensors that were given, if any."""
-        for value in self.given.values():
-            tensors = value.values() if isinstance(value, Mapping) else [value]
-            for tensor in tensors:
-                return len(tensor[0] if isinstance(tensor, list | tuple) else tensor)
-        return self.batch
-
-    def _given(self, name: str, value: Batch | Sequence[Batch], count: int) -> dict[str, Tensor]:
-        chosen: Batch = value if isinstance(value, Tensor | Mapping) else value[min(count, len(value) - 1)]
-        fields = list(self.sources[name].fields)
-        tensors = dict(chosen) if isinstance(chosen, Mapping) else {fields[0]: chosen}
-        if set(tensors) != set(fields):
-            raise UsageError(f"source '{name}' has the fields {', '.join(fields)}, but {', '.join(tensors)} were given")
+    def _given(self, name: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not isinstance(self.sources[name], RandomSource):
             self.positions[name] = self.positions.get(name, 0) + self.batch_now
-        return {field: self._cast(tensor) for field, tensor in tensors.items()}
+        return {field: self._cast(tensor) for field, tensor in batch.items()}
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
@@ -91,14 +80,28 @@ class Draws:
         if name not in self.datasets:
             source = self.sources[name]
             assert not isinstance(source, RandomSource)
-            self.datasets[name] = source.open()
+            with self._reading(name):
+                self.datasets[name] = source.open()
         return self.datasets[name]
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Whatever a source raises, of a plug-in too, is told with its name. Raises DataError."""
+        try:
+            yield
+        except (GangraphError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            kind = type(self.sources[name])
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise DataError(f"data '{name}', {kind.__name__} of {kind.__module__}, cannot be read: {said}") from error
 
     def _next(self, name: str) -> dict[str, Tensor]:
         if name not in self.streams:
             self.streams[name] = Stream(self.open(name), name, self.seed, self.batch, prefetch=self.prefetch)
         position = self.positions.get(name, 0)
-        drawn = self.streams[name].batch(position, self.batch_now)
+        with self._reading(name):
+            drawn = self.streams[name].batch(position, self.batch_now)
         self.positions[name] = position + self.batch_now
         return {field: self._cast(tensor) for field, tensor in drawn.items()}
 

@@ -15,8 +15,9 @@ from gangraph.compiler.optimizers import make_optimizer, schedules
 from gangraph.compiler.segments import Segment, UpdatePlan
 from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
-from gangraph.runtime.draws import Draws, Given
+from gangraph.runtime.draws import Draws
 from gangraph.runtime.gates import Gates
+from gangraph.runtime.given import Given
 from gangraph.runtime.history import History
 from gangraph.runtime.lookahead import LookedAhead, Steps
 from gangraph.runtime.networks import FromState, Networks, ParameterVector, StateOf, update_average
@@ -113,7 +114,7 @@ class Engine:
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
-        self.draws.begin(given or {})
+        self.draws.begin(given or {}, self._times(clock) if given else None)
         self.values.clear()
         for source in self.program.plan.sources:
             self._draw(source)
@@ -128,6 +129,15 @@ class Engine:
                 self.values.pop(name, None)
         self.step_count += 1
         return losses
+
+    def _times(self, clock: Clock) -> dict[str, int]:
+        """How often this step draws each source: once when it begins, and again before updates that ask for it."""
+        times = dict.fromkeys(self.program.plan.sources, 1)
+        for index, update in enumerate(self.program.plan.updates):
+            passes = _repetitions(update, clock) * update.graph.accumulate
+            for source in update.redraws:
+                times[source] = times.get(source, 0) + passes - (index == 0 and passes > 0)
+        return times
 
     def _update(self, update: UpdatePlan, gates: Gates, clock: Clock, *, first: bool, before: bool) -> Values:
         """One parameter update: gradients of all open groups at the same parameters, then these groups step."""

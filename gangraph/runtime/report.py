@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from gangraph.errors import printable
 from gangraph.runtime.files import json_text
+from gangraph.terminal import plain
 
 
 class Reporter(Protocol):
@@ -66,7 +68,7 @@ class _Plain:
 
     def write(self, text: str) -> None:
         """One line of output."""
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
         if share < self.next_share and "metrics" not in line:
@@ -98,14 +100,14 @@ class _Aside(_Plain):
         self.prefix = prefix
 
     def write(self, text: str) -> None:
-        print(self.prefix + text, file=sys.stderr, flush=True)
+        print(self.prefix + printable(text), file=sys.stderr, flush=True)
 
 
 class _Json(_Plain):
     """Every report as a line of JSON; sentences go to standard error."""
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
         print(json_text(line), flush=True)
@@ -115,7 +117,7 @@ class _Terminal:
     """A bar with its percentage and the time that is left, then as many numbers as the terminal is wide for."""
 
     def __init__(self) -> None:
-        self.console = Console()
+        self.console = Console(file=plain(sys.stdout))
         bar = max(4, min(24, self.console.width // 4))
         numbers = _Numbers(self.console, taken=bar + len(" 100% ETA 10:00:00 "))
         columns = (BarColumn(bar), TextColumn("{task.percentage:>3.0f}% ETA"), TimeRemainingColumn(), numbers)
@@ -123,7 +125,7 @@ class _Terminal:
         self.task, self.fresh = self.bar.add_task("", total=1.0, numbers=()), True
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
         numbers = (f"step {line['step']}", f"{line['images_per_second']:.1f} images/s", *_numbers(line))

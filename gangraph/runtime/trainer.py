@@ -18,9 +18,10 @@ from gangraph.language.schedule import Clock
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.runtime.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from gangraph.runtime.draws import Draws, Given
+from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import PRECISIONS, Engine, Settings
 from gangraph.runtime.evaluation import Evaluation, Look
+from gangraph.runtime.given import Given
 from gangraph.runtime.networks import make_networks
 from gangraph.runtime.restore import carry_optimizers, carry_over, restore
 from gangraph.runtime.state import FILE, Trained, damaged
@@ -132,8 +133,8 @@ class Trainer:
 
         Args:
             draws: batches by source name, for sources that are not to be drawn: a tensor [B, ...], or for a
-                source with several fields a mapping of them; a list of these is used one after the other where
-                the step draws the source several times.
+                source with several fields a mapping of them; where the step draws the source several times, a list
+                of as many, used one after the other. All have the same B, and that is the batch size of this step.
 
         Returns:
             Every loss that was computed, by name. A loss computed several times has its last value.
@@ -141,7 +142,8 @@ class Trainer:
         Raises:
             NotFiniteError: a loss is NaN or infinite; it names the value where that began. The update in which it
                 was found has changed no parameter.
-            UsageError: `draws` names something that is no source.
+            UsageError: `draws` names something that is no source, or holds batches that are not as the source
+                declares them, or not one for each draw; nothing has moved.
         """
         losses = self.advance(draws)
         return {name: float(value) for name, value in losses.items()}
