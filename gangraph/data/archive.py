@@ -175,7 +175,8 @@ def _open_folder(place: Path) -> Archive:
             elif before != path:
                 found = f"'{readable(str(before))}' and '{readable(str(path))}' are one folder, by a link"
                 raise DataError(f"{found}; its images would count twice")
-        files += [Path(folder, name).relative_to(place).as_posix() for name in names]
+        prefix = "" if Path(folder) == place else f"{os.path.relpath(folder, place)}/"
+        files += [prefix + name for name in names]
     folders = [name for name in os.listdir(place) if (place / name).is_dir() and name not in back]
     return _archive(place, files, folders, back, lambda name, most: read_file(place / name, most))
 

@@ -1,6 +1,7 @@
 """Sources of files: what they declare, read, and say when something is wrong. No data set is needed."""
 
 import gzip
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -370,6 +371,34 @@ def test_skip_corrupt_stops_where_nothing_is_good(tmp_path: Path) -> None:
         Images(str(tmp_path), size=8, skip_corrupt=True).open().batch([0], seeded())
 
 
+def test_a_file_whose_pixels_are_not_known_is_refused_by_its_name(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "x", "1.png")
+    noise(0).convert("RGBA").save(tmp_path / "x" / "2.png")
+    glass = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    glass.save(tmp_path / "x" / "3.png")
+    opened = Images(folder, size=8).open()
+    reason = 'is transparent in part; give ground=, the colour to lay it on, such as ground="white"'
+    assert opened.verify() == [f"{folder}/3.png: {reason}"]
+    with pytest.raises(DataError, match=r"3.png: is transparent in part"):
+        opened.batch([0, 1, 2], seeded())
+    white = Images(folder, size=8, ground="white").open().batch([2], seeded())["value"]
+    assert torch.equal(white, torch.ones(1, 3, 8, 8))
+
+
+def test_a_file_that_changes_under_a_run_is_named(tmp_path: Path) -> None:
+    opened = Images(fill(tmp_path, "1.png", "2.png"), size=8, cache=0).open()
+    opened.batch([0, 1], seeded())
+    fill(tmp_path, "1.png", width=30, height=20)
+    assert opened.batch([0], seeded())["value"].shape == (1, 3, 8, 8)
+    (tmp_path / "1.png").write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"1.png: not an image"):
+        opened.batch([0], seeded())
+    (tmp_path / "2.png").unlink()
+    os.mkfifo(tmp_path / "2.png")
+    with pytest.raises(DataError, match=r"2.png is a pipe; expected a file"):
+        opened.batch([1], seeded())
+
+
 def test_verify_lists_every_problem(tmp_path: Path) -> None:
     problems = Images(with_corrupt(tmp_path), size=8).open().verify()
     assert [problem.split("/")[-1].split(":")[0] for problem in problems] == ["1.png", "3.png"]
@@ -504,7 +533,11 @@ def test_idx_reads_labels_of_larger_numbers_and_refuses_unknown_classes(tmp_path
         Idx(f"{tmp_path}/i", labels=f"{tmp_path}/l").open()
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def in_two_parts(data: bytes) -> bytes:
+    return gzip.compress(data[:9]) + gzip.compress(data[9:])
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, in_two_parts])
 def test_idx_reads_images_and_labels(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     (tmp_path / "i").write_bytes(compress(idx(np.full((2, 28, 28), 255, np.uint8))))
     (tmp_path / "l").write_bytes(compress(idx(np.array([7, 2], np.uint8))))
@@ -551,6 +584,8 @@ def test_torchvision_reads_what_is_on_disk(tmp_path: Path) -> None:
     batch = source.open().batch([1], seeded())
     assert torch.equal(batch["image"], -torch.ones(1, *source.fields["image"].shape))
     assert batch["label"].tolist() == [4]
+    wide = Torchvision("MNIST", root=str(tmp_path), size=(14, 28))
+    assert wide.open().batch([0], seeded())["image"].shape == (1, *wide.fields["image"].shape) == (1, 1, 14, 28)
     second = Torchvision("MNIST", root=str(tmp_path), first=1).open()
     assert len(second) == 1
     assert second.batch([0], seeded())["label"].tolist() == [4]
