@@ -331,8 +331,9 @@ class _Work:
         for remark in self.network.remarks:
             self.say(remark)
         if self.distorted:
-            how = "they were stretched" if self.found.options.fit == "stretch" else "what is over was cut off"
-            self.say(f"{len(self.distorted)} images have another aspect ratio, and {how}: {_some(self.distorted)}")
+            how = "stretched" if self.found.options.fit == "stretch" else "cut off"
+            which = f"{len(self.distorted)} images have" if len(self.distorted) > 1 else "1 image has"
+            self.say(f"{which} another aspect ratio now ({how}): {_some(self.distorted)}")
         if self.cut:
             low, high = self.made
             self.say(f"values outside of [{low:g}, {high:g}] were clipped: {_some(self.cut)}")
