@@ -53,6 +53,12 @@ NoMerge = Annotated[
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of the terminal.")
 ]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint", metavar="best|latest|STEP", help="Which checkpoint of the run.", show_default="the newest"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 
 Weights = Annotated[

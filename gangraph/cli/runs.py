@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,14 +15,24 @@ from gangraph.errors import UsageError
 
 _LARGEST = 100_000  # pixels of a side that --size takes
 
+if TYPE_CHECKING:
+    from gangraph.language.spec import Spec
+
 RunFolder = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False, autocompletion=completion.runs),
+    typer.Argument(
+        metavar="RUN",
+        help="The folder of a run, or a checkpoint: one of a run, or what was saved.",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
 ]
 
 
 def run(
-    spec: options.SpecName,
+    spec: Annotated[
+        str | None, typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.", show_default=False)
+    ] = None,
     profile: options.Profile = None,
     variant: options.Variant = None,
     settings: options.Settings = None,
@@ -30,9 +40,14 @@ def run(
         Path | None,
         typer.Option("--out", metavar="DIR", help="The run's folder.", show_default="the next one in runs/"),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Everything random is a function of it.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", min=0, help="Everything random is a function of it.", show_default="0"),
+    ] = None,
     device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
-    precision: Annotated[Precision, typer.Option("--precision", help="'bf16' is mixed precision.")] = Precision.fp32,
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="'bf16' is mixed precision.", show_default="fp32")
+    ] = None,
     compile: Annotated[
         Compile, typer.Option("--compile", help="torch.compile; 'auto' uses it on CUDA.")
     ] = Compile.auto,
@@ -52,7 +67,8 @@ def run(
         typer.Option(
             "--resume",
             metavar="RUN|auto",
-            help="Go on with a run, or with the latest one.",
+            help="Go on with a run, or with the one under runs/ that trains just this. "
+            "What is not given is as the run had it.",
             autocompletion=completion.runs,
         ),
     ] = None,
@@ -61,54 +77,83 @@ def run(
     no_share: options.NoShare = False,
     no_merge: options.NoMerge = False,
 ) -> None:
-    """Train a spec."""
-    from gangraph.views.text import introduction
+    """Train a spec, or go on with a run."""
+    from gangraph.views.spec import introduction
 
     options.use_weights(weights)
-    if resume not in (None, "auto"):
+    if resume is None or resume == "auto":
+        if spec is None:
+            raise UsageError("name a spec to train, or a run to go on with: gangraph run --resume RUN")
+        asked: Spec | None = read_spec(spec, profile, variant, settings)
+        shown = asked
+    else:
         options.there_is(resume)
-    resolved = read_spec(spec, profile, variant, settings)
-    print(introduction(resolved, spec), file=sys.stderr if json else sys.stdout, flush=True)
+        asked, shown = _resumed(resume, spec, profile, variant, settings)
+    assert shown is not None
+    said = introduction(shown, spec) if asked is shown and spec else f"{shown.name}: profile {shown.profile}"
+    print(said, file=sys.stderr if json else sys.stdout, flush=True)
 
     with options.waiting("loading PyTorch"):
         from gangraph.runtime.run import run as start
 
     start(
-        resolved,
+        asked,
         out=out,
         seed=seed,
         device=device.value,
-        precision=precision.value,
+        precision=precision.value if precision else None,
         compile=compile.value,
         kernels=kernels.value if kernels else None,
         steps=steps,
         resume=resume,
-        share=not no_share,
-        merge=not no_merge,
+        share=False if no_share else None,
+        merge=False if no_merge else None,
         json=json,
     )
 
 
+def _resumed(
+    run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
+) -> tuple["Spec | None", "Spec"]:
+    """What a run is to go on with, None where that is what it is; and the spec that it was trained by."""
+    from gangraph.language.parse import Choice
+    from gangraph.runtime.report import tell
+    from gangraph.runtime.saved import asked_of, begun, load_text, readable
+    from gangraph.runtime.state import read_state
+
+    if spec is not None and not begun(run):
+        fresh = read_spec(spec, profile, variant, settings)
+        return fresh, fresh
+    checkpoint, choice = readable(run, None, tell), Choice(profile, variant, options.values_of(settings))
+    return asked_of(checkpoint, spec, choice), load_text(read_state(checkpoint).extra, checkpoint)
+
+
 def measure(
     run: RunFolder,
+    checkpoint: options.Checkpoint = None,
     spec: Annotated[
         str | None,
         typer.Option("--spec", metavar="SPEC", help="A newer text of the run's spec; its evaluate: is measured."),
     ] = None,
+    settings: options.Settings = None,
     device: Annotated[Device, typer.Option("--device", help="'auto' takes CUDA where there is one.")] = Device.auto,
     weights: options.Weights = None,
     json: options.Json = False,
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
+    from gangraph.language.parse import Choice
+    from gangraph.runtime.report import tell
+    from gangraph.runtime.saved import asked_of, readable
+
     options.there_is(run)
+    newer = asked_of(readable(run, checkpoint, tell), spec, Choice(set=options.values_of(settings)))
     with options.waiting(f"measuring {run}"):
         from gangraph.runtime.files import json_text
-        from gangraph.runtime.measure import measure_run, under_choices_of
+        from gangraph.runtime.measure import measure_run
         from gangraph.runtime.results import results_lines
 
-    newer = under_choices_of(run, spec) if spec is not None else None
-    found = measure_run(run, newer, device=device.value)
+    found = measure_run(run, newer, which=checkpoint, device=device.value)
     if json:
         print(json_text(asdict(found), indent=1))
         return
@@ -119,6 +164,7 @@ def measure(
 
 def sample(
     run: RunFolder,
+    checkpoint: options.Checkpoint = None,
     name: Annotated[
         str | None,
         typer.Option("--as", metavar="NAME", help="A sampler or a grid of the spec.", show_default="the first grid"),
@@ -144,6 +190,7 @@ def sample(
         str | None,
         typer.Option("--range", metavar="R", help="With DIR/: tanh, unit or LOW,HIGH.", show_default="the spec's"),
     ] = None,
+    settings: options.Settings = None,
     weights: options.Weights = None,
 ) -> None:
     """Draw samples from a trained run: its grid, what a sampler of its spec shows, or a file for each sample."""
@@ -157,12 +204,11 @@ def sample(
         from gangraph.runtime.trained import sample as draw
 
     where = Path(out) if out is not None else None
+    asked = {"which": checkpoint, "settings": options.values_of(settings), "name": name, "count": count, "seed": seed}
     if where is None or not folder:
-        print(f"wrote {draw(run, name=name, count=count, seed=seed, out=where, device=device.value)}")
+        print(f"wrote {draw(run, out=where, device=device.value, **asked)}")  # type: ignore[arg-type]  # by name
         return
-    written = sample_files(
-        run, where, name=name, count=count, seed=seed, batch=batch, device=device.value, interval=given
-    )
+    written = sample_files(run, where, batch=batch, device=device.value, interval=given, **asked)  # type: ignore[arg-type]  # by name
     print(f"wrote {written} file{'s' * (written != 1)} to {where}")
 
 
@@ -177,6 +223,7 @@ def apply(
     target: Annotated[
         Path, typer.Option("--output", metavar="PATH", help="A folder for the results; for one image also a file.")
     ],
+    checkpoint: options.Checkpoint = None,
     average: Annotated[bool, typer.Option("--average", help="Use the network's moving average.")] = False,
     size: Annotated[
         str | None,
@@ -210,6 +257,7 @@ def apply(
         network,
         source,
         target,
+        which=checkpoint,
         average=average,
         size=asked,
         device=device.value,

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, ClassVar, Literal
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
@@ -78,6 +78,7 @@ class Npz:
     range: Literal["tanh", "unit", "raw"] = "tanh"
     dtype: Literal["float32", "int64"] = "float32"
     largest: int = 4096
+    paths: ClassVar = ("file",)
 
     def __post_init__(self) -> None:
         _require_file("file", self.file)
@@ -241,6 +242,7 @@ class Idx:
     augment: bool = True
     cache: int = 512
     largest: int = 4096
+    paths: ClassVar = ("images", "labels")
 
     def __post_init__(self) -> None:
         require_count("largest", self.largest)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -31,6 +31,7 @@ class Images(ImageOptions):
     """
 
     folder: str = field(kw_only=False)
+    paths: ClassVar = ("folder",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +78,7 @@ class Pairs(ImageOptions):
     a: str | None = None
     b: str | None = None
     direction: Literal["AtoB", "BtoA"] = "AtoB"
+    paths: ClassVar = ("folder", "a", "b")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,6 +142,7 @@ class Classes(ImageOptions):
     """
 
     folder: str = field(kw_only=False)
+    paths: ClassVar = ("folder",)
     classes: int | None = None
 
     def __post_init__(self) -> None:

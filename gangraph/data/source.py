@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from gangraph.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,35 @@ class Source(Protocol):
             DataError: a folder or file is missing; the message names it and what was expected there.
         """
         ...
+
+
+def places(source: Source) -> tuple[tuple[str, str], ...]:
+    """The arguments of a source that are paths of files or folders which have to be there, with what they name."""
+    named = getattr(source, "paths", ())
+    return tuple((name, value) for name in named if (value := getattr(source, name)) is not None)
+
+
+def missing_places(source: Source) -> list[tuple[str, str]]:
+    """Those of its paths at which nothing is. What lies inside of a zip file is not looked for."""
+    return [(name, path) for name, path in places(source) if not _is_there(Path(path).expanduser())]
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or any(parent.suffix.lower() == ".zip" and parent.is_file() for parent in path.parents)
+
+
+def open_source(called: str, source: Source) -> Dataset:
+    """Open a source that a spec calls so, as in `data.x`.
+
+    Raises:
+        DataError: its files are missing or corrupt; says which setting names others.
+    """
+    try:
+        return source.open()
+    except DataError as error:
+        raise DataError(f"{called}: {error}{_setting(called, source)}") from None
+
+
+def _setting(called: str, source: Source) -> str:
+    gone = [name for name, _ in missing_places(source)]
+    return f"; --set {called}.{gone[0]}=PATH names another" if gone else ""

@@ -108,6 +108,11 @@ class Torchvision:
         )
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The arguments that name what has to be there."""
+        return () if self.download else ("root",)
+
+    @property
     def fields(self) -> Mapping[str, Field]:
         """`image`, and `label`, int64: the class, or for CelebA its 40 attributes."""
         return {"image": self._options().pixels, "label": KNOWN[self.name].label}

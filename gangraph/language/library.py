@@ -125,9 +125,9 @@ class Files:
     def evaluator(self, called: str) -> "Path | Copy | None":
         """Where the spec is that this one calls so: a path below its folder, or a shipped name."""
         path = evaluator_path(called)
-        if path in self.copies:
+        if _is_below(called) and path in self.copies:
             return Copy(path, self.copies[path], self._beside(path))
-        if self.folder is not None and _is_below(called) and os.path.lexists(self.folder / path):
+        if _is_below(called) and self.folder is not None and os.path.lexists(self.folder / path):
             return self.folder / path
         return {**shipped(), **evaluators()}.get(called)
 

@@ -14,8 +14,8 @@ from gangraph.compiler.lower import Program
 from gangraph.errors import SpecError
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.runtime.saved import spec_of
 from gangraph.runtime.state import Trained
-from gangraph.runtime.trainer import spec_of
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain
 from gangraph.views.latex import objective

@@ -23,8 +23,9 @@ from gangraph.language.spec import Spec
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.measure import Measured, measure_run
 from gangraph.runtime.run import run
+from gangraph.runtime.saved import load_text, trained_fingerprint
 from gangraph.runtime.state import read_state
-from gangraph.runtime.trainer import Trainer, load_text, trained_fingerprint
+from gangraph.runtime.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +150,7 @@ def _train(task: Task, spec: Spec) -> bool:
     task.folder.mkdir(parents=True, exist_ok=True)
     with (task.folder / "log.txt").open("a") as log, contextlib.redirect_stdout(log):
         if resumes:
-            run(spec, resume=task.folder, device=task.device)
+            run(None, resume=task.folder, device=task.device)
         else:
             run(spec, out=task.folder, seed=task.seed, device=task.device)
     if not _is_finished(task.folder):

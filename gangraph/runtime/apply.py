@@ -36,6 +36,7 @@ def apply(
     source: Path,
     target: Path,
     *,
+    which: str | None = None,
     average: bool = False,
     size: Size | None = None,
     device: str = "auto",
@@ -72,7 +73,7 @@ def apply(
     for note in archive.notes:
         say(note)
     plan = _planned(archive, source, target, overwrite, say)
-    trainer = load_run(run, device=device)
+    trainer = load_run(run, which=which, device=device)
     checked = trainer.checked[trainer.phase]
     found = applied(checked, network, average=average)
     if ground is not None:

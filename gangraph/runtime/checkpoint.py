@@ -7,7 +7,7 @@ believed: names, shapes, types and ranges are compared with those of the program
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +21,10 @@ from gangraph.compiler.sharing import Loan
 from gangraph.errors import CheckpointError, RunError
 from gangraph.runtime.engine import Engine
 from gangraph.runtime.files import abandoned, opened, unfinished_name
+from gangraph.runtime.places import FORMER, former, placed, recover, set_aside
 from gangraph.runtime.state import FILE, Pool, State, Trained, damaged, read_state
 
 _TENSORS = "tensors.safetensors"
-_FORMER = ".former"
 _LARGEST_HEADER = 16 * 2**20  # bytes, for some hundred thousand tensors
 
 
@@ -86,13 +86,13 @@ def save_checkpoint(folder: Path, engine: Engine, trained: Trained, more: Mappin
     Raises:
         RunError: it cannot be written; what stood there is still there.
     """
-    unfinished, former = unfinished_name(folder), _former(folder)
+    unfinished, before = unfinished_name(folder), former(folder)
     try:
         recover(folder)
         _write(unfinished, engine, trained, more or {})
         if folder.exists():
-            shutil.rmtree(former, ignore_errors=True)
-            folder.rename(former)
+            shutil.rmtree(before, ignore_errors=True)
+            folder.rename(before)
         unfinished.rename(folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
@@ -101,7 +101,7 @@ def save_checkpoint(folder: Path, engine: Engine, trained: Trained, more: Mappin
             recover(folder)
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RunError(f"checkpoint '{folder}' cannot be written: {why}") from None
-    shutil.rmtree(former, ignore_errors=True)
+    shutil.rmtree(before, ignore_errors=True)
     return folder
 
 
@@ -130,33 +130,11 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-def _former(folder: Path) -> Path:
-    """Where a checkpoint stands between the two renames that put another in its place."""
-    return folder.with_name(f".{folder.name}{_FORMER}")
-
-
-def placed(folder: Path) -> Path:
-    """Where a checkpoint is: in its place, or where a kill between two renames left it."""
-    return _former(folder) if _former(folder).is_dir() and not folder.exists() else folder
-
-
-def recover(folder: Path) -> None:
-    """Put a checkpoint back that a kill between two renames left aside. Raises OSError."""
-    if (former := placed(folder)) != folder:
-        former.rename(folder)
-
-
-def set_aside(parent: Path) -> Iterator[str]:
-    """The names of checkpoints that a kill left aside; they are read as if they were in their places."""
-    for path in parent.glob(f".*{_FORMER}"):
-        yield path.name.removeprefix(".").removesuffix(_FORMER)
-
-
 def tidy(parent: Path) -> None:
     """Remove what kills left unfinished, and put back what they left aside; for the one who holds the run's lock."""
     for name in set_aside(parent):
         recover(parent / name)
-    for path in (*abandoned(parent), *parent.glob(f".*{_FORMER}")):
+    for path in (*abandoned(parent), *parent.glob(f".*{FORMER}")):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Dataset, Source
+from gangraph.data.source import Dataset, Source, open_source
 from gangraph.data.stream import Stream, derive_seed
 from gangraph.errors import DataError, GangraphError
 from gangraph.runtime.given import Given, batches_of
@@ -30,10 +30,13 @@ class Draws:
         device: torch.device,
         dtype: torch.dtype,
         prefetch: bool = False,
+        sections: Mapping[str, str] | None = None,
     ) -> None:
+        self.sections = sections or {}  # of the spec by source, where it is another one than `data`
         self.sources, self.batch, self.seed = sources, batch, seed
         self.device, self.dtype, self.prefetch = device, dtype, prefetch
         self.datasets: dict[str, Dataset] = {}
+        self.sizes: dict[str, int] = {}  # samples of each stream that was opened here, or before a run was resumed
         self.streams: dict[str, Stream] = {}
         self.positions: dict[str, int] = {}
         self.counts: dict[str, int] = {}
@@ -76,12 +79,13 @@ class Draws:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
 
     def open(self, name: str) -> Dataset:
-        """The data set behind a stream. Raises DataError if its files are missing."""
+        """The data set behind a stream. Raises DataError if its files are missing, and says how to name others."""
         if name not in self.datasets:
             source = self.sources[name]
             assert not isinstance(source, RandomSource)
             with self._reading(name):
-                self.datasets[name] = source.open()
+                self.datasets[name] = open_source(f"{self.sections.get(name, 'data')}.{name}", source)
+                self.sizes[name] = len(self.datasets[name])
         return self.datasets[name]
 
     @contextmanager

@@ -129,7 +129,14 @@ class Evaluation:
         settings = self.engine.settings
         seed = derive_seed(self.seed, _SEED)
         sources = {**self.graph.sources, **self.uniforms}
-        return Draws(sources, batch=batch, seed=seed, device=settings.device, dtype=settings.dtype)
+        return Draws(
+            sources,
+            batch=batch,
+            seed=seed,
+            device=settings.device,
+            dtype=settings.dtype,
+            sections=dict.fromkeys(self.spec.data, "evaluate.data"),
+        )
 
     def batch(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor]:
         """Everything that is computed batch by batch, of the batch `index`. Raises RunError for too few samples."""

@@ -105,7 +105,10 @@ def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measureme
     report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")
     if not begun:
         shutil.rmtree(folder, ignore_errors=True)
-    run(spec, out=folder, seed=_SEED, device=device, resume=folder if begun else None, report=report)
+    if begun:
+        run(None, device=device, resume=folder, report=report)
+    else:
+        run(spec, out=folder, seed=_SEED, device=device, report=report)
     if not load_run(folder).done:
         raise RunError(f"the training of evaluator '{spec.name}' was stopped; the next run that needs it goes on")
     return measure_run(folder, spec)

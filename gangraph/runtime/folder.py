@@ -1,6 +1,8 @@
 """The run folder: what a run leaves behind, and where it is found again.
 
 spec.yaml          the spec as it was written
+networks/          copies of the files of networks that it calls
+evaluators/        copies of the specs that train its evaluators, under the names by which it calls them
 resolved.txt       the same with profile, variant and settings applied
 environment.json   versions, device, seed and the command
 metrics.jsonl      one line per report: step, losses, metrics, images per second
@@ -29,12 +31,16 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from gangraph.errors import CheckpointError, RunError, UsageError
+from gangraph.errors import RunError, UsageError
 from gangraph.language.spec import Spec
-from gangraph.runtime.checkpoint import placed, set_aside, tidy
+from gangraph.runtime.checkpoint import tidy
 from gangraph.runtime.files import abandoned, json_text, read_json, unfinished_name, write_whole
 from gangraph.runtime.lock import held
+from gangraph.runtime.places import placed
+from gangraph.runtime.plugged import plugin_versions
 from gangraph.runtime.report import tell
+from gangraph.runtime.saved import BEST, LATEST, copies_of, find_checkpoint, first_good, numbered, run_of
+from gangraph.runtime.state import read_state
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.text import spec_text
 
@@ -81,9 +87,10 @@ class RunFolder:
             yield
 
     def describe(self, trainer: Trainer) -> None:
-        """Write down what runs, and where."""
-        write_whole(self.path / "spec.yaml", trainer.spec.text)
-        write_whole(self.path / "resolved.txt", spec_text(trainer.spec))
+        """Write down what runs, with every file that its spec was read from, and where; and what changed on the way."""
+        for name, text in {**copies_of(trainer.spec), "resolved.txt": spec_text(trainer.spec)}.items():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path / name, text)
         environment = {
             "command": sys.argv,
             "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
@@ -94,8 +101,27 @@ class RunFolder:
             "compiled": trainer.settings.compile,
             "not compiled": trainer.engine.fallbacks,
             "kernels": trainer.kernels,
+            "plugins": plugin_versions(),
+            "resumed": [*self._resumed(), *_going_on(trainer)],
         }
         write_whole(self.path / "environment.json", json_text(environment, indent=1))
+
+    def _resumed(self) -> list[Any]:
+        """What the file says of earlier times that the run went on."""
+        path = self.path / "environment.json"
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return list(before.get("resumed", ()))
+
+    def take_over(self, checkpoint: Path, step: int) -> None:
+        """Copy the reports of the run that a checkpoint belongs to, and its best checkpoint, up to a step."""
+        run = run_of(checkpoint)
+        if run is None:
+            return
+        if (run / "metrics.jsonl").exists():
+            shutil.copy(run / "metrics.jsonl", self.path / "metrics.jsonl")
+        best = run / "checkpoints" / BEST
+        if (best / "metric.json").exists() and read_state(best).step <= step:
+            shutil.copytree(best, self.path / "checkpoints" / BEST)
 
     def writer(self, step: int) -> SummaryWriter:
         """TensorBoard's writer, which forgets events after `step` (they will be written again)."""
@@ -167,11 +193,8 @@ class RunFolder:
             return None
 
     def checkpoints(self) -> list[Path]:
-        """The numbered checkpoints, oldest first. Whatever else lies beside them is none."""
-        parent = self.path / "checkpoints"
-        names = {path.name for path in parent.glob("step-*") if path.is_dir()} | {*set_aside(parent)}
-        numbered = sorted((name for name in names if _NUMBERED.fullmatch(name)), key=_number)
-        return [placed(parent / name) for name in numbered]
+        """The numbered checkpoints, oldest first."""
+        return numbered(self.path)
 
     def latest(self) -> Path:
         """The newest checkpoint.
@@ -179,10 +202,7 @@ class RunFolder:
         Raises:
             CheckpointError: there is none.
         """
-        found = self.checkpoints()
-        if not found:
-            raise CheckpointError(f"'{self.path}' holds no checkpoint; a run folder has checkpoints/step-...")
-        return found[-1]
+        return find_checkpoint(self.path, LATEST)
 
     def newest(self, read: Callable[[Path], Made], say: Say = tell) -> Made:
         """What `read` makes of the newest checkpoint that is good; `say` hears of those that are not.
@@ -190,13 +210,7 @@ class RunFolder:
         Raises:
             CheckpointError: there is none.
         """
-        found = self.checkpoints()
-        for path in reversed(found[1:]):
-            try:
-                return read(path)
-            except CheckpointError as error:
-                say(f"{error}; the one before it is taken")
-        return read(found[0] if found else self.latest())
+        return first_good(self.path, None, read, say)
 
 
 def refuse_taken(path: Path) -> None:
@@ -234,18 +248,11 @@ def run_name(spec: Spec) -> str:
     return "-".join(filter(None, (spec.name, spec.profile, spec.variant.replace(",", "-"))))
 
 
-def find_run(spec: Spec, resume: str | Path) -> RunFolder | None:
-    """The run to continue: a folder, or for `auto` the newest under runs/ of the same name, if there is one.
-
-    Raises:
-        UsageError: the folder is not there.
-    """
-    if str(resume) != "auto":
-        if not Path(resume).is_dir():
-            raise UsageError(f"there is no run '{resume}'")
-        return RunFolder(Path(resume))
-    found = [path for path in Path("runs").glob(f"{run_name(spec)}-[0-9]*") if RunFolder(path).checkpoints()]
-    return RunFolder(max(found, key=os.path.getmtime)) if found else None
+def _going_on(trainer: Trainer) -> list[dict[str, Any]]:
+    """Where a run went on, and what was changed about it then."""
+    if not trainer.step_count:
+        return []
+    return [{"step": trainer.step_count, "command": sys.argv, "changes": [str(each) for each in trainer.changes]}]
 
 
 def _made_free(parent: Path, name: str) -> Path:

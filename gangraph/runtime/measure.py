@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,20 @@ from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.sets import ops_of, sets_of, sets_taken
 from gangraph.data.random import RandomSource
-from gangraph.errors import UsageError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.registry import vocabulary
+from gangraph.runtime.continuing import refuse_training
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.evaluation import Evaluation, over_set
 from gangraph.runtime.evaluators import judged_by
-from gangraph.runtime.folder import RunFolder
+from gangraph.runtime.report import tell
 from gangraph.runtime.results import Measured, Measurements, read_results
+from gangraph.runtime.saved import LATEST, first_good, is_run, results_folder
 from gangraph.runtime.state import read_state
 from gangraph.runtime.trainer import Trainer
 
-__all__ = ["Measured", "Measurements", "measure", "measure_run", "under_choices_of"]
+__all__ = ["Measured", "Measurements", "measure", "measure_run"]
 
 _EVERY = ("samples", "batch", "mode", "seed", "step")  # the facts of every number, whatever measured it
 
@@ -90,26 +88,34 @@ def _common(evaluation: Evaluation, trainer: Trainer, counts: Mapping[str, int])
     }
 
 
-def measure_run(folder: str | Path, spec: Spec | None = None, *, device: str = "auto") -> Measurements:
+def measure_run(
+    folder: str | Path, spec: Spec | None = None, *, which: str | None = None, device: str = "auto"
+) -> Measurements:
     """Measure a run at its newest checkpoint, and write `results.json` into its folder.
 
-    What that file already answers is not measured again, except for what could not be measured then.
+    What that file already answers is not measured again, except for what could not be measured then. The numbers of
+    another checkpoint stand in the folder of that.
 
     Args:
-        folder: the run.
+        folder: the run, or a checkpoint.
         spec: a newer form of the run's spec whose `evaluate:` is used instead; its training is the same.
+        which: `best`, `latest` or a step.
 
     Raises:
-        UsageError: there is no such run, or `spec` trains something else.
+        UsageError: there is no such run or checkpoint, or `spec` trains something else.
         RunError: the run has no checkpoint, or a metric refuses its values.
     """
-    path = Path(folder)
-    if not path.is_dir():
-        raise UsageError(f"there is no run '{folder}'")
-    resume = partial(Trainer.resume, device=device, compile="off", kernels="auto", spec=spec)
-    trainer = RunFolder(path).newest(resume)
+    checkpoint, trainer = first_good(
+        folder,
+        which,
+        lambda path: (path, Trainer.resume(path, device=device, compile="off", kernels="auto", spec=spec)),
+        tell,
+    )
+    path = Path(folder) if which in (None, LATEST) and is_run(Path(folder)) else results_folder(checkpoint)
+    refuse_training(trainer.changes, Path(folder))
+    trained = read_state(checkpoint).extra
     asked = Measurements(
-        fingerprint=fingerprint(trainer.spec),
+        fingerprint=trained.fingerprint or fingerprint(trainer.spec),
         evaluation=evaluation_fingerprint(trainer.spec.phases[trainer.phase]),
         step=trainer.step_count,
         results={},
@@ -129,18 +135,6 @@ def measure_run(folder: str | Path, spec: Spec | None = None, *, device: str = "
     if fresh or before is None or not before.answers(asked):
         found.save(path)
     return found
-
-
-def under_choices_of(folder: str | Path, source: str | Path) -> Spec:
-    """Another text of a run's spec under the run's own profile, variant and settings.
-
-    Raises:
-        SpecError: it does not parse, or lacks one of these.
-        UsageError, RunError: there is no such spec or run.
-    """
-    trained = RunFolder(Path(folder)).newest(read_state).extra
-    choice = Choice(profile=trained.profile, variant=trained.variant or None, set=trained.settings)
-    return resolve(parse(source), choice)
 
 
 def _counts(evaluation: Evaluation, draws: Draws, node: str) -> dict[str, int]:

@@ -33,7 +33,9 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
         history.restore(samples, pool.count, pool.calls, settings.device, dtype)
     for gates, memory in zip(engine.gates, state.gates, strict=bool(state.gates)):
         gates.restore(memory)
-    engine.draws.positions = dict(state.positions)
+    engine.draws.positions, engine.draws.sizes = dict(state.positions), dict(state.extra.sizes)
+    for name in state.positions.keys() - state.extra.sizes.keys():  # which older checkpoints did not keep
+        engine.draws.open(name)
     engine.step_count = state.step
 
 

@@ -5,26 +5,30 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from torch import Tensor
 
 from gangraph.compiler.held_out import trained_on
+from gangraph.compiler.reads import streams_read
 from gangraph.data.random import RandomSource
-from gangraph.errors import RunError, fault_of
+from gangraph.data.source import open_source
+from gangraph.errors import DataError, RunError, UsageError, fault_of
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.runtime.evaluators import untrained
-from gangraph.runtime.folder import RunFolder, find_run, refuse_taken
+from gangraph.runtime.folder import RunFolder, refuse_taken
 from gangraph.runtime.measure import measure_run
 from gangraph.runtime.pictures import picture
 from gangraph.runtime.report import Reporter, reporter, tell
 from gangraph.runtime.results import results_lines
+from gangraph.runtime.saved import find_trained, first_good, is_run, numbered, run_of
 from gangraph.runtime.trainer import Trainer
 
 _REPORT_SECONDS = 0.5
@@ -33,82 +37,130 @@ _PATIENCE = b"\nsaving a checkpoint after this step; Ctrl-\\ ends at once, and l
 
 
 def run(
-    spec: Spec,
+    spec: Spec | None,
     *,
     out: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str | None = None,
     compile: str = "auto",
     kernels: str | None = None,
     steps: int | None = None,
     resume: str | Path | None = None,
-    share: bool = True,
-    merge: bool = True,
+    share: bool | None = None,
+    merge: bool | None = None,
     json: bool = False,
     report: Reporter | None = None,
 ) -> Path:
     """Train a spec and leave a run folder.
 
     Args:
-        out: the folder; by default the next free one under runs/.
+        spec: what to train; with `resume`, what a run is to go on with, or None for what it is.
+        out: the folder; by default the next free one under runs/, or that of the run that goes on.
         steps: stop after this many steps in all; by default the spec's length.
-        resume: a run folder to continue, or `auto` for the newest of this spec if there is one.
+        resume: a run to go on with, or a checkpoint; or `auto` for the run under runs/ that trains just this, if there
+            is one. An earlier checkpoint than a run's newest begins a folder of its own, and so does one beside `out`.
         json: report as JSON lines.
         report: where progress is told instead.
-        Others as for `Trainer`; a resumed run keeps its kernels unless others are asked for.
+        Others as for `Trainer` and `Trainer.resume`.
 
     Returns:
         The run folder. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 save a checkpoint and return as well.
 
     Raises:
         SpecError: the spec has errors.
+        UsageError: the run cannot go on with what is asked for.
+        DataError: some data of the run is missing; nothing was written.
         RunError: the run failed; the last good checkpoint is kept.
     """
-    found = find_run(spec, resume) if resume is not None else None
+    place, none = _place(spec, resume, seed or 0, precision, out)
+    computed: dict[str, Any] = {"device": device, "compile": compile, "share": share, "merge": merge}
     with ExitStack() as stack:
-        if found is not None:
+        found = RunFolder(place) if place is not None and is_run(place) else None
+        in_place = found is not None and (out is None or out.resolve() == found.path.resolve())
+        if found is not None and in_place:
             stack.enter_context(found.held())
-        if found is not None and found.checkpoints():
-            folder = found
-            trainer = folder.newest(partial(Trainer.resume, device=device, compile=compile, kernels=kernels))
-            folder.forget_after(trainer.step_count)
+        checkpoint = None
+        if place is not None and (found is None or found.checkpoints()):
+            given: dict[str, Any] = {**computed, "spec": spec, "seed": seed, "precision": precision, "kernels": kernels}
+            checkpoint, trainer = first_good(place, None, lambda path: (path, Trainer.resume(path, **given)), tell)
+        elif spec is None:
+            raise UsageError("nothing to train: name a spec, or a run to go on with")
         else:
-            trainer = Trainer(
-                spec,
-                device=device,
-                seed=seed,
-                precision=precision,
-                compile=compile,
-                share=share,
-                merge=merge,
-                kernels=kernels or "auto",
-            )
-            open_data(trainer)
-            folder = _begun(found, spec, out, stack)
-            folder.describe(trainer)
+            asked = {key: value for key, value in computed.items() if value is not None}
+            trainer = Trainer(spec, seed=seed or 0, precision=precision or "fp32", kernels=kernels or "auto", **asked)
+        known = dict(trainer.engine.draws.sizes)
+        open_data(trainer)
+        if in_place and found is not None:
+            folder = _again(found, trainer, checkpoint)
+        else:
+            folder = _begun(trainer, checkpoint, out, stack)
         report = stack.enter_context(report or reporter(json_lines=json))
-        return _Run(trainer, folder, report, steps).go()
+        if none:
+            report.say(none)
+        return _Run(trainer, folder, report, steps, checkpoint, known).go()
 
 
-def _begun(found: RunFolder | None, spec: Spec, out: Path | None, stack: ExitStack) -> RunFolder:
-    """The folder of a run at its beginning: a new one, or one whose run ended before its first checkpoint."""
-    if found is not None:
+def _place(
+    spec: Spec | None, resume: str | Path | None, seed: int, precision: str | None, out: Path | None
+) -> tuple[Path | None, str]:
+    """The run, or the checkpoint, to go on from; or none, and why there is none."""
+    if resume is None:
+        return None, ""
+    if str(resume) != "auto":
+        place = Path(resume)
+        if not place.is_dir():
+            raise UsageError(f"there is no run '{resume}'")
+        run = run_of(place) if not is_run(place) else None
+        newest = run is not None and numbered(run)[-1:] == [place]
+        return (run if newest else place), ""  # its newest checkpoint is the run
+    if spec is None:
+        raise UsageError("--resume auto looks for the run of a spec: name the spec")
+    begun, none = find_trained(spec, seed, precision, [out] if out is not None else sorted(Path("runs").glob("*")))
+    return (None if begun is None else begun.run), none
+
+
+def _again(found: RunFolder, trainer: Trainer, checkpoint: Path | None) -> RunFolder:
+    """The folder of the run that goes on, or of one that ended before its first checkpoint."""
+    if checkpoint is None:
         tell(f"'{found.path}' ended before its first checkpoint, and begins anew")
-        found.forget_after(-1)
-        return found
-    folder = RunFolder.create(spec, out)
+    found.forget_after(trainer.step_count if checkpoint is not None else -1)
+    if checkpoint is None or trainer.changes:
+        found.describe(trainer)
+    return found
+
+
+def _begun(trainer: Trainer, checkpoint: Path | None, out: Path | None, stack: ExitStack) -> RunFolder:
+    """A new folder; with the reports of the run that the checkpoint is of, where it goes on from one."""
+    folder = RunFolder.create(trainer.spec, out)
     stack.enter_context(folder.held())
     refuse_taken(folder.path)  # by a run that began and ended meanwhile
+    folder.describe(trainer)
+    if checkpoint is not None:
+        folder.take_over(checkpoint, trainer.step_count)
+        folder.forget_after(trainer.step_count)
     return folder
 
 
 def open_data(trainer: Trainer) -> None:
-    """Open every data stream, so that a missing folder is named before the run begins. Raises DataError."""
-    draws = trainer.engine.draws
-    for name in trainer.engine.program.plan.sources:
-        if not isinstance(draws.sources[name], RandomSource):
-            draws.open(name)
+    """Open all data of all phases, and of looks and measurements, so that what is missing is named before a run begins.
+
+    Raises:
+        DataError: some is missing; all of it is named.
+    """
+    draws, missing = trainer.engine.draws, list[str]()
+    own = {name for name in trainer.engine.program.plan.sources if not isinstance(draws.sources[name], RandomSource)}
+    others = streams_read(trainer.checked[trainer.phase :])
+    opens: list[Callable[[], object]] = [partial(draws.open, name) for name in sorted(own)]
+    known = [repr(draws.sources[name]) for name in own]
+    opens += [partial(open_source, path, source) for path, source in others.items() if repr(source) not in known]
+    for opening in opens:
+        try:
+            opening()
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n".join(missing))
 
 
 @dataclass
@@ -119,6 +171,8 @@ class _Run:
     folder: RunFolder
     report: Reporter
     steps: int | None
+    checkpoint: Path | None = None
+    known: Mapping[str, int] = field(default_factory=dict)  # samples by stream, as they were when it was saved
     stopped: bool = False
     between: bool = True  # two steps, so that what there is can be saved
     looked_at: int = -1
@@ -299,9 +353,8 @@ class _Run:
 
     def _announce(self) -> None:
         trainer = self.trainer
-        if trainer.step_count:
-            own = "its own spec, settings, seed and precision"
-            self.report.say(f"continuing at step {trainer.step_count} with {own}")
+        if self.checkpoint is not None:
+            self._announce_continuation(self.checkpoint)
         sizes = {name: len(dataset) for name, dataset in trainer.engine.draws.datasets.items()}
         streams = ", ".join(f"{name}: {size} samples" for name, size in sizes.items())
         self.report.say(
@@ -318,6 +371,23 @@ class _Run:
             self.report.say(f"{said}; others are set by {others}")
         for segment, why in trainer.engine.fallbacks.items():
             self.report.say(f"segment '{segment}' is not compiled: {why}")
+
+    def _announce_continuation(self, checkpoint: Path) -> None:
+        """Say which run goes on, from where, and with which differences."""
+        trainer, spec = self.trainer, self.trainer.spec
+        form = f"profile {spec.profile}" + (f", variant {spec.variant}" if spec.variant else "")
+        where = run_of(checkpoint) if run_of(checkpoint) == self.folder.path else checkpoint
+        choices = f"{form}, seed {trainer.seed}, {trainer.precision}"
+        self.report.say(f"continuing {where} at step {trainer.step_count}: {spec.name}, {choices}")
+        for each in trainer.changes:
+            self.report.say(f"  {each}")
+        for name, size in trainer.engine.draws.sizes.items():
+            if self.known.get(name, size) != size:
+                before = f"{self.known[name]} samples -> {size}"
+                epoch = f"{trainer.clock.epoch:g} epochs are behind it by the new size"
+                self.report.say(f"  data {name}: {before}; it is in another order from here on, and {epoch}")
+        if self._finished():
+            self.report.say("it is at its end already")
 
     def _announce_length(self, epoch: int) -> None:
         """Say what a length in epochs or images comes to."""

@@ -25,6 +25,8 @@ def sample_files(
     run: Path,
     folder: Path,
     *,
+    which: str | None = None,
+    settings: Mapping[str, str] | None = None,
     name: str | None = None,
     count: int | None = None,
     seed: int | None = None,
@@ -51,7 +53,7 @@ def sample_files(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--out '{folder}' is not empty: choose a new folder")
-    trainer = load_run(run, device=device)
+    trainer = load_run(run, which=which, settings=settings, device=device)
     seen = trainer.checked[trainer.phase].graph.evaluation
     if seen is None or not (seen.grids or seen.samplers):
         raise RunError("the spec shows nothing that can be drawn: name images in evaluate: grid")

@@ -29,8 +29,24 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
+class Changed(_Frozen):
+    """Something about the training that changed when a run went on: the path in the spec, and both values."""
+
+    step: Count
+    path: Text
+    before: Text
+    after: Text
+
+
 class Trained(_Frozen):
-    """What was trained, under which choices, and where in its phases it is. Counts are samples, or steps."""
+    """What was trained, under which choices, and where in its phases it is. Counts are samples, or steps.
+
+    Attributes:
+        files: texts of the other files that the spec was read from, by their paths seen from it.
+        plugins: what is installed under the names of the plug-ins that the spec uses.
+        sizes: samples by data stream, for those that were opened.
+        changed: what was changed about the training while it went on.
+    """
 
     spec: Text
     name: Line
@@ -47,6 +63,11 @@ class Trained(_Frozen):
     share: bool
     merge: bool
     kernels: Literal["auto", "on", "off"]
+    device: Line = ""
+    files: dict[str, Text] = {}
+    plugins: dict[str, Line] = {}
+    sizes: dict[str, Count] = {}
+    changed: list[Changed] = []
 
 
 class Pool(_Frozen):

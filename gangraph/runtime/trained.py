@@ -1,7 +1,6 @@
 """What a trained run is used for: pictures of what it draws."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -9,22 +8,44 @@ from PIL import Image
 from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.graph import Sampler
 from gangraph.errors import RunError, UsageError, nearest
+from gangraph.language.parse import Choice
+from gangraph.runtime.continuing import refuse_training
 from gangraph.runtime.evaluation import Evaluation
-from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.pictures import frames, picture, save
+from gangraph.runtime.report import tell
+from gangraph.runtime.saved import asked_of, find_checkpoint, first_good, run_of
 from gangraph.runtime.trainer import Trainer
 
 
-def load_run(folder: Path, *, device: str = "auto") -> Trainer:
-    """The trainer at a run's newest checkpoint. Raises RunError, UsageError."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no run '{folder}'")
-    return RunFolder(folder).newest(partial(Trainer.resume, device=device, compile="off", kernels="auto"))
+def load_run(
+    folder: Path, *, which: str | None = None, settings: Mapping[str, str] | None = None, device: str = "auto"
+) -> Trainer:
+    """The trainer at a run's newest checkpoint.
+
+    Args:
+        folder: the run, or a checkpoint.
+        which: another checkpoint of the run: `best`, or a step.
+        settings: values by path, of `evaluate:` and of where data lies.
+
+    Raises:
+        UsageError: there is no such run or checkpoint, or a setting changes what was trained.
+        RunError: the checkpoint is damaged.
+    """
+
+    def resumed(checkpoint: Path) -> Trainer:
+        spec = asked_of(checkpoint, None, Choice(set=settings or {}))
+        return Trainer.resume(checkpoint, device=device, compile="off", kernels="auto", spec=spec)
+
+    trainer = first_good(folder, which, resumed, tell)
+    refuse_training(trainer.changes, folder)
+    return trainer
 
 
 def sample(
     run: Path,
     *,
+    which: str | None = None,
+    settings: Mapping[str, str] | None = None,
     name: str | None = None,
     count: int | None = None,
     seed: int | None = None,
@@ -34,6 +55,7 @@ def sample(
     """Draw a picture from a run's newest checkpoint; returns its path.
 
     Args:
+        run, which, settings: as for `load_run`.
         name: a sampler or a grid of the spec; its first grid by default.
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's, which gives the samples of its looks.
@@ -43,7 +65,7 @@ def sample(
         UsageError: there is no such run or sampler.
         RunError: it shows nothing that can be drawn.
     """
-    trainer = load_run(run, device=device)
+    trainer = load_run(run, which=which, settings=settings, device=device)
     _require(trainer, name)
     sampler = _samplers(trainer).get(name) if name is not None else None
     draws = trainer.seed if seed is None else seed
@@ -52,13 +74,19 @@ def sample(
         raise RunError("the spec shows nothing that can be drawn: name images or points in evaluate: grid")
     rate = sampler.spec.rate if sampler is not None else None
     suffix = ".gif" if rate is not None else ".png"
-    target = out or run / "samples" / f"{name or 'sample'}-{trainer.step_count:08d}{suffix}"
+    target = out or _pictures(find_checkpoint(run, which)) / f"{name or 'sample'}-{trainer.step_count:08d}{suffix}"
     if target.suffix.lower() != suffix:
         hint = "; for a file of each sample end it with /" if not target.suffix else ""
         raise UsageError(f"this picture is written as {suffix}, not as '{target.name}'{hint}")
     target.parent.mkdir(parents=True, exist_ok=True)
     save(shown, target, rate=rate)
     return target
+
+
+def _pictures(checkpoint: Path) -> Path:
+    """Where pictures go by default: into the run; beside a checkpoint that stands alone, which another may replace."""
+    run = run_of(checkpoint)
+    return run / "samples" if run is not None else checkpoint.with_name(f"{checkpoint.name}-samples")
 
 
 def _samplers(trainer: Trainer) -> Mapping[str, Sampler]:

@@ -1,6 +1,6 @@
 """The Python interface: a spec with parameters, that steps, trains, saves and resumes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self, get_args
 
@@ -8,23 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.compiler.fusing import Kernels
-from gangraph.errors import CheckpointError, SpecError, UsageError
+from gangraph.errors import SpecError, UsageError
 from gangraph.kernels import why_not
+from gangraph.language.continuation import Change
+from gangraph.language.copies import files_of
 from gangraph.language.expression import Quantity
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
 from gangraph.language.schedule import Clock
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.runtime.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from gangraph.runtime.continuing import Asked, applied
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import PRECISIONS, Engine, Settings
 from gangraph.runtime.evaluation import Evaluation, Look
 from gangraph.runtime.given import Given
 from gangraph.runtime.networks import make_networks
+from gangraph.runtime.plugged import plugins_of
 from gangraph.runtime.restore import carry_optimizers, carry_over, restore
-from gangraph.runtime.state import FILE, Trained, damaged
+from gangraph.runtime.saved import find_checkpoint, load_text, results_folder, spec_damaged, trained_fingerprint
+from gangraph.runtime.state import FILE, Changed, Trained, damaged
 from gangraph.runtime.verify import verify_networks
 
 
@@ -65,6 +68,8 @@ class Trainer:
         self.phase_start = 0
         self._seen_before = 0
         self._evaluation: Evaluation | None = None
+        self.changes: tuple[Change, ...] = ()  # what differs from what was saved, if this goes on with a run
+        self._changed: tuple[Changed, ...] = ()
         self.checked = tuple(check_phase(spec, phase) for phase in spec.phases)
         if _checkpoint is not None:
             self._go_to(_checkpoint)
@@ -125,8 +130,7 @@ class Trainer:
 
     def _epoch_length(self) -> int:
         """Samples in an epoch, or 0 while no data has been opened, since nothing was drawn then."""
-        draws = self.engine.draws
-        return max((len(dataset) for dataset in draws.datasets.values()), default=0)
+        return max(self.engine.draws.sizes.values(), default=0)
 
     def step(self, draws: Given | None = None) -> dict[str, float]:
         """One pass through `step:`.
@@ -260,6 +264,11 @@ class Trainer:
             share=self.share,
             merge=self.merge,
             kernels=self.kernels_asked,  # type: ignore[arg-type]  # likewise
+            device=self.settings.device.type,
+            files=files_of(self.spec),
+            plugins=plugins_of(self.spec),
+            sizes=self.engine.draws.sizes,
+            changed=list(self._changed),
         )
         return save_checkpoint(Path(folder), self.engine, trained, more)
 
@@ -272,73 +281,66 @@ class Trainer:
         compile: str = "auto",
         kernels: str | None = None,
         spec: Spec | None = None,
+        seed: int | None = None,
+        precision: str | None = None,
+        share: bool | None = None,
+        merge: bool | None = None,
     ) -> Self:
-        """Continue from a folder that `save` wrote, exactly where it was; with other kernels only if asked.
+        """Continue from a folder that `save` wrote, exactly where it was and as it was, but for what is asked for.
+
+        Data is opened when it is first drawn.
 
         Args:
-            spec: a form of the saved spec that trains the same, to look at it in another way.
+            folder: a checkpoint; or a run, whose newest it is.
+            spec: the saved spec with differences that are applied from now on: lengths, rates and other numbers over
+                time, the batch, what is saved and looked at, data of the same form, phases that have not begun.
+            seed: the saved one; another is refused.
+            Others as for `Trainer`. The differences stand in `changes`.
 
         Raises:
             CheckpointError: the folder holds no checkpoint, or one that is damaged.
             SpecError: `spec` has errors.
-            UsageError: `spec` trains something else, or the files of its networks have changed.
+            UsageError: something else is asked for than what was trained; all of it is named. Or there is no such run.
         """
-        checkpoint = read_checkpoint(Path(folder))
+        checkpoint = read_checkpoint(find_checkpoint(folder))
         trained = checkpoint.state.extra
         saved = load_text(trained, checkpoint.folder)
         if spec is not None and any(problem.severity == "error" for problem in spec.problems):
             raise SpecError(spec.problems)
-        before = trained_fingerprint(trained, saved)
-        if spec is not None and fingerprint(spec) != before:
-            raise UsageError(f"spec '{spec.name}' trains something else than '{folder}' did: only evaluate: may differ")
-        if spec is None and fingerprint(saved) != before:
+        if not trained.files and fingerprint(saved) != trained_fingerprint(trained, saved):
             raise UsageError(
                 f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written: "
                 "the spec trains something else now"
             )
+        chosen = _settings(device, "fp32", compile, 0).device.type
+        asked = Asked(
+            spec=spec, seed=seed, precision=precision, share=share, merge=merge, kernels=kernels, device=chosen
+        )
+        found = applied(trained, saved, asked, results_folder(checkpoint.folder))
         try:
             trainer = cls(
                 spec or saved,
                 device=device,
                 seed=trained.seed,
-                precision=trained.precision,
+                precision=precision or trained.precision,
                 compile=compile,
-                share=trained.share,
-                merge=trained.merge,
+                share=trained.share if share is None else share,
+                merge=trained.merge if merge is None else merge,
                 kernels=kernels or trained.kernels,
                 _checkpoint=checkpoint,
             )
         except SpecError as error:
-            raise error if spec is not None else _spec_damaged(error, checkpoint.folder) from None
-        for name in trainer.engine.draws.positions:
-            trainer.engine.draws.open(name)
+            raise error if spec is not None else spec_damaged(error, checkpoint.folder, trained.plugins) from None
+        trainer.changes = found
+        trainer._changed = (*trained.changed, *_recorded(found, trainer.step_count))
         return trainer
 
 
-def spec_of(trained: Trained) -> Spec:
-    """The spec of a checkpoint. Raises SpecError as `load`."""
-    origin = Path(trained.origin) if trained.origin else None
-    choice = Choice(profile=trained.profile, variant=trained.variant or None, set=trained.settings)
-    return resolve(parse_text(trained.spec, name=f"{trained.name}.yaml", origin=origin), choice)
-
-
-def load_text(trained: Trained, folder: Path) -> Spec:
-    """The spec that the checkpoint in `folder` was trained from. Raises CheckpointError where it has errors."""
-    try:
-        return spec_of(trained)
-    except SpecError as error:
-        raise _spec_damaged(error, folder) from None
-
-
-def _spec_damaged(error: SpecError, folder: Path) -> CheckpointError:
-    first = next(problem for problem in error.problems if problem.severity == "error")
-    place = f"{first.span}: {first.code}: {first.message}" + (f", found {first.found}" if first.found else "")
-    return damaged(folder, FILE, f"extra.spec: its text has errors: {place}")
-
-
-def trained_fingerprint(trained: Trained, saved: Spec) -> str:
-    """What a checkpoint was trained by. Its text alone does not tell: the networks that it calls are in other files."""
-    return trained.fingerprint or fingerprint(saved)
+def _recorded(found: Iterable[Change], step: int) -> Iterator[Changed]:
+    """What is kept of differences that change the training."""
+    for each in found:
+        if each.touches in ("now", "data"):
+            yield Changed(step=step, path=each.path, before=each.before, after=each.after)
 
 
 def _kernels(kernels: str, device: torch.device) -> Kernels:

@@ -1,0 +1,159 @@
+"""What a run goes on with: differences that are applied and told, and those that are refused by name."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from gangraph.cli import main
+from gangraph.language.parse import Choice, parse_text
+from gangraph.language.resolve import resolve
+from gangraph.runtime.run import run as start
+from tests.test_resume import assert_same_checkpoints
+
+SPEC = """
+gangraph: 1
+name: going
+default_profile: quick
+params: {width: 4, rate: 0.1, std: 0.3}
+data:
+  x: plane(std=std, count=40)
+  z: normal(2)
+networks:
+  G: {inputs: z, layers: "linear(width), tanh, linear(2)"}
+  D: mlp(widths=[width])
+  E: average(G, decay=0.9)
+values:
+  fake: G(z)
+losses:
+  judge: logistic.critic(real=D(x), fake=D(history(held(fake), 5)))
+  fool: logistic.generator(D(fake)) + linear(1, 0) * mean(fake ** 2)
+train:
+  batch: 4
+  length: 6 steps
+  save: 2 steps
+  optimizers:
+    g: adam(G, lr=linear(1e-2, 0))
+    d: sgd(D, lr=rate)
+  step:
+    - {update: g, minimize: fool}
+    - {update: d, minimize: judge, times: 2}
+evaluate:
+  grid: [fake]
+  samples: 4
+  metrics: {spread: mean(abs(fake))}
+  best: max(spread)
+profiles:
+  quick: {train: {batch: 4}}
+variants:
+  slow: {params: {rate: 0.01}}
+  longer: {train: {length: 9 steps}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("going.yaml").write_text(SPEC)
+
+
+@pytest.fixture(scope="module")
+def _begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("begun")
+    spec = resolve(parse_text(SPEC, name="going.yaml"), Choice())
+    yield start(spec, out=folder / "run", device="cpu", steps=4)
+
+
+@pytest.fixture
+def begun(_begun: Path) -> Path:
+    """A run of six steps that was stopped after four."""
+    shutil.copytree(_begun, "runs/going-quick-001")
+    return Path("runs/going-quick-001")
+
+
+def gangraph(*arguments: str) -> int:
+    return main(["run", *arguments, "--device", "cpu"])
+
+
+def state(run: Path) -> Mapping[str, object]:
+    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
+    found: Mapping[str, object] = json.loads((newest / "state.json").read_text())["extra"]
+    return found
+
+
+def test_a_run_goes_on_as_it_was_to_the_bit_without_its_spec(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = start(resolve(parse_text(SPEC, name="going.yaml"), Choice()), out=Path("whole"), device="cpu")
+    Path("going.yaml").unlink()
+    assert gangraph("--resume", str(begun)) == 0
+    said = capsys.readouterr().out
+    assert f"continuing {begun} at step 4: going, profile quick, seed 0, fp32" in said
+    assert " -> " not in said
+    assert_same_checkpoints(whole / "checkpoints" / "step-00000006", begun / "checkpoints" / "step-00000006")
+
+
+APPLIED = [
+    ("train.length=8 steps", "train.length: 6 steps -> 8 steps"),
+    ("train.optimizers.g.lr=linear(1e-2, 1e-3)", "train.optimizers.g.lr: linear(0.01, 0) -> linear(0.01, 0.001)"),
+    ("params.rate=0.2", "train.optimizers.d.lr: 0.1 -> 0.2"),
+    ("train.optimizers.d.weight_decay=0.1", "train.optimizers.d.weight_decay: nothing -> 0.1"),
+    ("train.batch=5", "train.batch: 4 -> 5"),
+    ("train.step.1.times=3", "train.step.1.times: 2 -> 3"),
+    ("train.step.1.when=step % 2 == 0", "train.step.1.when: nothing -> step % 2 == 0"),
+    ("train.step.0.clip_grad_norm=1", "train.step.0.clip_grad_norm: nothing -> 1"),
+    ("train.save=3 steps", "train.save: 2 steps -> 3 steps"),
+    ("train.keep=1", "train.keep: 3 -> 1"),
+    ("evaluate.every=1 steps", "evaluate.every: nothing -> 1 steps"),
+    ("evaluate.metrics.other=mean(x)", "evaluate.metrics.other: nothing -> mean(x)"),
+    ("networks.E=average(G, decay=0.5)", "networks.E.decay: 0.9 -> 0.5"),
+    (
+        "losses.fool=logistic.generator(D(fake)) + linear(1, 0.5) * mean(fake ** 2)",
+        "+ linear(1, 0.5) * mean(fake ** 2)",
+    ),
+    ("data.x.count=20", "data x: 40 samples -> 20"),
+]
+
+
+@pytest.mark.parametrize(("setting", "told"), APPLIED, ids=[setting for setting, _ in APPLIED])
+def test_what_changes_nothing_of_what_is_trained_is_applied_and_told(
+    setting: str, told: str, begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gangraph("--resume", str(begun), "--set", setting) == 0
+    assert told in capsys.readouterr().out
+    path, _, value = setting.partition("=")
+    assert state(begun)["settings"] == {path: value}
+    assert told.partition(": ")[2].partition(" samples")[0] in (begun / "environment.json").read_text() + told
+
+
+REFUSED = [
+    (["--set", "params.width=5"], "params.width: 4 -> 5", "networks.G.layers: linear(4), tanh, linear(2) -> "),
+    (["--set", "losses.fool=logistic.generator(D(fake))"], "losses.fool: ", "mean(fake ** 2) -> "),
+    (["--set", "values.fake=2 * G(z)"], "values.fake: G(z) -> 2 * G(z)", ""),
+    (["--set", "train.optimizers.d=adam(D)"], "train.optimizers.d: sgd(D) -> adam(D)", ""),
+    (["--set", "train.optimizers.d.momentum=0.9"], "train.optimizers.d.momentum: nothing -> 0.9", ""),
+    (["--set", "train.optimizers.g.amsgrad=true"], "train.optimizers.g.amsgrad: nothing -> true", ""),
+    (["--set", "train.step.1.draw=all"], "train.step.1.draw: the step's draws -> ", ""),
+    (["--set", "train.step.1.then=clip(D, -1, 1)"], "train.step.1.then.0: nothing -> clip(D, -1, 1)", ""),
+    (["--set", "train.step.1.when=judge < 3"], "train.step.1.when: nothing -> judge < 3", ""),
+    (["--set", "train.step.0.minimize=fool + 1"], "train.step.0.minimize: fool -> fool + 1", ""),
+    (["--set", "networks.D.widths=[5]"], "networks.D.", "5"),
+    (["--set", 'networks.E=average(G, decay=0.9, buffers="average")'], "networks.E: average(G, buffers=copy) ->", ""),
+    (["--set", "data.x.std=0.6"], "data.x: plane(std=0.3, count=40) ([2] in [", "-> plane(std=0.6, count=40) (["),
+    (["--set", "data.z=uniform(2)"], "data.z: normal(2) -> uniform(2)", ""),
+    (["--set", "data.x=uniform(2)"], "data.x: plane(std=0.3, count=40) -> uniform(2)", ""),
+    (["--seed", "1"], "seed: 0 -> 1", ""),
+]
+
+
+@pytest.mark.parametrize(("asked", "told", "more"), REFUSED, ids=[" ".join(each[0]) for each in REFUSED])
+def test_what_would_make_another_system_is_refused_by_name(
+    asked: list[str], told: str, more: str, begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path.name for path in begun.rglob("*"))
+    code = gangraph("--resume", str(begun), *asked)
+    said = capsys.readouterr()
+    assert (code, said.out.count("continuing")) == (2, 0), said.err
+    assert told in said.err and more in said.err
+    assert f"gangraph run --resume {begun}" in said.err
+    assert sorted(path.name for path in begun.rglob("*")) == before
