@@ -157,3 +157,76 @@ def test_what_would_make_another_system_is_refused_by_name(
     assert told in said.err and more in said.err
     assert f"gangraph run --resume {begun}" in said.err
     assert sorted(path.name for path in begun.rglob("*")) == before
+
+
+def test_auto_takes_the_run_that_trains_just_this_and_not_the_one_that_was_touched_last(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variant, seed in (("slow", "0"), ("longer", "0"), ("", "1")):
+        chosen = ["--variant", variant] if variant else []
+        assert gangraph("going.yaml", *chosen, "--seed", seed, "--steps", "1", "--out", f"runs/{variant}{seed}") == 0
+    capsys.readouterr()
+    assert gangraph("going.yaml", "--resume", "auto", "--steps", "5") == 0
+    assert f"continuing {begun} at step 4" in capsys.readouterr().out
+    assert gangraph("going.yaml", "--variant", "slow", "--resume", "auto", "--steps", "2") == 0
+    assert "continuing runs/slow0 at step 1" in capsys.readouterr().out
+    assert gangraph("going.yaml", "--seed", "1", "--resume", "auto", "--steps", "2") == 0
+    assert "continuing runs/1 at step 1" in capsys.readouterr().out
+
+
+def test_auto_takes_the_furthest_of_several_and_says_when_there_is_none(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gangraph("going.yaml", "--steps", "1") == 0
+    capsys.readouterr()
+    assert gangraph("going.yaml", "--resume", "auto", "--steps", "5") == 0
+    assert f"continuing {begun} at step 4" in capsys.readouterr().out
+    assert gangraph("going.yaml", "--set", "rate=0.5", "--resume", "auto", "--steps", "1") == 0
+    told = capsys.readouterr().out
+    assert "no run here trains this with seed 0, so one begins" in told
+    assert "train.optimizers.d.lr: 0.1 -> 0.5; --resume runs/going-quick-00" in told
+    assert (Path("runs") / "going-quick-003").is_dir()
+
+
+def test_another_spec_is_refused_and_the_run_is_told_by_its_own_name(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gangraph("gan", "--resume", str(begun)) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("going: profile quick")
+    assert f"'{begun}' is a run of 'going', profile quick, and cannot go on as 'gan'" in said.err
+
+
+def test_other_precision_is_applied_and_told(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gangraph("--resume", str(begun), "--precision", "fp64") == 0
+    assert "precision: fp32 -> fp64" in capsys.readouterr().out
+    assert state(begun)["precision"] == "fp64"
+    assert state(begun)["changed"] == [{"step": 4, "path": "precision", "before": "fp32", "after": "fp64"}]
+
+
+def test_python_applies_and_refuses_the_same(begun: Path) -> None:
+    document = parse_text(SPEC, name="going.yaml")
+    longer = resolve(document, Choice(set={"train.length": "8 steps"}))
+    trainer = Trainer.resume(begun, device="cpu", spec=longer)
+    assert [str(change) for change in trainer.changes] == ["train.length: 6 steps -> 8 steps"]
+    trainer.train()
+    assert trainer.step_count == 8
+    with pytest.raises(UsageError, match=r"params\.width: 4 -> 5"):
+        Trainer.resume(begun, device="cpu", spec=resolve(document, Choice(set={"width": "5"})))
+    with pytest.raises(UsageError, match="seed: 0 -> 2"):
+        Trainer.resume(begun, device="cpu", seed=2)
+
+
+PHASES = "phases: [{length: 2 steps}, {length: 4 steps}, {length: 3 steps, set: {width: 6}}]"
+
+
+def test_a_phase_that_is_to_come_may_be_another_and_one_that_is_over_may_not(tmp_path: Path) -> None:
+    document = parse_text(SPEC.replace("length: 6 steps", PHASES), name="going.yaml")
+    run = start(resolve(document, Choice()), out=tmp_path / "run", device="cpu", steps=4)
+    later = resolve(document, Choice(set={"train.phases.2.set.width": "3", "train.phases.2.length": "1 steps"}))
+    trainer = Trainer.resume(run, device="cpu", spec=later)
+    assert "phase 3" in str(trainer.changes[0]) and all(change.touches == "now" for change in trainer.changes)
+    assert trainer.train().keys() == {"judge", "fool"} and trainer.step_count == 7
+    first = PHASES.replace("{length: 2 steps}", "{length: 2 steps, set: {width: 7}}")
+    with pytest.raises(UsageError, match=r"phase 1.*networks\.G\.layers"):
+        Trainer.resume(run, device="cpu", spec=resolve(parse_text(SPEC.replace("length: 6 steps", first))))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import gangraph
 from gangraph.cli import main
 from gangraph.errors import UsageError
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict, read_outcome
@@ -114,8 +115,9 @@ def test_a_network_that_changed_in_its_file_makes_another_run(tmp_path: Path) ->
     source.write_text(source.read_text().replace('D: "mlp(widths=[size])"', "D: own"))
     work(task(source, folder))
     network.write_text("inputs: x\nlayers: linear(4), tanh, linear(1)\n")
-    with pytest.raises(UsageError, match="a network that 'dots' calls has changed since"):
-        Trainer.resume(RunFolder(folder).latest())
+    assert "tanh" not in str(Trainer.resume(RunFolder(folder).latest()).networks["D"])  # by its copy of the file
+    with pytest.raises(UsageError, match=r"networks\.D\.layers"):
+        Trainer.resume(RunFolder(folder).latest(), spec=gangraph.load(source))
     assert work(task(source, folder)).trained
     assert len(list(tmp_path.glob("seed-0-*"))) == 1
 

@@ -32,6 +32,7 @@ def report(
             help="One page over all that is found below the given folders, runs/ by default, and a page for each.",
         ),
     ] = False,
+    checkpoint: options.Checkpoint = None,
 ) -> None:
     """Write a run or a reproduction as one HTML page."""
     given = folders or []
@@ -50,6 +51,6 @@ def report(
         with options.waiting(f"reading {given[0]}"):
             from gangraph.report.page import write_report
 
-        written = (write_report(given[0], out),)
+        written = (write_report(given[0], out, checkpoint),)
     for path in written:
         print(f"wrote {path}")

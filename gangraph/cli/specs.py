@@ -43,13 +43,28 @@ def check(
         print(_json(text.invalid_json(spec, profile, variant, error.problems)))
         raise typer.Exit(1) from None
     with options.waiting(f"reading the data of {spec}"):
-        bad, notes = _bad_data(checked) if data else ([], [])
+        bad, notes = _bad_data(checked) if data else ([], _missing_data(checked))
     if json:
         print(_json(text.check_json(resolved, checked, bad, notes)))
     else:
         print(text.check_text(resolved, checked, bad, notes))
     if bad:
         raise typer.Exit(1)
+
+
+def _missing_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
+    """The data that a run would not find, with the name of its source. No file is opened."""
+    from gangraph.compiler.reads import streams_read
+    from gangraph.data.source import missing_places
+
+    return [
+        (
+            path.removeprefix("data."),
+            f"there is no '{place}', so a run would stop; --set {path}.{name}=PATH names another",
+        )
+        for path, source in streams_read(checked).items()
+        for name, place in missing_places(source)
+    ]
 
 
 def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -82,16 +82,19 @@ class Report:
     reported: tuple[Reported, ...] = ()
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path, out: Path | None = None, which: str | None = None) -> Path:
     """Write the page of a run or of a reproduction; by default `report.html` in its folder.
+
+    Args:
+        which: the checkpoint of a run up to which it goes: `best`, or a step.
 
     Raises:
         UsageError: the folder holds neither, or the page cannot be written.
         RunError: a file in the folder is damaged.
     """
-    found = read(folder)
+    found = read(folder, which)
     report = of_run(found) if isinstance(found, Run) else of_reproduction(found)
-    return write(out or folder / "report.html", rendered("report.html", report=report))
+    return write(out or found.folder / "report.html", rendered("report.html", report=report))
 
 
 def of_run(run: Run) -> Report:

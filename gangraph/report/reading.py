@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ from gangraph.errors import RunError, UsageError
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.report import tell
+from gangraph.runtime.saved import find_checkpoint, results_folder, run_of
+from gangraph.runtime.state import FILE as STATE
 from gangraph.runtime.state import Trained, read_state
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
@@ -69,15 +71,21 @@ def is_reproduction(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def read(folder: Path) -> Run | Reproduction:
-    """The run or the reproduction that a folder holds.
+def read(folder: Path, which: str | None = None) -> Run | Reproduction:
+    """The run or the reproduction that a folder holds; or a run as it was at a checkpoint.
+
+    Args:
+        folder: of the run or the reproduction, or a checkpoint.
+        which: another checkpoint of the run than the newest: `best`, or a step.
 
     Raises:
-        UsageError: there is no such folder, or it holds neither.
+        UsageError: there is no such folder or checkpoint, or it holds neither.
         RunError: a file in it is missing or damaged.
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder '{folder}'")
+    if which is not None or (folder / STATE).is_file():
+        return _read_at(find_checkpoint(folder, which))
     if is_reproduction(folder):
         return _read_reproduction(folder)
     if is_run(folder):
@@ -118,6 +126,37 @@ def read_run(folder: Path) -> Run:
         results=_results(folder / "results.json"),
         samples=_samples(folder / "samples"),
         trained=trained,
+    )
+
+
+def _read_at(checkpoint: Path) -> Run:
+    """A run as it was at one of its checkpoints; of one that stands alone, what it says of itself."""
+    run, state = run_of(checkpoint), read_state(checkpoint)
+    trained = state.extra
+    alone = Run(
+        folder=checkpoint,
+        name=trained.name,
+        profile=trained.profile,
+        variant=trained.variant,
+        text=trained.spec,
+        environment={"seed": trained.seed, "precision": trained.precision, "kernels": trained.kernels},
+        lines=(),
+        results=_results(results_folder(checkpoint) / "results.json"),
+        samples={},
+        trained=trained,
+    )
+    if run is None or not is_run(run):
+        return alone
+    whole = read_run(run)
+    samples = {
+        grid: tuple((step, path) for step, path in each if step <= state.step) for grid, each in whole.samples.items()
+    }
+    return replace(
+        alone,
+        folder=results_folder(checkpoint),
+        environment=whole.environment,
+        lines=tuple(line for line in whole.lines if line["step"] <= state.step),
+        samples={grid: each for grid, each in samples.items() if each},
     )
 
 
