@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gangraph import Trainer, UsageError
 from gangraph.cli import main
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
