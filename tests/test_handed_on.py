@@ -245,6 +245,8 @@ def test_copies_in_a_checkpoint_are_written_nowhere_else(copy: Path) -> None:
     data["extra"]["spec"] = data["extra"]["spec"].replace("judges/judge", "../judge")
     data["extra"]["files"]["../judge.yaml"] = data["extra"]["files"].pop("judges/judge.yaml")
     path.write_text(json.dumps(data))
+    for older in ("step-00000001", "step-00000002"):  # either would be taken in its place
+        shutil.rmtree(copy / "checkpoints" / older)
     with pytest.raises(CheckpointError, match=r"there is no spec '../judge'"):
         start(None, resume=copy, out=Path("inside/out"), device="cpu")
     assert not Path("inside").exists()
