@@ -57,11 +57,11 @@ def test_nothing_of_the_bar_is_left_behind(terminal: Terminal, monkeypatch: pyte
     assert terminal.look() == ["training on cpu", "finished at step 2"]
 
 
-def test_a_long_sentence_is_left_to_the_terminal_to_wrap(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "continue with --resume " + "/a/long/path" * 8  # which is copied whole
+def test_sentences_wrap_at_words_and_a_path_stays_whole(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/a/long/path" * 8  # which is copied whole
     with telling(terminal, 40, monkeypatch) as report:
-        report.say(said)
-    assert terminal.look() == [said]
+        report.say(f"finished at step 100 after 2000 s: continue with --resume {path}")
+    assert terminal.look() == ["finished at step 100 after 2000 s:", "continue with --resume", path]
 
 
 def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:

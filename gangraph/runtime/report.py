@@ -1,6 +1,7 @@
 """What a run says while it goes on: a live line on a terminal, plain lines elsewhere, JSON lines if asked."""
 
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -121,11 +122,17 @@ class _Terminal:
         bar = max(4, min(24, self.console.width // 4))
         numbers = _Numbers(self.console, taken=bar + len(" 100% ETA 10:00:00 "))
         columns = (BarColumn(bar), TextColumn("{task.percentage:>3.0f}% ETA"), TimeRemainingColumn(), numbers)
-        self.bar = Progress(*columns, console=self.console, transient=True)
+        # Steps may take long: a shorter period would have seen too few of them to tell the time that is left.
+        self.bar = Progress(*columns, console=self.console, transient=True, speed_estimate_period=600)
         self.task, self.fresh = self.bar.add_task("", total=1.0, numbers=()), True
 
     def say(self, text: str) -> None:
-        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+        width = self.console.width  # paths are left whole, so that they can be copied
+        lines = (
+            textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+            for line in printable(text).split("\n")
+        )
+        self.console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
     def progress(self, line: Mapping[str, Any], share: float) -> None:
         numbers = (f"step {line['step']}", f"{line['images_per_second']:.1f} images/s", *_numbers(line))
