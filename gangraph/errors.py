@@ -19,6 +19,7 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 
+MOST_PROBLEMS = 50  # that a message shows
 WIDEST = 160  # characters of one line that a message shows
 # What a terminal obeys instead of showing it: control characters but tab and newline, marks of direction, half pairs.
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
@@ -143,13 +144,15 @@ class GangraphError(Exception):
 
 
 class SpecError(GangraphError):
-    """A spec is invalid. `problems` holds everything found, in the order of the text."""
+    """A spec is invalid. `problems` holds everything found, in the order of the text; the text shows the first."""
 
     exit_code = 1
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
-        super().__init__("\n\n".join(str(problem) for problem in self.problems))
+        more = len(self.problems) - MOST_PROBLEMS
+        shown = [str(problem) for problem in self.problems[:MOST_PROBLEMS]]
+        super().__init__("\n\n".join([*shown, *([f"and {more:,} more problems"] if more > 0 else [])]))
 
 
 class UsageError(GangraphError):

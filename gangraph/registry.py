@@ -94,6 +94,8 @@ def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]
     """Register a pure function of tensors. Parameters annotated `Tensor` take values, the others constants.
 
     Traits: `range` is a function from the inputs' ranges to the output's;
+    `labels={"label": "score"}` says of which parameter whole numbers are classes, and what counts these: another
+    parameter that is a number, or scores [B, K]; for a layer, whose input are the labels, only the latter's name;
     `mixes_samples=True` as for layers; `stops_gradient=True` if none passes through it; `latex` is its formula and
     `words` what it is in a sentence, both with `$x` for the argument of the parameter x. In a formula `$x` gets
     parentheses where it needs them and `${x}` does not, and `E[...]` is the mean over the batch.

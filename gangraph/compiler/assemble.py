@@ -43,7 +43,8 @@ class Draw:
 class NetworkModel:
     """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage.
 
-    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage. `state` names
+    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage; `shapes` and
+    `types` are those of every value inside. `state` names
     the layers whose buffers every call in training moves.
     """
 
@@ -53,6 +54,7 @@ class NetworkModel:
     input_types: tuple[torch.dtype, ...]
     made: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, torch.dtype]
     draws: tuple[Draw, ...]
     parameters: int
     flops: int
@@ -111,6 +113,7 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
         input_types=tuple(x.dtype for x in inputs),
         made=assembler.outputs(),
         shapes={name: tuple(value.shape) for name, value in assembler.examples.items()},
+        types={name: value.dtype for name, value in assembler.examples.items()},
         draws=tuple(assembler.draws),
         parameters=sum(p.numel() for p in module.parameters()),
         flops=assembler.flops,
@@ -135,7 +138,8 @@ class _Assembler:
         self.draws: list[Draw] = []
         self.flops = 0
         for name, example in zip(graph.spec.inputs, inputs, strict=True):
-            self.written[name] = self.fx.placeholder(name)
+            self.written[name] = written = self.fx.placeholder(value_name(name))
+            written.target = written.name  # which fx makes a Python name that is not taken, as the target need not be
             self.examples[name] = example
         self.last_input = self.written[graph.spec.inputs[-1]]
 
@@ -178,7 +182,7 @@ class _Assembler:
         if path in self.modules:
             return self.modules[path]
         with torch.device("meta"):
-            module = _make_layer(use, example)
+            module = make_layer(use, example)
         parent, _, leaf = path.rpartition(".")
         if parent not in self.modules:
             self.modules[parent] = nn.Module()
@@ -211,12 +215,13 @@ def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str)
     return graph.create_node("call_function", function, arguments, keywords, name=name)  # type: ignore[arg-type]
 
 
-def _make_layer(use: LayerUse, example: Tensor) -> nn.Module:
+def make_layer(use: LayerUse, example: Tensor) -> nn.Module:
+    """A layer for an input like the example. Raises whatever the layer raises for arguments that it cannot take."""
     definition = vocabulary[use.name]
     make: Callable[..., nn.Module] = definition.function
     keywords: dict[str, Any] = dict(use.keywords)
     if use.wrapped is not None:
-        return make(_make_layer(use.wrapped, example), *use.arguments, **keywords)
+        return make(make_layer(use.wrapped, example), *use.arguments, **keywords)
     if not isinstance(definition.function, type):
         return make(example, *use.arguments, **keywords)
     inferred = next((name for name in definition.signature.parameters if name in INFERRED), None)
@@ -230,13 +235,19 @@ def _make_layer(use: LayerUse, example: Tensor) -> nn.Module:
 
 def ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
     """What values each named output can take, given what the inputs can take."""
+    known = known_ranges(graph, inputs)
+    return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in graph.outputs.items()}
+
+
+def known_ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
+    """What every value inside a network can be, given what the inputs can be."""
     known: dict[str, Interval] = dict(zip(graph.spec.inputs, inputs, strict=True))
     for node in graph.nodes.values():
         if node.kind == "op":
             known[node.id] = op_range(node, known)
         elif node.kind == "layer":
             known[node.id] = ANY
-    return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in graph.outputs.items()}
+    return known
 
 
 def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:

@@ -1,5 +1,6 @@
 """A network's spec to its graph of layers."""
 
+import builtins
 from collections import Counter
 from collections.abc import Iterable
 from inspect import Parameter
@@ -9,6 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 from gangraph.compiler.expressions import (
+    LARGEST_NETWORK,
     BuildError,
     ExpressionBuilder,
     NodeTable,
@@ -32,6 +34,7 @@ INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
 
 _MODULE = nn.Module()
+_RESERVED = frozenset(("self", "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", *dir(builtins)))
 _GRAPH_MODULE = fx.GraphModule(_MODULE, fx.Graph())  # what networks and segments are once they are code
 
 
@@ -74,7 +77,7 @@ class _NetworkBuilder(ExpressionBuilder):
     """Names are inputs and values, calls are parts, layers and ops."""
 
     def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__(NodeTable())
+        super().__init__(NodeTable(LARGEST_NETWORK))
         self.spec = spec
         self.layers: dict[str, LayerUse] = {}
         self.problems: list[Problem] = []
@@ -298,7 +301,7 @@ def value_name(name: str) -> str:
 def _apart(name: str, module: nn.Module) -> str:
     """A family member as a Python name that is not an attribute of the module."""
     plain = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
-    return f"{plain}_" if iskeyword(plain) or hasattr(module, plain) else plain
+    return f"{plain}_" if iskeyword(plain) or plain in _RESERVED or hasattr(module, plain) else plain
 
 
 def _called(item: Expression) -> str:

@@ -49,6 +49,7 @@ class ValueBuilder(ExpressionBuilder):
         self.losses: dict[str, str] = {}
         self.active: list[str] = []
         self.owner = ""
+        self.deepest = ""  # the value at which a chain of them was too long
 
     def define_all(self) -> None:
         """Build every value and loss, so that each gets its check even where nothing uses it."""
@@ -62,12 +63,14 @@ class ValueBuilder(ExpressionBuilder):
         except BuildError as error:
             self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
         except RecursionError:
+            written = {**self.spec.values, **self.spec.losses}.get(self.deepest)
             self.problems.append(
                 Problem(
                     code="GG301",
                     message="the values lean on each other too many levels deep",
-                    span=self.spec.span,
-                    expected="values in the order in which they are computed",
+                    span=self.spec.spans.get(self.deepest, written.span if written is not None else self.spec.span),
+                    found=f"a chain of values down to {self.deepest}" if self.deepest else "",
+                    expected="a shorter chain of values",
                 )
             )
         return None
@@ -115,8 +118,10 @@ class ValueBuilder(ExpressionBuilder):
         owner, self.owner = self.owner, name
         try:
             value = self.visit(section[name], name)
-        except (BuildError, RecursionError):
+        except (BuildError, RecursionError) as error:
             self.broken.add(name)
+            if isinstance(error, RecursionError):
+                self.deepest = self.deepest or name
             raise
         finally:
             self.active.pop()

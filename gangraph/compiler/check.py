@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gangraph.compiler.assemble import NetworkModel
+from gangraph.compiler.batch_axis import batch_meets_features
 from gangraph.compiler.build import build
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.build_values import FORMS
@@ -12,8 +13,10 @@ from gangraph.compiler.check_evaluation import check_evaluation, infer_evaluatio
 from gangraph.compiler.flow import differentiable_in_inputs
 from gangraph.compiler.graph import Evaluation, Graph, UpdateGraph
 from gangraph.compiler.initialize import check_initialization
+from gangraph.compiler.label_range import labels_beyond_classes
 from gangraph.compiler.lints import lint
 from gangraph.compiler.optimizers import check_optimizers
+from gangraph.compiler.second_order import undifferentiable
 from gangraph.compiler.sharing import Loan, loans, misfits
 from gangraph.compiler.times import uncounted
 from gangraph.compiler.types import TensorType, Types, infer
@@ -61,12 +64,16 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     )
     found = () if earlier else (*_gradients(graph, types), *_held(graph), *uncounted(graph, save))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
-    problems += [*_names(graph), *_hiding(graph)]
+    problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
     for name, network in graph.networks.items():
-        problems += [called_by(problem, name, network.spec.span) for problem in check_initialization(network)]
+        starts = check_initialization(network, types.networks.get(name))
+        problems += [called_by(problem, name, network.spec.span) for problem in starts]
     if seen is not None and graph.evaluation is not None:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
+        known = {(problem.code, problem.span) for problem in problems}
+        strays = _values(graph.evaluation.graph, seen)
+        problems += [problem for problem in strays if (problem.code, problem.span) not in known]
         problems += check_evaluation(graph.evaluation, seen)
     own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
     networks = {**own, **types.networks}
@@ -88,6 +95,13 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         lints=lints,
         loans=borrowed,
     )
+
+
+def _values(graph: Graph, types: Types) -> Iterator[Problem]:
+    """What is wrong with values whose shapes fit."""
+    yield from batch_meets_features(graph, types)
+    yield from labels_beyond_classes(graph, types)
+    yield from undifferentiable(graph, types)
 
 
 # What code adds to the name of a network for its other forms.

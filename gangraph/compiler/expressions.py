@@ -46,11 +46,27 @@ def dotted(expression: Expression) -> str | None:
     return None
 
 
+LARGEST_GRAPH = 10_000  # values
+LARGEST_NETWORK = 2_000  # layers and ops
+
+
+def _too_many(largest: int, span: Span) -> Problem:
+    return Problem(
+        code="GG415",
+        message="this is too large to be checked",
+        span=span,
+        found=f"more than {largest:,} layers, ops and calls",
+        expected="a smaller range or fewer repetitions",
+    )
+
+
 @dataclass
 class NodeTable:
     """Nodes in topological order, each structure once."""
 
+    largest: int = LARGEST_GRAPH
     nodes: dict[str, Node] = field(default_factory=dict)
+    full: bool = False
     _known: dict[object, str] = field(default_factory=dict)
     _counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
 
@@ -59,6 +75,9 @@ class NodeTable:
         told = ("target", "field", "arguments", "keywords", "expression", "origin", "ahead")
         key = (kind, unique, *(parts.get(part) for part in told))
         if key not in self._known:
+            if len(self.nodes) >= self.largest:
+                first, self.full = not self.full, True
+                raise BuildError(_too_many(self.largest, span) if first else None)
             fresh = self._fresh(name)
             self.nodes[fresh] = Node(id=fresh, kind=kind, span=span, **parts)
             self._known[key] = fresh

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached, is_parametrized
 
+from gangraph.compiler.assemble import NetworkModel, first_line
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.graph import NetworkGraph
 from gangraph.errors import Problem, nearest
@@ -28,8 +29,44 @@ KINDS = ("conv", "linear", "norm", "embedding", "bias", "all")
 Scheme = Callable[[Tensor], Tensor]
 
 
-def check_initialization(graph: NetworkGraph) -> Iterator[Problem]:
-    """Every entry of `init:` names a part or a kind of layer, and a scheme with arguments that it takes."""
+def check_initialization(graph: NetworkGraph, model: NetworkModel | None) -> Iterator[Problem]:
+    """Every entry of `init:` names a part or a kind of layer, and a scheme that its weights can start with."""
+    wrong = [*_written_wrongly(graph)]
+    yield from wrong
+    if model is not None and not wrong:
+        yield from _refused(model)
+
+
+def _refused(model: NetworkModel) -> Iterator[Problem]:
+    """Schemes that a weight of the network cannot start with, such as one of matrices for a norm's."""
+    init, parts = model.graph.spec.init, {module_name(part): part for part in model.graph.spec.parts}
+    for path, use in model.graph.layers.items() if init else ():
+        kind = vocabulary[(use.wrapped or use).name].traits.get("init")
+        layer, named = model.module.get_submodule(path), parts.get(path.partition(".")[0], "")
+        if kind is None:
+            continue
+        try:
+            with torch.random.fork_rng(devices=[]):
+                _apply(layer, *_schemes(init, named, str(kind)))
+        except Exception as error:  # torch raises many types; every one means that the scheme does not fit
+            written = next(init[name] for name in (*_named(named), str(kind), "all", "bias") if name in init)
+            yield Problem(
+                code="GG322",
+                message=f"the weights of '{use.name}' cannot start like this",
+                span=written.span,
+                found=f"{ast.show(written)} for {_shape(layer)}",
+                reason=first_line(error),
+                expected="a scheme for weights of this shape, or another one for this kind of layer",
+                fix=f"{kind}: default",
+            )
+
+
+def _shape(layer: nn.Module) -> str:
+    weight: Any = _parametrizations(layer)["weight"].original if is_parametrized(layer, "weight") else layer.weight
+    return f"a weight {list(weight.shape)}"
+
+
+def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
     parts = [*graph.spec.parts, *dict.fromkeys(family_of(part) for part in graph.spec.parts)]
     for kind, expression in graph.spec.init.items():
         if kind not in KINDS and kind not in parts:
@@ -114,10 +151,14 @@ def _restart(layer: nn.Module) -> None:
         norm.load_state_dict(fresh.state_dict())
 
 
+def _named(part: str) -> list[str]:
+    """Under which names of its own `init:` may speak of a part."""
+    return [name for name in (part, family_of(part)) if name not in KINDS]
+
+
 def _schemes(init: Mapping[str, Expression], part: str, kind: str) -> tuple[Scheme | None, Scheme | None]:
     """How the weight and the bias of a layer start; None where `init:` says nothing."""
-    named = [name for name in (part, family_of(part)) if name not in KINDS]
-    weight = next((init[name] for name in (*named, kind, "all") if name in init), None)
+    weight = next((init[name] for name in (*_named(part), kind, "all") if name in init), None)
     bias = init.get("bias")
     return _scheme(weight) if weight is not None else None, _scheme(bias) if bias is not None else None
 

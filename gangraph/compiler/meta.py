@@ -1,11 +1,13 @@
 """Layers and ops on tensors without storage. What one gives for tensors of some shapes is found once and remembered."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from gangraph.compiler.graph import LayerUse
@@ -17,7 +19,8 @@ from gangraph.registry import Definition
 class Run:
     """What a layer or an op gave, without storage, and the floating-point operations that it took.
 
-    `moved` are the paths of what a layer has that the call changed.
+    `moved` are the paths of what a layer has that the call changed, `steps` the shapes of all that an op computed
+    on the way, in order.
     """
 
     shape: tuple[int, ...]
@@ -25,6 +28,7 @@ class Run:
     dtype: torch.dtype
     flops: int
     moved: frozenset[str] = frozenset()
+    steps: tuple[tuple[int, ...], ...] = ()
 
     def example(self) -> Tensor:
         """A tensor like the result."""
@@ -50,11 +54,27 @@ def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
 def _remembered(key: object, run: Callable[[], Tensor], module: nn.Module | None = None) -> Run:
     if key not in _runs:
         before = marks(module) if module is not None else {}
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        steps = _Steps() if module is None else None
+        with torch.no_grad(), FlopCounterMode(display=False) as counter, steps or nullcontext():
             made = run()
         changed = moved(before, marks(module)) if module is not None else frozenset[str]()
-        _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops(), changed)
+        shapes = tuple(steps.shapes) if steps is not None else ()
+        _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops(), changed, shapes)
     return _runs[key]
+
+
+class _Steps(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Notes the shape of every tensor that is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.shapes.append(tuple(made.shape))
+        return made
 
 
 def _written(use: LayerUse) -> object:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from gangraph.registry import vocabulary
 from gangraph.vocabulary.causal import levels_of
 from gangraph.vocabulary.layers import RandomLayer
 
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
 
 _FORMULA = "a distance from a number is a formula, such as mean((value - 1) ** 2)"
 
@@ -44,11 +44,15 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """The result of inference. A node that is missing depends on one that has a problem."""
+    """The result of inference. A node that is missing depends on one that has a problem.
+
+    `calls` are networks as each call runs them, by node.
+    """
 
     nodes: Mapping[str, TensorType]
     networks: Mapping[str, NetworkModel]
     problems: tuple[Problem, ...]
+    calls: Mapping[str, NetworkModel] = field(default_factory=dict)
 
 
 def infer(
@@ -64,7 +68,7 @@ def infer(
         for node in graph.nodes.values():
             if (node.id not in late) is first:
                 inference.add(node)
-    return Types(inference.types, inference.models, tuple(inference.problems))
+    return Types(inference.types, inference.models, tuple(inference.problems), inference.called)
 
 
 def _is_vector(graph: Graph, name: str) -> bool:
@@ -76,7 +80,8 @@ class _Inference:
         self.graph, self.models, self.samples = graph, models, samples
         self.types: dict[str, TensorType] = {}
         self.calls: dict[str, dict[str, TensorType]] = {}
-        self.made: dict[object, Mapping[str, Tensor]] = {}
+        self.called: dict[str, NetworkModel] = {}
+        self.assembled: dict[object, NetworkModel] = {}
         self.spans: dict[tuple[int, tuple[Interval, ...]], Mapping[str, Interval]] = {}
         self.refused: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
         self.problems: list[Problem] = []
@@ -151,7 +156,7 @@ class _Inference:
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
             self._report(
                 "GG403",
-                f"'{_SIGNS.get(node.target, node.target)}' cannot take these values",
+                f"'{SIGNS.get(node.target, node.target)}' cannot take these values",
                 node,
                 found,
                 reason=(number := _number_for_a_value(node)) or first_line(error),
@@ -194,10 +199,11 @@ class _Inference:
         graph = self._definition(node)
         inputs = tuple(value.example() for value in given)
         try:
-            made = self._run(node.target, graph, inputs)
+            self.called[node.id] = self._run(node.target, graph, inputs)
         except MisfitError as misfit:
             self._misfit(node, graph, given, misfit)
             return None
+        made = self.called[node.id].made
         spans = self._spans(graph, tuple((value.low, value.high) for value in given))
         outputs = {
             name: TensorType(tuple(made[name].shape), made[name].dtype, *spans.get(name, ANY)) for name in graph.outputs
@@ -261,8 +267,8 @@ class _Inference:
         average = self.graph.averages.get(node.target)
         return self.graph.networks[average.of if average else node.target]
 
-    def _run(self, name: str, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-        """The outputs of a call. The first call of a network makes its layers; later ones have to fit them."""
+    def _run(self, name: str, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
+        """The network of a call. The first call of a network makes its layers; later ones have to fit them."""
         average = self.graph.averages.get(name)
         owner = average.of if average else name
         if owner not in self.models:
@@ -270,22 +276,15 @@ class _Inference:
         model = self.models[owner]
         shapes, types = tuple(tuple(x.shape) for x in inputs), tuple(x.dtype for x in inputs)
         if (shapes, types) == (model.input_shapes, model.input_types):
-            return model.made
-        if (owner, shapes, types) not in self.made:
+            return model
+        if (owner, shapes, types) not in self.assembled:
             other = assemble(graph, inputs)
             _same_layers(model, other)
-            self.made[owner, shapes, types] = other.made
-        return self.made[owner, shapes, types]
+            self.assembled[owner, shapes, types] = other
+        return self.assembled[owner, shapes, types]
 
     def _said(self, node: str) -> str:
-        """What the author calls a node: its name, or the expression that it is."""
-        label, span = self.graph.label(node), self.graph.nodes[node].span
-        named = (
-            label in self.graph.values
-            or label in self.graph.losses
-            or self.graph.nodes[node].kind in ("stream", "random")
-        )
-        return label if named else span.text.content[span.start : span.end]
+        return said(self.graph, node)
 
     def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
         refusal = (node.target, tuple(value.shape for value in given))
@@ -341,6 +340,13 @@ class _Inference:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
 
 
+def said(graph: Graph, node: str) -> str:
+    """What the author calls a node: its name, or the expression that it is."""
+    label, span = graph.label(node), graph.nodes[node].span
+    named = label in graph.values or label in graph.losses or graph.nodes[node].kind in ("stream", "random")
+    return label if named else span.text.content[span.start : span.end]
+
+
 def _number_for_a_value(node: Node) -> str:
     """Which argument of an op that takes values is a number, if one is."""
     signature = vocabulary[node.target].signature
@@ -356,7 +362,7 @@ def _is_number(value: object) -> bool:
 def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:
     """Which values, made where, met at the layer or op that could not take them."""
     at = misfit.node
-    what = at.target.rpartition(".")[2] if at.kind == "layer" else _SIGNS.get(at.target, at.target)
+    what = at.target.rpartition(".")[2] if at.kind == "layer" else SIGNS.get(at.target, at.target)
     yield f"{what} at {at.span} cannot take"
     for name, shape in misfit.inputs:
         maker = graph.nodes[name]
@@ -449,4 +455,4 @@ def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkMo
     return True
 
 
-__all__ = ["Interval", "TensorType", "Types", "infer", "resized"]
+__all__ = ["SIGNS", "Interval", "TensorType", "Types", "infer", "resized", "said"]

@@ -268,7 +268,7 @@ class Idx:
     @property
     def fields(self) -> Mapping[str, Field]:
         """`image`, and `label` (int64, no shape) if `labels` is given."""
-        label = Field((), low=0, high=(self.classes or 256) - 1, dtype=torch.int64)
+        label = Field((), low=0, high=self.classes - 1 if self.classes else float("inf"), dtype=torch.int64)
         return {"image": self._options().pixels} | ({"label": label} if self.labels else {})
 
     def open(self) -> ImageSet:

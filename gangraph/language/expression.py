@@ -194,6 +194,15 @@ def walk(expression: Expression) -> Iterator[Expression]:
         yield from walk(child)
 
 
+def size(expression: Expression, most: int) -> int:
+    """How many parts an expression has; looks at no more than `most` of them, or one more."""
+    waiting, seen = [expression], 0
+    while waiting and seen <= most:
+        seen += 1
+        waiting.extend(children(waiting.pop()))
+    return seen
+
+
 def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100) -> bool:
     """Whether an expression is larger than the compiler can follow; looks at no more than `parts` of it."""
     waiting, seen = [(expression, 1)], 0

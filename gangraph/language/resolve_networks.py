@@ -18,6 +18,7 @@ from gangraph.language.static import Scope, StaticError, is_absent, literal, mem
 from gangraph.language.syntax import parse_loop
 from gangraph.language.tree import Scalar
 
+LARGEST_CHAIN = 2_000  # layers
 SHARE = "share"  # the keyword of a call that names parts of other networks
 _FIGURES = ("GG301", "GG304", "GG306")  # what comes of a number that does not suit
 
@@ -277,14 +278,30 @@ class _Networks:
         return tuple(layers)
 
     def _layers(self, layers: schema.Layers, scope: Scope) -> Iterator[Expression]:
+        """The layers of a chain, its loops written out. Raises StaticError for very many."""
+        for number, (layer, span) in enumerate(self._repeated(layers, scope)):
+            if number == LARGEST_CHAIN:
+                raise StaticError(
+                    Problem(
+                        code="GG415",
+                        message="a chain has too many layers",
+                        span=span,
+                        found=f"more than {LARGEST_CHAIN:,}",
+                        expected="smaller ranges",
+                    )
+                )
+            yield layer
+
+    def _repeated(self, layers: schema.Layers, scope: Scope) -> Iterator[tuple[Expression, Span]]:
         for entry in layers if isinstance(layers, list) else [layers]:
             if not isinstance(entry, dict):
-                yield from self._chain(entry, scope)
+                yield from ((layer, layer.span) for layer in self._chain(entry, scope))
                 continue
             for key, chain in entry.items():
                 variable, domain = parse_loop(key)
                 for index in members(scope.reduce(domain), scope.names() | self.sections.scope.names()):
-                    yield from self._chain(chain, scope.child(**{variable: literal(index, key.span)}))
+                    inner = scope.child(**{variable: literal(index, key.span)})
+                    yield from ((layer, key.span) for layer in self._chain(chain, inner))
 
     def _average(self, call: ast.Call) -> AverageSpec:
         keywords = dict(call.keywords)

@@ -12,10 +12,16 @@ from gangraph.language.spec import Objective, Unroll, UpdateSpec
 from gangraph.language.static import Scope, StaticError
 from gangraph.language.tree import Scalar
 
+LARGEST_STEP = 300  # updates
+LARGEST_LOOKAHEAD = 1000  # steps, all of which stay in memory until the gradient has come back through them
+
 
 def resolve_updates(sections: Sections) -> Iterator[UpdateSpec]:
     """The entries of a phase's `step:` that can be read, in order."""
-    for entry, scope in _entries(sections.model.train.step, sections, sections.scope):
+    for number, (entry, scope) in enumerate(_entries(sections.model.train.step, sections, sections.scope), 1):
+        if number > LARGEST_STEP:
+            sections.problems.append(_too_many(entry))
+            return
         groups = [entry.update] if isinstance(entry.update, Scalar) else list(entry.update)
         made = sections.guarded(f"update {'+'.join(groups)}", _Entry(sections, scope).update, entry)
         if made is not None:
@@ -33,6 +39,17 @@ def _entries(
         for key, body in entry.root.items():
             for inner in sections.guarded(key, sections.loop, key, scope) or []:
                 yield from _entries(body if isinstance(body, list) else [body], sections, inner)
+
+
+def _too_many(entry: schema.UpdateDocument) -> Problem:
+    first = entry.update if isinstance(entry.update, Scalar) else next(iter(entry.update))
+    return Problem(
+        code="GG415",
+        message="a step has too many updates",
+        span=first.span,
+        found=f"more than {LARGEST_STEP}",
+        expected="smaller loops under step:, or times: for updates in a row",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +133,18 @@ class _Entry:
             return None
         steps = self.scope.reduce(entry.steps)
         value = steps.value if isinstance(steps, ast.Literal) else None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+        count = int(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if value != count or not 0 <= count <= LARGEST_LOOKAHEAD:
             raise StaticError(
                 Problem(
                     code="GG513",
                     message="an objective looks a whole number of steps ahead",
                     span=entry.steps.span,
                     found=ast.show(steps),
-                    expected="a whole number of at least 0 that is known before the run: a number or a param",
+                    expected=f"a whole number from 0 to {LARGEST_LOOKAHEAD} that is known before the run",
                 )
             )
-        return Unroll(objective=self._objective(entry.update, entry), steps=int(value), span=entry.update.span)
+        return Unroll(objective=self._objective(entry.update, entry), steps=count, span=entry.update.span)
 
     def _draw(self, draw: Expression | None) -> tuple[tuple[str, Span], ...] | None:
         if draw is None:

@@ -15,6 +15,7 @@ from gangraph.language import expression as ast
 from gangraph.language.expression import Expression
 
 LARGEST_FAMILY = 1024
+LARGEST_TOTAL = 200_000  # parts of all expressions of a phase, or of a network in a file
 LARGEST_UNROLLING = 10_000
 _LARGEST_NUMBER = 1e30
 _LONGEST_SUM = 50
@@ -73,6 +74,7 @@ class Scope:
     _active: list[str] = field(default_factory=list)
     _failed: set[str] = field(default_factory=set)
     unrolled: int = 0
+    written: int = 0  # parts of expressions that were reduced so far
 
     def child(self, **names: Expression) -> "Scope":
         """This scope with a few more names."""
@@ -125,7 +127,29 @@ class Scope:
         Raises:
             StaticError: a static part has no value (division by zero, an index outside its family, ...).
         """
-        return _Reducer(self).reduce(expression)
+        self.grow(0, expression.span)
+        reduced = _Reducer(self).reduce(expression)
+        self.grow(ast.size(reduced, LARGEST_TOTAL), expression.span)
+        return reduced
+
+    def grow(self, parts: int, span: Span) -> None:
+        """Count the parts of what was reduced. Raises StaticError when all together are too many."""
+        if self.outer is not None:
+            self.outer.grow(parts, span)
+            return
+        if self.written > LARGEST_TOTAL:
+            raise StaticError(None)
+        self.written += parts
+        if self.written > LARGEST_TOTAL:
+            raise StaticError(
+                Problem(
+                    code="GG415",
+                    message="with everything written out, this spec is too large",
+                    span=span,
+                    found=f"more than {LARGEST_TOTAL:,} parts of expressions",
+                    expected="smaller ranges or fewer repetitions",
+                )
+            )
 
     def member(self, name: str, index: object, span: Span) -> Expression | None:
         """A member of a static family or table, or None if `name` is neither."""

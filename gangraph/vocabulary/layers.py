@@ -54,7 +54,7 @@ def group_norm(x: Tensor, groups: int, eps: float = 1e-5, affine: bool = True) -
     return nn.GroupNorm(groups, x.shape[1], eps, affine)
 
 
-@layer(init="embedding")
+@layer(init="embedding", labels="classes")
 def embedding(x: Tensor, classes: int, features: int) -> nn.Module:
     """A learned vector per class: int64 [B] to [B, features]."""
     return nn.Embedding(classes, features)

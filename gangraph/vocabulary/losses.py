@@ -60,6 +60,7 @@ def bce(score: Tensor, target: float) -> Tensor:
 
 @loss(
     logits=True,
+    labels={"label": "score"},
     latex=r"-E[\log \mathrm{softmax}(${score})_{${label}}]",
     words="the cross-entropy between $score and the class $label",
 )

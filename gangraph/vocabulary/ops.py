@@ -96,7 +96,7 @@ def log_sigmoid(x: Tensor) -> Tensor:
 @op(range=_always(_UNIT))
 def softmax(x: Tensor, dim: int = 1) -> Tensor:
     """Normalised exponentials along `dim`."""
-    return torch.softmax(x, dim)
+    return torch.softmax(x, _own(x, dim))
 
 
 @op(range=_hull, latex="(${tensors})")
@@ -240,7 +240,7 @@ def total(x: Tensor) -> Tensor:
 @op(latex=r"\log \textstyle\sum e^{${x}}")
 def logsumexp(x: Tensor, dim: int = 1) -> Tensor:
     """log(sum(exp(x))) along `dim`, computed stably: [B, K] to [B]."""
-    return torch.logsumexp(x, dim)
+    return torch.logsumexp(x, _own(x, dim))
 
 
 @op(range=_same)
@@ -290,7 +290,7 @@ def clamp(x: Tensor, low: float, high: float) -> Tensor:
     return x.clamp(low, high)
 
 
-@op(range=_always(_UNIT), stops_gradient=True)
+@op(range=_always(_UNIT), stops_gradient=True, labels={"labels": "classes"})
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """int64 [B] to float [B, classes]."""
     return functional.one_hot(labels, classes).to(torch.get_default_dtype())
@@ -312,6 +312,15 @@ def filled(x: Tensor, value: Tensor) -> Tensor:
 def planes(x: Tensor, like: Tensor) -> Tensor:
     """A vector [B, N] as N constant planes of the height and width of `like`: [B, N, H, W]."""
     return x[:, :, None, None].expand(-1, -1, *like.shape[2:])
+
+
+def _own(x: Tensor, dim: int) -> int:
+    """A dimension of each sample. Raises ValueError for that of the batch."""
+    if x.dim() and dim % x.dim() == 0:
+        raise ValueError(
+            f"dimension {dim} of {list(x.shape)} is the batch, and samples do not depend on each other here"
+        )
+    return dim
 
 
 def _per_sample(weight: Tensor | float, like: Tensor) -> Tensor | float:

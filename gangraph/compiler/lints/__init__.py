@@ -22,6 +22,7 @@ from gangraph.compiler.lints.ranges import (
     sigmoid_before_logits,
     unstable_logarithm,
 )
+from gangraph.compiler.lints.rates import idle_rates
 from gangraph.compiler.types import Types
 from gangraph.errors import Problem
 
@@ -51,6 +52,7 @@ LINTS: tuple[Lint, ...] = (
     momentum_with_clipping,
     unstable_logarithm,
     zero_rate,
+    idle_rates,
     mean_beside_divergence,
     shut_for_good,
 )
