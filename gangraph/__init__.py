@@ -15,6 +15,8 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     if _called & {"gangraph", "gangraph.__main__"}:
         del sys.path[0]
 
+import getpass
+import os
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import DataError, GangraphError, Problem, RunError, SpecError, UsageError
@@ -29,6 +31,17 @@ __all__ = [
     "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
     "check_spec", "layer", "load", "loss", "metric", "op", "source",
 ]  # fmt: skip
+
+
+def _name_user() -> None:
+    """Torch asks for the user's name as it is imported, and a user in a container may have none."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"user{os.getuid()}"
+
+
+_name_user()
 
 
 def __getattr__(name: str) -> Any:

@@ -168,7 +168,7 @@ def _trained(folder: Path) -> Trained | None:
 def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.is_file():
         return ()
-    lines, content = [], _text(path)
+    lines, content = [], _text(path, errors="replace")
     if content and not content.endswith("\n"):
         content, _, torn = content.rpartition("\n")
         tell(f"'{path}' ends in a line that was not written whole, and is left out: {torn[:40]}")
@@ -224,9 +224,9 @@ def _parsed(text: str, where: str) -> Any:
         raise RunError(f"'{where}' is damaged: {error}") from None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, errors: str = "strict") -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors=errors)
     except OSError as error:
         raise RunError(f"cannot read '{path}': {error.strerror}") from None
     except ValueError as error:

@@ -14,7 +14,7 @@ from torch import nn
 
 from gangraph.compiler.assemble import NetworkModel
 from gangraph.compiler.initialize import initialize
-from gangraph.errors import RunError
+from gangraph.errors import CheckpointError, RunError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
 from gangraph.runtime.report import Reporter, aside
@@ -25,9 +25,12 @@ _SEED = 0  # an evaluator is one network, whoever asks for it
 
 
 def cache_folder() -> Path:
-    """Where what was made once is kept: $GANGRAPH_CACHE, or ~/.cache/gangraph."""
+    """Where what was made once is kept: $GANGRAPH_CACHE, or ~/.cache/gangraph. Raises RunError where there is no ~."""
     chosen = os.environ.get("GANGRAPH_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "gangraph"
+    try:
+        return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "gangraph"
+    except RuntimeError:
+        raise RunError("this user has no home directory: name a folder in $GANGRAPH_CACHE") from None
 
 
 def place(spec: Spec) -> Path:
@@ -70,7 +73,10 @@ def trained_network(
     _results(judge, str(device))
     module = copy.deepcopy(model.module).to_empty(device="cpu")
     initialize(module, model.graph, torch.Generator())
-    read_network(_newest(place(judge.spec)), judge.network, module)
+    try:
+        read_network(_newest(place(judge.spec)), judge.network, module)
+    except CheckpointError as error:  # an older one would be another judge
+        raise RunError(f"{error}; remove '{place(judge.spec)}', and the evaluator is trained again") from None
     return module.to(device=device, dtype=dtype).requires_grad_(False).eval()
 
 
@@ -101,7 +107,7 @@ def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measureme
     from gangraph.runtime.run import run
     from gangraph.runtime.trained import load_run
 
-    begun = (folder / "checkpoints").is_dir() and any((folder / "checkpoints").glob("step-*"))
+    begun = bool(_saved(folder))
     report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")
     if not begun:
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,8 +133,12 @@ def _alone(folder: Path, report: Reporter) -> Iterator[None]:
         yield
 
 
+def _saved(folder: Path) -> list[Path]:
+    return [path for path in sorted((folder / "checkpoints").glob(f"step-{'[0-9]' * 8}")) if path.is_dir()]
+
+
 def _newest(folder: Path) -> Path:
-    found = sorted((folder / "checkpoints").glob("step-*"))
+    found = _saved(folder)
     if not found:
         raise RunError(f"'{folder}' has results but no checkpoint; remove it, and the evaluator is trained again")
     return found[-1]

@@ -12,6 +12,7 @@ samples/           grids by step, and latest.png
 checkpoints/       step-00000100, ... the last few and `best`
 """
 
+import errno
 import json
 import math
 import os
@@ -169,7 +170,7 @@ class RunFolder:
 
     def save(self, trainer: Trainer, keep: int) -> Path:
         """Write a checkpoint and drop all but the last `keep`."""
-        path = trainer.save(self.path / "checkpoints" / f"step-{trainer.step_count:08d}")
+        path = trainer.save(self._place(f"step-{trainer.step_count:08d}"))
         for old in self.checkpoints()[:-keep]:
             shutil.rmtree(old)
         return path
@@ -177,7 +178,14 @@ class RunFolder:
     def keep_best(self, trainer: Trainer, value: float) -> None:
         """Write the checkpoint called `best`, with the metric that made it so."""
         metric = json_text({"step": trainer.step_count, "value": value})
-        trainer.save(self.path / "checkpoints" / "best", {"metric.json": metric})
+        trainer.save(self._place("best"), {"metric.json": metric})
+
+    def _place(self, name: str) -> Path:
+        """Where a checkpoint belongs. A run whose folder was taken away ends there, and not in half of another."""
+        parent = self.path / "checkpoints"
+        if not parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(parent))
+        return parent / name
 
     def best(self, say: Say = tell) -> float | None:
         """The metric of the best checkpoint so far; one that cannot be read, or is not finite, is of none."""

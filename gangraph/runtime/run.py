@@ -75,6 +75,8 @@ def run(
     """
     place, none = _place(spec, resume, seed or 0, precision, out)
     computed: dict[str, Any] = {"device": device, "compile": compile, "share": share, "merge": merge}
+    if place is None and out is not None:
+        refuse_taken(out)
     with ExitStack() as stack:
         found = RunFolder(place) if place is not None and is_run(place) else None
         in_place = found is not None and (out is None or out.resolve() == found.path.resolve())
@@ -227,6 +229,7 @@ class _Run:
                 raise
             if self.between and self.trainer.step_count:
                 with suppress(RunError, OSError):
+                    (self.folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)  # if the folder is gone
                     self._save()
             raise self._failed(f"step {self.trainer.step_count}: {fault}") from error
 
