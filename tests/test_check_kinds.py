@@ -1,7 +1,10 @@
 """Kinds of mistakes that only a check can find before a run: what passes it does not die in the first step."""
 
+from pathlib import Path
+
 import pytest
 
+from gangraph.compiler.lints.rates import rates_over
 from gangraph.errors import MOST_PROBLEMS, SpecError
 from gangraph.language.parse import parse_text
 from gangraph.language.resolve import resolve
@@ -205,3 +208,27 @@ def test_what_multiplies_ends_at_a_bound(change: tuple[str, str]) -> None:
 def test_rates_that_stand_still_are_told_with_their_numbers(rate: str, code: str) -> None:
     (checked,) = check_spec(spec("", ("adam(G, lr=1e-3)", f"adam(G, lr={rate})")))
     assert [lint.code for lint in checked.lints if lint.code.startswith("GG63")] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "said"),
+    [
+        ("linear(1e-3, 0)", 40, "0 for 50% of the training"),
+        ("linear(1e-3, 0, end=10 steps)", 100, "0 for 90% of the training"),
+        ("linear(1e-3, 0)", 25, ""),
+        ("linear(1e-3, 0, end=10 steps)", 12, ""),
+        ("linear(1e-3, 0)", 5, ""),
+    ],
+)
+def test_steps_beyond_a_schedule_are_told_with_their_numbers(rate: str, steps: int, said: str) -> None:
+    (checked,) = check_spec(spec("", ("adam(G, lr=1e-3)", f"adam(G, lr={rate})")))
+    told = [warning.message for warning in rates_over(checked.graph, steps, 0)]
+    assert len(told) == bool(said) and all(said in message for message in told)
+
+
+@pytest.mark.parametrize("layer", ["tanh", "softplus", "linear(4), tanh"])
+def test_a_smooth_network_has_a_gradient_of_a_gradient(layer: str) -> None:
+    text = (Path(__file__).parent / "errors/gradient_of_a_constant_gradient.yaml").read_text()
+    made = resolve(parse_text(text.replace("leaky_relu(0.2)", layer), name="smooth.yaml"))
+    assert "GG414" not in codes(made)
+    assert "GG414" in codes(resolve(parse_text(text, name="smooth.yaml")))

@@ -97,3 +97,28 @@ def test_the_main_output_is_one_value_however_it_is_written() -> None:
     graph = gangraph.check_spec(spec())[0].graph.evaluation
     assert graph is not None
     assert sum(node.kind == "output" and node.field == "output" for node in graph.graph.nodes.values()) == 1
+
+
+def test_a_family_of_outputs_is_read_by_its_index() -> None:
+    network = (
+        "{inputs: x, parts: {'body[k in 1..2]': 'linear(4), tanh', score: linear(1)}, "
+        "values: {'h[1]': 'body[1](x)', 'h[2]': 'body[2](h[1])'}, output: 'score(h[2])', "
+        "outputs: {'f[k in 1..2]': 'h[k]'}}"
+    )
+    text = f"""gangraph: 1
+name: family
+data: {{x: plane(), z: normal(2)}}
+networks:
+  G: mlp(widths=[4], outputs=2)
+  D: {network}
+losses:
+  judge: logistic.critic(real=D(x), fake=D(G(z)))
+  fool: l1(D(G(z)).f[1], D(x).f[1])
+train:
+  batch: 4
+  length: 2 steps
+  optimizers: {{g: "adam(G, lr=1e-3)", d: "adam(D, lr=1e-3)"}}
+  step: [{{update: d, minimize: judge}}, {{update: g, minimize: fool}}]
+"""
+    made = trainer(read(text))
+    assert made.step()["fool"] > 0

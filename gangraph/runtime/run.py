@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from gangraph.compiler.held_out import trained_on
+from gangraph.compiler.lints.rates import rates_over
 from gangraph.compiler.reads import streams_read
 from gangraph.data.random import RandomSource
 from gangraph.data.source import open_source
@@ -368,6 +369,10 @@ class _Run:
                 self.report.say(f"source '{name}': {note}")
         if sizes:
             self._announce_length(max(sizes.values()))
+        if self.steps is not None and trainer.phase + 1 == len(trainer.spec.phases):
+            graph = trainer.checked[trainer.phase].graph
+            for warning in rates_over(graph, self.steps - trainer.phase_start, max(sizes.values(), default=0)):
+                self.report.say(f"{warning.message}: {warning.found}")
         if known := trained_on(trainer.checked[trainer.phase].graph):
             others = ", ".join(f"evaluate.data.{name}" for name in known)
             said = f"the evaluation looks at samples of training: {', '.join(known)}"

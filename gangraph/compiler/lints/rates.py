@@ -1,6 +1,7 @@
 """Lints of learning rates over the time of a training."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import groupby
 
 from gangraph.compiler.graph import Graph
@@ -25,6 +26,25 @@ def idle_rates(graph: Graph, _: Types) -> Iterator[Problem]:
         for name, rate in rates(graph):
             if {kinds.get(unit, unit) for unit, _ in counted(rate)} <= {kinds.get(length.unit, length.unit)}:
                 yield from about_rate(name, rate, _moments(length), f"{length.value:g} {length.unit}")
+
+
+def rates_over(graph: Graph, steps: int, epoch: int) -> Iterator[Problem]:
+    """What is to be said of the rates of a training of so many steps, if that is not the length that its spec states.
+
+    `epoch` is the number of samples in one. A step is taken to draw one batch.
+    """
+    length, batch = graph.spec.length, graph.spec.batch
+
+    def clock(step: float) -> Clock:
+        seen = step * batch
+        now = Clock(step=int(step), epoch=seen / epoch if epoch else 0.0, seen=int(seen))
+        share = now.position(length.unit) / length.value if length is not None else 0.0
+        return replace(now, progress=min(1.0, share))
+
+    if length is not None and clock(steps).progress < 1.0:
+        return  # it ends before its schedules do
+    for name, rate in rates(graph):
+        yield from about_rate(name, rate, lambda share: clock(share * steps), f"{steps} steps")
 
 
 def rates(graph: Graph) -> Iterator[tuple[str, Expression]]:
