@@ -193,6 +193,11 @@ def test_a_history_of_a_history_is_mixed_after_it() -> None:
     agree(text(judge="mean(D(x)) - mean(D(history(T(history(fake, 6)), 6)))"))
 
 
+def test_a_past_beneath_a_value_that_a_later_update_differentiates_is_mixed_before_it() -> None:
+    for past in ("history(fake, 6)", "history(held(fake), 6)", "history(held(history(held(fake), 6)), 6)"):
+        agree(text(values=f'fake: G(z), mixed: "fake + {past}"', judge="mean(D(mixed))", fool="l2(mixed, x)"))
+
+
 def test_what_would_overtake_a_call_that_moves_the_same_state_is_not_computed_ahead() -> None:
     source = text(
         t="spectral_norm(linear(2))", d="linear(2)", judge="mean(T(D(x))) + mean(T(fake))", fool="mean(T(fake))"

@@ -9,7 +9,7 @@ A call that moves state (running statistics, say) moves it once for each value: 
 value begins from the state that it began from before, and moves nothing. Calls move state in the order of the graph.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.build_network import module_name
@@ -356,28 +356,26 @@ class _Planner:
                 continue
             left -= chosen
             purpose = f"shared with {self.graph.title(later)}, which differentiates it"
-            segments.append(
-                self._segment(
-                    self._fresh(f"{self.labels[index]}_shared_{later + 1}"),
-                    purpose,
-                    chosen,
-                    shared,
-                    outside | self._inputs_of(left),
-                    index,
-                    later,
-                )
-            )
+            name = self._fresh(f"{self.labels[index]}_shared_{later + 1}")
+            segments += self._staged((name, purpose), chosen, shared, outside | self._inputs_of(left), index, later)
         trained = ", ".join(name for name in update.networks if name not in update.kin)
         purpose = "computed once" if when else f"differentiated for {trained}"
         name = self._fresh(f"{self.labels[index]}_{when}") if when else self.labels[index]
-        *pasts, last = self._stages(left)
+        return (*segments, *self._staged((name, purpose), left, live, outside, index, index))
+
+    def _staged(
+        self, told: tuple[str, str], nodes: set[str], live: set[str], outside: set[str], index: int, target: int
+    ) -> Iterator[Segment]:
+        """The nodes as a segment of that name and purpose, after those that hold what its histories mix."""
+        name, _ = told
+        *pasts, last = self._stages(nodes)
+        left = set(nodes)
         for first in filter(None, pasts):
             left -= first
-            told = self._fresh(f"{name}_past"), "mixed with its past"
-            segments.append(self._segment(*told, first, live, outside | self._inputs_of(left), index, index))
+            past = self._fresh(f"{name}_past"), "mixed with its past"
+            yield self._segment(*past, first, live, outside | self._inputs_of(left), index, target)
         if last:
-            segments.append(self._segment(name, purpose, last, live, outside, index, index))
-        return tuple(segments)
+            yield self._segment(*told, last, live, outside, index, target)
 
     def _moving(self, nodes: Set[str]) -> list[str]:
         """The calls among some nodes that move state, in order."""
