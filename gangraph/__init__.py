@@ -10,7 +10,9 @@ import sys
 # `python -m gangraph` puts the folder that it is started in before all else: a file `yaml.py` there would be run.
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     _called = {
-        name for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag[0] == "-" and flag[-1] == "m"
+        name
+        for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+        if flag[:1] == "-" and flag[-1:] == "m"
     }
     if _called & {"gangraph", "gangraph.__main__"}:
         del sys.path[0]

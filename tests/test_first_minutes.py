@@ -12,6 +12,7 @@ import pytest
 from gangraph.cli import _COMMANDS, main
 from gangraph.cli.options import waiting
 from gangraph.language.library import evaluators, shipped
+from gangraph.terminal import guarded
 from tests.terminal import opened
 
 HELPS = [["--help"], ["bench", "--help"], ["bench", "kernels", "--help"], *([name, "--help"] for name in _COMMANDS)]
@@ -89,7 +90,7 @@ def test_a_misspelt_run_is_answered_with_the_nearest(
 def test_a_sign_of_life_is_gone_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     with opened() as terminal:
         monkeypatch.setattr("sys.stderr", terminal.out)
-        with waiting("checking gan"):
+        with guarded(), waiting("checking gan"):  # as the commands are
             assert terminal.look() == ["checking gan ..."]
         assert terminal.look() == []
 
@@ -166,8 +167,9 @@ def completed(line: str, folder: Path) -> set[str]:
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
-    script = "import sys; sys.modules['torch'] = None; from gangraph.cli import main; main([])"
+    script = "import sys; sys.modules['torch'] = None; from gangraph.cli import main; sys.exit(main([]))"
     done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
     return set(done.stdout.split())
 
 
@@ -176,6 +178,7 @@ def completed(line: str, folder: Path) -> set[str]:
     [
         ("gangraph ch", {"check"}),
         ("gangraph check cyc", {"cyclegan"}),
+        ("gangraph run cyc", {"cyclegan"}),
         ("gangraph check m", {"minibatch", "mine.yaml"}),
         ("gangraph run cyclegan --profile ", {"paper", "quick", "folders"}),
         ("gangraph run cyclegan --variant no_pool,cy", {"no_pool,cycle_only"}),

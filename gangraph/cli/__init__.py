@@ -103,9 +103,17 @@ def _run(given: list[str]) -> int:
         if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):  # click exits then
             _forget_output()
             return 0
+        if isinstance(error, SystemExit) and _completes(given):
+            sys.stdout.flush()
+            return error.code if isinstance(error.code, int) else 0
         if wants_traceback:
             traceback.print_exc()
         return _report(error, given)
+
+
+def _completes(given: Sequence[str]) -> bool:
+    """Whether typer answers a shell, or sets its completion up, both of which it ends by exiting."""
+    return "_GANGRAPH_COMPLETE" in os.environ or given[:1] in (["--install-completion"], ["--show-completion"])
 
 
 def _open_streams() -> None:

@@ -12,6 +12,7 @@ import typer
 
 from gangraph.cli import completion
 from gangraph.errors import SpecError, UsageError, nearest
+from gangraph.terminal import plain
 
 if TYPE_CHECKING:
     from gangraph.language.spec import Spec
@@ -139,7 +140,7 @@ def waiting(what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        print("\r\x1b[K", end="", file=plain(sys.stderr), flush=True)
 
 
 def there_is(path: Path | str, what: str = "run") -> None:

@@ -31,7 +31,13 @@ RunFolder = Annotated[
 
 def run(
     spec: Annotated[
-        str | None, typer.Argument(metavar="SPEC", help="A path, or the name of a shipped spec.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="SPEC",
+            help="A path, or the name of a shipped spec.",
+            show_default=False,
+            autocompletion=completion.specs,
+        ),
     ] = None,
     profile: options.Profile = None,
     variant: options.Variant = None,
@@ -143,12 +149,12 @@ def measure(
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
     from gangraph.language.parse import Choice
-    from gangraph.runtime.report import tell
     from gangraph.runtime.saved import asked_of, readable
 
     options.there_is(run)
-    newer = asked_of(readable(run, checkpoint, tell), spec, Choice(set=options.values_of(settings)))
     with options.waiting(f"measuring {run}"):
+        good = readable(run, checkpoint, lambda _: None)  # `measure_run` tells of those that are not
+        newer = asked_of(good, spec, Choice(set=options.values_of(settings)))
         from gangraph.runtime.files import json_text
         from gangraph.runtime.measure import measure_run
         from gangraph.runtime.results import results_lines
