@@ -178,9 +178,12 @@ def test_a_source_that_raises_is_named(
         assert main(["check", str(path)]) == 1
         assert "'broken' refuses its arguments" in capsys.readouterr().err
         return
-    assert main(["run", str(path), "--steps", "1", "--out", str(tmp_path / "run"), "--device", "cpu"]) == 3
-    said = capsys.readouterr().err
-    assert "data 'x', _Broken of tests.test_terminal, cannot be read: " in said and type(error).__name__ in said
+    commands = [["run", str(path), "--steps", "1", "--out", str(tmp_path / "run"), "--device", "cpu"]]
+    commands += [["check", str(path), "--data"]] if where == "opened" else []
+    for command in commands:
+        assert main(command) == 3
+        said = capsys.readouterr().err
+        assert "data 'x', _Broken of tests.test_terminal, cannot be read: " in said and type(error).__name__ in said
 
 
 def test_data_that_raises_is_told_by_the_interface_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +203,8 @@ def test_the_module_imports_nothing_from_the_folder_that_it_is_started_in(called
     )
     assert "imported from here" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_the_module_can_be_called_with_an_empty_argument() -> None:
+    done = subprocess.run([sys.executable, "-m", "gangraph", "", "x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr

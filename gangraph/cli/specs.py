@@ -71,8 +71,10 @@ def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], li
     """What cannot be read in the spec's data, and what is not meant to be read, with the name of its source.
 
     Raises:
-        DataError: some data is not there at all.
+        DataError: some data is not there at all, or its source raises something else.
     """
+    from gangraph.data.source import reading
+
     graphs = [
         graph
         for phase in checked
@@ -87,13 +89,14 @@ def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], li
     }
     bad, notes, missing = [], [], []
     for name, source in sources.values():
-        try:
-            opened = source.open()
-        except DataError as error:
-            missing.append(f"data '{name}': {error}")
-            continue
-        notes += [(name, note) for note in getattr(opened, "notes", ())]
-        bad += [(name, problem) for problem in (opened.verify() if hasattr(opened, "verify") else ())]
+        with reading(name, source):
+            try:
+                opened = source.open()
+            except DataError as error:
+                missing.append(f"data '{name}': {error}")
+                continue
+            notes += [(name, note) for note in getattr(opened, "notes", ())]
+            bad += [(name, problem) for problem in (opened.verify() if hasattr(opened, "verify") else ())]
     if missing:
         raise DataError("\n".join([*missing, *(f"data '{name}': {problem}" for name, problem in bad)]))
     return bad, notes

@@ -1,6 +1,7 @@
 """What a data source is: fields known before anything is read, items that are pure functions of their index."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gangraph.errors import DataError
+from gangraph.errors import DataError, GangraphError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,23 @@ def open_source(called: str, source: Source) -> Dataset:
     Raises:
         DataError: its files are missing or corrupt; says which setting names others.
     """
+    with reading(called.rpartition("data.")[2], source):
+        try:
+            return source.open()
+        except DataError as error:
+            raise DataError(f"{called}: {error}{_setting(called, source)}") from None
+
+
+@contextmanager
+def reading(name: str, source: Source) -> Iterator[None]:
+    """Whatever a source raises, of a plug-in too, is told with its name. Raises DataError."""
     try:
-        return source.open()
-    except DataError as error:
-        raise DataError(f"{called}: {error}{_setting(called, source)}") from None
+        yield
+    except (GangraphError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        kind, said = type(source), f"{type(error).__name__}: {error}".rstrip(": ")
+        raise DataError(f"data '{name}', {kind.__name__} of {kind.__module__}, cannot be read: {said}") from error
 
 
 def _setting(called: str, source: Source) -> str:

@@ -4,16 +4,14 @@ Each draw is a pure function of (seed, name, step, how often it was drawn in thi
 continues exactly, and a value that is computed twice under the same draws comes out the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Dataset, Source, open_source
+from gangraph.data.source import Dataset, Source, open_source, reading
 from gangraph.data.stream import Stream, derive_seed
-from gangraph.errors import DataError, GangraphError
 from gangraph.runtime.given import Given, batches_of
 from gangraph.vocabulary.layers import RandomLayer
 
@@ -83,28 +81,18 @@ class Draws:
         if name not in self.datasets:
             source = self.sources[name]
             assert not isinstance(source, RandomSource)
-            with self._reading(name):
+            with reading(name, source):
                 self.datasets[name] = open_source(f"{self.sections.get(name, 'data')}.{name}", source)
                 self.sizes[name] = len(self.datasets[name])
         return self.datasets[name]
-
-    @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
-        """Whatever a source raises, of a plug-in too, is told with its name. Raises DataError."""
-        try:
-            yield
-        except (GangraphError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            kind = type(self.sources[name])
-            said = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise DataError(f"data '{name}', {kind.__name__} of {kind.__module__}, cannot be read: {said}") from error
 
     def _next(self, name: str) -> dict[str, Tensor]:
         if name not in self.streams:
             self.streams[name] = Stream(self.open(name), name, self.seed, self.batch, prefetch=self.prefetch)
         position = self.positions.get(name, 0)
-        with self._reading(name):
+        source = self.sources[name]
+        assert not isinstance(source, RandomSource)
+        with reading(name, source):
             drawn = self.streams[name].batch(position, self.batch_now)
         self.positions[name] = position + self.batch_now
         return {field: self._cast(tensor) for field, tensor in drawn.items()}
