@@ -132,3 +132,9 @@ def test_what_is_filled_up_lies_beyond_the_image() -> None:
     assert made.follows is not None and made.follows.multiple == (2, 2)
     (odd,), (even,) = made(image(9, 9)), made(image(9, 9)[:, :, :8, :8])
     assert torch.equal(odd[:, :8, :8], even)
+
+
+@pytest.mark.parametrize("size", [(40, 3), (3, 40), (3, 3)])
+def test_one_side_that_is_too_small_is_filled_up_whatever_the_other_is(size: tuple[int, int]) -> None:
+    made = network("reflection_pad2d(8), conv2d(3, 17)", size=16)
+    assert made(image(*size)).shape == (1, 3, *size)

@@ -13,7 +13,7 @@ from torch import Tensor
 from gangraph.cli import main
 from gangraph.data.folders import Images
 from gangraph.errors import DataError, UsageError
-from gangraph.runtime.apply import apply
+from gangraph.runtime.apply import _files, apply
 from gangraph.runtime.run import run
 from gangraph.runtime.trained import load_run
 from tests.support import read
@@ -382,3 +382,8 @@ def test_a_wrong_option_is_told_at_once(
     given = ["apply", str(tmp_path / "no"), "--network", "G", "--input", "a", "--output", "b", option, value]
     assert main(given) == 2
     assert told in capsys.readouterr().err
+
+
+def test_no_two_images_become_one_file(tmp_path: Path) -> None:
+    given = ["1.jpg", "1.png", "1.jpg.png", "2.png"]
+    assert len({str(file) for file in _files(given, lambda _: None).values()}) == len(given)

@@ -166,7 +166,9 @@ class AnySize:
         assert self.follows is not None
         steps = self.follows.multiple
         height, width = (-(-side // step) * step for side, step in zip(size, steps, strict=True))
-        while _result(self.bare, self.channels, (height, width)) is None and (height, width) < self.size:
+        while (height < self.size[0] or width < self.size[1]) and (
+            _result(self.bare, self.channels, (height, width)) is None
+        ):
             height, width = (
                 min(height + steps[0], max(height, self.size[0])),
                 min(width + steps[1], max(width, self.size[1])),
@@ -222,7 +224,7 @@ class AnySize:
     def _tile(self, reach: Size) -> Size:
         """The largest tile that fits into memory with what is around it, not below the size that is known to work."""
         assert self.follows is not None
-        rows, columns = (-(-step // 1) for step in self.follows.multiple)
+        rows, columns = self.follows.multiple
         times = 1
         while self.needs((2 * times * rows + 2 * reach[0], 2 * times * columns + 2 * reach[1])) <= self.memory:
             times *= 2

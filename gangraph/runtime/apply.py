@@ -142,7 +142,10 @@ def _files(names: Sequence[str], say: Callable[[str], None]) -> dict[str, PurePo
         stems.setdefault(str(path.with_suffix("")).casefold(), []).append(name)
     files = {name: path.with_suffix(".png") for name, path in paths.items()}
     twins = [name for same in stems.values() if len(same) > 1 for name in same]
-    files |= {name: paths[name].with_name(f"{paths[name].name}.png") for name in twins}
+    whole = {name: path.with_name(f"{path.name}.png") for name, path in paths.items()}
+    files |= {name: whole[name] for name in twins}
+    if len({str(file).casefold() for file in files.values()}) < len(files):  # 1.jpg and 1.png beside 1.jpg.png
+        files, twins = whole, [*whole]
     if twins:
         say(f"{len(twins)} images have the name of another but for the suffix: they become NAME.SUFFIX.png")
     return files
