@@ -9,9 +9,12 @@ import pytest
 
 from gangraph import Trainer, UsageError
 from gangraph.cli import main
+from gangraph.language.continuation import changes
 from gangraph.language.parse import Choice, parse_text
 from gangraph.language.resolve import resolve
+from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.run import run as start
+from gangraph.runtime.saved import numbered, results_folder, run_of
 from tests.test_resume import assert_same_checkpoints
 
 SPEC = """
@@ -231,3 +234,31 @@ def test_a_phase_that_is_to_come_may_be_another_and_one_that_is_over_may_not(tmp
     first = PHASES.replace("{length: 2 steps}", "{length: 2 steps, set: {width: 7}}")
     with pytest.raises(UsageError, match=r"phase 1.*networks\.G\.layers"):
         Trainer.resume(run, device="cpu", spec=resolve(parse_text(SPEC.replace("length: 6 steps", first))))
+
+
+@pytest.mark.parametrize("section", ["values", "losses"])
+def test_a_loss_may_be_called_like_an_option_and_is_still_what_was_trained(section: str) -> None:
+    other = SPEC.replace(f"{section}:\n", f"{section}:\n  momentum: 0.5 * mean(G(z))\n").replace(
+        "+ linear", "+ momentum + linear" if section == "losses" else "+ mean(momentum) + linear"
+    )
+    saved, asked = (resolve(parse_text(text), Choice()) for text in (other, other.replace("0.5 *", "0.6 *")))
+    assert {(each.path, each.touches) for each in changes(saved, asked, 0)} == {(f"{section}.momentum", "trained")}
+
+
+def test_a_damaged_note_of_the_environment_does_not_keep_a_run_from_going_on(begun: Path) -> None:
+    for text in ("", "[]", '{"resumed": 1'):
+        (begun / "environment.json").write_text(text)
+        assert main(["run", "--resume", str(begun), "--set", "train.keep=2", "--device", "cpu"]) == 0
+
+
+def test_the_thousandth_run_has_a_place() -> None:
+    for number in ("999", "1000"):
+        Path("runs", f"going-quick-{number}").mkdir(parents=True)
+    spec = resolve(parse_text(SPEC), Choice())
+    assert RunFolder.create(spec, None).path == Path("runs/going-quick-1001")
+
+
+def test_a_checkpoint_is_known_from_within_its_folder(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, newest = begun.resolve(), numbered(begun)[-1].name
+    monkeypatch.chdir(begun / "checkpoints")
+    assert run_of(Path(newest)) == run == results_folder(Path(newest))

@@ -113,9 +113,10 @@ def _touched(path: str, before: _Fact | None, after: _Fact | None) -> Touches:
     known = before or after
     assert known is not None
     values = [None if each is None else each.value for each in (before, after)]
-    if path.endswith(".when"):  # a gate that looks at losses remembers them
+    if path.startswith("train.step.") and path.endswith(".when"):  # a gate that looks at losses remembers them
         return "now" if all(value is None or is_over_time(value) for value in values) else "trained"
-    if path.endswith(".momentum"):  # without it an optimizer keeps less of each parameter
+    rate = path.startswith("train.optimizers.") and known.touches == "now"
+    if rate and path.endswith(".momentum"):  # without it an optimizer keeps less of each parameter
         return "now" if len({_is_zero(value) for value in values}) == 1 else "trained"
     if known.touches == "trained" and before is not None and after is not None:
         return "now" if _alike_but_for_time(before.value, after.value) else "trained"

@@ -32,7 +32,7 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from gangraph.errors import RunError, UsageError
+from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.language.spec import Spec
 from gangraph.runtime.checkpoint import tidy
 from gangraph.runtime.files import abandoned, json_text, read_json, unfinished_name, write_whole
@@ -110,8 +110,13 @@ class RunFolder:
     def _resumed(self) -> list[Any]:
         """What the file says of earlier times that the run went on."""
         path = self.path / "environment.json"
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return list(before.get("resumed", ()))
+        try:
+            before = read_json(path, _SMALL) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            tell(f"'{path}' cannot be read: {error}; it is written anew")
+            before = {}
+        resumed = before.get("resumed") if isinstance(before, dict) else None
+        return resumed if isinstance(resumed, list) else []
 
     def take_over(self, checkpoint: Path, step: int) -> None:
         """Copy the reports of the run that a checkpoint belongs to, and its best checkpoint, up to a step."""
@@ -120,9 +125,12 @@ class RunFolder:
             return
         if (run / "metrics.jsonl").exists():
             shutil.copy(run / "metrics.jsonl", self.path / "metrics.jsonl")
-        best = run / "checkpoints" / BEST
-        if (best / "metric.json").exists() and read_state(best).step <= step:
-            shutil.copytree(best, self.path / "checkpoints" / BEST)
+        best = placed(run / "checkpoints" / BEST)
+        try:
+            if (best / "metric.json").exists() and read_state(best).step <= step:
+                shutil.copytree(best, self.path / "checkpoints" / BEST)
+        except CheckpointError as error:
+            tell(f"{error}; it is not taken over")
 
     def writer(self, step: int) -> SummaryWriter:
         """TensorBoard's writer, which forgets events after `step` (they will be written again)."""
@@ -266,7 +274,8 @@ def _going_on(trainer: Trainer) -> list[dict[str, Any]]:
 def _made_free(parent: Path, name: str) -> Path:
     """A new folder with the next free number, which no other process has taken at the same time."""
     while True:
-        numbers = (int(path.name.rpartition("-")[2]) for path in parent.glob(f"{name}-[0-9][0-9][0-9]"))
+        ends = (path.name.removeprefix(f"{name}-") for path in parent.glob(f"{name}-[0-9]*"))
+        numbers = (int(end) for end in ends if end.isdecimal())
         path = parent / f"{name}-{max(numbers, default=0) + 1:03d}"
         try:
             path.mkdir(parents=True)

@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,10 +28,11 @@ from gangraph.runtime.measure import measure_run
 from gangraph.runtime.pictures import picture
 from gangraph.runtime.report import Reporter, reporter, tell
 from gangraph.runtime.results import results_lines
-from gangraph.runtime.saved import find_trained, first_good, is_run, numbered, run_of
+from gangraph.runtime.saved import find_trained, first_good, is_run, results_folder, run_of
 from gangraph.runtime.trainer import Trainer
 
 _REPORT_SECONDS = 0.5
+_STDERR = 2  # the descriptor: a stream that stands for it, as in a notebook, need have none
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _PATIENCE = b"\nsaving a checkpoint after this step; Ctrl-\\ ends at once, and loses what came after the last one\n"
 
@@ -114,9 +114,7 @@ def _place(
         place = Path(resume)
         if not place.is_dir():
             raise UsageError(f"there is no run '{resume}'")
-        run = run_of(place) if not is_run(place) else None
-        newest = run is not None and numbered(run)[-1:] == [place]
-        return (run if newest else place), ""  # its newest checkpoint is the run
+        return (place if is_run(place) else results_folder(place)), ""  # a run's newest checkpoint is the run
     if spec is None:
         raise UsageError("--resume auto looks for the run of a spec: name the spec")
     begun, none = find_trained(spec, seed, precision, [out] if out is not None else sorted(Path("runs").glob("*")))
@@ -347,7 +345,9 @@ class _Run:
             raise RunError(f"step {self.trainer.step_count}: loss '{bad}' is not finite")
 
     def _next_phase(self) -> None:
+        self.between = False  # half of a phase is nothing to save
         fresh = self.trainer.next_phase()
+        self.between = True
         parts = dict.fromkeys(".".join(path.split(".")[:2]) for path in fresh)
         self._set_due()
         self.report.say(
@@ -440,7 +440,8 @@ class _Run:
 
         def stop(number: int, frame: FrameType | None) -> None:
             if self.stopped and number == signal.SIGINT:  # of a person who cannot wait
-                os.write(sys.stderr.fileno(), _PATIENCE)
+                with suppress(OSError):
+                    os.write(_STDERR, _PATIENCE)
             self.stopped = True
 
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup asks

@@ -104,8 +104,10 @@ def readable(place: str | Path, which: str | None, say: Callable[[str], None]) -
 
 def run_of(checkpoint: Path) -> Path | None:
     """The run that a checkpoint belongs to; None for one that stands alone."""
-    path = checkpoint.resolve()
-    return checkpoint.parent.parent if path.parent.name == _FOLDER else None
+    path, above = checkpoint.resolve(), checkpoint.parent.parent
+    if path.parent.name != _FOLDER:
+        return None
+    return above if above.resolve() == path.parent.parent else path.parent.parent  # which `.` has not in its text
 
 
 def results_folder(checkpoint: Path) -> Path:
