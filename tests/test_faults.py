@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from gangraph import RunError, Trainer, UsageError
 from gangraph.cli import main
-from gangraph.errors import CheckpointError, fault_of
+from gangraph.errors import CheckpointError, DataError, fault_of
 from gangraph.language.spec import Spec
 from gangraph.report.reading import Run
 from gangraph.report.reading import read as read_folder
@@ -267,6 +267,21 @@ def test_a_report_that_cannot_be_written_ends_the_run_with_all_it_did_saved(
             run(spec(), out=tmp_path / "run", device="cpu")
     assert numbers(tmp_path / "run")[-1] == step + 1
     run(spec(), resume=tmp_path / "run", device="cpu")
+
+
+def test_data_of_an_evaluation_that_goes_away_ends_the_run_with_all_it_did_saved(tmp_path: Path) -> None:
+    def gone() -> None:
+        raise DataError("'photos/1.png' is not there any more")
+
+    with pytest.raises(RunError, match=r"'photos/1.png' is not there any more; .*06$"):
+        run(spec(), out=tmp_path / "run", device="cpu", report=Told(6, gone))
+    assert numbers(tmp_path / "run")[-1] == 6
+
+
+def test_a_seed_that_no_checkpoint_could_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a seed is a whole number below 2"):
+        run(spec(), out=tmp_path / "run", device="cpu", seed=2**64)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(

@@ -19,7 +19,7 @@ from gangraph.compiler.lints.rates import rates_over
 from gangraph.compiler.reads import streams_read
 from gangraph.data.random import RandomSource
 from gangraph.data.source import open_source
-from gangraph.errors import DataError, RunError, UsageError, fault_of
+from gangraph.errors import DataError, RunError, UsageError, WeightsError, fault_of
 from gangraph.language.expression import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.runtime.evaluators import untrained
@@ -221,16 +221,22 @@ class _Run:
         try:
             yield
         except RunError as error:
+            if isinstance(error, DataError | WeightsError):
+                self._rescue()
             raise self._failed(str(error)) from None
         except Exception as error:
             fault = fault_of(error)
             if fault is None:
                 raise
-            if self.between and self.trainer.step_count:
-                with suppress(RunError, OSError):
-                    (self.folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)  # if the folder is gone
-                    self._save()
+            self._rescue()
             raise self._failed(f"step {self.trainer.step_count}: {fault}") from error
+
+    def _rescue(self) -> None:
+        """Save what was trained since the last checkpoint, if a step is not under way."""
+        if self.between and self.trainer.step_count:
+            with suppress(RunError, OSError):
+                (self.folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)  # if the folder is gone
+                self._save()
 
     def _failed(self, why: str) -> RunError:
         kept = self.folder.checkpoints()

@@ -358,6 +358,8 @@ def _settings(device: str, precision: str, compile: str, seed: int) -> Settings:
         raise UsageError(f"there is no precision '{precision}': one of {', '.join(PRECISIONS)}")
     if compile not in ("auto", "on", "off"):
         raise UsageError(f"compile is auto, on or off, not '{compile}'")
+    if not -(2**64) < seed < 2**64:
+        raise UsageError(f"a seed is a whole number below 2 ** 64, not {seed}")
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if chosen.partition(":")[0] not in ("cpu", "cuda"):
         raise UsageError(f"there is no device '{device}': auto, cpu or cuda")
