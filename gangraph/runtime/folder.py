@@ -20,9 +20,10 @@ import platform
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -132,9 +133,25 @@ class RunFolder:
         except CheckpointError as error:
             tell(f"{error}; it is not taken over")
 
-    def writer(self, step: int) -> SummaryWriter:
-        """TensorBoard's writer, which forgets events after `step` (they will be written again)."""
-        return SummaryWriter(str(self.path), purge_step=step or None)
+    @contextmanager
+    def events(self, step: int) -> Iterator[SummaryWriter]:
+        """TensorBoard's writer, which forgets events after `step` (they will be written again).
+
+        It writes in a thread. What that cannot write is raised at the next event, and is not printed by the thread too.
+        """
+        printed = threading.excepthook
+        threading.excepthook = lambda told: None if isinstance(told.exc_value, OSError) else printed(told)
+        try:
+            writer = SummaryWriter(str(self.path), purge_step=step or None)
+            try:
+                yield writer
+            except BaseException:
+                with suppress(OSError):  # which is known by then
+                    writer.close()
+                raise
+            writer.close()
+        finally:
+            threading.excepthook = printed
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; numbers that are not finite are `null` there."""

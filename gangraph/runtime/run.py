@@ -184,13 +184,11 @@ class _Run:
     def go(self) -> Path:
         trainer = self.trainer
         self.began, self.seen_at, self.reported_at = time.monotonic(), trainer.seen, 0.0
-        with self._stoppable(), self._faults():
-            self.writer = self.folder.writer(trainer.step_count)
+        with self._stoppable(), self._faults(), self.folder.events(trainer.step_count) as self.writer:
             self._announce()
             self._train()
             if trainer.step_count:
                 self._save()
-            self.writer.close()
         with self._faults():
             self._measure()
             self._end()
