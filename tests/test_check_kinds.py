@@ -232,3 +232,11 @@ def test_a_smooth_network_has_a_gradient_of_a_gradient(layer: str) -> None:
     made = resolve(parse_text(text.replace("leaky_relu(0.2)", layer), name="smooth.yaml"))
     assert "GG414" not in codes(made)
     assert "GG414" in codes(resolve(parse_text(text, name="smooth.yaml")))
+
+
+def test_a_chain_of_values_that_is_too_long_is_told_at_the_chain() -> None:
+    text = (Path(__file__).parent / "errors_by_depth/values_in_a_long_chain.yaml").read_text()
+    with pytest.raises(SpecError) as raised:
+        check_spec(resolve(parse_text(text, name="chain.yaml")))
+    told = [problem for problem in raised.value.problems if problem.code == "GG301"]
+    assert told and all(problem.span.excerpt().split("| ")[1].lstrip().startswith("v") for problem in told)

@@ -44,7 +44,7 @@ train:
     - {{update: g, minimize: fool}}
 """
 
-EXACT = 1e-11  # in float64: the kernels sum in another order
+EXACT = 2e-11  # in float64: the kernels sum in another order, and Adam divides by small numbers
 
 # The critic of a WGAN-GP with instance norm; a critic with AdaIN, whose style is the mean of the image, under R1.
 NORMED = """
@@ -224,7 +224,7 @@ def test_forms_share_every_parameter_and_change_none_of_the_networks() -> None:
     spec = layered("layers: conv2d(4, 3), instance_norm(affine=true), leaky_relu(0.2), flatten, linear(1)")
     fused, plain = trainer(spec, kernels="on"), trainer(spec)
     forms = fused.engine.networks.callable
-    assert {name for name in forms if "fused" in name} == {"D_fused", "D_frozen_fused"}
+    assert {name for name in forms if name.endswith("fused")} == {"D_fused", "D_frozen_fused"}
     assert {id(p) for p in forms["D_fused"].parameters()} == {id(p) for p in fused.networks["D"].parameters()}
     frozen = {id(p) for p in forms["D_frozen"].parameters()}
     assert {id(p) for p in forms["D_frozen_fused"].parameters()} == frozen

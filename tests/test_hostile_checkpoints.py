@@ -414,7 +414,7 @@ def test_a_folder_that_is_no_checkpoint_is_named(kind: str, tmp_path: Path) -> N
         folder.write_text("")
     elif kind == "empty":
         folder.mkdir()
-    with pytest.raises(CheckpointError, match=r"bad'"):
+    with pytest.raises(CheckpointError if kind == "empty" else UsageError, match=r"bad'"):
         Trainer.resume(folder, device="cpu")
 
 

@@ -257,7 +257,7 @@ train:
   phases:
     - {name: apart, length: 2 steps}
     - {name: joined, length: 2 steps, set: {joined: true}}
-    - {name: apart again, length: 2 steps, set: {joined: false}}
+    - {name: apart_again, length: 2 steps, set: {joined: false}}
 """
 
 

@@ -290,18 +290,19 @@ def _check_layer(
 
 def module_name(name: str) -> str:
     """A network or part as an attribute of code: `down[3]` is `down_3`, and `graph`, which code has, `graph_`."""
-    return _apart(name, _GRAPH_MODULE)
+    plain = _plain(name)
+    return f"{plain}_" if iskeyword(plain) or hasattr(_GRAPH_MODULE, plain) else plain
 
 
 def value_name(name: str) -> str:
     """A value as a variable of code, as `module_name`; `graph` may be one."""
-    return _apart(name, _MODULE)
+    plain = _plain(name)
+    return f"{plain}_" if iskeyword(plain) or plain in _RESERVED or hasattr(_MODULE, plain) else plain
 
 
-def _apart(name: str, module: nn.Module) -> str:
-    """A family member as a Python name that is not an attribute of the module."""
-    plain = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
-    return f"{plain}_" if iskeyword(plain) or plain in _RESERVED or hasattr(module, plain) else plain
+def _plain(name: str) -> str:
+    """A family member as a Python name."""
+    return name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
 
 
 def _called(item: Expression) -> str:

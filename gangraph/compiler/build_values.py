@@ -27,6 +27,8 @@ from gangraph.registry import vocabulary
 T = TypeVar("T")
 P = ParamSpec("P")
 
+_LEVELS = 120  # of values that lean on each other; Python itself would end at some more
+
 
 class ValueBuilder(ExpressionBuilder):
     """Names are streams, values and losses; calls are networks, ops, losses and the special forms."""
@@ -113,6 +115,14 @@ class ValueBuilder(ExpressionBuilder):
                 "values depend on each other in a circle",
                 section[name].span,
                 " -> ".join([*self.active, name]),
+            )
+        if len(self.active) == _LEVELS:
+            refuse(
+                "GG301",
+                "the values lean on each other too many levels deep",
+                self.spec.spans.get(name, section[name].span),
+                f"a chain of values down to {name}",
+                f"a chain of at most {_LEVELS} values",
             )
         self.active.append(name)
         owner, self.owner = self.owner, name

@@ -169,15 +169,24 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.is_file():
         return ()
     lines, content = [], _text(path, errors="replace")
-    if content and not content.endswith("\n"):
-        content, _, torn = content.rpartition("\n")
-        tell(f"'{path}' ends in a line that was not written whole, and is left out: {torn[:40]}")
+    before, _, last = content.rpartition("\n")
+    if last and not _is_whole(last):
+        content = before
+        tell(f"'{path}' ends in a line that was not written whole, and is left out: {last[:40]}")
     for number, text in enumerate(content.splitlines(), 1):
         line = _parsed(text, f"{path}:{number}")
         if not isinstance(line, dict) or not _is_report(line):
             raise RunError(f"'{path}:{number}' is damaged: found {text[:40]}, expected a report with its step")
         lines.append(line)
     return tuple(lines)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_report(line: Mapping[str, Any]) -> bool:

@@ -22,9 +22,8 @@ from gangraph.errors import CheckpointError, RunError
 from gangraph.runtime.engine import Engine
 from gangraph.runtime.files import abandoned, opened, unfinished_name
 from gangraph.runtime.places import FORMER, former, placed, recover, set_aside
-from gangraph.runtime.state import FILE, Pool, State, Trained, damaged, read_state
+from gangraph.runtime.state import FILE, TENSORS, Pool, State, Trained, damaged, read_state
 
-_TENSORS = "tensors.safetensors"
 _LARGEST_HEADER = 16 * 2**20  # bytes, for some hundred thousand tensors
 
 
@@ -47,13 +46,13 @@ class Checkpoint:
 
     def misfit(self, why: str) -> CheckpointError:
         """The error about a tensor; `why` begins with its name."""
-        return damaged(self.folder, _TENSORS, why)
+        return damaged(self.folder, TENSORS, why)
 
     def verify_digest(self) -> None:
         """Make sure that the tensors are those of the state, bit by bit. Raises CheckpointError."""
         if self.state.digest is None:  # of a version that wrote none
             return
-        if _digest(self.folder / _TENSORS) != self.state.digest:
+        if _digest(self.folder / TENSORS) != self.state.digest:
             raise self.misfit(f"found other bits than those that {FILE} was written with (key 'digest')")
 
 
@@ -109,8 +108,8 @@ def _write(folder: Path, engine: Engine, trained: Trained, more: Mapping[str, st
     """Write a checkpoint's files, and wait until they are on the disk."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_file(_tensors(engine), folder / _TENSORS)
-    state = _state(engine, trained, _digest(folder / _TENSORS))
+    save_file(_tensors(engine), folder / TENSORS)
+    state = _state(engine, trained, _digest(folder / TENSORS))
     for name, text in {FILE: state.model_dump_json(indent=1), **more}.items():
         (folder / name).write_text(text, encoding="utf-8")
     for path in (*folder.iterdir(), folder):
@@ -149,13 +148,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"there is no checkpoint '{folder}'")
     state = read_state(folder)
     try:
-        with opened(folder / _TENSORS) as file:
+        with opened(folder / TENSORS) as file:
             header = int.from_bytes(file.read(8), "little")
         if header > _LARGEST_HEADER:
             raise ValueError(f"its header claims {header} bytes, more than {_LARGEST_HEADER}")
-        return Checkpoint(folder, state, load_file(folder / _TENSORS))
+        return Checkpoint(folder, state, load_file(folder / TENSORS))
     except OSError as error:
-        raise damaged(folder, _TENSORS, error.strerror or str(error)) from None
+        raise damaged(folder, TENSORS, error.strerror or str(error)) from None
     except (
         ValueError,
         KeyError,
@@ -163,7 +162,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         RuntimeError,
         MemoryError,
     ) as error:  # of its header, and of types that torch lacks
-        raise damaged(folder, _TENSORS, str(error)) from None
+        raise damaged(folder, TENSORS, str(error)) from None
 
 
 def _tensors(engine: Engine) -> dict[str, Tensor]:

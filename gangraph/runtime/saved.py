@@ -1,5 +1,6 @@
 """Runs and checkpoints on disk: found, read and named without torch."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from gangraph.language.resolve import resolve
 from gangraph.language.spec import Spec
 from gangraph.runtime.places import placed, set_aside
 from gangraph.runtime.plugged import missing_plugins
-from gangraph.runtime.state import FILE, Trained, damaged, read_state
+from gangraph.runtime.state import FILE, TENSORS, Trained, damaged, read_state
 
 Made = TypeVar("Made")
 
@@ -56,7 +57,7 @@ def find_checkpoint(place: str | Path, which: str | None = None) -> Path:
     path = Path(place)
     if not path.is_dir():
         raise UsageError(f"there is no run '{place}'")
-    if (path / FILE).exists():
+    if os.path.lexists(path / FILE) or (path / TENSORS).exists():  # damaged, it is one all the same
         if which is not None:
             raise UsageError(f"'{place}' is a checkpoint itself; --checkpoint {which} chooses one of a run")
         return path

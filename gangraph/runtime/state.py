@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gangraph.errors import CheckpointError
 from gangraph.runtime.files import read_json
 
-FILE = "state.json"
+FILE, TENSORS = "state.json", "tensors.safetensors"
 _FORMAT = 2
 _LARGEST_FILE = 16 * 2**20  # bytes; texts of specs and networks are most of it
 
