@@ -155,8 +155,22 @@ def base(name: str, to_run: bool = False) -> Tree:
         plain.pop("claims", None)
     if to_run:
         plain.pop("claims", None)
-        plain.get("evaluate", {}).pop("networks", None)
+        plain.pop("reported", None)
+        _without_evaluators(plain)
     return plain
+
+
+def _without_evaluators(tree: Tree) -> None:
+    """Take out the networks that another spec would have to train, and what is computed by them."""
+    for evaluate in (tree.get("evaluate", {}), *(v.get("evaluate", {}) for v in tree.get("variants", {}).values())):
+        gone = [*evaluate.pop("networks", {})]
+        for section in ("values", "metrics", "results", "samplers"):
+            inside = evaluate.get(section, {})
+            for key in [key for key, value in inside.items() if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(value))]:
+                gone.append(key)
+                del inside[key]
+        if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(evaluate.get("best", ""))):
+            del evaluate["best"]
 
 
 @cache
@@ -925,8 +939,8 @@ def mutant(seed: int, *, to_run: bool = False) -> Mutant:
         networks[file] = emit(inside)
         if not to_run and pick.random() < 0.1:
             networks[file] = _damaged(pick, networks[file])
-    if not networks or pick.random() < 0.3:
-        said += _mutate(pick, tree, pick.choice((1, 1, 1, 2, 2, 3, 4)))
+    if not networks or (pick.random() < 0.3 and not to_run):
+        said += _mutate(pick, tree, pick.choice((1, 1, 2) if to_run else (1, 1, 1, 2, 2, 3, 4)))
     text = emit(tree)
     if not to_run and pick.random() < 0.06:
         text = _damaged(pick, text)
