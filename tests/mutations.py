@@ -166,7 +166,9 @@ def _without_evaluators(tree: Tree) -> None:
         gone = [*evaluate.pop("networks", {})]
         for section in ("values", "metrics", "results", "samplers"):
             inside = evaluate.get(section, {})
-            for key in [key for key, value in inside.items() if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(value))]:
+            for key in [
+                key for key, value in inside.items() if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(value))
+            ]:
                 gone.append(key)
                 del inside[key]
         if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(evaluate.get("best", ""))):

@@ -140,7 +140,7 @@ class _Maker:
         more = self.random.sample(["S", "H", "T", "F", "P", "E", "A"], self.random.randint(2, 3))
         self.has = {"G", "D", *more}
         self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
-        self.values = ["x", "z", "fake", "fake"]
+        self.values = ["x", "z", *["fake"] * 4]
 
     def one_in(self, count: int) -> bool:
         return self.random.randrange(count) == 0
@@ -152,7 +152,7 @@ class _Maker:
             values.append(f"  v{number}: {self.value()}")
             self.values += [f"v{number}"] * 2
         losses = {name: self.loss(name) for name, (network, _) in LOSSES.items() if network in self.has}
-        step = "".join(self.update() for _ in range(2 + self.one_in(3)))
+        step = "".join(self.update() for _ in range(self.random.randint(2, 4)))
         used = {name: loss for name, loss in losses.items() if name.partition("[")[0] in step or name == "judge"}
         layers = {name: self.layers() for name in ("h", "f", "p")}
         networks = "\n".join(NETWORKS[name] for name in NETWORKS if name in self.has).format(
@@ -238,8 +238,8 @@ class _Maker:
 
     def options(self) -> str:
         """How often an update runs, on which draws, and what limits it."""
-        chosen = self.pick(["", "", "", ", draw: all", ", draw: z", ", draw: x", ", draw: [z, z2]"])
-        often = ["", "", "", ", times: 2", ", accumulate: 2", ', when: "hysteresis(judge, low=1, high=1.5)"']
+        chosen = self.pick([", draw: all", ", draw: z", ", draw: x", ", draw: [z, z2]"]) if self.one_in(4) else ""
+        often = ["", *[""] * 7, ", times: 2", ", accumulate: 2", ', when: "hysteresis(judge, low=1, high=1.5)"']
         if not self.certain:
             often += [", times: 0 if step == 1 else 2", ", every: 2", ", when: step != 1", ", when: judge > 1.3"]
         chosen += self.pick(often)

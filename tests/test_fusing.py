@@ -15,7 +15,7 @@ from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime import trainer as trainers
 from gangraph.views.plan import plan_text
-from tests.support import DEVICE, deviation, read, snapshot, worst
+from tests.support import DEVICE, deviation, parameter_deviations, read, snapshot, worst
 from tests.support import trainer as on_the_cpu
 
 SPEC = """
@@ -44,7 +44,8 @@ train:
     - {{update: g, minimize: fool}}
 """
 
-EXACT = 2e-11  # in float64: the kernels sum in another order. 1.39e-11 was seen, where 1e-11 had held; why is not known
+EXACT = 1e-11  # in float64: the kernels sum in another order
+STILL = 1e-9  # a bias before instance norm has the gradient 0 and moves by rounding, on which no two orders agree
 
 # The critic of a WGAN-GP with instance norm; a critic with AdaIN, whose style is the mean of the image, under R1.
 NORMED = """
@@ -91,6 +92,12 @@ def penalised(system: str) -> Spec:
     return read(text)
 
 
+def assert_parameters_agree(fused: Trainer, plain: Trainer) -> None:
+    """No parameter of two trainers of one spec differs, except for what rounding alone has moved."""
+    started = snapshot(trainer(plain.spec).networks)
+    assert worst(d for _, d in parameter_deviations(fused, plain.networks, started, still=STILL)) <= EXACT
+
+
 def uses(spec: Spec) -> list[KernelUse]:
     program = compile_phase(check_spec(spec)[0], kernels="auto")
     return [use for lowered in program.segments.values() for use in lowered.kernels]
@@ -107,8 +114,7 @@ def test_under_a_penalty_gradients_are_those_of_the_plain_form(system: str) -> N
         found, expected = fused.step(), plain.step()
         assert found.keys() == expected.keys()
         assert worst(deviation(found[name], expected[name]) for name in expected) <= EXACT
-    mine, theirs = snapshot(fused.networks), snapshot(plain.networks)
-    assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
+    assert_parameters_agree(fused, plain)
 
 
 @each_system
@@ -202,8 +208,7 @@ def test_the_parts_of_a_style_epilogue_become_one_kernel(kind: str) -> None:
     for _ in range(2):
         found, expected = fused.step(), plain.step()
         assert worst(deviation(found[name], expected[name]) for name in expected) <= EXACT
-    mine, theirs = snapshot(fused.networks), snapshot(plain.networks)
-    assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
+    assert_parameters_agree(fused, plain)
 
 
 def test_a_value_that_is_read_elsewhere_ends_its_chain() -> None:
@@ -256,8 +261,7 @@ def test_ops_of_a_step_become_kernels_and_compute_the_same(kind: str) -> None:
     for _ in range(2):
         found, expected = fused.step(), plain.step()
         assert worst(deviation(found[name], expected[name]) for name in expected) <= EXACT
-    mine, theirs = snapshot(fused.networks), snapshot(plain.networks)
-    assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
+    assert_parameters_agree(fused, plain)
 
 
 def test_a_kernels_value_may_be_what_a_penalty_differentiates_by() -> None:
@@ -272,8 +276,7 @@ def test_a_kernels_value_may_be_what_a_penalty_differentiates_by() -> None:
     fused, plain = (trainer(spec, kernels=kernels) for kernels in ("on", "off"))
     found, expected = fused.step(), plain.step()
     assert worst(deviation(found[name], expected[name]) for name in expected) <= EXACT
-    mine, theirs = snapshot(fused.networks), snapshot(plain.networks)
-    assert worst(deviation(mine[name], theirs[name]) for name in theirs) <= EXACT
+    assert_parameters_agree(fused, plain)
 
 
 # ------------------------------------------------------------------------------------------------------- switches

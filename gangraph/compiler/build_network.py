@@ -17,6 +17,7 @@ from gangraph.compiler.expressions import (
     argument_span,
     bind,
     fits,
+    in_order,
     refuse,
     shown,
     type_name,
@@ -42,9 +43,9 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
     """The graph of a network, and what is wrong with it; no graph if anything is."""
     builder = _NetworkBuilder(spec)
     needed = _needed(spec)
-    for name, expression in spec.values.items():
+    for name in in_order(spec.values):
         if name in needed:
-            builder.attempt(ast.Name(name, expression.span))
+            builder.attempt(ast.Name(name, spec.values[name].span))
     outputs = {name: builder.attempt(expression) for name, expression in spec.outputs.items()}
     for name, output in outputs.items():
         if not builder.problems and not isinstance(output, Ref):
@@ -94,15 +95,6 @@ class _NetworkBuilder(ExpressionBuilder):
             return self.visit(expression)
         except BuildError as error:
             self.report(error)
-        except RecursionError:
-            self.problems.append(
-                Problem(
-                    code="GG301",
-                    message="the values of this network lean on each other too many levels deep",
-                    span=expression.span,
-                    expected="values written in the order in which they are computed",
-                )
-            )
         return None
 
     def known_names(self) -> Iterable[str]:

@@ -11,6 +11,7 @@ from gangraph.compiler.expressions import (
     NodeTable,
     are_numbers,
     refuse,
+    too_deep,
 )
 from gangraph.compiler.graph import Argument, NetworkGraph, Node, Ref
 from gangraph.data.random import RandomSource
@@ -26,8 +27,6 @@ from gangraph.registry import vocabulary
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-_LEVELS = 120  # of values that lean on each other; Python itself would end at some more
 
 
 class ValueBuilder(ExpressionBuilder):
@@ -51,12 +50,16 @@ class ValueBuilder(ExpressionBuilder):
         self.losses: dict[str, str] = {}
         self.active: list[str] = []
         self.owner = ""
-        self.deepest = ""  # the value at which a chain of them was too long
+        written = {**spec.values, **spec.losses}
+        deep = dict(too_deep(written, spec.spans))
+        self.broken |= deep.keys()
+        problems += [problem for problem in deep.values() if problem is not None]
 
     def define_all(self) -> None:
         """Build every value and loss, so that each gets its check even where nothing uses it."""
         for name in (*self.spec.values, *self.spec.losses):
-            self.attempt(self._defined, name)
+            if name not in self.broken:
+                self.attempt(self._defined, name)
 
     def attempt(self, action: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T | None:
         """Run `action`; keep the problem it finds and give None."""
@@ -64,17 +67,6 @@ class ValueBuilder(ExpressionBuilder):
             return action(*arguments, **keywords)
         except BuildError as error:
             self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
-        except RecursionError:
-            written = {**self.spec.values, **self.spec.losses}.get(self.deepest)
-            self.problems.append(
-                Problem(
-                    code="GG301",
-                    message="the values lean on each other too many levels deep",
-                    span=self.spec.spans.get(self.deepest, written.span if written is not None else self.spec.span),
-                    found=f"a chain of values down to {self.deepest}" if self.deepest else "",
-                    expected="a shorter chain of values",
-                )
-            )
         return None
 
     def known_names(self) -> Iterable[str]:
@@ -116,22 +108,12 @@ class ValueBuilder(ExpressionBuilder):
                 section[name].span,
                 " -> ".join([*self.active, name]),
             )
-        if len(self.active) == _LEVELS:
-            refuse(
-                "GG301",
-                "the values lean on each other too many levels deep",
-                self.spec.spans.get(name, section[name].span),
-                f"a chain of values down to {name}",
-                f"a chain of at most {_LEVELS} values",
-            )
         self.active.append(name)
         owner, self.owner = self.owner, name
         try:
             value = self.visit(section[name], name)
-        except (BuildError, RecursionError) as error:
+        except BuildError:
             self.broken.add(name)
-            if isinstance(error, RecursionError):
-                self.deepest = self.deepest or name
             raise
         finally:
             self.active.pop()

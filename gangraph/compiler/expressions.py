@@ -5,7 +5,7 @@ Structurally equal expressions become one node, so a value that is written twice
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
@@ -44,6 +44,37 @@ def dotted(expression: Expression) -> str | None:
         base = dotted(expression.base)
         return f"{base}.{expression.name}" if base else None
     return None
+
+
+_LEVELS = 150  # of calls and values in each other: Python's own stack ends at some more
+
+
+def in_order(written: Mapping[str, Expression]) -> Iterable[str]:
+    """The names of values as they are written; if that is too deep to follow, each after those that it leans on."""
+    found = ast.depths(written)
+    return found if any(levels > _LEVELS for levels in found.values()) else written
+
+
+def too_deep(written: Mapping[str, Expression], spans: Mapping[str, Span]) -> Iterator[tuple[str, Problem | None]]:
+    """The values that lean on each other too many levels deep, each with a problem where such a chain begins."""
+    told = set[str]()
+    for name, levels in ast.depths(written).items():
+        if levels <= _LEVELS:
+            continue
+        begins = told.isdisjoint(node.id for node in ast.walk(written[name]) if isinstance(node, ast.Name))
+        told.add(name)
+        yield (
+            name,
+            Problem(
+                code="GG301",
+                message="the values lean on each other too many levels deep",
+                span=spans.get(name, written[name].span),
+                found=f"{name}, {levels} levels deep with what it leans on",
+                expected=f"at most {_LEVELS} levels of calls and values in each other",
+            )
+            if begins
+            else None,
+        )
 
 
 LARGEST_GRAPH = 10_000  # values

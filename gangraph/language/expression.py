@@ -7,7 +7,7 @@ that write the same mathematics hold equal expressions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gangraph.errors import Span
@@ -213,6 +213,39 @@ def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100)
             return True
         waiting.extend((child, level + 1) for child in children(node))
     return False
+
+
+def depths(written: Mapping[str, Expression]) -> dict[str, int]:
+    """How many expressions stand in each other beneath each name, where a name stands for what is written under it.
+
+    Names come after those that they lean on. Where names lean on each other in a circle, it is cut open.
+    """
+    found: dict[str, int] = {}
+    waiting, opened = list(written)[::-1], set[str]()
+    while waiting:
+        name = waiting[-1]
+        levels = list(_levels(written[name]))
+        inside = [(node.id, level) for node, level in levels if isinstance(node, Name)]
+        below = [other for other, _ in inside if other in written and other not in opened]
+        if name not in opened and below:
+            opened.add(name)
+            waiting += reversed(below)
+        elif name not in found:
+            opened.add(waiting.pop())
+            own = max(level for _, level in levels)
+            found[name] = max([own, *(level + found.get(other, 0) for other, level in inside)])
+        else:
+            waiting.pop()
+    return found
+
+
+def _levels(expression: Expression) -> Iterator[tuple[Expression, int]]:
+    """Each part of an expression, and how many stand around it, itself included."""
+    waiting = [(expression, 1)]
+    while waiting:
+        node, level = waiting.pop()
+        yield node, level
+        waiting.extend((child, level + 1) for child in reversed([*children(node)]))
 
 
 def keyword_span(keyword: str, value: Expression) -> Span:
