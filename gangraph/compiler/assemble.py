@@ -5,6 +5,7 @@ modules that will run.
 """
 
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -181,7 +182,8 @@ class _Assembler:
     def _module(self, path: str, use: LayerUse, example: Tensor) -> nn.Module:
         if path in self.modules:
             return self.modules[path]
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # its empty result is refused
             module = make_layer(use, example)
         parent, _, leaf = path.rpartition(".")
         if parent not in self.modules:

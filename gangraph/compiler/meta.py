@@ -40,13 +40,13 @@ _runs: dict[object, Run] = {}
 
 
 def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any]) -> Run:
-    """An op on examples. Raises whatever the op raises for inputs that do not fit it."""
+    """An op on examples. Raises whatever the op raises for inputs that do not fit it, and ValueError for no result."""
     key = ("op", definition.function, _described(tuple(arguments)), _described(tuple(keywords.items())))
     return _remembered(key, lambda: definition.function(*arguments, **keywords))
 
 
 def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
-    """A layer on an example. Raises whatever the layer raises for an input that does not fit it."""
+    """A layer on an example. Raises whatever it raises for an input that does not fit, and ValueError for no result."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
     return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), module)
 
@@ -57,6 +57,8 @@ def _remembered(key: object, run: Callable[[], Tensor], module: nn.Module | None
         steps = _Steps() if module is None else None
         with torch.no_grad(), FlopCounterMode(display=False) as counter, steps or nullcontext():
             made = run()
+        if not made.numel():
+            raise ValueError(f"the result is empty: its shape would be {list(made.shape)}")
         changed = moved(before, marks(module)) if module is not None else frozenset[str]()
         shapes = tuple(steps.shapes) if steps is not None else ()
         _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops(), changed, shapes)

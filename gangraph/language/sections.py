@@ -27,6 +27,8 @@ from gangraph.language.tree import Scalar
 T = TypeVar("T")
 P = ParamSpec("P")
 
+_MOST = 10**9  # of samples, passes and the like: more would never end
+
 
 @dataclass
 class Sections:
@@ -168,7 +170,7 @@ class Sections:
         return found
 
     def whole(self, written: Expression | None, default: int, scope: Scope | None = None) -> int:
-        """A whole number of at least 1. Raises StaticError."""
+        """A whole number from 1 to a milliard. Raises StaticError."""
         if written is None:
             return default
         value = constant((scope or self.scope).reduce(written))
@@ -179,6 +181,16 @@ class Sections:
                     message="a whole number of at least 1 belongs here",
                     span=written.span,
                     found=str(value),
+                )
+            )
+        if value > _MOST:
+            raise StaticError(
+                Problem(
+                    code="GG225",
+                    message="this number is too large",
+                    span=written.span,
+                    found=str(value),
+                    expected=f"at most {_MOST:,}",
                 )
             )
         return int(value)
