@@ -168,25 +168,19 @@ def _trained(folder: Path) -> Trained | None:
 def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.is_file():
         return ()
-    lines, content = [], _text(path, errors="replace")
-    before, _, last = content.rpartition("\n")
-    if last and not _is_whole(last):
-        content = before
-        tell(f"'{path}' ends in a line that was not written whole, and is left out: {last[:40]}")
-    for number, text in enumerate(content.splitlines(), 1):
-        line = _parsed(text, f"{path}:{number}")
+    lines, torn = list[Mapping[str, Any]](), 0
+    for number, text in enumerate(_text(path, errors="replace").splitlines(), 1):
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            torn += 1
+            continue
         if not isinstance(line, dict) or not _is_report(line):
             raise RunError(f"'{path}:{number}' is damaged: found {text[:40]}, expected a report with its step")
         lines.append(line)
+    if torn:
+        tell(f"'{path}': left out {torn} line{'s' * (torn > 1)} that cannot be read")
     return tuple(lines)
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_report(line: Mapping[str, Any]) -> bool:

@@ -256,6 +256,8 @@ class AnySize:
         probe = torch.zeros(shape, dtype=self._weight.dtype, device=self._weight.device)
         probe.narrow(2 + axis, middle, step).fill_(torch.nan)
         reached = self._run(probe).isnan().amax(dim=(0, 1, 3 - axis)).nonzero()
+        if not reached.numel():  # the network gives no NaN for one, so this tells nothing
+            return None
         first, last = Fraction(int(reached.min())) / factor, Fraction(int(reached.max()) + 1) / factor
         if first <= 0 or last >= length:
             return None

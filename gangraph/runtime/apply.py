@@ -19,7 +19,7 @@ from gangraph.data.transform import LOWEST, ImageOptions
 from gangraph.errors import DataError, RunError, UsageError
 from gangraph.runtime.anysize import AnySize, Size, bare
 from gangraph.runtime.applied import Applied, applied
-from gangraph.runtime.pictures import clipped, image_of
+from gangraph.runtime.pictures import MANY, clipped, image_of, save_image
 from gangraph.runtime.report import Countdown
 from gangraph.runtime.trained import load_run
 from gangraph.runtime.trainer import Trainer
@@ -27,7 +27,6 @@ from gangraph.vocabulary.layers import RandomLayer
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # what a single file may be written as
 MEMORY = 2.9  # GiB that a network may use at once, so that the process stays below 4
-_MANY = 0.01  # the share of clipped values that is told
 
 
 def apply(
@@ -166,9 +165,7 @@ def _require_free(archive: Archive, plan: Mapping[str, Path], overwrite: bool) -
 def _written(image: Image.Image, path: Path) -> None:
     """Write an image beside its place and put it there by renaming."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
-    image.save(unfinished)
-    unfinished.replace(path)
+    save_image(image, path)
 
 
 # Images
@@ -318,7 +315,7 @@ class _Work:
             return 0
         for name, image in zip(names, made.float().cpu(), strict=True):
             share = clipped(image, self.made)
-            if share > _MANY:
+            if share > MANY:
                 self.cut.append(f"{archive.where(name)} {share:.0%}")
             try:
                 _written(image_of(image, self.made), plan[name])

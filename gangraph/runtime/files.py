@@ -14,15 +14,23 @@ from typing import Any
 UNFINISHED = ".unfinished"  # the end of the name of whatever is being written; what a kill left of it may go
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text beside its place and put it there by renaming. Raises OSError."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write what then stands at `path`, whole; where writing fails, nothing is left of it."""
     unfinished = unfinished_name(path)
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        return unfinished.replace(path)
-    except OSError:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text beside its place and put it there by renaming. Raises OSError."""
+    with whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    return path
 
 
 def unfinished_name(path: Path) -> Path:

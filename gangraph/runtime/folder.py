@@ -36,8 +36,9 @@ from torch.utils.tensorboard import SummaryWriter
 from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.language.spec import Spec
 from gangraph.runtime.checkpoint import tidy
-from gangraph.runtime.files import abandoned, json_text, read_json, unfinished_name, write_whole
+from gangraph.runtime.files import abandoned, json_text, read_json, write_whole
 from gangraph.runtime.lock import held
+from gangraph.runtime.pictures import save_image
 from gangraph.runtime.places import placed
 from gangraph.runtime.plugged import plugin_versions
 from gangraph.runtime.report import tell
@@ -49,7 +50,6 @@ from gangraph.views.text import spec_text
 Say = Callable[[str], None]
 Made = TypeVar("Made")
 
-_NUMBERED = re.compile(r"step-\d{8,}")
 _SMALL = 2**20  # bytes
 _VERSIONS = ("gangraph", "torch", "torchvision", "numpy", "safetensors")
 
@@ -189,8 +189,7 @@ class RunFolder:
         ending = f"-{grid}.png" if grid else ".png"
         path = self.path / "samples" / f"{step:08d}{ending}"
         for place in (path, path.with_name(f"latest{ending}")):
-            image.save(unfinished_name(place), format="PNG")
-            unfinished_name(place).replace(place)
+            save_image(image, place)
         return path
 
     def save(self, trainer: Trainer, keep: int) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -13,9 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from gangraph.runtime.files import whole
+
 _GAP, _SMALLEST, _HEAD, _LINE = 2, 96, 22, 15
 _SCREEN = 1080  # pixels in height that a grid may take
-_MANY = 0.01  # the share of clipped values that is told
+MANY = 0.01  # the share of clipped values that is told
 
 Interval = tuple[float, float]
 Ranges = Mapping[str, Interval | None]
@@ -76,12 +79,18 @@ def frames(moments: Sequence[Tensor], ranges: Sequence[Interval | None]) -> list
     return [_noted(_image(grid), said) for grid in grids]
 
 
+def save_image(image: Image.Image, path: Path, **options: Any) -> None:
+    """Write an image in the format of its name, beside its place, and put it there by renaming. Raises OSError."""
+    with whole(path) as unfinished:
+        image.save(unfinished, format=Image.registered_extensions()[path.suffix.lower()], **options)
+
+
 def save(shown: Sequence[Image.Image], target: Path, *, rate: int | None) -> None:
     """Write a picture, or an animation that repeats, with `rate` frames a second."""
     if rate is None:
-        shown[0].save(target)
+        save_image(shown[0], target)
     else:
-        shown[0].save(target, save_all=True, append_images=shown[1:], duration=round(1000 / rate), loop=0)
+        save_image(shown[0], target, save_all=True, append_images=shown[1:], duration=round(1000 / rate), loop=0)
 
 
 def is_image(value: Tensor) -> bool:
@@ -141,7 +150,7 @@ def _shown(label: str, value: Tensor, interval: Interval | None) -> _Shown:
     if interval is None:
         interval = _extremes(value)
         notes.append(f"from {interval[0]:.3g} to {interval[1]:.3g}")
-    elif (share := clipped(value, interval)) > _MANY:
+    elif (share := clipped(value, interval)) > MANY:
         notes.append(f"{share:.0%} clipped")
     return _Shown(label, _unit(_colours(value, interval[0]), interval), tuple(notes))
 

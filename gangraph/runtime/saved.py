@@ -20,8 +20,9 @@ from gangraph.runtime.state import FILE, TENSORS, Trained, damaged, read_state
 
 Made = TypeVar("Made")
 
+NUMBERED = re.compile(r"step-\d{8,}")
+
 _FOLDER = "checkpoints"  # of a run
-_NUMBERED = re.compile(r"step-\d{8,}")
 BEST, LATEST = "best", "latest"
 
 
@@ -39,7 +40,7 @@ def numbered(run: Path) -> list[Path]:
     """The numbered checkpoints of a run, oldest first. Whatever else lies beside them is none."""
     parent = run / _FOLDER
     names = {path.name for path in parent.glob("step-*") if path.is_dir()} | {*set_aside(parent)}
-    known = sorted((name for name in names if _NUMBERED.fullmatch(name)), key=lambda name: int(name[len("step-") :]))
+    known = sorted((name for name in names if NUMBERED.fullmatch(name)), key=lambda name: int(name[len("step-") :]))
     return [placed(parent / name) for name in known]
 
 
@@ -237,4 +238,4 @@ def _nearly(found: tuple[Change, ...]) -> str:
 
 def copies_of(spec: Spec) -> Mapping[str, str]:
     """Everything that a spec was read from, by the path in a run's folder."""
-    return {"spec.yaml": spec.text, **files_of(spec)}
+    return {**files_of(spec), "spec.yaml": spec.text}  # last: an evaluator may be called spec

@@ -12,13 +12,12 @@ from gangraph.compiler.graph import Evaluation as Seen
 from gangraph.compiler.lower import lower_look
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.runtime.evaluation import Evaluation, over_set
-from gangraph.runtime.pictures import channels_note, clipped, image_of, is_image
+from gangraph.runtime.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
 from gangraph.runtime.report import Countdown
 from gangraph.runtime.trained import load_run
 from gangraph.runtime.trainer import Trainer
 
 _PLAIN = re.compile(r"\w[\w.\[\]]*")  # labels that are names of folders too
-_MANY = 0.01  # the share of clipped values that is told
 
 
 def sample_files(
@@ -57,11 +56,12 @@ def sample_files(
     seen = trainer.checked[trainer.phase].graph.evaluation
     if seen is None or not (seen.grids or seen.samplers):
         raise RunError("the spec shows nothing that can be drawn: name images in evaluate: grid")
+    name = name or next(iter({**seen.grids, **seen.samplers}))
     columns = _columns(seen, name, say)
     part = lower_look(trainer.checked[trainer.phase], tuple(columns.values()))
     evaluation = Evaluation(trainer.engine, seen, part, seed=trainer.seed if seed is None else seed)
-    writer = _Writer(folder, columns, _ranges(evaluation, columns, interval), _folders(columns, name or ""), say)
-    sampler = seen.samplers.get(name or "")
+    writer = _Writer(folder, columns, _ranges(evaluation, columns, interval), _folders(columns, name), say)
+    sampler = seen.samplers.get(name)
     total = count or (sampler.spec.samples if sampler is not None else evaluation.spec.samples)
     return _draw(trainer, evaluation, writer, total, batch or evaluation.spec.samples)
 
@@ -78,13 +78,11 @@ def _draw(trainer: Trainer, evaluation: Evaluation, writer: "_Writer", count: in
     return count * len(writer.columns)
 
 
-def _columns(seen: Seen, name: str | None, say: Callable[[str], None]) -> dict[str, str]:
+def _columns(seen: Seen, name: str, say: Callable[[str], None]) -> dict[str, str]:
     """The chosen columns by label, each with its node."""
     shown = {**{grid: dict(pairs) for grid, pairs in seen.grids.items()}}
     shown |= {sampler: dict(its.columns) for sampler, its in seen.samplers.items()}
     every = {label: node for pairs in shown.values() for label, node in pairs.items()}
-    if name is None:
-        name = next(iter(shown))
     if name not in shown:
         if name in every:
             return {name: every[name]}
@@ -154,12 +152,12 @@ class _Writer:
                 self.say(f"{label}: {note}")
             place.mkdir(parents=True, exist_ok=True)
             for number, image in enumerate(value[:kept], start):
-                image_of(image, self.ranges[label]).save(place / f"{number:0{digits}d}.png")
+                save_image(image_of(image, self.ranges[label]), place / f"{number:0{digits}d}.png")
             self.outside[label] += clipped(value[:kept], self.ranges[label]) * kept / count
 
     def conclude(self) -> None:
         """Say what was clipped."""
         for label, share in self.outside.items():
-            if share > _MANY:
+            if share > MANY:
                 low, high = self.ranges[label]
                 self.say(f"{label}: {share:.0%} of the values lie outside of [{low:g}, {high:g}] and were clipped")

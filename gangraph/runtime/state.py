@@ -53,7 +53,7 @@ class Trained(_Frozen):
     profile: Line
     variant: Line
     settings: dict[str, str]
-    origin: Line
+    origin: Text
     fingerprint: Line
     seed: Seed
     precision: Literal["fp32", "bf16", "fp64"]

@@ -63,7 +63,6 @@ def test_a_reproduction_is_read_with_the_runs_that_are_there(tmp_path: Path) -> 
     [
         ("environment.json", "{", "'{}' is damaged: Expecting property name"),
         ("environment.json", "[]", "'{}' is damaged: found a list, expected names and values"),
-        ("metrics.jsonl", '{"step": 1}\n{"st\n', "'{}:2' is damaged"),
         ("metrics.jsonl", "7\n", "'{}:1' is damaged: found 7, expected a report with its step"),
         ("results.json", "{}", "'{}' is damaged: it lacks 'results'"),
         ("results.json", '{"results": {"fid": 3}}', "'{}' is damaged"),
