@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gangraph.compiler.assemble import NetworkModel, make_layer
 from gangraph.compiler.graph import Graph, LayerUse, Node, Ref, with_arguments
-from gangraph.compiler.meta import run_layer, run_op
+from gangraph.compiler.meta import Run, layer_key, run_layer, run_op
 from gangraph.compiler.types import SIGNS, TensorType, Types, said
 from gangraph.errors import Problem
 from gangraph.registry import vocabulary
@@ -112,6 +112,9 @@ class _Follower:
         )
 
 
+_layers: dict[object, tuple[list[torch.Size], Run]] = {}  # sizes of parameters, and what the layer gives
+
+
 @dataclass(frozen=True, slots=True)
 class _Network:
     """One call of a network, whose layers are known."""
@@ -142,12 +145,15 @@ class _Network:
         made = torch.empty(self.model.shapes[node.id], dtype=self.model.types[node.id], device="meta")
         if given.dim() >= _IMAGES and made.shape[:1] == given.shape[:1]:
             return made, torch.empty((other.shape[0], *made.shape[1:]), dtype=made.dtype, device="meta")
-        with torch.device("meta"):
-            layer = make_layer(use, other)
-        mine = self.model.module.get_submodule(node.target)
-        if [p.shape for p in mine.parameters()] != [p.shape for p in layer.parameters()]:
+        key = layer_key(use, other)
+        if key not in _layers:
+            with torch.device("meta"):
+                layer = make_layer(use, other)
+            _layers[key] = [p.shape for p in layer.parameters()], run_layer(use, layer, other)
+        sizes, run = _layers[key]
+        if [p.shape for p in self.model.module.get_submodule(node.target).parameters()] != sizes:
             raise _StrayError("the size of this layer would follow from the batch")
-        again = run_layer(use, layer, other).example()
+        again = run.example()
         if not vocabulary[use.name].traits.get("mixes_samples"):
             _require_in_place(made, again, [(given, other)])
         return made, again

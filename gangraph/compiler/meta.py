@@ -51,6 +51,11 @@ def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
     return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), module)
 
 
+def layer_key(use: LayerUse, example: Tensor) -> object:
+    """What a new layer and its result for an example depend on."""
+    return _written(use), _described(example)
+
+
 def _remembered(key: object, run: Callable[[], Tensor], module: nn.Module | None = None) -> Run:
     if key not in _runs:
         before = marks(module) if module is not None else {}

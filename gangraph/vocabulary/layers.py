@@ -222,6 +222,15 @@ layer("bias")(Bias)
 class SpectralNorm(_SpectralNorm):
     """Torch's own, without the work of estimating a norm where there is no weight yet."""
 
+    def __init__(self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12) -> None:
+        if not weight.is_meta or n_power_iterations < 1:
+            super().__init__(weight, n_power_iterations, dim, eps)
+            return
+        nn.Module.__init__(self)
+        self.dim, self.n_power_iterations, self.eps = dim, n_power_iterations, eps
+        for name, size in zip(("_u", "_v"), self._reshape_weight_to_matrix(weight).shape, strict=True):
+            self.register_buffer(name, weight.new_empty(size))
+
     def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
         if not weight_mat.is_meta:
             super()._power_method(weight_mat, n_power_iterations)
