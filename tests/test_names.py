@@ -1,5 +1,6 @@
 """Names that a spec can give: plain ones, of which each means one thing."""
 
+import math
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gangraph.errors import SpecError
 from gangraph.language.parse import parse_text
 from gangraph.language.resolve import resolve
 from gangraph.pipeline import check_spec
+from gangraph.runtime.trainer import Trainer
 
 SPEC = """gangraph: 1
 name: small
@@ -29,6 +31,41 @@ evaluate:
 profiles: {quick: {train: {batch: 4}}}
 variants: {wide: {train: {batch: 16}}}
 """
+ROLES = """gangraph: 1
+name: roles
+data: {{{x}: normal(2), {z}: normal(2)}}
+networks:
+  {G}:
+    inputs: {inner}
+    parts: {{{part}: "linear(4), batch_norm, noise"}}
+    values: {{{inside}: {part}({inner}), last9: linear(2)({inside})}}
+    outputs: {{main9: last9, {output}: {inside}}}
+  {D}: {{inputs: given9, layers: "spectral_norm(linear(4)), tanh, linear(1)"}}
+values: {{{fake}: {G}({z}).main9}}
+losses:
+  {judge}: logistic.critic(real={D}({x}), fake={D}({fake})) + mean(norm(grad({D}({fake}), {fake}))) + mean({G}({z}).{output})
+  {fool}: logistic.generator({D}({fake})) + 0.1 * total(parameters({D}) ** 2)
+train:
+  batch: 4
+  length: 9 steps
+  optimizers: {{{g}: "adam({G}, lr=1e-3)", {d}: "adam({D}, lr=1e-3)"}}
+  step:
+    - {{update: {d}, minimize: {judge}, unroll: {{update: {g}, minimize: {fool}, steps: 1}}}}
+    - {{update: {g}, minimize: {fool}}}
+evaluate: {{samples: 4, metrics: {{{metric}: mean({D}({fake}))}}}}
+"""  # noqa: E501
+ROLE_NAMES = re.findall(r"{(\w+)}", ROLES)
+# What the generated code, Python, torch and modules call things themselves, and what else a name could be mistaken for.
+BORROWED = re.findall(
+    r"\S+",
+    """
+print len list int type id object map zip open super self cls torch nn F fx Tensor device losses networks
+optimizers forward training buffers modules children state_dict register_buffer T_destination _modules _parameters
+items keys values get __init__ __class__ __dict__ __getattr__ __call__ _ __ _x x_1 x_2 noise_draw state loss draw
+draws grad_1 add_1 getitem inf nan NoneType None1 null yes no on off y n pi graph seed train evaluate data layers
+main annotations np gangraph H_frozen H_state H_again H_ahead H_parameters H_fused H_autoregressive
+""",
+)
 ODD = ["../up", "a/b", "/tmp/x", "..", ".hidden", "-rf", "a b", "a\\u0007b", "ä", "n" * 101, "a,b", "a\\nb", "~", ""]
 
 
@@ -111,3 +148,15 @@ def test_norm_none_works_in_every_shipped_network_that_takes_a_norm() -> None:
     assert len(taking) > 3
     for name in taking:
         assert codes(SPEC.replace("networks: {", f'networks: {{N: "{name}(norm=none)", ')) == [], name
+
+
+@pytest.mark.parametrize("turn", range(0, len(BORROWED), 4))
+def test_a_name_is_no_other_thing_of_that_name(turn: int) -> None:
+    """Each name in a role of its own, and in another with each turn: the step and the look give numbers."""
+    roles = dict.fromkeys(ROLE_NAMES)
+    names = {role: BORROWED[(turn + 7 * place) % len(BORROWED)] for place, role in enumerate(roles)}
+    made = Trainer(resolve(parse_text(ROLES.format(**names), name="roles.yaml")), device="cpu")
+    seen = made.evaluate()
+    assert seen is not None
+    assert [*made.step()] == [names["judge"], names["fool"]]
+    assert all(math.isfinite(value) for value in (*made.step().values(), *seen.metrics.values()))

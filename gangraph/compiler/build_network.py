@@ -2,7 +2,7 @@
 
 import builtins
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from inspect import Parameter
 from keyword import iskeyword
 from typing import Any
@@ -42,6 +42,7 @@ _GRAPH_MODULE = fx.GraphModule(_MODULE, fx.Graph())  # what networks and segment
 def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
     """The graph of a network, and what is wrong with it; no graph if anything is."""
     builder = _NetworkBuilder(spec)
+    builder.problems += _one_name(spec)
     needed = _needed(spec)
     for name in in_order(spec.values):
         if name in needed:
@@ -61,6 +62,21 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
     if builder.problems:
         return None, builder.problems
     return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+
+
+def _one_name(spec: NetworkSpec) -> Iterator[Problem]:
+    """Parts that would have the same parameters, since their names are one in code: `down[1]` and `down_1`."""
+    known: dict[str, str] = {}
+    for part, chain in spec.parts.items():
+        other = known.setdefault(module_name(part), part)
+        if other != part:
+            yield Problem(
+                code="GG215",
+                message=f"parts '{other}' and '{part}' need one name in code",
+                span=chain[0].span if chain else spec.span,
+                found=f"{module_name(part)} for both",
+                expected="another name",
+            )
 
 
 def _needed(spec: NetworkSpec) -> set[str]:
