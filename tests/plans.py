@@ -24,7 +24,7 @@ class Comparison:
     """What four plans of one spec gave: the largest difference between two of them, and in what it first was too large.
 
     `stopped` says that a loss became NaN or infinite, in all of them at the same step. `trainers` are those of the
-    plans that differ: one that says the same as another is that one. Where there is one only, nothing is run.
+    plans that differ: one that says the same as another is that one.
     """
 
     largest: float
@@ -33,11 +33,11 @@ class Comparison:
     trainers: tuple[Trainer, ...]
 
 
-def compare(spec: Spec, steps: int) -> Comparison:
-    """Train by every plan, step by step. Raises SpecError."""
+def compare(spec: Spec, steps: int, *, alone: bool = True) -> Comparison:
+    """Train by every plan, step by step; if not `alone`, only where plans differ. Raises SpecError."""
     runs = _trainers(spec)
     made, largest = tuple(runs.values()), 0.0
-    for step in range(steps if len(made) > 1 else 0):
+    for step in range(steps if alone or len(made) > 1 else 0):
         losses = {name: _stepped(run) for name, run in runs.items()}
         ended = [name for name, each in losses.items() if each is None]
         if ended:

@@ -404,3 +404,29 @@ def test_random_specs_have_every_feature() -> None:
         with contextlib.suppress(SpecError):
             features |= make(seed).features
     assert features == FEATURES_OF_ALL.keys()
+
+
+def test_a_penalty_that_a_later_update_differentiates_is_shared_with_all_that_its_gradient_passes() -> None:
+    """Seed 3085: a gate needed the loss, whose penalty was shared as a number without its graph."""
+    judge = "logistic.critic(real=D(x), fake=D(fake)) + 0.1 * mean(norm(grad(D(v0), v0)))"
+    source = f"""
+gangraph: 1
+name: penalty
+data: {{x: normal(2), z: normal(2)}}
+networks:
+  G: {{inputs: z, layers: "linear(3), tanh, linear(2)"}}
+  H: {{inputs: x, layers: "linear(3), tanh, linear(2)"}}
+  D: {{inputs: x, layers: "linear(3), tanh, linear(1)"}}
+values: {{fake: G(z), v0: "lerp(fake, z, 0.5)"}}
+losses: {{judge: "{judge}", deceive: mean(fake), aux: mean(H(x))}}
+train:
+  batch: 4
+  length: 100 steps
+  optimizers: {{d: "sgd(D, lr=0.02)", g: "sgd(G, lr=0.05)", h: "sgd(H, lr=0.02)"}}
+  step:
+    - {{update: g, minimize: deceive}}
+    - {{update: d, minimize: judge}}
+    - {{update: h, minimize: aux, when: judge > 1}}
+    - {{update: {{d: {{minimize: judge}}, g: {{minimize: deceive}}}}}}
+"""
+    agree(source)

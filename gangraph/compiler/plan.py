@@ -447,12 +447,16 @@ class _Planner:
         for later in range(index + 1, len(self.updates)):
             versions = self._before(later, versions)
             live = differentiable(self.graph, self.updates[later].networks, self.needed[later])
-            shared = {
+            alike = {
                 n
                 for n in (nodes & live) - self._ahead(nodes)
                 if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine
             }
-            shared = {n for n in shared if all(s in shared or s not in live for s in self.graph.nodes[n].inputs)}
+            shared = set[str]()
+            for n in (n for n in self.graph.nodes if n in alike):  # each after all that its gradient passes through
+                through = live.intersection(self.graph.nodes[n].inputs) - shared
+                if all(self._stands(name, live, later) for name in through):
+                    shared.add(n)
             if shared and not self._loops(later):
                 found.append((later, shared))
             versions = self._after(later, versions)
