@@ -122,3 +122,11 @@ train:
 """
     made = trainer(read(text))
     assert made.step()["fool"] > 0
+
+
+def test_a_network_may_give_back_its_input() -> None:
+    """Mutant 6806: a graph without an edge is one too."""
+    text = SPEC.format(**DEFAULTS).replace("G: mlp(widths=[4], outputs=3)", "G: {inputs: z, output: z}")
+    with pytest.raises(SpecError) as raised:
+        trainer(read(text.replace("z: normal(2)", "z: normal(3)")))
+    assert {problem.code for problem in raised.value.problems if problem.severity == "error"} == {"GG501"}

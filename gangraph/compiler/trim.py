@@ -28,6 +28,7 @@ def trimmed(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:
     if not isinstance(main, Ref) or not set(network.outputs).isdisjoint(fields):
         return network
     edges = nx.DiGraph([(source, node.id) for node in network.nodes.values() for source in node.inputs])
+    edges.add_nodes_from(network.nodes)
     needed = {main.id, *nx.ancestors(edges, main.id), *(n.id for n in network.nodes.values() if n.kind == "input")}
     nodes = {name: node for name, node in network.nodes.items() if name in needed}
     layers = {node.target for node in nodes.values() if node.kind == "layer"}
