@@ -66,7 +66,7 @@ def too_deep(written: Mapping[str, Expression], spans: Mapping[str, Span]) -> It
         yield (
             name,
             Problem(
-                code="GG301",
+                code="GG415",
                 message="the values lean on each other too many levels deep",
                 span=spans.get(name, written[name].span),
                 found=f"{name}, {levels} levels deep with what it leans on",

@@ -78,7 +78,7 @@ class Sections:
         )
         span = next((key.span for section in sections for key in section if key == name), self.span)
         return Problem(
-            code="GG301",
+            code="GG415",
             message="definitions lean on each other too many levels deep",
             span=span,
             found=name,
