@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from unittest.mock import patch
 
+import torch
 from torch import Tensor
 
 from gangraph import Trainer
@@ -83,11 +84,9 @@ def tensors(run: Trainer) -> dict[str, Tensor]:
 def _differences(
     first: Mapping[str, Tensor | float], second: Mapping[str, Tensor | float]
 ) -> Iterator[tuple[str, float]]:
-    """The largest absolute difference in each thing, relative to what is larger than 1."""
-    for name, one in first.items():
-        other = second[name]
-        if isinstance(one, Tensor) and isinstance(other, Tensor):
-            apart, size = float((one - other).abs().max()), float(one.abs().max())
-        else:
-            apart, size = abs(float(one) - float(other)), abs(float(one))
-        yield name, math.inf if math.isnan(apart) else apart / max(1.0, size)
+    """The largest absolute difference in each thing, relative to what is larger than 1; two NaN are alike."""
+    for name, value in first.items():
+        one, other = (torch.as_tensor(each, dtype=torch.float64) for each in (value, second[name]))
+        apart = torch.where(one.isnan() & other.isnan(), 0.0, (one - other).abs()).max()
+        size = one.nan_to_num().abs().max().clamp_min(1.0)
+        yield name, math.inf if apart.isnan() else float(apart / size)

@@ -62,6 +62,21 @@ def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
     return found
 
 
+def passed(graph: Graph, output: str, at: str) -> set[str]:
+    """The values by which an output depends differentiably on a value, itself left out: what a gradient passes."""
+    waiting, reaching = [output], {output}
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        fresh = set(node.needs) - reaching if not stops(graph, node) else set[str]()
+        waiting += fresh
+        reaching |= fresh
+    found = {at}
+    for node in graph.nodes.values():  # in the order in which values depend on each other
+        if node.id in reaching and not stops(graph, node) and not found.isdisjoint(node.needs):
+            found.add(node.id)
+    return found - {at}
+
+
 def penalties(graph: Graph, nodes: Iterable[str], live: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each node, the `grad` nodes that differentiate through it and are differentiated themselves."""
     chosen, found = set(nodes), dict[str, tuple[str, ...]]()

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from gangraph.compiler.assemble import NetworkModel, write_op
 from gangraph.compiler.build_network import module_name, value_name
 from gangraph.compiler.check import Checked
-from gangraph.compiler.flow import penalties
+from gangraph.compiler.flow import passed, penalties
 from gangraph.compiler.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.compiler.graph import Graph, Node
 from gangraph.compiler.segments import Plan, Segment
@@ -173,9 +173,9 @@ def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
     )
 
 
-def gradient(output: Tensor, at: Tensor, *, create_graph: bool) -> Tensor:
+def gradient(output: Tensor, at: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
     """The gradient of the output's sum with respect to `at`, itself differentiable if asked."""
-    (result,) = torch.autograd.grad(output.sum(), at, create_graph=create_graph)
+    (result,) = torch.autograd.grad(output.sum(), at, create_graph=create_graph, retain_graph=retain_graph)
     return result
 
 
@@ -470,8 +470,20 @@ class _Writer:
     def _grad(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)
         keywords: dict[str, Any] = {"create_graph": node.id in self.segment.live}
+        if not keywords["create_graph"] and self._is_passed_again(node):
+            keywords["retain_graph"] = True
         self.written[node.id] = self.fx.create_node(
             "call_function", gradient, (output, at), keywords, name=value_name(node.id)
+        )
+
+    def _is_passed_again(self, grad: Node) -> bool:
+        """Whether something else is differentiated through what a gradient passes."""
+        mine = passed(self.graph, *grad.inputs)
+        mine |= {name for group in self.segment.merges if not mine.isdisjoint(group) for name in group}
+        nodes = [self.graph.nodes[name] for name in self.segment.nodes]
+        others = (node for node in nodes if node.kind == "grad" and node.id != grad.id)
+        return not mine.isdisjoint(self.segment.live) or any(
+            not mine.isdisjoint(passed(self.graph, *other.inputs)) for other in others
         )
 
     def _alias(self, node: Node) -> None:

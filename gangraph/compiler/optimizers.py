@@ -99,6 +99,8 @@ def _try_step(group: OptimizerSpec) -> None:
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer of a group, fused where torch can. Numbers over time start at their value at step 0.
 
+    Torch's fused SGD does not dampen the first momentum of a weight, and `even_momentum` relies on that there is none.
+
     Raises:
         StaticError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
@@ -107,9 +109,24 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
         name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
         for name, value in group.options.items()
     }
-    if group.kind in _FUSED:
+    if group.kind in _FUSED and "dampening" not in options:
         options["fused"] = True
     return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]
+
+
+def even_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give weights that get their first gradient after others a momentum of 0.
+
+    Torch's fused SGD takes the momentum of all weights or of none. What it does with 0 is its first step.
+    """
+    for group in optimizer.param_groups:
+        if not (group.get("fused") and "dampening" in group and group["momentum"]):
+            continue
+        stepped = [p for p in group["params"] if p.grad is not None]
+        late = [p for p in stepped if optimizer.state[p].get("momentum_buffer") is None]
+        if len(late) < len(stepped):
+            for parameter in late:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def schedules(group: OptimizerSpec) -> dict[str, Expression]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from gangraph.compiler.build_network import module_name
 from gangraph.compiler.check import Checked
-from gangraph.compiler.flow import differentiable, stops
+from gangraph.compiler.flow import differentiable, passed
 from gangraph.compiler.graph import Graph, UpdateGraph
 from gangraph.compiler.merging import merges
 from gangraph.compiler.order import in_order, states
@@ -117,17 +117,11 @@ class _Planner:
 
     def _gradient_paths(self) -> dict[str, set[str]]:
         """For each grad node, what the gradient passes between its input and its output: computed together with it."""
-        paths = {}
-        for node in self.graph.nodes.values():
-            if node.kind == "grad":
-                output, at = node.inputs
-                below, passed = self.graph.below(output), {at}
-                for name in self.graph.nodes:  # in the order in which values depend on each other
-                    between = self.graph.nodes[name]
-                    if name in below and not stops(self.graph, between) and not passed.isdisjoint(between.needs):
-                        passed.add(name)
-                paths[node.id] = passed - {at} | {output}
-        return paths
+        return {
+            node.id: passed(self.graph, *node.inputs) | {node.inputs[0]}
+            for node in self.graph.nodes.values()
+            if node.kind == "grad"
+        }
 
     def _holders(self) -> dict[int, set[str]]:
         """For each update, the held values that are fixed in it: where their value is first computed."""
@@ -247,7 +241,7 @@ class _Planner:
         """What has to be computed now, and what stands already."""
         wanted: set[str] = set()
         reused: dict[str, Reuse] = {}
-        pinned = set().union(*(self.paths[name] for name in self.needed[index] if name in self.paths))
+        pinned = self._along_gradients(self.needed[index])
         pinned |= self._ahead(self.needed[index])
         stack = list(roots)
         while stack:
@@ -341,7 +335,12 @@ class _Planner:
         return self.graph.below(*calls) & wanted if calls else set()
 
     def _inputs_of(self, nodes: set[str]) -> set[str]:
-        return {source for name in nodes for source in self.graph.nodes[name].needs}
+        """What nodes are computed from, and what a gradient among them passes."""
+        return {source for name in nodes | self._along_gradients(nodes) for source in self.graph.nodes[name].needs}
+
+    def _along_gradients(self, nodes: set[str]) -> set[str]:
+        """What the gradients among some nodes pass: it is computed together with them, also if it stands already."""
+        return set[str]().union(*(self.paths[name] for name in nodes if name in self.paths))
 
     def _segments(
         self, index: int, nodes: set[str], live: set[str], outside: set[str], when: str
@@ -350,7 +349,7 @@ class _Planner:
         update = self.updates[index]
         segments: list[Segment] = []
         left = set(nodes)
-        for later, sharable in self._shared(index, nodes) if not when else ():
+        for later, sharable in self._shared(index, left) if not when else ():
             shared, chosen = self._first(sharable, left)
             if not shared:
                 continue
@@ -438,41 +437,39 @@ class _Planner:
         self.named.add(made := _free(name, self.named | more))
         return made
 
-    def _shared(self, index: int, nodes: set[str]) -> list[tuple[int, set[str]]]:
-        """For each later update, the nodes whose graph it will take over as they are."""
+    def _shared(self, index: int, left: set[str]) -> Iterator[tuple[int, set[str]]]:
+        """For each later update, the nodes whose graph it will take over as they are, of what is `left` by then."""
         if not self.share or self._repeats(self.updates[index]):
-            return []
-        found, versions = [], self._after(index, self.versions)
+            return
+        versions = self._after(index, self.versions)
         mine = set(self._changed(index))
         for later in range(index + 1, len(self.updates)):
             versions = self._before(later, versions)
             live = differentiable(self.graph, self.updates[later].networks, self.needed[later])
             alike = {
                 n
-                for n in (nodes & live) - self._ahead(nodes)
+                for n in (left & live) - self._ahead(left)
                 if self.key(n, versions) == self.key(n, self.versions) and not self.beneath[n] & mine
             }
             shared = set[str]()
             for n in (n for n in self.graph.nodes if n in alike):  # each after all that its gradient passes through
-                through = live.intersection(self.graph.nodes[n].inputs) - shared
-                if all(self._stands(name, live, later) for name in through):
+                if live.intersection(self.graph.nodes[n].inputs) <= shared:
                     shared.add(n)
             if shared and not self._loops(later):
-                found.append((later, shared))
+                yield later, shared
             versions = self._after(later, versions)
-        return found
 
     def _segment(
         self, name: str, purpose: str, nodes: set[str], live: set[str], outside: set[str], index: int, target: int
     ) -> Segment:
         """Nodes that run together; what a gradient among them passes is computed with it, also if it stands already."""
         histories = tuple(n for n in self.graph.nodes if n in nodes and self.graph.nodes[n].kind == "history")
-        passed = set[str]().union(*(self.paths[n] for n in nodes if n in self.paths)) - nodes
-        nodes = nodes - set(histories) | passed
+        along = self._along_gradients(nodes) - nodes
+        nodes = nodes - set(histories) | along
         ordered = tuple(n for n in self.graph.nodes if n in nodes)
         inputs = tuple(n for n in self.graph.nodes if n in self._inputs_of(nodes) - nodes)
         later = set().union(*(self.needed[i] for i in range(index + 1, len(self.updates))))
-        given = (n for n in ordered if n not in self.outputs and n not in passed)
+        given = (n for n in ordered if n not in self.outputs and n not in along)
         outputs = tuple(n for n in given if n in outside or (n in later and self._offers(index)))
         again, order = tuple(n for n in ordered if n in self.again), in_order(self._moving(nodes), self.moves)
         self.again |= nodes & self.moves.keys()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gangraph.compiler.graph import Graph, ObjectiveGraph
 from gangraph.compiler.lower import Lowered, Program, noise_name
-from gangraph.compiler.optimizers import make_optimizer, schedules
+from gangraph.compiler.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.compiler.segments import Segment, UpdatePlan
 from gangraph.errors import RunError
 from gangraph.language.schedule import Clock, evaluate
@@ -206,6 +206,7 @@ class Engine:
             nn.utils.clip_grad_value_(self.parameters[group], evaluate(update.graph.clip_grad_value, clock))
         if update.graph.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters[group], evaluate(update.graph.clip_grad_norm, clock))
+        even_momentum(self.optimizers[group])
         self.optimizers[group].step()
 
     def _set_options(self, group: str, clock: Clock) -> None:
