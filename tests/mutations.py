@@ -162,17 +162,21 @@ def base(name: str, to_run: bool = False) -> Tree:
 
 def _without_evaluators(tree: Tree) -> None:
     """Take out the networks that another spec would have to train, and what is computed by them."""
+    top = [*tree.get("evaluate", {}).get("networks", {})]
     for evaluate in (tree.get("evaluate", {}), *(v.get("evaluate", {}) for v in tree.get("variants", {}).values())):
-        gone = [*evaluate.pop("networks", {})]
-        for section in ("values", "metrics", "results", "samplers"):
-            inside = evaluate.get(section, {})
-            for key in [
-                key for key, value in inside.items() if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(value))
-            ]:
-                gone.append(key)
-                del inside[key]
-        if re.search(rf"\b({'|'.join(gone) or ' '})\b", str(evaluate.get("best", ""))):
+        gone = {*top, *evaluate.pop("networks", {})}
+        inside = [evaluate[section] for section in ("values", "metrics", "results", "samplers") if section in evaluate]
+        while lost := {name for part in inside for name, value in part.items() if _names_one_of(value, gone)}:
+            gone |= lost
+            for part in inside:
+                for name in lost & part.keys():
+                    del part[name]
+        if _names_one_of(evaluate.get("best", ""), gone):
             del evaluate["best"]
+
+
+def _names_one_of(value: object, names: set[str]) -> bool:
+    return not names.isdisjoint(re.findall(r"\w+", str(value)))
 
 
 @cache

@@ -241,3 +241,30 @@ def test_values_of_a_network_may_lean_on_each_other_in_a_long_chain(way: int) ->
     made = spec("", ('G: {inputs: z, layers: "linear(8), tanh, linear(2)"}', chain))
     assert not codes(made)
     assert Trainer(made).step()
+
+
+@pytest.mark.parametrize("form", ["tanh({})", "detach({})", "grad({}, z)", "lerp({0}, {0}, 0.5)", "{} + 1.0"])
+def test_values_lean_on_each_other_as_deep_as_is_allowed_in_any_order(form: str) -> None:
+    """With values that are written before what they lean on, and a metric that is deep itself, on top of them."""
+    links = [f'v{n}: "{form.format(f"v{n - 1}")}"' for n in range(1, 73)]
+    values = "{fake: G(z), " + ", ".join([*links[::-1], "v0: tanh(fake)"]) + "}"
+    measured = "mean(v72)" + " + mean(x) * 1.5" * 40
+    made = spec("", ("values:\n  fake: G(z)", f"values: {values}"))
+    assert not codes(made)
+    text = BASE.replace("EXTRA", "").replace("values:\n  fake: G(z)", f"values: {values}")
+    assert not codes(resolve(parse_text(f"{text}evaluate: {{metrics: {{deep: {measured}}}}}\n", name="deep.yaml")))
+
+
+@pytest.mark.parametrize("length", [2, 60, 180, 400])
+def test_a_circle_of_any_length_is_told(length: int) -> None:
+    links = ", ".join(f"v{n}: tanh(v{(n + 1) % length})" for n in range(length))
+    of_values = spec("", ("values:\n  fake: G(z)", "values: {fake: G(z), " + links + "}"))
+    chain = "G: {inputs: z, parts: {p: linear(2)}, values: {" + links + "}, output: p(v0)}"
+    of_network = spec("", ('G: {inputs: z, layers: "linear(8), tanh, linear(2)"}', chain))
+    for made in (of_values, of_network):
+        assert {"GG303", "GG415"} & set(codes(made))
+
+
+def test_a_network_without_parameters_has_an_empty_vector_of_them() -> None:
+    made = spec("mean(R(x)) + total(parameters(R) ** 2)", ("networks:", "networks:\n  R: {inputs: x, layers: tanh}"))
+    assert not codes(made)

@@ -93,9 +93,12 @@ def penalised(system: str) -> Spec:
 
 
 def assert_parameters_agree(fused: Trainer, plain: Trainer) -> None:
-    """No parameter of two trainers of one spec differs, except for what rounding alone has moved."""
+    """No parameter or buffer of two trainers of one spec differs, except for what rounding alone has moved."""
     started = snapshot(trainer(plain.spec).networks)
     assert worst(d for _, d in parameter_deviations(fused, plain.networks, started, still=STILL)) <= EXACT
+    for name, network in plain.networks.items():
+        mine = dict(fused.networks[name].named_buffers())
+        assert all(deviation(mine[path], buffer) <= EXACT for path, buffer in network.named_buffers())
 
 
 def uses(spec: Spec) -> list[KernelUse]:

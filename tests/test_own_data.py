@@ -139,15 +139,15 @@ def test_text_params_take_text() -> None:
     assert load("tests/own_data/place.yaml", set={"place": "photos/b"}).phases[0].params["place"] == "photos/b"
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_a_folder_that_is_given_by_its_place_is_set_by_its_name(flip: bool, tmp_path: Path) -> None:
+def test_a_folder_that_is_given_by_its_place_is_not_set_by_its_name_too(tmp_path: Path) -> None:
     path = tmp_path / "placed.yaml"
     text = Path("tests/errors/layer_without_units.yaml").read_text().replace('"linear(8), ', '"flatten, linear(8), ')
     text = text.replace("linear(0), relu, linear(2)", "linear(768), reshape(3, 16, 16)")
     path.write_text(text.replace('"uniform(2)"', "\"images('photos', size=16)\""))
-    other = {"data.x.flip": "true"} if flip else {}
-    (checked,) = check_spec(load(path, set={"data.x.folder": "others", **other}))
-    source = checked.graph.sources["x"]
-    assert (source.folder, source.flip) == ("others", flip)  # type: ignore[union-attr]
-    with pytest.raises(SpecError, match="multiple values for argument 'folder'"):
-        check_spec(load(path, set={"data.x": "images('photos', folder='others', size=16)"}))
+    with pytest.raises(SpecError) as raised:
+        check_spec(load(path, set={"data.x.folder": "others"}))
+    (problem,) = (each for each in raised.value.problems if each.severity == "error")
+    assert problem.message == "'images' is given 'folder' twice, by its place and by its name"
+    assert problem.fix == """write --set data.x='images("others", size=16)'"""
+    (checked,) = check_spec(load(path, set={"data.x": 'images("others", size=16)'}))
+    assert checked.graph.sources["x"].folder == "others"  # type: ignore[union-attr]

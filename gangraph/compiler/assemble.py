@@ -183,7 +183,7 @@ class _Assembler:
         if path in self.modules:
             return self.modules[path]
         with torch.device("meta"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # its empty result is refused
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # `run_layer` refuses it
             module = make_layer(use, example)
         parent, _, leaf = path.rpartition(".")
         if parent not in self.modules:

@@ -16,6 +16,8 @@ from gangraph.compiler.expressions import (
     NodeTable,
     argument_span,
     bind,
+    bottomless,
+    circle,
     fits,
     in_order,
     refuse,
@@ -72,10 +74,10 @@ def _one_name(spec: NetworkSpec) -> Iterator[Problem]:
         if other != part:
             yield Problem(
                 code="GG215",
-                message=f"parts '{other}' and '{part}' need one name in code",
+                message=f"parts '{other}' and '{part}' would have one name in code",
                 span=chain[0].span if chain else spec.span,
                 found=f"{module_name(part)} for both",
-                expected="another name",
+                expected="another name for one of them",
             )
 
 
@@ -111,6 +113,8 @@ class _NetworkBuilder(ExpressionBuilder):
             return self.visit(expression)
         except BuildError as error:
             self.report(error)
+        except RecursionError:
+            self.problems.append(bottomless(expression.span))
         return None
 
     def known_names(self) -> Iterable[str]:
@@ -123,7 +127,7 @@ class _NetworkBuilder(ExpressionBuilder):
         if node.id in self.known:
             return self.known[node.id]
         if node.id in self.active:
-            refuse("GG303", "values depend on each other in a circle", node.span, " -> ".join([*self.active, node.id]))
+            refuse("GG303", "values depend on each other in a circle", node.span, circle(self.active, node.id))
         if node.id in self.spec.values:
             if node.id in self.failed:
                 raise BuildError(None)
@@ -176,7 +180,7 @@ class _NetworkBuilder(ExpressionBuilder):
     def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
         """Run a value through a part's chain. Every use of a part shares its layers."""
         if part in self.active:
-            refuse("GG303", "parts contain each other in a circle", self.spec.span, " -> ".join([*self.active, part]))
+            refuse("GG303", "parts contain each other in a circle", self.spec.span, circle(self.active, part))
         self.active.append(part)
         chain = self.spec.parts[part]
         for index, (item, path) in enumerate(zip(chain, self._paths(part), strict=True)):

@@ -1,7 +1,6 @@
 """Data sources: from the calls under `data:`, and inside values, to what draws the batches."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from math import prod
 from shlex import quote
 from typing import Any
@@ -35,23 +34,9 @@ def build_sources(
     """Every source of a section that can be made; problems are kept."""
     for name, expression in data.items():
         try:
-            yield name, build_source(_settled(name, expression), spec.static_names, spec.batch)
+            yield name, build_source(expression, spec.static_names, spec.batch)
         except BuildError as error:
             problems += [error.problem] if error.problem else []
-
-
-def _settled(source: str, expression: Expression) -> Expression:
-    """The call of a source, where `--set data.x.folder=` gives by its name what the spec gives by its place."""
-    path = expression.span.text.name
-    if not isinstance(expression, ast.Call) or not path.startswith("--set ") or path.endswith(f".{source}"):
-        return expression
-    definition = vocabulary.get(ast.show(expression.function))
-    places = list(definition.signature.parameters) if definition is not None else []
-    named = dict(expression.keywords)
-    arguments = tuple(named.pop(key, old) for key, old in zip(places, expression.arguments, strict=False))
-    if len(arguments) < len(expression.arguments):
-        return expression
-    return replace(expression, arguments=arguments, keywords=tuple(named.items()))
 
 
 def build_source(expression: Expression, static_names: Iterable[str], batch: int) -> Source | RandomSource:

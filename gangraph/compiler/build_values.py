@@ -6,10 +6,13 @@ from typing import ParamSpec, TypeVar
 
 from gangraph.compiler.build_sources import build_source
 from gangraph.compiler.expressions import (
+    SHALLOW,
     BuildError,
     ExpressionBuilder,
     NodeTable,
     are_numbers,
+    bottomless,
+    circle,
     refuse,
     too_deep,
 )
@@ -51,7 +54,8 @@ class ValueBuilder(ExpressionBuilder):
         self.active: list[str] = []
         self.owner = ""
         written = {**spec.values, **spec.losses}
-        deep = dict(too_deep(written, spec.spans))
+        self.levels = ast.depths(written)
+        deep = dict(too_deep(written, self.levels, spec.spans))
         self.broken |= deep.keys()
         problems += [problem for problem in deep.values() if problem is not None]
 
@@ -67,7 +71,15 @@ class ValueBuilder(ExpressionBuilder):
             return action(*arguments, **keywords)
         except BuildError as error:
             self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
+        except RecursionError:
+            if not any(problem.code == "GG415" for problem in self.problems):
+                self.problems.append(bottomless(self._place()))
         return None
+
+    def _place(self) -> Span:
+        """Where the first value stands that is as deep as any."""
+        written = {**self.spec.values, **self.spec.losses}
+        return written[max(self.levels, key=self.levels.__getitem__)].span if written else self.spec.span
 
     def known_names(self) -> Iterable[str]:
         """Everything that an expression may name."""
@@ -106,11 +118,12 @@ class ValueBuilder(ExpressionBuilder):
                 "GG303",
                 "values depend on each other in a circle",
                 section[name].span,
-                " -> ".join([*self.active, name]),
+                circle(self.active, name),
             )
         self.active.append(name)
         owner, self.owner = self.owner, name
         try:
+            self._define_beneath(section[name], self.levels[name])
             value = self.visit(section[name], name)
         except BuildError:
             self.broken.add(name)
@@ -121,6 +134,24 @@ class ValueBuilder(ExpressionBuilder):
         if isinstance(value, Ref):
             table[name] = value.id
         return value
+
+    def _define_beneath(self, written: Expression, levels: int) -> None:
+        """Define first what an expression leans on where that is deep, the deepest first: so the stack stays low."""
+        if levels <= SHALLOW:
+            return
+        every = {**self.spec.values, **self.spec.losses}
+        waiting, found = [written], set[str]()
+        while waiting:
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & every.keys() - found
+            waiting += [every[name] for name in names]
+            found |= names
+        self.active.append("...")
+        try:
+            for name in (name for name in self.levels if name in found):
+                if name not in {*self.values, *self.losses, *self.broken, *self.active}:
+                    self._defined(name)
+        finally:
+            self.active.pop()
 
     def name(self, node: ast.Name) -> Argument:
         """A stream, a value or a loss."""

@@ -5,8 +5,9 @@ Structurally equal expressions become one node, so a value that is written twice
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -46,35 +47,43 @@ def dotted(expression: Expression) -> str | None:
     return None
 
 
-_LEVELS = 150  # of calls and values in each other: Python's own stack ends at some more
+_LEVELS = 150  # of calls and values in each other that a spec may have
+SHALLOW = 30  # levels that are followed as they are met, whatever stands around them
 
 
 def in_order(written: Mapping[str, Expression]) -> Iterable[str]:
-    """The names of values as they are written; if that is too deep to follow, each after those that it leans on."""
+    """The names of values as they are written; where that is deep, each after those that it leans on."""
     found = ast.depths(written)
-    return found if any(levels > _LEVELS for levels in found.values()) else written
+    return found if max(found.values(), default=0) > SHALLOW else written
 
 
-def too_deep(written: Mapping[str, Expression], spans: Mapping[str, Span]) -> Iterator[tuple[str, Problem | None]]:
+def too_deep(
+    written: Mapping[str, Expression], levels: Mapping[str, int], spans: Mapping[str, Span]
+) -> Iterator[tuple[str, Problem | None]]:
     """The values that lean on each other too many levels deep, each with a problem where such a chain begins."""
     told = set[str]()
-    for name, levels in ast.depths(written).items():
-        if levels <= _LEVELS:
-            continue
+    for name in (name for name in levels if levels[name] > _LEVELS):
         begins = told.isdisjoint(node.id for node in ast.walk(written[name]) if isinstance(node, ast.Name))
         told.add(name)
-        yield (
-            name,
-            Problem(
-                code="GG415",
-                message="the values lean on each other too many levels deep",
-                span=spans.get(name, written[name].span),
-                found=f"{name}, {levels} levels deep with what it leans on",
-                expected=f"at most {_LEVELS} levels of calls and values in each other",
-            )
-            if begins
-            else None,
-        )
+        found = f"{name}, {levels[name]} levels deep with what it leans on"
+        yield name, bottomless(spans.get(name, written[name].span), found) if begins else None
+
+
+def bottomless(span: Span, found: str = "") -> Problem:
+    """Values lean on each other too many levels deep, or in a circle that is too long to be told."""
+    return Problem(
+        code="GG415",
+        message="the values lean on each other too many levels deep",
+        span=span,
+        found=found,
+        expected=f"at most {_LEVELS} levels of calls and values in each other, and no circle",
+    )
+
+
+def circle(followed: Sequence[str], again: str) -> str:
+    """How what is followed leads back to a name in it, in short where that is long."""
+    names = [*followed[followed.index(again) :], again]
+    return " -> ".join([*names[:4], "...", *names[-3:]] if len(names) > 8 else names)
 
 
 LARGEST_GRAPH = 10_000  # values
@@ -273,6 +282,24 @@ def argument_span(signature: inspect.Signature, parameter: str, call: ast.Call, 
     return call.arguments[position].span if 0 <= position < len(call.arguments) else call.span
 
 
+def _given_twice(key: str, known: Sequence[str], name: str, node: ast.Call) -> Problem:
+    """An argument stands at its place and is given by its name too, as `--set data.x.folder=` may do."""
+    named, place = dict(node.keywords), known.index(key)
+    value = named.pop(key)
+    arguments = (*node.arguments[:place], value, *node.arguments[place + 1 :])
+    once = ast.show(replace(node, arguments=arguments, keywords=tuple(named.items())))
+    setting, dot, last = node.span.text.name.rpartition(".")
+    whole = f"{setting}={quote(once)}" if setting.startswith("--set ") and dot and last == key else once
+    return Problem(
+        code="GG312",
+        message=f"'{name}' is given '{key}' twice, by its place and by its name",
+        span=node.span,
+        found=f"{ast.show(node.arguments[place])} and {key}={ast.show(value)}",
+        expected="one of them",
+        fix=f"write {whole}",
+    )
+
+
 def bind(
     signature: inspect.Signature,
     name: str,
@@ -296,6 +323,9 @@ def bind(
                 "one of " + ", ".join(known),
                 nearest(key, known),
             )
+    twice = [key for key, _ in keywords if key in known[: len(arguments)]]
+    if twice:
+        raise BuildError(_given_twice(twice[0], known, name, node))
     try:
         return signature.bind(*arguments, **dict(keywords)).arguments
     except TypeError as error:

@@ -40,15 +40,16 @@ _runs: dict[object, Run] = {}
 
 
 def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any]) -> Run:
-    """An op on examples. Raises whatever the op raises for inputs that do not fit it, and ValueError for no result."""
+    """An op on examples. Raises whatever the op raises for inputs that do not fit, ValueError for an empty result."""
     key = ("op", definition.function, _described(tuple(arguments)), _described(tuple(keywords.items())))
-    return _remembered(key, lambda: definition.function(*arguments, **keywords))
+    given = [value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor)]
+    return _remembered(key, lambda: definition.function(*arguments, **keywords), given)
 
 
 def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
-    """A layer on an example. Raises whatever it raises for an input that does not fit, and ValueError for no result."""
+    """A layer on an example. Raises whatever it raises for an input that does not fit, ValueError for an empty result."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
-    return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), module)
+    return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), [example], module)
 
 
 def layer_key(use: LayerUse, example: Tensor) -> object:
@@ -56,13 +57,13 @@ def layer_key(use: LayerUse, example: Tensor) -> object:
     return _written(use), _described(example)
 
 
-def _remembered(key: object, run: Callable[[], Tensor], module: nn.Module | None = None) -> Run:
+def _remembered(key: object, run: Callable[[], Tensor], given: list[Tensor], module: nn.Module | None = None) -> Run:
     if key not in _runs:
         before = marks(module) if module is not None else {}
         steps = _Steps() if module is None else None
         with torch.no_grad(), FlopCounterMode(display=False) as counter, steps or nullcontext():
             made = run()
-        if not made.numel():
+        if not made.numel() and all(value.numel() for value in given):  # the parameters of a network may be none
             raise ValueError(f"the result is empty: its shape would be {list(made.shape)}")
         changed = moved(before, marks(module)) if module is not None else frozenset[str]()
         shapes = tuple(steps.shapes) if steps is not None else ()

@@ -170,7 +170,7 @@ class Sections:
         return found
 
     def whole(self, written: Expression | None, default: int, scope: Scope | None = None) -> int:
-        """A whole number from 1 to a milliard. Raises StaticError."""
+        """A whole number from 1 to a billion. Raises StaticError."""
         if written is None:
             return default
         value = constant((scope or self.scope).reduce(written))

@@ -20,7 +20,7 @@ from gangraph.runtime.state import FILE, TENSORS, Trained, damaged, read_state
 
 Made = TypeVar("Made")
 
-NUMBERED = re.compile(r"step-\d{8,}")
+_NUMBERED = re.compile(r"step-\d{8,}")
 
 _FOLDER = "checkpoints"  # of a run
 BEST, LATEST = "best", "latest"
@@ -40,7 +40,7 @@ def numbered(run: Path) -> list[Path]:
     """The numbered checkpoints of a run, oldest first. Whatever else lies beside them is none."""
     parent = run / _FOLDER
     names = {path.name for path in parent.glob("step-*") if path.is_dir()} | {*set_aside(parent)}
-    known = sorted((name for name in names if NUMBERED.fullmatch(name)), key=lambda name: int(name[len("step-") :]))
+    known = sorted((name for name in names if _NUMBERED.fullmatch(name)), key=lambda name: int(name[len("step-") :]))
     return [placed(parent / name) for name in known]
 
 
