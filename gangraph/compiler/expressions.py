@@ -282,9 +282,9 @@ def argument_span(signature: inspect.Signature, parameter: str, call: ast.Call, 
     return call.arguments[position].span if 0 <= position < len(call.arguments) else call.span
 
 
-def _given_twice(key: str, known: Sequence[str], name: str, node: ast.Call) -> Problem:
+def _given_twice(key: str, place: int, name: str, node: ast.Call) -> Problem:
     """An argument stands at its place and is given by its name too, as `--set data.x.folder=` may do."""
-    named, place = dict(node.keywords), known.index(key)
+    named = dict(node.keywords)
     value = named.pop(key)
     arguments = (*node.arguments[:place], value, *node.arguments[place + 1 :])
     once = ast.show(replace(node, arguments=arguments, keywords=tuple(named.items())))
@@ -323,9 +323,10 @@ def bind(
                 "one of " + ", ".join(known),
                 nearest(key, known),
             )
-    twice = [key for key, _ in keywords if key in known[: len(arguments)]]
-    if twice:
-        raise BuildError(_given_twice(twice[0], known, name, node))
+    places = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    twice = next((key for key, _ in keywords if key in places[: len(arguments)]), None)
+    if twice is not None and len(arguments) == len(node.arguments):
+        raise BuildError(_given_twice(twice, places.index(twice), name, node))
     try:
         return signature.bind(*arguments, **dict(keywords)).arguments
     except TypeError as error:

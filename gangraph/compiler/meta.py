@@ -47,7 +47,7 @@ def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any
 
 
 def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
-    """A layer on an example. Raises whatever it raises for an input that does not fit, ValueError for an empty result."""
+    """A layer on an example. Raises whatever it raises for an input that does not fit, ValueError for no result."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
     return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), [example], module)
 
