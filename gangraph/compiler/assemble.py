@@ -185,6 +185,7 @@ class _Assembler:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # `run_layer` refuses it
             module = make_layer(use, example)
+        _require_padding(module)
         parent, _, leaf = path.rpartition(".")
         if parent not in self.modules:
             self.modules[parent] = nn.Module()
@@ -207,6 +208,15 @@ class _Assembler:
         outputs: dict[str, Any] = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}
         self.fx.output(outputs[""] if tuple(outputs) == ("",) else outputs)
         return fx.GraphModule(self.root, self.fx, class_name=self.graph.spec.template)
+
+
+def _require_padding(module: nn.Module) -> None:
+    """Refuse the padding of an output that torch itself refuses only where there is storage. Raises ValueError."""
+    for part in module.modules():
+        if isinstance(part, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+            largest = map(max, part.stride, part.dilation)
+            if any(pad >= most for pad, most in zip(part.output_padding, largest, strict=True)):
+                raise ValueError("output_padding is smaller than the stride or the dilation")
 
 
 def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str) -> fx.Node:

@@ -64,6 +64,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     )
     found = () if earlier else (*_gradients(graph, types), *_held(graph), *uncounted(graph, save))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
+    problems += _reports(graph, types)
     problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
     for name, network in graph.networks.items():
         starts = check_initialization(network, types.networks.get(name))
@@ -206,6 +207,16 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                     found=f"no differentiable path to the parameters of {names}",
                     expected=f"a loss that depends on {names}, not only through detach, held or history",
                 )
+
+
+def _reports(graph: Graph, types: Types) -> Iterator[Problem]:
+    """Every loss that an update computes is reported, so it is one number."""
+    minimised = {objective.loss for update in graph.updates for objective in update.objectives}
+    computed = graph.below(*(root for update in graph.updates for root in update.roots)) - minimised
+    for name, node in graph.losses.items():
+        made = types.nodes.get(node)
+        if node in computed and made is not None and made.shape != ():
+            yield from _one_number(f"the loss '{name}'", made, graph.spec.losses[name].span)
 
 
 def _one_number(what: str, made: TensorType | None, span: Span) -> Iterator[Problem]:

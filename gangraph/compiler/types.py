@@ -91,6 +91,9 @@ class _Inference:
         beneath = (*node.inputs, node.origin) if node.origin else node.inputs
         if any(name not in self.types and name not in self.calls for name in beneath):
             return
+        if node.kind != "output" and any(name not in self.types for name in node.inputs):
+            self._needs_output(node)
+            return
         made = getattr(self, f"_{node.kind}")(node)
         if made is not None:
             self.types[node.id] = made
@@ -140,10 +143,7 @@ class _Inference:
         return False
 
     def _op(self, node: Node) -> TensorType | None:
-        examples = {name: self.types[name].example() for name in node.inputs if name in self.types}
-        if any(name not in examples for name in node.inputs):
-            self._needs_output(node)
-            return None
+        examples = {name: self.types[name].example() for name in node.inputs}
         traits = vocabulary[node.target].traits
         if "expects" in traits:
             examples = {name: self._as_set(example, node) for name, example in examples.items()}
@@ -192,10 +192,7 @@ class _Inference:
         return self.calls.get(node.inputs[0], {}).get(node.field)
 
     def _network(self, node: Node) -> TensorType | None:
-        given = tuple(self.types[name] for name in node.inputs if name in self.types)
-        if len(given) < len(node.inputs):
-            self._needs_output(node)
-            return None
+        given = tuple(self.types[name] for name in node.inputs)
         graph = self._definition(node)
         inputs = tuple(value.example() for value in given)
         try:
@@ -237,9 +234,6 @@ class _Inference:
 
     def _autoregressive(self, node: Node) -> TensorType | None:
         """The image's type, if the call gives as many numbers for each of its pixels as a distribution has."""
-        if any(name not in self.types for name in node.inputs):
-            self._needs_output(node)
-            return None
         logits, image = (self.types[name] for name in node.inputs)
         try:
             self._require_drawable(node, logits, image)

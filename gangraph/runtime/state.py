@@ -20,6 +20,7 @@ _LARGEST_FILE = 16 * 2**20  # bytes; texts of specs and networks are most of it
 Count = Annotated[int, Field(ge=0, le=2**53)]  # which a float holds exactly, as clocks need it
 Seed = Annotated[int, Field(gt=-(2**64), lt=2**64)]
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]  # goes into paths and messages
+Origin = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=_LARGEST_FILE)]  # a folder of the user's
 Text = Annotated[str, Field(max_length=_LARGEST_FILE)]
 
 
@@ -53,7 +54,7 @@ class Trained(_Frozen):
     profile: Line
     variant: Line
     settings: dict[str, str]
-    origin: Text
+    origin: Origin
     fingerprint: Line
     seed: Seed
     precision: Literal["fp32", "bf16", "fp64"]
