@@ -114,7 +114,7 @@ def counted(at: int) -> Iterator[list[int]]:
 
     for name in ("rename", "replace", "mkdir", "unlink", "rmdir", "fsync", "open"):
         setattr(os, name, counts(getattr(os, name)))
-    io.open = builtins.open = counts(io.open)  # type: ignore[assignment]
+    io.open = builtins.open = counts(io.open)  # type: ignore[assignment]  # an overloaded function
     checkpoint.save_file = counts(checkpoint.save_file, halves=True)
     for name in ("save", "keep_best"):
         setattr(RunFolder, name, saves(getattr(RunFolder, name)))
@@ -169,7 +169,7 @@ def _waited(child: int, after: float | None) -> tuple[int, float]:
         if after is not None and _used(child) >= after:
             os.kill(child, signal.SIGKILL)
             after = None
-        time.sleep(0.002)
+        time.sleep(0.002)  # no child tells that it has come so far: it is looked for
 
 
 def _used(process: int) -> float:

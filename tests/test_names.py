@@ -53,7 +53,7 @@ train:
     - {{update: {d}, minimize: {judge}, unroll: {{update: {g}, minimize: {fool}, steps: 1}}}}
     - {{update: {g}, minimize: {fool}}}
 evaluate: {{samples: 4, metrics: {{{metric}: mean({D}({fake}))}}}}
-"""  # noqa: E501
+"""  # noqa: E501  # an expression of a spec stands on one line
 ROLE_NAMES = re.findall(r"{(\w+)}", ROLES)
 # What the generated code, Python, torch and modules call things themselves, and what else a name could be mistaken for.
 BORROWED = re.findall(

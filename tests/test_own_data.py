@@ -150,4 +150,4 @@ def test_a_folder_that_is_given_by_its_place_is_not_set_by_its_name_too(tmp_path
     assert problem.message == "'images' is given 'folder' twice, by its place and by its name"
     assert problem.fix == """write --set data.x='images("others", size=16)'"""
     (checked,) = check_spec(load(path, set={"data.x": 'images("others", size=16)'}))
-    assert checked.graph.sources["x"].folder == "others"  # type: ignore[union-attr]
+    assert checked.graph.sources["x"].folder == "others"  # type: ignore[union-attr]  # images has it

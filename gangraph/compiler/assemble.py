@@ -183,7 +183,7 @@ class _Assembler:
         if path in self.modules:
             return self.modules[path]
         with torch.device("meta"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # `run_layer` refuses it
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # what such a layer gives is refused
             module = make_layer(use, example)
         _require_padding(module)
         parent, _, leaf = path.rpartition(".")

@@ -117,10 +117,7 @@ def _folders(columns: Mapping[str, str], name: str) -> dict[str, str]:
     """A folder for each of several columns: its name, or its place where it has none."""
     if len(columns) == 1:
         return dict.fromkeys(columns, "")
-    return {
-        label: label if _PLAIN.fullmatch(label) else f"{name or 'column'}-{place}"
-        for place, label in enumerate(columns, 1)
-    }
+    return {label: label if _PLAIN.fullmatch(label) else f"{name}-{place}" for place, label in enumerate(columns, 1)}
 
 
 @dataclass
