@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gangraph.compiler.build import build
-from gangraph.compiler.check import Checked, check
-from gangraph.compiler.fusing import Kernels
-from gangraph.compiler.lower import Program, lower
-from gangraph.compiler.plan import plan
+from gangraph.build.phase import build
+from gangraph.check.phase import Checked, check
 from gangraph.errors import Problem, SpecError
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import PhaseSpec, Spec
+from gangraph.lower.fusing import Kernels
+from gangraph.lower.writer import Program, lower
+from gangraph.plan.planner import plan
 
 
 def load(

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 from gangraph.errors import GangraphError, SpecError, UsageError
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse
+from gangraph.language.resolve.document import resolve
 from gangraph.pipeline import check_spec
 from tests.mutations import Mutant, mutant
 

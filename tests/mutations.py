@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 
 from gangraph.errors import SpecError
-from gangraph.language import expression as ast
-from gangraph.language import tree as trees
-from gangraph.language.expression import Expression, show
-from gangraph.language.library import evaluators, shipped
-from gangraph.language.parse import Choice, chosen_tree, parse
-from gangraph.language.syntax import ExpressionError, parse_chain
-from gangraph.language.tree import Scalar
+from gangraph.language.document import tree as trees
+from gangraph.language.document.library import evaluators, shipped
+from gangraph.language.document.parse import Choice, chosen_tree, parse
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.syntax import ExpressionError, parse_chain
+from gangraph.language.scalar import Scalar
 from gangraph.pipeline import _written
 from gangraph.registry import vocabulary
 from tests.support import TINY

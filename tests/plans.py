@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gangraph import Trainer
-from gangraph.compiler.plan import plan
-from gangraph.compiler.segments import UpdatePlan
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase
+from gangraph.plan.model import UpdatePlan
+from gangraph.plan.planner import plan
 from gangraph.runtime.engine import NotFiniteError
 from tests.support import trainer
 

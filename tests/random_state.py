@@ -231,8 +231,8 @@ class _Maker:
         losses = [(network.lower(), name) for name, (network, _) in LOSSES.items() if network in self.has - {"F"}]
         group, loss = self.pick(losses)
         inner, down = self.pick([pair for pair in losses if pair[0] != group])
-        kin = inner == "g" and "S" in self.has  # which has no steps to look ahead of
-        ahead = self.one_in(5) and not kin
+        tied = inner == "g" and "S" in self.has  # which has no steps to look ahead of
+        ahead = self.one_in(5) and not tied
         steps = f", unroll: {{update: {inner}, minimize: {down}, steps: {self.random.randint(1, 2)}}}" if ahead else ""
         return f"    - {{update: {group}, minimize: {loss}{steps}{self.options()}}}\n"
 

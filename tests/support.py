@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import gangraph
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 
 # Settings that make a shipped spec small enough to take a step in some milliseconds.

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gangraph.compiler.assemble import assemble
-from gangraph.compiler.build_network import build_network
+from gangraph.build.network import build_network
+from gangraph.check.instantiate import assemble
 from gangraph.errors import RunError
 from gangraph.language.spec import NetworkSpec
 from gangraph.runtime.anysize import AnySize, bare, follows

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import gangraph
-from gangraph.language.library import shipped
-from gangraph.language.parse import parse
+from gangraph.language.document.library import shipped
+from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (

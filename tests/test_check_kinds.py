@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gangraph.compiler.lints.rates import rates_over
+from gangraph.check.lints.rates import rates_over
 from gangraph.errors import MOST_PROBLEMS, SpecError
-from gangraph.language.parse import parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import parse_text
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
 from gangraph.runtime.trainer import Trainer

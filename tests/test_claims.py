@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from gangraph.language.claims import Measure, margin, measures, verify
-from gangraph.language.expression import Expression
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.syntax import parse_expression
+from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Claim
-from gangraph.language.syntax import parse_expression
-from gangraph.language.tree import Scalar
 from gangraph.reproduce.judge import judge
 from gangraph.reproduce.work import Found
 from gangraph.runtime.measure import Measured

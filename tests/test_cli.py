@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gangraph.cli import main
-from gangraph.language.library import evaluators, shipped
+from gangraph.language.document.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.runtime.trainer import Trainer
 from gangraph.views.code import code_text

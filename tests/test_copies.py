@@ -6,11 +6,11 @@ import pytest
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.language.copies import files_of
+from gangraph.language.document.copies import files_of
+from gangraph.language.document.library import shipped
+from gangraph.language.document.parse import Choice, parse, parse_text
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
-from gangraph.language.library import shipped
-from gangraph.language.parse import Choice, parse, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
 from tests.support import SMALL
@@ -55,7 +55,7 @@ def again(spec: Spec, copies: dict[str, str] | None = None) -> Spec:
 
 def test_every_shipped_spec_is_whole_with_the_copies_of_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = {name: gangraph.load(name) for name in shipped()}
-    monkeypatch.setattr("gangraph.language.library.shipped", lambda folder="": {})
+    monkeypatch.setattr("gangraph.language.document.library.shipped", lambda folder="": {})
     for name, spec in specs.items():
         copy = again(spec)
         assert not [problem for problem in copy.problems if problem.severity == "error"], name

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gangraph.compiler.check import Checked
+from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
-from gangraph.language import syntax
+from gangraph.language.expression import syntax
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins, vocabulary
 from gangraph.views.vocabulary_page import vocabulary_page

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph import Trainer
-from gangraph.compiler.graph import Graph
+from gangraph.graph.model import Graph
 from gangraph.runtime.history import decide
 from tests.reference.loops import CycleganLoop, DcganLoop, GanLoop, Losses, Pix2pixLoop, WganGpLoop, WganLoop
 from tests.reference.networks import (

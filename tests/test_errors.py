@@ -9,8 +9,8 @@ import torch
 
 from gangraph.codes import CODES
 from gangraph.errors import SpecError
-from gangraph.language.parse import parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import parse_text
+from gangraph.language.resolve.document import resolve
 from gangraph.pipeline import check_spec, load
 from gangraph.views.errors_page import errors_page
 from tests.plugin import CountingInSecret, registered

@@ -19,7 +19,7 @@ from gangraph.language.spec import Spec
 from gangraph.registry import metric, vocabulary
 from gangraph.runtime.measure import measure, measure_run
 from gangraph.runtime.pictures import picture
-from gangraph.runtime.results import facts_text, judges_in, read_results
+from gangraph.runtime.results import evaluators_in, facts_text, read_results
 from gangraph.runtime.run import run
 from tests.support import TINY, load, read, small, trainer
 
@@ -203,7 +203,7 @@ def test_facts_in_which_metrics_of_one_result_differ_are_all_kept() -> None:
         "16 samples, 8 at a time, share 0.0, std 0.3, within 2, "
         "covered_modes 1 (radius 0.25), covered_modes 2 (radius 4)"
     )
-    assert not list(judges_in(protocol))
+    assert not list(evaluators_in(protocol))
 
 
 def test_a_metric_refuses_too_few_samples_before_anything_runs(metrics: dict[str, Any]) -> None:
@@ -433,8 +433,8 @@ def test_what_is_written_as_a_profile_or_as_settings_is_the_same(name: str) -> N
 def test_a_profile_that_changes_a_param_equals_the_setting() -> None:
     text = "params: {rate: 0.1}\nprofiles: {fast: {rate: 0.2}}\n"
     path = changed(optimizer_g="sgd(G, lr=rate)").text.replace("data:\n", f"{text}data:\n", 1)
-    from gangraph.language.parse import Choice, parse_text
-    from gangraph.language.resolve import resolve
+    from gangraph.language.document.parse import Choice, parse_text
+    from gangraph.language.resolve.document import resolve
 
     document = parse_text(path)
     by_profile, by_setting = Choice(profile="fast"), Choice(set={"params.rate": "0.2"})

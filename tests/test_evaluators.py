@@ -12,9 +12,9 @@ import torch
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import RunError
-from gangraph.language.library import evaluators
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
+from gangraph.language.document.library import evaluators
+from gangraph.language.document.parse import Choice, parse
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.runtime import evaluators as cache
 from gangraph.runtime.measure import measure, measure_run

@@ -3,9 +3,9 @@
 import pytest
 
 import gangraph
-from gangraph.language.expression import show
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.expression.model import show
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.views.code import code_text

@@ -11,7 +11,7 @@ import pytest
 
 from gangraph.cli import _COMMANDS, main
 from gangraph.cli.options import waiting
-from gangraph.language.library import evaluators, shipped
+from gangraph.language.document.library import evaluators, shipped
 from gangraph.terminal import guarded
 from tests.terminal import opened
 

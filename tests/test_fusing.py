@@ -7,11 +7,11 @@ import torch
 from torch import fx
 
 from gangraph import Trainer
-from gangraph.compiler import lower
-from gangraph.compiler.lower import KernelUse
 from gangraph.errors import UsageError
 from gangraph.kernels import OrderError
 from gangraph.language.spec import Spec
+from gangraph.lower import writer as lower
+from gangraph.lower.writer import KernelUse
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime import trainer as trainers
 from gangraph.views.plan import plan_text

@@ -11,15 +11,15 @@ from torch.nn import functional
 
 from gangraph import Trainer
 from gangraph.errors import RunError, SpecError
-from gangraph.language.expression import Expression
+from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.expression.gates import Memory, decide
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.schedule import Clock
+from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.gates import Memory, decide
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
-from gangraph.language.schedule import Clock
+from gangraph.language.resolve.document import resolve
+from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Spec
-from gangraph.language.syntax import parse_expression
-from gangraph.language.tree import Scalar
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime.engine import NotFiniteError
 from gangraph.runtime.run import run

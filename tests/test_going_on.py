@@ -10,8 +10,8 @@ import pytest
 from gangraph import Trainer, UsageError
 from gangraph.cli import main
 from gangraph.language.continuation import changes
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.resolve.document import resolve
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.run import run as start
 from gangraph.runtime.saved import numbered, results_folder, run_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gangraph.compiler.check import Checked
+from gangraph.check.phase import Checked
 from gangraph.pipeline import check_spec, compile_phase
 from tests.support import read
 

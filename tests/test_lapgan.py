@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import interpolate
 
 import gangraph
-from gangraph.compiler.check import Checked
+from gangraph.check.phase import Checked
 from gangraph.pipeline import check_spec
 from tests.support import changed, deviation, load, normals, snapshot, trainer
 

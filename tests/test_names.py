@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gangraph.errors import SpecError
-from gangraph.language.parse import parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import parse_text
+from gangraph.language.resolve.document import resolve
 from gangraph.pipeline import check_spec
 from gangraph.runtime.trainer import Trainer
 

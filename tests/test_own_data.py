@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gangraph.check.held_out import trained_on
 from gangraph.cli import main
-from gangraph.compiler.held_out import trained_on
 from gangraph.errors import SpecError
-from gangraph.language.expression import Call, Literal
-from gangraph.language.library import shipped
+from gangraph.language.document.library import shipped
+from gangraph.language.expression.model import Call, Literal
 from gangraph.pipeline import check_spec, load
 
 FOLDERS = {"cyclegan": ("x.folder", "y.folder"), "pix2pix": ("pair.a", "pair.b")}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gangraph import Trainer
-from gangraph.language.expression import show
+from gangraph.language.expression.model import show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.pipeline import check_spec
 from gangraph.views.diff import differences

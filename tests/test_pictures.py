@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from gangraph.compiler.shown import picture_ranges
+from gangraph.check.shown import picture_ranges
 from gangraph.pipeline import check_spec
 from gangraph.runtime import pictures
 from gangraph.runtime.pictures import clipped, frames, image_of, picture

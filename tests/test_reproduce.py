@@ -124,8 +124,8 @@ def test_a_network_that_changed_in_its_file_makes_another_run(tmp_path: Path) ->
 
 
 def test_a_run_that_was_cut_is_resumed_to_the_same_end(tmp_path: Path) -> None:
-    from gangraph.language.parse import Choice, parse
-    from gangraph.language.resolve import resolve
+    from gangraph.language.document.parse import Choice, parse
+    from gangraph.language.resolve.document import resolve
 
     source = spec(tmp_path)
     work(task(source, tmp_path / "whole"))

@@ -24,8 +24,8 @@ import json, sys
 from pathlib import Path
 import torch
 from gangraph import Trainer
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.resolve.document import resolve
 
 torch.set_num_threads(1)
 task = json.loads(sys.stdin.read())

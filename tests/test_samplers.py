@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from gangraph.cli import app
 from gangraph.errors import RunError, SpecError, UsageError
-from gangraph.language.expression import show
+from gangraph.language.expression.model import show
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary

@@ -359,7 +359,7 @@ def test_first_network_that_a_run_calls_stores_a_part_whose_owner_it_does_not_ca
     )
     text = text.replace("D_b: D_a(share=D_a.score)", "D_b: D_a").replace("[D_a, D_b]", "D_b")
     run = trainer(read(text))
-    assert "G_a" not in run.networks and run.checked[0].loans == {}
+    assert "G_a" not in run.networks and run.checked[0].tied_parts == {}
     run.train(steps=2)
 
 
@@ -416,7 +416,7 @@ def test_readings_say_what_is_shared() -> None:
 def test_networks_of_cogan_have_the_sizes_that_the_paper_states() -> None:
     (phase,) = check_spec(load("cogan", profile="paper"))
     own = {name: phase.own_parameters(name) for name in phase.networks}
-    shared = {name: sum(loan.parameters for loan in loans) for name, loans in phase.loans.items()}
+    shared = {name: sum(tie.parameters for tie in tied_parts) for name, tied_parts in phase.tied_parts.items()}
     assert own == {"G_a": 7_833_476 + 4_609, "G_b": 4_609, "D_a": 426_553 + 520, "D_b": 520}
     assert shared == {"G_b": 7_833_476, "D_b": 426_553}
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gangraph import Trainer
-from gangraph.compiler.segments import Plan
 from gangraph.errors import SpecError
+from gangraph.plan.model import Plan
 from gangraph.runtime.engine import NotFiniteError
 from gangraph.views.code import code_text
 from gangraph.views.plan import plan_text

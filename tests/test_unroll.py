@@ -13,9 +13,9 @@ from torch import Tensor, autograd, nn
 
 import gangraph
 from gangraph import Trainer
+from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.parse import Choice, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime.engine import NotFiniteError

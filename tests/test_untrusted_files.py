@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gangraph.cli import main
-from gangraph.language.library import Files
+from gangraph.language.document.library import Files
 from tests.support import DEFAULTS, DRAW_ONCE, SMALL
 
 SECRET = "root:x:0:0:a secret that nobody is to read\n"

@@ -10,7 +10,7 @@ from gangraph.errors import GangraphError
 
 def specs(incomplete: str) -> list[str]:
     """Shipped specs, and YAML files and folders below the path that was begun."""
-    from gangraph.language.library import evaluators, shipped
+    from gangraph.language.document.library import evaluators, shipped
 
     return [*_beginning((*shipped(), *evaluators()), incomplete), *_paths(incomplete, ".yaml")]
 
@@ -33,7 +33,7 @@ def runs(incomplete: str) -> list[str]:
 
 
 def _overlays(context: typer.Context, section: str) -> Iterable[str]:
-    from gangraph.language.parse import parse
+    from gangraph.language.document.parse import parse
 
     named = context.params.get("spec") or next(iter(context.args), "")  # arguments are sorted in after options
     try:

@@ -119,8 +119,8 @@ def read_spec(source: str, profile: str | None, variant: str | None, settings: l
         SpecError: the text does not parse, or there is no such profile, variant or path.
         UsageError: there is no such spec, or a setting is not PATH=VALUE.
     """
-    from gangraph.language.parse import Choice, parse
-    from gangraph.language.resolve import resolve
+    from gangraph.language.document.parse import Choice, parse
+    from gangraph.language.resolve.document import resolve
 
     choice = Choice(profile=profile, variant=variant, set=values_of(settings))
     resolved = resolve(parse(source), choice)

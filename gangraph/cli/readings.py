@@ -35,8 +35,8 @@ def explain(
     options.textual(output, "an explanation")
     resolved = read_spec(spec, profile, variant, settings)
     with options.waiting(f"reading {spec}"):
-        from gangraph.compiler.plan import plan
         from gangraph.pipeline import check_spec
+        from gangraph.plan.planner import plan
         from gangraph.views.explain import explain_text
 
         plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]

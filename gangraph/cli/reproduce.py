@@ -53,7 +53,7 @@ def reproduce(
 
     options.use_weights(weights)
 
-    from gangraph.language.library import find_spec, shipped
+    from gangraph.language.document.library import find_spec, shipped
 
     if spec is not None:
         find_spec(spec)  # a slip in its name shows before anything is loaded

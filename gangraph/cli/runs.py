@@ -122,7 +122,7 @@ def _resumed(
     run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
 ) -> tuple["Spec | None", "Spec"]:
     """What a run is to go on with, None where that is what it is; and the spec that it was trained by."""
-    from gangraph.language.parse import Choice
+    from gangraph.language.document.parse import Choice
     from gangraph.runtime.report import tell
     from gangraph.runtime.saved import asked_of, begun, load_text, readable
     from gangraph.runtime.state import read_state
@@ -148,7 +148,7 @@ def measure(
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
-    from gangraph.language.parse import Choice
+    from gangraph.language.document.parse import Choice
     from gangraph.runtime.saved import asked_of, readable
 
     options.there_is(run)

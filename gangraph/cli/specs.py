@@ -14,7 +14,7 @@ from gangraph.cli.options import Kernels, View, emit, read_spec
 from gangraph.errors import DataError, SpecError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from gangraph.compiler.check import Checked
+    from gangraph.check.phase import Checked
     from gangraph.language.spec import Spec
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -54,7 +54,7 @@ def check(
 
 def _missing_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
     """The data that a run would not find, with the name of its source. No file is opened."""
-    from gangraph.compiler.reads import streams_read
+    from gangraph.check.reads import streams_read
     from gangraph.data.source import missing_places
 
     return [
@@ -199,7 +199,7 @@ def _show_world(spec: str, view: View, output: Path | None) -> None:
 
 def list_specs(json: options.Json = False) -> None:
     """List the specs that gangraph ships, with their papers, and those that train evaluators."""
-    from gangraph.language.library import evaluators, shipped
+    from gangraph.language.document.library import evaluators, shipped
 
     papers = sorted((_summary(*named) for named in shipped().items()), key=lambda row: (row["year"] or 0, row["name"]))
     judges = [_summary(*named) for named in evaluators().items()]
@@ -223,7 +223,8 @@ def _wrapped(line: str, indent: int) -> str:
 def _summary(name: str, path: Path) -> dict[str, Any]:
     """A shipped spec's name, paper, one line, profiles and variants."""
     from gangraph.errors import Text
-    from gangraph.language.tree import Mapping, Scalar, read_tree
+    from gangraph.language.document.tree import Mapping, read_tree
+    from gangraph.language.scalar import Scalar
 
     tree = read_tree(Text(path.name, path.read_text(encoding="utf-8")))
     paper = tree.get(Scalar("paper"))
@@ -246,7 +247,7 @@ def new(
     source: Annotated[str, typer.Option("--from", metavar="SPEC", help="The shipped spec to begin with.")],
 ) -> None:
     """Begin a spec of your own from a shipped one."""
-    from gangraph.language.library import shipped
+    from gangraph.language.document.library import shipped
 
     name = name.removesuffix(".yaml")
     if not _NAME.fullmatch(name):
@@ -276,7 +277,7 @@ def _renamed(text: str, name: str) -> str:
 
 def schema() -> None:
     """Print the JSON schema of specs, for editors."""
-    from gangraph.language.schema import Document
+    from gangraph.language.document.schema import Document
 
     made: dict[str, Any] = Document.model_json_schema(by_alias=True)
     print(_json(made))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from gangraph.errors import Problem, Span, nearest
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
 
 FULL = "full"  # what a claim calls the spec without a variant
 CORRELATION = "correlation"

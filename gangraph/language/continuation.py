@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.gates import is_over_time
+from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.gates import is_over_time
-from gangraph.language.schedule import is_dynamic
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import AverageSpec, NetworkSpec, Objective, PhaseSpec, Spec, UpdateSpec
 
 _DIGITS = 16

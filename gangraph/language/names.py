@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 
 from gangraph.errors import Problem, Span
-from gangraph.language import schema
-from gangraph.language.expression import LONGEST_NAME
-from gangraph.language.schedule import TIME
+from gangraph.language.document import schema
+from gangraph.language.expression.model import LONGEST_NAME
+from gangraph.language.expression.schedule import TIME
+from gangraph.language.expression.static import StaticError
+from gangraph.language.scalar import Scalar
 from gangraph.language.spec import PhaseSpec
-from gangraph.language.static import StaticError
-from gangraph.language.tree import Scalar
 
 _PLAIN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
 _EXPECTED = f"letters, digits and _ . + -, at most {LONGEST_NAME} of them, beginning with a letter, a digit or _"

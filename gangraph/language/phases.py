@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gangraph.errors import Problem, nearest
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression
+from gangraph.language.document.overlay import copy, lay_over
+from gangraph.language.document.sections import Sections
+from gangraph.language.document.tree import Mapping as TreeMapping
+from gangraph.language.document.tree import Sequence as TreeSequence
+from gangraph.language.document.tree import Tree
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import Scope, StaticError, literal, members
+from gangraph.language.expression.syntax import is_loop, parse_loop
 from gangraph.language.names import refuse_odd
-from gangraph.language.overlay import copy, lay_over
-from gangraph.language.sections import Sections
-from gangraph.language.static import Scope, StaticError, literal, members
-from gangraph.language.syntax import is_loop, parse_loop
-from gangraph.language.tree import Mapping as TreeMapping
-from gangraph.language.tree import Scalar, Tree
-from gangraph.language.tree import Sequence as TreeSequence
+from gangraph.language.scalar import Scalar
 
 CARRIES = "optimizers"  # what a phase can take over beside parameters
 _MOST = 50  # phases

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gangraph.errors import Problem, Span, Text
-from gangraph.language.expression import Expression, Quantity
+from gangraph.language.expression.model import Expression, Quantity
 
 Names = Mapping[str, Expression]
 

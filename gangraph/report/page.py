@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from gangraph.errors import UsageError
 from gangraph.language.claims import FULL
-from gangraph.language.expression import Expression, show
+from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import Reported
 from gangraph.report.curves import Chart, chart
 from gangraph.report.numbers import MISSING, deviating, duration, number

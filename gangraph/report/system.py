@@ -7,12 +7,12 @@ from typing import cast
 
 from latex2mathml.converter import convert
 
-from gangraph.compiler.assemble import NetworkModel
-from gangraph.compiler.check import Checked
-from gangraph.compiler.fusing import Kernels
-from gangraph.compiler.lower import Program
+from gangraph.check.instantiate import NetworkModel
+from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
 from gangraph.language.spec import Spec
+from gangraph.lower.fusing import Kernels
+from gangraph.lower.writer import Program
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.runtime.saved import spec_of
 from gangraph.runtime.state import Trained
@@ -131,6 +131,8 @@ def _networks(checked: Checked, models: Mapping[str, NetworkModel]) -> Iterator[
                 template=template if template != name else "",
                 parameters=model.parameters,
                 total=sum(map(checked.own_parameters, alike)),
-                shared=tuple(f"{each}: {parameters_text(checked, each)}" for each in alike if each in checked.loans),
+                shared=tuple(
+                    f"{each}: {parameters_text(checked, each)}" for each in alike if each in checked.tied_parts
+                ),
                 rows=rows[name],
             )

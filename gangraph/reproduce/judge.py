@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gangraph.language import claims
 from gangraph.language.claims import Measure, margin, measures
-from gangraph.language.expression import show
+from gangraph.language.expression.model import show
 from gangraph.language.spec import Claim
 from gangraph.reproduce.outcome import Number, Verdict
 from gangraph.reproduce.work import Found

@@ -16,8 +16,8 @@ import torch
 
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.language.claims import FULL
-from gangraph.language.parse import Choice, Document, parse
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, Document, parse
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
 from gangraph.reproduce.judge import judge, needed_variants, number

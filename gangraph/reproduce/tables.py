@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from gangraph.reproduce.outcome import Outcome, VariantOutcome, Verdict
-from gangraph.runtime.results import facts_text, judges_in
+from gangraph.runtime.results import evaluators_in, facts_text
 from gangraph.views.spec import table
 
 Row = tuple[str, ...]
@@ -139,8 +139,10 @@ def _protocols(outcome: Outcome) -> Iterator[str]:
     numbers = {name: number for variant in reversed(outcome.variants) for name, number in variant.numbers.items()}
     for name, number in sorted(numbers.items()):
         yield f"- {name}: {facts_text(number.protocol) if number.protocol else number.why}"
-    for judge in dict.fromkeys(judge for number in numbers.values() for judge in judges_in(number.protocol)):
-        yield f"- judged by {judge}"
+    for evaluator in dict.fromkeys(
+        evaluator for number in numbers.values() for evaluator in evaluators_in(number.protocol)
+    ):
+        yield f"- judged by {evaluator}"
 
 
 def _markdown(rows: Iterable[Row]) -> list[str]:

@@ -16,9 +16,9 @@ from threading import Thread
 import torch
 
 from gangraph.errors import GangraphError, RunError
+from gangraph.language.document.parse import Choice, parse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.runtime.folder import RunFolder
 from gangraph.runtime.measure import Measured, measure_run

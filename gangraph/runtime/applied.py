@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gangraph.compiler.assemble import Interval
-from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Graph, Node
-from gangraph.compiler.shown import Kinship, bounds, input_at, node_at, output_at
-from gangraph.compiler.types import Types
+from gangraph.check.infer import Types
+from gangraph.check.instantiate import Interval
+from gangraph.check.phase import Checked
+from gangraph.check.shown import Kinship, bounds, input_at, node_at, output_at
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.data.transform import ImageOptions, Interpolation, Range
 from gangraph.errors import UsageError, nearest
+from gangraph.graph.model import Graph, Node
 
 _COLOURS = (1, 3)
 

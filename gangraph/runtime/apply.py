@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gangraph.compiler.assemble import Interval
+from gangraph.check.instantiate import Interval
 from gangraph.data.archive import IMAGE_SUFFIXES, Archive, open_archive
 from gangraph.data.decode import Picture
 from gangraph.data.imageset import corrupt

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gangraph.compiler.sharing import Loan
+from gangraph.check.tied_parameters import TiedPart
 from gangraph.errors import CheckpointError, RunError
 from gangraph.runtime.engine import Engine
 from gangraph.runtime.files import abandoned, opened, unfinished_name
@@ -171,8 +171,8 @@ def _tensors(engine: Engine) -> dict[str, Tensor]:
     for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
         for name, module in modules.items():
             tensors |= {f"{kind}/{name}/{path}": tensor for path, tensor in module.state_dict().items()}
-    borrowed = borrowed_names(engine.program.plan.checked.loans)
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(borrowed)}
+    tied = tied_names(engine.program.plan.checked.tied_parts)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(tied)}
     for name, optimizer in engine.optimizers.items():
         for index, parameter in enumerate(engine.parameters[name]):
             for key, tensor in optimizer.state.get(parameter, {}).items():
@@ -188,7 +188,7 @@ def _state(engine: Engine, trained: Trained, digest: str) -> State:
         format=2,
         digest=digest,
         step=engine.step_count,
-        shared=shared_names(engine.program.plan.checked.loans),
+        shared=shared_names(engine.program.plan.checked.tied_parts),
         positions=dict(engine.draws.positions),
         histories={name: Pool(count=history.count, calls=history.calls) for name, history in engine.histories.items()},
         gates=[gates.state() for gates in engine.gates],
@@ -196,18 +196,18 @@ def _state(engine: Engine, trained: Trained, digest: str) -> State:
     )
 
 
-def shared_names(loans: Mapping[str, Iterable[Loan]]) -> dict[str, str]:
+def shared_names(tied_parts: Mapping[str, Iterable[TiedPart]]) -> dict[str, str]:
     """Beginnings of tensors' names that stand for others."""
     return {
-        f"network/{name}/{loan.path}.": f"network/{loan.owner}/{loan.path}."
-        for name, each in loans.items()
-        for loan in each
+        f"network/{name}/{tie.path}.": f"network/{tie.owner}/{tie.path}."
+        for name, each in tied_parts.items()
+        for tie in each
     }
 
 
-def borrowed_names(loans: Mapping[str, Iterable[Loan]]) -> tuple[str, ...]:
+def tied_names(tied_parts: Mapping[str, Iterable[TiedPart]]) -> tuple[str, ...]:
     """Beginnings of names under which no tensor is stored."""
-    return tuple(shared_names(loans))
+    return tuple(shared_names(tied_parts))
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gangraph.compiler.build_sources import build_source
-from gangraph.compiler.expressions import BuildError
+from gangraph.build.expressions import BuildError
+from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
 from gangraph.errors import UsageError

@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.graph import Graph, ObjectiveGraph
-from gangraph.compiler.lower import Lowered, Program, noise_name
-from gangraph.compiler.optimizers import even_momentum, make_optimizer, schedules
-from gangraph.compiler.segments import Segment, UpdatePlan
+from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.errors import RunError
-from gangraph.language.schedule import Clock, evaluate
+from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.language.expression.schedule import Clock, evaluate
+from gangraph.lower.writer import Lowered, Program, noise_name
+from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.gates import Gates
 from gangraph.runtime.given import Given

@@ -8,17 +8,17 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.assemble import Interval
-from gangraph.compiler.build_network import module_name
-from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.graph import Graph, Node, with_arguments
-from gangraph.compiler.lower import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
-from gangraph.compiler.shown import picture_ranges
+from gangraph.build.network import module_name
+from gangraph.check.instantiate import Interval
+from gangraph.check.shown import picture_ranges
 from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
-from gangraph.language.schedule import Clock, evaluate
+from gangraph.graph.model import Evaluation as Seen
+from gangraph.graph.model import Graph, Node, with_arguments
+from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
+from gangraph.lower.writer import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
 from gangraph.registry import vocabulary
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.engine import Engine
@@ -59,8 +59,8 @@ class Evaluation:
     def __init__(self, engine: Engine, seen: Seen, part: Looking, *, seed: int | None = None) -> None:
         self.engine, self.seen, self.part, self.graph = engine, seen, part, seen.graph
         self.seed = engine.settings.seed if seed is None else seed
-        self.judges = {name: self._judge(name) for name in self._called() if name in seen.evaluators}
-        frozen = {f"{module_name(name)}_frozen": module for name, module in self.judges.items()}
+        self.evaluators = {name: self._evaluator(name) for name in self._called() if name in seen.evaluators}
+        frozen = {f"{module_name(name)}_frozen": module for name, module in self.evaluators.items()}
         frozen |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in frozen.items()}
         networks = {**engine.networks.callable, **frozen}
         drawn = [name for name in part.code.networks if name.endswith(AUTOREGRESSIVE)]
@@ -79,7 +79,7 @@ class Evaluation:
             if types is not None and self.graph.nodes[name].kind == "autoregressive":
                 yield noise_name(name, UNIFORM), Uniform(types.nodes[name].shape[1:], 0.0, 1.0)
 
-    def _judge(self, name: str) -> nn.Module:
+    def _evaluator(self, name: str) -> nn.Module:
         model, settings = self.engine.program.plan.checked.evaluators[name], self.engine.settings
         return trained_network(self.seen.evaluators[name], model, device=settings.device, dtype=settings.dtype)
 
@@ -172,7 +172,7 @@ class Evaluation:
     def _noise(self, draws: Draws, index: int) -> dict[str, Tensor | None]:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""
         checked = self.engine.program.plan.checked
-        modules, models = {**self.engine.networks.live, **self.judges}, {**checked.networks, **checked.evaluators}
+        modules, models = {**self.engine.networks.live, **self.evaluators}, {**checked.networks, **checked.evaluators}
         noise: dict[str, Tensor | None] = {}
         for name in self.part.code.segment.nodes:
             node = self.graph.nodes[name]

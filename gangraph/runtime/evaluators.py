@@ -1,4 +1,4 @@
-"""Networks that another spec trains, to judge a run by: trained once, kept in a cache, loaded frozen."""
+"""Networks that another spec trains, to evaluate a run by: trained once, kept in a cache, loaded frozen."""
 
 import copy
 import fcntl
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gangraph.compiler.assemble import NetworkModel
-from gangraph.compiler.initialize import initialize
+from gangraph.check.initialize import initialize
+from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import CheckpointError, RunError
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
@@ -44,59 +44,59 @@ def prepare(spec: Spec, device: str = "auto") -> None:
     Raises:
         RunError: the training was stopped or failed.
     """
-    for judge in untrained(spec):
-        _results(judge, device)
+    for evaluator in untrained(spec):
+        _results(evaluator, device)
 
 
 def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
     """The evaluators that a spec needs and the cache lacks."""
-    needed = (judge for phase in spec.phases if phase.evaluate for judge in phase.evaluate.networks.values())
-    known = {place(judge.spec): judge for judge in needed}
-    return tuple(judge for judge in known.values() if _known(judge) is None)
+    needed = (evaluator for phase in spec.phases if phase.evaluate for evaluator in phase.evaluate.networks.values())
+    known = {place(evaluator.spec): evaluator for evaluator in needed}
+    return tuple(evaluator for evaluator in known.values() if _known(evaluator) is None)
 
 
-def judged_by(judge: EvaluatorSpec) -> dict[str, Any]:
+def facts_of(evaluator: EvaluatorSpec) -> dict[str, Any]:
     """What is known of an evaluator: the spec that trains it, and how good it is by that spec's own results."""
-    measured = _results(judge, "auto")
+    measured = _results(evaluator, "auto")
     numbers = {name: result.value for name, result in measured.results.items() if result.value is not None}
-    return {"spec": judge.called, "network": judge.network, "fingerprint": measured.fingerprint, **numbers}
+    return {"spec": evaluator.called, "network": evaluator.network, "fingerprint": measured.fingerprint, **numbers}
 
 
 def trained_network(
-    judge: EvaluatorSpec, model: NetworkModel, *, device: torch.device, dtype: torch.dtype
+    evaluator: EvaluatorSpec, model: NetworkModel, *, device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
     """The network with its trained weights, frozen and in evaluation mode; trained first if the cache lacks it.
 
     Raises:
         RunError: the training was stopped or failed, or what is kept of it is damaged.
     """
-    _results(judge, str(device))
+    _results(evaluator, str(device))
     module = copy.deepcopy(model.module).to_empty(device="cpu")
     initialize(module, model.graph, torch.Generator())
     try:
-        read_network(_newest(place(judge.spec)), judge.network, module)
-    except CheckpointError as error:  # an older one would be another judge
-        raise RunError(f"{error}; remove '{place(judge.spec)}', and the evaluator is trained again") from None
+        read_network(_newest(place(evaluator.spec)), evaluator.network, module)
+    except CheckpointError as error:  # an older one is another network
+        raise RunError(f"{error}; remove '{place(evaluator.spec)}', and the evaluator is trained again") from None
     return module.to(device=device, dtype=dtype).requires_grad_(False).eval()
 
 
-def _results(judge: EvaluatorSpec, device: str) -> Measurements:
+def _results(evaluator: EvaluatorSpec, device: str) -> Measurements:
     """The results of the evaluator's own run, which is there whole once it has them."""
-    folder = place(judge.spec)
-    found = _known(judge)
+    folder = place(evaluator.spec)
+    found = _known(evaluator)
     if found is not None:
         return found
-    with aside(f"{judge.called}: ") as report, _alone(folder, report):
-        found = _known(judge)
-        return found if found is not None else _train(judge.spec, folder, device, report)
+    with aside(f"{evaluator.called}: ") as report, _alone(folder, report):
+        found = _known(evaluator)
+        return found if found is not None else _train(evaluator.spec, folder, device, report)
 
 
-def _known(judge: EvaluatorSpec) -> Measurements | None:
+def _known(evaluator: EvaluatorSpec) -> Measurements | None:
     """The results in the cache, if they are of the whole training and of what the spec measures now."""
-    found = read_results(place(judge.spec))
-    lengths = [phase.length for phase in judge.spec.phases]
+    found = read_results(place(evaluator.spec))
+    lengths = [phase.length for phase in evaluator.spec.phases]
     steps = sum(length.value for length in lengths if length is not None and length.unit == "steps")
-    if found is None or found.step < steps or found.evaluation != evaluation_fingerprint(judge.spec.phases[-1]):
+    if found is None or found.step < steps or found.evaluation != evaluation_fingerprint(evaluator.spec.phases[-1]):
         return None
     return found
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gangraph.compiler.graph import ObjectiveGraph, UpdateGraph
 from gangraph.errors import RunError
-from gangraph.language.expression import Expression
-from gangraph.language.gates import Memory, decide, remembered
-from gangraph.language.schedule import Clock
-from gangraph.language.static import StaticError
+from gangraph.graph.model import ObjectiveGraph, UpdateGraph
+from gangraph.language.expression.gates import Memory, decide, remembered
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.schedule import Clock
+from gangraph.language.expression.static import StaticError
 
 _ENTRY = ""  # where the memory of the gate of the whole update stands, beside those of its groups
 

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.graph import Graph, Node
-from gangraph.compiler.sets import ops_of, sets_of, sets_taken
+from gangraph.build.partition import ops_of, sets_of, sets_taken
 from gangraph.data.random import RandomSource
+from gangraph.graph.model import Evaluation as Seen
+from gangraph.graph.model import Graph, Node
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import Spec
 from gangraph.registry import vocabulary
 from gangraph.runtime.continuing import refuse_training
 from gangraph.runtime.draws import Draws
 from gangraph.runtime.evaluation import Evaluation, over_set
-from gangraph.runtime.evaluators import judged_by
+from gangraph.runtime.evaluators import facts_of
 from gangraph.runtime.report import tell
 from gangraph.runtime.results import Measured, Measurements, read_results
 from gangraph.runtime.saved import LATEST, first_good, is_run, results_folder
@@ -193,14 +193,14 @@ def _number(value: Tensor) -> tuple[float | None, str]:
 
 
 def _protocol(seen: Seen, node: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    """The facts that metrics state of themselves, the averages used, and how good the networks are that judge."""
+    """The facts that metrics state of themselves, the averages used, and how good the evaluators are."""
     graph = seen.graph
     beneath = graph.below(node)
     below = [made for name, made in graph.nodes.items() if name in beneath]
     called = dict.fromkeys(made.target for made in below if made.of_network)
     averages = [name for name in called if name in graph.averages]
-    judges = {name: judged_by(seen.evaluators[name]) for name in called if name in seen.evaluators}
-    return {**_together(_stated(graph, below, counts)), **({"averages": averages} if averages else {}), **judges}
+    evaluators = {name: facts_of(seen.evaluators[name]) for name in called if name in seen.evaluators}
+    return {**_together(_stated(graph, below, counts)), **({"averages": averages} if averages else {}), **evaluators}
 
 
 def _stated(graph: Graph, nodes: Iterable[Node], counts: Mapping[str, int]) -> dict[str, Mapping[str, Any]]:

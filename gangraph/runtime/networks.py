@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from gangraph.compiler.build_network import module_name
-from gangraph.compiler.check import Checked
-from gangraph.compiler.initialize import initialize
-from gangraph.compiler.lower import AGAIN, AHEAD, PARAMETERS, STATE, Form
+from gangraph.build.network import module_name
+from gangraph.check.initialize import initialize
+from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
+from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE, Form
 from gangraph.runtime.lookahead import LookedAhead
 
 
@@ -35,8 +35,8 @@ def make_networks(
         module: nn.Module = copy.deepcopy(model.module).to_empty(device="cpu")
         initialize(module, model.graph, torch.Generator().manual_seed(derive_seed(seed, "initialize", name)))
         live[name] = module.to(device=device, dtype=dtype).train()
-    for name, loan in ((name, loan) for name, each in checked.loans.items() for loan in each):
-        live[name].add_module(loan.path, live[loan.owner].get_submodule(loan.path))
+    for name, tie in ((name, tie) for name, each in checked.tied_parts.items() for tie in each):
+        live[name].add_module(tie.path, live[tie.owner].get_submodule(tie.path))
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
     forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
     forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from gangraph.language.copies import files_of
+from gangraph.language.document.copies import files_of
 from gangraph.language.spec import Spec
 from gangraph.registry import load_plugins, vocabulary
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.sharing import Loan
+from gangraph.check.tied_parameters import TiedPart
 from gangraph.runtime.checkpoint import Checkpoint, part, read_checkpoint
 from gangraph.runtime.engine import PRECISIONS, Engine
 from gangraph.runtime.verify import MORE_STATE, verify, verify_module
@@ -54,18 +54,18 @@ def carry_over(
     networks: Mapping[str, nn.Module],
     tensors: Mapping[str, Tensor],
     prefix: str,
-    loans: Mapping[str, tuple[Loan, ...]],
+    tied_parts: Mapping[str, tuple[TiedPart, ...]],
 ) -> list[str]:
     """Load every tensor whose name and shape fit, as a phase takes over from the one before; returns what was new.
 
-    The parts that networks borrow (`loans`) are taken over by their owners.
+    The parts that networks share with an owner (`tied_parts`) are taken over by their owners.
     """
     fresh = []
     for name, module in networks.items():
         known = part(tensors, f"{prefix}/{name}/")
         with torch.no_grad():
             for path, tensor in module.state_dict(keep_vars=True).items():
-                if any(path.startswith(f"{loan.path}.") for loan in loans.get(name, ())):
+                if any(path.startswith(f"{tie.path}.") for tie in tied_parts.get(name, ())):
                     continue  # which its owner takes over
                 if path in known and known[path].shape == tensor.shape:
                     tensor.copy_(known[path])

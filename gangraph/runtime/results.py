@@ -58,15 +58,17 @@ def read_results(folder: Path) -> Measurements | None:
 
 
 def results_lines(measurements: Measurements) -> list[str]:
-    """A table for people: name, value, how it was measured; and how good the networks are that judged."""
+    """A table for people: name, value, how it was measured; and how good the evaluators are."""
     rows = [(name, _said(measured), facts_text(measured.protocol)) for name, measured in measurements.results.items()]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {facts}".rstrip() for name, value, facts in rows]
     lines += [f"{name}: {measured.why}" for name, measured in measurements.results.items() if measured.why]
-    judges = (
-        f"judged by {judge}" for measured in measurements.results.values() for judge in judges_in(measured.protocol)
+    evaluators = (
+        f"judged by {evaluator}"
+        for measured in measurements.results.values()
+        for evaluator in evaluators_in(measured.protocol)
     )
-    return [*lines, *dict.fromkeys(judges)]
+    return [*lines, *dict.fromkeys(evaluators)]
 
 
 def facts_text(protocol: Mapping[str, Any]) -> str:
@@ -77,23 +79,23 @@ def facts_text(protocol: Mapping[str, Any]) -> str:
 
 
 def _facts(given: Mapping[str, Any]) -> Iterator[str]:
-    """Every fact but lists and judges; those of one metric among several in parentheses."""
+    """Every fact but lists and evaluators; those of one metric among several in parentheses."""
     for key, value in given.items():
         if isinstance(value, Mapping):
-            yield from () if _judges(value) else (f"{key} ({', '.join(_facts(value))})",)
+            yield from () if _of_evaluator(value) else (f"{key} ({', '.join(_facts(value))})",)
         elif not isinstance(value, list):
             yield f"{key} {('no', 'yes')[value] if isinstance(value, bool) else value}"
 
 
-def _judges(facts: Mapping[str, Any]) -> bool:
-    """Whether facts are those of a network that judged, and not of a metric."""
+def _of_evaluator(facts: Mapping[str, Any]) -> bool:
+    """Whether facts are those of an evaluator, and not of a metric."""
     return {"spec", "network"} <= facts.keys()
 
 
-def judges_in(protocol: Mapping[str, Any]) -> Iterator[str]:
-    """The networks that judged, each with what it is and how good it is by its own results."""
+def evaluators_in(protocol: Mapping[str, Any]) -> Iterator[str]:
+    """The evaluators, each with what it is and how good it is by its own results."""
     for name, facts in protocol.items():
-        if isinstance(facts, Mapping) and _judges(facts):
+        if isinstance(facts, Mapping) and _of_evaluator(facts):
             numbers = [f"{key} {value:.4g}" for key, value in facts.items() if isinstance(value, float)]
             yield f"{name}, network {facts['network']} of {facts['spec']} ({', '.join(numbers)})"
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from torch import Tensor
 
-from gangraph.compiler.held_out import trained_on
-from gangraph.compiler.lints.rates import rates_over
-from gangraph.compiler.reads import streams_read
+from gangraph.check.held_out import trained_on
+from gangraph.check.lints.rates import rates_over
+from gangraph.check.reads import streams_read
 from gangraph.data.random import RandomSource
 from gangraph.data.source import open_source
 from gangraph.errors import DataError, RunError, UsageError, WeightsError, fault_of
-from gangraph.language.expression import Quantity
+from gangraph.language.expression.model import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.runtime.evaluators import untrained
 from gangraph.runtime.folder import RunFolder, refuse_taken
@@ -429,9 +429,9 @@ class _Run:
         ended = self._finished() and (self._phase().length is None or self.trainer.done)
         if self.stopped or not ended or evaluate is None or not evaluate.results or not self.trainer.step_count:
             return
-        if judges := ", ".join(judge.called for judge in untrained(self.trainer.spec)):
+        if evaluators := ", ".join(evaluator.called for evaluator in untrained(self.trainer.spec)):
             self.report.say(
-                f"results need {judges}, not trained here yet; gangraph measure {self.folder.path} does both"
+                f"results need {evaluators}, not trained here yet; gangraph measure {self.folder.path} does both"
             )
             return
         self.report.say("measuring the results")

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from gangraph.errors import CheckpointError, SpecError, UsageError
 from gangraph.language.continuation import Change, changes
-from gangraph.language.copies import files_of
+from gangraph.language.document.copies import files_of
+from gangraph.language.document.parse import Choice, parse, parse_text
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.parse import Choice, parse, parse_text
-from gangraph.language.resolve import resolve
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.runtime.places import placed, set_aside
 from gangraph.runtime.plugged import missing_plugins

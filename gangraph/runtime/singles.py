@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gangraph.compiler.assemble import Interval
-from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.lower import lower_look
+from gangraph.check.instantiate import Interval
 from gangraph.errors import RunError, UsageError, nearest
+from gangraph.graph.model import Evaluation as Seen
+from gangraph.lower.writer import lower_look
 from gangraph.runtime.evaluation import Evaluation, over_set
 from gangraph.runtime.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
 from gangraph.runtime.report import Countdown

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from gangraph.compiler.graph import Evaluation as Seen
-from gangraph.compiler.graph import Sampler
 from gangraph.errors import RunError, UsageError, nearest
-from gangraph.language.parse import Choice
+from gangraph.graph.model import Evaluation as Seen
+from gangraph.graph.model import Sampler
+from gangraph.language.document.parse import Choice
 from gangraph.runtime.continuing import refuse_training
 from gangraph.runtime.evaluation import Evaluation
 from gangraph.runtime.pictures import frames, picture, save

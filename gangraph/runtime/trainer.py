@@ -7,15 +7,15 @@ from typing import Self, get_args
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.fusing import Kernels
 from gangraph.errors import SpecError, UsageError
 from gangraph.kernels import why_not
 from gangraph.language.continuation import Change
-from gangraph.language.copies import files_of
-from gangraph.language.expression import Quantity
+from gangraph.language.document.copies import files_of
+from gangraph.language.expression.model import Quantity
+from gangraph.language.expression.schedule import Clock
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.schedule import Clock
 from gangraph.language.spec import PhaseSpec, Spec
+from gangraph.lower.fusing import Kernels
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.runtime.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from gangraph.runtime.continuing import Asked, applied
@@ -216,7 +216,7 @@ class Trainer:
         self.engine = self._make_engine()
         self.engine.step_count = step
         live, means = self.engine.networks.live, self.engine.networks.averages
-        fresh = carry_over(live, old, "network", self.checked[self.phase].loans)
+        fresh = carry_over(live, old, "network", self.checked[self.phase].tied_parts)
         for name, average in self.checked[self.phase].graph.averages.items():  # one that is new begins at its network
             means[name].load_state_dict(live[average.of].state_dict())
         carry_over(means, old, "average", {})

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from gangraph.compiler.check import Checked
-from gangraph.compiler.optimizers import make_optimizer
+from gangraph.build.optimizers import make_optimizer
+from gangraph.check.phase import Checked
 from gangraph.data.random import RandomSource
 from gangraph.errors import CheckpointError
 from gangraph.language.spec import OptimizerSpec
-from gangraph.runtime.checkpoint import Checkpoint, Kind, borrowed_names, shared_names
+from gangraph.runtime.checkpoint import Checkpoint, Kind, shared_names, tied_names
 from gangraph.runtime.engine import PRECISIONS, Engine
 from gangraph.runtime.gates import MisfitError
 from gangraph.runtime.history import History
@@ -41,9 +41,9 @@ def verify_networks(checked: Checked, checkpoint: Checkpoint) -> None:
     dtype = PRECISIONS[checkpoint.state.extra.precision]
     modules = {name: model.module for name, model in checked.networks.items()}
     averages = {name: modules[each.of] for name, each in checked.graph.averages.items() if each.of in modules}
-    borrowed = borrowed_names(checked.loans)
+    tied = tied_names(checked.tied_parts)
     for name, kind in _module_kinds({"network": modules, "average": averages}, torch.get_default_dtype(), dtype):
-        if not name.startswith(borrowed):
+        if not name.startswith(tied):
             _verify_kind(checkpoint, name, (kind,))
 
 
@@ -72,7 +72,7 @@ def _verify_state(engine: Engine, checkpoint: Checkpoint) -> None:
     def refuse(why: str) -> CheckpointError:
         return damaged(checkpoint.folder, FILE, why)
 
-    shared = shared_names(plan.checked.loans)
+    shared = shared_names(plan.checked.tied_parts)
     for name in (*state.shared, *shared):
         if state.shared.get(name) != shared.get(name):
             found, expected = state.shared.get(name, "nothing"), shared.get(name, "no such key")
@@ -112,9 +112,9 @@ def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
     """Compare every tensor with the one that a program has in its place, then what is in it."""
     modules = {"network": engine.networks.live, "average": engine.networks.averages}
     own, saved = engine.settings.dtype, PRECISIONS[checkpoint.state.extra.precision]
-    borrowed = borrowed_names(engine.program.plan.checked.loans)
+    tied = tied_names(engine.program.plan.checked.tied_parts)
     expected: dict[str, tuple[Kind, ...]] = {}
-    expected |= {name: (kind,) for name, kind in _module_kinds(modules, own, saved) if not name.startswith(borrowed)}
+    expected |= {name: (kind,) for name, kind in _module_kinds(modules, own, saved) if not name.startswith(tied)}
     for name, history in engine.histories.items():
         if checkpoint.state.histories[name].count:
             expected[f"history/{name}/samples"] = _pool_kinds(engine, name, history, checkpoint)

@@ -13,17 +13,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gangraph.compiler.lower import AGAIN, AHEAD, PARAMETERS, STATE
-from gangraph.language.expression import Expression, Literal, Quantity, show, walk
-from gangraph.language.schedule import is_dynamic
+from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
+from gangraph.language.expression.schedule import is_dynamic
+from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:
-    from gangraph.compiler.graph import Graph, ObjectiveGraph, UpdateGraph
-    from gangraph.compiler.lower import Lowered, Program
-    from gangraph.compiler.segments import LookaheadPlan, Segment, UpdatePlan
+    from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
+    from gangraph.lower.writer import Lowered, Program
+    from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
 
 def code_text(program: Program, *, title: str = "") -> str:

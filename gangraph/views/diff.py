@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from gangraph.compiler.check import Checked
-from gangraph.compiler.expressions import shown
-from gangraph.compiler.graph import Graph, Lookahead
-from gangraph.compiler.optimizers import OPTIMIZERS
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
-from gangraph.language.sharing import borrowed
+from gangraph.build.expressions import shown
+from gangraph.build.optimizers import OPTIMIZERS
+from gangraph.check.phase import Checked
+from gangraph.graph.model import Graph, Lookahead
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.static import Scope, StaticError, literal
+from gangraph.language.expression.syntax import ExpressionError, parse_expression
+from gangraph.language.scalar import Scalar
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,
@@ -26,9 +28,7 @@ from gangraph.language.spec import (
     SamplerSpec,
     Spec,
 )
-from gangraph.language.static import Scope, StaticError, literal
-from gangraph.language.syntax import ExpressionError, parse_expression
-from gangraph.language.tree import Scalar
+from gangraph.language.tied import tied_to
 from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
 from gangraph.views.diff_terms import loss_differences
@@ -36,7 +36,7 @@ from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
 from gangraph.views.matching import Matching, layers
 from gangraph.views.plan import listed
-from gangraph.views.spec import WIDTH, judge_text, sampler_lines, titles
+from gangraph.views.spec import WIDTH, evaluator_text, sampler_lines, titles
 from gangraph.views.wording import as_written, over_time, taken_away, value_names, written
 
 SAME = "no difference in the mathematics"
@@ -206,17 +206,17 @@ def _network(
         yield Difference("networks", name, calls[0] + sizes[0], calls[1] + sizes[1])
     elif sizes[0] != sizes[1]:
         yield Difference("networks", f"the size of {name}", *(size.removeprefix(", ") for size in sizes))
-    if _lent(a, matching.networks) != _lent(b, {}):
-        lent = (listed(_lent(each, {})) for each in (a, b))
-        yield Difference("networks", f"what {name} shares", *(text or "nothing" for text in lent))
+    if _tied(a, matching.networks) != _tied(b, {}):
+        tied = (listed(_tied(each, {})) for each in (a, b))
+        yield Difference("networks", f"what {name} shares", *(text or "nothing" for text in tied))
     if a.init != b.init:
         inits = (", ".join(f"{kind} {show(how)}" for kind, how in each.init.items()) for each in (a, b))
         yield Difference("networks", f"the initialisation of {name}", *(text or "torch's own" for text in inits))
 
 
-def _lent(network: NetworkSpec, names: Mapping[str, str]) -> list[str]:
+def _tied(network: NetworkSpec, names: Mapping[str, str]) -> list[str]:
     """The parts that a network shares, by the names of their owners on the other side."""
-    return [f"{names.get(owner, owner)}.{part}" for owner, parts in borrowed(network).items() for part in parts]
+    return [f"{names.get(owner, owner)}.{part}" for owner, parts in tied_to(network).items() for part in parts]
 
 
 def _listing(network: NetworkSpec) -> list[str]:
@@ -407,7 +407,7 @@ def _plain(value: object) -> str:
         return written(value)
     if isinstance(value, SamplerSpec):
         return ", ".join(sampler_lines(value))
-    return judge_text(value) if isinstance(value, EvaluatorSpec) else str(value)
+    return evaluator_text(value) if isinstance(value, EvaluatorSpec) else str(value)
 
 
 __all__ = ["SAME", "Comparison", "Difference", "compare", "diff_text", "differences"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from gangraph.compiler.graph import Graph, Ref
-from gangraph.language.expression import show
+from gangraph.graph.model import Graph, Ref
+from gangraph.language.expression.model import show
 from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
 from gangraph.views.matching import CONSTANT, Matching, Term, terms

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gangraph.compiler.graph import Graph
+from gangraph.graph.model import Graph
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 
 Section = Literal[

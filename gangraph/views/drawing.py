@@ -6,10 +6,10 @@ arithmetic below a loss or an objective is folded into a formula. A hue stands f
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gangraph.compiler.graph import Graph, LayerUse, NetworkGraph, Node, Ref, UpdateGraph
-from gangraph.language.expression import show
-from gangraph.language.sharing import borrowed
+from gangraph.graph.model import Graph, LayerUse, NetworkGraph, Node, Ref, UpdateGraph
+from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, NetworkSpec
+from gangraph.language.tied import tied_to
 from gangraph.views.formulas import INFIX, Reading, constant_text, wrapped
 from gangraph.views.picture import UNKNOWN, Chip, Figure, Picture
 from gangraph.views.svg import Frame, document
@@ -61,8 +61,8 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
     made = []
     for name, network in graph.spec.networks.items():
         template = f"{network.of}, averaged" if isinstance(network, AverageSpec) else network.template
-        lent = borrowed(network) if isinstance(network, NetworkSpec) else {}
-        shared = "".join(f", {_listed(parts)} shared with {owner}" for owner, parts in lent.items())
+        tied = tied_to(network) if isinstance(network, NetworkSpec) else {}
+        shared = "".join(f", {_listed(parts)} shared with {owner}" for owner, parts in tied.items())
         made.append((name, (template if template != name else "written in this spec") + shared))
     return tuple(((name, hues.get(name, UNKNOWN)), text) for name, text in made)
 
@@ -86,7 +86,7 @@ def _update_figure(update: UpdateGraph, number: int, reading: Reading, hues: Map
 
 
 def _named(update: UpdateGraph) -> tuple[str, ...]:
-    return tuple(name for name in update.networks if name not in update.kin)
+    return tuple(name for name in update.networks if name not in update.tied)
 
 
 def _schedule(graph: Graph) -> Iterator[str]:

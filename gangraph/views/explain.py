@@ -4,19 +4,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import ObjectiveGraph, UpdateGraph
-from gangraph.compiler.held_out import trained_on
-from gangraph.compiler.optimizers import OPTIMIZERS
-from gangraph.compiler.segments import Plan
-from gangraph.language.expression import show
-from gangraph.language.sharing import borrowed
+from gangraph.build.optimizers import OPTIMIZERS
+from gangraph.check.held_out import trained_on
+from gangraph.check.phase import Checked
+from gangraph.graph.model import ObjectiveGraph, UpdateGraph
+from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, OptimizerSpec, SamplerSpec, Spec
+from gangraph.language.tied import tied_to
+from gangraph.plan.model import Plan
 from gangraph.views.explain_objective import aim, losses
 from gangraph.views.explain_update import explain_update
 from gangraph.views.passages import Block, Passage, block_text
 from gangraph.views.plan import listed
-from gangraph.views.spec import judge_text, titles
+from gangraph.views.spec import evaluator_text, titles
 from gangraph.views.wording import as_written, counted, defined, over_time, spelled, taken_away, value_names, written
 
 
@@ -122,7 +122,7 @@ def _networks(checked: Checked) -> Iterator[str]:
         have = f"have {parameters:,} parameters each" if len(names) > 1 else f"has {parameters:,} parameters"
         yield f"{listed(names)} {have} ({template})."
     for name, network in spec.networks.items():
-        if isinstance(network, NetworkSpec) and name in checked.loans:
+        if isinstance(network, NetworkSpec) and name in checked.tied_parts:
             yield _shared(checked, name, network)
     for name, network in spec.networks.items():
         if isinstance(network, AverageSpec):
@@ -131,8 +131,8 @@ def _networks(checked: Checked) -> Iterator[str]:
 
 def _shared(checked: Checked, name: str, network: NetworkSpec) -> str:
     """Which parts of a network are another's, and what is left to itself."""
-    lent = borrowed(network)
-    said = listed(f"{listed(parts)} {'is' if len(parts) == 1 else 'are'} {of}'s" for of, parts in lent.items())
+    tied = tied_to(network)
+    said = listed(f"{listed(parts)} {'is' if len(parts) == 1 else 'are'} {of}'s" for of, parts in tied.items())
     own = checked.own_parameters(name)
     left = f"{own:,} of its parameters are its own" if own else "it has no parameters of its own"
     return f"In {name}, {said}, the very same layers: {left}."
@@ -200,8 +200,8 @@ def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
     speed = f"with a learning rate of {over_time(rate)}" if rate is not None else "with torch's learning rate"
     extra = f" ({more})" if more else ""
     kind = OPTIMIZERS[group.kind].__name__
-    kin = f", and so the parts that {listed(objective.kin)} shares with it" if objective.kin else ""
-    return f"{kind} changes the parameters of {listed(objective.networks)}{kin}, {speed}{extra}"
+    tied = f", and so the parts that {listed(objective.tied)} shares with it" if objective.tied else ""
+    return f"{kind} changes the parameters of {listed(objective.networks)}{tied}, {speed}{extra}"
 
 
 def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passage]:
@@ -216,8 +216,8 @@ def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passag
         which = "smallest" if evaluate.best[0] == "min" else "largest"
         text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
     yield from _paragraph(" ".join([text, *_pictures(evaluate)]))
-    judges = [f"{name} = {judge_text(judge)}" for name, judge in evaluate.networks.items()]
-    names = [*_defined(evaluate.data), *judges, *_defined(evaluate.values)]
+    evaluators = [f"{name} = {evaluator_text(evaluator)}" for name, evaluator in evaluate.networks.items()]
+    names = [*_defined(evaluate.data), *evaluators, *_defined(evaluate.values)]
     if names:
         yield from _listed("While it is looked at, these names hold:", names)
     if metrics := _defined(evaluate.metrics):

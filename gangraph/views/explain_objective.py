@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from gangraph.compiler.graph import Graph
+from gangraph.graph.model import Graph
 from gangraph.registry import vocabulary
 from gangraph.views.matching import CONSTANT, Term, terms
 from gangraph.views.plan import listed

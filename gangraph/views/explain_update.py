@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gangraph.compiler.flow import differentiable
-from gangraph.compiler.graph import Graph, ObjectiveGraph
-from gangraph.compiler.optimizers import OPTIMIZERS
-from gangraph.compiler.segments import Plan, Segment, UpdatePlan
+from gangraph.build.optimizers import OPTIMIZERS
+from gangraph.graph.differentiability import differentiable
+from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.views.explain_objective import aim, loss_names
 from gangraph.views.plan import listed
 from gangraph.views.wording import as_written, counted, times, value_names, written

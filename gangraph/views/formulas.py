@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gangraph.compiler.graph import Argument, Graph, ObjectiveGraph, Ref
-from gangraph.language.expression import Call, Expression, Literal, show
+from gangraph.graph.model import Argument, Graph, ObjectiveGraph, Ref
+from gangraph.language.expression.model import Call, Expression, Literal, show
 from gangraph.views.picture import FORMULA, UNKNOWN, Figure
 
 INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("·", 2), "truediv": ("/", 2)}

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
-from gangraph.compiler.optimizers import OPTIMIZERS
-from gangraph.language.sharing import borrowed
+from gangraph.build.optimizers import OPTIMIZERS
+from gangraph.check.phase import Checked
+from gangraph.graph.model import Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.spec import UpdateSpec
+from gangraph.language.tied import tied_to
 from gangraph.views.notation import PRODUCT, Notation, moment, number, scaled, symbol
 from gangraph.views.plan import listed
 
@@ -183,8 +183,8 @@ def _words(checked: Checked, notation: Notation, update: UpdateGraph) -> Iterato
         of = notation.networks[graph.averages[name].of]
         yield rf"{notation.networks[name]} \text{{: moving average of }} {of}"
     called = dict.fromkeys(map(graph.owner, targets))
-    for name in (name for name in called if name in checked.loans):
-        for owner, parts in borrowed(checked.networks[name].graph.spec).items():
+    for name in (name for name in called if name in checked.tied_parts):
+        for owner, parts in tied_to(checked.networks[name].graph.spec).items():
             of = notation.networks[owner]
             inside = listed(parts).replace("_", r"\_")
             is_that = "is that" if len(parts) == 1 else "are those"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from gangraph.compiler.check import Checked
-from gangraph.compiler.graph import Argument, Graph, Node, Ref
-from gangraph.language.expression import Expression
+from gangraph.check.phase import Checked
+from gangraph.graph.model import Argument, Graph, Node, Ref
+from gangraph.language.expression.model import Expression
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec
 from gangraph.registry import vocabulary
 from gangraph.views.notation import bound

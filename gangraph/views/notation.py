@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
-from gangraph.compiler.graph import Argument, Graph, Node, Ref
 from gangraph.data.random import Bernoulli, Categorical, Normal, RandomSource, Uniform
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
-from gangraph.language.schedule import RAMPS
+from gangraph.graph.model import Argument, Graph, Node, Ref
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.schedule import RAMPS
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import Definition, vocabulary
 from gangraph.views.formulas import constant_text, summands

@@ -6,15 +6,15 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gangraph.language.expression import show
-from gangraph.language.gates import is_over_time
+from gangraph.language.expression.gates import is_over_time
+from gangraph.language.expression.model import show
 from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
-    from gangraph.compiler.graph import Argument, Graph, Lookahead
-    from gangraph.compiler.lower import Program
-    from gangraph.compiler.segments import Segment, UpdatePlan
+    from gangraph.graph.model import Argument, Graph, Lookahead
     from gangraph.language.spec import UpdateSpec
+    from gangraph.lower.writer import Program
+    from gangraph.plan.model import Segment, UpdatePlan
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
 _LABEL = 15
@@ -57,9 +57,9 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
         who = f"   (group {each.group}{when})" if simultaneous or when else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
     yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
-    kin = listed(update.graph.kin)
-    named = [name for name in update.differentiated if name not in update.graph.kin]
-    yield from _row("differentiates", [listed(named) + (f", and what {kin} shares with it" if kin else "")])
+    tied = listed(update.graph.tied)
+    named = [name for name in update.differentiated if name not in update.graph.tied]
+    yield from _row("differentiates", [listed(named) + (f", and what {tied} shares with it" if tied else "")])
     yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
     yield from _row("draws anew", [listed(update.redraws)])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])

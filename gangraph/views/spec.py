@@ -3,9 +3,8 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
-from gangraph.language.sharing import borrowed
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,
@@ -17,6 +16,7 @@ from gangraph.language.spec import (
     Spec,
     UpdateSpec,
 )
+from gangraph.language.tied import tied_to
 
 WIDTH = 110
 EMBEDDED = ("world", "plane")
@@ -144,7 +144,7 @@ def _twin_line(name: str, network: NetworkSpec, twin: str) -> str:
 
 def _shares(network: NetworkSpec) -> str:
     """`G.trunk, G.up`: the parts that are another network's."""
-    return ", ".join(f"{owner}.{part}" for owner, parts in borrowed(network).items() for part in parts)
+    return ", ".join(f"{owner}.{part}" for owner, parts in tied_to(network).items() for part in parts)
 
 
 def _same(first: NetworkSpec, second: NetworkSpec) -> bool:
@@ -225,7 +225,7 @@ def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
     yield from _names("data", evaluate.data, "  ")
     if evaluate.networks:
         yield "  networks:"
-        yield from (f"    {name}: {judge_text(judge)}" for name, judge in evaluate.networks.items())
+        yield from (f"    {name}: {evaluator_text(evaluator)}" for name, evaluator in evaluate.networks.items())
     yield from _names("values", evaluate.values, "  ")
     yield from _grid_lines(evaluate)
     yield from _sampler_lines(evaluate)
@@ -262,7 +262,7 @@ def sampler_lines(sampler: SamplerSpec) -> Iterator[str]:
         yield f"rate: {sampler.rate}"
 
 
-def judge_text(judge: EvaluatorSpec) -> str:
+def evaluator_text(evaluator: EvaluatorSpec) -> str:
     """The call that names an evaluator's network, with the settings of its spec."""
-    settings = "".join(f", {path.removeprefix('params.')}={value}" for path, value in judge.spec.settings)
-    return f'trained("{judge.called}", network="{judge.network}"{settings})'
+    settings = "".join(f", {path.removeprefix('params.')}={value}" for path, value in evaluator.spec.settings)
+    return f'trained("{evaluator.called}", network="{evaluator.network}"{settings})'

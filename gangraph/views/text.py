@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gangraph.language.expression import show
-from gangraph.language.sharing import borrowed
+from gangraph.language.expression.model import show
 from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
+from gangraph.language.tied import tied_to
 from gangraph.views.plan import listed, plan_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles
 
 if TYPE_CHECKING:
-    from gangraph.compiler.assemble import NetworkModel
-    from gangraph.compiler.check import Checked
-    from gangraph.compiler.graph import LayerUse
+    from gangraph.check.instantiate import NetworkModel
+    from gangraph.check.phase import Checked
     from gangraph.errors import Problem
+    from gangraph.graph.model import LayerUse
 
 
 def shapes_text(checked: Checked, *, title: str = "") -> str:
@@ -37,12 +37,12 @@ def shapes_text(checked: Checked, *, title: str = "") -> str:
 
 def parameters_text(checked: Checked, name: str) -> str:
     """`4,609 parameters and 7,833,476 in trunk of G`: how many a network has, and where those that it shares are."""
-    lent: dict[str, int] = {}
-    for loan in checked.loans.get(name, ()):
-        lent[loan.owner] = lent.get(loan.owner, 0) + loan.parameters
+    tied: dict[str, int] = {}
+    for tie in checked.tied_parts.get(name, ()):
+        tied[tie.owner] = tied.get(tie.owner, 0) + tie.parameters
     network = checked.graph.spec.networks.get(name)
-    parts = borrowed(network) if isinstance(network, NetworkSpec) else {}
-    more = [f"{count:,} in {listed(parts.get(owner, ()))} of {owner}" for owner, count in lent.items()]
+    parts = tied_to(network) if isinstance(network, NetworkSpec) else {}
+    more = [f"{count:,} in {listed(parts.get(owner, ()))} of {owner}" for owner, count in tied.items()]
     return " and ".join([f"{checked.own_parameters(name):,} parameters", *more])
 
 
@@ -101,7 +101,7 @@ def check_text(
             (name, model.graph.spec.template, *parameters_text(phase, name).split(" ", 1))
             for name, model in phase.networks.items()
         ]
-        if phase.loans:
+        if phase.tied_parts:
             networks.append(("together", "", f"{sum(map(phase.own_parameters, phase.networks)):,}", "parameters"))
         lines += [title, *table(networks, indent="  ", right=frozenset({2}))]
     return "\n".join([*lines, f"{_some(len(bad), 'error')}, {_some(len(lints), 'warning')}"])
@@ -144,7 +144,7 @@ def invalid_json(source: str, profile: str | None, variant: str | None, problems
 def _network_json(checked: Checked, name: str) -> dict[str, Any]:
     """A network's numbers; `parameters` are all that it has, `shared` how many of them stand in another's parts."""
     model = checked.networks[name]
-    shared = {loan.part: {"owner": loan.owner, "parameters": loan.parameters} for loan in checked.loans.get(name, ())}
+    shared = {tie.part: {"owner": tie.owner, "parameters": tie.parameters} for tie in checked.tied_parts.get(name, ())}
     found = {"parameters": model.parameters, "flops": model.flops, "template": model.graph.spec.template,
              "inputs": [list(shape) for shape in model.input_shapes]}  # fmt: skip
     return {**found, **({"shared": shared} if shared else {})}

@@ -6,12 +6,12 @@ from typing import get_args
 
 from torch import Tensor
 
-from gangraph.compiler.build_network import layer_parameters
-from gangraph.compiler.expressions import OPERATORS, shown
-from gangraph.compiler.initialize import KINDS, SCHEMES
-from gangraph.compiler.optimizers import OPTIMIZERS
+from gangraph.build.expressions import OPERATORS, shown
+from gangraph.build.network import layer_parameters
+from gangraph.build.optimizers import OPTIMIZERS
+from gangraph.check.initialize import KINDS, SCHEMES
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
-from gangraph.language.schedule import RAMPS
+from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition, vocabulary
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the rest)
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, usage

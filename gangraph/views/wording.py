@@ -4,14 +4,14 @@ import re
 from collections.abc import Mapping
 from string import Template
 
-from gangraph.compiler.expressions import OPERATORS
-from gangraph.compiler.graph import Argument, Graph, Ref
+from gangraph.build.expressions import OPERATORS
 from gangraph.errors import Span
-from gangraph.language import expression as ast
-from gangraph.language.expression import Expression, show
-from gangraph.language.schedule import RAMPS
+from gangraph.graph.model import Argument, Graph, Ref
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.schedule import RAMPS
+from gangraph.language.expression.static import literal
 from gangraph.language.spec import OUTPUT
-from gangraph.language.static import literal
 from gangraph.registry import vocabulary
 from gangraph.views.formulas import constant_text
 

@@ -18,9 +18,9 @@ from torch._library.custom_ops import OPDEF_TO_LIB
 pytest.importorskip("triton")
 
 from gangraph.benchmarks.agreement import check
-from gangraph.compiler import fusing
 from gangraph.kernels import catalogue
 from gangraph.language.spec import Spec
+from gangraph.lower import fusing
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import vocabulary
 from gangraph.views.plan import plan_text

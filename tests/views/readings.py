@@ -4,8 +4,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from gangraph.compiler.check import Checked
-from gangraph.language.library import shipped
+from gangraph.check.phase import Checked
+from gangraph.language.document.library import shipped
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, load
 from tests.support import small

@@ -6,8 +6,8 @@ import pytest
 from readings import SYSTEMS, golden, shipped_form
 
 from gangraph.cli import main
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
+from gangraph.language.document.parse import Choice, parse
+from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.views.diff import SAME, Difference, compare, diff_text, differences
 from tests.support import read, small

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gangraph.compiler.build import build
-from gangraph.compiler.graph import Graph
-from gangraph.language.parse import Choice, parse
-from gangraph.language.resolve import resolve
+from gangraph.build.phase import build
+from gangraph.graph.model import Graph
+from gangraph.language.document.parse import Choice, parse
+from gangraph.language.resolve.document import resolve
 from gangraph.views.drawing import Picture, draw, draw_network, network_picture, step_picture
 from gangraph.views.layout import Box, Layout, Wire, arrange
 

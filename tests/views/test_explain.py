@@ -4,12 +4,12 @@ import pytest
 from readings import SYSTEMS, checked, golden, shipped_form
 
 from gangraph.cli import main
-from gangraph.compiler.plan import plan
-from gangraph.language.expression import Expression
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.syntax import parse_expression
+from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Spec
-from gangraph.language.syntax import parse_expression
-from gangraph.language.tree import Scalar
 from gangraph.pipeline import check_spec
+from gangraph.plan.planner import plan
 from gangraph.views.explain import explain, explain_text
 from gangraph.views.explain_update import explain_update
 from gangraph.views.passages import Passage, block_text

@@ -10,10 +10,10 @@ from latex2mathml.converter import convert
 from readings import SYSTEMS, checked, golden, shipped_form
 from torch import Tensor
 
-from gangraph.compiler.check import Checked
-from gangraph.language.expression import Expression
-from gangraph.language.syntax import parse_expression
-from gangraph.language.tree import Scalar
+from gangraph.check.phase import Checked
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.syntax import parse_expression
+from gangraph.language.scalar import Scalar
 from gangraph.registry import loss, vocabulary
 from gangraph.views.latex import equations, latex_text, objective
 from gangraph.views.notation import level_of, moment, number, symbol

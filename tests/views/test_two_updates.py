@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gangraph.compiler.plan import plan
 from gangraph.pipeline import check_spec, compile_phase, load
+from gangraph.plan.planner import plan
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare, diff_text
 from gangraph.views.drawing import draw

@@ -1,0 +1,123 @@
+"""The `evaluate:` section of a phase to a graph of its own, over the training graph's values."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from gangraph.build.network import build_network
+from gangraph.build.sources import build_sources
+from gangraph.build.values import ValueBuilder
+from gangraph.graph.model import Evaluation, Graph, NetworkGraph, Ref, Sampler
+from gangraph.build.prune import trimmed_for
+from gangraph.errors import Problem
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.spec import AverageSpec, EvaluateSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
+
+
+def build_evaluation(
+    spec: PhaseSpec,
+    evaluate: EvaluateSpec,
+    networks: Mapping[str, NetworkGraph],
+    broken: set[str],
+    problems: list[Problem],
+) -> Evaluation:
+    """The graph of grids, metrics, results and samplers, over the evaluation's own streams. Problems are added."""
+    found: list[Problem] = []
+    data = {**spec.data, **evaluate.data}
+    judges = {name: network for name, judge in evaluate.networks.items() if (network := _judge(judge)) is not None}
+    sources = dict(build_sources(spec, data, found))
+    broken = broken | (evaluate.networks.keys() - judges.keys()) | (data.keys() - sources.keys())
+    values = {**spec.values, **evaluate.values}
+    networks = trimmed_for({**networks, **judges}, (*values.values(), *spec.losses.values(), *_written(evaluate)))
+    fresh = replace(
+        spec,
+        data=data,
+        networks={**spec.networks, **{name: judge.spec for name, judge in judges.items()}},
+        values=values,
+    )
+    builder = ValueBuilder(fresh, sources, networks, broken, found, looking=True)
+    see = _Seer(builder, found)
+    grids = {name: see.columns(columns) for name, columns in evaluate.grids.items()}
+    metrics, results = see.named(evaluate.metrics), see.named(evaluate.results)
+    # Last, since draws without a name are numbered in this order: a sampler changes no number.
+    samplers = {name: see.sampler(sampler) for name, sampler in evaluate.samplers.items()}
+    problems += [problem for problem in found if problem not in problems]
+    graph = Graph(
+        spec=fresh,
+        nodes=builder.table.nodes,
+        sources=builder.sources,
+        networks=networks,
+        averages={n: a for n, a in spec.networks.items() if isinstance(a, AverageSpec)},
+        values=builder.values,
+        losses=builder.losses,
+        updates=(),
+        evaluation=None,
+        problems=(),
+    )
+    return Evaluation(
+        graph=graph,
+        grids=grids,
+        metrics=metrics,
+        results=results,
+        evaluators=evaluate.networks,
+        samplers=samplers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seer:
+    """Makes nodes of what is to be looked at, and keeps what is wrong with it."""
+
+    builder: ValueBuilder
+    found: list[Problem]
+
+    def columns(self, written: Iterable[Expression]) -> tuple[tuple[str, str], ...]:
+        """Nodes by how they are written."""
+        return tuple(self._pairs((ast.show(column), column) for column in written))
+
+    def named(self, written: Mapping[str, Expression]) -> tuple[tuple[str, str], ...]:
+        """Nodes by their names."""
+        return tuple(self._pairs(written.items()))
+
+    def sampler(self, spec: SamplerSpec) -> Sampler:
+        """What one sampler shows."""
+        above = self.columns((spec.above,) if spec.above is not None else ())
+        return Sampler(spec=spec, columns=self.columns(spec.columns), above=next((node for _, node in above), None))
+
+    def _pairs(self, written: Iterable[tuple[str, Expression]]) -> Iterator[tuple[str, str]]:
+        for name, expression in written:
+            value = self.builder.attempt(self.builder.visit, expression, name)
+            if isinstance(value, Ref):
+                yield name, value.id
+            elif value is not None:
+                self.found.append(_not_seen(expression))
+
+
+def _written(evaluate: EvaluateSpec) -> Iterator[Expression]:
+    """Every expression that is looked at."""
+    yield from (*evaluate.metrics.values(), *evaluate.results.values(), *evaluate.grid)
+    for sampler in evaluate.samplers.values():
+        yield from sampler.columns
+        if sampler.above is not None:
+            yield sampler.above
+
+
+def _not_seen(expression: Expression) -> Problem:
+    """What is to be looked at is a constant."""
+    quoted = isinstance(expression, ast.Literal) and isinstance(expression.value, str)
+    return Problem(
+        code="GG560",
+        message="an evaluation cannot show a constant",
+        span=expression.span,
+        found=ast.show(expression),
+        expected="a value of the spec, or something computed from values",
+        fix="leave out the inner quotes, or put the whole list in quotes" if quoted else "",
+    )
+
+
+def _judge(evaluator: EvaluatorSpec) -> NetworkGraph | None:
+    """The graph of a network that another spec trains; None if it is broken, which the check of that spec reports."""
+    networks = evaluator.spec.phases[-1].networks
+    made = networks.get(evaluator.network)
+    made = networks.get(made.of) if isinstance(made, AverageSpec) else made
+    return build_network(made)[0] if isinstance(made, NetworkSpec) else None

@@ -1,0 +1,407 @@
+"""From expressions to nodes: what the training graph and the graphs of networks have in common.
+
+Structurally equal expressions become one node, so a value that is written twice is computed once.
+"""
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from shlex import quote
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from torch import Tensor
+
+from gangraph.graph.model import Argument, Kind, Node, Ref
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.gates import outside
+from gangraph.language.expression.static import Scope, StaticError, constant, is_constant, literal
+from gangraph.registry import Definition, vocabulary
+
+OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow"}
+
+
+class BuildError(Exception):
+    """A definition has no meaning; holds the problem, or None where it was already reported."""
+
+    def __init__(self, problem: Problem | None) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+def refuse(code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = "") -> NoReturn:
+    """Raise a BuildError."""
+    raise BuildError(Problem(code=code, message=message, span=span, found=found, expected=expected, fix=fix))
+
+
+def dotted(expression: Expression) -> str | None:
+    """`a.b.c` as text, or None for anything else."""
+    if isinstance(expression, ast.Name):
+        return expression.id
+    if isinstance(expression, ast.Attribute):
+        base = dotted(expression.base)
+        return f"{base}.{expression.name}" if base else None
+    return None
+
+
+_LEVELS = 150  # of calls and values in each other that a spec may have
+SHALLOW = 30  # levels that are followed as they are met, whatever stands around them
+
+
+def in_order(written: Mapping[str, Expression]) -> Iterable[str]:
+    """The names of values as they are written; where that is deep, each after those that it leans on."""
+    found = ast.depths(written)
+    return found if max(found.values(), default=0) > SHALLOW else written
+
+
+def too_deep(
+    written: Mapping[str, Expression], levels: Mapping[str, int], spans: Mapping[str, Span]
+) -> Iterator[tuple[str, Problem | None]]:
+    """The values that lean on each other too many levels deep, each with a problem where such a chain begins."""
+    told = set[str]()
+    for name in (name for name in levels if levels[name] > _LEVELS):
+        begins = told.isdisjoint(node.id for node in ast.walk(written[name]) if isinstance(node, ast.Name))
+        told.add(name)
+        found = f"{name}, {levels[name]} levels deep with what it leans on"
+        yield name, bottomless(spans.get(name, written[name].span), found) if begins else None
+
+
+def bottomless(span: Span, found: str = "") -> Problem:
+    """Values lean on each other too many levels deep, or in a circle that is too long to be told."""
+    return Problem(
+        code="GG415",
+        message="the values lean on each other too many levels deep",
+        span=span,
+        found=found,
+        expected=f"at most {_LEVELS} levels of calls and values in each other, and no circle",
+    )
+
+
+def circle(followed: Sequence[str], again: str) -> str:
+    """How what is followed leads back to a name in it, in short where that is long."""
+    names = [*followed[followed.index(again) :], again]
+    return " -> ".join([*names[:4], "...", *names[-3:]] if len(names) > 8 else names)
+
+
+LARGEST_GRAPH = 10_000  # values
+LARGEST_NETWORK = 2_000  # layers and ops
+
+
+def _too_many(largest: int, span: Span) -> Problem:
+    return Problem(
+        code="GG415",
+        message="this is too large to be checked",
+        span=span,
+        found=f"more than {largest:,} layers, ops and calls",
+        expected="a smaller range or fewer repetitions",
+    )
+
+
+@dataclass
+class NodeTable:
+    """Nodes in topological order, each structure once."""
+
+    largest: int = LARGEST_GRAPH
+    nodes: dict[str, Node] = field(default_factory=dict)
+    full: bool = False
+    _known: dict[object, str] = field(default_factory=dict)
+    _counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
+
+    def add(self, kind: Kind, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
+        """The node of this structure, made under a fresh name like `name` if it is new."""
+        told = ("target", "field", "arguments", "keywords", "expression", "origin", "ahead")
+        key = (kind, unique, *(parts.get(part) for part in told))
+        if key not in self._known:
+            if len(self.nodes) >= self.largest:
+                first, self.full = not self.full, True
+                raise BuildError(_too_many(self.largest, span) if first else None)
+            fresh = self._fresh(name)
+            self.nodes[fresh] = Node(id=fresh, kind=kind, span=span, **parts)
+            self._known[key] = fresh
+        return Ref(self._known[key])
+
+    def _fresh(self, name: str) -> str:
+        fresh = name
+        while fresh in self.nodes:
+            self._counts[name] += 1
+            fresh = f"{name}_{self._counts[name]}"
+        return fresh
+
+
+class ExpressionBuilder:
+    """Visits an expression and adds its nodes. Subclasses say what names and calls mean."""
+
+    def __init__(self, table: NodeTable) -> None:
+        self.table = table
+        self.hint: str | None = None
+
+    def name(self, node: ast.Name) -> Argument:
+        """The meaning of a name."""
+        raise NotImplementedError
+
+    def call(self, name: str, node: ast.Call) -> Argument | None:
+        """The meaning of a call by name, or None if only the vocabulary knows it."""
+        raise NotImplementedError
+
+    def known_names(self) -> Iterable[str]:
+        """Names for suggestions."""
+        raise NotImplementedError
+
+    def callables(self) -> Iterable[str]:
+        """Names that can be called, beside the vocabulary's."""
+        raise NotImplementedError
+
+    def visit(self, node: Expression, hint: str | None = None) -> Argument:
+        """The argument that an expression stands for; `hint` names the node of its outermost operation.
+
+        Raises:
+            BuildError: a name is unknown, or a call does not fit its signature.
+        """
+        self.hint = hint
+        match node:
+            case ast.Broken():
+                raise BuildError(None)
+            case ast.Literal() | ast.Sequence() if is_constant(node):
+                return constant(node)  # type: ignore[return-value]
+            case ast.Sequence(items=items):
+                return tuple(self.visit(item) for item in items)
+            case ast.Name():
+                return self.name(node)
+            case ast.Call():
+                return self._call(node)
+            case ast.Attribute(base=base, name=name):
+                return self.attribute(node, base, name)
+            case ast.Unary(operator="-", operand=operand):
+                return self._operation("neg", (operand,), node)
+            case ast.Unary(operator="+", operand=operand):
+                return self.visit(operand, hint)
+            case ast.Binary(operator=operator, left=left, right=right) if operator in OPERATORS:
+                return self._operation(OPERATORS[operator], (left, right), node)
+        refuse("GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names")
+
+    def _take_hint(self, default: str) -> str:
+        hint, self.hint = self.hint, None
+        return hint or default
+
+    def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
+        name = self._take_hint(target)
+        arguments = tuple(self.visit(operand) for operand in operands)
+        if are_numbers(arguments):
+            return self._number(node, arguments)
+        return self.table.add("op", name, span=node.span, target=target, arguments=arguments)
+
+    def _number(self, node: ast.Unary | ast.Binary, numbers: tuple[Argument, ...]) -> Argument:
+        """Arithmetic between numbers, which values may stand for too. Raises BuildError."""
+        names = ("operand",) if isinstance(node, ast.Unary) else ("left", "right")
+        operands: dict[str, Any] = {
+            name: literal(number, node.span) for name, number in zip(names, numbers, strict=True)
+        }
+        try:
+            return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]  # a number
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+
+    def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
+        """A named output of a call."""
+        hint = self._take_hint(name)
+        value = self.visit(base)
+        if not isinstance(value, Ref):
+            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
+        return self.table.add("output", hint, span=node.span, field=name, arguments=(value,))
+
+    def _call(self, node: ast.Call) -> Argument:
+        name = dotted(node.function)
+        if name is None:
+            return self.curried(node)
+        meaning = self.call(name, node)
+        if meaning is not None:
+            return meaning
+        definition = vocabulary.get(name)
+        if definition is None and (problem := outside(node)):
+            raise BuildError(problem)
+        if definition is None:
+            near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")])
+            expected = f"an op, a loss, or one of {', '.join(self.callables())}"
+            refuse("GG310", f"there is nothing called '{name}' to call", node.function.span, name, expected, near)
+        return self.operation(definition, node)
+
+    def curried(self, node: ast.Call) -> Argument:
+        """A call of the result of a call."""
+        refuse("GG308", "only names can be called here", node.span, ast.show(node))
+
+    def operation(self, definition: Definition, node: ast.Call, first: tuple[Argument, ...] = ()) -> Argument:
+        """A call of an op, a loss or a metric, with `first` before its written arguments."""
+        if definition.kind not in ("op", "loss", "metric"):
+            where = "in a network's layers" if definition.kind == "layer" else "under data:"
+            refuse(
+                "GG311",
+                f"'{definition.name}' is a {definition.kind}, which stands {where}",
+                node.function.span,
+                definition.name,
+                "an op, a loss or a network",
+            )
+        name = self._take_hint(definition.name.rpartition(".")[2])
+        arguments = (*first, *(self.visit(argument) for argument in node.arguments))
+        keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
+        check_call(definition, arguments, keywords, node, len(first))
+        return self.table.add(
+            "op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords
+        )
+
+
+def are_numbers(arguments: Iterable[Argument]) -> bool:
+    """Whether nothing among the arguments is computed when the program runs."""
+    return all(isinstance(argument, int | float) and not isinstance(argument, bool) for argument in arguments)
+
+
+def check_call(
+    definition: Definition,
+    arguments: tuple[Argument, ...],
+    keywords: tuple[tuple[str, Argument], ...],
+    node: ast.Call,
+    skipped: int = 0,
+) -> None:
+    """Refuse arguments that do not fit a definition; the first `skipped` are not written. Raises BuildError."""
+    signature = definition.signature
+    for name, value in bind(signature, definition.name, arguments, keywords, node).items():
+        parameter = signature.parameters[name]
+        values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
+        for index, each in enumerate(values):
+            _check_argument(definition, parameter, each, argument_span(signature, name, node, skipped - index))
+
+
+def argument_span(signature: inspect.Signature, parameter: str, call: ast.Call, skipped: int = 0) -> Span:
+    """Where the argument for a parameter was written; the first `skipped` parameters are not written in the call."""
+    keywords = dict(call.keywords)
+    if parameter in keywords:
+        return keywords[parameter].span
+    position = list(signature.parameters).index(parameter) - skipped
+    return call.arguments[position].span if 0 <= position < len(call.arguments) else call.span
+
+
+def _given_twice(key: str, place: int, name: str, node: ast.Call) -> Problem:
+    """An argument stands at its place and is given by its name too, as `--set data.x.folder=` may do."""
+    named = dict(node.keywords)
+    value = named.pop(key)
+    arguments = (*node.arguments[:place], value, *node.arguments[place + 1 :])
+    once = ast.show(replace(node, arguments=arguments, keywords=tuple(named.items())))
+    setting, dot, last = node.span.text.name.rpartition(".")
+    whole = f"{setting}={quote(once)}" if setting.startswith("--set ") and dot and last == key else once
+    return Problem(
+        code="GG312",
+        message=f"'{name}' is given '{key}' twice, by its place and by its name",
+        span=node.span,
+        found=f"{ast.show(node.arguments[place])} and {key}={ast.show(value)}",
+        expected="one of them",
+        fix=f"write {whole}",
+    )
+
+
+def bind(
+    signature: inspect.Signature,
+    name: str,
+    arguments: tuple[Any, ...],
+    keywords: tuple[tuple[str, Any], ...],
+    node: ast.Call,
+) -> Mapping[str, Any]:
+    """Arguments by parameter name.
+
+    Raises:
+        BuildError: too many, too few or unknown arguments.
+    """
+    known = [p for p in signature.parameters if p not in ("self",)]
+    for key, _ in keywords:
+        if key not in signature.parameters:
+            refuse(
+                "GG312",
+                f"'{name}' has no argument '{key}'",
+                ast.keyword_span(key, dict(node.keywords)[key]),
+                key,
+                "one of " + ", ".join(known),
+                nearest(key, known),
+            )
+    places = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    twice = next((key for key, _ in keywords if key in places[: len(arguments)]), None)
+    if twice is not None and len(arguments) == len(node.arguments):
+        raise BuildError(_given_twice(twice, places.index(twice), name, node))
+    try:
+        return signature.bind(*arguments, **dict(keywords)).arguments
+    except TypeError as error:
+        usage = ", ".join(
+            str(p).split(":")[0].split("=")[0] + ("" if p.default is p.empty else f"={shown(p.default)}")
+            for p in signature.parameters.values()
+        )
+        refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
+
+
+def _check_argument(definition: Definition, parameter: inspect.Parameter, value: Argument, span: Span) -> None:
+    name, annotation = parameter.name, parameter.annotation
+    if annotation is Tensor:
+        if isinstance(value, str | bool | None | tuple):
+            refuse("GG313", f"'{name}' of '{definition.name}' is a tensor", span, shown(value), "a value or a number")
+        return
+    if isinstance(value, Ref):
+        if Tensor in get_args(annotation):
+            return
+        refuse("GG313", f"'{name}' of '{definition.name}' has to be a constant", span, value.id, type_name(annotation))
+    if not fits(value, annotation):
+        refuse(
+            "GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation)
+        )
+
+
+def shown(value: object) -> str:
+    """A constant as a spec writes it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
+
+
+def fits(value: object, annotation: Any) -> bool:
+    """Whether a constant has the type that a parameter is annotated with; whole numbers fit floats."""
+    if annotation in (Any, inspect.Parameter.empty, object):
+        return True
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in get_args(annotation))
+    if origin is tuple:
+        return isinstance(value, tuple) and _items_fit(value, get_args(annotation))
+    if annotation in (None, NoneType):
+        return value is None
+    plain: Callable[..., bool] = isinstance
+    if annotation is float:
+        return plain(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return plain(value, int) and not isinstance(value, bool)
+    return not isinstance(annotation, type) or plain(value, annotation)
+
+
+def _items_fit(items: tuple[object, ...], annotations: tuple[Any, ...]) -> bool:
+    """Whether a list has as many items as a tuple is annotated with, of such types; `...` is any number of them."""
+    if len(annotations) == 2 and annotations[1] is ...:
+        annotations = annotations[:1] * len(items)
+    return len(items) == len(annotations) and all(map(fits, items, annotations))
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person says it."""
+    names = {
+        Tensor: "a value",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        bool: "true or false",
+        NoneType: "none",
+    }
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(type_name(option) for option in get_args(annotation)))
+    if origin is Literal:
+        return "one of " + ", ".join(map(shown, get_args(annotation)))
+    if origin is tuple:
+        items = get_args(annotation)
+        return "a list" if ... in items else f"[{', '.join(map(type_name, items))}]"
+    return names.get(annotation, str(annotation))

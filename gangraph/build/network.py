@@ -1,0 +1,322 @@
+"""A network's spec to its graph of layers."""
+
+import builtins
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from inspect import Parameter
+from keyword import iskeyword
+from typing import Any
+
+from torch import fx, nn
+
+from gangraph.build.expressions import (
+    LARGEST_NETWORK,
+    BuildError,
+    ExpressionBuilder,
+    NodeTable,
+    argument_span,
+    bind,
+    bottomless,
+    circle,
+    fits,
+    in_order,
+    refuse,
+    shown,
+    type_name,
+)
+from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.spec import NetworkSpec
+from gangraph.language.expression.static import StaticError, constant
+from gangraph.registry import Definition, vocabulary
+
+ANONYMOUS = "anonymous"  # where layers stand that belong to no part
+INFERRED = ("in_channels", "in_features", "num_features", "input_size")
+
+
+_MODULE = nn.Module()
+_RESERVED = frozenset(("self", "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", *dir(builtins)))
+_GRAPH_MODULE = fx.GraphModule(_MODULE, fx.Graph())  # what networks and segments are once they are code
+
+
+def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
+    """The graph of a network, and what is wrong with it; no graph if anything is."""
+    builder = _NetworkBuilder(spec)
+    builder.problems += _one_name(spec)
+    needed = _needed(spec)
+    for name in in_order(spec.values):
+        if name in needed:
+            builder.attempt(ast.Name(name, spec.values[name].span))
+    outputs = {name: builder.attempt(expression) for name, expression in spec.outputs.items()}
+    for name, output in outputs.items():
+        if not builder.problems and not isinstance(output, Ref):
+            builder.problems.append(
+                Problem(
+                    code="GG213",
+                    message="the output of a network is computed from its inputs",
+                    span=spec.outputs[name].span,
+                    found=ast.show(spec.outputs[name]),
+                    expected="a value",
+                )
+            )
+    if builder.problems:
+        return None, builder.problems
+    return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+
+
+def _one_name(spec: NetworkSpec) -> Iterator[Problem]:
+    """Parts that would have the same parameters, since their names are one in code: `down[1]` and `down_1`."""
+    known: dict[str, str] = {}
+    for part, chain in spec.parts.items():
+        other = known.setdefault(module_name(part), part)
+        if other != part:
+            yield Problem(
+                code="GG215",
+                message=f"parts '{other}' and '{part}' would have one name in code",
+                span=chain[0].span if chain else spec.span,
+                found=f"{module_name(part)} for both",
+                expected="another name for one of them",
+            )
+
+
+def _needed(spec: NetworkSpec) -> set[str]:
+    """The names of values and parts that the outputs depend on."""
+    waiting, found = list(spec.outputs.values()), set[str]()
+    while waiting:
+        names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+        found |= names
+        for name in names:
+            waiting += [*spec.parts.get(name, ()), *([spec.values[name]] if name in spec.values else [])]
+    return found
+
+
+class _NetworkBuilder(ExpressionBuilder):
+    """Names are inputs and values, calls are parts, layers and ops."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(NodeTable(LARGEST_NETWORK))
+        self.spec = spec
+        self.layers: dict[str, LayerUse] = {}
+        self.problems: list[Problem] = []
+        self.active: list[str] = []
+        self.anonymous: dict[Span, int] = {}
+        self.paths: dict[str, tuple[str | None, ...]] = {}
+        self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
+        self.known: dict[str, Argument] = dict(self.inputs)
+        self.failed: set[str] = set()
+
+    def attempt(self, expression: Expression) -> Argument:
+        """What an expression stands for; None where it has a problem, which is kept."""
+        try:
+            return self.visit(expression)
+        except BuildError as error:
+            self.report(error)
+        except RecursionError:
+            self.problems.append(bottomless(expression.span))
+        return None
+
+    def known_names(self) -> Iterable[str]:
+        return (*self.inputs, *self.spec.values, *self.spec.parts)
+
+    def callables(self) -> Iterable[str]:
+        return self.spec.parts
+
+    def name(self, node: ast.Name) -> Argument:
+        if node.id in self.known:
+            return self.known[node.id]
+        if node.id in self.active:
+            refuse("GG303", "values depend on each other in a circle", node.span, circle(self.active, node.id))
+        if node.id in self.spec.values:
+            if node.id in self.failed:
+                raise BuildError(None)
+            self.active.append(node.id)
+            try:
+                self.known[node.id] = self.visit(self.spec.values[node.id], node.id)
+            except BuildError:
+                self.failed.add(node.id)
+                raise
+            finally:
+                self.active.pop()
+            return self.known[node.id]
+        known = list(self.known_names())
+        return refuse(
+            "GG310",
+            f"the network has no value '{node.id}'",
+            node.span,
+            node.id,
+            "one of " + ", ".join(known),
+            nearest(node.id, known),
+        )
+
+    def call(self, name: str, node: ast.Call) -> Argument | None:
+        if name in self.spec.parts:
+            hint = self._take_hint(name)
+            if len(node.arguments) != 1 or node.keywords:
+                refuse("GG312", f"part '{name}' takes one value", node.span, ast.show(node), f"{name}(value)")
+            return self._apply(name, self.visit(node.arguments[0]), hint)
+        definition = vocabulary.get(name)
+        if definition is not None and definition.kind == "layer":
+            refuse(
+                "GG311",
+                f"'{name}' is a layer: it is applied in parts:, in layers:, or as {name}(...)(x)",
+                node.span,
+                ast.show(node),
+            )
+        return None
+
+    def curried(self, node: ast.Call) -> Argument:
+        """`layer(...)(x)`: a layer of its own, without a name."""
+        if len(node.arguments) != 1 or node.keywords:
+            refuse("GG312", "a layer takes one value", node.span, ast.show(node), f"{ast.show(node.function)}(value)")
+        hint = self._take_hint("")
+        flow = self.visit(node.arguments[0])
+        use = self._layer_use(node.function)
+        number = self.anonymous.setdefault(node.span, len(self.anonymous) + 1)
+        self.hint = hint or None
+        return self._add_layer(f"{ANONYMOUS}.{use.name}_{number}", use, flow)
+
+    def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
+        """Run a value through a part's chain. Every use of a part shares its layers."""
+        if part in self.active:
+            refuse("GG303", "parts contain each other in a circle", self.spec.span, circle(self.active, part))
+        self.active.append(part)
+        chain = self.spec.parts[part]
+        for index, (item, path) in enumerate(zip(chain, self._paths(part), strict=True)):
+            self.hint = hint if index == len(chain) - 1 else None
+            try:
+                flow = self._item(item, path, flow)
+            except BuildError as error:
+                self.report(error)
+        self.active.pop()
+        return flow
+
+    def report(self, error: BuildError) -> None:
+        if error.problem is not None and error.problem not in self.problems:
+            self.problems.append(error.problem)
+
+    def _paths(self, part: str) -> tuple[str | None, ...]:
+        """Where each layer of a part stands in the module tree: `down_3.conv2d`, then `down_3.conv2d_2`."""
+        if part not in self.paths:
+            counts: Counter[str] = Counter()
+            paths: list[str | None] = []
+            for item in self.spec.parts[part]:
+                name = _called(item)
+                definition = vocabulary.get(name)
+                if definition is None or definition.kind != "layer":
+                    paths.append(None)
+                    continue
+                counts[name] += 1
+                suffix = f"_{counts[name]}" if counts[name] > 1 else ""
+                paths.append(f"{module_name(part)}.{name}{suffix}")
+            self.paths[part] = tuple(paths)
+        return self.paths[part]
+
+    def _item(self, item: Expression, path: str | None, flow: Argument) -> Argument:
+        if isinstance(item, ast.Broken):
+            raise BuildError(None)
+        if path is not None:
+            return self._add_layer(path, self._layer_use(item), flow)
+        call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
+        name = _called(item)
+        if name in self.spec.parts:
+            return self._apply(name, flow, self._take_hint(name))
+        definition = vocabulary.get(name)
+        if definition is None:
+            known = [*vocabulary.of_kind("layer", "op"), *self.spec.parts]
+            near = nearest(name, known)
+            refuse(
+                "GG310",
+                f"there is no layer '{name}'",
+                call.function.span,
+                name,
+                "a layer, an op or a part" if near else "one of " + ", ".join(vocabulary.of_kind("layer")),
+                near,
+            )
+        return self.operation(definition, call, first=(flow,))
+
+    def _add_layer(self, path: str, use: LayerUse, flow: Argument) -> Argument:
+        self.layers.setdefault(path, use)
+        return self.table.add(
+            "layer", self._take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,)
+        )
+
+    def _layer_use(self, item: Expression) -> LayerUse:
+        call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
+        name = _called(call)
+        definition = vocabulary.get(name)
+        if definition is None or definition.kind != "layer":
+            known = vocabulary.of_kind("layer")
+            refuse(
+                "GG310",
+                f"there is no layer '{name}'",
+                call.function.span,
+                name,
+                "one of " + ", ".join(known),
+                nearest(name, known),
+            )
+        inner = None
+        written = call.arguments
+        if definition.traits.get("wraps"):
+            if not written:
+                refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
+            inner, written = self._layer_use(written[0]), written[1:]
+        try:
+            arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
+            keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+        _check_layer(definition, arguments, keywords, call, len(written) - len(call.arguments))
+        return LayerUse(name=name, arguments=arguments, keywords=keywords, wrapped=inner, span=call.span)
+
+
+def layer_parameters(definition: Definition) -> list[Parameter]:
+    """The parameters of a layer that a spec writes: all but the inferred ones, the example input and the device."""
+    parameters = list(definition.signature.parameters.values())
+    if not isinstance(definition.function, type):
+        return parameters[1:]
+    return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
+
+
+def _check_layer(
+    definition: Definition,
+    arguments: tuple[Any, ...],
+    keywords: tuple[tuple[str, Any], ...],
+    call: ast.Call,
+    skipped: int,
+) -> None:
+    signature = definition.signature.replace(parameters=layer_parameters(definition))
+    for name, value in bind(signature, definition.name, arguments, keywords, call).items():
+        annotation = signature.parameters[name].annotation
+        if not fits(value, annotation) and not isinstance(annotation, str) and not isinstance(value, tuple):
+            span = argument_span(signature, name, call, skipped)
+            refuse(
+                "GG313",
+                f"'{name}' of '{definition.name}' has the wrong type",
+                span,
+                shown(value),
+                type_name(annotation),
+            )
+
+
+def module_name(name: str) -> str:
+    """A network or part as an attribute of code: `down[3]` is `down_3`, and `graph`, which code has, `graph_`."""
+    plain = _plain(name)
+    return f"{plain}_" if iskeyword(plain) or hasattr(_GRAPH_MODULE, plain) else plain
+
+
+def value_name(name: str) -> str:
+    """A value as a variable of code, as `module_name`; `graph` may be one."""
+    plain = _plain(name)
+    return f"{plain}_" if iskeyword(plain) or plain in _RESERVED or hasattr(_MODULE, plain) else plain
+
+
+def _plain(name: str) -> str:
+    """A family member as a Python name."""
+    return name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
+
+
+def _called(item: Expression) -> str:
+    function = item.function if isinstance(item, ast.Call) else item
+    return function.id if isinstance(function, ast.Name) else ast.show(function)

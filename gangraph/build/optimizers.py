@@ -1,0 +1,141 @@
+"""Optimizers by name: torch's own, checked against their signatures."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from gangraph.build.expressions import fits, type_name
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
+from gangraph.language.expression.gates import outside
+from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
+from gangraph.language.spec import OptimizerSpec, PhaseSpec
+from gangraph.language.expression.static import StaticError, constant
+
+_HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
+
+OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax, "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+}  # fmt: skip
+_FUSED = ("adam", "adamw", "sgd", "adagrad")
+DIFFERENTIABLE = ("adam", "adamw", "sgd", "rmsprop", "adagrad")  # whose steps an objective can look ahead
+
+
+def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
+    """Every group names one of torch's optimizers and options that it has."""
+    for group in spec.optimizers.values():
+        yield from _check_group(group, spec.static_names)
+
+
+def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[Problem]:
+    if group.kind not in OPTIMIZERS:
+        function = Span(group.span.text, group.span.start, group.span.start + len(group.kind))
+        yield Problem(
+            code="GG320",
+            message=f"there is no optimizer '{group.kind}'",
+            span=function,
+            found=group.kind,
+            expected="one of " + ", ".join(OPTIMIZERS),
+            fix=nearest(group.kind, OPTIMIZERS),
+        )
+        return
+    options = inspect.signature(OPTIMIZERS[group.kind]).parameters
+    known = [name for name in options if name not in _HIDDEN]
+    for name, value in group.options.items():
+        if name not in known:
+            yield Problem(
+                code="GG320",
+                message=f"'{group.kind}' has no option '{name}'",
+                span=keyword_span(name, value),
+                found=name,
+                expected="one of " + ", ".join(known),
+                fix=nearest(name, known),
+            )
+    if any(name not in known for name in group.options):
+        return
+    try:
+        for name, value in group.options.items():
+            _check_option(name, value, options[name].annotation, static_names)
+        _try_step(group)
+    except StaticError as error:
+        if error.problem is not None:
+            yield error.problem
+    except Exception as error:  # torch raises many types; every one means that the options do not go together
+        yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
+
+
+def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:
+    """Refuse an option that is neither a constant of its type nor a number over time. Raises StaticError."""
+    misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
+    if any(misplaced):
+        raise StaticError(next(filter(None, misplaced)))
+    if is_dynamic(value):
+        verify(value)
+    given = 0.0 if is_dynamic(value) else constant(value, static_names)
+    if not fits(given, annotation):
+        raise StaticError(
+            Problem(
+                code="GG320",
+                message=f"the option '{name}' has the wrong type",
+                span=value.span,
+                found=show(value),
+                expected=type_name(annotation).replace(" or a value", ""),
+            )
+        )
+
+
+def _try_step(group: OptimizerSpec) -> None:
+    """Take a step with a weight of its own. Raises whatever the optimizer raises."""
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    optimizer = make_optimizer(group, [weight])
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+
+
+def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of a group, fused where torch can. Numbers over time start at their value at step 0.
+
+    Torch's fused SGD does not dampen the first momentum of a weight, and `even_momentum` relies on that there is none.
+
+    Raises:
+        StaticError: an option is neither a constant nor a number over time.
+        ValueError: torch refuses an option's value.
+    """
+    options = {
+        name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
+        for name, value in group.options.items()
+    }
+    if group.kind in _FUSED and "dampening" not in options:
+        options["fused"] = True
+    return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]
+
+
+def even_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give weights that get their first gradient after others a momentum of 0.
+
+    Torch's fused SGD takes the momentum of all weights or of none. What it does with 0 is its first step.
+    """
+    for group in optimizer.param_groups:
+        if not (group.get("fused") and "dampening" in group and group["momentum"]):
+            continue
+        stepped = [p for p in group["params"] if p.grad is not None]
+        late = [p for p in stepped if optimizer.state[p].get("momentum_buffer") is None]
+        if len(late) < len(stepped):
+            for parameter in late:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def schedules(group: OptimizerSpec) -> dict[str, Expression]:
+    """The options of a group that change with time."""
+    return {name: value for name, value in group.options.items() if is_dynamic(value)}
+
+
+def _option(value: object) -> object:
+    """Numbers as floats: torch's fused optimizers refuse whole numbers in tuples."""
+    if isinstance(value, tuple):
+        return tuple(float(item) if isinstance(item, int) else item for item in value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,0 +1,279 @@
+"""Updates: from the entries of `step:` to objectives, draws and operations on parameters."""
+
+from collections.abc import Iterable, Iterator
+
+from gangraph.build.values import ValueBuilder
+from gangraph.build.expressions import (
+    BuildError,
+    refuse,
+    shown,
+)
+from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
+from gangraph.build.lookahead import Unrolled, look_ahead
+from gangraph.build.optimizers import DIFFERENTIABLE, OPTIMIZERS
+from gangraph.errors import nearest
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
+from gangraph.language.tied import tied
+from gangraph.language.spec import (
+    NetworkSpec,
+    Objective,
+    OptimizerSpec,
+    Unroll,
+    UpdateSpec,
+)
+from gangraph.language.expression.static import StaticError, constant
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of, usage
+
+
+def build_updates(values: ValueBuilder) -> tuple[UpdateGraph, ...]:
+    """The step's entries, their objectives as nodes of the graph that `values` builds."""
+    return tuple(_UpdateBuilder(values).all())
+
+
+class _UpdateBuilder:
+    """Entries of `step:` over the values and losses of a phase."""
+
+    def __init__(self, values: ValueBuilder) -> None:
+        self.values = values
+        self.tied = tied(values.spec.networks)
+
+    def all(self) -> Iterator[UpdateGraph]:
+        """The step's entries, their objectives as nodes."""
+        for spec in self.values.spec.updates:
+            made = self.values.attempt(self._update, spec)
+            if made is not None:
+                yield made
+
+    def _update(self, spec: UpdateSpec) -> UpdateGraph:
+        made = [self.values.attempt(self._objective, objective) for objective in spec.objectives]
+        then = tuple(self._parameter_operation(item) for item in spec.then)
+        gates = [spec.when, *(objective.when for objective in spec.objectives)]
+        watched = dict(pair for gate in gates if gate is not None for pair in self._watched(gate))
+        for expression in (spec.times, spec.every, spec.clip_grad_norm, spec.clip_grad_value):
+            if expression is not None:
+                self.values.verified(expression)
+        for count, least in ((spec.times, 0), (spec.every, 1)):
+            if isinstance(count, ast.Literal) and not _is_count(count.value, least):
+                refuse("GG225", f"a whole number of at least {least} belongs here", count.span, shown(count.value))
+        objectives = tuple(objective for objective in made if objective is not None)
+        if len(objectives) < len(spec.objectives):
+            raise BuildError(None)
+        _refuse_shared(objectives)
+        if watched and spec.accumulate > 1:
+            place = next(gate for gate in gates if gate is not None and not is_over_time(gate))
+            refuse(
+                "GG525",
+                "a gate on losses looks at one forward pass, and accumulate: makes several",
+                place.span,
+                ast.show(place),
+                "an update without accumulate:, or a gate over time",
+            )
+        return UpdateGraph(
+            name=spec.name,
+            objectives=objectives,
+            draws=self._draws(spec),
+            times=spec.times,
+            every=spec.every,
+            when=spec.when,
+            then=then,
+            accumulate=spec.accumulate,
+            clip_grad_norm=spec.clip_grad_norm,
+            clip_grad_value=spec.clip_grad_value,
+            span=spec.span,
+            watched=tuple(watched.items()),
+            late=spec.when is not None and not is_over_time(spec.when),
+            named=self._named(spec.objectives) | watched.keys(),
+        )
+
+    def _named(self, objectives: Iterable[Objective]) -> frozenset[str]:
+        """The losses that objectives name, themselves or in the values and losses that they name."""
+        spec, found = self.values.spec, set[str]()
+        waiting = [objective.expression for objective in objectives]
+        while waiting:
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+            found |= names
+            waiting += [section[name] for name in names for section in (spec.values, spec.losses) if name in section]
+        return frozenset(found & spec.losses.keys())
+
+    def _watched(self, gate: Expression) -> Iterator[tuple[str, str]]:
+        """The losses that a gate looks at: name and node. Raises BuildError for a gate that has no meaning."""
+        values = self.values
+        if is_over_time(gate):
+            values.verified(gate)
+            return
+        if any(name.id in values.broken for name in losses_in(gate)):
+            raise BuildError(None)
+        try:
+            verify_gate(gate, values.spec.losses, [*values.spec.values, *values.spec.data, *values.spec.networks])
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+        for name in losses_in(gate):
+            if name.id not in values.losses:
+                refuse(
+                    "GG521",
+                    f"the loss '{name.id}' is a constant, so this gate never changes",
+                    name.span,
+                    ast.show(values.spec.losses[name.id]),
+                    "a loss that is computed",
+                )
+            yield name.id, values.losses[name.id]
+
+    def _draws(self, spec: UpdateSpec) -> tuple[str, ...] | None:
+        if spec.draw is None:
+            return None
+        drawn: list[str] = []
+        for name, span in spec.draw:
+            if name != "all" and name not in self.values.spec.data:
+                known = ["all", *self.values.spec.data]
+                refuse(
+                    "GG314",
+                    f"there is no source '{name}' to draw",
+                    span,
+                    name,
+                    "one of " + ", ".join(known),
+                    nearest(name, known),
+                )
+            drawn += self.values.sources if name == "all" else [name]
+        anonymous = [name for name in self.values.sources if name not in self.values.spec.data]
+        return tuple(dict.fromkeys([*drawn, *anonymous]))
+
+    def _objective(self, objective: Objective) -> ObjectiveGraph:
+        group = self.values.spec.optimizers.get(objective.group)
+        if group is None:
+            known = list(self.values.spec.optimizers)
+            if f"{objective.group}" in self.values.broken:
+                raise BuildError(None)
+            refuse(
+                "GG318",
+                f"there is no optimizer group '{objective.group}'",
+                objective.span,
+                objective.group,
+                "one of " + ", ".join(known),
+                nearest(objective.group, known),
+            )
+        value = self.values.visit(objective.expression, f"{objective.group}_objective")
+        if not isinstance(value, Ref):
+            refuse(
+                "GG501",
+                f"the objective of '{objective.group}' is a constant",
+                objective.expression.span,
+                shown(value),
+                "a loss that depends on " + ", ".join(n for n, _ in group.networks),
+            )
+        if objective.sign < 0:
+            value = self.values.table.add(
+                "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
+            )
+        networks = self._group_networks(group)
+        others = (name for network in networks for name in self.tied.get(network, ()) if name not in networks)
+        made = ObjectiveGraph(
+            group=objective.group,
+            networks=networks,
+            loss=value.id,
+            written=value.id,
+            span=objective.expression.span,
+            tied=tuple(dict.fromkeys(others)),
+            when=objective.when,
+        )
+        ahead = objective.unroll
+        return made if ahead is None else look_ahead(self.values, made, self._unrolled(made, ahead))
+
+    def _unrolled(self, objective: ObjectiveGraph, unroll: Unroll) -> Unrolled:
+        """The steps that an objective looks ahead, with everything that is wrong with them refused."""
+        inner = self._objective(unroll.objective)
+        both = [name for name in inner.networks if name in objective.networks]
+        if both:
+            refuse(
+                "GG510",
+                f"group '{objective.group}' cannot look ahead of itself",
+                unroll.span,
+                f"group '{inner.group}', which trains {', '.join(both)} as well",
+                "an optimizer group that trains other networks",
+            )
+        for name in inner.networks:
+            if others := self.tied.get(name):
+                refuse(
+                    "GG515",
+                    f"no objective can look ahead of '{name}', which has a part in common with {', '.join(others)}",
+                    unroll.span,
+                    f"group '{inner.group}' with {name}",
+                    "a group of networks that have all their parts to themselves",
+                )
+        kind = self.values.spec.optimizers[inner.group].kind
+        if kind in OPTIMIZERS and kind not in DIFFERENTIABLE:
+            refuse(
+                "GG511",
+                f"no objective can look ahead of steps of {kind}",
+                unroll.span,
+                f"group '{inner.group}' with {kind}",
+                "a group with " + ", ".join(DIFFERENTIABLE[:-1]) + f" or {DIFFERENTIABLE[-1]}",
+            )
+        return Unrolled(inner, unroll.steps, unroll.span)
+
+    def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:
+        for name, span in group.networks:
+            if name in self.values.broken:
+                raise BuildError(None)
+            if not isinstance(self.values.spec.networks.get(name), NetworkSpec):
+                known = [n for n, made in self.values.spec.networks.items() if isinstance(made, NetworkSpec)]
+                refuse(
+                    "GG319",
+                    f"'{name}' is no network with parameters to train",
+                    span,
+                    name,
+                    "one of " + ", ".join(known),
+                    nearest(name, known),
+                )
+        return tuple(name for name, _ in group.networks)
+
+    def _parameter_operation(self, expression: Expression) -> tuple[str, str, tuple[object, ...]]:
+        match expression:
+            case ast.Call(function=ast.Name(id=name), arguments=(ast.Name(id=network), *numbers), keywords=()) if (
+                name in PARAMETER_OPERATIONS and len(numbers) == len(numbers_of(name))
+            ):
+                if network in self.values.broken:
+                    raise BuildError(None)
+                if network not in self.values.networks:
+                    known = list(self.values.networks)
+                    refuse(
+                        "GG310",
+                        f"there is no network '{network}'",
+                        expression.span,
+                        network,
+                        "one of " + ", ".join(known),
+                        nearest(network, known),
+                    )
+                try:
+                    return name, network, tuple(constant(number) for number in numbers)
+                except StaticError as error:
+                    raise BuildError(error.problem) from None
+        return refuse(
+            "GG321",
+            "there is no such operation on parameters",
+            expression.span,
+            ast.show(expression),
+            " or ".join(map(usage, PARAMETER_OPERATIONS)),
+        )
+
+
+def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
+    """Refuse parameters in two groups of one update: each would overwrite the other's gradient. Raises BuildError."""
+    owner: dict[str, str] = {}
+    for objective in objectives:
+        for network in objective.moved:
+            if network in owner:
+                whole = network in objective.networks
+                refuse(
+                    "GG526",
+                    f"{'' if whole else 'a part of '}'{network}' is in two groups of one update",
+                    objective.span,
+                    f"'{owner[network]}' and '{objective.group}'",
+                    f"one group with {repr(network) if whole else 'all that share it'}, whose objective may be a sum",
+                )
+        owner |= dict.fromkeys(objective.networks, objective.group)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least and value % 1 == 0

@@ -1,0 +1,436 @@
+"""Values and losses: from expressions to the nodes of the training graph."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
+
+from gangraph.build.sources import build_source
+from gangraph.build.expressions import (
+    SHALLOW,
+    BuildError,
+    ExpressionBuilder,
+    NodeTable,
+    are_numbers,
+    bottomless,
+    circle,
+    refuse,
+    too_deep,
+)
+from gangraph.graph.model import Argument, NetworkGraph, Node, Ref
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Source
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.gates import outside
+from gangraph.language.expression.schedule import TIME, is_dynamic, verify
+from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
+from gangraph.language.expression.static import StaticError
+from gangraph.registry import vocabulary
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class ValueBuilder(ExpressionBuilder):
+    """Names are streams, values and losses; calls are networks, ops, losses and the special forms."""
+
+    def __init__(
+        self,
+        spec: PhaseSpec,
+        sources: Mapping[str, Source | RandomSource],
+        networks: Mapping[str, NetworkGraph],
+        broken: set[str],
+        problems: list[Problem],
+        *,
+        looking: bool = False,
+    ) -> None:
+        super().__init__(NodeTable())
+        self.looking = looking  # whether this is an evaluation, where nothing is differentiated or trained
+        self.spec, self.networks, self.broken, self.problems = spec, networks, broken, problems
+        self.sources = dict(sources)
+        self.values: dict[str, str] = {}
+        self.losses: dict[str, str] = {}
+        self.active: list[str] = []
+        self.owner = ""
+        written = {**spec.values, **spec.losses}
+        self.levels = ast.depths(written)
+        deep = dict(too_deep(written, self.levels, spec.spans))
+        self.broken |= deep.keys()
+        problems += [problem for problem in deep.values() if problem is not None]
+
+    def define_all(self) -> None:
+        """Build every value and loss, so that each gets its check even where nothing uses it."""
+        for name in (*self.spec.values, *self.spec.losses):
+            if name not in self.broken:
+                self.attempt(self._defined, name)
+
+    def attempt(self, action: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T | None:
+        """Run `action`; keep the problem it finds and give None."""
+        try:
+            return action(*arguments, **keywords)
+        except BuildError as error:
+            self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
+        except RecursionError:
+            if not any(problem.code == "GG415" for problem in self.problems):
+                self.problems.append(bottomless(self._place()))
+        return None
+
+    def _place(self) -> Span:
+        """Where the first value stands that is as deep as any."""
+        written = {**self.spec.values, **self.spec.losses}
+        return written[max(self.levels, key=self.levels.__getitem__)].span if written else self.spec.span
+
+    def known_names(self) -> Iterable[str]:
+        """Everything that an expression may name."""
+        return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *TIME)
+
+    def callables(self) -> Iterable[str]:
+        """Everything that an expression may call."""
+        return (*self.spec.networks, *FORMS)
+
+    def visit(self, node: Expression, hint: str | None = None) -> Argument:
+        """The argument that an expression stands for; numbers over time are nodes of their own."""
+        if is_dynamic(node):
+            self.verified(node)
+            return self.table.add("scalar", hint or "ramp", span=node.span, expression=node)
+        return super().visit(node, hint)
+
+    def verified(self, node: Expression) -> None:
+        """Refuse an expression that is no number over time. Raises BuildError."""
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call) and (problem := outside(call)):
+                raise BuildError(problem)
+        try:
+            verify(node)
+        except StaticError as error:
+            raise BuildError(error.problem) from None
+
+    def _defined(self, name: str) -> Argument:
+        """The node of a value or loss."""
+        table, section = (
+            (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
+        )
+        if name in table:
+            return Ref(table[name])
+        if name in self.active:
+            refuse(
+                "GG303",
+                "values depend on each other in a circle",
+                section[name].span,
+                circle(self.active, name),
+            )
+        self.active.append(name)
+        owner, self.owner = self.owner, name
+        try:
+            self._define_beneath(section[name], self.levels[name])
+            value = self.visit(section[name], name)
+        except BuildError:
+            self.broken.add(name)
+            raise
+        finally:
+            self.active.pop()
+            self.owner = owner
+        if isinstance(value, Ref):
+            table[name] = value.id
+        return value
+
+    def _define_beneath(self, written: Expression, levels: int) -> None:
+        """Define first what an expression leans on where that is deep, the deepest first: so the stack stays low."""
+        if levels <= SHALLOW:
+            return
+        every = {**self.spec.values, **self.spec.losses}
+        waiting, found = [written], set[str]()
+        while waiting:
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & every.keys() - found
+            waiting += [every[name] for name in names]
+            found |= names
+        self.active.append("...")
+        try:
+            for name in (name for name in self.levels if name in found):
+                if name not in {*self.values, *self.losses, *self.broken, *self.active}:
+                    self._defined(name)
+        finally:
+            self.active.pop()
+
+    def name(self, node: ast.Name) -> Argument:
+        """A stream, a value or a loss."""
+        name = node.id
+        if name in self.sources:
+            fields = list(self.sources[name].fields)
+            if len(fields) > 1:
+                refuse(
+                    "GG316",
+                    f"'{name}' has several fields",
+                    node.span,
+                    name,
+                    " or ".join(f"{name}.{field}" for field in fields),
+                )
+            return self._source_node(name, fields[0], node.span)
+        if name in self.spec.values or name in self.spec.losses:
+            if name in self.broken:
+                raise BuildError(None)
+            return self._defined(name)
+        if name in self.broken:
+            raise BuildError(None)
+        if name in self.spec.networks:
+            refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
+        known = list(self.known_names())
+        return refuse(
+            "GG310",
+            f"there is nothing called '{name}'",
+            node.span,
+            name,
+            "one of " + ", ".join(known),
+            nearest(name, known),
+        )
+
+    def _source_node(self, name: str, field: str, span: Span) -> Ref:
+        source = self.sources[name]
+        kind = "random" if isinstance(source, RandomSource) else "stream"
+        single = len(source.fields) == 1
+        return self.table.add(kind, name if single else f"{name}.{field}", span=span, target=name, field=field)  # type: ignore[arg-type]
+
+    def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
+        """A field of a stream, or an output of a network."""
+        if isinstance(base, ast.Name) and base.id in self.broken:
+            raise BuildError(None)
+        if isinstance(base, ast.Name) and base.id in self.sources:
+            fields = list(self.sources[base.id].fields)
+            if name not in fields:
+                expected = (
+                    "one of " + ", ".join(fields) if fields[1:] else f"{base.id} without a field: it is one tensor"
+                )
+                refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
+            return self._source_node(base.id, name, node.span)
+        if isinstance(base, ast.Name) and base.id in self.networks and base.id not in self.spec.values:
+            own = self.spec.networks[base.id]
+            made = self.spec.networks.get(own.of) if isinstance(own, AverageSpec) else own
+            outputs = [output for output in (made.outputs if isinstance(made, NetworkSpec) else ()) if output != OUTPUT]
+            one_of = " or ".join(f"{base.id}(...).{output}" for output in outputs if output)
+            refuse(
+                "GG316",
+                "the outputs of a network are those of a call of it",
+                node.span,
+                ast.show(node),
+                one_of or f"{base.id}(...): it has no named outputs",
+                nearest(name, outputs) if name not in outputs else "",
+            )
+        hint = self._take_hint(name)
+        value = self.visit(base)
+        if not isinstance(value, Ref):
+            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
+        call = self.table.nodes[value.id]
+        if call.kind == "output" and call.field == OUTPUT:
+            call = self.table.nodes[call.inputs[0]]
+        called = self.spec.networks.get(call.target)
+        owner = called.of if isinstance(called, AverageSpec) else call.target
+        outputs = list(self.networks[owner].outputs) if owner in self.networks else []
+        if call.kind != "network" or name not in outputs:
+            expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
+            refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))
+        return self.table.add("output", hint, span=node.span, field=name, arguments=(Ref(call.id),))
+
+    def call(self, name: str, node: ast.Call) -> Argument | None:
+        """A network, a special form or a random source."""
+        if name in self.broken:
+            raise BuildError(None)
+        if name in self.spec.networks:
+            return self._network_call(name, node)
+        form = getattr(self, f"_form_{name}", None)
+        if form is not None:
+            result: Argument = form(node)
+            return result
+        definition = vocabulary.get(name)
+        if definition is not None and definition.traits.get("random"):
+            return self._anonymous_source(node)
+        return None
+
+    def _network_call(self, name: str, node: ast.Call) -> Argument:
+        hint = self._take_hint(f"{name}_out")
+        network = self.spec.networks[name]
+        of = self.networks.get(network.of) if isinstance(network, AverageSpec) else self.networks.get(name)
+        arguments = [self.visit(argument) for argument in node.arguments]
+        keywords = {key: self.visit(value) for key, value in node.keywords}
+        if of is None:
+            raise BuildError(None)
+        inputs = of.spec.inputs
+        unknown = [key for key in keywords if key not in inputs]
+        missing = [key for key in inputs[len(arguments) :] if key not in keywords]
+        if unknown:
+            key = unknown[0]
+            place, usage = ast.keyword_span(key, dict(node.keywords)[key]), f"{name}({', '.join(inputs)})"
+            refuse("GG317", f"network '{name}' has no input '{key}'", place, key, usage, nearest(key, inputs))
+        if missing or len(arguments) + len(keywords) != len(inputs):
+            refuse(
+                "GG317",
+                f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}",
+                node.span,
+                ast.show(node),
+                f"{name}({', '.join(inputs)})",
+            )
+        bound = (*arguments, *(keywords[key] for key in inputs[len(arguments) :]))
+        for value, written in zip(bound, (*node.arguments, *(v for _, v in node.keywords)), strict=True):
+            if not isinstance(value, Ref):
+                refuse(
+                    "GG317",
+                    "a network's input is a value",
+                    written.span,
+                    ast.show(written),
+                    "data, a random draw or another value",
+                )
+        call = self.table.add("network", hint, span=node.span, target=name, arguments=bound)
+        if OUTPUT not in of.outputs:
+            return call
+        return self.table.add("output", f"{hint}.{OUTPUT}", span=node.span, field=OUTPUT, arguments=(call,))
+
+    def _anonymous_source(self, node: ast.Call) -> Ref:
+        """A random source inside a value: each place where one is written is a source of its own."""
+        name = self._take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
+        made = build_source(node, self.spec.static_names, self.spec.batch)
+        assert isinstance(made, RandomSource)
+        ref = self.table.add("random", name, span=node.span, unique=(self.owner, node.span), target="", field="value")
+        if ref.id not in self.sources:
+            self.sources[ref.id] = made
+            self.table.nodes[ref.id] = replace(self.table.nodes[ref.id], target=ref.id)
+        return ref
+
+    def _single(self, node: ast.Call, count: int, usage: str, *, tensors: bool = False) -> list[Argument]:
+        if len(node.arguments) != count or node.keywords:
+            refuse("GG312", f"'{ast.show(node.function)}' is called wrongly", node.span, ast.show(node), usage)
+        made = [self.visit(argument) for argument in node.arguments]
+        if tensors and not all(isinstance(value, Ref) for value in made):
+            refuse(
+                "GG313",
+                f"'{ast.show(node.function)}' takes a value, not a constant",
+                node.arguments[0].span,
+                ast.show(node.arguments[0]),
+                usage,
+            )
+        return made
+
+    def _form_grad(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("grad")
+        by = node.arguments[1] if len(node.arguments) == 2 else None
+        network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
+        if by is not None and isinstance(network, ast.Name) and network.id in self.spec.networks:
+            refuse(
+                "GG451",
+                "grad is taken with respect to a value, not to the parameters of a network",
+                by.span,
+                ast.show(by),
+                "a value from which the first argument is computed, such as x in grad(D(x), x)",
+            )
+        output, at = self._single(
+            node, 2, "grad(output, input): the gradient of the output's sum with respect to the input"
+        )
+        if not isinstance(output, Ref) or not isinstance(at, Ref):
+            refuse(
+                "GG313", "grad is taken of a value with respect to a value", node.span, ast.show(node), "grad(D(v), v)"
+            )
+        return self.table.add("grad", hint, span=node.span, arguments=(output, at))
+
+    def _form_detach(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("detached")
+        (value,) = self._single(node, 1, "detach(value)", tensors=True)
+        return self.table.add("detach", hint, span=node.span, arguments=(value,))
+
+    def _form_held(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("held")
+        (value,) = self._single(node, 1, "held(value)", tensors=True)
+        return self.table.add("held", hint, span=node.span, arguments=(value,))
+
+    def _form_parameters(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("parameters")
+        usage = "parameters(NETWORK): all parameters of a network as one vector"
+        if len(node.arguments) != 1 or node.keywords:
+            refuse("GG312", "'parameters' is called wrongly", node.span, ast.show(node), usage)
+        (written,) = node.arguments
+        name = written.id if isinstance(written, ast.Name) else ""
+        if name in self.broken:
+            raise BuildError(None)
+        if name not in self.spec.networks:
+            known = list(self.spec.networks)
+            refuse(
+                "GG542",
+                "parameters are those of a network",
+                written.span,
+                ast.show(written),
+                "one of " + ", ".join(known),
+                nearest(name, known),
+            )
+        return self.table.add("parameters", hint, span=node.span, target=name)
+
+    def _form_autoregressive(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("drawn")
+        usage = "autoregressive(P(x), x, rows=8): x with all pixels below its first rows drawn from P"
+        if not self.looking:
+            refuse("GG570", "pixels are drawn in evaluations only", node.span, ast.show(node), "it under evaluate:")
+        if len(node.arguments) != 2 or any(key != "rows" for key, _ in node.keywords):
+            refuse("GG312", "'autoregressive' is called wrongly", node.span, ast.show(node), usage)
+        call, image = (self.visit(argument) for argument in node.arguments)
+        rows = {key: self.visit(value) for key, value in node.keywords}
+        made = self._call_behind(call)
+        if made is None or not isinstance(image, Ref) or image.id not in made.inputs:
+            refuse("GG571", "an image is drawn from a network that is called on it", node.span, ast.show(node), usage)
+        if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in rows.values()):
+            written = dict(node.keywords)["rows"]
+            refuse("GG572", "the rows that stay are a number of rows", written.span, ast.show(written), usage)
+        return self.table.add(
+            "autoregressive", hint, span=node.span, unique=(self.owner, node.span), target=made.target,
+            arguments=(call, image), keywords=tuple(rows.items()),
+        )  # fmt: skip
+
+    def _call_behind(self, value: Argument) -> Node | None:
+        """The call of a network that a value is, or is an output of."""
+        node = self.table.nodes[value.id] if isinstance(value, Ref) else None
+        if node is not None and node.kind == "output":
+            node = self.table.nodes[node.inputs[0]]
+        return node if node is not None and node.kind == "network" else None
+
+    def _form_history(self, node: ast.Call) -> Argument:
+        hint = self._take_hint("history")
+        value, size = self._single(node, 2, "history(value, size)")
+        if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            refuse(
+                "GG313",
+                "history mixes a value with its past",
+                node.span,
+                ast.show(node),
+                "history(value, 50), the size at least 0",
+            )
+        return self.table.add("history", hint, span=node.span, target=f"{value.id}.history", arguments=(value, size))
+
+    def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
+        """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""
+        name = self._take_hint(target)
+        values = [self.visit(operand) for operand in operands]
+        if are_numbers(values):
+            return self._number(node, tuple(values))
+        zeros = [value == 0 and isinstance(value, int | float) and not isinstance(value, bool) for value in values]
+        if target == "mul" and any(zeros):
+            terms = [operand for operand, value in zip(operands, values, strict=True) if isinstance(value, Ref)]
+            self._warn_zero((terms or [operands[zeros.index(True)]])[0], node.span)
+            return 0
+        if target == "mul" and 1 in values:
+            return values[1 - values.index(1)]
+        if target in ("add", "sub") and zeros[-1]:
+            return values[0]
+        if target == "add" and zeros[0]:
+            return values[1]
+        return self.table.add("op", name, span=node.span, target=target, arguments=tuple(values))
+
+    def _warn_zero(self, term: Expression, span: Span) -> None:
+        problem = Problem(
+            code="GG609",
+            severity="warning",
+            message="a term of weight 0 is left out",
+            span=span,
+            found=ast.show(term),
+            fix="give it a weight, or remove it",
+        )
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+FORMS = tuple(name.removeprefix("_form_") for name in dir(ValueBuilder) if name.startswith("_form_"))  # of calls

@@ -1,0 +1,200 @@
+"""Where the batch of one value meets a feature axis of another.
+
+Shapes alone do not tell a batch of eight from eight features, so every value is followed for another batch as well: the
+axes that differ are the batch's. It is the first axis of a value and no other, and no layer's size follows from it. Ops
+and layers that are made to compare the samples of a batch (the trait `mixes_samples`) may do as they like.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gangraph.check.infer import SIGNS, TensorType, Types, said
+from gangraph.check.instantiate import NetworkModel, make_layer
+from gangraph.check.meta_runs import Run, layer_key, run_layer, run_op
+from gangraph.errors import Problem
+from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments
+from gangraph.registry import vocabulary
+from gangraph.vocabulary.coupled import BatchError
+
+_TIMES = 3  # as large as the spec's is the other batch: what divides a batch divides it as well
+_IMAGES = 4  # axes of a value whose first axis no layer takes for anything but the batch
+
+Pair = tuple[Tensor, Tensor]  # one value in the spec's batch and in the other, without storage
+
+
+def batch_meets_features(graph: Graph, seen: Types) -> Iterator[Problem]:
+    """GG412: every place where the batch does not stay the first axis."""
+    follower = _Follower(graph, seen)
+    for node in graph.nodes.values():
+        yield from follower.follow(node)
+
+
+class _StrayError(Exception):
+    """The batch does not stay the first axis; `inside` says where in a network, if it is one."""
+
+    def __init__(self, reason: str = "", *inside: str) -> None:
+        self.reason, self.inside = reason, inside
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """Follows the values of a graph; one that has a problem, or comes from such a one, is left out."""
+
+    graph: Graph
+    seen: Types
+    pairs: dict[str, Pair] = field(default_factory=dict)
+    outputs: dict[str, Mapping[str, Pair]] = field(default_factory=dict)
+    told: dict[object, Mapping[str, Pair] | None] = field(default_factory=dict)
+
+    def follow(self, node: Node) -> Iterator[Problem]:
+        """The problem of a node whose inputs have none."""
+        if any(name not in self.pairs and name not in self.outputs for name in node.inputs):
+            return
+        try:
+            if node.kind == "network" and node.id in self.seen.calls:
+                self._network(node)
+            elif node.kind == "output":
+                self.pairs[node.id] = self.outputs[node.inputs[0]][node.field]
+            elif node.id in self.seen.nodes:
+                self.pairs[node.id] = self._value(node)
+        except _StrayError as stray:
+            yield self._problem(node, stray)
+        except (BatchError, KeyError):
+            return  # the other batch is none that this can take
+
+    def _value(self, node: Node) -> Pair:
+        made = self.seen.nodes[node.id]
+        if node.kind == "op" and "expects" not in vocabulary[node.target].traits:
+            return _op(node, self.pairs)
+        if node.kind in ("stream", "random"):
+            return made.example(), _scaled(made)
+        if node.kind in ("detach", "held", "history", "alias"):
+            return self.pairs[node.inputs[0]]
+        if node.kind in ("grad", "autoregressive"):
+            return self.pairs[node.inputs[1]]
+        return made.example(), made.example()  # numbers over time, vectors of parameters and what sees whole sets
+
+    def _network(self, node: Node) -> None:
+        model = self.seen.calls[node.id]
+        given = [self.pairs[name] for name in node.inputs]
+        key = (id(model), tuple(tuple(other.shape) for _, other in given))
+        if key not in self.told:
+            self.told[key] = None
+            self.told[key] = _Network(model, dict(zip(model.graph.spec.inputs, given, strict=True))).outputs()
+        outputs = self.told[key]
+        if outputs is not None and "" in outputs:
+            self.pairs[node.id] = outputs[""]
+        elif outputs is not None:
+            self.outputs[node.id] = outputs
+
+    def _problem(self, node: Node, stray: _StrayError) -> Problem:
+        given = [(name, self.seen.nodes[name]) for name in node.inputs]
+        found = " and ".join(f"{said(self.graph, name)} {made}" for name, made in given)
+        message = f"'{SIGNS.get(node.target, node.target)}' lines up the batch with another axis"
+        if node.kind == "network":
+            message = f"network '{node.target}' takes the batch as features"
+        axes = max(2 * (node.kind == "network"), *(len(made.shape) for _, made in given))
+        short = next((name for name, made in given if len(made.shape) == 1 < axes), None)
+        reshaped = f"reshape({said(self.graph, short)}, {', '.join(['1'] * (axes - 1))})" if short is not None else ""
+        return Problem(
+            code="GG412",
+            message=message,
+            span=node.span,
+            found=f"{found}, in a batch of {self.graph.spec.batch}",
+            inside=stray.inside,
+            reason=stray.reason,
+            expected="values that have the batch as their first axis, and equally many axes",
+            fix=reshaped,
+        )
+
+
+_layers: dict[object, tuple[list[torch.Size], Run]] = {}  # sizes of parameters, and what the layer gives
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """One call of a network, whose layers are known."""
+
+    model: NetworkModel
+    pairs: dict[str, Pair]
+
+    def outputs(self) -> Mapping[str, Pair]:
+        """What the call gives. Raises _StrayError, BatchError."""
+        graph = self.model.graph
+        for node in graph.nodes.values():
+            if node.kind != "input":
+                self.pairs[node.id] = self._inner(node)
+        return {name: self.pairs[ref.id] for name, ref in graph.outputs.items() if isinstance(ref, Ref)}
+
+    def _inner(self, node: Node) -> Pair:
+        use = self.model.graph.layers[node.target] if node.kind == "layer" else None
+        try:
+            return self._layer(node, use) if use is not None else _op(node, self.pairs)
+        except _StrayError as stray:
+            name = use.name if use is not None else SIGNS.get(node.target, node.target)
+            shapes = " and ".join(str(list(self.pairs[each][0].shape)) for each in node.inputs)
+            raise _StrayError(stray.reason, f"{name} at {node.span}", f"    takes {shapes}") from None
+
+    def _layer(self, node: Node, use: LayerUse) -> Pair:
+        """A layer is run again where its input is no image: those are costly, and their first axis is the batch."""
+        given, other = self.pairs[node.inputs[0]]
+        made = torch.empty(self.model.shapes[node.id], dtype=self.model.types[node.id], device="meta")
+        if given.dim() >= _IMAGES and made.shape[:1] == given.shape[:1]:
+            return made, torch.empty((other.shape[0], *made.shape[1:]), dtype=made.dtype, device="meta")
+        key = layer_key(use, other)
+        if key not in _layers:
+            with torch.device("meta"):
+                layer = make_layer(use, other)
+            _layers[key] = [p.shape for p in layer.parameters()], run_layer(use, layer, other)
+        sizes, run = _layers[key]
+        if [p.shape for p in self.model.module.get_submodule(node.target).parameters()] != sizes:
+            raise _StrayError("the size of this layer would follow from the batch")
+        again = run.example()
+        if not vocabulary[use.name].traits.get("mixes_samples"):
+            _require_in_place(made, again, [(given, other)])
+        return made, again
+
+
+def _op(node: Node, pairs: Mapping[str, Pair]) -> Pair:
+    """What an op gives. Raises _StrayError, BatchError."""
+    definition = vocabulary[node.target]
+    runs = []
+    for index in (0, 1):
+        known = {name: pairs[name][index] for name in node.inputs}
+        arguments = [with_arguments(argument, known) for argument in node.arguments]
+        try:
+            runs.append(
+                run_op(definition, arguments, {key: with_arguments(value, known) for key, value in node.keywords})
+            )
+        except BatchError:
+            raise
+        except Exception:  # torch raises many types; every one means that it fits the one batch and not the other
+            raise _StrayError(f"it fits because the batch is {_batch(node, pairs)}, and no other") from None
+    inputs = [pairs[name] for name in node.inputs]
+    if not definition.traits.get("mixes_samples"):
+        _require_in_place(runs[0].example(), runs[1].example(), inputs)
+        unlike = len({value.dim() for value, _ in inputs if value.dim()}) > 1
+        if unlike and any(one[1:] != two[1:] for one, two in zip(runs[0].steps, runs[1].steps, strict=False)):
+            raise _StrayError
+    return runs[0].example(), runs[1].example()
+
+
+def _batch(node: Node, pairs: Mapping[str, Pair]) -> int:
+    shapes = [(pairs[name][0].shape, pairs[name][1].shape) for name in node.inputs]
+    return next((one[0] for one, two in shapes if one and one[0] != two[0]), 0)
+
+
+def _require_in_place(made: Tensor, again: Tensor, inputs: Sequence[Pair]) -> None:
+    """Refuse a value of which another axis than the first follows the batch, or the first in part."""
+    batched = any(value.dim() and value.shape[0] != other.shape[0] for value, other in inputs)
+    follows = not made.dim() or again.shape[0] == (_TIMES if batched else 1) * made.shape[0]
+    if made.dim() != again.dim() or made.shape[1:] != again.shape[1:] or not follows:
+        raise _StrayError
+
+
+def _scaled(made: TensorType) -> Tensor:
+    return torch.empty((_TIMES * made.shape[0], *made.shape[1:]), dtype=made.dtype, device="meta")

@@ -1,0 +1,452 @@
+"""Shapes, types and value ranges of every value, found by running the graph on tensors without storage."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gangraph.check.instantiate import ANY, Interval, MisfitError, NetworkModel, assemble, first_line, op_range, ranges
+from gangraph.check.meta_runs import run_op
+from gangraph.data.random import RandomSource
+from gangraph.errors import Problem
+from gangraph.graph.differentiability import stops
+from gangraph.graph.model import Graph, NetworkGraph, Node, with_arguments
+from gangraph.registry import vocabulary
+from gangraph.vocabulary.causal import levels_of
+from gangraph.vocabulary.layers import RandomLayer
+
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
+
+_FORMULA = "a distance from a number is a formula, such as mean((value - 1) ** 2)"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What is known of a value before a run: its shape with the batch, its type, and the values it can take."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def __str__(self) -> str:
+        dtype = "" if self.dtype == torch.float32 else f" {str(self.dtype).removeprefix('torch.')}"
+        bounded = self.low != float("-inf") or self.high != float("inf")
+        return f"[{', '.join(map(str, self.shape))}]{dtype}" + (f" in [{self.low:g}, {self.high:g}]" if bounded else "")
+
+    def example(self) -> Tensor:
+        """A tensor of this type without storage."""
+        return torch.empty(self.shape, dtype=self.dtype, device="meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """The result of inference. A node that is missing depends on one that has a problem.
+
+    `calls` are networks as each call runs them, by node.
+    """
+
+    nodes: Mapping[str, TensorType]
+    networks: Mapping[str, NetworkModel]
+    problems: tuple[Problem, ...]
+    calls: Mapping[str, NetworkModel] = field(default_factory=dict)
+
+
+def infer(
+    graph: Graph, networks: Mapping[str, NetworkModel] | None = None, samples: Mapping[str, int] | None = None
+) -> Types:
+    """Run every node on tensors without storage.
+
+    `networks` are those already assembled by another graph, `samples` says how many a metric will see.
+    """
+    inference = _Inference(graph, dict(networks or {}), samples or {})
+    late = {node.id for node in graph.nodes.values() if any(_is_vector(graph, name) for name in graph.below(node.id))}
+    for first in (True, False):  # the calls of networks come before the vectors of their parameters
+        for node in graph.nodes.values():
+            if (node.id not in late) is first:
+                inference.add(node)
+    return Types(inference.types, inference.models, tuple(inference.problems), inference.called)
+
+
+def _is_vector(graph: Graph, name: str) -> bool:
+    return graph.nodes[name].kind == "parameters"
+
+
+class _Inference:
+    def __init__(self, graph: Graph, models: dict[str, NetworkModel], samples: Mapping[str, int]) -> None:
+        self.graph, self.models, self.samples = graph, models, samples
+        self.types: dict[str, TensorType] = {}
+        self.calls: dict[str, dict[str, TensorType]] = {}
+        self.called: dict[str, NetworkModel] = {}
+        self.assembled: dict[object, NetworkModel] = {}
+        self.spans: dict[tuple[int, tuple[Interval, ...]], Mapping[str, Interval]] = {}
+        self.refused: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
+        self.problems: list[Problem] = []
+
+    def add(self, node: Node) -> None:
+        """Infer one node, unless something beneath it, or what it stands for, has a problem."""
+        beneath = (*node.inputs, node.origin) if node.origin else node.inputs
+        if any(name not in self.types and name not in self.calls for name in beneath):
+            return
+        if node.kind != "output" and any(name not in self.types for name in node.inputs):
+            self._needs_output(node)
+            return
+        made = getattr(self, f"_{node.kind}")(node)
+        if made is not None:
+            self.types[node.id] = made
+
+    def _source(self, node: Node) -> TensorType:
+        source = self.graph.sources[node.target]
+        field = source.value if isinstance(source, RandomSource) else source.fields[node.field]
+        return TensorType((self.graph.spec.batch, *field.shape), field.dtype, field.low, field.high)
+
+    _stream = _random = _source
+
+    def _scalar(self, _: Node) -> TensorType:
+        return TensorType((), torch.float32)
+
+    def _first(self, node: Node) -> TensorType:
+        return self.types[node.inputs[0]]
+
+    _detach = _held = _history = _alias = _first
+
+    def _lookahead(self, _: Node) -> None:
+        """Parameters of networks, which are no value of a spec."""
+
+    def _grad(self, node: Node) -> TensorType | None:
+        output, at = node.inputs
+        if not self._flows(output, at):
+            below = ", or only through what stops gradients" if at in self.graph.below(output) else ""
+            self._report(
+                "GG503",
+                "the gradient is zero: the output does not depend on the input",
+                node,
+                found=f"{self._said(output)} is not computed from {self._said(at)}{below}",
+            )
+            return None
+        return TensorType(self.types[at].shape, self.types[at].dtype)
+
+    def _flows(self, output: str, at: str) -> bool:
+        """Whether a gradient comes from a value to one beneath it, past all that cut it off."""
+        waiting, known = [output], {output}
+        while waiting:
+            name = waiting.pop()
+            if name == at:
+                return True
+            node = self.graph.nodes[name]
+            fresh = {*node.inputs} - known if not stops(self.graph, node) else set[str]()
+            waiting += fresh
+            known |= fresh
+        return False
+
+    def _op(self, node: Node) -> TensorType | None:
+        examples = {name: self.types[name].example() for name in node.inputs}
+        traits = vocabulary[node.target].traits
+        if "expects" in traits:
+            examples = {name: self._as_set(example, node) for name, example in examples.items()}
+        arguments = [with_arguments(argument, examples) for argument in node.arguments]
+        keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
+        try:
+            expects = traits.get("expects")
+            made = expects(*arguments, **keywords) if expects else run_op(vocabulary[node.target], arguments, keywords)
+        except (Exception, SystemExit) as error:  # torch raises many types; every one means that the inputs do not fit
+            found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
+            self._report(
+                "GG403",
+                f"'{SIGNS.get(node.target, node.target)}' cannot take these values",
+                node,
+                found,
+                reason=(number := _number_for_a_value(node)) or first_line(error),
+                fix=_FORMULA if number and traits.get("compares") else "",
+            )
+            return None
+        if "expects" in traits:
+            return TensorType((), torch.float32)
+        low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
+        return TensorType(made.shape, made.dtype, low, high)
+
+    def _as_set(self, example: Tensor, node: Node) -> Tensor:
+        """An example of as many samples as a metric will see, if that is known."""
+        count, batch = self.samples.get(node.id), self.graph.spec.batch
+        if count is None or not example.dim() or example.shape[0] % batch:
+            return example
+        return torch.empty(
+            (example.shape[0] // batch * count, *example.shape[1:]), dtype=example.dtype, device=example.device
+        )
+
+    def _needs_output(self, node: Node) -> None:
+        call = self.graph.nodes[next(name for name in node.inputs if name in self.calls)]
+        outputs = ", ".join(f".{name}" for name in self.calls[call.id])
+        self._report(
+            "GG316",
+            f"network '{call.target}' has several outputs",
+            node,
+            found=call.target,
+            expected=f"one of {outputs}",
+        )
+
+    def _output(self, node: Node) -> TensorType | None:
+        return self.calls.get(node.inputs[0], {}).get(node.field)
+
+    def _network(self, node: Node) -> TensorType | None:
+        given = tuple(self.types[name] for name in node.inputs)
+        graph = self._definition(node)
+        inputs = tuple(value.example() for value in given)
+        try:
+            self.called[node.id] = self._run(node.target, graph, inputs)
+        except MisfitError as misfit:
+            self._misfit(node, graph, given, misfit)
+            return None
+        made = self.called[node.id].made
+        spans = self._spans(graph, tuple((value.low, value.high) for value in given))
+        outputs = {
+            name: TensorType(tuple(made[name].shape), made[name].dtype, *spans.get(name, ANY)) for name in graph.outputs
+        }
+        if "" in outputs:
+            return outputs[""]
+        self.calls[node.id] = outputs
+        return None
+
+    def _spans(self, graph: NetworkGraph, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
+        """What values the outputs of a network can take; the same for every call with such inputs."""
+        key = (id(graph), given)
+        if key not in self.spans:
+            self.spans[key] = ranges(graph, given)
+        return self.spans[key]
+
+    def _parameters(self, node: Node) -> TensorType | None:
+        owner = self.graph.owner(node.target)
+        if owner in self.models:
+            return TensorType((self.models[owner].parameters,), torch.float32)
+        calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
+        if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
+            self._report(
+                "GG543",
+                f"the parameters of '{owner}' are not known: nothing calls it before they are used",
+                node,
+                found=self._said(node.id),
+                expected=f"a value with {owner}(...) that does not depend on them",
+            )
+        return None
+
+    def _autoregressive(self, node: Node) -> TensorType | None:
+        """The image's type, if the call gives as many numbers for each of its pixels as a distribution has."""
+        logits, image = (self.types[name] for name in node.inputs)
+        try:
+            self._require_drawable(node, logits, image)
+        except ValueError as error:
+            found = f"{self._said(node.inputs[0])} {logits} for {self._said(node.inputs[1])} {image}"
+            self._report("GG572", "this network does not tell the pixels of this image", node, found, reason=str(error))
+            return None
+        return image
+
+    def _require_drawable(self, node: Node, logits: TensorType, image: TensorType) -> None:
+        """Refuse logits and an image of which no pixel can be drawn. Raises ValueError."""
+        levels_of(logits.example(), image.example())
+        rows, model = dict(node.keywords).get("rows", 0), self.models[self.graph.owner(node.target)]
+        if isinstance(rows, int) and rows > image.shape[2]:
+            raise ValueError(f"rows is {rows}, and the image has {image.shape[2]}")
+        if -math.inf < image.low < 0 or 1 < image.high < math.inf:
+            raise ValueError(f"the image is in [{image.low:g}, {image.high:g}], and pixels are drawn in [0, 1]")
+        if image.shape[0] != self.graph.spec.batch:
+            raise ValueError(f"the image has {image.shape[0]} samples, and a batch {self.graph.spec.batch}")
+        layers = (model.module.get_submodule(draw.path) for draw in model.draws)
+        if any(isinstance(layer, RandomLayer) and not layer.only_in_training for layer in layers):
+            raise ValueError(f"layers of {node.target} draw numbers of their own in evaluation mode")
+
+    def _definition(self, node: Node) -> NetworkGraph:
+        average = self.graph.averages.get(node.target)
+        return self.graph.networks[average.of if average else node.target]
+
+    def _run(self, name: str, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
+        """The network of a call. The first call of a network makes its layers; later ones have to fit them."""
+        average = self.graph.averages.get(name)
+        owner = average.of if average else name
+        if owner not in self.models:
+            self.models[owner] = assemble(graph, inputs)
+        model = self.models[owner]
+        shapes, types = tuple(tuple(x.shape) for x in inputs), tuple(x.dtype for x in inputs)
+        if (shapes, types) == (model.input_shapes, model.input_types):
+            return model
+        if (owner, shapes, types) not in self.assembled:
+            other = assemble(graph, inputs)
+            _same_layers(model, other)
+            self.assembled[owner, shapes, types] = other
+        return self.assembled[owner, shapes, types]
+
+    def _said(self, node: str) -> str:
+        return said(self.graph, node)
+
+    def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
+        refusal = (node.target, tuple(value.shape for value in given))
+        if refusal in self.refused:
+            return
+        self.refused.add(refusal)
+        if misfit.state:
+            name = graph.layers[misfit.node.target].name
+            self._report(
+                "GG440",
+                f"layer '{name}' keeps state that nothing knows of",
+                misfit.node,
+                found=misfit.reason,
+                expected="state in buffers (register_buffer), of a layer that is registered with moves_state=True",
+            )
+            return
+        if misfit.batch:
+            self._misfit_batch(node, graph, given, misfit)
+            return
+        given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
+        sizes = sorted(_sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
+        fix = f"the nearest sizes that work: {' and '.join(map(_pixels, sizes))}" if sizes else ""
+        self._report(
+            "GG402",
+            f"network '{node.target}' does not fit its input",
+            node,
+            found=" and ".join(given_to),
+            inside=tuple(_met(graph, misfit)),
+            reason=next(self._numbers(node), misfit.reason),
+            fix=fix,
+        )
+
+    def _numbers(self, node: Node) -> Iterator[str]:
+        """Which inputs of a call are one number for all samples, and not a batch."""
+        for name in node.inputs:
+            if not self.types[name].shape:
+                yield f"{self._said(name)} is one number, and the network takes a batch there"
+
+    def _misfit_batch(
+        self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError
+    ) -> None:
+        works = [str(count) for count in _batches_that_work(graph, given)]
+        self._report(
+            "GG541",
+            f"network '{node.target}' cannot take a batch of {given[0].shape[0]}",
+            node,
+            found=" and ".join(f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)),
+            reason=misfit.reason,
+            fix=f"the nearest batches that work: {' and '.join(works)}" if works else "",
+        )
+
+    def _report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
+        self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
+
+
+def said(graph: Graph, node: str) -> str:
+    """What the author calls a node: its name, or the expression that it is."""
+    label, span = graph.label(node), graph.nodes[node].span
+    named = label in graph.values or label in graph.losses or graph.nodes[node].kind in ("stream", "random")
+    return label if named else span.text.content[span.start : span.end]
+
+
+def _number_for_a_value(node: Node) -> str:
+    """Which argument of an op that takes values is a number, if one is."""
+    signature = vocabulary[node.target].signature
+    given = signature.bind(*node.arguments, **dict(node.keywords)).arguments
+    numbers = [n for n, value in given.items() if signature.parameters[n].annotation is Tensor and _is_number(value)]
+    return f"'{numbers[0]}' is a value here, and {given[numbers[0]]} is a number" if numbers else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:
+    """Which values, made where, met at the layer or op that could not take them."""
+    at = misfit.node
+    what = at.target.rpartition(".")[2] if at.kind == "layer" else SIGNS.get(at.target, at.target)
+    yield f"{what} at {at.span} cannot take"
+    for name, shape in misfit.inputs:
+        maker = graph.nodes[name]
+        own = (
+            name
+            if name in graph.spec.values or maker.kind == "input"
+            else f"the result of {maker.target.rpartition('.')[2]}"
+        )
+        written = graph.spec.values[name].span if name in graph.spec.values else maker.span
+        place = "the input" if maker.kind == "input" else f"made at {written}"
+        yield f"    {own} [{', '.join(map(str, shape))}], {place}"
+
+
+def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
+    """Refuse a call whose input would need other layers than the first call made. Raises MisfitError."""
+    mine, other = dict(first.module.named_parameters()), dict(second.module.named_parameters())
+    for name, parameter in mine.items():
+        if other[name].shape != parameter.shape:
+            node = next(n for n in first.graph.nodes.values() if n.kind == "layer" and name.startswith(f"{n.target}."))
+            inputs = tuple((source, second.shapes[source]) for source in node.inputs)
+            raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
+
+
+Size = tuple[int, int]  # height and width
+_POWERS = [2**k for k in range(10)]
+
+
+def _pixels(size: Size) -> str:
+    return f"{size[0]} px" if size[0] == size[1] else f"{size[0]} x {size[1]} px"
+
+
+def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...], known: NetworkModel | None) -> Iterator[Size]:
+    """The nearest smaller and larger images that the network can take, with the layers that it has by now.
+
+    Of images that differ in size, the size of the first where that works; none where no size mends a misfit.
+    """
+    if not given or any(len(value.shape) != 4 for value in given):
+        return
+    height, width = given[0].shape[2:]
+    size = (height, width)
+    if any(tuple(value.shape[2:]) != size for value in given) and _fits(graph, given, size, known):
+        yield size
+        return
+    for side in (_smaller(size), _larger(size)):
+        works = next((candidate for candidate in side if _fits(graph, given, candidate, known)), None)
+        if works is not None:
+            yield works
+
+
+def _smaller(size: Size) -> list[Size]:
+    """Sizes of which both sides are multiples of a power of two, the nearest first; square ones of a square."""
+    found = {(size[0] // power * power, size[1] // power * power) for power in _POWERS}
+    return sorted((each for each in found if min(each) > 0 and each != size), reverse=True)
+
+
+def _larger(size: Size) -> list[Size]:
+    found = {((size[0] // power + 1) * power, (size[1] // power + 1) * power) for power in _POWERS}
+    found |= {(-(-size[0] // power) * power, -(-size[1] // power) * power) for power in _POWERS}
+    return sorted(found - {size})
+
+
+def _batches_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iterator[int]:
+    """The nearest smaller and larger batches that the network can take."""
+    batch = given[0].shape[0]
+    for side in (range(batch - 1, 1, -1), range(batch + 1, 2 * batch + 2)):
+        works = next((count for count in side if _assembles(graph, resized(given, count))), None)
+        if works is not None:
+            yield works
+
+
+def resized(given: tuple[TensorType, ...], batch: int) -> tuple[Tensor, ...]:
+    """Examples of another number of samples; one number for all of them stays one."""
+    shapes = ((batch, *value.shape[1:]) if value.shape else () for value in given)
+    return tuple(torch.empty(shape, dtype=v.dtype, device="meta") for shape, v in zip(shapes, given, strict=True))
+
+
+def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: Size, known: NetworkModel | None) -> bool:
+    inputs = (torch.empty((*v.shape[:2], *size), dtype=v.dtype, device="meta") for v in given)
+    return _assembles(graph, tuple(inputs), known)
+
+
+def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkModel | None = None) -> bool:
+    """Whether a network can take inputs, as the same layers that it is `known` to have."""
+    try:
+        made = assemble(graph, inputs)
+        if known is not None:
+            _same_layers(known, made)
+    except MisfitError:
+        return False
+    return True
+
+
+__all__ = ["SIGNS", "Interval", "TensorType", "Types", "infer", "resized", "said"]

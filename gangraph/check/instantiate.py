@@ -1,0 +1,299 @@
+"""A network's graph and the shapes of its inputs to a `torch.fx` module without storage.
+
+Layers are made as the example input reaches them, so every number of input channels is inferred by the very
+modules that will run.
+"""
+
+import operator
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from gangraph.build.network import INFERRED, value_name
+from gangraph.check.layer_state import misplaced, moves_state, wrapped
+from gangraph.check.meta_runs import Run, run_layer, run_op
+from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
+from gangraph.registry import vocabulary
+from gangraph.vocabulary.coupled import BatchError
+from gangraph.vocabulary.layers import RandomLayer
+
+Interval = tuple[float, float]
+ANY: Interval = (float("-inf"), float("inf"))
+
+# Arithmetic prints as operators in generated code.
+OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "pow": operator.pow,
+    "neg": operator.neg,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Random numbers that one layer takes: its input's shape without the batch."""
+
+    name: str
+    path: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkModel:
+    """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage.
+
+    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage; `shapes` and
+    `types` are those of every value inside. `state` names
+    the layers whose buffers every call in training moves.
+    """
+
+    graph: NetworkGraph
+    module: fx.GraphModule
+    input_shapes: tuple[tuple[int, ...], ...]
+    input_types: tuple[torch.dtype, ...]
+    made: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, torch.dtype]
+    draws: tuple[Draw, ...]
+    parameters: int
+    flops: int
+    coupling: tuple[str, ...]
+    state: tuple[str, ...]
+    last_ops: Mapping[str, str]
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether a sample's output depends on the other samples of its batch, by one of the layers in `coupling`."""
+        return bool(self.coupling)
+
+    @property
+    def couples_always(self) -> bool:
+        """Whether samples depend on each other in evaluation mode too."""
+        return any(not vocabulary[name].traits.get("only_in_training") for name in self.coupling)
+
+    @property
+    def single(self) -> bool:
+        """Whether a call gives one tensor, not a dictionary of named ones."""
+        return tuple(self.graph.outputs) == ("",)
+
+
+class MisfitError(Exception):
+    """A layer or op cannot take its input or, if `batch`, so many samples; if `state`, it keeps what it may not."""
+
+    def __init__(
+        self,
+        node: Node,
+        inputs: tuple[tuple[str, tuple[int, ...]], ...],
+        reason: str,
+        *,
+        batch: bool = False,
+        state: bool = False,
+    ) -> None:
+        self.node, self.inputs, self.reason, self.batch, self.state = node, inputs, reason, batch, state
+        super().__init__(reason)
+
+
+def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
+    """Make the network's layers for inputs of these shapes (tensors on the meta device).
+
+    Raises:
+        MisfitError: a layer or op cannot take its input.
+    """
+    assembler = _Assembler(graph, inputs)
+    for node in graph.nodes.values():
+        assembler.add(node)
+    module = assembler.finish()
+    definitions = [vocabulary[each.name] for use in graph.layers.values() for each in wrapped(use)]
+    definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
+    return NetworkModel(
+        graph=graph,
+        module=module,
+        input_shapes=tuple(tuple(x.shape) for x in inputs),
+        input_types=tuple(x.dtype for x in inputs),
+        made=assembler.outputs(),
+        shapes={name: tuple(value.shape) for name, value in assembler.examples.items()},
+        types={name: value.dtype for name, value in assembler.examples.items()},
+        draws=tuple(assembler.draws),
+        parameters=sum(p.numel() for p in module.parameters()),
+        flops=assembler.flops,
+        coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.get("mixes_samples"))),
+        state=tuple(
+            dict.fromkeys(use.name for path, use in graph.layers.items() if moves_state(use, assembler.modules[path]))
+        ),
+        last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
+    )
+
+
+class _Assembler:
+    """Runs the example through the graph while writing the fx graph."""
+
+    def __init__(self, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> None:
+        self.graph = graph
+        self.fx = fx.Graph()
+        self.root = nn.Module()
+        self.modules: dict[str, nn.Module] = {}
+        self.written: dict[str, Any] = {}
+        self.examples: dict[str, Tensor] = {}
+        self.draws: list[Draw] = []
+        self.flops = 0
+        for name, example in zip(graph.spec.inputs, inputs, strict=True):
+            self.written[name] = written = self.fx.placeholder(value_name(name))
+            written.target = written.name  # which fx makes a Python name that is not taken, as the target need not be
+            self.examples[name] = example
+        self.last_input = self.written[graph.spec.inputs[-1]]
+
+    def add(self, node: Node) -> None:
+        if node.kind == "input":
+            return
+        try:
+            run = (self._layer if node.kind == "layer" else self._op)(node)
+        except MisfitError:
+            raise
+        except Exception as error:  # torch's layers raise many types; every one means that the input does not fit
+            shapes = tuple((name, tuple(self.examples[name].shape)) for name in node.inputs)
+            raise MisfitError(node, shapes, first_line(error), batch=isinstance(error, BatchError)) from None
+        self.examples[node.id], self.flops = run.example(), self.flops + run.flops
+
+    def _layer(self, node: Node) -> Run:
+        (source,) = node.inputs
+        example = self.examples[source]
+        use = self.graph.layers[node.target]
+        module = self._module(node.target, use, example)
+        arguments = [self.written[source]]
+        if isinstance(module, RandomLayer):
+            arguments.append(self._draw(node, tuple(example.shape[1:])))
+        self.written[node.id] = self.fx.create_node(
+            "call_module", node.target, tuple(arguments), name=value_name(node.id)
+        )
+        run = run_layer(use, module, example)
+        if wrong := misplaced(use, module, run.moved):
+            raise MisfitError(node, ((source, tuple(example.shape)),), wrong, state=True)
+        return run
+
+    def _draw(self, node: Node, shape: tuple[int, ...]) -> Any:
+        name = f"{value_name(node.id)}_draw"
+        with self.fx.inserting_after(self.last_input):
+            self.last_input = self.fx.placeholder(name, default_value=None)
+        self.draws.append(Draw(name, node.target, shape))
+        return self.last_input
+
+    def _module(self, path: str, use: LayerUse, example: Tensor) -> nn.Module:
+        if path in self.modules:
+            return self.modules[path]
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # what such a layer gives is refused
+            module = make_layer(use, example)
+        _require_padding(module)
+        parent, _, leaf = path.rpartition(".")
+        if parent not in self.modules:
+            self.modules[parent] = nn.Module()
+            self.root.add_module(parent, self.modules[parent])
+        self.modules[parent].add_module(leaf, module)
+        self.modules[path] = module
+        return module
+
+    def _op(self, node: Node) -> Run:
+        examples = [with_arguments(argument, self.examples) for argument in node.arguments]
+        keywords = {key: with_arguments(value, self.examples) for key, value in node.keywords}
+        self.written[node.id] = write_op(self.fx, node, self.written, value_name(node.id))
+        return run_op(vocabulary[node.target], examples, keywords)
+
+    def outputs(self) -> dict[str, Tensor]:
+        """What the network gives for the example."""
+        return {name: self.examples[ref.id] for name, ref in self.graph.outputs.items() if isinstance(ref, Ref)}
+
+    def finish(self) -> fx.GraphModule:
+        outputs: dict[str, Any] = {name: with_arguments(ref, self.written) for name, ref in self.graph.outputs.items()}
+        self.fx.output(outputs[""] if tuple(outputs) == ("",) else outputs)
+        return fx.GraphModule(self.root, self.fx, class_name=self.graph.spec.template)
+
+
+def _require_padding(module: nn.Module) -> None:
+    """Refuse the padding of an output that torch itself refuses only where there is storage. Raises ValueError."""
+    for part in module.modules():
+        if isinstance(part, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+            largest = map(max, part.stride, part.dilation)
+            if any(pad >= most for pad, most in zip(part.output_padding, largest, strict=True)):
+                raise ValueError("output_padding is smaller than the stride or the dilation")
+
+
+def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str) -> fx.Node:
+    """Write a call of an op; arithmetic becomes an operator."""
+    function = OPERATORS.get(node.target, vocabulary[node.target].function)
+    arguments = tuple(with_arguments(argument, written) for argument in node.arguments)
+    keywords = {key: with_arguments(value, written) for key, value in node.keywords}
+    return graph.create_node("call_function", function, arguments, keywords, name=name)  # type: ignore[arg-type]
+
+
+def make_layer(use: LayerUse, example: Tensor) -> nn.Module:
+    """A layer for an input like the example. Raises whatever the layer raises for arguments that it cannot take."""
+    definition = vocabulary[use.name]
+    make: Callable[..., nn.Module] = definition.function
+    keywords: dict[str, Any] = dict(use.keywords)
+    if use.wrapped is not None:
+        return make(make_layer(use.wrapped, example), *use.arguments, **keywords)
+    if not isinstance(definition.function, type):
+        return make(example, *use.arguments, **keywords)
+    inferred = next((name for name in definition.signature.parameters if name in INFERRED), None)
+    if inferred is None:
+        return make(*use.arguments, **keywords)
+    keywords[inferred] = example.shape[-1 if inferred in ("in_features", "input_size") else 1]
+    positions = [p for p in definition.signature.parameters if p != inferred]
+    keywords.update(zip(positions, use.arguments, strict=False))
+    return make(**keywords)
+
+
+def ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
+    """What values each named output can take, given what the inputs can take."""
+    known = known_ranges(graph, inputs)
+    return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in graph.outputs.items()}
+
+
+def known_ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
+    """What every value inside a network can be, given what the inputs can be."""
+    known: dict[str, Interval] = dict(zip(graph.spec.inputs, inputs, strict=True))
+    for node in graph.nodes.values():
+        if node.kind == "op":
+            known[node.id] = op_range(node, known)
+        elif node.kind == "layer":
+            known[node.id] = ANY
+    return known
+
+
+def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:
+    """What values an op can give; everything if its author did not say."""
+    rule = vocabulary[node.target].traits.get("range")
+    if rule is None:
+        return ANY
+    arguments = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).args
+    result: Interval = rule(*(_interval(argument, known) for argument in arguments))
+    return result
+
+
+def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
+    if isinstance(argument, Ref):
+        return known.get(argument.id, ANY)
+    return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
+
+
+# What Python says of its own objects, and what that means for the inputs of a layer or an op.
+_MEANT = {
+    "index out of range": "it needs more dimensions than its input has",
+    "object is not": "an argument is of a type that it does not take",
+    "object has no": "an argument is of a type that it does not take",
+    "object cannot": "an argument is of a type that it does not take",
+    "operand type": "an argument is of a type that it does not take",
+    "not supported between": "an argument is of a type that it does not take",
+    "invalid combination of arguments": "an argument is of a type that it does not take",
+    "must be real number": "an argument is of a type that it does not take",
+}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the trace that some of torch's errors carry, and in words of a spec."""
+    line = str(error).strip().partition("\n")[0]
+    if isinstance(error, (TypeError, AttributeError, LookupError)):
+        return next((meaning for words, meaning in _MEANT.items() if words in line), line or type(error).__name__)
+    return line or type(error).__name__

@@ -1,0 +1,92 @@
+"""Labels beyond the classes of what reads them: a run would end at the first of them, or read elsewhere."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from gangraph.check.infer import Types, said
+from gangraph.check.instantiate import ANY, Interval, known_ranges
+from gangraph.errors import Problem
+from gangraph.graph.model import Argument, Graph, Node, Ref
+from gangraph.registry import Definition, vocabulary
+
+
+def labels_beyond_classes(graph: Graph, seen: Types) -> Iterator[Problem]:
+    """GG413: whole numbers that can be as large as, or larger than, the number of classes that an op or layer has."""
+    for node in graph.nodes.values():
+        if node.kind == "op":
+            known = {name: (seen.nodes[name].low, seen.nodes[name].high) for name in node.inputs if name in seen.nodes}
+            shapes = {name: seen.nodes[name].shape for name in known}
+            for argument, span, classes in _read_by_op(node, known, shapes):
+                yield _problem(node.target, node, said(graph, argument), span, classes)
+        elif node.kind == "network" and node.id in seen.calls:
+            yield from _in_network(graph, node, seen)
+
+
+def _in_network(graph: Graph, call: Node, seen: Types) -> Iterator[Problem]:
+    model = seen.calls[call.id]
+    given = tuple((seen.nodes[name].low, seen.nodes[name].high) for name in call.inputs)
+    known = known_ranges(model.graph, given)
+    inputs = dict(zip(model.graph.spec.inputs, call.inputs, strict=True))
+    for node in model.graph.nodes.values():
+        found = [*_read_by_op(node, known, model.shapes)] if node.kind == "op" else []
+        if node.kind == "layer":
+            use = model.graph.layers[node.target]
+            classes = _count(vocabulary[use.name], use.arguments, dict(use.keywords))
+            found = [(node.inputs[0], known.get(node.inputs[0], ANY), classes)] if classes is not None else []
+        for argument, span, classes in found:
+            if _is_beyond(span, classes):
+                name = vocabulary[use.name].name if node.kind == "layer" else node.target
+                what = said(graph, inputs[argument]) if argument in inputs else argument
+                inside = f"{name} at {node.span}"
+                yield _problem(call.target, call, what, span, classes, inside)
+
+
+Reading = tuple[str, Interval, int]  # a value, the numbers that it can be, and how many classes it is read as
+
+
+def _read_by_op(node: Node, known: Mapping[str, Interval], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Reading]:
+    definition = vocabulary[node.target]
+    labels: Mapping[str, str] = definition.traits.get("labels", {})
+    if not labels:
+        return
+    arguments = definition.signature.bind(*node.arguments, **dict(node.keywords)).arguments
+    for label, counted in labels.items():
+        value, classes = arguments.get(label), _classes(arguments.get(counted), shapes)
+        if isinstance(value, Ref) and classes is not None and _is_beyond(known.get(value.id, ANY), classes):
+            yield value.id, known[value.id], classes
+
+
+def _classes(counted: Argument, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """How many classes there are: a number, or the second axis of scores."""
+    if isinstance(counted, Ref):
+        shape = shapes.get(counted.id, ())
+        return shape[1] if len(shape) > 1 else None
+    return counted if isinstance(counted, int) else None
+
+
+def _count(definition: Definition, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> int | None:
+    """How many classes a layer has whose input is a label."""
+    counted = definition.traits.get("labels")
+    if counted is None:
+        return None
+    names = [name for name in definition.signature.parameters if name != "x"]
+    found = {**dict(zip(names, arguments, strict=False)), **keywords}.get(str(counted))
+    return found if isinstance(found, int) else None
+
+
+def _is_beyond(span: Interval, classes: int) -> bool:
+    """Whether numbers that are known to lie in an interval can be no class."""
+    low, high = span
+    return (math.isfinite(high) and high > classes - 1) or (math.isfinite(low) and low < 0)
+
+
+def _problem(name: str, node: Node, label: str, span: Interval, classes: int, inside: str = "") -> Problem:
+    return Problem(
+        code="GG413",
+        message=f"'{name}' is given labels that it has no class for",
+        span=node.span,
+        found=f"{label} in [{span[0]:g}, {span[1]:g}]",
+        inside=(inside,) if inside else (),
+        expected=f"labels from 0 to {classes - 1}, for {classes} classes",
+        fix=f"{span[1] + 1:g} classes" if span[0] >= 0 and math.isfinite(span[1]) else "",
+    )

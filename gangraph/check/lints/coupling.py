@@ -1,0 +1,76 @@
+"""Lints of layers that couple the samples of a batch."""
+
+from collections.abc import Iterator
+
+from gangraph.check.infer import Types
+from gangraph.check.lints.warning import warn
+from gangraph.errors import Problem, Span
+from gangraph.graph.differentiability import penalised_calls
+from gangraph.graph.model import Evaluation, Graph
+from gangraph.registry import vocabulary
+
+
+def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
+    """GG601: a gradient penalty is of each sample, which batch norm makes depend on the others."""
+    for call, _ in penalised_calls(graph):
+        node = graph.nodes[call]
+        model = types.networks.get(node.target)
+        if model is not None and model.mixes_samples:
+            yield warn(
+                "GG601",
+                f"'{node.target}' mixes the samples of a batch under a gradient penalty",
+                node.span,
+                found=" and ".join(model.coupling),
+                fix="norm=layer_norm or norm=instance_norm"
+                if model.coupling == ("batch_norm",)
+                else "leave it out there",
+            )
+
+
+def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
+    """GG622: what couples the samples of a batch sees a micro-batch only."""
+    for update in graph.updates:
+        below = graph.below(*(objective.loss for objective in update.objectives))
+        calls = [node for node in graph.nodes.values() if node.id in below and node.kind == "network"]
+        for node in {node.target: node for node in reversed(calls)}.values():  # the first call of each network
+            model = types.networks.get(graph.owner(node.target))
+            if update.accumulate > 1 and model is not None and model.mixes_samples:
+                yield warn(
+                    "GG622",
+                    f"'{node.target}' couples the samples of each micro-batch by itself",
+                    node.span,
+                    found=f"{' and '.join(model.coupling)} with accumulate: {update.accumulate}",
+                    fix=f"batch: {graph.spec.batch * update.accumulate} without accumulate, if memory allows",
+                )
+
+
+def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
+    """GG623: what sums over a batch has another scale for a batch of another size."""
+    for name, model in types.networks.items():
+        grows = [each for each in model.coupling if vocabulary[each].traits.get("grows_with_batch")]
+        if not grows:
+            continue
+        sizes: dict[int, Span] = {}
+        for node in (n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name):
+            if node.inputs[0] in types.nodes:
+                sizes.setdefault(types.nodes[node.inputs[0]].shape[0], node.span)
+        if graph.evaluation is not None and len(sizes) == 1:
+            sizes |= _sizes_of_looks(graph.evaluation, name, next(iter(sizes)), graph.spec.batch, sizes)
+        if len(sizes) > 1:
+            yield warn(
+                "GG623",
+                f"'{name}' is called with batches of different sizes",
+                list(sizes.values())[1],
+                found=f"{' and '.join(map(str, sizes))} samples, over which {' and '.join(grows)} sums",
+                fix="batches of one size; in evaluate:, samples: the batch of training",
+            )
+
+
+def _sizes_of_looks(
+    evaluation: Evaluation, name: str, size: int, batch: int, known: dict[int, Span]
+) -> dict[int, Span]:
+    """The other batch size that an evaluation gives a network, and where; nothing if it does not call it."""
+    graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
+    samples = spec.samples * size // batch if spec is not None else size
+    calls = [n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name]
+    return {samples: calls[0].span} if calls and samples not in known else {}

@@ -1,0 +1,139 @@
+"""Lints of optimizer groups, updates, and what they leave as it is."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from gangraph.build.network import ANONYMOUS, module_name
+from gangraph.check.infer import Types
+from gangraph.check.lints.warning import warn
+from gangraph.errors import Problem
+from gangraph.graph.model import Graph
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.gates import losses_in
+from gangraph.language.expression.schedule import TIME
+from gangraph.language.tied import identities
+from gangraph.registry import vocabulary
+
+
+def untrained(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG605: a network with weights that no objective moves."""
+    named = {name for update in graph.updates for objective in update.objectives for name in objective.networks}
+    trained = {part for name in named if name in graph.networks for part in identities(name, graph.networks[name].spec)}
+    for name, network in graph.networks.items():
+        left = {module_name(part) for owner, part in identities(name, network.spec) if (owner, part) not in trained}
+        idle = [use for path, use in network.layers.items() if path.partition(".")[0] in (*left, ANONYMOUS)]
+        used = any(graph.calls(name))
+        if used and name not in named and any(vocabulary[use.name].traits.get("init") for use in idle):
+            own = " what is its own in" if len(left) < len(network.spec.parts) else ""
+            yield warn(
+                "GG605",
+                f"no update trains{own} '{name}'",
+                graph.spec.spans.get(name, network.spec.span),
+                fix="name it in an optimizer group and an update",
+            )
+
+
+def in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG606: a network that two optimizers move."""
+    counts = Counter(name for group in graph.spec.optimizers.values() for name, _ in group.networks)
+    for group in graph.spec.optimizers.values():
+        for name, span in group.networks:
+            if counts[name] > 1:
+                counts[name] = 0
+                yield warn("GG606", f"'{name}' belongs to two optimizer groups", span)
+
+
+def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
+    """A shared part that two optimizers move, by way of two networks that have it."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    told: set[tuple[str, str]] = set()
+    for group in graph.spec.optimizers.values():
+        for name, span in group.networks:
+            for part in sorted(identities(name, graph.networks[name].spec)) if name in graph.networks else ():
+                first, network = found.setdefault(part, (group.name, name))
+                if first != group.name and network != name and part not in told:
+                    told.add(part)
+                    yield warn(
+                        "GG620",
+                        f"part '{part[1]}' of '{name}' belongs to two optimizer groups",
+                        span,
+                        found=f"it is shared with '{network}' of group '{first}'",
+                        fix=f"both networks in one group: [{network}, {name}]",
+                    )
+
+
+def zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG615: an optimizer that moves nothing."""
+    for group in graph.spec.optimizers.values():
+        rate = group.options.get("lr")
+        if isinstance(rate, ast.Literal) and rate.value == 0:
+            yield warn("GG615", f"group '{group.name}' has a learning rate of 0", rate.span)
+
+
+def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG613: momentum pushes on where clipping has stopped a weight."""
+    for update in graph.updates:
+        clipped = {network for operation, network, _ in update.then if operation == "clip"}
+        for objective in update.objectives:
+            group = graph.spec.optimizers[objective.group]
+            betas = group.options.get("betas")
+            first = betas.items[0] if isinstance(betas, ast.Sequence) and betas.items else ast.Literal(0.9, group.span)
+            momentum = isinstance(first, ast.Literal) and bool(first.value)
+            if group.kind in ("adam", "adamw") and momentum and clipped & set(objective.networks):
+                yield warn(
+                    "GG613",
+                    f"group '{group.name}' has momentum, and its weights are clipped",
+                    group.span,
+                    fix="rmsprop, or betas=[0, 0.9]",
+                )
+
+
+def held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG612: `held` of a value that is the same before and after each update."""
+    changed = {name for update in graph.updates for name in update.networks}
+    for node in graph.nodes.values():
+        if node.kind == "held":
+            beneath = {graph.nodes[n].target for n in graph.below(node.inputs[0]) if graph.nodes[n].kind == "network"}
+            if not beneath & changed:
+                yield warn(
+                    "GG612",
+                    "nothing beneath this value changes within a step",
+                    node.span,
+                    found=graph.label(node.inputs[0]),
+                    fix="leave out held()",
+                )
+
+
+def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
+    """While a gate is shut, someone else has to change what it looks at, unless it looks at time as well."""
+    for index, update in enumerate(graph.updates):
+        others = {name for i, other in enumerate(graph.updates) if i != index for name in other.networks}
+        own = [(update.when, update.networks)] + [(each.when, each.networks) for each in update.objectives]
+        for gate, shut in own:
+            looked = losses_in(gate) if gate is not None else ()
+            if gate is None or not looked or any(isinstance(n, ast.Name) and n.id in TIME for n in ast.walk(gate)):
+                continue
+            below = graph.below(*(dict(update.watched)[name.id] for name in looked))
+            beneath = {graph.owner(graph.nodes[n].target) for n in below if graph.nodes[n].kind == "network"}
+            moving = others | (set(update.networks) - set(shut))
+            if beneath and not beneath & moving:
+                yield warn(
+                    "GG618",
+                    f"while this gate is shut, nothing changes {' or '.join(sorted(beneath))}",
+                    gate.span,
+                    found=ast.show(gate),
+                    fix="look at a loss of the other player too, or open it now and then: or step % 10 == 0",
+                )
+
+
+def averaged_buffers(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG610: an average of statistics that are averages themselves."""
+    for average in graph.averages.values():
+        layers = graph.networks[average.of].layers.values() if average.of in graph.networks else ()
+        if average.buffers == "average" and any(use.name == "batch_norm" for use in layers):
+            yield warn(
+                "GG610",
+                f"the average of '{average.of}' runs over batch norm's statistics",
+                average.span,
+                fix='buffers="copy"',
+            )

@@ -1,0 +1,266 @@
+"""Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gangraph.build.network import module_name
+from gangraph.build.optimizers import check_optimizers
+from gangraph.build.phase import build
+from gangraph.build.values import FORMS
+from gangraph.check.batch_axis import batch_meets_features
+from gangraph.check.evaluation import check_evaluation, infer_evaluation
+from gangraph.check.infer import TensorType, Types, infer
+from gangraph.check.initialize import check_initialization
+from gangraph.check.instantiate import NetworkModel
+from gangraph.check.label_range import labels_beyond_classes
+from gangraph.check.lints import lint
+from gangraph.check.second_order import undifferentiable
+from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
+from gangraph.check.times import uncounted
+from gangraph.errors import Problem, Span, SpecError, called_by, in_order
+from gangraph.graph.differentiability import differentiable_in_inputs
+from gangraph.graph.model import Evaluation, Graph, UpdateGraph
+from gangraph.language.expression.gates import losses_in
+from gangraph.language.expression.model import Quantity
+from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
+from gangraph.registry import vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A graph that has no errors, and everything that was inferred about it.
+
+    `networks` are those of the run, `evaluators` those that other specs train; `evaluated` are networks of the run in
+    the form that the evaluation calls, where that has other outputs. `tied_parts` are, by network, the parts that are
+    tied to those of an owner.
+    """
+
+    graph: Graph
+    types: Types
+    evaluation: Types | None
+    networks: Mapping[str, NetworkModel]
+    evaluators: Mapping[str, NetworkModel]
+    evaluated: Mapping[str, NetworkModel]
+    lints: tuple[Problem, ...]
+    tied_parts: Mapping[str, tuple[TiedPart, ...]]
+
+    def own_parameters(self, name: str) -> int:
+        """How many parameters of a network are no other network's."""
+        return self.networks[name].parameters - sum(tie.parameters for tie in self.tied_parts.get(name, ()))
+
+
+def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None = None) -> Checked:
+    """Infer every value, follow every gradient, and report all that is wrong; `save` is how often a run is saved.
+
+    Raises:
+        SpecError: every error found here, in `build`, and `earlier` in `resolve`. Lints do not raise.
+    """
+    types = infer(graph)
+    judges, refused = _judges(graph.evaluation)
+    seen = (
+        infer_evaluation(graph.evaluation, _alike({**types.networks, **judges}, graph.evaluation))
+        if graph.evaluation
+        else None
+    )
+    found = () if earlier else (*_gradients(graph, types), *_held(graph), *uncounted(graph, save))
+    problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
+    problems += _reports(graph, types)
+    problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
+    for name, network in graph.networks.items():
+        starts = check_initialization(network, types.networks.get(name))
+        problems += [called_by(problem, name, network.spec.span) for problem in starts]
+    if seen is not None and graph.evaluation is not None:
+        known = {(problem.code, problem.span) for problem in problems}
+        problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
+        known = {(problem.code, problem.span) for problem in problems}
+        strays = _values(graph.evaluation.graph, seen)
+        problems += [problem for problem in strays if (problem.code, problem.span) not in known]
+        problems += check_evaluation(graph.evaluation, seen)
+    own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
+    networks = {**own, **types.networks}
+    tied = tied_parts(graph.spec.networks, networks)
+    problems += misfits(graph.spec.networks, networks, tied)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if not errors:
+        problems += lint(graph.as_written, types)
+    if errors:
+        raise SpecError(problems)
+    lints = in_order(problem for problem in problems if problem.severity == "warning")
+    return Checked(
+        graph=graph,
+        types=types,
+        evaluation=seen,
+        networks=networks,
+        evaluators={name: seen.networks.get(name, model) for name, model in judges.items()} if seen else {},
+        evaluated={name: model for name, model in own.items() if model is not networks[name]},
+        lints=lints,
+        tied_parts=tied,
+    )
+
+
+def _values(graph: Graph, types: Types) -> Iterator[Problem]:
+    """What is wrong with values whose shapes fit."""
+    yield from batch_meets_features(graph, types)
+    yield from labels_beyond_classes(graph, types)
+    yield from undifferentiable(graph, types)
+
+
+# What code adds to the name of a network for its other forms.
+_FORM = re.compile(r"(_frozen|_ahead|_again|_state|_parameters|_fused(_\d+)?|_evaluated|_autoregressive)*")
+
+
+def _names(graph: Graph) -> Iterator[Problem]:
+    """No network has a name that stands for another, or for a form of another, in code."""
+    networks = graph.spec.networks
+    for name, network in networks.items():
+        for other in (other for other in networks if other != name):
+            mine, theirs = module_name(name), module_name(other)
+            if mine.startswith(theirs) and _FORM.fullmatch(mine, len(theirs)):
+                yield Problem(
+                    code="GG215",
+                    message=f"'{name}' and '{other}' need one name in code",
+                    span=graph.spec.spans.get(name, network.span),
+                    found=f"{mine}, which is {other if mine == theirs else f'a form of {other}'} there",
+                    expected="another name",
+                )
+                break
+
+
+def _hiding(graph: Graph) -> Iterator[Problem]:
+    """No network has the name of something else that is called: it would be called in its place."""
+    called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
+    called |= {*FORMS, "average", "sum", *RAMPS, *FUNCTIONS}
+    own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
+    judges = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
+    for name, span in (*own, *((name, judge.span) for name, judge in judges.items())):
+        if name.partition("[")[0] in called:
+            yield Problem(
+                code="GG411",
+                message=f"the name '{name}' is taken",
+                span=span,
+                found=f"a network called {name}, which is the name of something that is no network",
+                expected="another name",
+            )
+
+
+def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
+    """The networks that the evaluation calls in the form in which they are already assembled."""
+    graph = evaluation.graph
+    runs = {graph.owner(node.target) for node in graph.nodes.values() if node.kind == "network"}
+    return {
+        name: model
+        for name, model in models.items()
+        if name in graph.networks and (graph.networks[name].outputs == model.graph.outputs or name not in runs)
+    }
+
+
+def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:
+    """The networks that other specs train, as these make them, and what is wrong with those specs."""
+    models: dict[str, NetworkModel] = {}
+    problems: list[Problem] = []
+    for name, judge in evaluation.evaluators.items() if evaluation else ():
+        spec = judge.spec
+        try:
+            last = [check(build(phase, spec.broken), spec.problems) for phase in spec.phases][-1]
+        except SpecError as error:
+            problems += [called_by(p, name, judge.span) for p in error.problems if p.severity == "error"]
+            continue
+        models[name] = last.networks[last.graph.owner(judge.network)]
+    return models, problems
+
+
+def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
+    """Every objective is one number and reaches parameters of its group."""
+    if not graph.spec.updates and not graph.problems:
+        yield Problem(
+            code="GG502",
+            message="there is nothing to train",
+            span=graph.spec.span,
+            expected="at least one update under train: step:",
+        )
+    for update in graph.updates:
+        for ahead in update.lookaheads:
+            yield from _one_number(f"the objective of '{ahead.group}'", types.nodes.get(ahead.loss), ahead.span)
+            reached = differentiable_in_inputs(graph, ahead.loss, ahead.networks)
+            if left := ", ".join(name for name in ahead.networks if name not in reached):
+                yield Problem(
+                    code="GG512",
+                    message=f"the steps of '{ahead.group}' that '{update.name}' looks ahead do not move {left}",
+                    span=ahead.span,
+                    found=f"no differentiable path to the parameters of {left}",
+                    expected=f"under unroll: an objective that depends on {left}",
+                )
+        yield from _watched(update, graph, types)
+        for objective in update.objectives:
+            made = types.nodes.get(objective.loss)
+            if made is None:
+                continue
+            yield from _one_number(f"the objective of '{objective.group}'", made, objective.span)
+            reached = differentiable_in_inputs(graph, objective.loss, objective.networks)
+            missing = [name for name in objective.networks if name not in reached]
+            if missing:
+                names = ", ".join(missing)
+                yield Problem(
+                    code="GG501",
+                    message=f"the objective of '{objective.group}' does not reach {names}",
+                    span=objective.span,
+                    found=f"no differentiable path to the parameters of {names}",
+                    expected=f"a loss that depends on {names}, not only through detach, held or history",
+                )
+
+
+def _reports(graph: Graph, types: Types) -> Iterator[Problem]:
+    """Every loss that an update computes is reported, so it is one number."""
+    minimised = {objective.loss for update in graph.updates for objective in update.objectives}
+    computed = graph.below(*(root for update in graph.updates for root in update.roots)) - minimised
+    for name, node in graph.losses.items():
+        made = types.nodes.get(node)
+        if node in computed and made is not None and made.shape != ():
+            yield from _one_number(f"the loss '{name}'", made, graph.spec.losses[name].span)
+
+
+def _one_number(what: str, made: TensorType | None, span: Span) -> Iterator[Problem]:
+    if made is not None and (made.shape != () or not made.dtype.is_floating_point):
+        yield Problem(
+            code="GG404",
+            message=f"{what} is not one number",
+            span=span,
+            found=str(made),
+            expected="a number: mean(...) or a loss",
+        )
+
+
+def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Problem]:
+    """Every loss that a gate looks at is one number."""
+    gates = [update.when, *(objective.when for objective in update.objectives)]
+    for name in (name for gate in gates if gate is not None for name in losses_in(gate)):
+        made = types.nodes.get(dict(update.watched).get(name.id, ""))
+        if made is not None and made.shape != ():
+            yield Problem(
+                code="GG521",
+                message=f"the loss '{name.id}' is not one number, and a gate looks at numbers",
+                span=name.span,
+                found=str(made),
+                expected=f"a loss that is one number, such as {name.id}: mean(...)",
+            )
+
+
+def _held(graph: Graph) -> Iterator[Problem]:
+    """A held value is first computed in an update that no step passes over."""
+    needed = [graph.below(*update.roots) for update in graph.updates]
+    for node in graph.nodes.values():
+        if node.kind != "held":
+            continue
+        computing = [i for i, below in enumerate(needed) if node.inputs[0] in below]
+        users = [i for i, below in enumerate(needed) if node.id in below]
+        certain = [i for i in computing if not graph.updates[i].conditional]
+        if len(users) > 1 and (not certain or certain[0] > users[0]):
+            first = graph.updates[computing[0]]
+            yield Problem(
+                code="GG504",
+                message=f"the held value may not exist: update '{first.name}', which computes it first, can be skipped",
+                span=node.span,
+                found=f"times:, every: or when: in update '{first.name}'",
+                expected="a value that an earlier update without them computes",
+            )

@@ -1,0 +1,97 @@
+"""Objectives that hold gradients: whether there is something to differentiate once more."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gangraph.check.infer import Types
+from gangraph.check.instantiate import first_line
+from gangraph.errors import Problem
+from gangraph.graph.model import Graph, Node, ObjectiveGraph, with_arguments
+from gangraph.registry import vocabulary
+
+_SMALL = 50  # layers and ops of all networks that are tried even where only one gradient is taken
+
+
+def undifferentiable(graph: Graph, seen: Types) -> Iterator[Problem]:
+    """GG414: objectives with gradients in them that torch cannot differentiate; tried on tensors without storage.
+
+    One gradient beneath another is always tried, since a piecewise linear network has none there; a single one in small
+    networks only, since trying takes as long as inferring everything.
+    """
+    for objective in (objective for update in graph.updates for objective in update.objectives):
+        below = graph.below(objective.written)
+        grads = [name for name in below if graph.nodes[name].kind == "grad"]
+        nested = any(
+            graph.nodes[inner].kind == "grad" for name in grads for inner in graph.below(*graph.nodes[name].inputs)
+        )
+        calls = [seen.calls[name] for name in below if name in seen.calls]
+        known = all(name in seen.nodes or name in seen.calls for name in below)
+        if grads and known and (nested or sum(len(model.graph.nodes) for model in calls) <= _SMALL):
+            try:
+                _differentiate(graph, seen, objective, below)
+            except _UntriedError:
+                continue
+            except Exception as error:  # torch raises many types; every one means that there is no such derivative
+                yield Problem(
+                    code="GG414",
+                    message=f"the objective of '{objective.group}' cannot be differentiated",
+                    span=objective.span,
+                    found="a gradient that does not change, or that torch cannot differentiate once more",
+                    reason=first_line(error),
+                    expected="layers and ops with as many derivatives as are taken; piecewise linear ones have one",
+                )
+
+
+class _UntriedError(Exception):
+    """A value that cannot be had without storage."""
+
+
+def _differentiate(graph: Graph, seen: Types, objective: ObjectiveGraph, below: frozenset[str] | set[str]) -> None:
+    """The gradient of an objective. Raises whatever torch raises, _UntriedError."""
+    owners = {graph.owner(graph.nodes[name].target): seen.calls[name].module for name in below if name in seen.calls}
+    weights = [(name in objective.networks, p) for name, module in owners.items() for p in module.parameters()]
+    known: dict[str, Any] = {}
+    try:
+        for moved, weight in weights:
+            weight.requires_grad_(moved)
+        for node in (node for node in graph.nodes.values() if node.id in below or node.id == objective.written):
+            known[node.id] = _value(node, graph, seen, known)
+        torch.autograd.grad(known[objective.written], [w for moved, w in weights if moved], allow_unused=True)
+    finally:
+        for _, weight in weights:
+            weight.requires_grad_(True)
+
+
+def _value(node: Node, graph: Graph, seen: Types, known: Mapping[str, Any]) -> Any:
+    """A value without storage that torch can differentiate. Raises what torch raises, _UntriedError."""
+    if node.kind == "grad":
+        output, at = (known[name] for name in node.inputs)
+        return torch.autograd.grad(output.sum(), at, create_graph=True)[0]
+    try:
+        made = _computed(node, seen, known)
+    except Exception:  # it could be computed when it was inferred: what it is made of needs storage, such as draws
+        raise _UntriedError from None
+    watched = any(other.kind == "grad" and other.inputs[1] == node.id for other in graph.nodes.values())
+    if watched and isinstance(made, Tensor) and not made.requires_grad:
+        made = made.detach().requires_grad_()
+    return made
+
+
+def _computed(node: Node, seen: Types, known: Mapping[str, Any]) -> Any:
+    given = [known[name] for name in node.inputs]
+    if node.kind == "network":
+        return seen.calls[node.id].module(*given)
+    if node.kind == "output":
+        return given[0][node.field]
+    if node.kind == "op":
+        arguments = [with_arguments(argument, known) for argument in node.arguments]
+        keywords = {key: with_arguments(value, known) for key, value in node.keywords}
+        return vocabulary[node.target].function(*arguments, **keywords)
+    if node.kind == "alias":
+        return given[0].view_as(given[0])
+    if node.kind in ("lookahead", "autoregressive", "parameters"):
+        raise _UntriedError
+    return seen.nodes[node.id].example()

@@ -1,1 +1,0 @@
-"""From a resolved spec to a program: build, check, plan, lower."""

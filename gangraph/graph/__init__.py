@@ -1,0 +1,1 @@
+"""The graph of a spec: the model that every later stage reads."""

@@ -1,0 +1,90 @@
+"""Where gradients flow: which values depend differentiably on which networks' parameters."""
+
+from collections.abc import Iterable
+
+from gangraph.graph.model import Graph, Node
+from gangraph.registry import vocabulary
+
+_STOPS = ("stream", "random", "scalar", "detach", "held", "history", "autoregressive")
+
+
+def stops(graph: Graph, node: Node) -> bool:
+    """Whether no gradient passes through a value."""
+    if node.kind == "network":
+        return graph.owner(node.target) in graph.opaque
+    return node.kind in _STOPS or (node.kind == "op" and bool(vocabulary[node.target].traits.get("stops_gradient")))
+
+
+def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:
+    """The nodes among `within` that depend differentiably on the parameters of `networks`."""
+    chosen, wanted = set(networks), set(within)
+    reached: set[str] = set()
+    for node in graph.nodes.values():
+        if node.id not in wanted or (node.kind != "network" and stops(graph, node)):
+            continue
+        starts = node.of_network and node.target in chosen and not node.ahead and not _is_constant(graph, node)
+        through = not reached.isdisjoint(node.needs) and not stops(graph, node)
+        if starts or not chosen.isdisjoint(_inside(graph, node)) or through or node.ahead in reached:
+            reached.add(node.id)
+    return reached
+
+
+def _is_constant(graph: Graph, node: Node) -> bool:
+    """Whether a network gives what does not depend differentiably on any of its layers."""
+    return node.kind == "network" and graph.owner(node.target) in graph.constant
+
+
+def _inside(graph: Graph, node: Node) -> set[str]:
+    """The networks that the steps of a lookahead call as they are."""
+    if node.kind != "lookahead":
+        return set()
+    ahead = graph.lookaheads[node.id]
+    called = {graph.nodes[name].target for name in ahead.body if graph.nodes[name].kind == "network"}
+    return called - {*ahead.networks}
+
+
+def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -> set[str]:
+    """The networks among `networks` whose parameters, or shared ones, the loss depends on differentiably."""
+    below = graph.below(loss)
+    return {name for name in networks if loss in differentiable(graph, (name, *graph.tied.get(name, ())), below)}
+
+
+def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
+    """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node."""
+    found = []
+    for node in graph.nodes.values():
+        if node.kind == "grad":
+            output, at = node.inputs
+            between = graph.below(output) - graph.below(at)
+            found += [
+                (name, node.id) for name in graph.nodes if name in between and graph.nodes[name].kind == "network"
+            ]
+    return found
+
+
+def passed(graph: Graph, output: str, at: str) -> set[str]:
+    """The values by which an output depends differentiably on a value, itself left out: what a gradient passes."""
+    waiting, reaching = [output], {output}
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        fresh = set(node.needs) - reaching if not stops(graph, node) else set[str]()
+        waiting += fresh
+        reaching |= fresh
+    found = {at}
+    for node in graph.nodes.values():  # in the order in which values depend on each other
+        if node.id in reaching and not stops(graph, node) and not found.isdisjoint(node.needs):
+            found.add(node.id)
+    return found - {at}
+
+
+def penalties(graph: Graph, nodes: Iterable[str], live: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """For each node, the `grad` nodes that differentiate through it and are differentiated themselves."""
+    chosen, found = set(nodes), dict[str, tuple[str, ...]]()
+    for name in live:
+        if name not in chosen or graph.nodes[name].kind != "grad":
+            continue
+        output, at = graph.nodes[name].inputs
+        for between in graph.below(output) & chosen:
+            if between != at and at in graph.below(between):
+                found[between] = (*found.get(between, ()), name)
+    return found

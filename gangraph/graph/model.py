@@ -1,0 +1,362 @@
+"""The graph of named values: the one formalism of the training step and of every network."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import networkx as nx
+
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Source
+from gangraph.errors import Problem, Span
+from gangraph.language.expression.model import Expression
+from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
+from gangraph.language.tied import tied
+from gangraph.registry import vocabulary
+
+Kind = Literal[
+    "stream",   # a field of a batch of data                 target: stream, field
+    "random",   # a batch of random numbers                  target: source
+    "scalar",   # a number over time                         expression
+    "network",  # a call of a network                        target: network
+    "parameters",  # all parameters of a network as a vector    target: network
+    "autoregressive",  # an image drawn pixel by pixel  target: network, arguments: its call, and the image in it
+    "output",   # one named output of a call                 field
+    "op",       # a call of an op, loss or metric            target: its name
+    "grad",     # gradient of the first input's sum with respect to the second
+    "detach",   # the value, its gradient stopped
+    "alias",    # the value under another name, from which nothing else is computed
+    "held",     # the value as it was when first computed in this step
+    "history",  # past values mixed with the present one     target: buffer, arguments: size
+    "lookahead",  # networks as a group's steps would make them  target: group, arguments: what the steps read
+    "input",    # an input of a network
+    "layer",    # a layer of a network                       target: path of its module
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An argument that is another node's value."""
+
+    id: str
+
+
+Argument = Ref | int | float | str | bool | None | tuple["Argument", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One value: what computes it, and from what.
+
+    A value that depends on looked-ahead networks stands beside the one that the spec writes, its `origin`; a call of
+    such a network names the node that looks `ahead`.
+    """
+
+    id: str
+    kind: Kind
+    target: str = ""
+    field: str = ""
+    arguments: tuple[Argument, ...] = ()
+    keywords: tuple[tuple[str, Argument], ...] = ()
+    expression: Expression | None = None
+    origin: str = ""
+    ahead: str = ""
+    span: Span
+
+    @property
+    def of_network(self) -> bool:
+        """Whether a network is what it comes from: a call of it, its parameters, or an image that is drawn from it."""
+        return self.kind in ("network", "parameters", "autoregressive")
+
+    @property
+    def over_time(self) -> Expression:
+        """What a number over time is computed from."""
+        assert self.expression is not None
+        return self.expression
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The nodes this one is computed from, in order."""
+        return tuple(_references((*self.arguments, *(value for _, value in self.keywords))))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The inputs, and the node that looks ahead where this is a call of a looked-ahead network."""
+        return (*self.inputs, self.ahead) if self.ahead else self.inputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerUse:
+    """A layer of a network before its input is known: a registered name and its constant arguments."""
+
+    name: str
+    arguments: tuple[object, ...]
+    keywords: tuple[tuple[str, object], ...]
+    wrapped: "LayerUse | None" = None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkGraph:
+    """A network as a graph of layers, in topological order; `layers` maps module paths to what stands there."""
+
+    spec: NetworkSpec
+    nodes: Mapping[str, Node]
+    layers: Mapping[str, LayerUse]
+    outputs: Mapping[str, Argument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookahead:
+    """Steps of a group's optimizer that are taken on `loss` and forgotten: a node of this id stands for the result.
+
+    `body` are the nodes that every step computes anew, in order; what they read beside is the node's arguments.
+    """
+
+    id: str
+    group: str
+    networks: tuple[str, ...]
+    steps: int
+    loss: str
+    body: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveGraph:
+    """What one optimizer group minimises in an update, and when: a node, with the sign already applied.
+
+    `written` is that node as the spec writes it: another one where the objective looks `ahead`. `tied` are networks
+    outside of the group that have a part in common with it, which moves with the group.
+    """
+
+    group: str
+    networks: tuple[str, ...]
+    loss: str
+    written: str
+    ahead: Lookahead | None = None
+    span: Span
+    when: Expression | None = None
+    tied: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """Every network of which a parameter changes."""
+        return (*self.networks, *self.tied)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateGraph:
+    """One entry of the step. `draws` is None where the update shares the draws of the one before it.
+
+    `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
+    `named` are the losses that it names, in its objectives and gates or in what these name.
+    """
+
+    name: str
+    objectives: tuple[ObjectiveGraph, ...]
+    draws: tuple[str, ...] | None
+    times: Expression | None
+    every: Expression | None
+    when: Expression | None
+    then: tuple[tuple[str, str, tuple[object, ...]], ...]
+    accumulate: int
+    clip_grad_norm: Expression | None
+    clip_grad_value: Expression | None
+    span: Span
+    watched: tuple[tuple[str, str], ...] = ()
+    late: bool = False
+    named: frozenset[str] = frozenset()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """What it computes: its objectives, and the losses that its gates look at."""
+        return tuple(dict.fromkeys((*(each.loss for each in self.objectives), *(node for _, node in self.watched))))
+
+    @property
+    def gated(self) -> bool:
+        """Whether some of its groups may stay as they are although everything was computed."""
+        return self.late or any(each.when is not None for each in self.objectives)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network of which this update changes parameters: those of its groups, and those tied to them."""
+        named = (name for objective in self.objectives for name in objective.networks)
+        return tuple(dict.fromkeys((*named, *(name for objective in self.objectives for name in objective.tied))))
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The networks outside of its groups that share a part with one of them."""
+        named = {name for objective in self.objectives for name in objective.networks}
+        return tuple(name for name in self.networks if name not in named)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a step may pass without this update's computing anything."""
+        return any(part is not None for part in (self.times, self.every, None if self.late else self.when))
+
+    @property
+    def lookaheads(self) -> tuple[Lookahead, ...]:
+        """How its objectives look ahead."""
+        return tuple(objective.ahead for objective in self.objectives if objective.ahead is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One phase of a spec as a graph. Nodes stand in topological order."""
+
+    spec: PhaseSpec
+    nodes: Mapping[str, Node]
+    sources: Mapping[str, Source | RandomSource]
+    networks: Mapping[str, NetworkGraph]
+    averages: Mapping[str, AverageSpec]
+    values: Mapping[str, str]
+    losses: Mapping[str, str]
+    updates: tuple[UpdateGraph, ...]
+    evaluation: "Evaluation | None"
+    problems: tuple[Problem, ...]
+
+    @cached_property
+    def digraph(self) -> nx.DiGraph:
+        """Nodes and the edges between them."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.nodes)
+        graph.add_edges_from((source, node.id) for node in self.nodes.values() for source in node.needs)
+        return graph
+
+    @cached_property
+    def opaque(self) -> frozenset[str]:
+        """The networks from whose outputs no gradient comes to their inputs."""
+        return frozenset(name for name, network in self.networks.items() if not _passes(network, "input"))
+
+    @cached_property
+    def constant(self) -> frozenset[str]:
+        """The networks from whose outputs no gradient comes to any of their layers."""
+        return frozenset(name for name, network in self.networks.items() if not _passes(network, "layer"))
+
+    @cached_property
+    def lookaheads(self) -> Mapping[str, Lookahead]:
+        """Every way in which an objective looks ahead, by its node."""
+        return {ahead.id: ahead for update in self.updates for ahead in update.lookaheads}
+
+    @cached_property
+    def as_written(self) -> "Graph":
+        """The graph with the values that the spec writes alone: every objective at the networks as they are."""
+        if not self.lookaheads:
+            return self
+        nodes = {name: node for name, node in self.nodes.items() if node.kind != "lookahead" and not node.origin}
+        updates = [
+            replace(update, objectives=tuple(replace(each, loss=each.written) for each in update.objectives))
+            for update in self.updates
+        ]
+        return replace(self, nodes=nodes, updates=tuple(updates))
+
+    def below(self, *ids: str) -> set[str]:
+        """The nodes and everything they are computed from."""
+        return set(ids).union(*(nx.ancestors(self.digraph, name) for name in ids))
+
+    def title(self, index: int) -> str:
+        """What messages call an update: its name, or its number (from 1) as well where others have the same name."""
+        names = [update.name for update in self.updates]
+        return f"'{names[index]}'" if names.count(names[index]) == 1 else f"update {index + 1} ({names[index]})"
+
+    def owner(self, network: str) -> str:
+        """The network whose layers a call runs: itself, or for an average the one that is averaged."""
+        average = self.averages.get(network)
+        return average.of if average else network
+
+    @cached_property
+    def tied(self) -> Mapping[str, tuple[str, ...]]:
+        """For each network the others that have a part in common with it."""
+        return tied(self.spec.networks)
+
+    def drawn_from(self, node: Node) -> Node:
+        """The call of a network that an image drawn pixel by pixel repeats."""
+        made = self.nodes[node.inputs[0]]
+        return self.nodes[made.inputs[0]] if made.kind == "output" else made
+
+    def read_for(self, name: str) -> tuple[str, ...]:
+        """What is computed before a node: what it needs, or in place of a call that it repeats the inputs of that."""
+        node = self.nodes[name]
+        return self.drawn_from(node).inputs if node.kind == "autoregressive" else node.needs
+
+    def calls(self, network: str) -> Iterator[Node]:
+        """The calls of a network."""
+        return (node for node in self.nodes.values() if node.kind == "network" and node.target == network)
+
+    def label(self, node: str) -> str:
+        """What a person calls a node: the value or loss that it is, else its own id."""
+        for names in (self.values, self.losses):
+            for name, target in names.items():
+                if target == node:
+                    return name
+        return node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """What is drawn when it is asked for: nodes by column or frame, and the node that stands above them."""
+
+    spec: SamplerSpec
+    columns: tuple[tuple[str, str], ...]
+    above: str | None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The nodes that it shows."""
+        return (*(node for _, node in self.columns), *((self.above,) if self.above is not None else ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What is looked at and measured: grid columns by grid, metrics and results, each by name, and their graph.
+
+    `evaluators` are the networks of the graph that other specs train.
+    """
+
+    graph: Graph
+    grids: Mapping[str, tuple[tuple[str, str], ...]]
+    metrics: tuple[tuple[str, str], ...]
+    results: tuple[tuple[str, str], ...]
+    evaluators: Mapping[str, EvaluatorSpec]
+    samplers: Mapping[str, "Sampler"] = field(default_factory=dict)
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """The nodes that are computed at every look."""
+        columns = (node for grid in self.grids.values() for _, node in grid)
+        return tuple(dict.fromkeys((*columns, *(node for _, node in self.metrics))))
+
+    @property
+    def numbers(self) -> tuple[tuple[str, str], ...]:
+        """Everything that is measured over many samples."""
+        return (*self.results, *self.metrics)
+
+
+def _passes(network: NetworkGraph, start: Kind) -> bool:
+    """Whether a gradient comes from an output of a network to one of its inputs, or to one of its layers."""
+    reached: set[str] = set()
+    for node in network.nodes.values():
+        name = network.layers[node.target].name if node.kind == "layer" else node.target
+        cut = node.kind != "input" and bool(vocabulary[name].traits.get("stops_gradient"))
+        if not cut and (node.kind == start or not reached.isdisjoint(node.inputs)):
+            reached.add(node.id)
+    return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())
+
+
+def _references(arguments: tuple[Argument, ...]) -> Iterator[str]:
+    for argument in arguments:
+        if isinstance(argument, Ref):
+            yield argument.id
+        elif isinstance(argument, tuple):
+            yield from _references(argument)
+
+
+def with_arguments(argument: Argument, replace: Mapping[str, object]) -> object:
+    """An argument with every reference replaced."""
+    if isinstance(argument, Ref):
+        return replace[argument.id]
+    if isinstance(argument, tuple):
+        return tuple(with_arguments(item, replace) for item in argument)
+    return argument

@@ -1,0 +1,1 @@
+"""Text to a document: YAML with places, its schema, profiles and variants."""

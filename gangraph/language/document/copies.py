@@ -1,0 +1,29 @@
+"""The files that a spec was read from beside its own text: what a copy of it needs to be whole."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from gangraph.language.document.library import evaluator_path, network_path
+from gangraph.language.spec import EvaluatorSpec, NetworkSpec, Spec
+
+
+def files_of(spec: Spec) -> dict[str, str]:
+    """Text by path, seen from the spec: every network file and evaluator's spec that this form of it uses."""
+    found: dict[str, str] = {}
+    for phase in spec.phases:
+        for made in phase.networks.values():
+            if isinstance(made, NetworkSpec) and made.file is not None:
+                found[network_path(made.template)] = made.file.content
+        for judge in phase.evaluate.networks.values() if phase.evaluate else ():
+            found |= _of_evaluator(judge, found)
+    return dict(sorted(found.items()))
+
+
+def _of_evaluator(judge: EvaluatorSpec, taken: Mapping[str, str]) -> dict[str, str]:
+    """The evaluator's spec and its files: in its folder, or under its own name where another file is there."""
+    place = PurePosixPath(evaluator_path(judge.called))
+    found = {str(place): judge.spec.text}
+    for path, text in files_of(judge.spec).items():
+        shared = str(place.parent / path)
+        found[shared if taken.get(shared, text) == text else str(place.with_suffix("") / path)] = text
+    return found

@@ -1,0 +1,196 @@
+"""Where specs and networks are found: next to the user's spec, shipped with the package, or copied into a run."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from gangraph.errors import Text, UsageError, nearest
+from gangraph.language.document.schema import NetworkDocument, read_network
+from gangraph.language.document.tree import read_tree
+
+_LARGEST = 4_000_000  # bytes, four for each character of the longest spec
+_KEY = r"(?:^|[{,])\s*[\"']?(?:%s)[\"']?\s*:"  # at the beginning of a line, or in a flow mapping
+_NETWORK_KEY = re.compile(_KEY % "|".join(NetworkDocument.model_fields), re.MULTILINE)
+_SPEC_KEY = re.compile(_KEY % "gangraph", re.MULTILINE)
+
+
+class UnreadableError(UsageError):
+    """A file is there that is no spec or network; `reason` says why, and tells nothing of what it holds."""
+
+    def __init__(self, called: str, reason: str) -> None:
+        self.called, self.reason = called, reason
+        super().__init__(f"'{called}' is no spec: {reason}")
+
+
+def shipped(folder: str = "") -> dict[str, Path]:
+    """Name to path of every paper's spec that gangraph ships; of every network, or of every evaluator in `folder`."""
+    return {path.stem: path for path in sorted(_yaml_files(Path(str(files("gangraph.specs"))) / folder))}
+
+
+def evaluators() -> dict[str, Path]:
+    """`evaluators/NAME` to path of every spec that gangraph ships to train a network that judges others."""
+    return {f"evaluators/{name}": path for name, path in shipped("evaluators").items()}
+
+
+def find_spec(source: str | Path) -> tuple[Path | None, str]:
+    """The path and the text of a spec.
+
+    Raises:
+        UsageError: there is no such file, and no shipped spec of that name; proposes the nearest.
+    """
+    path, known = Path(source), {**shipped(), **evaluators()}
+    if not os.path.isfile(path) and str(source) in known:
+        path = known[str(source)]
+    if not os.path.exists(path):
+        near = nearest(str(source), known) or nearest(path.stem, known)
+        raise UsageError(
+            f"no spec '{source}': it is neither a file nor one of {', '.join(known)}" + (f"; {near}" if near else "")
+        )
+    return path, _text(path, str(source))
+
+
+def require_spec(source: Path | str) -> None:
+    """Refuse a file that does not say of itself that it is a spec: nothing of another file is to be shown.
+
+    Raises:
+        UnreadableError: it is none.
+        UsageError: there is no such file.
+    """
+    if not _SPEC_KEY.search(find_spec(source)[1]):
+        raise UnreadableError(str(source), "it does not have the key 'gangraph:'")
+
+
+def _text(path: Path, called: str) -> str:
+    """The text of a regular file that is no larger than a spec can be. Raises UnreadableError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
+        with open(handle, "rb") as file:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise UnreadableError(called, "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        reason = "it is a folder" if path.is_dir() else f"it cannot be read: {error.strerror}"
+        raise UnreadableError(called, reason) from None
+    if len(content) > _LARGEST:
+        raise UnreadableError(called, f"it is larger than {_LARGEST // 10**6} MB")
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise UnreadableError(called, f"it is not a text file: {error.reason} at byte {error.start}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that a spec calls: copies that a run keeps, else what lies in the spec's folder, else what ships.
+
+    `copies` are texts by path, as `networks/unet.yaml`; what is among them is looked for nowhere else.
+    """
+
+    folder: Path | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+    def network_names(self) -> list[str]:
+        """The networks that the spec can call."""
+        return sorted({*self._names("networks"), *shipped("networks")})
+
+    def network(self, name: str) -> "NetworkFile | None":
+        """The file of the network called `name`; None if there is none.
+
+        Raises:
+            SpecError: the network's file does not parse.
+            UnreadableError: there is something of that name beside the spec which is no file of a network.
+        """
+        copy = network_path(name)
+        if copy in self.copies:
+            return _parsed(Text(copy, self.copies[copy]))
+        own = self.folder / copy if self.folder else None
+        path = own if own is not None and os.path.lexists(own) else shipped("networks").get(name)
+        if path is None:
+            return None
+        content = _text(path, display(path))
+        if not _NETWORK_KEY.search(content):
+            raise UnreadableError(display(path), "it has no key of a network, such as 'inputs:'")
+        return _parsed(Text(display(path), content))
+
+    def evaluator_names(self) -> list[str]:
+        """The specs that are there to train evaluators."""
+        return sorted({*(f"evaluators/{name}" for name in self._names("evaluators")), *evaluators()})
+
+    def evaluator(self, called: str) -> "Path | Copy | None":
+        """Where the spec is that this one calls so: a path below its folder, or a shipped name."""
+        path = evaluator_path(called)
+        if _is_below(called) and path in self.copies:
+            return Copy(path, self.copies[path], self._beside(path))
+        if _is_below(called) and self.folder is not None and os.path.lexists(self.folder / path):
+            return self.folder / path
+        return {**shipped(), **evaluators()}.get(called)
+
+    def _beside(self, path: str) -> "Files":
+        """The files of a copied spec: those in its folder, before them those that are under its own name."""
+        place = PurePosixPath(path)
+        folders = ("" if place.parent == PurePosixPath() else f"{place.parent}/", f"{place.with_suffix('')}/")
+        inner = {
+            copy.removeprefix(folder): text
+            for folder in folders
+            for copy, text in self.copies.items()
+            if copy.startswith(folder)
+        }
+        return Files(self.folder / place.parent if self.folder else None, inner)
+
+    def _names(self, folder: str) -> set[str]:
+        copied = (PurePosixPath(path) for path in self.copies)
+        own = {path.stem for path in _yaml_files(self.folder / folder)} if self.folder else set()
+        return own | {path.stem for path in copied if path.parent == PurePosixPath(folder)}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """The file of a network, as text and read."""
+
+    text: Text
+    document: NetworkDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The text of a spec that a run keeps a copy of, and the files that it calls."""
+
+    path: str
+    text: str
+    files: Files
+
+
+def network_path(name: str) -> str:
+    """Where the file of a network stands, seen from the spec that calls it."""
+    return f"networks/{name}.yaml"
+
+
+def evaluator_path(called: str) -> str:
+    """Where the spec of an evaluator stands, seen from the spec that calls it so."""
+    return called if called.endswith(".yaml") else f"{called}.yaml"
+
+
+def _is_below(called: str) -> bool:
+    path = PurePosixPath(called)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: Text) -> NetworkFile:
+    return NetworkFile(text, read_network(read_tree(text)))
+
+
+def display(path: Path) -> str:
+    """The path in messages: shipped files are `specs/...` wherever they are installed."""
+    home = Path(str(files("gangraph.specs")))
+    return f"specs/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("*.yaml") if path.is_file())

@@ -1,0 +1,256 @@
+"""Profiles, variants and settings: partial specs laid over a document's tree."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gangraph.errors import Problem, SpecError, nearest
+from gangraph.language.document.setting import Setting, static_names
+from gangraph.language.document.tree import Mapping, Sequence, Tree
+from gangraph.language.expression.model import Call, Expression, show
+from gangraph.language.expression.model import Sequence as Items
+from gangraph.language.expression.syntax import ExpressionError, is_loop, parse_chain, parse_expression
+from gangraph.language.scalar import Scalar
+
+SECTIONS = (
+    "about",
+    "paper",
+    "params",
+    "let",
+    "data",
+    "networks",
+    "values",
+    "losses",
+    "train",
+    "evaluate",
+    "claims",
+)
+_KEYS = (*SECTIONS, "gangraph", "name", "default_profile", "profiles", "variants", "reported")
+
+
+def merge(base: Tree, overlay: Tree) -> Tree:
+    """`overlay` over `base`: mappings merge key by key, everything else is replaced."""
+    if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
+        return overlay
+    merged = copy(base)
+    for key, value in overlay.items():
+        merged[key] = merge(base[key], value) if key in base else value
+    return merged
+
+
+def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
+    """A profile, variant or phase over a document. Names that are no section are params.
+
+    One of the `profiles` may lay itself over variants too: what a variant is in that profile.
+
+    Raises:
+        SpecError: the overlay is not a mapping, or names neither a section nor a param, or a profile refines a
+            variant that the document does not have.
+    """
+    if not isinstance(overlay, Mapping):
+        raise SpecError(
+            [Problem(code="GG203", message=f"'{name}' is a partial spec", span=name.span, expected="a mapping")]
+        )
+    sections, params = Mapping(), Mapping()
+    sections.span = params.span = overlay.span
+    known = _names(document, "params")
+    own = (*SECTIONS, "variants") if kind == "profiles" else SECTIONS
+    problems = list(_new_variants(document, overlay)) if kind == "profiles" else []
+    for key, value in overlay.items():
+        if key in own:
+            sections[key] = value
+        elif key in known:
+            params[key] = value
+        else:
+            options = (*own, *known)
+            problems.append(
+                Problem(
+                    code="GG201",
+                    message=f"'{key}' is neither a section nor a param",
+                    span=key.span,
+                    expected="one of " + ", ".join(options),
+                    fix=nearest(key, options),
+                )
+            )
+    if problems:
+        raise SpecError(problems)
+    if params:
+        sections = _with(sections, "params", merge(sections.get(Scalar("params"), params), params))
+    merged = merge(document, sections)
+    assert isinstance(merged, Mapping)
+    return merged
+
+
+def set_value(document: Mapping, path: str, value: str) -> Mapping:
+    """The document with the value at a dotted path replaced: `train.batch`, `train.step.0.every`, `data.x.folder`.
+
+    A path that begins with a param's name means that param; one that goes into a call names its keyword. It goes
+    through `for k in 0..2:` as if what stands under it stood there.
+
+    The value is an expression. Where a text stood, and for an argument of a source that was no number, a value that
+    cannot be an expression is a text without its quotes: `photos/a`, where nothing is called `photos` or `a`.
+
+    Raises:
+        SpecError: the path leads nowhere; the message names the nearest key. Or the value may be a text or an
+            expression; the message shows the quotes.
+    """
+    parts = re.split(r"\.(?![^\[]*\])", path)  # not the dots of a family, `D[k in 0..2]`
+    if parts[0] in _names(document, "params"):
+        parts.insert(0, "params")
+    setting = Setting(Scalar.of(value, f"--set {path}"), static_names(document))
+    result = _Laying(document, Scalar.of(path, "--set"), setting).laid(document, parts)
+    assert isinstance(result, Mapping)
+    return result
+
+
+def copy(tree: Mapping) -> Mapping:
+    """A shallow copy with the same place."""
+    twin = Mapping(tree)
+    twin.span = tree.span
+    return twin
+
+
+def _names(document: Mapping, section: str) -> tuple[str, ...]:
+    inside = document.get(Scalar(section))
+    return tuple(inside) if isinstance(inside, Mapping) else ()
+
+
+def _new_variants(document: Mapping, profile: Mapping) -> Iterator[Problem]:
+    """A profile says what the document's variants are in it, and has none of its own."""
+    known = _names(document, "variants")
+    refined = profile.get(Scalar("variants"))
+    for key in refined if isinstance(refined, Mapping) else ():
+        if key not in known:
+            yield Problem(
+                code="GG205",
+                message=f"there is no variant '{key}' that this profile could refine",
+                span=key.span,
+                found=str(key),
+                expected="one of " + ", ".join(known) if known else "none: this spec has no variants",
+                fix=nearest(key, known),
+            )
+
+
+def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:
+    twin = copy(mapping)
+    place = next((known for known in mapping if known == key), None) or Scalar.at(
+        key, value.span.text, (value.span.start,) * (len(key) + 1)
+    )
+    twin[place] = value
+    return twin
+
+
+@dataclass(frozen=True)
+class _Laying:
+    """One `--set PATH=VALUE`, laid into a document part by part."""
+
+    document: Mapping
+    path: Scalar
+    value: Setting
+
+    def laid(self, tree: Tree, parts: list[str]) -> Tree:
+        """The tree with the value at what is left of the path. Raises SpecError."""
+        if not parts:
+            return self.value.in_place_of(tree)
+        if isinstance(tree, Mapping):
+            return self._in_mapping(tree, parts)
+        if isinstance(tree, Sequence):
+            return self._in_list(tree, parts)
+        return self._in_call(tree, parts)
+
+    def _in_mapping(self, tree: Mapping, parts: list[str]) -> Mapping:
+        head, rest = parts[0], parts[1:]
+        if head in tree:
+            return _with(tree, head, self.laid(tree[Scalar(head)], rest))
+        loop = next(filter(is_loop, tree), None)
+        if loop is not None:  # what is written once for many is set once, and a path does not name the loop
+            return _with(tree, loop, self.laid(tree[loop], parts))
+        known = (*tree, *_KEYS) if tree is self.document else tuple(tree)
+        if rest or (head not in known and (tree is self.document or self.path.startswith("params."))):
+            raise self._nowhere(parts, tuple(dict.fromkeys(known)))
+        return _with(tree, head, self.value.written)
+
+    def _in_list(self, tree: Sequence, parts: list[str]) -> Sequence:
+        head, rest = parts[0], parts[1:]
+        if not re.fullmatch("[0-9]{1,9}", head) or int(head) >= len(tree):
+            raise self._nowhere(parts, tuple(map(str, range(len(tree)))))
+        twin, index = Sequence(tree), int(head)
+        twin.span, twin.raw = tree.span, tree.raw
+        twin[index] = self.laid(tree[index], rest)
+        items = _items(tree.raw)
+        if len(items) == len(tree):  # a list that is read as one expression
+            twin.raw = self._replaced(tree.raw, items[index], str(twin[index]))
+        return twin
+
+    def _in_call(self, scalar: Scalar, parts: list[str]) -> Scalar:
+        """Replace or add one keyword of the call that a scalar holds. Raises SpecError."""
+        keyword = parts[0]
+        try:
+            call = parse_chain(scalar)
+        except ExpressionError as error:
+            raise SpecError([error.problem]) from None
+        if len(call) != 1 or not isinstance(call[0], Call):
+            what = "one value" if len(call) == 1 else f"a chain of {len(call)}"
+            place = self.path[: self._start(parts) - 1]
+            raise self._nowhere(parts, (), f"the path ends at '{place}', which is {what}", f"--set {place}=...")
+        known = tuple(key for key, _ in call[0].keywords)
+        if len(parts) > 1:
+            said = f"'{show(call[0].function)}(...)' is a call, and a path ends at one of its keywords"
+            raise self._nowhere(parts, known, said)
+        old = dict(call[0].keywords).get(keyword)
+        new = self.value.as_argument(old, of_data="data" in self.path.split(".")[:-2])
+        if old is not None:
+            return self._replaced(scalar, old, new)
+        comma = ", " if call[0].arguments or known else ""
+        text = f"{scalar[: scalar.rindex(')')]}{comma}{keyword}={new})"
+        return Scalar.of(text, self.value.written.text.name)
+
+    def _replaced(self, scalar: Scalar, old: Expression, new: str) -> Scalar:
+        """The text of an expression with a part of it replaced."""
+        start = scalar.offsets.index(old.span.start)
+        end = start + old.span.end - old.span.start
+        return Scalar.of(scalar[:start] + new + scalar[end:], self.value.written.text.name)
+
+    def _start(self, parts: list[str]) -> int:
+        """Where what is left of the path begins."""
+        return len(self.path) - len(".".join(parts))
+
+    def _nowhere(self, parts: list[str], known: tuple[str, ...], said: str = "", fix: str = "") -> SpecError:
+        head, start = parts[0], max(0, self._start(parts))
+        top = _places(self.document) if not start else ()
+        others = [place for place in top if place.rpartition(".")[2] == parts[-1] != place]
+        meant = f"did you mean {' or '.join(map(repr, others[:3]))}?" if others else nearest(head, known)
+        problem = Problem(
+            code="GG204",
+            message=f"the path leads nowhere: {said or f'{head!r} is not there'}",
+            span=self.path.part(start, start + len(head)),
+            expected="one of " + ", ".join(known) if known else "" if fix else "a value that holds named things",
+            fix=fix or meant,
+        )
+        return SpecError([problem])
+
+
+def _items(raw: Scalar) -> tuple[Expression, ...]:
+    """The members of a list that is an expression."""
+    try:
+        written = parse_expression(raw)
+    except ExpressionError:
+        return ()
+    return written.items if isinstance(written, Items) else ()
+
+
+def _places(tree: Tree, path: str = "") -> Iterator[str]:
+    """The paths of everything that has a name in a document: keys of mappings and keywords of calls."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if path or key not in ("profiles", "variants"):
+                yield f"{path}{key}"
+                yield from _places(value, f"{path}{key}.")
+    elif isinstance(tree, Sequence):
+        for index, value in enumerate(tree):
+            yield from _places(value, f"{path}{index}.")
+    else:
+        with contextlib.suppress(ExpressionError):
+            call = parse_expression(tree)
+            yield from (f"{path}{key}" for key, _ in (call.keywords if isinstance(call, Call) else ()))

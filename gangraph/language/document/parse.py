@@ -1,0 +1,158 @@
+"""Stage 1, parse: the text of a spec to a document with positions, checked for its syntax in every profile."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gangraph.errors import Problem, SpecError, Text, in_order, nearest
+from gangraph.language.document import schema
+from gangraph.language.document.library import Files, display, find_spec
+from gangraph.language.document.overlay import lay_over, set_value
+from gangraph.language.document.tree import Mapping, Tree, read_tree
+from gangraph.language.scalar import Scalar
+
+VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A spec's text as a tree; `files` are those that it may call.
+
+    `problems` are those that leave enough of the document to look for more; `check` reports them with its own.
+    """
+
+    text: Text
+    tree: Mapping
+    files: Files
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name that the spec gives itself."""
+        return str(self.tree.get(Scalar("name"), "?"))
+
+    def overlays(self, section: str) -> dict[str, tuple[Scalar, Tree]]:
+        """The named overlays of `profiles` or `variants`, with their keys."""
+        return overlays(self.tree, section)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which form of a document is meant: a profile, a variant and settings, laid over in this order."""
+
+    profile: str | None = None
+    variant: str | None = None
+    set: AnyMapping[str, str] = field(default_factory=dict)
+
+
+def parse(source: str | Path) -> Document:
+    """Read a spec: a path, or the name of a spec that gangraph ships.
+
+    Raises:
+        SpecError: the text is not YAML, or has unknown, missing or misplaced keys. What is wrong with single
+            expressions, profiles and variants is kept in the result's `problems`.
+        UsageError: there is no such file or shipped spec.
+    """
+    path, content = find_spec(source)
+    return parse_text(
+        content,
+        name=str(source) if path is None else _display(path),
+        origin=path.parent if path else None,
+    )
+
+
+def parse_text(
+    content: str, *, name: str = "spec", origin: Path | None = None, copies: AnyMapping[str, str] | None = None
+) -> Document:
+    """Read a spec from a string; messages call it `name`. Raises SpecError as `parse` does.
+
+    Args:
+        origin: the folder where files that it calls may lie.
+        copies: texts of such files by path, as `networks/unet.yaml`, which stand for what lies there.
+    """
+    text = Text(name, content)
+    document = Document(text, read_tree(text), Files(origin, copies or {}))
+    problems: list[Problem] = []
+    schema.read_document(document.tree, problems)
+    problems.extend(_other_version(document.tree))
+    for section in ("profiles", "variants"):
+        for key, overlay in document.overlays(section).values():
+            try:
+                laid = lay_over(document.tree, overlay, key, section)
+                schema.read_document(laid, problems)
+                for refined, variant in _refined(overlay, laid) if section == "profiles" else ():
+                    schema.read_document(lay_over(laid, variant, refined), problems)
+            except SpecError as error:
+                problems.extend(error.problems)
+    return replace(document, problems=in_order(problems))
+
+
+def _refined(profile: Tree, laid: Mapping) -> Iterator[tuple[Scalar, Tree]]:
+    """The variants of which a profile says what they are in it, as they then are."""
+    variants = overlays(laid, "variants")
+    yield from (variants[name] for name in overlays(profile, "variants"))
+
+
+def _other_version(tree: Mapping) -> Iterator[Problem]:
+    version = tree.get(Scalar("gangraph"))
+    if isinstance(version, Scalar) and version != VERSION:
+        message = f"this engine reads version {VERSION} of the language"
+        yield Problem(
+            code="GG206", message=message, span=version.span, found=str(version), expected=f"gangraph: {VERSION}"
+        )
+
+
+def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
+    """The tree with profile, variant and settings laid over it, and the profile's name.
+
+    Raises:
+        SpecError: there is no such profile or variant, or a setting's path leads nowhere.
+    """
+    default = document.tree.get(Scalar("default_profile"))
+    profile = choice.profile or (str(default) if default is not None else "paper")
+    tree = document.tree
+    if profile != "paper":
+        where = default if choice.profile is None and isinstance(default, Scalar) else Scalar.of(profile, "--profile")
+        tree = _overlaid(tree, "profiles", profile, where)
+    for variant in filter(None, (choice.variant or "").split(",")):
+        tree = _overlaid(tree, "variants", variant, Scalar.of(variant, "--variant"))
+    for path, value in choice.set.items():
+        tree = set_value(tree, path, value)
+    return tree, profile
+
+
+def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
+    named = overlays(tree, section)
+    if name not in named:
+        known = [*(["paper"] if section == "profiles" else []), *named]
+        message = f"there is no {section[:-1]} '{name}'"
+        expected = "one of " + ", ".join(known) if known else f"none: this spec has no {section}"
+        raise SpecError(
+            [
+                Problem(
+                    code="GG205",
+                    message=message,
+                    span=where.span,
+                    found=name,
+                    expected=expected,
+                    fix=nearest(name, known),
+                )
+            ]
+        )
+    key, overlay = named[name]
+    return lay_over(tree, overlay, key, section)
+
+
+def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
+    """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
+    inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
+    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
+
+
+def _display(path: Path) -> str:
+    """The path as a person would type it here; shipped specs are `specs/NAME.yaml` wherever they are installed."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return display(path)

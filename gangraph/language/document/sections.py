@@ -1,0 +1,218 @@
+"""What the sections of a document have in common: static names, families, and problems that do not stop."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from gangraph.errors import Problem, Span, SpecError
+from gangraph.language.document import schema
+from gangraph.language.document.library import Files
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import (
+    Family,
+    Scope,
+    StaticError,
+    constant,
+    is_absent,
+    is_constant,
+    literal,
+    member_name,
+    members,
+)
+from gangraph.language.expression.syntax import ExpressionError, parse_header, parse_loop
+from gangraph.language.scalar import Scalar
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_MOST = 10**9  # of samples, passes and the like: more would never end
+
+
+@dataclass
+class Sections:
+    """One phase of a document: its static names, and the reading of its sections. Problems are kept, not raised."""
+
+    model: schema.Document
+    files: Files
+    span: Span  # of `train:`
+    problems: list[Problem]
+    broken: set[str] = field(default_factory=set)
+    indices: Mapping[str, Expression] = field(default_factory=dict)  # of the loops that the phase stands in
+
+    def __post_init__(self) -> None:
+        model = self.model
+        taken = {str(key) for section in (model.data, model.networks, model.values, model.losses) for key in section}
+        self.scope = self.static_scope(model.params, model.let, None)
+        self.scope.definitions.update(self.indices)
+        self.scope.hidden = frozenset(taken & {str(key) for key in model.params})
+
+    def guarded(self, name: str, action: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T | None:
+        """Run `action`; if it finds a problem, keep the problem, remember `name` as broken and give None."""
+        try:
+            return action(*arguments, **keywords)
+        except StaticError as error:
+            found = error.problem
+        except ExpressionError as error:
+            found = error.problem
+        except SpecError as error:
+            self.problems.extend(error.problems)
+            found = None
+        except RecursionError:
+            found = self._too_deep(name)
+        if found is not None:
+            self.problems.append(found)
+        self.broken.add(name)
+        return None
+
+    def _too_deep(self, name: str) -> Problem:
+        sections = (
+            self.model.params,
+            self.model.let,
+            self.model.data,
+            self.model.networks,
+            self.model.values,
+            self.model.losses,
+            self.model.train.optimizers,
+        )
+        span = next((key.span for section in sections for key in section if key == name), self.span)
+        return Problem(
+            code="GG415",
+            message="definitions lean on each other too many levels deep",
+            span=span,
+            found=name,
+            expected="shorter chains of definitions",
+        )
+
+    def params(self) -> dict[str, object]:
+        """The params with their values, for printing."""
+        values: dict[str, object] = {}
+        for key in self.model.params:
+            value = self.guarded(key, self.scope.lookup, key, key.span)
+            if value is not None:
+                values[str(key)] = constant(value) if is_constant(value) else ast.show(value)
+        return values
+
+    def static_scope(
+        self, params: Mapping[Scalar, object], let: Mapping[Scalar, Expression], outer: Scope | None
+    ) -> Scope:
+        """A scope of params and `let` names."""
+        scope = Scope(outer=outer)
+        for key, value in params.items():
+            if isinstance(value, dict):
+                self.guarded(key, scope.tables.update, {str(key): self._table(value)})
+            else:
+                scope.definitions[str(key)] = value  # type: ignore[assignment]
+        for key, body in let.items():
+            self.guarded(key, self._let, scope, key, body)
+        return scope
+
+    def _table(self, table: Mapping[Scalar, Expression]) -> dict[object, Expression]:
+        return {int(key) if re.fullmatch(r"-?[0-9]{1,9}", key) else str(key): value for key, value in table.items()}
+
+    def _let(self, scope: Scope, key: Scalar, body: Expression) -> None:
+        name, variable, domain = parse_header(key)
+        if domain is None:
+            scope.definitions[name] = body
+        elif variable is not None:
+            scope.families.setdefault(name, []).append(Family(variable, members(scope.reduce(domain)), body))
+        else:
+            index = constant(scope.reduce(domain))
+            scope.families.setdefault(name, []).append(Family("_", (index,), body))  # type: ignore[arg-type]
+
+    def expand(self, key: Scalar, scope: Scope) -> list[tuple[str, Scope]]:
+        """The members that a key defines, each with the scope in which its body is evaluated."""
+        name, variable, domain = parse_header(key)
+        if domain is None:
+            return [(name, scope)]
+        if variable is None:
+            return [(member_name(name, constant(scope.reduce(domain)), key.span), scope)]
+        indices = members(scope.reduce(domain))
+        return [
+            (member_name(name, index, key.span), scope.child(**{variable: literal(index, key.span)}))
+            for index in indices
+        ]
+
+    def member(self, key: Scalar, scope: Scope) -> str:
+        """The one name that a key means: `critic`, or `critic[2]` of a family. Raises StaticError, ExpressionError."""
+        name, variable, domain = parse_header(key)
+        if variable is not None:
+            raise StaticError(
+                Problem(
+                    code="GG241",
+                    message="one name belongs here, not a family",
+                    span=key.span,
+                    found=str(key),
+                    expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
+                )
+            )
+        if domain is None:
+            return name
+        return member_name(name, constant(scope.reduce(domain), scope.names()), key.span)
+
+    def loop(self, key: Scalar, scope: Scope) -> list[Scope]:
+        """A scope for each member of `for variable in domain`. Raises StaticError, ExpressionError."""
+        variable, domain = parse_loop(key)
+        indices = members(scope.reduce(domain), scope.names())
+        return [scope.child(**{variable: literal(index, key.span)}) for index in indices]
+
+    def family_section(self, section: Mapping[Scalar, Expression], scope: Scope | None = None) -> dict[str, Expression]:
+        """A section of `name: expression` entries, families expanded and each body reduced."""
+        found: dict[str, Expression] = {}
+        for key, body in section.items():
+            for name, inner in self.guarded(key, self.expand, key, scope or self.scope) or []:
+                if name in found:
+                    self.problems.append(Problem(code="GG103", message=f"'{name}' is defined twice", span=key.span))
+                value = self.guarded(name, inner.reduce, body)
+                if value is not None and not is_absent(value):
+                    found[name] = value
+        return found
+
+    def whole(self, written: Expression | None, default: int, scope: Scope | None = None) -> int:
+        """A whole number from 1 to a billion. Raises StaticError."""
+        if written is None:
+            return default
+        value = constant((scope or self.scope).reduce(written))
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value != int(value):
+            raise StaticError(
+                Problem(
+                    code="GG225",
+                    message="a whole number of at least 1 belongs here",
+                    span=written.span,
+                    found=str(value),
+                )
+            )
+        if value > _MOST:
+            raise StaticError(
+                Problem(
+                    code="GG225",
+                    message="this number is too large",
+                    span=written.span,
+                    found=str(value),
+                    expected=f"at most {_MOST:,}",
+                )
+            )
+        return int(value)
+
+    def duration(self, written: Expression | None) -> ast.Quantity | None:
+        """A length of training with its unit. Raises StaticError."""
+        if written is None:
+            return None
+        value = self.scope.reduce(written)
+        if not isinstance(value, ast.Quantity) or value.value <= 0:
+            raise StaticError(
+                Problem(
+                    code="GG226",
+                    message="a length of training has a unit",
+                    span=written.span,
+                    found=ast.show(value),
+                    expected="a number above 0 of steps, epochs, images or kimg",
+                    fix=f"{ast.show(written)} steps" if is_constant(value) else "",
+                )
+            )
+        return value
+
+    def optional(self, expression: Expression | None) -> Expression | None:
+        """A reduced expression, or None where none is written. Raises StaticError."""
+        return None if expression is None else self.scope.reduce(expression)

@@ -1,0 +1,1 @@
+"""Expressions: their grammar, their static checks, and what they say over time."""

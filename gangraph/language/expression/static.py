@@ -1,0 +1,547 @@
+"""Static time: partial evaluation of expressions with everything that is known before a run.
+
+`Scope.reduce` replaces params, `let` names and family indices by their values, folds arithmetic, chooses
+conditionals and unrolls comprehensions. What remains speaks only of data, networks, values and dynamic time.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import reduce
+
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+
+LARGEST_FAMILY = 1024
+LARGEST_TOTAL = 200_000  # parts of all expressions of a phase, or of a network in a file
+LARGEST_UNROLLING = 10_000
+_LARGEST_NUMBER = 1e30
+_LONGEST_SUM = 50
+
+_ARITHMETIC: dict[str, Callable[..., object]] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: _exact(a / b),
+    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "**": lambda a, b: power(a, b),
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+    "and": lambda a, b: a and b, "or": lambda a, b: a or b,
+}  # fmt: skip
+_NUMBERS_ONLY = {"+", "-", "*", "/", "//", "%", "**"}
+FUNCTIONS: dict[str, Callable[..., object]] = {
+    "min": min, "max": max, "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil,
+    "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "log2": lambda x: _exact(math.log2(x)),
+    "height": lambda size: _side(size, 0), "width": lambda size: _side(size, 1),
+}  # fmt: skip
+
+
+def _side(size: object, index: int) -> object:
+    """One side of a size that is one number for both, or [height, width]."""
+    if _is_number(size):
+        return size
+    if not isinstance(size, tuple) or len(size) != 2:
+        raise ValueError("a size is one number for both sides, or [height, width]")
+    return size[index]
+
+
+class StaticError(Exception):
+    """A static expression has no value; holds the problem, or none where it was already reported."""
+
+    def __init__(self, problem: Problem | None) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Definitions over a static range: `name[variable in domain]: body`."""
+
+    variable: str
+    members: tuple[int | str, ...]
+    body: Expression
+
+
+@dataclass
+class Scope:
+    """Static names: their definitions, evaluated when first needed."""
+
+    definitions: dict[str, Expression] = field(default_factory=dict)
+    tables: dict[str, dict[object, Expression]] = field(default_factory=dict)
+    families: dict[str, list[Family]] = field(default_factory=dict)
+    outer: "Scope | None" = None
+    hidden: frozenset[str] = frozenset()  # params that share their name with a value: reached as params.name only
+    _values: dict[str, Expression] = field(default_factory=dict)
+    _active: list[str] = field(default_factory=list)
+    _failed: set[str] = field(default_factory=set)
+    unrolled: int = 0
+    written: int = 0  # parts of expressions that were reduced so far
+
+    def child(self, **names: Expression) -> "Scope":
+        """This scope with a few more names."""
+        return Scope(definitions=dict(names), outer=self)
+
+    def hides(self, name: str) -> bool:
+        """Whether a bare name means a value although a param has it too."""
+        if name in self.hidden:
+            return True
+        return name not in self.definitions and self.outer is not None and self.outer.hides(name)
+
+    def names(self) -> set[str]:
+        """Every static name that is visible here."""
+        own = {*self.definitions, *self.tables, *self.families}
+        return own | (self.outer.names() if self.outer else set())
+
+    def lookup(self, name: str, span: Span) -> Expression | None:
+        """The reduced value of a static name, or None if it is not static. Raises StaticError."""
+        if name in self._values:
+            return self._values[name]
+        if name not in self.definitions:
+            return self.outer.lookup(name, span) if self.outer else None
+        home = self.outer if self._names_itself(name) and self.outer else self
+        return self._computed(name, home, self.definitions[name], span)
+
+    def spend(self, count: int, span: Span) -> None:
+        """Count what comprehensions unroll to. Raises StaticError when it is too much."""
+        if self.outer is not None:
+            self.outer.spend(count, span)
+            return
+        self.unrolled += count
+        if self.unrolled > LARGEST_UNROLLING:
+            raise StaticError(
+                Problem(
+                    code="GG306",
+                    message="the comprehensions of this spec unroll to too many items",
+                    span=span,
+                    found=f"more than {LARGEST_UNROLLING}",
+                    expected="smaller ranges",
+                )
+            )
+
+    def _names_itself(self, name: str) -> bool:
+        """Whether a definition such as `filters: filters` means the outer name."""
+        return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(self.definitions[name]))
+
+    def reduce(self, expression: Expression) -> Expression:
+        """The expression with all static parts evaluated.
+
+        Raises:
+            StaticError: a static part has no value (division by zero, an index outside its family, ...).
+        """
+        self.grow(0, expression.span)
+        reduced = _Reducer(self).reduce(expression)
+        self.grow(ast.size(reduced, LARGEST_TOTAL), expression.span)
+        return reduced
+
+    def grow(self, parts: int, span: Span) -> None:
+        """Count the parts of what was reduced. Raises StaticError when all together are too many."""
+        if self.outer is not None:
+            self.outer.grow(parts, span)
+            return
+        if self.written > LARGEST_TOTAL:
+            raise StaticError(None)
+        self.written += parts
+        if self.written > LARGEST_TOTAL:
+            raise StaticError(
+                Problem(
+                    code="GG415",
+                    message="with everything written out, this spec is too large",
+                    span=span,
+                    found=f"more than {LARGEST_TOTAL:,} parts of expressions",
+                    expected="smaller ranges or fewer repetitions",
+                )
+            )
+
+    def member(self, name: str, index: object, span: Span) -> Expression | None:
+        """A member of a static family or table, or None if `name` is neither."""
+        if name in self.tables:
+            if index not in self.tables[name]:
+                known = ", ".join(str(key) for key in self.tables[name])
+                raise StaticError(
+                    Problem(
+                        code="GG304",
+                        message=f"'{name}' has no entry {index}",
+                        span=span,
+                        found=str(index),
+                        expected=f"one of {known}",
+                    )
+                )
+            return self._computed(f"{name}[{index}]", self, self.tables[name][index], span)
+        for family in self.families.get(name, []):
+            if index in family.members:
+                inner = self.child(**{family.variable: literal(index, span)})
+                return self._computed(f"{name}[{index}]", inner, family.body, span)
+        if name in self.families:
+            known = ", ".join(str(m) for family in self.families[name] for m in family.members)
+            raise StaticError(
+                Problem(
+                    code="GG304",
+                    message=f"'{name}' has no member {index}",
+                    span=span,
+                    found=str(index),
+                    expected=f"one of {known}",
+                )
+            )
+        return self.outer.member(name, index, span) if self.outer else None
+
+    def entries(self, name: str) -> list[object]:
+        """The indices of a static family or table; none if `name` is neither."""
+        if name in self.tables:
+            return list(self.tables[name])
+        if name in self.families:
+            return [member for family in self.families[name] for member in family.members]
+        return self.outer.entries(name) if self.outer and name not in self.definitions else []
+
+    def _computed(self, name: str, home: "Scope", body: Expression, span: Span) -> Expression:
+        """The reduced body of a name, computed once; a name that failed is not reported again."""
+        if name in self._failed:
+            raise StaticError(None)
+        if name in self._active:
+            circle = " -> ".join([*self._active[self._active.index(name) :], name])
+            raise StaticError(
+                Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle)
+            )
+        if name not in self._values:
+            self._active.append(name)
+            try:
+                self._values[name] = _bounded(home.reduce(body), span)
+            except StaticError:
+                self._failed.add(name)
+                raise
+            finally:
+                self._active.pop()
+        return self._values[name]
+
+
+def _bounded(expression: Expression, span: Span) -> Expression:
+    if ast.too_large(expression):
+        raise StaticError(
+            Problem(
+                code="GG301",
+                message="what this stands for is too large",
+                span=span,
+                expected="fewer parts; names under values: are computed once, however often they are used",
+            )
+        )
+    return expression
+
+
+def literal(value: object, span: Span) -> Expression:
+    """A constant as an expression."""
+    if isinstance(value, tuple | list):
+        return ast.Sequence(tuple(literal(item, span) for item in value), span)
+    assert value is None or isinstance(value, (int, float, str, bool))
+    return ast.Literal(value, span)
+
+
+def constant(expression: Expression, known: Iterable[str] = ()) -> object:
+    """The Python value of a reduced expression: a number, string, truth value, None or tuple of these.
+
+    A name that is left over may be a misspelt one of the static names `known`.
+
+    Raises:
+        StaticError: something in it is not static.
+    """
+    if isinstance(expression, ast.Literal):
+        return expression.value
+    if isinstance(expression, ast.Sequence):
+        return tuple(constant(item, known) for item in expression.items)
+    names = [node for node in ast.walk(expression) if isinstance(node, ast.Name)]
+    first = names[0] if isinstance(expression, ast.Name | ast.Unary | ast.Binary) and names else expression
+    fix = nearest(first.id, known) if isinstance(first, ast.Name) else ""
+    raise StaticError(
+        Problem(
+            code="GG305",
+            message="this has to be known before the run starts",
+            span=first.span,
+            found=ast.show(first),
+            expected="a constant: numbers, strings, params and arithmetic over them",
+            fix=fix,
+        )
+    )
+
+
+def is_constant(expression: Expression) -> bool:
+    """Whether `constant` gives a value."""
+    if isinstance(expression, ast.Sequence):
+        return all(map(is_constant, expression.items))
+    return isinstance(expression, ast.Literal)
+
+
+def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | str, ...]:
+    """The members that a reduced range or list stands for; `known` as in `constant`. Raises StaticError."""
+    value = constant(expression, known)
+    if isinstance(value, tuple) and len(value) > LARGEST_FAMILY:
+        raise _too_long(len(value), expression.span)
+    if isinstance(value, tuple) and all(isinstance(i, int | str) and not isinstance(i, bool) for i in value):
+        return value
+    raise StaticError(
+        Problem(
+            code="GG306",
+            message="a family runs over whole numbers or names",
+            span=expression.span,
+            found=ast.show(expression),
+            expected="a range such as 1..4, or a list",
+        )
+    )
+
+
+def member_name(name: str, index: object, span: Span) -> str:
+    """What a member of a family is called, such as `critic[2]`. Raises StaticError if no name can be."""
+    if isinstance(index, str) and not re.fullmatch(rf"\w{{1,{ast.LONGEST_NAME}}}", index, re.ASCII):
+        expected = f"up to {ast.LONGEST_NAME} letters, digits and _"
+    elif isinstance(index, bool) or not isinstance(index, int | str):
+        expected = "a whole number, or a string that is a name"
+    else:
+        return f"{name}[{index}]"
+    raise StaticError(
+        Problem(
+            code="GG410",
+            message=f"'{name}' can have no such member",
+            span=span,
+            found=ast.show(literal(index, span)),
+            expected=expected,
+        )
+    )
+
+
+@dataclass
+class _Reducer:
+    scope: Scope
+
+    def reduce(self, node: Expression) -> Expression:
+        method = getattr(self, "_" + type(node).__name__.lower(), None)
+        result: Expression = method(node) if method else node
+        return result
+
+    def _broken(self, node: ast.Broken) -> Expression:
+        raise StaticError(None)
+
+    def _name(self, node: ast.Name) -> Expression:
+        if self.scope.hides(node.id):
+            return node
+        value = self.scope.lookup(node.id, node.span)
+        if value is None and (entries := self.scope.entries(node.id)):
+            raise StaticError(
+                Problem(
+                    code="GG304",
+                    message=f"'{node.id}' is a table, and one entry of it belongs here",
+                    span=node.span,
+                    found=node.id,
+                    expected="one of " + ", ".join(f"{node.id}[{entry}]" for entry in entries),
+                )
+            )
+        return node if value is None else replace(value, span=node.span)
+
+    def _attribute(self, node: ast.Attribute) -> Expression:
+        if isinstance(node.base, ast.Name) and node.base.id == "params":
+            value = self.scope.lookup(node.name, node.span)
+            if value is not None:
+                return replace(value, span=node.span)
+        return replace(node, base=self.reduce(node.base))
+
+    def _index(self, node: ast.Index) -> Expression:
+        index = self.reduce(node.index)
+        key = constant(index)
+        if isinstance(node.base, ast.Name):
+            found = self.scope.member(node.base.id, key, node.span)
+            if found is not None:
+                return replace(found, span=node.span)
+        base = self.reduce(node.base)
+        if isinstance(base, ast.Sequence):
+            return self._item(base, key, node.span)
+        if isinstance(base, ast.Name):
+            return ast.Name(member_name(base.id, key, node.span), node.span)
+        if isinstance(base, ast.Attribute):  # a named output of a family
+            return replace(base, name=member_name(base.name, key, node.span), span=node.span)
+        return replace(node, base=base, index=index)
+
+    def _item(self, base: ast.Sequence, key: object, span: Span) -> Expression:
+        if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(base.items):
+            return replace(base.items[key], span=span)
+        message = f"the list has no item {key}"
+        raise StaticError(Problem(code="GG304", message=message, span=span, expected=f"0..{len(base.items) - 1}"))
+
+    def _call(self, node: ast.Call) -> Expression:
+        function = node.function if isinstance(node.function, ast.Name) else self.reduce(node.function)
+        if isinstance(function, ast.Name):
+            bound = None if self.scope.hides(function.id) else self.scope.lookup(function.id, function.span)
+            function = replace(bound, span=function.span) if isinstance(bound, ast.Name) else function
+        arguments = tuple(self._items(node.arguments))
+        keywords = tuple((key, self.reduce(value)) for key, value in node.keywords)
+        if isinstance(function, ast.Name) and not keywords:
+            if function.id == "sum" and len(node.arguments) == 1 and isinstance(node.arguments[0], ast.Comprehension):
+                return self._sum(arguments, node.span)
+            folded = self._fold_call(function.id, arguments, node.span)
+            if folded is not None:
+                return folded
+        return ast.Call(function, arguments, keywords, node.span)
+
+    def _items(self, items: tuple[Expression, ...]) -> Iterator[Expression]:
+        """Reduced items; comprehensions are unrolled and absent items dropped."""
+        for item in items:
+            if isinstance(item, ast.Comprehension):
+                domain = members(self.reduce(item.domain))
+                self.scope.spend(len(domain), item.span)
+                for index in domain:
+                    bound = self.scope.child(**{item.variable: literal(index, item.span)})
+                    reduced = bound.reduce(item.item)
+                    if not is_absent(reduced):
+                        yield reduced
+                continue
+            reduced = self.reduce(item)
+            if not is_absent(reduced):
+                yield reduced
+
+    def _sum(self, terms: tuple[Expression, ...], span: Span) -> Expression:
+        if not terms:
+            return ast.Literal(0, span)
+        return self.reduce(_total(terms, span))
+
+    def _fold_call(self, name: str, arguments: tuple[Expression, ...], span: Span) -> Expression | None:
+        if name not in FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
+            return None
+        values = [constant(argument) for argument in arguments]
+        return self._computed(FUNCTIONS[name], values, f"{name}({', '.join(map(str, values))})", span)
+
+    def _unary(self, node: ast.Unary) -> Expression:
+        operand = self.reduce(node.operand)
+        if isinstance(operand, ast.Literal) and node.operator == "not":
+            return ast.Literal(not operand.value, node.span)
+        if isinstance(operand, ast.Literal | ast.Quantity) and _is_number(operand.value):
+            sign = -1 if node.operator == "-" else 1
+            return replace(operand, value=sign * operand.value, span=node.span)  # type: ignore[operator, arg-type]
+        return replace(node, operand=operand)
+
+    def _binary(self, node: ast.Binary) -> Expression:
+        left, right = self.reduce(node.left), self.reduce(node.right)
+        if node.operator == "in" and is_constant(left) and is_constant(right):
+            return ast.Literal(constant(left) in members(right), node.span)
+        length = _length(node.operator, left, right)
+        if length is not None:
+            return replace(length, span=node.span)
+        if node.operator in ("==", "!=") and (left, right) != (node.left, node.right) and _are_names(left, right):
+            return ast.Literal((left == right) == (node.operator == "=="), node.span)
+        if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
+            if node.operator in _NUMBERS_ONLY and not (_is_number(left.value) and _is_number(right.value)):
+                found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
+                raise StaticError(
+                    Problem(code="GG301", message="arithmetic needs numbers", span=node.span, found=found)
+                )
+            text = f"{left.value} {node.operator} {right.value}"
+            return self._computed(_ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
+        return replace(node, left=left, right=right)
+
+    def _computed(self, function: Callable[..., object], values: list[object], text: str, span: Span) -> Expression:
+        try:
+            value = function(*values)
+        except (ArithmeticError, ValueError, TypeError) as error:
+            raise StaticError(
+                Problem(code="GG301", message=f"{text} has no value", span=span, found=str(error))
+            ) from None
+        if _is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
+            raise StaticError(
+                Problem(code="GG301", message=f"{text} is too large", span=span, expected="a number below 1e30")
+            )
+        return literal(value, span)
+
+    def _conditional(self, node: ast.Conditional) -> Expression:
+        test = self.reduce(node.test)
+        if isinstance(test, ast.Literal):
+            if test.value:
+                return self.reduce(node.then)
+            return (
+                self.reduce(node.otherwise)
+                if node.otherwise is not None
+                else ast.Conditional(test, test, None, node.span)
+            )
+        otherwise = self.reduce(node.otherwise) if node.otherwise is not None else None
+        return ast.Conditional(self.reduce(node.then), test, otherwise, node.span)
+
+    def _range(self, node: ast.Range) -> Expression:
+        start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
+        if not (_is_whole(start) and _is_whole(stop)):
+            raise StaticError(
+                Problem(
+                    code="GG306", message="a range runs between whole numbers", span=node.span, found=f"{start}..{stop}"
+                )
+            )
+        first, last = int(start), int(stop)  # type: ignore[call-overload]
+        if abs(last - first) >= LARGEST_FAMILY:
+            raise _too_long(abs(last - first) + 1, node.span)
+        step = 1 if last >= first else -1
+        return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
+
+    def _sequence(self, node: ast.Sequence) -> Expression:
+        return ast.Sequence(tuple(self._items(node.items)), node.span)
+
+    def _comprehension(self, node: ast.Comprehension) -> Expression:
+        raise StaticError(Problem(code="GG306", message="'for' belongs inside a call or a list", span=node.span))
+
+
+def _too_long(members: int, span: Span) -> StaticError:
+    return StaticError(
+        Problem(
+            code="GG306",
+            message="the range is too long",
+            span=span,
+            found=f"{members} members",
+            expected=f"at most {LARGEST_FAMILY}",
+        )
+    )
+
+
+def _are_names(*sides: Expression) -> bool:
+    """Whether these are names, as of layers, or `none` in place of one."""
+    return all(isinstance(side, ast.Name) or side == ast.Literal(None, side.span) for side in sides)
+
+
+def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity | None:
+    """A number of lengths, or a part of one: `3 * 5 steps`, `r steps`, `10 epochs / 4`."""
+    match operator, left, right:
+        case ("*", ast.Literal(value=int() | float() as number), ast.Quantity() as length):
+            return replace(length, value=length.value * number)
+        case ("*", ast.Quantity() as length, ast.Literal(value=int() | float() as number)):
+            return replace(length, value=length.value * number)
+        case ("/", ast.Quantity() as length, ast.Literal(value=int() | float() as number)) if number:
+            return replace(length, value=_exact(length.value / number))
+    return None
+
+
+def _total(terms: tuple[Expression, ...], span: Span) -> Expression:
+    """The sum from left to right; very many terms are summed in halves, which keeps the expression flat."""
+    if len(terms) > _LONGEST_SUM:
+        half = len(terms) // 2
+        return ast.Binary("+", _total(terms[:half], span), _total(terms[half:], span), span)
+    return reduce(lambda left, right: ast.Binary("+", left, right, span), terms)
+
+
+def is_absent(expression: Expression) -> bool:
+    """Whether an item was switched off: a conditional without `else` whose test is false."""
+    match expression:
+        case ast.Conditional(test=ast.Literal(value=value), otherwise=None):
+            return not value
+        case _:
+            return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return _is_number(value) and float(value).is_integer()  # type: ignore[arg-type]
+
+
+def _exact(value: float) -> int | float:
+    """A quotient that is a whole number is a whole number: sizes stay integers."""
+    return int(value) if value.is_integer() else value
+
+
+def power(base: int | float, exponent: int | float) -> int | float:
+    """base ** exponent. Raises ValueError where it is no real number, or larger than any use."""
+    if abs(exponent) > 256 or abs(base) > 1e9:
+        raise ValueError("base or exponent too large")
+    result: int | float | complex = base**exponent
+    if isinstance(result, complex):
+        raise ValueError("a negative number has no such power")
+    return result

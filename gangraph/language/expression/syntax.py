@@ -1,0 +1,377 @@
+"""From the text of an expression to its syntax tree: a lexer and a precedence-climbing parser.
+
+chain       = expression {"," expression}
+expression  = or ["if" or ["else" expression]]
+or          = and {"or" and}             and = not {"and" not}          not = ["not"] comparison
+comparison  = range {("<" | "<=" | ">" | ">=" | "==" | "!=" | "in") range}
+range       = sum [".." sum]
+sum         = product {("+" | "-") product}
+product     = unary {("*" | "/" | "//" | "%") unary}
+unary       = ["-" | "+"] power          power = postfix ["**" unary]
+postfix     = atom {"." name | "[" expression "]" | "(" [argument {"," argument}] ")"} [unit]
+argument    = [name "="] expression ["for" name "in" expression]
+atom        = number | string | name | "(" expression ")" | "[" [argument {"," argument}] "]"
+unit        = "steps" | "epochs" | "images" | "kimg"
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gangraph.errors import Problem, Span, nearest
+from gangraph.language.expression.model import (
+    LONGEST_NAME,
+    PRECEDENCE,
+    UNITS,
+    Attribute,
+    Binary,
+    Call,
+    Comprehension,
+    Conditional,
+    Expression,
+    Index,
+    Literal,
+    Name,
+    Quantity,
+    Range,
+    Sequence,
+    Unary,
+    too_large,
+)
+from gangraph.language.scalar import Scalar
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<number>(?:\d+\.(?!\.)\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)
+      | (?P<name>[A-Za-z_][A-Za-z_0-9]*)
+      | (?P<string>"[^"]*"|'[^']*')
+      | (?P<symbol>\*\*|//|<=|>=|==|!=|\.\.|[-+*/%<>=.,()\[\]])""",
+    re.VERBOSE,
+)
+_KEYWORDS = {"if", "else", "for", "in", "and", "or", "not"}
+_CONSTANTS = {"true": True, "false": False, "none": None}
+_FIXES = {
+    "{": "a mapping has no place inside an expression", "}": "a mapping has no place inside an expression",
+    "&": "write 'and'", "|": "write 'or'", "!": "write 'not'", "^": "write '**' for a power",
+    "=": "write '==' to compare", '"': "close the quote", "'": "close the quote",
+}  # fmt: skip
+_DEEPEST = 30  # brackets in brackets
+_LARGEST_NUMBER = 1e30
+
+
+class ExpressionError(Exception):
+    """An expression does not follow the grammar; holds the one problem found."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def parse_expression(source: Scalar) -> Expression:
+    """One expression.
+
+    Raises:
+        ExpressionError: the text does not follow the grammar; the problem points at the character.
+    """
+    parser = _Parser(source)
+    result = parser.expression()
+    parser.finish("an operator or the end of the expression")
+    parser.bounded(result)
+    return result
+
+
+def parse_chain(source: Scalar) -> tuple[Expression, ...]:
+    """Expressions separated by commas, as in a chain of layers. Raises ExpressionError."""
+    parser = _Parser(source)
+    items = [parser.expression()]
+    while parser.accept(","):
+        items.append(parser.expression())
+    parser.finish("',' or the end of the chain")
+    for item in items:
+        parser.bounded(item)
+    return tuple(items)
+
+
+def parse_header(source: Scalar) -> tuple[str, str | None, Expression | None]:
+    """A key: `name`, `name[index]` or `name[variable in domain]`; returns name, variable and index or domain."""
+    parser = _Parser(source)
+    name = parser.expect("name", "a name").text
+    variable, domain = None, None
+    if parser.accept("["):
+        if parser.token.kind == "name" and parser.following.text == "in":
+            variable = parser.advance().text
+            parser.advance()
+        domain = parser.expression()
+        parser.expect("]", "']'")
+    parser.finish("the end of the name")
+    return name, variable, domain
+
+
+def is_loop(key: str) -> bool:
+    """Whether a key is meant to be `for variable in domain`, whose entries are written once for every member."""
+    return key == "for" or key.startswith("for ")
+
+
+def parse_loop(source: Scalar) -> tuple[str, Expression]:
+    """A key of the form `for variable in domain`. Raises ExpressionError."""
+    parser = _Parser(source)
+    parser.expect("for", "'for'")
+    variable = parser.expect("name", "a name").text
+    parser.expect("in", "'in'")
+    domain = parser.expression()
+    parser.finish("the end of the range")
+    return variable, domain
+
+
+class _Parser:
+    """Recursive descent over the tokens of one scalar."""
+
+    def __init__(self, source: Scalar) -> None:
+        self.source = source
+        self.position = 0
+        self.depth = 0
+        self.tokens = self._tokenize()
+
+    def _tokenize(self) -> list[_Token]:
+        tokens, offset = [], 0
+        while offset < len(self.source):
+            found = _TOKEN.match(self.source, offset)
+            if found is None:
+                raise self._error(
+                    offset, offset + 1, repr(self.source[offset]), "a name, a number, a string or an operator"
+                )
+            kind = str(found.lastgroup)
+            text = found.group()
+            if kind == "name" and len(text) > LONGEST_NAME:
+                raise self._error(offset, found.end(), f"a name of {len(text)} characters", f"at most {LONGEST_NAME}")
+            if kind in ("symbol",) or text in _KEYWORDS:
+                kind = text
+            if kind != "space":
+                tokens.append(_Token(kind, text, offset, found.end()))
+            offset = found.end()
+        tokens.append(_Token("end", "", len(self.source), len(self.source)))
+        return tokens
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.position]
+
+    @property
+    def following(self) -> _Token:
+        return self.tokens[min(self.position + 1, len(self.tokens) - 1)]
+
+    def advance(self) -> _Token:
+        token = self.token
+        self.position += token.kind != "end"
+        return token
+
+    def accept(self, *kinds: str) -> _Token | None:
+        return self.advance() if self.token.kind in kinds else None
+
+    def expect(self, kind: str, description: str) -> _Token:
+        if self.token.kind != kind:
+            raise self._unexpected(description)
+        return self.advance()
+
+    def finish(self, expected: str) -> None:
+        if self.token.kind != "end":
+            raise self._unexpected(expected)
+
+    def _unexpected(self, expected: str) -> ExpressionError:
+        token = self.token
+        return self._error(
+            token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected
+        )
+
+    def _error(self, start: int, end: int, found: str, expected: str) -> ExpressionError:
+        fix = _FIXES.get(self.source[start:end], "")
+        span = self.source.part(start, max(end, start + 1))
+        problem = Problem(
+            code="GG102", message="this expression does not parse", span=span, found=found, expected=expected, fix=fix
+        )
+        return ExpressionError(problem)
+
+    def _span(self, start: int) -> Span:
+        return self.source.part(start, self.tokens[self.position - 1].end)
+
+    def bounded(self, expression: Expression) -> None:
+        """Refuse an expression that is too large to be anything but a mistake. Raises ExpressionError."""
+        if too_large(expression):
+            raise self._error(
+                0,
+                len(self.source),
+                "an expression of very many parts",
+                "a shorter one: name its parts, or use a family",
+            )
+
+    def expression(self) -> Expression:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self._error(
+                self.token.start, self.token.end, "brackets nested too deeply", f"at most {_DEEPEST} levels"
+            )
+        start = self.token.start
+        result = self._binary(PRECEDENCE["or"])
+        if self.accept("if"):
+            test = self._binary(PRECEDENCE["or"])
+            otherwise = self.expression() if self.accept("else") else None
+            result = Conditional(result, test, otherwise, self._span(start))
+        self.depth -= 1
+        return result
+
+    def _binary(self, level: int) -> Expression:
+        if level == PRECEDENCE["not"]:
+            return self._not()
+        if level == PRECEDENCE["unary"]:
+            return self._unary()
+        start = self.token.start
+        left = self._binary(level + 1)
+        while self.token.kind in PRECEDENCE and PRECEDENCE[self.token.kind] == level:
+            operator = self.advance().text
+            right = self._binary(level + 1)
+            span = self._span(start)
+            left = Range(left, right, span) if operator == ".." else Binary(operator, left, right, span)
+        return left
+
+    def _not(self) -> Expression:
+        start = self.token.start
+        if self.accept("not"):
+            return Unary("not", self._nested(self._not), self._span(start))
+        return self._binary(PRECEDENCE["not"] + 1)
+
+    def _unary(self) -> Expression:
+        start = self.token.start
+        sign = self.accept("-", "+")
+        if sign is None:
+            return self._power()
+        return Unary(sign.text, self._nested(self._unary), self._span(start))
+
+    def _nested(self, rule: object) -> Expression:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self._error(self.token.start, self.token.end, "signs nested too deeply", f"at most {_DEEPEST} levels")
+        result: Expression = rule()  # type: ignore[operator]
+        self.depth -= 1
+        return result
+
+    def _power(self) -> Expression:
+        start = self.token.start
+        base = self._postfix()
+        if self.accept("**"):
+            return Binary("**", base, self._nested(self._unary), self._span(start))
+        return base
+
+    def _postfix(self) -> Expression:
+        start = self.token.start
+        result = self._atom()
+        while True:
+            if self.accept("."):
+                name = self.expect("name", "a name after '.'").text
+                result = Attribute(result, name, self._span(start))
+            elif self.accept("["):
+                index = self.expression()
+                self.expect("]", "']'")
+                result = Index(result, index, self._span(start))
+            elif self.accept("("):
+                arguments, keywords = self._arguments()
+                result = Call(result, arguments, keywords, self._span(start))
+            elif self.token.kind == "name" and self.token.text in UNITS:
+                unit = self.advance()
+                one = Quantity(1, UNITS[unit.text], self.source.part(unit.start, unit.end))
+                return Binary("*", result, one, self._span(start))
+            else:
+                return result
+
+    def _arguments(self) -> tuple[tuple[Expression, ...], tuple[tuple[str, Expression], ...]]:
+        arguments: list[Expression] = []
+        keywords: dict[str, Expression] = {}
+        while not self.accept(")"):
+            token = self.token
+            if token.kind == "name" and self.following.kind == "=":
+                if token.text in keywords:
+                    raise self._error(token.start, token.end, f"'{token.text}' twice", "each keyword once")
+                self.position += 2
+                keywords[token.text] = self.expression()
+            elif keywords:
+                raise self._unexpected("name=value, since positional arguments come first")
+            else:
+                arguments.append(self._item())
+            if self.token.kind != ")":
+                self.expect(",", "',' or ')'")
+        return tuple(arguments), tuple(keywords.items())
+
+    def _item(self) -> Expression:
+        start = self.token.start
+        item = self.expression()
+        if not self.accept("for"):
+            return item
+        variable = self.expect("name", "a name").text
+        self.expect("in", "'in'")
+        return Comprehension(item, variable, self.expression(), self._span(start))
+
+    def _atom(self) -> Expression:
+        token = self.token
+        if token.kind == "number":
+            return self._number()
+        if token.kind == "string":
+            self.advance()
+            return Literal(token.text[1:-1], self._span(token.start))
+        if token.kind == "name":
+            self.advance()
+            if token.text in _CONSTANTS:
+                return Literal(_CONSTANTS[token.text], self._span(token.start))
+            return Name(token.text, self._span(token.start))
+        if self.accept("("):
+            inside = self.expression()
+            self.expect(")", "')'")
+            return inside
+        if self.accept("["):
+            return self._list(token.start)
+        raise self._unexpected("a value")
+
+    def _list(self, start: int) -> Expression:
+        items: list[Expression] = []
+        while not self.accept("]"):
+            items.append(self._item())
+            if self.token.kind != "]":
+                self.expect(",", "',' or ']'")
+        return Sequence(tuple(items), self._span(start))
+
+    def _number(self) -> Expression:
+        token = self.advance()
+        value = float(token.text)
+        if value >= _LARGEST_NUMBER:
+            raise self._error(token.start, token.end, "a number that is too large", "a number below 1e30")
+        value = int(token.text) if token.text.isdigit() else value
+        unit = self.token
+        if unit.kind != "name":
+            return Literal(value, self._span(token.start))
+        if unit.text not in UNITS:
+            fix = nearest(unit.text, UNITS)
+            error = self._error(
+                unit.start,
+                unit.end,
+                f"'{unit.text}' after a number",
+                "an operator, or a unit: steps, epochs, images, kimg",
+            )
+            raise ExpressionError(
+                Problem(
+                    code="GG102",
+                    message=error.problem.message,
+                    span=error.problem.span,
+                    found=error.problem.found,
+                    expected=error.problem.expected,
+                    fix=fix,
+                )
+            )
+        self.advance()
+        return Quantity(value, UNITS[unit.text], self._span(token.start))

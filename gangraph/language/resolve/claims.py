@@ -1,0 +1,120 @@
+"""The `claims:` and `reported:` of a spec: what its paper says, checked against the names that the spec has."""
+
+from collections.abc import Iterator
+
+from gangraph.errors import Problem, SpecError, nearest
+from gangraph.language.claims import FULL, measures_at, unknown, verify
+from gangraph.language.document import schema
+from gangraph.language.document.parse import Choice, Document, chosen_tree, overlays
+from gangraph.language.document.sections import Sections
+from gangraph.language.document.tree import Mapping, Tree
+from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.static import constant
+from gangraph.language.scalar import Scalar
+from gangraph.language.spec import Claim, Reported
+
+
+def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
+    """The claims; what is wrong in them is added to the sections' problems."""
+    metrics, variants = measured_names(document), tuple(document.overlays("variants"))
+    written = sections.model.claims
+    sections.problems.extend(_taken(document))
+    for claim in written:
+        wrong = list(verify(claim.check, metrics, variants))
+        sections.problems.extend(wrong or _unmeasured(document, claim.check))
+    return tuple(
+        Claim(say=str(claim.say), source=str(claim.source or ""), check=claim.check, note=str(claim.note or ""))
+        for claim in written
+    )
+
+
+def resolve_reported(document: Document, sections: Sections) -> tuple[Reported, ...]:
+    """The numbers that the paper reports; what is wrong in them is added to the sections' problems."""
+    metrics, variants = measured_names(document), (FULL, *document.overlays("variants"))
+    tables = []
+    for table in sections.model.reported:
+        sections.problems.extend(_unknown(table, metrics, variants))
+        numbers = {
+            key.replace(" ", ""): sections.guarded(key, _number, sections, value) for key, value in table.values.items()
+        }
+        known = {variant: number for variant, number in numbers.items() if number is not None}
+        tables.append(
+            Reported(say=str(table.say), source=str(table.source or ""), metric=str(table.metric), values=known)
+        )
+    return tuple(tables)
+
+
+def _taken(document: Document) -> Iterator[Problem]:
+    for key, _ in document.overlays("variants").values():
+        if key == FULL:
+            message = f"'{FULL}' is what claims call the spec without a variant"
+            yield Problem(code="GG231", message=message, span=key.span, found=FULL, expected="another name")
+
+
+def measured_names(document: Document) -> tuple[str, ...]:
+    """Every metric and result that the document names, in any profile and variant, and in a profile's own variants."""
+    profiles = [tree for _, tree in document.overlays("profiles").values()]
+    refined = [tree for profile in profiles for _, tree in overlays(profile, "variants").values()]
+    variants = [tree for _, tree in document.overlays("variants").values()]
+    trees = (document.tree, *profiles, *variants, *refined)
+    return tuple(dict.fromkeys(name for tree in trees for name in _measured(tree)))
+
+
+def _unmeasured(document: Document, check: Expression) -> Iterator[Problem]:
+    """The metrics of a claim that their variant has in no profile, so that no reproduction could judge it."""
+    for measure, span in measures_at(check):
+        known = _measured_by(document, measure.variant)
+        if known is not None and measure.metric not in known:
+            whose = "the spec without a variant" if measure.variant == FULL else f"variant '{measure.variant}'"
+            yield Problem(
+                code="GG231",
+                message=f"{whose} does not measure '{measure.metric}' in any profile",
+                span=span,
+                found=str(measure),
+                expected="one of " + ", ".join(known) if known else "none: it measures nothing",
+                fix=nearest(measure.metric, known),
+            )
+
+
+def _measured_by(document: Document, variant: str) -> tuple[str, ...] | None:
+    """What a variant measures in any profile; None where the overlays are broken, which is told by itself."""
+    names: dict[str, None] = {}
+    for profile in ("paper", *document.overlays("profiles")):
+        try:
+            tree, _ = chosen_tree(document, Choice(profile=profile, variant=None if variant == FULL else variant))
+        except SpecError:
+            return None
+        names |= dict.fromkeys(_measured(tree))
+    return tuple(names)
+
+
+def _measured(tree: Tree) -> Iterator[str]:
+    """The metrics and results that a tree states, without those that it takes away."""
+    evaluate = tree.get(Scalar("evaluate")) if isinstance(tree, Mapping) else None
+    for section in ("metrics", "results"):
+        inside = evaluate.get(Scalar(section)) if isinstance(evaluate, Mapping) else None
+        yield from (str(name) for name, body in inside.items() if body != "none") if isinstance(inside, Mapping) else ()
+
+
+def _unknown(table: schema.ReportedDocument, metrics: tuple[str, ...], variants: tuple[str, ...]) -> Iterator[Problem]:
+    yield from unknown("metric", table.metric, table.metric.span, metrics)
+    for variant in table.values:
+        for name in variant.split(","):
+            yield from unknown("variant", name.strip(), variant.span, variants)
+
+
+def _number(sections: Sections, written: Expression) -> float:
+    value = constant(sections.scope.reduce(written))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(
+            [
+                Problem(
+                    code="GG203",
+                    message="a paper reports numbers",
+                    span=written.span,
+                    found=show(written),
+                    expected="a number",
+                )
+            ]
+        )
+    return float(value)

@@ -1,0 +1,190 @@
+"""Training: optimizer groups and evaluation, with everything static evaluated. Updates are in `resolve_updates`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from gangraph.errors import Problem, nearest
+from gangraph.language.document import schema
+from gangraph.language.document.sections import Sections
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import Scope, StaticError
+from gangraph.language.resolve.evaluators import Resolve, resolve_evaluators
+from gangraph.language.resolve.samplers import resolve_samplers
+from gangraph.language.scalar import Scalar
+from gangraph.language.spec import EvaluateSpec, OptimizerSpec
+
+
+class Training:
+    """The `train:` and `evaluate:` sections of a phase."""
+
+    def __init__(self, sections: Sections) -> None:
+        self.sections = sections
+
+    def optimizers(self) -> Iterator[tuple[str, OptimizerSpec]]:
+        """The optimizer groups that can be read, by name."""
+        sections, known = self.sections, set[str]()
+        for key, body in sections.model.train.optimizers.items():
+            for name, scope in sections.guarded(key, sections.expand, key, sections.scope) or []:
+                if name in known:
+                    sections.problems.append(Problem(code="GG103", message=f"'{name}' is defined twice", span=key.span))
+                known.add(name)
+                made = sections.guarded(name, self._optimizer, name, body, scope)
+                if made is not None:
+                    yield name, made
+
+    def _optimizer(self, name: str, written: Expression, scope: Scope) -> OptimizerSpec:
+        call = scope.reduce(written)
+        if not isinstance(call, ast.Call) or not isinstance(call.function, ast.Name) or len(call.arguments) != 1:
+            raise StaticError(
+                Problem(
+                    code="GG220",
+                    message=f"optimizer group '{name}' is not written like this",
+                    span=call.span,
+                    found=ast.show(call),
+                    expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)",
+                )
+            )
+        listed = call.arguments[0]
+        names = listed.items if isinstance(listed, ast.Sequence) else (listed,)
+        wrong = next((item for item in names if not isinstance(item, ast.Name)), None)
+        if wrong is not None:
+            raise StaticError(
+                Problem(
+                    code="GG220",
+                    message="an optimizer is given networks",
+                    span=wrong.span,
+                    found=ast.show(wrong),
+                    expected="the name of a network",
+                )
+            )
+        networks = tuple((item.id, item.span) for item in names if isinstance(item, ast.Name))
+        return OptimizerSpec(
+            name=name, kind=call.function.id, networks=networks, options=dict(call.keywords), span=call.span
+        )
+
+    def evaluate(
+        self, model: schema.EvaluateDocument, trained_on: Mapping[str, Expression], resolve: Resolve
+    ) -> EvaluateSpec:
+        """The `evaluate:` section.
+
+        Args:
+            model: the section as written.
+            trained_on: the sources of training by name, of which an evaluation may take one with other arguments.
+            resolve: makes a spec of the documents that train the evaluation's networks.
+        """
+        sections = self.sections
+        metrics, results = sections.family_section(model.metrics), sections.family_section(model.results)
+        sections.problems.extend(_named_twice(model, {*metrics} & {*results}))
+        grids = self._grids(model.grid)
+        samples = sections.guarded("samples", sections.whole, model.samples, 8) or 8
+        return EvaluateSpec(
+            every=sections.guarded("every", sections.duration, model.every),
+            samples=samples,
+            result_samples=sections.guarded("result_samples", sections.whole, model.result_samples, 1000) or 1000,
+            mode=sections.guarded("mode", self._mode, model.mode) or "eval",
+            data=dict(self._sources(model, trained_on)),
+            networks=resolve_evaluators(sections, model.networks, resolve),
+            values=sections.family_section(model.values),
+            grids=grids,
+            samplers=resolve_samplers(sections, model, samples, grids),
+            metrics=metrics,
+            results=results,
+            best=sections.guarded("best", self._best, model),
+        )
+
+    def _sources(
+        self, model: schema.EvaluateDocument, trained_on: Mapping[str, Expression]
+    ) -> Iterator[tuple[str, Expression]]:
+        for name, written in self.sections.family_section(model.data).items():
+            source = self.sections.guarded(name, self._source, written, trained_on)
+            if source is not None:
+                yield name, source
+
+    def _source(self, written: Expression, trained_on: Mapping[str, Expression]) -> Expression:
+        """A source; `data.x` is training's x, and `data.x(size=64)` the same with another size. Raises StaticError."""
+        call = written if isinstance(written, ast.Call) else ast.Call(written, (), (), written.span)
+        name = _of_training(call.function)
+        if name is None:
+            return written
+        if name in self.sections.broken:
+            raise StaticError(None)
+        source = trained_on.get(name)
+        if source is None or call.arguments:
+            raise StaticError(
+                Problem(
+                    code="GG660",
+                    message=f"training has no data '{name}'" if source is None else "only arguments by name fit here",
+                    span=call.function.span if source is None else call.arguments[0].span,
+                    found=ast.show(written),
+                    expected="data.NAME, or data.NAME(ARGUMENT=VALUE), of " + ", ".join(trained_on),
+                    fix=nearest(name, trained_on) if source is None else "",
+                )
+            )
+        made = source if isinstance(source, ast.Call) else ast.Call(source, (), (), source.span)
+        return replace(made, keywords=tuple({**dict(made.keywords), **dict(call.keywords)}.items()), span=call.span)
+
+    def _grids(self, written: schema.Grid | None) -> dict[str, tuple[Expression, ...]]:
+        if isinstance(written, dict):
+            named = self.sections.family_section(written)
+        else:
+            grid = self.sections.guarded("grid", self.sections.optional, written)
+            named = {} if grid is None else {"": grid}
+        return {name: grid.items if isinstance(grid, ast.Sequence) else (grid,) for name, grid in named.items()}
+
+    def _mode(self, mode: Scalar | None) -> Literal["train", "eval"]:
+        if mode is not None and mode not in ("train", "eval"):
+            raise StaticError(
+                Problem(
+                    code="GG223",
+                    message="there is no such mode",
+                    span=mode.span,
+                    found=str(mode),
+                    expected="train or eval",
+                )
+            )
+        return "train" if mode == "train" else "eval"
+
+    def _best(self, model: schema.EvaluateDocument) -> tuple[Literal["max", "min"], str] | None:
+        match model.best:
+            case None:
+                return None
+            case ast.Call(function=ast.Name(id=("max" | "min") as which), arguments=(ast.Name(id=metric),)):
+                if metric in {str(key) for key in model.metrics}:
+                    return ("max" if which == "max" else "min"), metric
+        known = ", ".join(map(str, model.metrics)) or "none is defined"
+        metric = next((ast.show(a) for a in getattr(model.best, "arguments", ())), "")
+        raise StaticError(
+            Problem(
+                code="GG224",
+                message="best: chooses by one metric",
+                span=model.best.span,
+                found=ast.show(model.best),
+                expected=f"max(METRIC) or min(METRIC); the metrics: {known}",
+                fix=nearest(metric, map(str, model.metrics)),
+            )
+        )
+
+
+def _of_training(function: Expression) -> str | None:
+    """The name x of `data.x`, and of a family `x[1]` of `data.x[1]`."""
+    match function:
+        case ast.Attribute(base=ast.Name(id="data"), name=name):
+            return name
+        case ast.Index(base=ast.Attribute(base=ast.Name(id="data"), name=name), index=ast.Literal(value=index)):
+            return f"{name}[{index}]"
+    return None
+
+
+def _named_twice(model: schema.EvaluateDocument, names: set[str]) -> Iterator[Problem]:
+    """Metrics are measured over many samples too, so a result of the same name would be another number."""
+    for key in model.results:
+        if str(key) in names:
+            yield Problem(
+                code="GG227",
+                message=f"'{key}' is a metric and a result",
+                span=key.span,
+                found=str(key),
+                expected="another name; every metric is measured over result_samples too, under its own",
+            )

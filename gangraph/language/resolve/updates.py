@@ -1,0 +1,164 @@
+"""Updates: the entries of `step:`, its loops written out, with everything static evaluated."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gangraph.errors import Problem, Span
+from gangraph.language.document import schema
+from gangraph.language.document.sections import Sections
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import Scope, StaticError
+from gangraph.language.scalar import Scalar
+from gangraph.language.spec import Objective, Unroll, UpdateSpec
+
+LARGEST_STEP = 300  # updates
+LARGEST_LOOKAHEAD = 1000  # steps, all of which stay in memory until the gradient has come back through them
+
+
+def resolve_updates(sections: Sections) -> Iterator[UpdateSpec]:
+    """The entries of a phase's `step:` that can be read, in order."""
+    for number, (entry, scope) in enumerate(_entries(sections.model.train.step, sections, sections.scope), 1):
+        if number > LARGEST_STEP:
+            sections.problems.append(_too_many(entry))
+            return
+        groups = [entry.update] if isinstance(entry.update, Scalar) else list(entry.update)
+        made = sections.guarded(f"update {'+'.join(groups)}", _Entry(sections, scope).update, entry)
+        if made is not None:
+            yield made
+
+
+def _entries(
+    step: Sequence[schema.StepEntry], sections: Sections, scope: Scope
+) -> Iterator[tuple[schema.UpdateDocument, Scope]]:
+    """The updates of a list, each with the scope in which it is read: that of the loops around it."""
+    for entry in step:
+        if isinstance(entry, schema.UpdateDocument):
+            yield entry, scope
+            continue
+        for key, body in entry.root.items():
+            for inner in sections.guarded(key, sections.loop, key, scope) or []:
+                yield from _entries(body if isinstance(body, list) else [body], sections, inner)
+
+
+def _too_many(entry: schema.UpdateDocument) -> Problem:
+    first = entry.update if isinstance(entry.update, Scalar) else next(iter(entry.update))
+    return Problem(
+        code="GG415",
+        message="a step has too many updates",
+        span=first.span,
+        found=f"more than {LARGEST_STEP}",
+        expected="smaller loops under step:, or times: for updates in a row",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The reading of one entry in its scope."""
+
+    sections: Sections
+    scope: Scope
+
+    def update(self, entry: schema.UpdateDocument) -> UpdateSpec:
+        then = entry.then if isinstance(entry.then, list) else [entry.then] if entry.then is not None else []
+        first = entry.update if isinstance(entry.update, Scalar) else next(iter(entry.update))
+        objectives = tuple(self._objectives(entry))
+        return UpdateSpec(
+            name="+".join(each.group for each in objectives),
+            objectives=objectives,
+            draw=self._draw(self._reduced(entry.draw)),
+            times=self._reduced(entry.times),
+            every=self._reduced(entry.every),
+            when=self._reduced(entry.when),
+            then=tuple(self.scope.reduce(item) for item in then),
+            accumulate=self.sections.whole(entry.accumulate, 1, self.scope),
+            clip_grad_norm=self._reduced(entry.clip_grad_norm),
+            clip_grad_value=self._reduced(entry.clip_grad_value),
+            span=first.span,
+        )
+
+    def _reduced(self, expression: Expression | None) -> Expression | None:
+        return None if expression is None else self.scope.reduce(expression)
+
+    def _objectives(self, entry: schema.UpdateDocument) -> Iterator[Objective]:
+        if isinstance(entry.update, Scalar):
+            yield self._objective(entry.update, entry)
+            return
+        ahead = entry.unroll.update if entry.unroll is not None else None
+        beside = entry.minimize or entry.maximize or ahead
+        if beside is not None:
+            key = "unroll" if isinstance(beside, Scalar) else "minimize"
+            raise StaticError(
+                Problem(
+                    code="GG221",
+                    message="a simultaneous update states what each group minimises",
+                    span=beside.span,
+                    expected=f"{key}: under each group's name, not beside update:",
+                )
+            )
+        for key, objective in entry.update.items():
+            for name, scope in self.sections.expand(key, self.scope):
+                yield _Entry(self.sections, scope)._objective(key, objective, name)
+
+    def _objective(
+        self,
+        key: Scalar,
+        entry: schema.UpdateDocument | schema.ObjectiveDocument | schema.UnrollDocument,
+        name: str | None = None,
+    ) -> Objective:
+        group = name or self.sections.member(key, self.scope)
+        if (entry.minimize is None) == (entry.maximize is None):
+            raise StaticError(
+                Problem(
+                    code="GG221",
+                    message=f"the update of '{group}' needs one objective",
+                    span=key.span,
+                    found="none" if entry.minimize is None else "two",
+                    expected="minimize: or maximize:",
+                )
+            )
+        written = entry.minimize if entry.minimize is not None else entry.maximize
+        assert written is not None
+        return Objective(
+            group=group,
+            expression=self.scope.reduce(written),
+            sign=1 if entry.minimize is not None else -1,
+            span=key.span,
+            unroll=None if isinstance(entry, schema.UnrollDocument) else self._unroll(entry.unroll),
+            when=self._reduced(entry.when) if isinstance(entry, schema.ObjectiveDocument) else None,
+        )
+
+    def _unroll(self, entry: schema.UnrollDocument | None) -> Unroll | None:
+        if entry is None:
+            return None
+        steps = self.scope.reduce(entry.steps)
+        value = steps.value if isinstance(steps, ast.Literal) else None
+        count = int(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if value != count or not 0 <= count <= LARGEST_LOOKAHEAD:
+            raise StaticError(
+                Problem(
+                    code="GG513",
+                    message="an objective looks a whole number of steps ahead",
+                    span=entry.steps.span,
+                    found=ast.show(steps),
+                    expected=f"a whole number from 0 to {LARGEST_LOOKAHEAD} that is known before the run",
+                )
+            )
+        return Unroll(objective=self._objective(entry.update, entry), steps=count, span=entry.update.span)
+
+    def _draw(self, draw: Expression | None) -> tuple[tuple[str, Span], ...] | None:
+        if draw is None:
+            return None
+        items = draw.items if isinstance(draw, ast.Sequence) else (draw,)
+        wrong = next((item for item in items if not isinstance(item, ast.Name)), None)
+        if wrong is not None:
+            raise StaticError(
+                Problem(
+                    code="GG222",
+                    message="draw: names the sources to draw anew",
+                    span=wrong.span,
+                    found=ast.show(wrong),
+                    expected="all, a name, or a list of names",
+                )
+            )
+        return tuple((item.id, item.span) for item in items if isinstance(item, ast.Name))

@@ -1,0 +1,44 @@
+"""The order in which calls move state: as the spec writes them, whatever runs together."""
+
+from collections.abc import Iterable, Mapping
+
+import networkx as nx
+
+from gangraph.check.instantiate import NetworkModel
+from gangraph.graph.model import Graph
+
+State = tuple[str, ...]  # what a call moves: the steps ahead that it belongs to, if any, and the networks that keep it
+
+
+def states(graph: Graph, networks: Mapping[str, NetworkModel]) -> dict[str, State]:
+    """The calls that move state in training, each with what it moves.
+
+    An average has buffers of its own. Networks with a part in common may have buffers in common: they are one state.
+    """
+    keepers = {name for name in (*graph.networks, *graph.averages) if _keeps(graph, networks, name)}
+    together = nx.Graph()
+    together.add_nodes_from(keepers)
+    together.add_edges_from((name, other) for name in keepers for other in graph.tied.get(name, ()) if other in keepers)
+    places = {name: tuple(sorted(each)) for each in nx.connected_components(together) for name in each}
+    return {
+        node.id: (node.ahead, *places[node.target])
+        for node in graph.nodes.values()
+        if node.kind == "network" and node.target in places
+    }
+
+
+def _keeps(graph: Graph, networks: Mapping[str, NetworkModel], name: str) -> bool:
+    model = networks.get(graph.owner(name))
+    return model is not None and bool(model.state)
+
+
+def in_order(calls: Iterable[str], moves: Mapping[str, State]) -> tuple[tuple[str, str], ...]:
+    """Pairs of calls, in the order given, of which the second moves what the first has moved last."""
+    last: dict[State, str] = {}
+    pairs = []
+    for call in calls:
+        if call in moves:
+            if moves[call] in last:
+                pairs.append((last[moves[call]], call))
+            last[moves[call]] = call
+    return tuple(pairs)
