@@ -65,6 +65,21 @@ class Node:
     span: Span
 
     @property
+    def is_source(self) -> bool:
+        """Whether it is a batch of data or of random numbers."""
+        return self.kind in ("stream", "random")
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a call of a network."""
+        return self.kind == "network"
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether it is a call of an op, a loss or a metric."""
+        return self.kind == "op"
+
+    @property
     def of_network(self) -> bool:
         """Whether a network is what it comes from: a call of it, its parameters, or an image that is drawn from it."""
         return self.kind in ("network", "parameters", "autoregressive")
