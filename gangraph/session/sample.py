@@ -6,15 +6,15 @@ from pathlib import Path
 from PIL import Image
 
 from gangraph.errors import RunError, UsageError, nearest
+from gangraph.evaluate.evaluation import Evaluation
+from gangraph.evaluate.pictures import frames, picture, save
+from gangraph.folder.saved import asked_of, find_checkpoint, first_good, run_of
 from gangraph.graph.model import Evaluation as Seen
 from gangraph.graph.model import Sampler
 from gangraph.language.document.parse import Choice
-from gangraph.runtime.continuing import refuse_training
-from gangraph.runtime.evaluation import Evaluation
-from gangraph.runtime.pictures import frames, picture, save
-from gangraph.runtime.report import tell
-from gangraph.runtime.saved import asked_of, find_checkpoint, first_good, run_of
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.continuing import refuse_training
+from gangraph.run.reporter import tell
+from gangraph.run.trainer import Trainer
 
 
 def load_run(

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.errors import SpecError, UsageError
+from gangraph.evaluate.evaluation import Evaluation, Look
+from gangraph.folder.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from gangraph.folder.plugins import plugins_of
+from gangraph.folder.saved import find_checkpoint, load_text, results_folder, spec_damaged, trained_fingerprint
+from gangraph.folder.state import FILE, Changed, Trained, damaged
 from gangraph.kernels import why_not
 from gangraph.language.continuation import Change
 from gangraph.language.document.copies import files_of
@@ -17,18 +22,13 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.lower.fusing import Kernels
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.runtime.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from gangraph.runtime.continuing import Asked, applied
-from gangraph.runtime.draws import Draws
-from gangraph.runtime.engine import PRECISIONS, Engine, Settings
-from gangraph.runtime.evaluation import Evaluation, Look
-from gangraph.runtime.given import Given
-from gangraph.runtime.networks import make_networks
-from gangraph.runtime.plugged import plugins_of
-from gangraph.runtime.restore import carry_optimizers, carry_over, restore
-from gangraph.runtime.saved import find_checkpoint, load_text, results_folder, spec_damaged, trained_fingerprint
-from gangraph.runtime.state import FILE, Changed, Trained, damaged
-from gangraph.runtime.verify import verify_networks
+from gangraph.run.continuing import Asked, applied
+from gangraph.run.draws import Draws
+from gangraph.run.engine import PRECISIONS, Engine, Settings
+from gangraph.run.given import Given
+from gangraph.run.networks import make_networks
+from gangraph.run.restore import carry_optimizers, carry_over, restore
+from gangraph.run.verify import verify_networks
 
 
 class Trainer:

@@ -15,12 +15,12 @@ from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.lower.writer import Lowered, Program, noise_name
 from gangraph.plan.model import Segment, UpdatePlan
-from gangraph.runtime.draws import Draws
-from gangraph.runtime.gates import Gates
-from gangraph.runtime.given import Given
-from gangraph.runtime.history import History
-from gangraph.runtime.lookahead import LookedAhead, Steps
-from gangraph.runtime.networks import FromState, Networks, ParameterVector, StateOf, update_average
+from gangraph.run.draws import Draws
+from gangraph.run.gates import Gates
+from gangraph.run.given import Given
+from gangraph.run.history import History
+from gangraph.run.lookahead import LookedAhead, Steps
+from gangraph.run.networks import FromState, Networks, ParameterVector, StateOf, update_average
 from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from gangraph.check.instantiate import Interval
 from gangraph.errors import RunError, UsageError, nearest
+from gangraph.evaluate.evaluation import Evaluation, over_set
+from gangraph.evaluate.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
 from gangraph.graph.model import Evaluation as Seen
 from gangraph.lower.writer import lower_look
-from gangraph.runtime.evaluation import Evaluation, over_set
-from gangraph.runtime.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
-from gangraph.runtime.report import Countdown
-from gangraph.runtime.trained import load_run
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.reporter import Countdown
+from gangraph.run.trainer import Trainer
+from gangraph.session.sample import load_run
 
 _PLAIN = re.compile(r"\w[\w.\[\]]*")  # labels that are names of folders too
 

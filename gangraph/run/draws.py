@@ -12,7 +12,7 @@ from torch import Tensor
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Dataset, Source, open_source, reading
 from gangraph.data.stream import Stream, derive_seed
-from gangraph.runtime.given import Given, batches_of
+from gangraph.run.given import Given, batches_of
 from gangraph.vocabulary.layers import RandomLayer
 
 

@@ -20,16 +20,16 @@ from gangraph.check.reads import streams_read
 from gangraph.data.random import RandomSource
 from gangraph.data.source import open_source
 from gangraph.errors import DataError, RunError, UsageError, WeightsError, fault_of
+from gangraph.evaluate.measure import measure_run
+from gangraph.evaluate.pictures import picture
+from gangraph.folder.results import results_lines
+from gangraph.folder.run_folder import RunFolder, refuse_taken
+from gangraph.folder.saved import find_trained, first_good, is_run, results_folder, run_of
 from gangraph.language.expression.model import Quantity
 from gangraph.language.spec import PhaseSpec, Spec
-from gangraph.runtime.evaluators import untrained
-from gangraph.runtime.folder import RunFolder, refuse_taken
-from gangraph.runtime.measure import measure_run
-from gangraph.runtime.pictures import picture
-from gangraph.runtime.report import Reporter, reporter, tell
-from gangraph.runtime.results import results_lines
-from gangraph.runtime.saved import find_trained, first_good, is_run, results_folder, run_of
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.reporter import Reporter, reporter, tell
+from gangraph.run.trainer import Trainer
+from gangraph.session.evaluators import untrained
 
 _REPORT_SECONDS = 0.5
 _STDERR = 2  # the descriptor: a stream that stands for it, as in a notebook, need have none

@@ -34,17 +34,17 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from gangraph.errors import CheckpointError, RunError, UsageError
+from gangraph.evaluate.pictures import save_image
+from gangraph.folder.checkpoint import tidy
+from gangraph.folder.files import abandoned, json_text, read_json, write_whole
+from gangraph.folder.lock import held
+from gangraph.folder.places import placed
+from gangraph.folder.plugins import plugin_versions
+from gangraph.folder.saved import BEST, LATEST, copies_of, find_checkpoint, first_good, numbered, run_of
+from gangraph.folder.state import read_state
 from gangraph.language.spec import Spec
-from gangraph.runtime.checkpoint import tidy
-from gangraph.runtime.files import abandoned, json_text, read_json, write_whole
-from gangraph.runtime.lock import held
-from gangraph.runtime.pictures import save_image
-from gangraph.runtime.places import placed
-from gangraph.runtime.plugged import plugin_versions
-from gangraph.runtime.report import tell
-from gangraph.runtime.saved import BEST, LATEST, copies_of, find_checkpoint, first_good, numbered, run_of
-from gangraph.runtime.state import read_state
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.reporter import tell
+from gangraph.run.trainer import Trainer
 from gangraph.views.text import spec_text
 
 Say = Callable[[str], None]

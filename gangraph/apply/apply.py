@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gangraph.apply.anysize import AnySize, Size, bare
+from gangraph.apply.applied import Applied, applied
 from gangraph.check.instantiate import Interval
 from gangraph.data.archive import IMAGE_SUFFIXES, Archive, open_archive
 from gangraph.data.decode import Picture
@@ -17,12 +19,10 @@ from gangraph.data.reading import read_file
 from gangraph.data.stream import derive_seed
 from gangraph.data.transform import LOWEST, ImageOptions
 from gangraph.errors import DataError, RunError, UsageError
-from gangraph.runtime.anysize import AnySize, Size, bare
-from gangraph.runtime.applied import Applied, applied
-from gangraph.runtime.pictures import MANY, clipped, image_of, save_image
-from gangraph.runtime.report import Countdown
-from gangraph.runtime.trained import load_run
-from gangraph.runtime.trainer import Trainer
+from gangraph.evaluate.pictures import MANY, clipped, image_of, save_image
+from gangraph.run.reporter import Countdown
+from gangraph.run.trainer import Trainer
+from gangraph.session.sample import load_run
 from gangraph.vocabulary.layers import RandomLayer
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # what a single file may be written as

@@ -10,12 +10,12 @@ from gangraph.build.optimizers import make_optimizer
 from gangraph.check.phase import Checked
 from gangraph.data.random import RandomSource
 from gangraph.errors import CheckpointError
+from gangraph.folder.checkpoint import Checkpoint, Kind, shared_names, tied_names
+from gangraph.folder.state import FILE, damaged
 from gangraph.language.spec import OptimizerSpec
-from gangraph.runtime.checkpoint import Checkpoint, Kind, shared_names, tied_names
-from gangraph.runtime.engine import PRECISIONS, Engine
-from gangraph.runtime.gates import MisfitError
-from gangraph.runtime.history import History
-from gangraph.runtime.state import FILE, damaged
+from gangraph.run.engine import PRECISIONS, Engine
+from gangraph.run.gates import MisfitError
+from gangraph.run.history import History
 
 MORE_STATE = {"amsgrad": True, "centered": True, "momentum": 0.5}  # options under which an optimizer keeps more
 _NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "acc_delta", "sum", "mu_product")

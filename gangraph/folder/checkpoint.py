@@ -19,10 +19,10 @@ from torch import Tensor
 
 from gangraph.check.tied_parameters import TiedPart
 from gangraph.errors import CheckpointError, RunError
-from gangraph.runtime.engine import Engine
-from gangraph.runtime.files import abandoned, opened, unfinished_name
-from gangraph.runtime.places import FORMER, former, placed, recover, set_aside
-from gangraph.runtime.state import FILE, TENSORS, Pool, State, Trained, damaged, read_state
+from gangraph.folder.files import abandoned, opened, unfinished_name
+from gangraph.folder.places import FORMER, former, placed, recover, set_aside
+from gangraph.folder.state import FILE, TENSORS, Pool, State, Trained, damaged, read_state
+from gangraph.run.engine import Engine
 
 _LARGEST_HEADER = 16 * 2**20  # bytes, for some hundred thousand tensors
 

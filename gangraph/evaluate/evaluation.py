@@ -14,17 +14,17 @@ from gangraph.check.shown import picture_ranges
 from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
+from gangraph.evaluate.pixels import PixelByPixel
 from gangraph.graph.model import Evaluation as Seen
 from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
 from gangraph.lower.writer import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
 from gangraph.registry import vocabulary
-from gangraph.runtime.draws import Draws
-from gangraph.runtime.engine import Engine
-from gangraph.runtime.evaluators import trained_network
-from gangraph.runtime.networks import ParameterVector
-from gangraph.runtime.pixels import PixelByPixel
+from gangraph.run.draws import Draws
+from gangraph.run.engine import Engine
+from gangraph.run.networks import ParameterVector
+from gangraph.session.evaluators import trained_network
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.check.tied_parameters import TiedPart
-from gangraph.runtime.checkpoint import Checkpoint, part, read_checkpoint
-from gangraph.runtime.engine import PRECISIONS, Engine
-from gangraph.runtime.verify import MORE_STATE, verify, verify_module
+from gangraph.folder.checkpoint import Checkpoint, part, read_checkpoint
+from gangraph.run.engine import PRECISIONS, Engine
+from gangraph.run.verify import MORE_STATE, verify, verify_module
 
 
 def restore(engine: Engine, checkpoint: Checkpoint) -> None:

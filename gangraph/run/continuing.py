@@ -9,10 +9,10 @@ from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
 from gangraph.errors import UsageError
+from gangraph.folder.state import Trained
 from gangraph.language.continuation import Change, changes, params_changed
 from gangraph.language.spec import Spec
 from gangraph.registry import load_plugins
-from gangraph.runtime.state import Trained
 
 _MOST = 8  # differences that a message lists
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from gangraph.errors import CheckpointError, SpecError, UsageError
+from gangraph.folder.places import placed, set_aside
+from gangraph.folder.plugins import missing_plugins
+from gangraph.folder.state import FILE, TENSORS, Trained, damaged, read_state
 from gangraph.language.continuation import Change, changes
 from gangraph.language.document.copies import files_of
 from gangraph.language.document.parse import Choice, parse, parse_text
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
-from gangraph.runtime.places import placed, set_aside
-from gangraph.runtime.plugged import missing_plugins
-from gangraph.runtime.state import FILE, TENSORS, Trained, damaged, read_state
 
 Made = TypeVar("Made")
 

@@ -14,7 +14,7 @@ from gangraph.check.initialize import initialize
 from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
 from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE, Form
-from gangraph.runtime.lookahead import LookedAhead
+from gangraph.run.lookahead import LookedAhead
 
 
 @dataclass(frozen=True, slots=True)

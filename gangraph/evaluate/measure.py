@@ -10,20 +10,20 @@ from torch import Tensor
 
 from gangraph.build.partition import ops_of, sets_of, sets_taken
 from gangraph.data.random import RandomSource
+from gangraph.evaluate.evaluation import Evaluation, over_set
+from gangraph.folder.results import Measured, Measurements, read_results
+from gangraph.folder.saved import LATEST, first_good, is_run, results_folder
+from gangraph.folder.state import read_state
 from gangraph.graph.model import Evaluation as Seen
 from gangraph.graph.model import Graph, Node
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import Spec
 from gangraph.registry import vocabulary
-from gangraph.runtime.continuing import refuse_training
-from gangraph.runtime.draws import Draws
-from gangraph.runtime.evaluation import Evaluation, over_set
-from gangraph.runtime.evaluators import facts_of
-from gangraph.runtime.report import tell
-from gangraph.runtime.results import Measured, Measurements, read_results
-from gangraph.runtime.saved import LATEST, first_good, is_run, results_folder
-from gangraph.runtime.state import read_state
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.continuing import refuse_training
+from gangraph.run.draws import Draws
+from gangraph.run.reporter import tell
+from gangraph.run.trainer import Trainer
+from gangraph.session.evaluators import facts_of
 
 __all__ = ["Measured", "Measurements", "measure", "measure_run"]
 

@@ -15,11 +15,11 @@ from torch import nn
 from gangraph.check.initialize import initialize
 from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import CheckpointError, RunError
+from gangraph.folder.results import Measurements, read_results
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
-from gangraph.runtime.report import Reporter, aside
-from gangraph.runtime.restore import read_network
-from gangraph.runtime.results import Measurements, read_results
+from gangraph.run.reporter import Reporter, aside
+from gangraph.run.restore import read_network
 
 _SEED = 0  # an evaluator is one network, whoever asks for it
 
@@ -103,9 +103,9 @@ def _known(evaluator: EvaluatorSpec) -> Measurements | None:
 
 def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
     # A run may need evaluators, and an evaluator is made by a run.
-    from gangraph.runtime.measure import measure_run
-    from gangraph.runtime.run import run
-    from gangraph.runtime.trained import load_run
+    from gangraph.evaluate.measure import measure_run
+    from gangraph.session.run import run
+    from gangraph.session.sample import load_run
 
     begun = bool(_saved(folder))
     report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")
