@@ -81,8 +81,16 @@ def _update(update: UpdateSpec) -> list[Any]:
         None if update.draw is None else [name for name, _ in update.draw],
         [_or_none(part) for part in (update.times, update.every, update.when)],
         [show(operation) for operation in update.then],
-        [update.accumulate, _or_none(update.clip_grad_norm), _or_none(update.clip_grad_value)],
+        [update.accumulate, *(_or_none(update.options.get(name)) for name in _FIRST_OPTIONS), *_other_options(update)],
     ]
+
+
+_FIRST_OPTIONS = ("clip_grad_norm", "clip_grad_value")  # have had their places from the start
+
+
+def _other_options(update: UpdateSpec) -> list[dict[str, str]]:
+    others = {name: value for name, value in update.options.items() if name not in _FIRST_OPTIONS}
+    return [_shown(others)] if others else []
 
 
 def _objective(objective: Objective) -> list[Any]:

@@ -95,7 +95,10 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSpec:
-    """One entry of `step:`. `draw` is None for the default: the step's first update draws everything."""
+    """One entry of `step:`. `draw` is None for the default: the step's first update draws everything.
+
+    `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
+    """
 
     name: str
     objectives: tuple[Objective, ...]
@@ -105,8 +108,7 @@ class UpdateSpec:
     when: Expression | None
     then: tuple[Expression, ...]
     accumulate: int
-    clip_grad_norm: Expression | None
-    clip_grad_value: Expression | None
+    options: Names
     span: Span
 
 
