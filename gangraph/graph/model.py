@@ -82,7 +82,8 @@ class UpdateGraph:
     """One entry of the step. `draws` is None where the update shares the draws of the one before it.
 
     `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
-    `named` are the losses that it names, in its objectives and gates or in what these name.
+    `named` are the losses that it names, in its objectives and gates or in what these name. `options` change the
+    gradient before the step of the optimizer, in their order.
     """
 
     name: str
@@ -93,8 +94,7 @@ class UpdateGraph:
     when: Expression | None
     then: tuple[tuple[str, str, tuple[object, ...]], ...]
     accumulate: int
-    clip_grad_norm: Expression | None
-    clip_grad_value: Expression | None
+    options: Mapping[str, Expression]
     span: Span
     watched: tuple[tuple[str, str], ...] = ()
     late: bool = False

@@ -21,6 +21,7 @@ from gangraph.run.given import Given
 from gangraph.run.history import History
 from gangraph.run.lookahead import LookedAhead, Steps
 from gangraph.run.networks import FromState, Networks, ParameterVector, StateOf, update_average
+from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -202,10 +203,8 @@ class Engine:
 
     def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
         self._set_options(group, clock)
-        if update.graph.clip_grad_value is not None:
-            nn.utils.clip_grad_value_(self.parameters[group], evaluate(update.graph.clip_grad_value, clock))
-        if update.graph.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters[group], evaluate(update.graph.clip_grad_norm, clock))
+        for name, value in update.graph.options.items():
+            function_of(UPDATE_OPTIONS[name])(self.parameters[group], evaluate(value, clock))
         even_momentum(self.optimizers[group])
         self.optimizers[group].step()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE
+from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -271,9 +272,11 @@ class _Writer:
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
         """What follows the gradient of one group: limits on it, options that move, and the optimizer."""
         yield from self._options(each.group)
-        for option, value in (("value", graph.clip_grad_value), ("norm", graph.clip_grad_norm)):
-            if value is not None:
-                yield f'torch.nn.utils.clip_grad_{option}_(parameters_of("{each.group}"), {_now(value)})'
+        for name, value in graph.options.items():
+            option = UPDATE_OPTIONS[name]
+            of_torch = option.function.startswith("torch.")
+            function = option.function if of_torch else self._import(function_of(option))
+            yield f'{function}(parameters_of("{each.group}"), {_now(value)})'
         yield f'optimizers["{each.group}"].step()'
 
     def _options(self, group: str) -> Iterator[str]:
