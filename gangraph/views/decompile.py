@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gangraph.errors import Span
-from gangraph.graph.model import Argument, Graph, Ref
-from gangraph.graph.spelling import spelled
+from gangraph.graph.model import Graph
+from gangraph.graph.node import Argument, Ref, kinds
 from gangraph.language.expression.model import Attribute, Call, Expression, Name, Sequence
 from gangraph.language.expression.static import literal
 
@@ -27,7 +27,9 @@ class Decompiled:
         """What a node is computed as, over the names of the nodes beneath it."""
         if node not in self._definitions:
             made = self.graph.nodes[node]
-            self._definitions[node] = spelled(made, lambda argument: self._argument(argument, made.span))
+            self._definitions[node] = kinds[made.kind].spelled(
+                made, lambda argument: self._argument(argument, made.span)
+            )
         return self._definitions[node]
 
     def of(self, node: str) -> Expression:

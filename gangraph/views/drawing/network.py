@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import LayerUse, NetworkGraph, Node, Ref
-from gangraph.graph.spelling import SIGNS
 from gangraph.views.drawing.picture import Figure, Picture
 from gangraph.views.drawing.svg import Frame, document
 from gangraph.views.printers import text
