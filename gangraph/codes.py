@@ -13,7 +13,7 @@ class Code:
 
 CODES = {
     "GG101": Code("The text is not YAML", "A spec is plain YAML without anchors, aliases and tags. Inside `[ ]` and `{ }` YAML ends a plain value at a comma, so an expression with commas is quoted or stands on a line of its own."),
-    "GG102": Code("An expression does not parse", "Expressions follow a small subset of Python's grammar (docs/design.md). They are parsed, never executed."),
+    "GG102": Code("An expression does not parse", "Expressions follow a small subset of Python's grammar (docs/language.md). They are parsed, never executed."),
     "GG103": Code("A name is written twice", "YAML would silently keep the last of two equal keys, which hides a mistake."),
     "GG201": Code("An unknown key", "Every key of a spec is known; one that is not is most likely a misspelling, and ignoring it would train something else."),
     "GG202": Code("A key is missing", "This key has no sensible default."),
@@ -32,7 +32,7 @@ CODES = {
     "GG222": Code("`draw:` does not name sources", "It lists the sources that are drawn anew before the update."),
     "GG223": Code("No such mode", "Evaluation runs networks in `train` or `eval` mode."),
     "GG224": Code("`best:` does not name a metric", "The best checkpoint is chosen by one metric of `evaluate:`."),
-    "GG225": Code("Not a whole number", "A count is a whole number of at least 1."),
+    "GG225": Code("A number that is too small, or not whole", "A count is a whole number of at least 1, and an option of an update may have a least value."),
     "GG226": Code("A length without a unit", "100 steps, 100 epochs and 100 images differ by orders of magnitude."),
     "GG227": Code("A metric and a result of one name", "Results are computed once, over many samples, and so is every metric again, under its own name."),
     "GG228": Code("An evaluator is written wrongly", "Under `evaluate: networks:` stands `trained(SPEC, network=NAME)`, a network that another spec trains."),

@@ -14,7 +14,7 @@ def held(graph: Graph, needed: Sequence[Set[str]]) -> tuple[frozenset[str], ...]
     """
     fixed: list[set[str]] = [set() for _ in graph.updates]
     for node in graph.nodes.values():
-        if node.kind == "held" and (first := _first(graph, needed, node.id, node.inputs[0])) is not None:
+        if node.remembers == "step" and (first := _first(graph, needed, node.id, node.inputs[0])) is not None:
             fixed[first].add(node.id)
     return tuple(map(frozenset, fixed))
 

@@ -42,5 +42,5 @@ def plan(checked: Checked, *, share: bool = True, merge: bool = True) -> Plan:
 def _read(known: Facts) -> tuple[str, ...]:
     """The sources that updates read."""
     nodes = known.graph.nodes
-    read = {nodes[name].target for names in known.needed for name in names if nodes[name].kind in ("stream", "random")}
+    read = {nodes[name].target for names in known.needed for name in names if nodes[name].is_source}
     return tuple(source for source in known.graph.sources if source in read)

@@ -85,7 +85,7 @@ def _to_compute(
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in wanted or nodes[name].kind in ("stream", "random", "scalar"):
+        if name in wanted or nodes[name].is_given:
             continue
         if name not in pinned and not changing(name) and _stands(facts, tensors, name, index):
             reused.add(name)
@@ -100,8 +100,8 @@ def _stands(facts: Facts, tensors: Mapping[str, Standing], name: str, index: int
     have = tensors.get(name)
     if name in facts.outputs or have is None or not facts.versions.same(name, have.by, index):
         return False
-    stateful = facts.graph.nodes[name].kind in ("held", "history")
-    return (facts.share or stateful) and (name not in facts.live[index] or have.live_for == index)
+    remembers = facts.graph.nodes[name].remembers
+    return (facts.share or bool(remembers)) and (name not in facts.live[index] or have.live_for == index)
 
 
 def _beside(facts: Facts, tensors: Mapping[str, Standing], wanted: Set[str], index: int) -> set[str]:

@@ -122,7 +122,7 @@ def _and_then(facts: Facts, work: Work, made: Made, part: Part) -> Made:
 
 def _segment(facts: Facts, work: Work, made: Made, part: Part) -> Segment:
     """Values that run together; what a gradient among them passes is computed with it, also if it stands already."""
-    histories = {name for name in part.values if facts.graph.nodes[name].kind == "history"}
+    histories = {name for name in part.values if facts.graph.nodes[name].remembers == "run"}
     along = facts.along(part.values) - part.values
     nodes = (part.values - histories) | along
     ordered, inputs = facts.ordered(nodes), facts.ordered(facts.inputs(nodes) - nodes)

@@ -40,7 +40,7 @@ def split(
 def _changing(facts: Facts, index: int, wanted: frozenset[str]) -> frozenset[str]:
     """What is another value each time that an update repeats, and what depends on it."""
     changes, nodes = changes_while_repeating(facts, index), facts.graph.nodes
-    body = {name for name in wanted if changes(name) or nodes[name].kind == "history"}
+    body = {name for name in wanted if changes(name) or nodes[name].remembers == "run"}
     return _with_above(facts, body | facts.ahead(wanted), wanted)
 
 

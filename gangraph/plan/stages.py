@@ -26,7 +26,7 @@ def _numbered(facts: Facts, names: Set[str], after: Mapping[str, str]) -> dict[s
     for name in facts.ordered(names):
         node = facts.graph.nodes[name]
         before = (stage[each] for each in (*node.needs, *_call_before(name, after)) if each in stage)
-        past = node.kind == "history" and not names.isdisjoint(node.inputs)
+        past = node.remembers == "run" and not names.isdisjoint(node.inputs)
         stage[name] = max(before, default=0) + past
     return stage
 
@@ -35,7 +35,7 @@ def _before_histories(facts: Facts, names: Set[str], after: Mapping[str, str]) -
     """What has to be there before values are mixed with their past."""
     nodes = facts.graph.nodes
     early = set[str]()
-    waiting = [each for name in names if nodes[name].kind == "history" for each in nodes[name].inputs]
+    waiting = [each for name in names if nodes[name].remembers == "run" for each in nodes[name].inputs]
     while waiting:
         if (name := waiting.pop()) in names and name not in early:
             early.add(name)

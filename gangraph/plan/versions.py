@@ -47,7 +47,7 @@ def versions(graph: Graph) -> Versions:
         things=things,
         beneath=_beneath(graph, {thing: 1 << place for place, thing in enumerate(things)}),
         changed=tuple(_since(changes[: later + 1]) for later in range(len(changes))),
-        held=frozenset(node.id for node in graph.nodes.values() if node.kind == "held"),
+        held=frozenset(node.id for node in graph.nodes.values() if node.remembers == "step"),
     )
 
 
@@ -107,4 +107,4 @@ def _own(graph: Graph, node: Node, bit: Mapping[str, int]) -> int:
     """The network that a node calls, or the source that it reads."""
     if node.of_network:
         return bit[graph.owner(node.target)]
-    return bit[node.target] if node.kind in ("stream", "random") else 0
+    return bit[node.target] if node.is_source else 0

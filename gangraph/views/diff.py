@@ -31,6 +31,7 @@ from gangraph.language.spec import (
 from gangraph.language.tied import tied_to
 from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.diff_terms import loss_differences
 from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.formulas import constant_text
@@ -306,8 +307,6 @@ _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm 
            "gates": ("what decides the groups of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
            "unroll": ("how far update {} looks ahead", "not at all"),
            "accumulate": ("what update {} averages its gradient over", "one batch"),
-           "clip_grad_norm": ("the limit on the norm of the gradient in update {}", "none"),
-           "clip_grad_value": ("the limit on the gradient in update {}", "none"),
            "then": ("what follows update {}", "nothing")}  # fmt: skip
 
 
@@ -330,7 +329,8 @@ def _schedule(matching: Matching) -> Iterator[Difference]:
 
 
 def _retimed(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
-    for key, (what, plain) in _TIMING.items():
+    options = {name: (f"{option.compared} in update {{}}", "none") for name, option in UPDATE_OPTIONS.items()}
+    for key, (what, plain) in (_TIMING | options).items():
         if before.get(key) != after.get(key):
             yield Difference("schedule", what.format(name), before.get(key, plain), after.get(key, plain))
 
@@ -339,7 +339,7 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
     """How an update runs, where that is not once in each step on the draws of the step; in the second's `names`."""
     sources, networks = (names.sources, names.networks) if names else ({}, {})
     graph, update = checked.graph, checked.graph.updates[index]
-    given = {key: getattr(update, key) for key in ("times", "every", "when", "clip_grad_norm", "clip_grad_value")}
+    given = {"times": update.times, "every": update.every, "when": update.when, **update.options}
     forms = {"times": "{} times", "every": "every {} steps"}
     timing = {key: forms.get(key, "{}").format(written(value)) for key, value in given.items() if value is not None}
     if update.lookaheads:

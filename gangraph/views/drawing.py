@@ -10,6 +10,7 @@ from gangraph.graph.model import Graph, LayerUse, NetworkGraph, Node, Ref, Updat
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.language.tied import tied_to
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.formulas import INFIX, Reading, constant_text, wrapped
 from gangraph.views.picture import UNKNOWN, Chip, Figure, Picture
 from gangraph.views.svg import Frame, document
@@ -99,11 +100,11 @@ def _schedule(graph: Graph) -> Iterator[str]:
             ("{} times in a row", update.times),
             ("every {} steps", update.every),
             ("when {}", update.when),
-            ("gradient norm at most {}", update.clip_grad_norm),
-            ("each gradient within ±{}", update.clip_grad_value),
         )
         filled = (words.format(show(value)) for words, value in said if value is not None)
         parts += [text.replace("steps steps", "steps") for text in filled]
+        options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
+        parts += [option.told(option.caption, show(value)) for option, value in options]
         parts += [f"looks {each.steps} steps of {each.group} ahead" for each in update.lookaheads]
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)

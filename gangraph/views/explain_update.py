@@ -6,6 +6,7 @@ from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.graph.differentiability import differentiable
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.plan.model import Plan, Segment, UpdatePlan
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.explain_objective import aim, loss_names
 from gangraph.views.plan import listed
 from gangraph.views.wording import as_written, counted, times, value_names, written
@@ -219,10 +220,9 @@ class _Story:
         graph = self.update.graph
         if self.update.noise:
             yield f"Random layers take new noise in {self._texts(self.update.noise)}."
-        if graph.clip_grad_norm is not None:
-            yield f"The gradient is scaled down to a norm of {written(graph.clip_grad_norm)} where it is longer."
-        if graph.clip_grad_value is not None:
-            yield f"Each entry of the gradient is limited to {written(graph.clip_grad_value)}."
+        for name, value in graph.options.items():
+            option = UPDATE_OPTIONS[name]
+            yield option.told(option.sentence, written(value))
         for name, network, numbers in graph.then:
             yield f"After the step of the optimizer, {name}({', '.join([network, *map(str, numbers)])}) is applied."
         for name, average in self.graph.averages.items():

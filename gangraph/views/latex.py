@@ -11,6 +11,7 @@ from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead, ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.spec import UpdateSpec
 from gangraph.language.tied import tied_to
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.notation import PRODUCT, Notation, moment, number, scaled, symbol
 from gangraph.views.plan import listed
 
@@ -222,10 +223,9 @@ def _timing(notation: Notation, update: UpdateGraph, beneath: set[str]) -> Itera
             yield rf"{players} \text{{ only in steps where }} {moment(each.when)}"
     if update.accumulate > 1:
         yield rf"\text{{its gradient averaged over {update.accumulate} batches}}"
-    if update.clip_grad_norm is not None:
-        yield rf"\text{{the gradient is scaled to a norm of at most }} {moment(update.clip_grad_norm)}"
-    if update.clip_grad_value is not None:
-        yield rf"\text{{each entry of the gradient is limited to }} \pm {moment(update.clip_grad_value)}"
+    for name, value in update.options.items():
+        option = UPDATE_OPTIONS[name]
+        yield option.told(option.latex, moment(value))
 
 
 def _listed(symbols: Iterable[str]) -> str:
