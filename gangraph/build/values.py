@@ -242,7 +242,7 @@ class ValueBuilder(ExpressionBuilder):
             result: Argument = form(node)
             return result
         definition = vocabulary.get(name)
-        if definition is not None and definition.traits.get("random"):
+        if definition is not None and definition.traits.random:
             return self._anonymous_source(node)
         return None
 

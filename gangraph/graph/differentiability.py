@@ -12,7 +12,7 @@ def stops(graph: Graph, node: Node) -> bool:
     """Whether no gradient passes through a value."""
     if node.kind == "network":
         return graph.owner(node.target) in graph.opaque
-    return node.kind in _STOPS or (node.kind == "op" and bool(vocabulary[node.target].traits.get("stops_gradient")))
+    return node.kind in _STOPS or (node.kind == "op" and vocabulary[node.target].traits.stops_gradient)
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:

@@ -258,7 +258,7 @@ class Notation:
                 weight, base = inside.factors
                 return scaled(-weight, base) if base is not None else Formula(number(-weight), SUM, weight=-weight)
         definition = vocabulary[node.target]
-        if "latex" in definition.traits:
+        if definition.traits.latex:
             return self._filled(definition, node)
         given = [each.text for each in arguments]
         given += [f"{symbol(key)} = {self.of(value).text}" for key, value in node.keywords]
@@ -267,7 +267,7 @@ class Notation:
     def _filled(self, definition: Definition, node: Node) -> Formula:
         """A registered formula with the arguments in it."""
         given = {name: self._argument(value) for name, value in bound(definition, node).items()}
-        template = str(definition.traits["latex"])
+        template = definition.traits.latex
         if re.fullmatch(r"\$\{\w+\}", template):
             return given[template[2:-1]]
         nodes = tuple(dict.fromkeys(n for place in given.values() for n in place.nodes))

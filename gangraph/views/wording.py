@@ -135,7 +135,7 @@ def in_words(graph: Graph, name: str, losses: Mapping[str, str]) -> str:
     """A node in words, if what it calls was registered with some; else as it is written over values and `losses`."""
     node, names = graph.nodes[name], {**value_names(graph), **losses}
     definition = vocabulary[node.target] if node.kind == "op" else None
-    if definition is None or "words" not in definition.traits:
+    if definition is None or not definition.traits.words:
         return as_written(graph, name, names)
     given = definition.signature.bind(*node.arguments, **dict(node.keywords))
     given.apply_defaults()
@@ -144,7 +144,7 @@ def in_words(graph: Graph, name: str, losses: Mapping[str, str]) -> str:
         for key, value in given.arguments.items()
         if not isinstance(value, dict)
     }
-    return Template(str(definition.traits["words"])).substitute(texts)
+    return Template(definition.traits.words).substitute(texts)
 
 
 def times(count: int) -> str:
