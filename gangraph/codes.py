@@ -13,7 +13,7 @@ class Code:
 
 CODES = {
     "GG101": Code("The text is not YAML", "A spec is plain YAML without anchors, aliases and tags. Inside `[ ]` and `{ }` YAML ends a plain value at a comma, so an expression with commas is quoted or stands on a line of its own."),
-    "GG102": Code("An expression does not parse", "Expressions follow a small subset of Python's grammar (docs/design.md). They are parsed, never executed."),
+    "GG102": Code("An expression does not parse", "Expressions follow a small subset of Python's grammar (docs/language.md). They are parsed, never executed."),
     "GG103": Code("A name is written twice", "YAML would silently keep the last of two equal keys, which hides a mistake."),
     "GG201": Code("An unknown key", "Every key of a spec is known; one that is not is most likely a misspelling, and ignoring it would train something else."),
     "GG202": Code("A key is missing", "This key has no sensible default."),

@@ -54,14 +54,14 @@ def test_vocabulary_page_is_up_to_date() -> None:
     assert (DOCS / "vocabulary.md").read_text() == vocabulary_page(), f"write it again: {how} > docs/vocabulary.md"
 
 
-def test_grammar_in_the_design_is_the_parser_s() -> None:
-    written = next(block for block in blocks(DOCS / "design.md", "text") if block.startswith("chain "))
+def test_grammar_in_the_reference_is_the_parser_s() -> None:
+    written = next(block for block in blocks(DOCS / "language.md", "text") if block.startswith("chain "))
     grammar = (syntax.__doc__ or "").partition("\n\n")[2]
     assert [line.strip() for line in written.splitlines()] == [line.strip() for line in grammar.strip().splitlines()]
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for path in [*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+    for path in [*DOCS.rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]:
         for target in re.findall(r"\]\(([\w./-]+\.md|decisions)(?:#[\w-]*)?\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 

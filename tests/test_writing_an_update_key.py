@@ -11,12 +11,12 @@ from torch import Tensor, nn
 import gangraph
 from gangraph.cli.specs import schema
 from gangraph.errors import SpecError
+from gangraph.folder.checkpoint import read_checkpoint
+from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.runtime.checkpoint import read_checkpoint
-from gangraph.runtime.plugged import plugins_of
 from gangraph.update_options import UPDATE_OPTIONS, add
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from gangraph.graph.model import Graph, Node, Ref
+from gangraph.graph.node import kinds
 from gangraph.registry import vocabulary
-
-_OPS = ("op", "detach", "held", "history")  # what is only looked at has no past and no gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class Sets:
 
 def after_all(graph: Graph, roots: tuple[str, ...]) -> Sets:
     """Every op that no network or gradient needs sees all samples at once; so a mean is a mean over all of them."""
-    return _split(graph, roots, lambda node: node.kind in _OPS)
+    return _split(graph, roots, lambda node: kinds[node.kind].whole)
 
 
 def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
@@ -28,7 +27,7 @@ def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
     late: set[str] = set()
     for node in graph.nodes.values():
         looks = node.kind == "op" and vocabulary[node.target].traits.expects is not None
-        if looks or (node.kind in _OPS and not late.isdisjoint(node.inputs)):
+        if looks or (kinds[node.kind].whole and not late.isdisjoint(node.inputs)):
             late.add(node.id)
     return _split(graph, roots, lambda node: node.id in late)
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gangraph.check.infer import SIGNS, TensorType, Types, said
+from gangraph.check.infer import Types, said
 from gangraph.check.instantiate import NetworkModel, make_layer
 from gangraph.check.meta_runs import Run, layer_key, run_layer, run_op
 from gangraph.errors import Problem
+from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments
+from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 
@@ -70,12 +72,11 @@ class _Follower:
         made = self.seen.nodes[node.id]
         if node.kind == "op" and vocabulary[node.target].traits.expects is None:
             return _op(node, self.pairs)
-        if node.kind in ("stream", "random"):
+        if node.is_source:
             return made.example(), _scaled(made)
-        if node.kind in ("detach", "held", "history", "alias"):
-            return self.pairs[node.inputs[0]]
-        if node.kind in ("grad", "autoregressive"):
-            return self.pairs[node.inputs[1]]
+        like = kinds[node.kind].like
+        if like is not None:
+            return self.pairs[node.inputs[like]]
         return made.example(), made.example()  # numbers over time, vectors of parameters and what sees whole sets
 
     def _network(self, node: Node) -> None:

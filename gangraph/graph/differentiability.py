@@ -3,16 +3,12 @@
 from collections.abc import Iterable
 
 from gangraph.graph.model import Graph, Node
-from gangraph.registry import vocabulary
-
-_STOPS = ("stream", "random", "scalar", "detach", "held", "history", "autoregressive")
+from gangraph.graph.node import kinds
 
 
 def stops(graph: Graph, node: Node) -> bool:
     """Whether no gradient passes through a value."""
-    if node.kind == "network":
-        return graph.owner(node.target) in graph.opaque
-    return node.kind in _STOPS or (node.kind == "op" and vocabulary[node.target].traits.stops_gradient)
+    return kinds[node.kind].stops(graph, node)
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:

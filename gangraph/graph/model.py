@@ -3,87 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import networkx as nx
 
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
+from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds of nodes)
+from gangraph.graph.node import Argument, Node, Ref, with_arguments
 from gangraph.language.expression.model import Expression
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
 from gangraph.language.tied import tied
 from gangraph.registry import vocabulary
-
-Kind = Literal[
-    "stream",   # a field of a batch of data                 target: stream, field
-    "random",   # a batch of random numbers                  target: source
-    "scalar",   # a number over time                         expression
-    "network",  # a call of a network                        target: network
-    "parameters",  # all parameters of a network as a vector    target: network
-    "autoregressive",  # an image drawn pixel by pixel  target: network, arguments: its call, and the image in it
-    "output",   # one named output of a call                 field
-    "op",       # a call of an op, loss or metric            target: its name
-    "grad",     # gradient of the first input's sum with respect to the second
-    "detach",   # the value, its gradient stopped
-    "alias",    # the value under another name, from which nothing else is computed
-    "held",     # the value as it was when first computed in this step
-    "history",  # past values mixed with the present one     target: buffer, arguments: size
-    "lookahead",  # networks as a group's steps would make them  target: group, arguments: what the steps read
-    "input",    # an input of a network
-    "layer",    # a layer of a network                       target: path of its module
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """An argument that is another node's value."""
-
-    id: str
-
-
-Argument = Ref | int | float | str | bool | None | tuple["Argument", ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """One value: what computes it, and from what.
-
-    A value that depends on looked-ahead networks stands beside the one that the spec writes, its `origin`; a call of
-    such a network names the node that looks `ahead`.
-    """
-
-    id: str
-    kind: Kind
-    target: str = ""
-    field: str = ""
-    arguments: tuple[Argument, ...] = ()
-    keywords: tuple[tuple[str, Argument], ...] = ()
-    expression: Expression | None = None
-    origin: str = ""
-    ahead: str = ""
-    span: Span
-
-    @property
-    def of_network(self) -> bool:
-        """Whether a network is what it comes from: a call of it, its parameters, or an image that is drawn from it."""
-        return self.kind in ("network", "parameters", "autoregressive")
-
-    @property
-    def over_time(self) -> Expression:
-        """What a number over time is computed from."""
-        assert self.expression is not None
-        return self.expression
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The nodes this one is computed from, in order."""
-        return tuple(_references((*self.arguments, *(value for _, value in self.keywords))))
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The inputs, and the node that looks ahead where this is a call of a looked-ahead network."""
-        return (*self.inputs, self.ahead) if self.ahead else self.inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +265,7 @@ class Evaluation:
         return (*self.results, *self.metrics)
 
 
-def _passes(network: NetworkGraph, start: Kind) -> bool:
+def _passes(network: NetworkGraph, start: str) -> bool:
     """Whether a gradient comes from an output of a network to one of its inputs, or to one of its layers."""
     reached: set[str] = set()
     for node in network.nodes.values():
@@ -345,18 +276,7 @@ def _passes(network: NetworkGraph, start: Kind) -> bool:
     return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())
 
 
-def _references(arguments: tuple[Argument, ...]) -> Iterator[str]:
-    for argument in arguments:
-        if isinstance(argument, Ref):
-            yield argument.id
-        elif isinstance(argument, tuple):
-            yield from _references(argument)
-
-
-def with_arguments(argument: Argument, replace: Mapping[str, object]) -> object:
-    """An argument with every reference replaced."""
-    if isinstance(argument, Ref):
-        return replace[argument.id]
-    if isinstance(argument, tuple):
-        return tuple(with_arguments(item, replace) for item in argument)
-    return argument
+__all__ = [
+    "Argument", "Evaluation", "Graph", "LayerUse", "Lookahead", "NetworkGraph", "Node", "ObjectiveGraph", "Ref",
+    "Sampler", "UpdateGraph", "with_arguments",
+]  # fmt: skip

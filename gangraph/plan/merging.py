@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import networkx as nx
 
-from gangraph.check.infer import TensorType
 from gangraph.check.instantiate import NetworkModel
 from gangraph.graph.differentiability import penalised_calls
 from gangraph.graph.model import Graph
+from gangraph.graph.types import TensorType
 
 
 def merges(

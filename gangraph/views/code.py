@@ -38,7 +38,7 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.program, self.plan = program, program.plan
         self.graph: Graph = program.plan.checked.graph
-        self.imports: dict[str, set[str]] = {"gangraph.runtime.networks": set()}
+        self.imports: dict[str, set[str]] = {"gangraph.run.networks": set()}
         segments = program.segments.values()
         steps = {ahead.called for each in segments for ahead in each.segment.lookaheads}
         called = dict.fromkeys(name for lowered in segments for name in lowered.networks)
@@ -130,7 +130,7 @@ class _Writer:
     def _steps(self, ahead: LookaheadPlan) -> Iterator[str]:
         """The loop of a lookahead as a function of what each of its steps reads."""
         graph = ahead.graph
-        self.imports.setdefault("gangraph.runtime.lookahead", set()).add("Ahead")
+        self.imports.setdefault("gangraph.run.lookahead", set()).add("Ahead")
         reads = list(map(variable, self.program.segments[ahead.each.name].reads))
         kind = self.graph.spec.optimizers[graph.group].kind
         flow = "and gradients flow through all of them" if ahead.live else "through which no gradient flows"
@@ -265,7 +265,7 @@ class _Writer:
             yield from _guarded([line], _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
-                self.imports["gangraph.runtime.networks"].add("update_average")
+                self.imports["gangraph.run.networks"].add("update_average")
                 given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
                 yield from _guarded([f"update_average({given})"], _changed(graph, average.of), indent)
 

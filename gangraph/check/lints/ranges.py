@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from gangraph.check.infer import TensorType, Types
+from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.errors import Problem, Span
 from gangraph.graph.model import Graph, Node, Ref
+from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.traits import Traits
 
