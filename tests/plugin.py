@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.registry import Definition, load_plugins, vocabulary
+from gangraph.traits import traits_of
 from gangraph.update_options import UPDATE_OPTIONS
 
 
@@ -75,9 +76,8 @@ class Masking(nn.Module):
 
 def registered(patch: pytest.MonkeyPatch, name: str, function: Callable[..., Any], **traits: Any) -> None:
     """Register a layer until the test ends."""
-    patch.setitem(
-        vocabulary._definitions, name, Definition(name, "layer", function, inspect.signature(function), traits)
-    )
+    definition = Definition(name, "layer", function, inspect.signature(function), traits_of("layer", name, traits))
+    patch.setitem(vocabulary._definitions, name, definition)
 
 
 @contextmanager

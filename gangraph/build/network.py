@@ -258,7 +258,7 @@ class _NetworkBuilder(ExpressionBuilder):
             )
         inner = None
         written = call.arguments
-        if definition.traits.get("wraps"):
+        if definition.traits.wraps:
             if not written:
                 refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
             inner, written = self._layer_use(written[0]), written[1:]

@@ -242,7 +242,7 @@ class ValueBuilder(ExpressionBuilder):
         if kind is not None and kind.form is not None:
             return kind.form.build(self, kind, node)
         definition = vocabulary.get(name)
-        if definition is not None and definition.traits.get("random"):
+        if definition is not None and definition.traits.random:
             return self._anonymous_source(node)
         return None
 

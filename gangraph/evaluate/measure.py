@@ -234,7 +234,7 @@ def _facts(node: Node) -> Mapping[str, Any]:
     bound.apply_defaults()
     tensors = {name for name, parameter in definition.signature.parameters.items() if parameter.annotation is Tensor}
     constants = {name: value for name, value in bound.arguments.items() if name not in tensors}
-    protocol = definition.traits.get("protocol")
+    protocol = definition.traits.protocol
     given = {
         f"{node.target}_{name}" if name in _EVERY else name: list(value) if isinstance(value, tuple) else value
         for name, value in constants.items()

@@ -36,7 +36,7 @@ def _network_stops(networks: Networks, node: Node) -> bool:
 
 
 def _op_stops(_: Networks, node: Node) -> bool:
-    return bool(vocabulary[node.target].traits.get("stops_gradient"))
+    return vocabulary[node.target].traits.stops_gradient
 
 
 # ---------------------------------------------------------------------------------------------------------- types

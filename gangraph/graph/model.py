@@ -270,7 +270,7 @@ def _passes(network: NetworkGraph, start: str) -> bool:
     reached: set[str] = set()
     for node in network.nodes.values():
         name = network.layers[node.target].name if node.kind == "layer" else node.target
-        cut = node.kind != "input" and bool(vocabulary[name].traits.get("stops_gradient"))
+        cut = node.kind != "input" and vocabulary[name].traits.stops_gradient
         if not cut and (node.kind == start or not reached.isdisjoint(node.inputs)):
             reached.add(node.id)
     return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())
