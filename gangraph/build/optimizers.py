@@ -97,9 +97,9 @@ def _try_step(group: OptimizerSpec) -> None:
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a group, fused where torch can. Numbers over time start at their value at step 0.
+    """The optimizer of a group, fused where torch has a fused form. Numbers over time begin with their value at step 0.
 
-    Torch's fused SGD does not dampen the first momentum of a weight, and `even_momentum` relies on that there is none.
+    SGD with `dampening` is not fused, since `even_momentum` is right only without dampening.
 
     Raises:
         StaticError: an option is neither a constant nor a number over time.
@@ -117,7 +117,8 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
 def even_momentum(optimizer: torch.optim.Optimizer) -> None:
     """Give weights that get their first gradient after others a momentum of 0.
 
-    Torch's fused SGD takes the momentum of all weights or of none. What it does with 0 is its first step.
+    Torch's fused SGD takes the momentum of all weights or of none. A step from a momentum of 0 is the same as a first
+    step without one, if there is no dampening.
     """
     for group in optimizer.param_groups:
         if not (group.get("fused") and "dampening" in group and group["momentum"]):

@@ -1,4 +1,4 @@
-"""Data sources: from the calls under `data:`, and inside values, to what draws the batches."""
+"""Data sources: from the calls under `data:`, and inside values, to the objects that draw batches."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
@@ -78,7 +78,7 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
 
 
 def _refused_source(name: str, call: ast.Call, definition: Definition, said: str) -> Problem:
-    """What the check of a source said, at the argument that it speaks of: `argument: found this, expected that`."""
+    """The message of a source's own check, at the argument that it names: `argument: found this, expected that`."""
     argument, _, rest = said.partition(": found ")
     found, _, expected = rest.partition(", expected ")
     if argument not in definition.signature.parameters or not expected:

@@ -121,7 +121,7 @@ def run(
 def _resumed(
     run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
 ) -> tuple["Spec | None", "Spec"]:
-    """What a run is to go on with, None where that is what it is; and the spec that it was trained by."""
+    """The spec that a run continues with, None if it continues unchanged; and the spec that it was trained by."""
     from gangraph.folder.saved import asked_of, begun, load_text, readable
     from gangraph.folder.state import read_state
     from gangraph.language.document.parse import Choice
