@@ -1,4 +1,4 @@
-"""Optimizers by name: torch's own, checked against their signatures."""
+"""Optimizers by name, checked against their signatures."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,38 +12,32 @@ from gangraph.language.expression.model import Call, Expression, keyword_span, s
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
+from gangraph.registry import optimizers
 from gangraph.language.expression.static import StaticError, constant
 
 _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
 
-OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax, "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad,
-    "adadelta": torch.optim.Adadelta,
-}  # fmt: skip
-_FUSED = ("adam", "adamw", "sgd", "adagrad")
-DIFFERENTIABLE = ("adam", "adamw", "sgd", "rmsprop", "adagrad")  # whose steps an objective can look ahead
 
 
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
-    """Every group names one of torch's optimizers and options that it has."""
+    """Every group names a known optimizer and options that it has."""
     for group in spec.optimizers.values():
         yield from _check_group(group, spec.static_names)
 
 
 def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[Problem]:
-    if group.kind not in OPTIMIZERS:
+    if group.kind not in optimizers:
         function = Span(group.span.text, group.span.start, group.span.start + len(group.kind))
         yield Problem(
             code="GG320",
             message=f"there is no optimizer '{group.kind}'",
             span=function,
             found=group.kind,
-            expected="one of " + ", ".join(OPTIMIZERS),
-            fix=nearest(group.kind, OPTIMIZERS),
+            expected="one of " + ", ".join(optimizers),
+            fix=nearest(group.kind, optimizers),
         )
         return
-    options = inspect.signature(OPTIMIZERS[group.kind]).parameters
+    options = optimizers[group.kind].signature.parameters
     known = [name for name in options if name not in _HIDDEN]
     for name, value in group.options.items():
         if name not in known:
@@ -109,9 +103,10 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
         name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
         for name, value in group.options.items()
     }
-    if group.kind in _FUSED and "dampening" not in options:
+    if optimizers[group.kind].traits.fused and "dampening" not in options:
         options["fused"] = True
-    return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]
+    made: torch.optim.Optimizer = optimizers[group.kind].function(parameters, **options)
+    return made
 
 
 def even_momentum(optimizer: torch.optim.Optimizer) -> None:
@@ -128,6 +123,11 @@ def even_momentum(optimizer: torch.optim.Optimizer) -> None:
         if len(late) < len(stepped):
             for parameter in late:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def differentiable() -> list[str]:
+    """The optimizers of which an objective can look ahead."""
+    return [name for name, definition in optimizers.items() if definition.traits.differentiable]
 
 
 def schedules(group: OptimizerSpec) -> dict[str, Expression]:

@@ -10,12 +10,13 @@ from gangraph.build.expressions import (
 )
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.build.lookahead import Unrolled, look_ahead
-from gangraph.build.optimizers import DIFFERENTIABLE, OPTIMIZERS
+from gangraph.build.optimizers import differentiable
 from gangraph.errors import nearest
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
 from gangraph.language.tied import tied
+from gangraph.registry import optimizers
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -204,13 +205,14 @@ class _UpdateBuilder:
                     "a group of networks that have all their parts to themselves",
                 )
         kind = self.values.spec.optimizers[inner.group].kind
-        if kind in OPTIMIZERS and kind not in DIFFERENTIABLE:
+        possible = differentiable()
+        if kind in optimizers and kind not in possible:
             refuse(
                 "GG511",
                 f"no objective can look ahead of steps of {kind}",
                 unroll.span,
                 f"group '{inner.group}' with {kind}",
-                "a group with " + ", ".join(DIFFERENTIABLE[:-1]) + f" or {DIFFERENTIABLE[-1]}",
+                "a group with " + ", ".join(possible[:-1]) + f" or {possible[-1]}",
             )
         return Unrolled(inner, unroll.steps, unroll.span)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from gangraph.build.expressions import shown
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.expression import model as ast
@@ -30,7 +28,7 @@ from gangraph.language.spec import (
 )
 from gangraph.language.tied import tied_to
 from gangraph.pipeline import check_spec
-from gangraph.registry import vocabulary
+from gangraph.registry import optimizers, vocabulary
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff_terms import loss_differences
@@ -299,7 +297,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
     """An option as it is written, or as torch has it by default."""
     if name in group.options:
         return over_time(group.options[name])
-    return constant_text(inspect.signature(OPTIMIZERS[group.kind]).parameters[name].default)
+    return constant_text(optimizers[group.kind].signature.parameters[name].default)
 
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
