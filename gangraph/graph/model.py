@@ -255,15 +255,25 @@ class Graph:
         """The calls of a network."""
         return (node for node in self.nodes.values() if node.kind == "network" and node.target == network)
 
-    def label(self, node: str) -> str:
-        """What a person calls a node: the value or loss that it is, else its own id."""
-        return self._labels.get(node, node)
+    @cached_property
+    def value_names(self) -> Mapping[str, str]:
+        """The nodes that the spec names as values; the first name where there are several."""
+        return {node: name for name, node in reversed([*self.values.items()])}
 
     @cached_property
-    def _labels(self) -> Mapping[str, str]:
-        """The first value or loss that each node is."""
-        names = [*self.values.items(), *self.losses.items()]
-        return {node: name for name, node in reversed(names)}
+    def loss_names(self) -> Mapping[str, str]:
+        """The nodes that the spec names as losses; the first name where there are several."""
+        return {node: name for name, node in reversed([*self.losses.items()])}
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What a person calls the nodes that have names: values, losses, and the objectives of updates by their ids."""
+        objectives = {each.loss: each.loss for update in self.updates for each in update.objectives}
+        return {**objectives, **self.loss_names, **self.value_names}
+
+    def label(self, node: str) -> str:
+        """What a person calls a node: the value or loss that it is, else its own id."""
+        return self.names.get(node, node)
 
     @cached_property
     def differentiated_by(self) -> frozenset[str]:

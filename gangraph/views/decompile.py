@@ -1,7 +1,8 @@
 """From a graph back to expressions, which every view prints in its own notation."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gangraph.errors import Span
 from gangraph.graph.model import Graph
@@ -16,20 +17,22 @@ STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient 
 class Decompiled:
     """The nodes of a graph as expressions, in which the nodes of `names` stand by their names.
 
-    Each node is decompiled once, when it is first asked for.
+    Each node is decompiled once, when it is first asked for. The name of a network that is called as it would be after
+    steps ahead is followed by `ahead`.
     """
 
     graph: Graph
     names: Mapping[str, str]
+    ahead: str = ""
     _definitions: dict[str, Expression] = field(default_factory=dict, repr=False, compare=False)
 
     def definition(self, node: str) -> Expression:
         """What a node is computed as, over the names of the nodes beneath it."""
         if node not in self._definitions:
             made = self.graph.nodes[node]
-            self._definitions[node] = kinds[made.kind].spelled(
-                made, lambda argument: self._argument(argument, made.span)
-            )
+            called = replace(made, target=f"{made.target}{self.ahead}") if made.ahead else made
+            inside = partial(self._argument, span=made.span)
+            self._definitions[node] = kinds[made.kind].spelled(called, inside)
         return self._definitions[node]
 
     def of(self, node: str) -> Expression:
@@ -49,22 +52,12 @@ class Decompiled:
 
 def over_values(graph: Graph) -> Decompiled:
     """The nodes of a graph over the names of the spec's values."""
-    return Decompiled(graph, value_names(graph))
+    return Decompiled(graph, graph.value_names)
 
 
 def over_values_and_losses(graph: Graph) -> Decompiled:
     """The nodes of a graph over the names of the spec's values and losses."""
-    return Decompiled(graph, {**value_names(graph), **loss_names(graph)})
-
-
-def value_names(graph: Graph) -> dict[str, str]:
-    """The nodes that a spec names as values; the first name where there are several."""
-    return {node: name for name, node in reversed(list(graph.values.items()))}
-
-
-def loss_names(graph: Graph) -> dict[str, str]:
-    """The nodes that a spec names as losses; the first name where there are several."""
-    return {node: name for name, node in reversed(list(graph.losses.items()))}
+    return Decompiled(graph, {**graph.value_names, **graph.loss_names})
 
 
 def called(expression: Expression) -> str:

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name, show
-from gangraph.views.decompile import Decompiled, value_names
+from gangraph.views.decompile import Decompiled
 from gangraph.views.difference import Difference, groups_of, sides, trained
 from gangraph.views.matching import Matching
 from gangraph.views.printers.words import constant_text, written
@@ -86,7 +86,7 @@ class _Side:
     def of(cls, graph: Graph, losses: Iterable[str]) -> _Side:
         """The sums of a graph; `losses` are the names that both specs have."""
         common = {graph.losses[name]: name for name in losses if name in graph.losses}
-        decompiled = Decompiled(graph, {**value_names(graph), **common})
+        decompiled = Decompiled(graph, {**graph.value_names, **common})
         values = {name: decompiled.definition(node) for name, node in graph.values.items()}
         return cls(decompiled, set(common.values()), values)
 

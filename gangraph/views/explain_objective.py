@@ -6,7 +6,7 @@ from functools import cached_property
 
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name
-from gangraph.views.decompile import Decompiled, loss_names, over_values_and_losses
+from gangraph.views.decompile import Decompiled, over_values_and_losses
 from gangraph.views.plan import listed
 from gangraph.views.printers.registered import definition_of
 from gangraph.views.printers.words import in_words, over_time, written
@@ -42,7 +42,7 @@ class Objectives:
     def losses(self, objective: str, told: Collection[str] = ()) -> Iterator[tuple[str, str]]:
         """The named losses that an objective reads, in the spec's order, but for those told: each, and what it is."""
         beneath = self.graph.below(objective)
-        read = {name: node for node, name in loss_names(self.graph).items() if node in beneath and name not in told}
+        read = {name: node for node, name in self.graph.loss_names.items() if node in beneath and name not in told}
         for name in (name for name in self.graph.spec.losses if name in read):
             yield name, f"{name} = {self._loss(self.decompiled.definition(read[name]))}"
 

@@ -8,7 +8,7 @@ from gangraph.language.expression.model import Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.decompile import Decompiled, called, calls_of, loss_names, over_values, unstopped
+from gangraph.views.decompile import Decompiled, called, calls_of, over_values, unstopped
 from gangraph.views.explain_objective import Objectives
 from gangraph.views.plan import listed
 from gangraph.views.printers.words import written
@@ -122,7 +122,7 @@ class _Story:
     def _objective(self, goal: ObjectiveGraph) -> str:
         """An objective by its name, or by whose it is."""
         node = self.graph.nodes[goal.written]
-        name = loss_names(self.graph).get(node.inputs[0] if node.target == "neg" else node.id)
+        name = self.graph.loss_names.get(node.inputs[0] if node.target == "neg" else node.id)
         return name or f"the objective of {listed(goal.networks)}"
 
     def _trainers(self, names: list[str]) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from gangraph.data.random import Bernoulli, Categorical, Normal, RandomSource, Uniform
 from gangraph.graph.model import Graph
-from gangraph.views.decompile import value_names
 from gangraph.views.printers.words import constant_text
 
 GREEK = (
@@ -38,7 +37,7 @@ def _raised(table: Mapping[str, str], chosen: set[str], steps: str) -> dict[str,
 def symbols_of(graph: Graph) -> Symbols:
     """The symbols of a graph's networks, values, sources and numbers over time."""
     networks = _apart(graph.spec.networks)
-    names = {node: symbol(name) for node, name in value_names(graph).items()}
+    names = {node: symbol(name) for node, name in graph.value_names.items()}
     names |= dict(_source_symbols(graph, names, {*map(symbol, graph.spec.data), *networks.values(), *names.values()}))
     scalars = [node.id for node in graph.nodes.values() if node.expression is not None and node.id not in names]
     for i, name in enumerate(scalars, 1):
