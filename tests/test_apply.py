@@ -14,8 +14,8 @@ from gangraph.apply.apply import _files, apply
 from gangraph.cli import main
 from gangraph.data.folders import Images
 from gangraph.errors import DataError, UsageError
+from gangraph.run.loading import load_run
 from gangraph.session.run import run
-from gangraph.session.sample import load_run
 from tests.support import read
 
 SPEC = """

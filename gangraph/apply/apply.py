@@ -20,9 +20,9 @@ from gangraph.data.stream import derive_seed
 from gangraph.data.transform import LOWEST, ImageOptions
 from gangraph.errors import DataError, RunError, UsageError
 from gangraph.evaluate.pictures import MANY, clipped, image_of, save_image
-from gangraph.run.reporter import Countdown
-from gangraph.run.trainer import Trainer
-from gangraph.session.sample import load_run
+from gangraph.run.loading import load_run
+from gangraph.run.training import Training
+from gangraph.terminal import Countdown
 from gangraph.vocabulary.layers import RandomLayer
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # what a single file may be written as
@@ -72,8 +72,8 @@ def apply(
     for note in archive.notes:
         say(note)
     plan = _planned(archive, source, target, overwrite, say)
-    trainer = load_run(run, which=which, device=device)
-    checked = trainer.checked[trainer.phase]
+    training = load_run(run, which=which, device=device)
+    checked = training.checked[training.phase]
     found = applied(checked, network, average=average)
     if ground is not None:
         found = replace(found, options=_grounded(found.options, ground))
@@ -83,7 +83,7 @@ def apply(
             f"the range of what '{found.name}' gives is not known: its last layer is not bounded, and the spec does "
             "not compare it with images of one range; give --range, such as --range tanh"
         )
-    work = _Work(trainer, found, made, size, max(1, batch), memory * 2**30, say)
+    work = _Work(training, found, made, size, max(1, batch), memory * 2**30, say)
     return work.go(archive, plan)
 
 
@@ -175,7 +175,7 @@ def _written(image: Image.Image, path: Path) -> None:
 class _Work:
     """A network at work on files, and what there is to tell about them."""
 
-    trainer: Trainer
+    training: Training
     found: Applied
     made: Interval
     asked: Size | None
@@ -188,14 +188,16 @@ class _Work:
     resized: int = 0
 
     def __post_init__(self) -> None:
-        trainer, found = self.trainer, self.found
-        checked, evaluate = trainer.checked[trainer.phase], trainer.spec.phases[trainer.phase].evaluate
-        training = evaluate is not None and evaluate.mode == "train"
+        training, found = self.training, self.found
+        checked, evaluate = training.checked[training.phase], training.spec.phases[training.phase].evaluate
+        in_training = evaluate is not None and evaluate.mode == "train"
         model = checked.networks[found.owner]
-        module = trainer.networks[found.name].train(training)
-        plain = bare(model.module, training=training)
-        self.network = AnySize(module, plain, found.options.channels, found.size, self.memory, trainer.engine.precision)
-        mixes = model.couples_always or (training and model.mixes_samples)
+        module = training.networks[found.name].train(in_training)
+        plain = bare(model.module, training=in_training)
+        self.network = AnySize(
+            module, plain, found.options.channels, found.size, self.memory, training.engine.precision
+        )
+        mixes = model.couples_always or (in_training and model.mixes_samples)
         draws = any(
             isinstance(layer, RandomLayer) and (training or not layer.only_in_training) for layer in module.modules()
         )
@@ -279,7 +281,7 @@ class _Work:
             raise corrupt(archive.where(name), error) from error
         before = decoded[0].height, decoded[0].width
         self._compare(archive.where(name), before, (prepared.shape[1], prepared.shape[2]))
-        settings = self.trainer.settings
+        settings = self.training.settings
         return self._scaled(prepared)[None].to(settings.device, settings.dtype)
 
     def _prepared(self, options: ImageOptions, decoded: Picture) -> Tensor:
@@ -307,7 +309,7 @@ class _Work:
         """Images through the network into their files; how many were written."""
         try:
             with torch.random.fork_rng():
-                torch.manual_seed(derive_seed(self.trainer.seed, "apply", names[0]))  # for layers that draw numbers
+                torch.manual_seed(derive_seed(self.training.seed, "apply", names[0]))  # for layers that draw numbers
                 made = self.network(images)
         except (RunError, RuntimeError, MemoryError) as error:
             for name in names:

@@ -125,13 +125,13 @@ def _resumed(
     from gangraph.folder.saved import asked_of, begun, load_text, readable
     from gangraph.folder.state import read_state
     from gangraph.language.document.parse import Choice
-    from gangraph.run.reporter import tell
+    from gangraph.terminal import tell
 
     if spec is not None and not begun(run):
         fresh = read_spec(spec, profile, variant, settings)
         return fresh, fresh
     checkpoint, choice = readable(run, None, tell), Choice(profile, variant, options.values_of(settings))
-    return asked_of(checkpoint, spec, choice), load_text(read_state(checkpoint).extra, checkpoint)
+    return asked_of(checkpoint, spec, choice), load_text(read_state(checkpoint).trained, checkpoint)
 
 
 def measure(
@@ -155,9 +155,9 @@ def measure(
     with options.waiting(f"measuring {run}"):
         good = readable(run, checkpoint, lambda _: None)  # `measure_run` tells of those that are not
         newer = asked_of(good, spec, Choice(set=options.values_of(settings)))
-        from gangraph.evaluate.measure import measure_run
         from gangraph.folder.files import json_text
         from gangraph.folder.results import results_lines
+        from gangraph.session.run import measure_run
 
     found = measure_run(run, newer, which=checkpoint, device=device.value)
     if json:
