@@ -25,16 +25,16 @@ def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> tuple[str, 
     }
     after.step_count = before.step_count
     live, averages = after.networks.live, after.networks.averages
-    fresh = _carry_tensors(live, tensors, "network", after.program.plan.checked.tied_parts)
+    fresh = carry_tensors(live, tensors, "network", after.program.plan.checked.tied_parts)
     for name, average in after.graph.averages.items():
         averages[name].load_state_dict(live[average.of].state_dict())
-    _carry_tensors(averages, tensors, "average", {})
+    carry_tensors(averages, tensors, "average", {})
     if optimizers:
         _carry_optimizers(before, after)
     return tuple(fresh)
 
 
-def _carry_tensors(
+def carry_tensors(
     networks: Mapping[str, nn.Module],
     tensors: Mapping[str, Tensor],
     prefix: str,
