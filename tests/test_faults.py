@@ -391,6 +391,7 @@ def test_memory_that_runs_out_in_a_step_is_told_and_that_step_is_not_saved(
 def test_other_errors_are_no_faults_of_the_system() -> None:
     assert fault_of(ValueError("a")) is None
     assert fault_of(RuntimeError("shapes cannot be multiplied")) is None
+    assert fault_of(ValueError("a text that speaks of memory: Cannot allocate memory")) is None
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
     assert not again.trained
     assert first.numbers == again.numbers
     assert checkpoints(folder) == before
-    assert [set(look) for look in first.looks] == [{"distance"}] * 4
+    assert [set(each) for each in first.evaluations] == [{"distance"}] * 4
     assert "finished at step 20" in (folder / "log.txt").read_text()
 
 
@@ -180,8 +180,8 @@ def test_looks_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
     source.write_text(source.read_text().replace("mean(D(x)) - mean(D(fake))", "0 - mean(D(fake))"))
     found = work(task(source, folder))
     assert not found.trained
-    assert found.looks == ()
-    assert "looked at by other metrics" in found.unseen
+    assert found.evaluations == ()
+    assert "evaluated by other metrics" in found.incomparable
 
 
 def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

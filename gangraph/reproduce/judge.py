@@ -72,18 +72,18 @@ def _margin(claim: Claim, findings: Findings, seed: int) -> float:
         return measured.value
 
     def correlation(one: Measure, other: Measure, start: float) -> float:
-        looks = list(zip(found(one).looks, found(other).looks, strict=False))
+        moments = list(zip(found(one).evaluations, found(other).evaluations, strict=False))
         pairs = [
             (a[one.metric], b[other.metric])
-            for a, b in looks[round(start * len(looks)) :]
+            for a, b in moments[round(start * len(moments)) :]
             if one.metric in a and other.metric in b
         ]
-        if found(one).unseen:
-            raise MissingError(f"{one}: {found(one).unseen}")
+        if found(one).incomparable:
+            raise MissingError(f"{one}: {found(one).incomparable}")
         if len(pairs) < 3:
-            raise MissingError(f"{claims.CORRELATION}: {one} and {other} were looked at less than three times")
+            raise MissingError(f"{claims.CORRELATION}: {one} and {other} were evaluated less than three times")
         if not all(math.isfinite(number) for pair in pairs for number in pair):
-            raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite at some look")
+            raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite in some evaluation")
         return statistics.correlation(*zip(*pairs, strict=True))
 
     found_margin = margin(claim.check, value, correlation)

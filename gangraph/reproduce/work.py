@@ -51,8 +51,8 @@ class Found:
     """What a run came to: its numbers, or why there are none."""
 
     numbers: Mapping[str, Measured] = field(default_factory=dict)
-    looks: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
-    unseen: str = ""  # why there are no looks
+    evaluations: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
+    incomparable: str = ""  # why there are none
     seconds: float = 0.0
     trained: bool = False
     failed: str = ""
@@ -109,35 +109,37 @@ def work(task: Task) -> Found:
     except Exception as error:  # whatever one run dies of, the others are worth having
         named = str(error) if isinstance(error, GangraphError) else f"{type(error).__name__}: {error}"
         return Found(failed=named, seconds=time.monotonic() - began)
-    looks = tuple(_numbers(line["metrics"]) for line in lines if "metrics" in line and line["step"])
+    evaluations = tuple(_numbers(line["metrics"]) for line in lines if "metrics" in line and line["step"])
     seconds = lines[-1]["seen"] / max(lines[-1]["images_per_second"], 1e-9)
-    unseen = (
-        "" if _looked_alike(task.folder, spec) else "the run was looked at by other metrics; only training shows more"
-    )
+    alike = _evaluated_alike(task.folder, spec)
     return Found(
-        numbers=numbers.results, looks=() if unseen else looks, unseen=unseen, seconds=seconds, trained=trained
+        numbers=numbers.results,
+        evaluations=evaluations if alike else (),
+        incomparable="" if alike else "the run was evaluated by other metrics; only training shows more",
+        seconds=seconds,
+        trained=trained,
     )
 
 
 def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    """Metrics of a look; one that was not finite is `null` in the file."""
+    """The metrics of an evaluation; one that was not finite is `null` in the file."""
     return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
-def _looked_alike(folder: Path, spec: Spec) -> bool:
-    """Whether the looks of a run were by the metrics that its spec has now."""
+def _evaluated_alike(folder: Path, spec: Spec) -> bool:
+    """Whether a run was evaluated by the metrics that its spec has now."""
     saved = RunFolder(folder).newest(_saved_spec)
-    return _looks_fingerprint(saved) == _looks_fingerprint(spec)
+    return _metrics_fingerprint(saved) == _metrics_fingerprint(spec)
 
 
 def _saved_spec(checkpoint: Path) -> Spec:
     return load_text(read_state(checkpoint).trained, checkpoint)
 
 
-def _looks_fingerprint(spec: Spec) -> str:
+def _metrics_fingerprint(spec: Spec) -> str:
     phase = spec.phases[-1]
-    looks = replace(phase.evaluate, results={}, result_samples=1) if phase.evaluate else None
-    return evaluation_fingerprint(replace(phase, evaluate=looks))
+    metrics = replace(phase.evaluate, results={}, result_samples=1) if phase.evaluate else None
+    return evaluation_fingerprint(replace(phase, evaluate=metrics))
 
 
 def _train(task: Task, spec: Spec) -> bool:
