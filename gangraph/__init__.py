@@ -27,7 +27,7 @@ from gangraph.update_options import update_option
 
 if TYPE_CHECKING:
     from gangraph.pipeline import check_spec, load
-    from gangraph.run.trainer import Trainer
+    from gangraph.trainer import Trainer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,7 +54,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(pipeline, name)
     if name == "Trainer":
-        from gangraph.run.trainer import Trainer
+        from gangraph.trainer import Trainer
 
         return Trainer
     raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

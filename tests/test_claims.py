@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from gangraph.evaluate.measure import Measured
+from gangraph.folder.results import Measured
 from gangraph.language.claims import Measure, margin, measures, verify
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.syntax import parse_expression

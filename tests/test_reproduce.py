@@ -22,8 +22,8 @@ from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict,
 from gangraph.reproduce.reproduction import Request, reproduce
 from gangraph.reproduce.tables import outcome_text, results_page, system_page
 from gangraph.reproduce.work import StoppedError, Task, work
-from gangraph.run.trainer import Trainer
 from gangraph.session.run import run
+from gangraph.trainer import Trainer
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -14,7 +14,7 @@ from gangraph.folder.saved import find_checkpoint, results_folder, run_of
 from gangraph.folder.state import FILE as STATE
 from gangraph.folder.state import Trained, read_state
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
-from gangraph.run.reporter import tell
+from gangraph.terminal import tell
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
 _TITLE = re.compile(r"# (\w[\w-]*), profile (\w+)(?:, variant (\w+(?:,\w+)*))?")
@@ -135,7 +135,7 @@ def _read_at(checkpoint: Path) -> Run:
     A checkpoint outside of a run's folder gives only what it records itself.
     """
     run, state = run_of(checkpoint), read_state(checkpoint)
-    trained = state.extra
+    trained = state.trained
     alone = Run(
         folder=checkpoint,
         name=trained.name,
@@ -165,7 +165,7 @@ def _read_at(checkpoint: Path) -> Run:
 
 def _trained(folder: Path) -> Trained | None:
     run = RunFolder(folder)
-    return run.newest(read_state).extra if run.checkpoints() else None
+    return run.newest(read_state).trained if run.checkpoints() else None
 
 
 def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -24,7 +24,7 @@ from gangraph.pipeline import check_spec
 from gangraph.reproduce.judge import judge, needed_variants, number
 from gangraph.reproduce.outcome import Outcome, VariantOutcome
 from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work
-from gangraph.session.evaluators import prepare
+from gangraph.session.run import prepare
 from gangraph.views.diff import differences
 
 Say = Callable[[str], None]

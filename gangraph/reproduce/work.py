@@ -16,7 +16,7 @@ from threading import Thread
 import torch
 
 from gangraph.errors import GangraphError, RunError
-from gangraph.evaluate.measure import Measured, measure_run
+from gangraph.folder.results import Measured
 from gangraph.folder.run_folder import RunFolder
 from gangraph.folder.saved import load_text, trained_fingerprint
 from gangraph.folder.state import read_state
@@ -24,8 +24,8 @@ from gangraph.language.document.parse import Choice, parse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
-from gangraph.run.trainer import Trainer
-from gangraph.session.run import run
+from gangraph.run.training import Training
+from gangraph.session.run import measure_run, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def _evaluated_alike(folder: Path, spec: Spec) -> bool:
 
 
 def _saved_spec(checkpoint: Path) -> Spec:
-    return load_text(read_state(checkpoint).extra, checkpoint)
+    return load_text(read_state(checkpoint).trained, checkpoint)
 
 
 def _metrics_fingerprint(spec: Spec) -> str:
@@ -169,7 +169,7 @@ def _is_begun(task: Task, spec: Spec) -> bool:
         if not folder.checkpoints():
             shutil.rmtree(task.folder)
             return False
-    trained, saved = folder.newest(lambda checkpoint: (read_state(checkpoint).extra, _saved_spec(checkpoint)))
+    trained, saved = folder.newest(lambda checkpoint: (read_state(checkpoint).trained, _saved_spec(checkpoint)))
     former = trained_fingerprint(trained, saved)
     if former == fingerprint(spec) and trained.seed == task.seed:
         return True
@@ -184,5 +184,5 @@ def _free(path: Path) -> Path:
 
 
 def _is_finished(folder: Path) -> bool:
-    resume = partial(Trainer.resume, device="cpu", compile="off", kernels="off")
+    resume = partial(Training.resume, device="cpu", compile="off", kernels="off")
     return RunFolder(folder).newest(resume).done
