@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from gangraph.build.expressions import fits, type_name
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
-from gangraph.language.expression.static import StaticError, constant
+from gangraph.language.expression.static import constant
 
 _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
 
@@ -61,31 +61,22 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         for name, value in group.options.items():
             _check_option(name, value, options[name].annotation, static_names)
         _try_step(group)
-    except StaticError as error:
-        if error.problem is not None:
-            yield error.problem
+    except SpecError as error:
+        yield from error.problems
     except Exception as error:  # torch raises many types; every one means that the options do not go together
         yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
 
 
 def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:
-    """Refuse an option that is neither a constant of its type nor a number over time. Raises StaticError."""
+    """Refuse an option that is neither a constant of its type nor a number over time. Raises SpecError."""
     misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
     if any(misplaced):
-        raise StaticError(next(filter(None, misplaced)))
+        raise SpecError([next(filter(None, misplaced))])
     if is_dynamic(value):
         verify(value)
     given = 0.0 if is_dynamic(value) else constant(value, static_names)
     if not fits(given, annotation):
-        raise StaticError(
-            Problem(
-                code="GG320",
-                message=f"the option '{name}' has the wrong type",
-                span=value.span,
-                found=show(value),
-                expected=type_name(annotation).replace(" or a value", ""),
-            )
-        )
+        refuse("GG320", f"the option '{name}' has the wrong type", value.span, found=show(value), expected=type_name(annotation).replace(" or a value", ""))
 
 
 def _try_step(group: OptimizerSpec) -> None:
@@ -102,7 +93,7 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
     Torch's fused SGD does not dampen the first momentum of a weight, and `even_momentum` relies on that there is none.
 
     Raises:
-        StaticError: an option is neither a constant nor a number over time.
+        SpecError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
     """
     options = {
