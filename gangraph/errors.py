@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 Severity = Literal["error", "warning"]
 
@@ -146,15 +146,35 @@ class GangraphError(Exception):
 
 
 class SpecError(GangraphError):
-    """A spec is invalid. `problems` holds everything found, in the order of the text; the text shows the first."""
+    """A spec, or a part of it, has no meaning.
+
+    `problems` holds everything found, in the order of the text; the message shows the first. There are none where
+    they have been told already.
+    """
 
     exit_code = 1
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
         more = len(self.problems) - MOST_PROBLEMS
         shown = [str(problem) for problem in self.problems[:MOST_PROBLEMS]]
-        super().__init__("\n\n".join([*shown, *([f"and {more:,} more problems"] if more > 0 else [])]))
+        return "\n\n".join([*shown, *([f"and {more:,} more problems"] if more > 0 else [])])
+
+
+def refuse(
+    code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = "", reason: str = ""
+) -> NoReturn:
+    """Refuse a part of a spec. Raises SpecError with the one problem."""
+    problem = Problem(code=code, message=message, span=span, found=found, expected=expected, fix=fix, reason=reason)
+    raise SpecError([problem]) from None
+
+
+def give_up() -> NoReturn:
+    """Refuse what leans on something of which the problem has been told already. Raises SpecError without problems."""
+    raise SpecError([])
 
 
 class UsageError(GangraphError):

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.network import build_network
+from gangraph.build.prune import trimmed_for
 from gangraph.build.sources import build_sources
 from gangraph.build.values import ValueBuilder
-from gangraph.graph.model import Evaluation, Graph, NetworkGraph, Ref, Sampler
-from gangraph.build.prune import trimmed_for
 from gangraph.errors import Problem
+from gangraph.graph.model import Evaluation, Graph, NetworkGraph, Ref, Sampler
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.spec import AverageSpec, EvaluateSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec

@@ -1,22 +1,20 @@
 """Optimizers by name, checked against their signatures."""
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from gangraph.build.expressions import fits, type_name
-from gangraph.errors import Problem, Span, nearest
-from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
+from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.gates import outside
+from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
+from gangraph.language.expression.static import constant
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers
-from gangraph.language.expression.static import StaticError, constant
 
 _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
-
 
 
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
@@ -55,30 +53,27 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         for name, value in group.options.items():
             _check_option(name, value, options[name].annotation, static_names)
         _try_step(group)
-    except StaticError as error:
-        if error.problem is not None:
-            yield error.problem
+    except SpecError as error:
+        yield from error.problems
     except Exception as error:  # torch raises many types; every one means that the options do not go together
         yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
 
 
 def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:
-    """Refuse an option that is neither a constant of its type nor a number over time. Raises StaticError."""
+    """Refuse an option that is neither a constant of its type nor a number over time. Raises SpecError."""
     misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
     if any(misplaced):
-        raise StaticError(next(filter(None, misplaced)))
+        raise SpecError([next(filter(None, misplaced))])
     if is_dynamic(value):
         verify(value)
     given = 0.0 if is_dynamic(value) else constant(value, static_names)
     if not fits(given, annotation):
-        raise StaticError(
-            Problem(
-                code="GG320",
-                message=f"the option '{name}' has the wrong type",
-                span=value.span,
-                found=show(value),
-                expected=type_name(annotation).replace(" or a value", ""),
-            )
+        refuse(
+            "GG320",
+            f"the option '{name}' has the wrong type",
+            value.span,
+            found=show(value),
+            expected=type_name(annotation).replace(" or a value", ""),
         )
 
 
@@ -96,7 +91,7 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
     SGD with `dampening` is not fused, since `even_momentum` is right only without dampening.
 
     Raises:
-        StaticError: an option is neither a constant nor a number over time.
+        SpecError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
     """
     options = {

@@ -9,11 +9,11 @@ from torch.nn.utils.parametrize import cached, is_parametrized
 
 from gangraph.build.network import module_name
 from gangraph.check.instantiate import NetworkModel, first_line
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, SpecError, nearest
 from gangraph.graph.model import NetworkGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import StaticError, constant
+from gangraph.language.expression.static import constant
 from gangraph.language.scalar import Scalar
 from gangraph.language.tied import family_of
 from gangraph.registry import vocabulary
@@ -83,9 +83,8 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
         try:
             with torch.random.fork_rng(devices=[]):
                 _scheme(expression)(torch.empty(2) if kind == "bias" else torch.empty(2, 2))
-        except StaticError as error:
-            if error.problem is not None:
-                yield error.problem
+        except SpecError as error:
+            yield from error.problems
         except (TypeError, ValueError, KeyError, RuntimeError):
             known = ("default", *(name for name in SCHEMES if kind != "bias" or name not in _OF_MATRICES))
             name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
@@ -181,7 +180,7 @@ def _default(weight: Tensor) -> Tensor:
 
 
 def _scheme(expression: Expression) -> Scheme:
-    """The function that fills a weight. Raises StaticError, KeyError."""
+    """The function that fills a weight. Raises SpecError, KeyError."""
     if isinstance(expression, ast.Name):
         return _default if expression.id == "default" else SCHEMES[expression.id]
     if not isinstance(expression, ast.Call):

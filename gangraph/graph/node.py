@@ -8,7 +8,7 @@ stage. `kinds` holds the records; those of the engine are in `gangraph.graph.kin
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, Protocol
 
 from gangraph.errors import Span
 from gangraph.graph.types import TensorType
@@ -127,11 +127,6 @@ class Builder(Protocol):
 
     def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
         """The node of this structure; the same one where there is one already."""
-
-    def refuse(
-        self, code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = ""
-    ) -> NoReturn:
-        """Report a problem at a place in the spec, and leave out what depends on this value."""
 
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""

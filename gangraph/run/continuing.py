@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gangraph.build.expressions import BuildError
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
@@ -133,7 +132,7 @@ def _form(spec: Spec, name: str, phase: int) -> Mapping[str, Field] | None:
         return None
     try:
         source = build_source(told.data[name], told.static_names, told.batch)
-    except BuildError:
+    except SpecError:
         return None
     return None if isinstance(source, RandomSource) else source.fields
 

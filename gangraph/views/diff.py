@@ -10,11 +10,12 @@ from typing import get_args
 
 from gangraph.build.expressions import shown
 from gangraph.check.phase import Checked
+from gangraph.errors import SpecError
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
-from gangraph.language.expression.static import Scope, StaticError, literal
-from gangraph.language.expression.syntax import ExpressionError, parse_expression
+from gangraph.language.expression.static import Scope, literal
+from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import (
     AverageSpec,
@@ -236,7 +237,7 @@ def _call(network: NetworkSpec | AverageSpec, checked: Checked) -> str:
     params = {name: literal(value, span) for name, value in checked.graph.spec.params.items()}
     try:
         made = Scope(params).reduce(parse_expression(Scalar.of(span.text.content[span.start : span.end], "call")))
-    except (ExpressionError, StaticError):
+    except SpecError:
         return network.template
     return show(made) if isinstance(made, ast.Call) else "layers of its own"
 

@@ -7,12 +7,11 @@ from itertools import groupby
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.check.times import counted
-from gangraph.errors import Problem
+from gangraph.errors import Problem, SpecError
 from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, Quantity
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic
-from gangraph.language.expression.static import StaticError
 
 _MOMENTS = 200  # at which a rate is evaluated
 _LONG = 0.5  # the share of a training during which a rate may be 0
@@ -59,7 +58,7 @@ def about_rate(name: str, rate: Expression, moment: Callable[[float], Clock], le
     """Lints of one rate over a training of some length; `moment` gives the clock at a share of it."""
     try:
         values = [evaluate(rate, moment((index + 0.5) / _MOMENTS)) for index in range(_MOMENTS)]
-    except StaticError:
+    except SpecError:
         return
     zero = sum(value == 0 for value in values) / _MOMENTS
     if zero >= _LONG:
