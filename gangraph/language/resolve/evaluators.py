@@ -153,7 +153,7 @@ def _miswritten(written: Expression) -> StaticError:
     return StaticError(
         Problem(
             code="GG228",
-            message="a network that judges is one that another spec trains",
+            message="an evaluator is a network that another spec trains",
             span=written.span,
             found=ast.show(written),
             expected=_USAGE,
