@@ -32,7 +32,7 @@ CODES = {
     "GG222": Code("`draw:` does not name sources", "It lists the sources that are drawn anew before the update."),
     "GG223": Code("No such mode", "Evaluation runs networks in `train` or `eval` mode."),
     "GG224": Code("`best:` does not name a metric", "The best checkpoint is chosen by one metric of `evaluate:`."),
-    "GG225": Code("Not a whole number", "A count is a whole number of at least 1."),
+    "GG225": Code("A number that is too small, or not whole", "A count is a whole number of at least 1, and an option of an update may have a least value."),
     "GG226": Code("A length without a unit", "100 steps, 100 epochs and 100 images differ by orders of magnitude."),
     "GG227": Code("A metric and a result of one name", "Results are computed once, over many samples, and so is every metric again, under its own name."),
     "GG228": Code("An evaluator is written wrongly", "Under `evaluate: networks:` stands `trained(SPEC, network=NAME)`, a network that another spec trains."),

@@ -7,14 +7,14 @@ same checks and the same errors as gangraph's own.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from gangraph.errors import UsageError
+from gangraph.traits import Kind, Traits, traits_of
 
-Kind = Literal["layer", "op", "loss", "source", "metric"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -26,7 +26,7 @@ class Definition:
     kind: Kind
     function: Callable[..., Any]
     signature: inspect.Signature
-    traits: Mapping[str, Any] = field(default_factory=dict)
+    traits: Traits
 
     @property
     def summary(self) -> str:
@@ -71,7 +71,8 @@ vocabulary = Registry()
 def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         chosen = name or function.__name__
-        vocabulary.add(Definition(chosen, kind, function, inspect.signature(function), traits))
+        definition = Definition(chosen, kind, function, inspect.signature(function), traits_of(kind, chosen, traits))
+        vocabulary.add(definition)
         return function
 
     return register

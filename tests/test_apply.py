@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gangraph.apply.apply import _files, apply
 from gangraph.cli import main
 from gangraph.data.folders import Images
 from gangraph.errors import DataError, UsageError
-from gangraph.runtime.apply import _files, apply
-from gangraph.runtime.run import run
-from gangraph.runtime.trained import load_run
+from gangraph.session.run import run
+from gangraph.session.sample import load_run
 from tests.support import read
 
 SPEC = """

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from gangraph.evaluate.measure import Measured
 from gangraph.language.claims import Measure, margin, measures, verify
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.syntax import parse_expression
@@ -12,7 +13,6 @@ from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Claim
 from gangraph.reproduce.judge import judge
 from gangraph.reproduce.work import Found
-from gangraph.runtime.measure import Measured
 from tests.support import small
 
 

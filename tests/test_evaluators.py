@@ -12,14 +12,14 @@ import torch
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import RunError
+from gangraph.evaluate.measure import measure, measure_run
+from gangraph.folder.results import read_results
 from gangraph.language.document.library import evaluators
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
-from gangraph.runtime import evaluators as cache
-from gangraph.runtime.measure import measure, measure_run
-from gangraph.runtime.results import read_results
-from gangraph.runtime.run import run
+from gangraph.session import evaluators as cache
+from gangraph.session.run import run
 from tests.support import DEFAULTS, DRAW_ONCE, SMALL, same, snapshot
 
 JUDGE = """
@@ -139,7 +139,7 @@ def test_other_params_are_another_evaluator_and_words_are_not(tmp_path: Path) ->
 def test_a_half_trained_evaluator_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = judged(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("gangraph.runtime.run._Run._finished", lambda self: setattr(self, "stopped", True) or False)
+        patch.setattr("gangraph.session.run._Run._finished", lambda self: setattr(self, "stopped", True) or False)
         with pytest.raises(RunError, match="the training of evaluator 'judge' was stopped"):
             cache.prepare(spec, "cpu")
     (own,) = runs(tmp_path)

@@ -13,7 +13,7 @@ from gangraph.language.spec import Spec
 from gangraph.lower import writer as lower
 from gangraph.lower.writer import KernelUse
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.runtime import trainer as trainers
+from gangraph.run import trainer as trainers
 from gangraph.views.plan import plan_text
 from tests.support import DEVICE, deviation, parameter_deviations, read, snapshot, worst
 from tests.support import trainer as on_the_cpu

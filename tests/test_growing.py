@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from gangraph.pipeline import check_phase
-from gangraph.runtime.restore import carry_over
+from gangraph.run.restore import carry_over
 from tests.support import normals, read, small, trainer
 
 GROWING = """

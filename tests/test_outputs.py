@@ -5,8 +5,8 @@ import torch
 
 import gangraph
 from gangraph.errors import SpecError
+from gangraph.evaluate.evaluation import Evaluation
 from gangraph.language.spec import Spec
-from gangraph.runtime.evaluation import Evaluation
 from gangraph.views.code import code_text
 from tests.support import read, trainer
 

@@ -17,13 +17,13 @@ import torch
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import UsageError
+from gangraph.folder.run_folder import RunFolder
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict, read_outcome
 from gangraph.reproduce.reproduction import Request, reproduce
 from gangraph.reproduce.tables import outcome_text, results_page, system_page
 from gangraph.reproduce.work import StoppedError, Task, work
-from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.run import run
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.trainer import Trainer
+from gangraph.session.run import run
 
 DOCS = Path(__file__).parent.parent / "docs"
 

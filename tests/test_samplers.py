@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from gangraph.cli import app
 from gangraph.errors import RunError, SpecError, UsageError
+from gangraph.evaluate.pictures import frames, picture
 from gangraph.language.expression.model import show
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
-from gangraph.runtime.pictures import frames, picture
-from gangraph.runtime.run import run
-from gangraph.runtime.trained import load_run, sample
+from gangraph.session.run import run
+from gangraph.session.sample import load_run, sample
 from gangraph.views.diff import differences
 from gangraph.vocabulary.coupled import BatchError
 from tests.support import read

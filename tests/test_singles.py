@@ -9,10 +9,10 @@ from PIL import Image
 
 from gangraph.cli import main
 from gangraph.errors import RunError, UsageError
-from gangraph.runtime.evaluation import Evaluation
-from gangraph.runtime.run import run
-from gangraph.runtime.singles import sample_files
-from gangraph.runtime.trained import load_run
+from gangraph.evaluate.evaluation import Evaluation
+from gangraph.session.run import run
+from gangraph.session.sample import load_run
+from gangraph.session.singles import sample_files
 from tests.support import read
 
 SPEC = """

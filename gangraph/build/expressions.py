@@ -13,15 +13,16 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from torch import Tensor
 
-from gangraph.graph.model import Argument, Kind, Node, Ref
 from gangraph.errors import Problem, Span, nearest
+from gangraph.graph.kinds import SIGNS
+from gangraph.graph.model import Argument, Node, Ref
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression
 from gangraph.language.expression.gates import outside
+from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope, StaticError, constant, is_constant, literal
 from gangraph.registry import Definition, vocabulary
 
-OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow"}
+OPERATORS = {sign: name for name, sign in SIGNS.items() if name != "neg"}
 
 
 class BuildError(Exception):
@@ -110,7 +111,7 @@ class NodeTable:
     _known: dict[object, str] = field(default_factory=dict)
     _counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
 
-    def add(self, kind: Kind, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
+    def add(self, kind: str, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
         """The node of this structure, made under a fresh name like `name` if it is new."""
         told = ("target", "field", "arguments", "keywords", "expression", "origin", "ahead")
         key = (kind, unique, *(parts.get(part) for part in told))
@@ -182,12 +183,13 @@ class ExpressionBuilder:
                 return self._operation(OPERATORS[operator], (left, right), node)
         refuse("GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names")
 
-    def _take_hint(self, default: str) -> str:
+    def take_hint(self, default: str) -> str:
+        """What the node of the outermost operation is called: by the hint if there is one, which is used up."""
         hint, self.hint = self.hint, None
         return hint or default
 
     def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
-        name = self._take_hint(target)
+        name = self.take_hint(target)
         arguments = tuple(self.visit(operand) for operand in operands)
         if are_numbers(arguments):
             return self._number(node, arguments)
@@ -206,7 +208,7 @@ class ExpressionBuilder:
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
         """A named output of a call."""
-        hint = self._take_hint(name)
+        hint = self.take_hint(name)
         value = self.visit(base)
         if not isinstance(value, Ref):
             refuse("GG308", "a constant has no parts", node.span, ast.show(node))
@@ -243,7 +245,7 @@ class ExpressionBuilder:
                 definition.name,
                 "an op, a loss or a network",
             )
-        name = self._take_hint(definition.name.rpartition(".")[2])
+        name = self.take_hint(definition.name.rpartition(".")[2])
         arguments = (*first, *(self.visit(argument) for argument in node.arguments))
         keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
         check_call(definition, arguments, keywords, node, len(first))

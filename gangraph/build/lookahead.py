@@ -8,10 +8,10 @@ one more node, of kind `lookahead`: it reads what they need from outside, and ca
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gangraph.build.values import ValueBuilder
 from gangraph.build.expressions import refuse
-from gangraph.graph.model import Lookahead, Node, ObjectiveGraph, Ref, with_arguments
+from gangraph.build.values import ValueBuilder
 from gangraph.errors import Problem, Span
+from gangraph.graph.model import Lookahead, Node, ObjectiveGraph, Ref, with_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
 
 def _refuse_state(node: Node, networks: Iterable[str]) -> None:
     """What has one state in a run has none at looked-ahead networks."""
-    if node.kind == "history":
+    if node.remembers == "run":
         refuse(
             "GG514",
             "the past of a value holds no values at looked-ahead networks",
@@ -87,7 +87,7 @@ def _below(nodes: Mapping[str, Node], root: str) -> list[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += nodes[name].inputs if nodes[name].kind != "held" else ()
+            waiting += nodes[name].inputs if nodes[name].remembers != "step" else ()
     return [name for name in nodes if name in found]
 
 
@@ -97,7 +97,7 @@ def _moved(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -> lis
     for name in _below(nodes, root):
         node = nodes[name]
         calls = node.of_network and node.target in chosen
-        if node.kind != "held" and (calls or any(source in found for source in node.inputs)):
+        if node.remembers != "step" and (calls or any(source in found for source in node.inputs)):
             found[name] = None
     return list(found)
 

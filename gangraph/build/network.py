@@ -152,7 +152,7 @@ class _NetworkBuilder(ExpressionBuilder):
 
     def call(self, name: str, node: ast.Call) -> Argument | None:
         if name in self.spec.parts:
-            hint = self._take_hint(name)
+            hint = self.take_hint(name)
             if len(node.arguments) != 1 or node.keywords:
                 refuse("GG312", f"part '{name}' takes one value", node.span, ast.show(node), f"{name}(value)")
             return self._apply(name, self.visit(node.arguments[0]), hint)
@@ -170,7 +170,7 @@ class _NetworkBuilder(ExpressionBuilder):
         """`layer(...)(x)`: a layer of its own, without a name."""
         if len(node.arguments) != 1 or node.keywords:
             refuse("GG312", "a layer takes one value", node.span, ast.show(node), f"{ast.show(node.function)}(value)")
-        hint = self._take_hint("")
+        hint = self.take_hint("")
         flow = self.visit(node.arguments[0])
         use = self._layer_use(node.function)
         number = self.anonymous.setdefault(node.span, len(self.anonymous) + 1)
@@ -221,7 +221,7 @@ class _NetworkBuilder(ExpressionBuilder):
         call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
         name = _called(item)
         if name in self.spec.parts:
-            return self._apply(name, flow, self._take_hint(name))
+            return self._apply(name, flow, self.take_hint(name))
         definition = vocabulary.get(name)
         if definition is None:
             known = [*vocabulary.of_kind("layer", "op"), *self.spec.parts]
@@ -239,7 +239,7 @@ class _NetworkBuilder(ExpressionBuilder):
     def _add_layer(self, path: str, use: LayerUse, flow: Argument) -> Argument:
         self.layers.setdefault(path, use)
         return self.table.add(
-            "layer", self._take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,)
+            "layer", self.take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,)
         )
 
     def _layer_use(self, item: Expression) -> LayerUse:
@@ -258,7 +258,7 @@ class _NetworkBuilder(ExpressionBuilder):
             )
         inner = None
         written = call.arguments
-        if definition.traits.get("wraps"):
+        if definition.traits.wraps:
             if not written:
                 refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
             inner, written = self._layer_use(written[0]), written[1:]

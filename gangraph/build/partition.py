@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from gangraph.graph.model import Graph, Node, Ref
+from gangraph.graph.node import kinds
 from gangraph.registry import vocabulary
-
-_OPS = ("op", "detach", "held", "history")  # what is only looked at has no past and no gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +19,15 @@ class Sets:
 
 def after_all(graph: Graph, roots: tuple[str, ...]) -> Sets:
     """Every op that no network or gradient needs sees all samples at once; so a mean is a mean over all of them."""
-    return _split(graph, roots, lambda node: node.kind in _OPS)
+    return _split(graph, roots, lambda node: kinds[node.kind].whole)
 
 
 def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
     """Only metrics that look at sets, and what is computed from them, stand apart."""
     late: set[str] = set()
     for node in graph.nodes.values():
-        looks = node.kind == "op" and "expects" in vocabulary[node.target].traits
-        if looks or (node.kind in _OPS and not late.isdisjoint(node.inputs)):
+        looks = node.kind == "op" and vocabulary[node.target].traits.expects is not None
+        if looks or (kinds[node.kind].whole and not late.isdisjoint(node.inputs)):
             late.add(node.id)
     return _split(graph, roots, lambda node: node.id in late)
 
@@ -68,13 +67,11 @@ def sets_of(graph: Graph, number: str, whole: Collection[str]) -> tuple[frozense
 
 def sets_taken(node: Node) -> Mapping[str, tuple[str, ...]]:
     """The values of each set that a metric takes apart from the others, by the set's first argument; else none."""
-    traits = vocabulary[node.target].traits if node.kind == "op" else {}
-    if "sets" not in traits:
+    sets = vocabulary[node.target].traits.sets if node.kind == "op" else ()
+    if not sets:
         return {}
     given = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).arguments
-    return {
-        names[0]: tuple(value.id for name in names if isinstance(value := given[name], Ref)) for names in traits["sets"]
-    }
+    return {names[0]: tuple(value.id for name in names if isinstance(value := given[name], Ref)) for names in sets}
 
 
 def _joined(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -24,6 +24,7 @@ from gangraph.language.spec import (
     UpdateSpec,
 )
 from gangraph.language.expression.static import StaticError, constant
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of, usage
 
 
@@ -51,9 +52,11 @@ class _UpdateBuilder:
         then = tuple(self._parameter_operation(item) for item in spec.then)
         gates = [spec.when, *(objective.when for objective in spec.objectives)]
         watched = dict(pair for gate in gates if gate is not None for pair in self._watched(gate))
-        for expression in (spec.times, spec.every, spec.clip_grad_norm, spec.clip_grad_value):
+        for expression in (spec.times, spec.every, *spec.options.values()):
             if expression is not None:
                 self.values.verified(expression)
+        for name, written in spec.options.items():
+            _verify_option(written, UPDATE_OPTIONS[name].least)
         for count, least in ((spec.times, 0), (spec.every, 1)):
             if isinstance(count, ast.Literal) and not _is_count(count.value, least):
                 refuse("GG225", f"a whole number of at least {least} belongs here", count.span, shown(count.value))
@@ -79,8 +82,7 @@ class _UpdateBuilder:
             when=spec.when,
             then=then,
             accumulate=spec.accumulate,
-            clip_grad_norm=spec.clip_grad_norm,
-            clip_grad_value=spec.clip_grad_value,
+            options=spec.options,
             span=spec.span,
             watched=tuple(watched.items()),
             late=spec.when is not None and not is_over_time(spec.when),
@@ -273,6 +275,15 @@ def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
                     f"one group with {repr(network) if whole else 'all that share it'}, whose objective may be a sum",
                 )
         owner |= dict.fromkeys(objective.networks, objective.group)
+
+
+def _verify_option(written: Expression, least: float | None) -> None:
+    """Refuse a constant that is no number, or below the least that an option takes. Raises BuildError."""
+    value = written.value if isinstance(written, ast.Literal) else None
+    small = least is not None and isinstance(value, int | float) and value < least
+    if small or isinstance(value, bool):
+        bound = "" if least is None else f" of at least {least:g}"
+        refuse("GG225", f"a number{bound} belongs here", written.span, shown(value))
 
 
 def _is_count(value: object, least: int) -> bool:

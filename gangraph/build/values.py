@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
-from gangraph.build.sources import build_source
 from gangraph.build.expressions import (
     SHALLOW,
     BuildError,
@@ -16,16 +15,18 @@ from gangraph.build.expressions import (
     refuse,
     too_deep,
 )
-from gangraph.graph.model import Argument, NetworkGraph, Node, Ref
+from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span, nearest
+from gangraph.graph.model import Argument, NetworkGraph, Node, Ref
+from gangraph.graph.node import kinds
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression
 from gangraph.language.expression.gates import outside
+from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import TIME, is_dynamic, verify
-from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.language.expression.static import StaticError
+from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
 T = TypeVar("T")
@@ -53,9 +54,11 @@ class ValueBuilder(ExpressionBuilder):
         self.losses: dict[str, str] = {}
         self.active: list[str] = []
         self.owner = ""
-        written = {**spec.values, **spec.losses}
-        self.levels = ast.depths(written)
-        deep = dict(too_deep(written, self.levels, spec.spans))
+        self.written = {**spec.values, **spec.losses}
+        self.made: dict[str, Argument] = {}
+        self.levels = ast.depths(self.written)
+        self.places = {name: place for place, name in enumerate(self.levels)}  # after what they lean on
+        deep = dict(too_deep(self.written, self.levels, spec.spans))
         self.broken |= deep.keys()
         problems += [problem for problem in deep.values() if problem is not None]
 
@@ -78,8 +81,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def _place(self) -> Span:
         """Where the first value stands that is as deep as any."""
-        written = {**self.spec.values, **self.spec.losses}
-        return written[max(self.levels, key=self.levels.__getitem__)].span if written else self.spec.span
+        return self.written[max(self.levels, key=self.levels.__getitem__)].span if self.levels else self.spec.span
 
     def known_names(self) -> Iterable[str]:
         """Everything that an expression may name."""
@@ -87,7 +89,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def callables(self) -> Iterable[str]:
         """Everything that an expression may call."""
-        return (*self.spec.networks, *FORMS)
+        return (*self.spec.networks, *kinds.forms)
 
     def visit(self, node: Expression, hint: str | None = None) -> Argument:
         """The argument that an expression stands for; numbers over time are nodes of their own."""
@@ -107,12 +109,10 @@ class ValueBuilder(ExpressionBuilder):
             raise BuildError(error.problem) from None
 
     def _defined(self, name: str) -> Argument:
-        """The node of a value or loss."""
-        table, section = (
-            (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
-        )
-        if name in table:
-            return Ref(table[name])
+        """What a value or loss stands for: a node, or a constant."""
+        if name in self.made:
+            return self.made[name]
+        section = self.spec.values if name in self.spec.values else self.spec.losses
         if name in self.active:
             refuse(
                 "GG303",
@@ -124,34 +124,39 @@ class ValueBuilder(ExpressionBuilder):
         owner, self.owner = self.owner, name
         try:
             self._define_beneath(section[name], self.levels[name])
-            value = self.visit(section[name], name)
+            made = self.visit(section[name], name)
         except BuildError:
             self.broken.add(name)
             raise
         finally:
             self.active.pop()
             self.owner = owner
-        if isinstance(value, Ref):
-            table[name] = value.id
-        return value
+        self.made[name] = made
+        if isinstance(made, Ref):
+            (self.values if section is self.spec.values else self.losses)[name] = made.id
+        return made
 
     def _define_beneath(self, written: Expression, levels: int) -> None:
         """Define first what an expression leans on where that is deep, the deepest first: so the stack stays low."""
         if levels <= SHALLOW:
             return
-        every = {**self.spec.values, **self.spec.losses}
         waiting, found = [written], set[str]()
         while waiting:
-            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & every.keys() - found
-            waiting += [every[name] for name in names]
-            found |= names
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+            fresh = [name for name in names if name in self.levels and self._is_open(name)]
+            waiting += [self.written[name] for name in fresh]
+            found.update(fresh)
         self.active.append("...")
         try:
-            for name in (name for name in self.levels if name in found):
-                if name not in {*self.values, *self.losses, *self.broken, *self.active}:
+            for name in sorted(found, key=self.places.__getitem__):
+                if self._is_open(name):
                     self._defined(name)
         finally:
             self.active.pop()
+
+    def _is_open(self, name: str) -> bool:
+        """Whether a value or loss has still to be defined, and nothing is at it."""
+        return name not in self.made and name not in self.broken and name not in self.active
 
     def name(self, node: ast.Name) -> Argument:
         """A stream, a value or a loss."""
@@ -189,7 +194,7 @@ class ValueBuilder(ExpressionBuilder):
         source = self.sources[name]
         kind = "random" if isinstance(source, RandomSource) else "stream"
         single = len(source.fields) == 1
-        return self.table.add(kind, name if single else f"{name}.{field}", span=span, target=name, field=field)  # type: ignore[arg-type]
+        return self.table.add(kind, name if single else f"{name}.{field}", span=span, target=name, field=field)
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
         """A field of a stream, or an output of a network."""
@@ -216,7 +221,7 @@ class ValueBuilder(ExpressionBuilder):
                 one_of or f"{base.id}(...): it has no named outputs",
                 nearest(name, outputs) if name not in outputs else "",
             )
-        hint = self._take_hint(name)
+        hint = self.take_hint(name)
         value = self.visit(base)
         if not isinstance(value, Ref):
             refuse("GG308", "a constant has no parts", node.span, ast.show(node))
@@ -237,17 +242,16 @@ class ValueBuilder(ExpressionBuilder):
             raise BuildError(None)
         if name in self.spec.networks:
             return self._network_call(name, node)
-        form = getattr(self, f"_form_{name}", None)
-        if form is not None:
-            result: Argument = form(node)
-            return result
+        kind = kinds.get(name)
+        if kind is not None and kind.form is not None:
+            return kind.form.build(self, kind, node)
         definition = vocabulary.get(name)
-        if definition is not None and definition.traits.get("random"):
+        if definition is not None and definition.traits.random:
             return self._anonymous_source(node)
         return None
 
     def _network_call(self, name: str, node: ast.Call) -> Argument:
-        hint = self._take_hint(f"{name}_out")
+        hint = self.take_hint(f"{name}_out")
         network = self.spec.networks[name]
         of = self.networks.get(network.of) if isinstance(network, AverageSpec) else self.networks.get(name)
         arguments = [self.visit(argument) for argument in node.arguments]
@@ -286,7 +290,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def _anonymous_source(self, node: ast.Call) -> Ref:
         """A random source inside a value: each place where one is written is a source of its own."""
-        name = self._take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
+        name = self.take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
         made = build_source(node, self.spec.static_names, self.spec.batch)
         assert isinstance(made, RandomSource)
         ref = self.table.add("random", name, span=node.span, unique=(self.owner, node.span), target="", field="value")
@@ -295,53 +299,38 @@ class ValueBuilder(ExpressionBuilder):
             self.table.nodes[ref.id] = replace(self.table.nodes[ref.id], target=ref.id)
         return ref
 
-    def _single(self, node: ast.Call, count: int, usage: str, *, tensors: bool = False) -> list[Argument]:
-        if len(node.arguments) != count or node.keywords:
-            refuse("GG312", f"'{ast.show(node.function)}' is called wrongly", node.span, ast.show(node), usage)
-        made = [self.visit(argument) for argument in node.arguments]
-        if tensors and not all(isinstance(value, Ref) for value in made):
-            refuse(
-                "GG313",
-                f"'{ast.show(node.function)}' takes a value, not a constant",
-                node.arguments[0].span,
-                ast.show(node.arguments[0]),
-                usage,
-            )
+    def arguments_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
+        """What the arguments of a call stand for. Raises BuildError for another number of them, or named ones."""
+        if len(call.arguments) != count or call.keywords:
+            refuse("GG312", f"'{ast.show(call.function)}' is called wrongly", call.span, ast.show(call), usage)
+        return [self.visit(argument) for argument in call.arguments]
+
+    def values_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
+        """As `arguments_of`, each computed when the program runs. Raises BuildError."""
+        made = self.arguments_of(call, count, usage)
+        for value, written in zip(made, call.arguments, strict=True):
+            if not isinstance(value, Ref):
+                name = ast.show(call.function)
+                refuse("GG313", f"'{name}' takes a value, not a constant", written.span, ast.show(written), usage)
         return made
 
-    def _form_grad(self, node: ast.Call) -> Argument:
-        hint = self._take_hint("grad")
-        by = node.arguments[1] if len(node.arguments) == 2 else None
-        network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
-        if by is not None and isinstance(network, ast.Name) and network.id in self.spec.networks:
-            refuse(
-                "GG451",
-                "grad is taken with respect to a value, not to the parameters of a network",
-                by.span,
-                ast.show(by),
-                "a value from which the first argument is computed, such as x in grad(D(x), x)",
-            )
-        output, at = self._single(
-            node, 2, "grad(output, input): the gradient of the output's sum with respect to the input"
-        )
-        if not isinstance(output, Ref) or not isinstance(at, Ref):
-            refuse(
-                "GG313", "grad is taken of a value with respect to a value", node.span, ast.show(node), "grad(D(v), v)"
-            )
-        return self.table.add("grad", hint, span=node.span, arguments=(output, at))
+    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
+        """The node of a call that is spelled as its kind."""
+        return self.table.add(kind, hint, span=call.span, target=target, arguments=arguments)
 
-    def _form_detach(self, node: ast.Call) -> Argument:
-        hint = self._take_hint("detached")
-        (value,) = self._single(node, 1, "detach(value)", tensors=True)
-        return self.table.add("detach", hint, span=node.span, arguments=(value,))
+    def refuse(
+        self, code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = ""
+    ) -> NoReturn:
+        """Raise a BuildError."""
+        refuse(code, message, span, found, expected, fix)
 
-    def _form_held(self, node: ast.Call) -> Argument:
-        hint = self._take_hint("held")
-        (value,) = self._single(node, 1, "held(value)", tensors=True)
-        return self.table.add("held", hint, span=node.span, arguments=(value,))
+    def is_network(self, name: str) -> bool:
+        """Whether the spec has a network of this name."""
+        return name in self.spec.networks
 
-    def _form_parameters(self, node: ast.Call) -> Argument:
-        hint = self._take_hint("parameters")
+    def parameters(self, node: ast.Call) -> Argument:
+        """All parameters of a network as a vector. Raises BuildError."""
+        hint = self.take_hint("parameters")
         usage = "parameters(NETWORK): all parameters of a network as one vector"
         if len(node.arguments) != 1 or node.keywords:
             refuse("GG312", "'parameters' is called wrongly", node.span, ast.show(node), usage)
@@ -361,8 +350,9 @@ class ValueBuilder(ExpressionBuilder):
             )
         return self.table.add("parameters", hint, span=node.span, target=name)
 
-    def _form_autoregressive(self, node: ast.Call) -> Argument:
-        hint = self._take_hint("drawn")
+    def autoregressive(self, node: ast.Call) -> Argument:
+        """An image that a network draws pixel by pixel. Raises BuildError."""
+        hint = self.take_hint("drawn")
         usage = "autoregressive(P(x), x, rows=8): x with all pixels below its first rows drawn from P"
         if not self.looking:
             refuse("GG570", "pixels are drawn in evaluations only", node.span, ast.show(node), "it under evaluate:")
@@ -388,22 +378,9 @@ class ValueBuilder(ExpressionBuilder):
             node = self.table.nodes[node.inputs[0]]
         return node if node is not None and node.kind == "network" else None
 
-    def _form_history(self, node: ast.Call) -> Argument:
-        hint = self._take_hint("history")
-        value, size = self._single(node, 2, "history(value, size)")
-        if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            refuse(
-                "GG313",
-                "history mixes a value with its past",
-                node.span,
-                ast.show(node),
-                "history(value, 50), the size at least 0",
-            )
-        return self.table.add("history", hint, span=node.span, target=f"{value.id}.history", arguments=(value, size))
-
     def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
         """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""
-        name = self._take_hint(target)
+        name = self.take_hint(target)
         values = [self.visit(operand) for operand in operands]
         if are_numbers(values):
             return self._number(node, tuple(values))
@@ -431,6 +408,3 @@ class ValueBuilder(ExpressionBuilder):
         )
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-FORMS = tuple(name.removeprefix("_form_") for name in dir(ValueBuilder) if name.startswith("_form_"))  # of calls

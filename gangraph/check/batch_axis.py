@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gangraph.check.infer import SIGNS, TensorType, Types, said
+from gangraph.check.infer import Types, said
 from gangraph.check.instantiate import NetworkModel, make_layer
 from gangraph.check.meta_runs import Run, layer_key, run_layer, run_op
 from gangraph.errors import Problem
+from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments
+from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 
@@ -68,14 +70,13 @@ class _Follower:
 
     def _value(self, node: Node) -> Pair:
         made = self.seen.nodes[node.id]
-        if node.kind == "op" and "expects" not in vocabulary[node.target].traits:
+        if node.kind == "op" and vocabulary[node.target].traits.expects is None:
             return _op(node, self.pairs)
-        if node.kind in ("stream", "random"):
+        if node.is_source:
             return made.example(), _scaled(made)
-        if node.kind in ("detach", "held", "history", "alias"):
-            return self.pairs[node.inputs[0]]
-        if node.kind in ("grad", "autoregressive"):
-            return self.pairs[node.inputs[1]]
+        like = kinds[node.kind].like
+        if like is not None:
+            return self.pairs[node.inputs[like]]
         return made.example(), made.example()  # numbers over time, vectors of parameters and what sees whole sets
 
     def _network(self, node: Node) -> None:
@@ -154,7 +155,7 @@ class _Network:
         if [p.shape for p in self.model.module.get_submodule(node.target).parameters()] != sizes:
             raise _StrayError("the size of this layer would follow from the batch")
         again = run.example()
-        if not vocabulary[use.name].traits.get("mixes_samples"):
+        if not vocabulary[use.name].traits.mixes_samples:
             _require_in_place(made, again, [(given, other)])
         return made, again
 
@@ -175,7 +176,7 @@ def _op(node: Node, pairs: Mapping[str, Pair]) -> Pair:
         except Exception:  # torch raises many types; every one means that it fits the one batch and not the other
             raise _StrayError(f"it fits because the batch is {_batch(node, pairs)}, and no other") from None
     inputs = [pairs[name] for name in node.inputs]
-    if not definition.traits.get("mixes_samples"):
+    if not definition.traits.mixes_samples:
         _require_in_place(runs[0].example(), runs[1].example(), inputs)
         unlike = len({value.dim() for value, _ in inputs if value.dim()}) > 1
         if unlike and any(one[1:] != two[1:] for one, two in zip(runs[0].steps, runs[1].steps, strict=False)):

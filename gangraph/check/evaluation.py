@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from gangraph.check.infer import TensorType, Types, infer, resized
+from gangraph.check.infer import Types, infer, resized
 from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import Problem
 from gangraph.graph.model import Evaluation, Sampler
+from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.vocabulary.coupled import BatchError
 

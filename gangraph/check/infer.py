@@ -13,33 +13,14 @@ from gangraph.check.meta_runs import run_op
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
+from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, NetworkGraph, Node, with_arguments
+from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.causal import levels_of
 from gangraph.vocabulary.layers import RandomLayer
 
-SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}
-
 _FORMULA = "a distance from a number is a formula, such as mean((value - 1) ** 2)"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorType:
-    """What is known of a value before a run: its shape with the batch, its type, and the values it can take."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    low: float = float("-inf")
-    high: float = float("inf")
-
-    def __str__(self) -> str:
-        dtype = "" if self.dtype == torch.float32 else f" {str(self.dtype).removeprefix('torch.')}"
-        bounded = self.low != float("-inf") or self.high != float("inf")
-        return f"[{', '.join(map(str, self.shape))}]{dtype}" + (f" in [{self.low:g}, {self.high:g}]" if bounded else "")
-
-    def example(self) -> Tensor:
-        """A tensor of this type without storage."""
-        return torch.empty(self.shape, dtype=self.dtype, device="meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +44,7 @@ def infer(
     `networks` are those already assembled by another graph, `samples` says how many a metric will see.
     """
     inference = _Inference(graph, dict(networks or {}), samples or {})
-    late = {node.id for node in graph.nodes.values() if any(_is_vector(graph, name) for name in graph.below(node.id))}
+    late = _above_vectors(graph)
     for first in (True, False):  # the calls of networks come before the vectors of their parameters
         for node in graph.nodes.values():
             if (node.id not in late) is first:
@@ -71,11 +52,18 @@ def infer(
     return Types(inference.types, inference.models, tuple(inference.problems), inference.called)
 
 
-def _is_vector(graph: Graph, name: str) -> bool:
-    return graph.nodes[name].kind == "parameters"
+def _above_vectors(graph: Graph) -> set[str]:
+    """The vectors of the parameters of networks, and everything that is computed from them."""
+    found: set[str] = set()
+    for node in graph.nodes.values():
+        if node.kind == "parameters" or not found.isdisjoint(node.needs):
+            found.add(node.id)
+    return found
 
 
 class _Inference:
+    """The nodes of a graph, inferred one after the other; the kinds of nodes ask for what is public."""
+
     def __init__(self, graph: Graph, models: dict[str, NetworkModel], samples: Mapping[str, int]) -> None:
         self.graph, self.models, self.samples = graph, models, samples
         self.types: dict[str, TensorType] = {}
@@ -94,33 +82,20 @@ class _Inference:
         if node.kind != "output" and any(name not in self.types for name in node.inputs):
             self._needs_output(node)
             return
-        made = getattr(self, f"_{node.kind}")(node)
+        made = kinds[node.kind].infer(self, node)
         if made is not None:
             self.types[node.id] = made
 
-    def _source(self, node: Node) -> TensorType:
+    def source(self, node: Node) -> TensorType:
         source = self.graph.sources[node.target]
         field = source.value if isinstance(source, RandomSource) else source.fields[node.field]
         return TensorType((self.graph.spec.batch, *field.shape), field.dtype, field.low, field.high)
 
-    _stream = _random = _source
-
-    def _scalar(self, _: Node) -> TensorType:
-        return TensorType((), torch.float32)
-
-    def _first(self, node: Node) -> TensorType:
-        return self.types[node.inputs[0]]
-
-    _detach = _held = _history = _alias = _first
-
-    def _lookahead(self, _: Node) -> None:
-        """Parameters of networks, which are no value of a spec."""
-
-    def _grad(self, node: Node) -> TensorType | None:
+    def gradient(self, node: Node) -> TensorType | None:
         output, at = node.inputs
         if not self._flows(output, at):
             below = ", or only through what stops gradients" if at in self.graph.below(output) else ""
-            self._report(
+            self.report(
                 "GG503",
                 "the gradient is zero: the output does not depend on the input",
                 node,
@@ -142,29 +117,29 @@ class _Inference:
             known |= fresh
         return False
 
-    def _op(self, node: Node) -> TensorType | None:
+    def operation(self, node: Node) -> TensorType | None:
         examples = {name: self.types[name].example() for name in node.inputs}
         traits = vocabulary[node.target].traits
-        if "expects" in traits:
+        if traits.expects is not None:
             examples = {name: self._as_set(example, node) for name, example in examples.items()}
         arguments = [with_arguments(argument, examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
         try:
-            expects = traits.get("expects")
-            made = expects(*arguments, **keywords) if expects else run_op(vocabulary[node.target], arguments, keywords)
+            if traits.expects is not None:
+                traits.expects(*arguments, **keywords)
+                return TensorType((), torch.float32)
+            made = run_op(vocabulary[node.target], arguments, keywords)
         except (Exception, SystemExit) as error:  # torch raises many types; every one means that the inputs do not fit
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
-            self._report(
+            self.report(
                 "GG403",
                 f"'{SIGNS.get(node.target, node.target)}' cannot take these values",
                 node,
                 found,
                 reason=(number := _number_for_a_value(node)) or first_line(error),
-                fix=_FORMULA if number and traits.get("compares") else "",
+                fix=_FORMULA if number and traits.compares else "",
             )
             return None
-        if "expects" in traits:
-            return TensorType((), torch.float32)
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
         return TensorType(made.shape, made.dtype, low, high)
 
@@ -180,7 +155,7 @@ class _Inference:
     def _needs_output(self, node: Node) -> None:
         call = self.graph.nodes[next(name for name in node.inputs if name in self.calls)]
         outputs = ", ".join(f".{name}" for name in self.calls[call.id])
-        self._report(
+        self.report(
             "GG316",
             f"network '{call.target}' has several outputs",
             node,
@@ -188,10 +163,10 @@ class _Inference:
             expected=f"one of {outputs}",
         )
 
-    def _output(self, node: Node) -> TensorType | None:
+    def output(self, node: Node) -> TensorType | None:
         return self.calls.get(node.inputs[0], {}).get(node.field)
 
-    def _network(self, node: Node) -> TensorType | None:
+    def call(self, node: Node) -> TensorType | None:
         given = tuple(self.types[name] for name in node.inputs)
         graph = self._definition(node)
         inputs = tuple(value.example() for value in given)
@@ -217,13 +192,13 @@ class _Inference:
             self.spans[key] = ranges(graph, given)
         return self.spans[key]
 
-    def _parameters(self, node: Node) -> TensorType | None:
+    def parameters(self, node: Node) -> TensorType | None:
         owner = self.graph.owner(node.target)
         if owner in self.models:
             return TensorType((self.models[owner].parameters,), torch.float32)
         calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
         if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
-            self._report(
+            self.report(
                 "GG543",
                 f"the parameters of '{owner}' are not known: nothing calls it before they are used",
                 node,
@@ -232,14 +207,14 @@ class _Inference:
             )
         return None
 
-    def _autoregressive(self, node: Node) -> TensorType | None:
+    def autoregressive(self, node: Node) -> TensorType | None:
         """The image's type, if the call gives as many numbers for each of its pixels as a distribution has."""
         logits, image = (self.types[name] for name in node.inputs)
         try:
             self._require_drawable(node, logits, image)
         except ValueError as error:
             found = f"{self._said(node.inputs[0])} {logits} for {self._said(node.inputs[1])} {image}"
-            self._report("GG572", "this network does not tell the pixels of this image", node, found, reason=str(error))
+            self.report("GG572", "this network does not tell the pixels of this image", node, found, reason=str(error))
             return None
         return image
 
@@ -287,7 +262,7 @@ class _Inference:
         self.refused.add(refusal)
         if misfit.state:
             name = graph.layers[misfit.node.target].name
-            self._report(
+            self.report(
                 "GG440",
                 f"layer '{name}' keeps state that nothing knows of",
                 misfit.node,
@@ -301,7 +276,7 @@ class _Inference:
         given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
         sizes = sorted(_sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
         fix = f"the nearest sizes that work: {' and '.join(map(_pixels, sizes))}" if sizes else ""
-        self._report(
+        self.report(
             "GG402",
             f"network '{node.target}' does not fit its input",
             node,
@@ -321,7 +296,7 @@ class _Inference:
         self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError
     ) -> None:
         works = [str(count) for count in _batches_that_work(graph, given)]
-        self._report(
+        self.report(
             "GG541",
             f"network '{node.target}' cannot take a batch of {given[0].shape[0]}",
             node,
@@ -330,14 +305,14 @@ class _Inference:
             fix=f"the nearest batches that work: {' and '.join(works)}" if works else "",
         )
 
-    def _report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
+    def report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
 
 
 def said(graph: Graph, node: str) -> str:
     """What the author calls a node: its name, or the expression that it is."""
     label, span = graph.label(node), graph.nodes[node].span
-    named = label in graph.values or label in graph.losses or graph.nodes[node].kind in ("stream", "random")
+    named = label in graph.values or label in graph.losses or graph.nodes[node].is_source
     return label if named else span.text.content[span.start : span.end]
 
 
@@ -449,4 +424,4 @@ def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkMo
     return True
 
 
-__all__ = ["SIGNS", "Interval", "TensorType", "Types", "infer", "resized", "said"]
+__all__ = ["Interval", "Types", "infer", "resized", "said"]

@@ -41,13 +41,13 @@ def _refused(model: NetworkModel) -> Iterator[Problem]:
     """Schemes that cannot initialize a weight of the network, such as one for matrices and the weight of a norm."""
     init, parts = model.graph.spec.init, {module_name(part): part for part in model.graph.spec.parts}
     for path, use in model.graph.layers.items() if init else ():
-        kind = vocabulary[(use.wrapped or use).name].traits.get("init")
+        kind = vocabulary[(use.wrapped or use).name].traits.init
         layer, named = model.module.get_submodule(path), parts.get(path.partition(".")[0], "")
         if kind is None:
             continue
         try:
             with torch.random.fork_rng(devices=[]):
-                _apply(layer, *_schemes(init, named, str(kind)))
+                _apply(layer, *_schemes(init, named, kind))
         except Exception as error:  # torch raises many types; every one means that the scheme does not fit
             written = next(init[name] for name in (*_named(named), str(kind), "all", "bias") if name in init)
             yield Problem(
@@ -114,10 +114,10 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
             if callable(reset):
                 _reset(part, reset)
         for path, use in graph.layers.items():
-            kind = vocabulary[(use.wrapped or use).name].traits.get("init")
+            kind = vocabulary[(use.wrapped or use).name].traits.init
             if kind is not None:
                 named = parts.get(path.partition(".")[0], "")
-                _apply(module.get_submodule(path), *_schemes(graph.spec.init, named, str(kind)))
+                _apply(module.get_submodule(path), *_schemes(graph.spec.init, named, kind))
         for part in list(module.modules()):
             if is_parametrized(part, "weight"):
                 _restart(part)

@@ -70,7 +70,7 @@ class NetworkModel:
     @property
     def couples_always(self) -> bool:
         """Whether samples depend on each other in evaluation mode too."""
-        return any(not vocabulary[name].traits.get("only_in_training") for name in self.coupling)
+        return any(not vocabulary[name].traits.only_in_training for name in self.coupling)
 
     @property
     def single(self) -> bool:
@@ -117,7 +117,7 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
         draws=tuple(assembler.draws),
         parameters=sum(p.numel() for p in module.parameters()),
         flops=assembler.flops,
-        coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.get("mixes_samples"))),
+        coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.mixes_samples)),
         state=tuple(
             dict.fromkeys(use.name for path, use in graph.layers.items() if moves_state(use, assembler.modules[path]))
         ),
@@ -263,12 +263,11 @@ def known_ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str,
 
 def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:
     """The range of an op's result; unbounded if the op does not declare one."""
-    rule = vocabulary[node.target].traits.get("range")
+    rule = vocabulary[node.target].traits.range
     if rule is None:
         return ANY
     arguments = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).args
-    result: Interval = rule(*(_interval(argument, known) for argument in arguments))
-    return result
+    return rule(*(_interval(argument, known) for argument in arguments))
 
 
 def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:

@@ -18,7 +18,7 @@ def wrapped(use: LayerUse) -> Iterator[LayerUse]:
 
 def moves_state(use: LayerUse, module: nn.Module) -> bool:
     """Whether a call in training changes buffers of a layer: as the layer declares, or else whether it has any."""
-    told = [vocabulary[each.name].traits.get("moves_state") for each in wrapped(use)]
+    told = [vocabulary[each.name].traits.moves_state for each in wrapped(use)]
     if next(module.buffers(), None) is None or all(each is False for each in told):
         return False
     return any(told) or None in told

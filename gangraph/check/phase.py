@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from gangraph.build.network import module_name
 from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
-from gangraph.build.values import FORMS
 from gangraph.check.batch_axis import batch_meets_features
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
-from gangraph.check.infer import TensorType, Types, infer
+from gangraph.check.infer import Types, infer
 from gangraph.check.initialize import check_initialization
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.label_range import labels_beyond_classes
@@ -21,6 +20,8 @@ from gangraph.check.times import uncounted
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
 from gangraph.graph.differentiability import differentiable_in_inputs
 from gangraph.graph.model import Evaluation, Graph, UpdateGraph
+from gangraph.graph.node import kinds
+from gangraph.graph.types import TensorType
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
@@ -130,7 +131,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
 def _hiding(graph: Graph) -> Iterator[Problem]:
     """No network has the name of something else that is called: it would be called in its place."""
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
-    called |= {*FORMS, "average", "sum", *RAMPS, *FUNCTIONS}
+    called |= {*kinds.forms, "average", "sum", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
     judges = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
     for name, span in (*own, *((name, judge.span) for name, judge in judges.items())):
@@ -250,7 +251,7 @@ def _held(graph: Graph) -> Iterator[Problem]:
     """A held value is first computed in an update that no step passes over."""
     needed = [graph.below(*update.roots) for update in graph.updates]
     for node in graph.nodes.values():
-        if node.kind != "held":
+        if node.remembers != "step":
             continue
         computing = [i for i, below in enumerate(needed) if node.inputs[0] in below]
         users = [i for i, below in enumerate(needed) if node.id in below]

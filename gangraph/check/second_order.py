@@ -9,6 +9,7 @@ from torch import Tensor
 from gangraph.check.infer import Types
 from gangraph.check.instantiate import first_line
 from gangraph.errors import Problem
+from gangraph.graph.differentiability import stops
 from gangraph.graph.model import Graph, Node, ObjectiveGraph, with_arguments
 from gangraph.registry import vocabulary
 
@@ -24,9 +25,8 @@ def undifferentiable(graph: Graph, seen: Types) -> Iterator[Problem]:
     for objective in (objective for update in graph.updates for objective in update.objectives):
         below = graph.below(objective.written)
         grads = [name for name in below if graph.nodes[name].kind == "grad"]
-        nested = any(
-            graph.nodes[inner].kind == "grad" for name in grads for inner in graph.below(*graph.nodes[name].inputs)
-        )
+        inside = graph.below(*(source for name in grads for source in graph.nodes[name].inputs))
+        nested = any(graph.nodes[name].kind == "grad" for name in inside)
         calls = [seen.calls[name] for name in below if name in seen.calls]
         known = all(name in seen.nodes or name in seen.calls for name in below)
         if grads and known and (nested or sum(len(model.graph.nodes) for model in calls) <= _SMALL):
@@ -71,16 +71,15 @@ def _value(node: Node, graph: Graph, seen: Types, known: Mapping[str, Any]) -> A
         output, at = (known[name] for name in node.inputs)
         return torch.autograd.grad(output.sum(), at, create_graph=True)[0]
     try:
-        made = _computed(node, seen, known)
+        made = _computed(node, graph, seen, known)
     except Exception:  # it could be computed when it was inferred: what it is made of needs storage, such as draws
         raise _UntriedError from None
-    watched = any(other.kind == "grad" and other.inputs[1] == node.id for other in graph.nodes.values())
-    if watched and isinstance(made, Tensor) and not made.requires_grad:
+    if node.id in graph.differentiated_by and isinstance(made, Tensor) and not made.requires_grad:
         made = made.detach().requires_grad_()
     return made
 
 
-def _computed(node: Node, seen: Types, known: Mapping[str, Any]) -> Any:
+def _computed(node: Node, graph: Graph, seen: Types, known: Mapping[str, Any]) -> Any:
     given = [known[name] for name in node.inputs]
     if node.kind == "network":
         return seen.calls[node.id].module(*given)
@@ -92,6 +91,6 @@ def _computed(node: Node, seen: Types, known: Mapping[str, Any]) -> Any:
         return vocabulary[node.target].function(*arguments, **keywords)
     if node.kind == "alias":
         return given[0].view_as(given[0])
-    if node.kind in ("lookahead", "autoregressive", "parameters"):
+    if not stops(graph, node):
         raise _UntriedError
     return seen.nodes[node.id].example()

@@ -13,10 +13,12 @@ from functools import cached_property
 
 import networkx as nx
 
-from gangraph.check.infer import TensorType, Types
+from gangraph.check.infer import Types
 from gangraph.check.instantiate import ANY, Interval, op_range
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Node
+from gangraph.graph.node import kinds
+from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 
 Place = tuple[str, str, str]  # a node, or an input or output of a network
@@ -110,9 +112,7 @@ def _of_node(graph: Graph, kinship: Kinship, node: Node, known: Mapping[str, Int
             return kinship.output(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
         case "op":
             return _finite(op_range(node, {name: known.get(name, ANY) for name in node.inputs}))
-        case "detach" | "held" | "history" | "alias":
-            return known.get(node.inputs[0])
-    return None
+    return known.get(node.inputs[0]) if kinds[node.kind].same else None
 
 
 def _finite(interval: Interval) -> Interval | None:
@@ -129,9 +129,9 @@ def _meetings(graph: Graph, types: Types, node: Node) -> Iterator[tuple[Place, P
             yield node_at(node.id), output_at(owner)
         case "output":
             yield node_at(node.id), output_at(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
-        case "detach" | "held" | "history" | "alias":
+        case kind if kinds[kind].same:
             yield node_at(node.id), node_at(node.inputs[0])
-        case "op" if vocabulary[node.target].traits.get("compares"):
+        case "op" if vocabulary[node.target].traits.compares:
             yield from ((node_at(images[0]), node_at(other)) for other in images[1:])
         case "op" if images and _is_image(types.nodes.get(node.id)) and _keeps_range(node, images):
             yield from ((node_at(node.id), node_at(name)) for name in images)

@@ -100,7 +100,7 @@ def run(
     print(said, file=sys.stderr if json else sys.stdout, flush=True)
 
     with options.waiting("loading PyTorch"):
-        from gangraph.runtime.run import run as start
+        from gangraph.session.run import run as start
 
     start(
         asked,
@@ -122,10 +122,10 @@ def _resumed(
     run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
 ) -> tuple["Spec | None", "Spec"]:
     """The spec that a run continues with, None if it continues unchanged; and the spec that it was trained by."""
+    from gangraph.folder.saved import asked_of, begun, load_text, readable
+    from gangraph.folder.state import read_state
     from gangraph.language.document.parse import Choice
-    from gangraph.runtime.report import tell
-    from gangraph.runtime.saved import asked_of, begun, load_text, readable
-    from gangraph.runtime.state import read_state
+    from gangraph.run.reporter import tell
 
     if spec is not None and not begun(run):
         fresh = read_spec(spec, profile, variant, settings)
@@ -148,16 +148,16 @@ def measure(
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
+    from gangraph.folder.saved import asked_of, readable
     from gangraph.language.document.parse import Choice
-    from gangraph.runtime.saved import asked_of, readable
 
     options.there_is(run)
     with options.waiting(f"measuring {run}"):
         good = readable(run, checkpoint, lambda _: None)  # `measure_run` tells of those that are not
         newer = asked_of(good, spec, Choice(set=options.values_of(settings)))
-        from gangraph.runtime.files import json_text
-        from gangraph.runtime.measure import measure_run
-        from gangraph.runtime.results import results_lines
+        from gangraph.evaluate.measure import measure_run
+        from gangraph.folder.files import json_text
+        from gangraph.folder.results import results_lines
 
     found = measure_run(run, newer, which=checkpoint, device=device.value)
     if json:
@@ -206,8 +206,8 @@ def sample(
     if not folder and (batch is not None or given is not None):
         raise UsageError("--batch and --range are for single files: give --out DIR/")
     with options.waiting(f"drawing from {run}"):
-        from gangraph.runtime.singles import sample_files
-        from gangraph.runtime.trained import sample as draw
+        from gangraph.session.sample import sample as draw
+        from gangraph.session.singles import sample_files
 
     where = Path(out) if out is not None else None
     asked = {"which": checkpoint, "settings": options.values_of(settings), "name": name, "count": count, "seed": seed}
@@ -256,7 +256,7 @@ def apply(
     asked, given = _size(size), _interval(interval)
     options.there_is(run)
     with options.waiting(f"loading {run}"):
-        from gangraph.runtime.apply import apply as translate
+        from gangraph.apply.apply import apply as translate
 
     count = translate(
         run,

@@ -278,7 +278,9 @@ def _renamed(text: str, name: str) -> str:
 def schema() -> None:
     """Print the JSON schema of specs, for editors."""
     from gangraph.language.document.schema import Document
+    from gangraph.registry import load_plugins
 
+    load_plugins()
     made: dict[str, Any] = Document.model_json_schema(by_alias=True)
     print(_json(made))
 

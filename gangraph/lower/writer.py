@@ -8,7 +8,7 @@ pixel of an image that it draws.
 """
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from gangraph.build.partition import Sets, after_all, after_metrics
 from gangraph.check.instantiate import NetworkModel, write_op
 from gangraph.check.phase import Checked
 from gangraph.graph.differentiability import passed, penalties
-from gangraph.graph.model import Graph, Node
+from gangraph.graph.model import Graph, Node, with_arguments
+from gangraph.graph.node import kinds
 from gangraph.lower.fusing import Fusion, Kernels, fuse, fuse_network
 from gangraph.plan.model import Plan, Segment
 
@@ -160,12 +161,11 @@ def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
         if (node := waiting.pop()) not in below:
             below.add(node)
             waiting += graph.read_for(node)
-    given = ("stream", "random", "scalar")
     return Segment(
         name=name,
         purpose="looked at and measured",
-        nodes=tuple(n for n in graph.nodes if n in below and graph.nodes[n].kind not in given),
-        inputs=tuple(n for n in graph.nodes if n in below and graph.nodes[n].kind in given),
+        nodes=tuple(n for n in graph.nodes if n in below and not graph.nodes[n].is_given),
+        inputs=tuple(n for n in graph.nodes if n in below and graph.nodes[n].is_given),
         outputs=tuple(dict.fromkeys(roots)),
         trained=(),
         live=frozenset(),
@@ -233,7 +233,10 @@ class _Networks:
 
 
 class _Writer:
-    """Writes the nodes of a segment in order, merged calls when the last of their inputs is there."""
+    """Writes the nodes of a segment in order, merged calls when the last of their inputs is there.
+
+    The kinds of nodes ask for what is public.
+    """
 
     def __init__(self, graph: Graph, networks: _Networks, segment: Segment) -> None:
         self.graph, self.networks, self.segment = graph, networks, segment
@@ -352,7 +355,7 @@ class _Writer:
         return self.networks.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
-        getattr(self, f"_{node.kind}")(node)
+        kinds[node.kind].write(self, node)
         self._watch(node.id)
 
     def _watch(self, name: str) -> None:
@@ -384,7 +387,7 @@ class _Writer:
             return (self.written[state_name(node.id)],)
         return (self.state,) if node.target in self.segment.moved else ()
 
-    def _network(self, node: Node) -> None:
+    def network(self, node: Node) -> None:
         if node.id in self.segment.keeps:
             self._keep(node)
         noise = [self.written[name] for name in self._noise(node)]
@@ -399,7 +402,7 @@ class _Writer:
         kept = state_name(node.id)
         self.written[kept] = self.fx.create_node("call_module", name, (), name=value_name(kept))
 
-    def _lookahead(self, node: Node) -> None:
+    def lookahead(self, node: Node) -> None:
         (ahead,) = (ahead for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
         each = ahead.each
         calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].kind == "network"]
@@ -410,13 +413,13 @@ class _Writer:
             "call_module", ahead.called, (*inputs, *noise), name=value_name(node.id)
         )
 
-    def _parameters(self, node: Node) -> None:
+    def parameters(self, node: Node) -> None:
         """All parameters as a vector: the live form carries their gradient, the frozen form does not."""
         name = f"{self._base(node)}{PARAMETERS}"
         self.called[name] = None
         self.written[node.id] = self.fx.create_node("call_module", name, (), name=value_name(node.id))
 
-    def _autoregressive(self, node: Node) -> None:
+    def autoregressive(self, node: Node) -> None:
         """Calls of a network for each pixel: the call that the spec writes, with what was drawn so far in the image."""
         call = self.graph.drawn_from(node)
         made, image = (self.graph.nodes[name] for name in node.inputs)
@@ -456,18 +459,18 @@ class _Writer:
             "call_function", operator.getitem, (container, key), name=value_name(name) if name else None
         )
 
-    def _output(self, node: Node) -> None:
+    def output(self, node: Node) -> None:
         call = self.written[node.inputs[0]]
         if isinstance(call, dict):
             self.written[node.id] = call[node.field]
             return
         self.written[node.id] = self._take(call, node.field, node.id)
 
-    def _op(self, node: Node) -> None:
+    def operation(self, node: Node) -> None:
         self.written[node.id] = written = write_op(self.fx, node, self.written, value_name(node.id))
         self.ops[written.name] = node.id
 
-    def _grad(self, node: Node) -> None:
+    def gradient(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)
         keywords: dict[str, Any] = {"create_graph": node.id in self.segment.live}
         if not keywords["create_graph"] and self._is_passed_again(node):
@@ -486,15 +489,19 @@ class _Writer:
             not mine.isdisjoint(passed(self.graph, *other.inputs)) for other in others
         )
 
-    def _alias(self, node: Node) -> None:
+    def alias(self, node: Node) -> None:
         self.written[node.id] = self.fx.call_function(alias, (self.written[node.inputs[0]],))
 
-    def _detach(self, node: Node) -> None:
+    def function(self, node: Node, function: Callable[..., Any]) -> None:
+        arguments: Any = tuple(with_arguments(argument, self.written) for argument in node.arguments)
+        keywords: Any = {key: with_arguments(value, self.written) for key, value in node.keywords}
         self.written[node.id] = self.fx.create_node(
-            "call_method", "detach", (self.written[node.inputs[0]],), name=value_name(node.id)
+            "call_function", function, arguments, keywords, name=value_name(node.id)
         )
 
-    _held = _history = _detach  # a history is mixed outside of segments; what is only looked at has no past
+    def method(self, node: Node, name: str) -> None:
+        value = self.written[node.inputs[0]]
+        self.written[node.id] = self.fx.create_node("call_method", name, (value,), name=value_name(node.id))
 
 
 def state_name(call: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gangraph.errors import RunError, UsageError
+from gangraph.folder.run_folder import RunFolder
+from gangraph.folder.saved import find_checkpoint, results_folder, run_of
+from gangraph.folder.state import FILE as STATE
+from gangraph.folder.state import Trained, read_state
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
-from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.report import tell
-from gangraph.runtime.saved import find_checkpoint, results_folder, run_of
-from gangraph.runtime.state import FILE as STATE
-from gangraph.runtime.state import Trained, read_state
+from gangraph.run.reporter import tell
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
 _TITLE = re.compile(r"# (\w[\w-]*), profile (\w+)(?:, variant (\w+(?:,\w+)*))?")

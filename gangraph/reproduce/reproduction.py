@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from gangraph.errors import RunError, UsageError, nearest
+from gangraph.folder.lock import held
 from gangraph.language.claims import FULL
 from gangraph.language.document.parse import Choice, Document, parse
 from gangraph.language.resolve.document import resolve
@@ -23,8 +24,7 @@ from gangraph.pipeline import check_spec
 from gangraph.reproduce.judge import judge, needed_variants, number
 from gangraph.reproduce.outcome import Outcome, VariantOutcome
 from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work
-from gangraph.runtime.evaluators import prepare
-from gangraph.runtime.lock import held
+from gangraph.session.evaluators import prepare
 from gangraph.views.diff import differences
 
 Say = Callable[[str], None]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from gangraph.folder.results import evaluators_in, facts_text
 from gangraph.reproduce.outcome import Outcome, VariantOutcome, Verdict
-from gangraph.runtime.results import evaluators_in, facts_text
 from gangraph.views.spec import table
 
 Row = tuple[str, ...]

@@ -16,16 +16,16 @@ from threading import Thread
 import torch
 
 from gangraph.errors import GangraphError, RunError
+from gangraph.evaluate.measure import Measured, measure_run
+from gangraph.folder.run_folder import RunFolder
+from gangraph.folder.saved import load_text, trained_fingerprint
+from gangraph.folder.state import read_state
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
-from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.measure import Measured, measure_run
-from gangraph.runtime.run import run
-from gangraph.runtime.saved import load_text, trained_fingerprint
-from gangraph.runtime.state import read_state
-from gangraph.runtime.trainer import Trainer
+from gangraph.run.trainer import Trainer
+from gangraph.session.run import run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gangraph.language.expression.gates import is_over_time
 from gangraph.language.expression.model import show
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> I
     yield from _kernel_rows(graph, program, update)
     yield from _row("gates look at", [listed(name for name, _ in update.graph.watched)])
     yield from _row("losses", [listed(name for name, _ in update.losses)])
+    limits = [(UPDATE_OPTIONS[name], value) for name, value in update.graph.options.items()]
+    yield from _row("before its step", [option.told(option.caption, show(value)) for option, value in limits])
     yield from _row(
         "then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then]
     )

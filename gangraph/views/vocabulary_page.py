@@ -75,7 +75,7 @@ def _lists() -> Iterator[tuple[str, str, Iterable[str]]]:
 
 def _signature(definition: Definition) -> str:
     if definition.kind == "layer":
-        inner = ["layer"] if definition.traits.get("wraps") else []
+        inner = ["layer"] if definition.traits.wraps else []
         return ", ".join([*inner, *(_parameter(p, marked=False) for p in layer_parameters(definition))])
     marked = definition.kind != "source"
     return ", ".join(_parameter(p, marked=marked) for p in definition.signature.parameters.values())
@@ -99,5 +99,5 @@ def _meaning(definition: Definition) -> str:
 
 def _notes(definition: Definition) -> str:
     traits = definition.traits
-    notes = [text for trait, text in _NOTES.items() if traits.get(trait)]
-    return ", ".join(notes + ([f"init: {traits['init']}"] if "init" in traits else []))
+    notes = [text for trait, text in _NOTES.items() if getattr(traits, trait)]
+    return ", ".join(notes + ([f"init: {traits.init}"] if traits.init else []))

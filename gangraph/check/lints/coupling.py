@@ -47,7 +47,7 @@ def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
 def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG623: a layer that sums over a batch has another scale for batches of another size."""
     for name, model in types.networks.items():
-        grows = [each for each in model.coupling if vocabulary[each].traits.get("grows_with_batch")]
+        grows = [each for each in model.coupling if vocabulary[each].traits.grows_with_batch]
         if not grows:
             continue
         sizes: dict[int, Span] = {}

@@ -33,7 +33,7 @@ def unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def _is_wasserstein_critic(graph: Graph, node: Node, update: UpdateGraph) -> bool:
-    if node.kind == "op" and vocabulary[node.target].traits.get("needs_lipschitz"):
+    if node.kind == "op" and vocabulary[node.target].traits.needs_lipschitz:
         return True
     if node.kind != "op" or node.target != "sub" or len(node.inputs) != 2:
         return False
@@ -47,7 +47,7 @@ def _is_wasserstein_critic(graph: Graph, node: Node, update: UpdateGraph) -> boo
 def saturating(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG607: the generator's gradient vanishes where the critic is certain."""
     for node in graph.nodes.values():
-        if node.kind == "op" and vocabulary[node.target].traits.get("saturates"):
+        if node.kind == "op" and vocabulary[node.target].traits.saturates:
             yield warn(
                 "GG607",
                 f"'{node.target}' saturates where the critic wins",
@@ -64,7 +64,7 @@ def trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
             opposed = _subtracted(graph, objective.loss)
             for name in below - opposed:
                 node = graph.nodes[name]
-                if node.kind != "op" or vocabulary[node.target].traits.get("player") != "critic":
+                if node.kind != "op" or vocabulary[node.target].traits.player != "critic":
                     continue
                 fake = dict(node.keywords).get("fake", node.arguments[-1] if node.arguments else None)
                 made_by = differentiable(graph, objective.networks, graph.below(getattr(fake, "id", name)))

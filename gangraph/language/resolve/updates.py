@@ -11,6 +11,7 @@ from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope, StaticError
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Objective, Unroll, UpdateSpec
+from gangraph.update_options import UPDATE_OPTIONS
 
 LARGEST_STEP = 300  # updates
 LARGEST_LOOKAHEAD = 1000  # steps, all of which stay in memory until the gradient has come back through them
@@ -72,8 +73,7 @@ class _Entry:
             when=self._reduced(entry.when),
             then=tuple(self.scope.reduce(item) for item in then),
             accumulate=self.sections.whole(entry.accumulate, 1, self.scope),
-            clip_grad_norm=self._reduced(entry.clip_grad_norm),
-            clip_grad_value=self._reduced(entry.clip_grad_value),
+            options={name: self.scope.reduce(entry.options[name]) for name in UPDATE_OPTIONS if name in entry.options},
             span=first.span,
         )
 

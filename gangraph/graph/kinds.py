@@ -1,0 +1,297 @@
+"""The engine's own kinds of nodes."""
+
+from collections.abc import Callable
+
+import torch
+
+from gangraph.graph.node import (
+    Argument,
+    Builder,
+    Form,
+    Inference,
+    Networks,
+    Node,
+    NodeKind,
+    Ref,
+    Writer,
+    always,
+    as_call,
+    call_of,
+    dotted_name,
+    kinds,
+)
+from gangraph.graph.types import TensorType
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.spec import OUTPUT
+from gangraph.registry import vocabulary
+
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}  # how a spec writes these ops
+
+# ------------------------------------------------------------------------------------------------------ gradients
+
+
+def _network_stops(networks: Networks, node: Node) -> bool:
+    return networks.owner(node.target) in networks.opaque
+
+
+def _op_stops(_: Networks, node: Node) -> bool:
+    return vocabulary[node.target].traits.stops_gradient
+
+
+# ---------------------------------------------------------------------------------------------------------- types
+
+
+def _number(_: Inference, __: Node) -> TensorType:
+    return TensorType((), torch.float32)
+
+
+def _first(inference: Inference, node: Node) -> TensorType:
+    return inference.types[node.inputs[0]]
+
+
+def _no_value(_: Inference, __: Node) -> None:
+    """Parameters of networks, which are no value of a spec."""
+
+
+def _in_networks_alone(_: object, node: Node) -> None:
+    raise AssertionError(f"'{node.id}' is of kind '{node.kind}', which stands in networks alone")
+
+
+def _given(_: Writer, node: Node) -> None:
+    raise AssertionError(f"'{node.id}' is given to a segment, which has no code for it")
+
+
+# ------------------------------------------------------------------------------------------------- calls of a spec
+
+
+def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+    hint = builder.take_hint("grad")
+    by = call.arguments[1] if len(call.arguments) == 2 else None
+    network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
+    if by is not None and isinstance(network, ast.Name) and builder.is_network(network.id):
+        builder.refuse(
+            "GG451",
+            "grad is taken with respect to a value, not to the parameters of a network",
+            by.span,
+            ast.show(by),
+            "a value from which the first argument is computed, such as x in grad(D(x), x)",
+        )
+    usage = "grad(output, input): the gradient of the output's sum with respect to the input"
+    output, at = builder.arguments_of(call, 2, usage)
+    if not isinstance(output, Ref) or not isinstance(at, Ref):
+        builder.refuse(
+            "GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)"
+        )
+    return builder.add(kind.name, hint, call, output, at)
+
+
+def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+    hint = builder.take_hint("history")
+    value, size = builder.arguments_of(call, 2, "history(value, size)")
+    if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        builder.refuse(
+            "GG313",
+            "history mixes a value with its past",
+            call.span,
+            ast.show(call),
+            "history(value, 50), the size at least 0",
+        )
+    return builder.add(kind.name, hint, call, value, size, target=f"{value.id}.history")
+
+
+# ------------------------------------------------------------------------------------------ back to expressions
+
+Inside = Callable[[Argument], Expression]
+
+
+def _spell_source(node: Node, _: Inside) -> Expression:
+    return dotted_name(node.id, node.span)
+
+
+def _spell_number(node: Node, _: Inside) -> Expression:
+    return node.over_time
+
+
+def _spell_output(node: Node, inside: Inside) -> Expression:
+    call = inside(node.arguments[0])
+    return call if node.field == OUTPUT else ast.Attribute(call, node.field, node.span)
+
+
+def _spell_operation(node: Node, inside: Inside) -> Expression:
+    match node.arguments:
+        case [operand] if node.target == "neg":
+            return ast.Unary("-", inside(operand), node.span)
+        case [left, right] if node.target in SIGNS:
+            return ast.Binary(SIGNS[node.target], inside(left), inside(right), node.span)
+    return call_of(node.target, node, inside)
+
+
+def _spell_target(node: Node, inside: Inside) -> Expression:
+    return call_of(node.target, node, inside)
+
+
+def _spell_first(node: Node, inside: Inside) -> Expression:
+    return inside(node.arguments[0])
+
+
+def _spell_parameters(node: Node, _: Inside) -> Expression:
+    return ast.Call(ast.Name("parameters", node.span), (ast.Name(node.target, node.span),), (), node.span)
+
+
+# ---------------------------------------------------------------------------------------------------- the table
+
+KINDS = (
+    NodeKind(  # a field of a batch of data; target: the stream, field
+        name="stream",
+        target="source",
+        given=True,
+        source=True,
+        stops=always,
+        infer=lambda inference, node: inference.source(node),
+        write=_given,
+        spelled=_spell_source,
+    ),
+    NodeKind(  # a batch of random numbers; target: the source
+        name="random",
+        target="source",
+        given=True,
+        source=True,
+        stops=always,
+        infer=lambda inference, node: inference.source(node),
+        write=_given,
+        spelled=_spell_source,
+    ),
+    NodeKind(  # a number over time; expression
+        name="scalar",
+        given=True,
+        stops=always,
+        infer=_number,
+        write=_given,
+        spelled=_spell_number,
+    ),
+    NodeKind(  # a call of a network
+        name="network",
+        arguments=None,
+        target="network",
+        of_network=True,
+        stops=_network_stops,
+        infer=lambda inference, node: inference.call(node),
+        write=lambda writer, node: writer.network(node),
+        spelled=_spell_target,
+    ),
+    NodeKind(  # one named output of a call; field
+        name="output",
+        arguments=(Ref,),
+        infer=lambda inference, node: inference.output(node),
+        write=lambda writer, node: writer.output(node),
+        spelled=_spell_output,
+    ),
+    NodeKind(  # a call of an op, a loss or a metric
+        name="op",
+        arguments=None,
+        target="op",
+        whole=True,
+        stops=_op_stops,
+        infer=lambda inference, node: inference.operation(node),
+        write=lambda writer, node: writer.operation(node),
+        spelled=_spell_operation,
+    ),
+    NodeKind(  # the gradient of the first argument's sum with respect to the second
+        name="grad",
+        arguments=(Ref, Ref),
+        like=1,
+        infer=lambda inference, node: inference.gradient(node),
+        write=lambda writer, node: writer.gradient(node),
+        form=Form("grad(output, input)", build=_build_gradient),
+    ),
+    NodeKind(  # the value, its gradient stopped
+        name="detach",
+        arguments=(Ref,),
+        same=True,
+        like=0,
+        whole=True,
+        stops=always,
+        infer=_first,
+        write=lambda writer, node: writer.method(node, "detach"),
+        form=Form("detach(value)", "detached"),
+    ),
+    NodeKind(  # the value as it was when first computed in this step
+        name="held",
+        arguments=(Ref,),
+        remembers="step",
+        same=True,
+        like=0,
+        whole=True,
+        stops=always,
+        infer=_first,
+        write=lambda writer, node: writer.method(node, "detach"),
+        form=Form("held(value)"),
+    ),
+    NodeKind(  # past values mixed with the present one, before a segment; target: the buffer, arguments: value and size
+        name="history",
+        arguments=(Ref, int),
+        target="buffer",
+        remembers="run",
+        same=True,
+        like=0,
+        whole=True,
+        stops=always,
+        infer=_first,
+        write=lambda writer, node: writer.method(node, "detach"),
+        form=Form("history(value, size)", build=_build_history),
+    ),
+    NodeKind(  # all parameters of a network as a vector
+        name="parameters",
+        target="network",
+        of_network=True,
+        infer=lambda inference, node: inference.parameters(node),
+        write=lambda writer, node: writer.parameters(node),
+        form=Form("parameters(NETWORK)", build=lambda builder, _, call: builder.parameters(call)),
+        spelled=_spell_parameters,
+    ),
+    NodeKind(  # an image drawn pixel by pixel; arguments: a call of the network on an image, and the image
+        name="autoregressive",
+        arguments=(Ref, Ref),
+        keywords=("rows",),
+        target="network",
+        of_network=True,
+        like=1,
+        stops=always,
+        infer=lambda inference, node: inference.autoregressive(node),
+        write=lambda writer, node: writer.autoregressive(node),
+        form=Form("autoregressive(P(x), x, rows=8)", build=lambda builder, _, call: builder.autoregressive(call)),
+    ),
+    NodeKind(  # the value under another name, from which nothing else is computed
+        name="alias",
+        arguments=(Ref,),
+        same=True,
+        like=0,
+        infer=_first,
+        write=lambda writer, node: writer.alias(node),
+        spelled=_spell_first,
+    ),
+    NodeKind(  # networks as a group's steps would make them; target: the group, arguments: what the steps read
+        name="lookahead",
+        arguments=None,
+        target="group",
+        infer=_no_value,
+        write=lambda writer, node: writer.lookahead(node),
+    ),
+    NodeKind(  # an input of a network
+        name="input", in_networks=True, infer=_in_networks_alone, write=_in_networks_alone, spelled=_spell_source
+    ),
+    NodeKind(  # a layer of a network; target: the path of its module
+        name="layer",
+        arguments=None,
+        target="path",
+        in_networks=True,
+        infer=_in_networks_alone,
+        write=_in_networks_alone,
+        spelled=_spell_target,
+    ),
+)
+for each in KINDS:
+    kinds.add(each)
+
+__all__ = ["SIGNS", "Form", "NodeKind", "Ref", "always", "as_call", "kinds"]
