@@ -75,9 +75,9 @@ def trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                 }
                 # Whatever the real samples go through belongs to the critic: one network, or a shared trunk and a head.
                 real = dict(node.keywords).get("real", node.arguments[0] if node.arguments else None)
-                judges = {_scoring(graph, n) for n in node.inputs} | _networks_in(graph, real)
-                if makers - judges:
-                    generator = ", ".join(sorted(makers - judges))
+                critics = {_scoring(graph, n) for n in node.inputs} | _networks_in(graph, real)
+                if makers - critics:
+                    generator = ", ".join(sorted(makers - critics))
                     yield warn(
                         "GG611",
                         f"'{generator}' would be trained to make the critic's task easy",
