@@ -1,4 +1,4 @@
-"""Nodes of a graph in groups, so that the graph stays without circles when each group becomes one node."""
+"""Group nodes of a graph such that it stays acyclic when each group becomes one node."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class _Group:
 
 
 def grouped(before: Mapping[str, Iterable[str]], alike: Mapping[str, Hashable]) -> tuple[tuple[str, ...], ...]:
-    """Put each node into the first group of its likes that it does not depend on, also by way of other groups.
+    """Put each node into the first group of its kind on which it does not depend, directly or through other groups.
 
     Sets of nodes are whole numbers, bit i for the node i, so that a step takes a few operations on numbers.
 

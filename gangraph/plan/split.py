@@ -1,4 +1,4 @@
-"""What an update that repeats computes once, and what each time."""
+"""What an update that repeats computes once, and what in every repetition."""
 
 from collections.abc import Callable, Iterable, Set
 
@@ -24,10 +24,11 @@ def changes_while_repeating(facts: Facts, index: int) -> Callable[[str], bool]:
 def split(
     facts: Facts, index: int, wanted: frozenset[str], again: frozenset[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """What of the values that are `wanted` the update computes once, and what each time that it repeats.
+    """Those of the values `wanted` that an update computes once, and those that it computes in every repetition.
 
-    What a gradient passes is computed together with it, each time. A call among this that moves state moves it once
-    for each value: it is made once before as well, if it is for the same value each time and not made `again` anyway.
+    The values through which a gradient flows are computed together with it, in every repetition. A call among them
+    changes state once for each value: if its value is the same in every repetition and it is not made `again`, it is
+    also made once before.
     """
     if not loops(facts.updates[index]):
         return frozenset(), wanted
