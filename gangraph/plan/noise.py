@@ -11,8 +11,8 @@ from gangraph.plan.versions import repeats
 def draw_noise(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
     """Each update with the calls whose random layers draw in it.
 
-    The value of such a call has changed since the last update in which its layers certainly drew. A call at looked-ahead
-    networks takes the numbers of the call as the spec writes it.
+    The value of such a call has changed since the last update in which its layers certainly drew. A call at
+    looked-ahead networks takes the numbers of the call as the spec writes it.
     """
     drew: dict[str, int] = {}  # the last update in which each call surely drew
     planned = []
