@@ -83,8 +83,8 @@ def _die() -> NoReturn:
 @contextmanager
 def counted(at: int) -> Iterator[list[int]]:
     """Count what a save does to files, and be killed before number `at`; of a file that is written, half stays."""
-    from gangraph.runtime import checkpoint
-    from gangraph.runtime.folder import RunFolder
+    from gangraph.folder import checkpoint
+    from gangraph.folder.run_folder import RunFolder
 
     count, saving = [0], [False]
 
@@ -122,9 +122,9 @@ def counted(at: int) -> Iterator[list[int]]:
 
 
 def _child(form: str, folder: Path, resume: bool, at: int) -> None:
-    from gangraph.runtime import run
+    from gangraph.session import record, run
 
-    run._REPORT_SECONDS = -1.0  # every step is a line
+    record._SECONDS = -1.0  # every step is a line
     with counted(at) as count:
         place = {"resume": folder} if resume else {"out": folder}
         run.run(spec_of(form), **place, seed=3, device="cpu", json=True)
@@ -135,7 +135,7 @@ def serve() -> None:
     """Answer tasks until there are no more."""
     import torch
 
-    import gangraph.runtime.run  # noqa: F401  # which everything else follows
+    import gangraph.session.run  # noqa: F401  # which everything else follows
 
     torch.set_num_threads(1)
     for line in sys.stdin:

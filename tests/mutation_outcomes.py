@@ -148,8 +148,8 @@ def ran(seed: int, folder: Path, *, wait: float = 30) -> Outcome:
 
 
 def _run(made: Mutant, path: Path, out: Path, wait: float) -> str:
-    from gangraph.runtime.report import aside
-    from gangraph.runtime.run import run
+    from gangraph.session.reporter import aside
+    from gangraph.session.run import run
 
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_CPU, (round(wait), round(wait) + 5))

@@ -13,7 +13,7 @@ from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase
 from gangraph.plan.model import UpdatePlan
 from gangraph.plan.planner import plan
-from gangraph.runtime.engine import NotFiniteError
+from gangraph.run.engine import NotFiniteError
 from tests.support import trainer
 
 PLANS = {"shared and merged": (True, True), "merged": (False, True), "shared": (True, False), "plain": (False, False)}
@@ -63,7 +63,7 @@ def _trainers(spec: Spec) -> dict[str, Trainer]:
     for name, (share, merge) in PLANS.items():
         if (updates := plan(checked, share=share, merge=merge).updates) not in known:
             known.append(updates)
-            with patch("gangraph.runtime.trainer.check_phase", lambda *_: checked):  # once for all
+            with patch("gangraph.run.training.check_phase", lambda *_: checked):  # once for all
                 runs[name] = trainer(spec, share=share, merge=merge)
     return runs
 

@@ -1,14 +1,20 @@
-"""Layers as plug-ins have them, for tests: those that keep state, told or untold."""
+"""Plug-ins for tests: layers as they have them, those that keep state told or untold, and modules as if installed."""
 
+import importlib
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from gangraph.registry import Definition, vocabulary
+from gangraph.registry import Definition, load_plugins, optimizers, vocabulary
+from gangraph.traits import traits_of
+from gangraph.update_options import UPDATE_OPTIONS
 
 
 class Counting(nn.Module):
@@ -70,6 +76,31 @@ class Masking(nn.Module):
 
 def registered(patch: pytest.MonkeyPatch, name: str, function: Callable[..., Any], **traits: Any) -> None:
     """Register a layer until the test ends."""
-    patch.setitem(
-        vocabulary._definitions, name, Definition(name, "layer", function, inspect.signature(function), traits)
-    )
+    definition = Definition(name, "layer", function, inspect.signature(function), traits_of("layer", name, traits))
+    patch.setitem(vocabulary._definitions, name, definition)
+
+
+@contextmanager
+def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]:
+    """A module as if it were installed with an entry point of that name. Afterwards what it registered is gone."""
+    (folder / f"{module}.py").write_text(text)
+    package = folder / f"{module}-0.1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 0.1.0\n")
+    (package / "entry_points.txt").write_text(f"[gangraph.plugins]\n{name} = {module}\n")
+    names, steppers, options = set(vocabulary), set(optimizers), set(UPDATE_OPTIONS)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(folder)
+            load_plugins.cache_clear()
+            yield
+    finally:
+        for added in set(vocabulary) - names:
+            del vocabulary._definitions[added]
+        for added in set(optimizers) - steppers:
+            del optimizers._definitions[added]
+        for added in set(UPDATE_OPTIONS) - options:
+            del UPDATE_OPTIONS[added]
+        sys.modules.pop(module, None)
+        importlib.invalidate_caches()
+        load_plugins.cache_clear()

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from gangraph.apply.anysize import AnySize
+from gangraph.apply.sizes import bare, follows
 from gangraph.build.network import build_network
 from gangraph.check.instantiate import assemble
 from gangraph.errors import RunError
 from gangraph.language.spec import NetworkSpec
-from gangraph.runtime.anysize import AnySize, bare, follows
 from tests.support import read
 
 SPEC = """

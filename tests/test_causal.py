@@ -12,9 +12,9 @@ from torch.nn import functional
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.runtime.measure import measure
-from gangraph.runtime.pixels import PixelByPixel
-from gangraph.runtime.report import Countdown
+from gangraph.evaluate.pixels import PixelByPixel
+from gangraph.session.run import measure
+from gangraph.terminal import Countdown
 from gangraph.vocabulary.causal import (
     DiagonalLstm,
     MaskedConv2d,

@@ -13,7 +13,7 @@ from PIL import Image
 from gangraph.cli import main
 from gangraph.language.document.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
-from gangraph.runtime.trainer import Trainer
+from gangraph.trainer import Trainer
 from gangraph.views.code import code_text
 from gangraph.views.text import plan_text
 
@@ -266,7 +266,7 @@ def test_the_embedded_world_is_drawn_to_a_file(tmp_path: Path) -> None:
 def test_run_begins_with_the_profile_the_data_and_the_way_to_the_paper(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gangraph.runtime.run.run", lambda *_, **__: Path("runs/1"))
+    monkeypatch.setattr("gangraph.session.run.run", lambda *_, **__: Path("runs/1"))
     assert main(["run", "cyclegan"]) == 0
     said = "cyclegan: profile quick, on embedded data (world); the paper's settings: "
     assert capsys.readouterr().out == f"{said}gangraph run cyclegan --profile paper\n"

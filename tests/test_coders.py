@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import gangraph
 from gangraph import Trainer
-from gangraph.runtime.given import Given
+from gangraph.run.given import Given
 from gangraph.vocabulary.ops import put
 from tests.reference.coders import (
     ConditionalLoop,

@@ -1,8 +1,6 @@
 """The documents are true: their specs are valid, their plug-in works, and their listing is what is registered."""
 
-import importlib
 import re
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +11,9 @@ from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
 from gangraph.language.expression import syntax
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.registry import load_plugins, vocabulary
+from gangraph.registry import load_plugins
 from gangraph.views.vocabulary_page import vocabulary_page
+from tests.plugin import installed
 from tests.support import read, trainer
 
 ROOT = Path(__file__).parent.parent
@@ -55,41 +54,27 @@ def test_vocabulary_page_is_up_to_date() -> None:
     assert (DOCS / "vocabulary.md").read_text() == vocabulary_page(), f"write it again: {how} > docs/vocabulary.md"
 
 
-def test_grammar_in_the_design_is_the_parser_s() -> None:
-    written = next(block for block in blocks(DOCS / "design.md", "text") if block.startswith("chain "))
+def test_grammar_in_the_reference_is_the_parser_s() -> None:
+    written = next(block for block in blocks(DOCS / "language.md", "text") if block.startswith("chain "))
     grammar = (syntax.__doc__ or "").partition("\n\n")[2]
     assert [line.strip() for line in written.splitlines()] == [line.strip() for line in grammar.strip().splitlines()]
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for path in [*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+    for path in [*DOCS.rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]:
         for target in re.findall(r"\]\(([\w./-]+\.md|decisions)(?:#[\w-]*)?\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def plugin(tmp_path: Path) -> Iterator[str]:
     """The package of docs/plugins.md as if it were installed, and its spec. Afterwards its names are gone."""
     page = DOCS / "plugins.md"
     (project,), (module,) = blocks(page, "toml"), blocks(page, "python")
-    entries: dict[str, str] = tomllib.loads(project)["project"]["entry-points"]["gangraph.plugins"]
-    (tmp_path / "gangraph_moons.py").write_text(module)
-    installed = tmp_path / "gangraph_moons-0.1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: gangraph-moons\nVersion: 0.1.0\n")
-    points = "".join(f"{name} = {value}\n" for name, value in entries.items())
-    (installed / "entry_points.txt").write_text(f"[gangraph.plugins]\n{points}")
-    before = set(vocabulary)
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(tmp_path)
-        load_plugins.cache_clear()
+    ((name, named),) = tomllib.loads(project)["project"]["entry-points"]["gangraph.plugins"].items()
+    with installed(name, named, module, tmp_path):
         assert "moons" in load_plugins()
         yield next(text for text in blocks(page, "text") if text.startswith("gangraph: 1"))
-    for name in set(vocabulary) - before:
-        del vocabulary._definitions[name]
-    sys.modules.pop("gangraph_moons", None)
-    importlib.invalidate_caches()
-    load_plugins.cache_clear()
 
 
 def test_plugin_is_found_by_its_entry_point_and_trains(plugin: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gangraph import Trainer
 from gangraph.graph.model import Graph
-from gangraph.runtime.history import decide
+from gangraph.run.history import decide
 from tests.reference.loops import CycleganLoop, DcganLoop, GanLoop, Losses, Pix2pixLoop, WganGpLoop, WganLoop
 from tests.reference.networks import (
     DcganDiscriminator,

@@ -102,7 +102,8 @@ def test_every_part_of_an_update_may_use_the_index() -> None:
           unroll: {update: generators, minimize: "fool[k]", steps: k}
     - {update: generators, minimize: "sum(fool[k] for k in 0..2)"}"""
     last = families(step).phases[0].updates[2]
-    assert [show(each) for each in (last.every, last.when, *last.then, last.clip_grad_norm) if each is not None] == [
+    written = (last.every, last.when, *last.then, *last.options.values())
+    assert [show(each) for each in written if each is not None] == [
         "3",
         "step > 2",
         "clip(D[2], -3, 3)",

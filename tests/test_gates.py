@@ -21,8 +21,8 @@ from gangraph.language.resolve.document import resolve
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.runtime.engine import NotFiniteError
-from gangraph.runtime.run import run
+from gangraph.run.engine import NotFiniteError
+from gangraph.session.run import run
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.explain import explain_text

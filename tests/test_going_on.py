@@ -9,12 +9,12 @@ import pytest
 
 from gangraph import Trainer, UsageError
 from gangraph.cli import main
+from gangraph.folder.run_folder import RunFolder
+from gangraph.folder.saved import numbered, results_folder, run_of
 from gangraph.language.continuation import changes
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve
-from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.run import run as start
-from gangraph.runtime.saved import numbered, results_folder, run_of
+from gangraph.session.run import run as start
 from tests.test_resume import assert_same_checkpoints
 
 SPEC = """

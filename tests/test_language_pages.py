@@ -1,4 +1,4 @@
-"""The pages of docs/language: each shows an example, tells its errors, and is found from the design."""
+"""The pages of docs/language: each shows an example, tells its errors, and is found from the reference."""
 
 import re
 from pathlib import Path
@@ -99,8 +99,8 @@ def test_a_page_has_a_title_an_example_and_a_section_on_errors(page: Path) -> No
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_is_linked_from_the_design(page: Path) -> None:
-    assert f"](language/{page.name}" in (DOCS / "design.md").read_text()
+def test_a_page_is_linked_from_the_reference(page: Path) -> None:
+    assert f"](language/{page.name}" in (DOCS / "language.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import pytest
 
 from gangraph.cli import main
+from gangraph.folder.files import json_text
 from gangraph.report.reading import read_run
-from gangraph.runtime import report
-from gangraph.runtime.files import json_text
-from gangraph.runtime.run import run as start
+from gangraph.session import reporter as report
+from gangraph.session.run import run as start
 from tests.support import read
 
 # The metric is NaN in the first 12 of 20 steps, and finite from then on.

@@ -8,11 +8,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from gangraph.check.shown import picture_ranges
+from gangraph.evaluate import pictures
+from gangraph.evaluate.pictures import clipped, frames, image_of, picture
 from gangraph.pipeline import check_spec
-from gangraph.runtime import pictures
-from gangraph.runtime.pictures import clipped, frames, image_of, picture
-from gangraph.runtime.run import run
-from gangraph.runtime.trained import sample
+from gangraph.session.run import run
+from gangraph.session.sample import sample
 from tests.support import read
 
 SPEC = """

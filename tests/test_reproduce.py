@@ -17,13 +17,15 @@ import torch
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import UsageError
+from gangraph.folder.run_folder import RunFolder
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict, read_outcome
 from gangraph.reproduce.reproduction import Request, reproduce
-from gangraph.reproduce.tables import outcome_text, results_page
+from gangraph.reproduce.tables import outcome_text, results_page, system_page
 from gangraph.reproduce.work import StoppedError, Task, work
-from gangraph.runtime.folder import RunFolder
-from gangraph.runtime.run import run
-from gangraph.runtime.trainer import Trainer
+from gangraph.session.run import run
+from gangraph.trainer import Trainer
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 SPEC = """
 gangraph: 1
@@ -84,7 +86,7 @@ def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
     assert not again.trained
     assert first.numbers == again.numbers
     assert checkpoints(folder) == before
-    assert [set(look) for look in first.looks] == [{"distance"}] * 4
+    assert [set(metrics) for metrics in first.evaluations] == [{"distance"}] * 4
     assert "finished at step 20" in (folder / "log.txt").read_text()
 
 
@@ -174,14 +176,14 @@ def test_a_run_whose_files_are_damaged_is_a_finding(tmp_path: Path) -> None:
     assert "state.json: Expecting property name" in work(task(spec(tmp_path), folder)).failed
 
 
-def test_looks_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
+def test_evaluations_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
     folder, source = tmp_path / "seed-0", spec(tmp_path)
     work(task(source, folder))
     source.write_text(source.read_text().replace("mean(D(x)) - mean(D(fake))", "0 - mean(D(fake))"))
     found = work(task(source, folder))
     assert not found.trained
-    assert found.looks == ()
-    assert "looked at by other metrics" in found.unseen
+    assert found.evaluations == ()
+    assert "evaluated by other metrics" in found.unevaluated
 
 
 def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +211,8 @@ def test_the_command_runs_judges_and_goes_on(tmp_path: Path, capsys: pytest.Capt
     assert (verdict.check, verdict.note) == ("reach[full] > reach[slow]", "or not")
     means = {v.name: v.numbers["reach"].mean for v in outcome.variants}
     assert verdict.margin == pytest.approx(means["full"] - means["slow"])
-    assert "## dots" in page.read_text()
+    assert page.read_text().startswith("# dots\n")
+    assert "A claim is *held* if" in page.read_text()
 
     assert main([*arguments, "--strict"]) == (0 if verdict.held else 1)
     assert capsys.readouterr().out.count("was there") == 4
@@ -239,6 +242,7 @@ def test_an_interrupted_reproduction_saves_and_goes_on(tmp_path: Path) -> None:
         ([], "name one spec, or take --all"),
         (["dots.yaml", "--all"], "name one spec, or take --all"),
         (["--all", "--set", "a=b"], "--all takes no --variants, --set or --out"),
+        (["--all", "--page", "found"], "--page takes a file such as 'found.md'"),
         (
             ["dots.yaml", "--variants", "slwo"],
             "there is no variant 'slwo': one of full, slow, wild; did you mean 'slow'?",
@@ -284,7 +288,7 @@ def test_settings_of_a_request_are_deviations_under_the_papers_profile_too(tmp_p
     assert read_outcome(tmp_path / "changed").settings == {"train.batch": "8"}
     assert changed.command == "gangraph reproduce dots --profile paper --seeds 1 --set train.batch=8"
     assert "dots, profile paper, train.batch=8: 1 variants" in outcome_text(changed)
-    assert f"`{changed.command}`" in results_page([changed])
+    assert f"`{changed.command}`" in system_page(changed)
 
 
 def number(*values: float | None, why: str = "") -> Number:
@@ -331,12 +335,57 @@ def test_the_tables_say_what_was_measured_and_what_was_not() -> None:
     assert "not measured" in text
     assert "1 of 2 held, 1 could not be judged" in text
     assert "no file" in text
-    page = results_page([OUTCOME])
+    page = system_page(OUTCOME)
     assert "| full | 2 ± 1 | not measured |" in page
     assert "| b |  | `x \\| y` | **not held** | 2 ± 6.1 | 1 of 3 |" in page
     assert "- size is 4" in page
     widths = {line.count("|") - line.count("\\|") for line in page.splitlines() if line.startswith("| full")}
     assert widths == {4}
+
+
+def test_the_page_of_results_has_a_line_and_a_link_for_each_system() -> None:
+    other = replace(OUTCOME, name="lines", seconds=7200.0, verdicts=OUTCOME.verdicts[:1])
+    page = results_page([OUTCOME, other], "found")
+    assert "| [dots](found/dots.md) | quick | 2 | 3 | 1 of 2 held, 1 could not be judged | 1.0 |\n" in page
+    assert page.endswith("| [lines](found/lines.md) | quick | 2 | 3 | 1 of 1 held | 2.0 |\n")
+    assert page.count("A claim is *held* if") == 1
+    assert "reach[full]" not in page
+
+
+def test_the_page_of_a_system_links_to_all_systems_or_explains_its_numbers() -> None:
+    linked, alone = system_page(OUTCOME, "../results.md"), system_page(OUTCOME)
+    assert linked.startswith(
+        "# dots\n\n*On Dots* (2020). Points.\n\n`gangraph reproduce dots --profile quick --seeds 3`\n"
+    )
+    assert "](../results.md)" in linked and "A claim is *held* if" not in linked
+    assert "results.md" not in alone and "A claim is *held* if" in alone
+
+
+def test_all_writes_a_table_and_a_page_for_each_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = {name: replace(OUTCOME, name=name) for name in ("dots", "lines")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gangraph.language.document.library.shipped", lambda: outcomes)
+    monkeypatch.setattr("gangraph.reproduce.reproduction.reproduce", lambda request: outcomes[request.source])
+    assert main(["reproduce", "--all"]) == 0
+    assert (tmp_path / "docs" / "results.md").read_text() == results_page([*outcomes.values()])
+    for name, outcome in outcomes.items():
+        assert (tmp_path / "docs" / "results" / f"{name}.md").read_text() == system_page(outcome, "../results.md")
+
+
+def results_of_the_documents() -> list[str]:
+    return re.findall(r"^\| \[(\w+)\]\(results/\1\.md\)", (DOCS / "results.md").read_text(), flags=re.MULTILINE)
+
+
+def test_every_shipped_result_has_its_page_in_the_form_that_is_written() -> None:
+    names = results_of_the_documents()
+    assert names == sorted(path.stem for path in (DOCS / "results").glob("*.md"))
+    assert (DOCS / "results.md").read_text().startswith(results_page([]).partition("\n| system")[0])
+    for name in names:
+        lines = (DOCS / "results" / f"{name}.md").read_text().splitlines()
+        assert lines[0] == f"# {name}"
+        assert lines[4].startswith(f"`gangraph reproduce {name} --profile ")
+        assert lines[6] == system_page(OUTCOME, "../results.md").splitlines()[6]
+        assert lines[8].startswith("| variant | ")
 
 
 def test_a_command_is_printed_as_a_shell_takes_it() -> None:

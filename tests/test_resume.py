@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from gangraph import Trainer
+from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.spec import Spec
-from gangraph.runtime.checkpoint import read_checkpoint
 from tests.support import load, read, trainer
 
 STEPS = 4

@@ -12,10 +12,10 @@ from torch.nn.functional import softplus
 
 import gangraph
 from gangraph import Trainer, UsageError
-from gangraph.runtime import checkpoint
-from gangraph.runtime.engine import NotFiniteError
-from gangraph.runtime.history import History
-from gangraph.runtime.run import run as start
+from gangraph.folder import checkpoint
+from gangraph.run.engine import NotFiniteError
+from gangraph.run.history import History
+from gangraph.session.run import run as start
 from tests.support import TINY, changed, deviation, load, normals, read, same, small, snapshot, trainer
 
 X, Z, X2, Z2 = normals(4, 4, 2)

@@ -11,11 +11,11 @@ from torch.nn.functional import softplus
 
 from gangraph import Trainer
 from gangraph.errors import SpecError
+from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.pipeline import check_spec, compile_phase, load
-from gangraph.runtime.checkpoint import read_checkpoint
-from gangraph.runtime.restore import read_network
+from gangraph.run.restore import read_network
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text

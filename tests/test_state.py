@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gangraph import Trainer
 from gangraph.errors import SpecError
 from gangraph.plan.model import Plan
-from gangraph.runtime.engine import NotFiniteError
+from gangraph.run.engine import NotFiniteError
 from gangraph.views.code import code_text
 from gangraph.views.plan import plan_text
 from gangraph.vocabulary.layers import spectral_norm

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gangraph import Trainer
-from gangraph.runtime.networks import frozen
+from gangraph.run.networks import frozen
 from gangraph.vocabulary import styles
 from tests.support import normals, read, small, trainer
 

@@ -18,8 +18,8 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.runtime.engine import NotFiniteError
-from gangraph.runtime.lookahead import Ahead, LookedAhead, root
+from gangraph.run.engine import NotFiniteError
+from gangraph.run.lookahead import Ahead, LookedAhead, root
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw, step_picture

@@ -38,7 +38,7 @@ def _over_time(graph: Graph) -> Iterator[Expression]:
     yield from (node.over_time for node in graph.nodes.values() if node.kind == "scalar")
     for update in graph.updates:
         gates = (update.when, *(objective.when for objective in update.objectives))
-        whole = (update.times, update.every, update.clip_grad_norm, update.clip_grad_value, *gates)
+        whole = (update.times, update.every, *update.options.values(), *gates)
         yield from (expression for expression in whole if expression is not None)
 
 

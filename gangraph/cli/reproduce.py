@@ -19,7 +19,7 @@ def reproduce(
     spec: Annotated[
         str | None, typer.Argument(metavar="SPEC", help="A spec's file, or the name of one that ships.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every spec that ships, and a page of results.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every spec that ships, and pages of results.")] = False,
     profile: options.Profile = None,
     variants: Annotated[
         str | None,
@@ -40,7 +40,12 @@ def reproduce(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--page", metavar="FILE", help="Also write a page.", show_default=f"{_PAGE} with --all"),
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="Also write a page; with --all a table, and a page a system in the folder of the same name.",
+            show_default=f"{_PAGE} with --all",
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a claim does not hold.")] = False,
     weights: options.Weights = None,
@@ -50,17 +55,21 @@ def reproduce(
         raise UsageError("name one spec, or take --all")
     if every and (variants or settings or out):
         raise UsageError("--all takes no --variants, --set or --out: they belong to one spec")
+    if every and page and not page.suffix:
+        raise UsageError(
+            f"--page takes a file such as '{page}.md': the pages of the systems go into the folder '{page}'"
+        )
 
     options.use_weights(weights)
 
     from gangraph.language.document.library import find_spec, shipped
 
     if spec is not None:
-        find_spec(spec)  # a slip in its name shows before anything is loaded
+        find_spec(spec)  # a mistake in its name is shown before anything is loaded
     with options.waiting("loading PyTorch"):
         from gangraph.reproduce.reproduction import Request
         from gangraph.reproduce.reproduction import reproduce as start
-        from gangraph.reproduce.tables import outcome_text, results_page
+        from gangraph.reproduce.tables import outcome_text, results_page, system_page
 
     def request(source: str) -> Request:
         return Request(
@@ -76,12 +85,16 @@ def reproduce(
 
     target = page or (_PAGE if every else None)
     if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        (target.with_suffix("") if every else target.parent).mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     for name in shipped() if every else [spec or ""]:
         outcomes.append(start(request(name)))
         print(outcome_text(outcomes[-1]), end="\n\n", flush=True)
-    if target is not None:
-        options.emit(results_page(outcomes), target)
+    if target is not None and every:
+        options.emit(results_page(outcomes, target.stem), target)
+        for outcome in outcomes:
+            options.emit(system_page(outcome, f"../{target.name}"), target.with_suffix("") / f"{outcome.name}.md")
+    elif target is not None:
+        options.emit(system_page(outcomes[0]), target)
     if strict and not all(verdict.held for outcome in outcomes for verdict in outcome.verdicts):
         raise typer.Exit(1)

@@ -82,7 +82,8 @@ class UpdateGraph:
     """One entry of the step. `draws` is None where the update shares the draws of the one before it.
 
     `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
-    `named` are the losses that it names, in its objectives and gates or in what these name.
+    `named` are the losses that it names, in its objectives and gates or in what these name. `options` change the
+    gradient before the step of the optimizer, in their order.
     """
 
     name: str
@@ -93,8 +94,7 @@ class UpdateGraph:
     when: Expression | None
     then: tuple[tuple[str, str, tuple[object, ...]], ...]
     accumulate: int
-    clip_grad_norm: Expression | None
-    clip_grad_value: Expression | None
+    options: Mapping[str, Expression]
     span: Span
     watched: tuple[tuple[str, str], ...] = ()
     late: bool = False
@@ -255,15 +255,25 @@ class Graph:
         """The calls of a network."""
         return (node for node in self.nodes.values() if node.kind == "network" and node.target == network)
 
-    def label(self, node: str) -> str:
-        """What a person calls a node: the value or loss that it is, else its own id."""
-        return self._labels.get(node, node)
+    @cached_property
+    def value_names(self) -> Mapping[str, str]:
+        """The nodes that the spec names as values; the first name where there are several."""
+        return {node: name for name, node in reversed([*self.values.items()])}
 
     @cached_property
-    def _labels(self) -> Mapping[str, str]:
-        """The first value or loss that each node is."""
-        names = [*self.values.items(), *self.losses.items()]
-        return {node: name for name, node in reversed(names)}
+    def loss_names(self) -> Mapping[str, str]:
+        """The nodes that the spec names as losses; the first name where there are several."""
+        return {node: name for name, node in reversed([*self.losses.items()])}
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What a person calls the nodes that have names: values, losses, and the objectives of updates by their ids."""
+        objectives = {each.loss: each.loss for update in self.updates for each in update.objectives}
+        return {**objectives, **self.loss_names, **self.value_names}
+
+    def label(self, node: str) -> str:
+        """What a person calls a node: the value or loss that it is, else its own id."""
+        return self.names.get(node, node)
 
     @cached_property
     def differentiated_by(self) -> frozenset[str]:
@@ -316,7 +326,7 @@ def _passes(network: NetworkGraph, start: str) -> bool:
     reached: set[str] = set()
     for node in network.nodes.values():
         name = network.layers[node.target].name if node.kind == "layer" else node.target
-        cut = node.kind != "input" and bool(vocabulary[name].traits.get("stops_gradient"))
+        cut = node.kind != "input" and vocabulary[name].traits.stops_gradient
         if not cut and (node.kind == start or not reached.isdisjoint(node.inputs)):
             reached.add(node.id)
     return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())

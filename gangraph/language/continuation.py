@@ -189,8 +189,7 @@ def _of_update(path: str, update: UpdateSpec) -> dict[str, _Fact]:
     for objective in update.objectives:
         found |= _of_objective(path, objective, alone=len(update.objectives) == 1)
     found |= _given({f"{path}.when": update.when}) | {f"{path}.then.{i}": _Fact(v) for i, v in enumerate(update.then)}
-    rhythm = {key: getattr(update, key) for key in ("times", "every", "clip_grad_norm", "clip_grad_value")}
-    return found | _given(_under(path, rhythm), "now")
+    return found | _given(_under(path, {"times": update.times, "every": update.every, **update.options}), "now")
 
 
 def _draws(update: UpdateSpec) -> str:

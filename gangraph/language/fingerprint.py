@@ -1,13 +1,30 @@
-"""What a spec trains and what it measures, as short texts that change when that does and otherwise never."""
+"""What a spec trains and what it measures, as short texts that change when that does and otherwise never.
+
+Everything follows from the fields of the dataclasses of a spec. A field counts unless it is marked as `ASIDE` where it
+is defined, or holds a place in a text. One that has its default is left out, so that a new field changes no fingerprint
+until a spec sets it. What there was when fingerprints began has fixed places, of which the functions below tell.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, get_args
 
+from gangraph.errors import Span, Text
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
-from gangraph.language.spec import AverageSpec, NetworkSpec, Objective, PhaseSpec, Spec, UpdateSpec
+from gangraph.language.spec import (
+    AverageSpec,
+    EvaluatorSpec,
+    NetworkSpec,
+    Objective,
+    OptimizerSpec,
+    PhaseSpec,
+    Spec,
+    UpdateSpec,
+    counts,
+)
 
 _DIGITS = 16
 
@@ -19,7 +36,7 @@ def fingerprint(spec: Spec) -> str:
     the updates reach, with all params evaluated. Names, words, claims, `evaluate:`, profiles, comments and layout are
     not part of it.
     """
-    return _digest([_training(phase) for phase in spec.phases])
+    return _digest([*map(_training, spec.phases), *_listed(_others(spec, "phases"))])
 
 
 def evaluation_fingerprint(phase: PhaseSpec) -> str:
@@ -30,43 +47,32 @@ def evaluation_fingerprint(phase: PhaseSpec) -> str:
     numbers = {**evaluate.metrics, **evaluate.results}
     data, values = {**phase.data, **evaluate.data}, {**phase.values, **evaluate.values}
     reached = _reached(numbers.values(), {**phase.losses, **values})
-    judges = {
-        name: [fingerprint(judge.spec), judge.network] for name, judge in evaluate.networks.items() if name in reached
-    }
+    told = ("samples", "result_samples", "mode", "metrics", "results", "data", "values", "networks")
     facts = {
         "samples": [evaluate.samples, evaluate.result_samples],
         "mode": evaluate.mode,
-        "numbers": _shown(numbers),
-        "data": _shown(data, reached),
-        "values": _shown({**phase.losses, **values}, reached),
-        "networks": {name: _network(made) for name, made in phase.networks.items() if name in reached},
-        "judges": judges,
+        "numbers": _facts(numbers),
+        "data": _facts(_chosen(data, reached)),
+        "values": _facts(_chosen({**phase.losses, **values}, reached)),
+        "networks": _facts(_chosen(phase.networks, reached)),
+        "judges": _facts(_chosen(evaluate.networks, reached)),
     }
-    return _digest(facts)
+    return _digest(facts | _others(evaluate, *told))
 
 
 def _training(phase: PhaseSpec) -> dict[str, Any]:
-    written = (expression for update in phase.updates for expression in _expressions(update))
-    reached = _reached(written, {**phase.losses, **phase.values})
+    reached = _reached(_expressions(phase.updates), {**phase.losses, **phase.values})
     reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
     reached |= _owners(phase, reached)
     # An average changes nothing, but is part of what training leaves.
     reached |= {name for name, made in phase.networks.items() if isinstance(made, AverageSpec) and made.of in reached}
-    return {
-        "batch": phase.batch,
-        "length": _or_none(phase.length),
-        "data": _shown(phase.data, reached),
-        "networks": {name: _network(made) for name, made in phase.networks.items() if name in reached},
-        # All of them: draws without a name and the noise of layers are numbered through every value and loss.
-        "values": _shown(phase.values),
-        "losses": _shown(phase.losses),
-        "optimizers": {
-            name: [group.kind, [network for network, _ in group.networks], _shown(group.options)]
-            for name, group in phase.optimizers.items()
-        },
-        "updates": [_update(update) for update in phase.updates],
+    facts = {
+        "data": _facts(_chosen(phase.data, reached)),
+        "networks": _facts(_chosen(phase.networks, reached)),
         **({"carries": "optimizers"} if phase.carries else {}),
     }
+    # All values and losses count: draws without a name and the noise of layers are numbered through every one.
+    return facts | _others(phase, "data", "networks", "carries")
 
 
 def _owners(phase: PhaseSpec, names: set[str]) -> set[str]:
@@ -75,44 +81,114 @@ def _owners(phase: PhaseSpec, names: set[str]) -> set[str]:
     return {share.network for made in networks if isinstance(made, NetworkSpec) for share in made.shares}
 
 
+def _facts(value: Any) -> Any:
+    """A part of a spec as plain data. An expression is its text; a name with its place is the name."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case (str(name), Span()):
+            return name
+        case tuple():
+            return [_facts(each) for each in value]
+        case Mapping():
+            return {name: _facts(each) for name, each in value.items()}
+        case _ if isinstance(value, get_args(Expression)):
+            return show(value)
+    placed = (write for kind, write in _PLACED.items() if isinstance(value, kind))
+    return next(placed, _others)(value)
+
+
+def _others(record: Any, *told: str) -> dict[str, Any]:
+    """The fields of a dataclass that count and are not told yet, but for those that have their default."""
+    rest = {each.name: getattr(record, each.name) for each in fields(record) if counts(each) and each.name not in told}
+    defaults = {each.name: _default(each) for each in fields(record)}
+    return {name: _facts(value) for name, value in rest.items() if not _in_text(value) and value != defaults[name]}
+
+
+def _default(each: Field[Any]) -> object:
+    return each.default_factory() if each.default_factory is not MISSING else each.default
+
+
+def _in_text(value: object) -> bool:
+    return isinstance(value, Span | Text)
+
+
+def _listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Facts at the end of a list, if there are any."""
+    return [facts] if facts else []
+
+
 def _update(update: UpdateSpec) -> list[Any]:
+    options = {name: value for name, value in update.options.items() if name not in _FIRST_OPTIONS}
+    first = (update.accumulate, *(update.options.get(name) for name in _FIRST_OPTIONS))
     return [
-        [_objective(objective) for objective in update.objectives],
-        None if update.draw is None else [name for name, _ in update.draw],
-        [_or_none(part) for part in (update.times, update.every, update.when)],
-        [show(operation) for operation in update.then],
-        [update.accumulate, _or_none(update.clip_grad_norm), _or_none(update.clip_grad_value)],
+        _facts(update.objectives),
+        _facts(update.draw),
+        _facts((update.times, update.every, update.when)),
+        _facts(update.then),
+        [*_facts(first), *_listed(_facts(options))],
+        *_listed(_others(update, "objectives", "draw", "times", "every", "when", "then", "accumulate", "options")),
     ]
+
+
+_FIRST_OPTIONS = ("clip_grad_norm", "clip_grad_value")
 
 
 def _objective(objective: Objective) -> list[Any]:
     """An objective; one that looks no step ahead is the plain one."""
-    plain = [objective.group, show(objective.expression), objective.sign, *_gate(objective)]
+    plain: list[Any] = _facts((objective.group, objective.expression, objective.sign))
+    plain += [] if objective.when is None else [show(objective.when)]
+    plain += _listed(_others(objective, "group", "expression", "sign", "when", "unroll"))
     ahead = objective.unroll
-    return [*plain, ahead.steps, _objective(ahead.objective)] if ahead is not None and ahead.steps else plain
+    if ahead is None or not ahead.steps:
+        return plain
+    return [*plain, ahead.steps, _facts(ahead.objective), *_listed(_others(ahead, "steps", "objective"))]
 
 
-def _gate(objective: Objective) -> list[str]:
-    return [] if objective.when is None else [show(objective.when)]
-
-
-def _expressions(update: UpdateSpec) -> Iterator[Expression]:
-    for objective in update.objectives:
-        yield objective.expression
-        if objective.unroll is not None:
-            yield objective.unroll.objective.expression
-    yield from update.then
-    yield from filter(None, (update.times, update.every, update.when))
-    yield from filter(None, (objective.when for objective in update.objectives))
-
-
-def _network(made: NetworkSpec | AverageSpec) -> list[Any]:
-    if isinstance(made, AverageSpec):
-        return [made.of, show(made.decay), made.buffers]
-    parts = {name: [show(layer) for layer in chain] for name, chain in made.parts.items()}
-    facts = [list(made.inputs), parts, _shown(made.values), _shown(made.outputs), _shown(made.init)]
+def _network(made: NetworkSpec) -> list[Any]:
+    first = (made.inputs, made.parts, made.values, made.outputs, made.init)
     shared = {share.part: share.network for share in made.shares}
-    return [*facts, shared] if shared else facts
+    others = _others(made, "inputs", "parts", "values", "outputs", "init", "shares")
+    return [*_facts(first), *_listed(shared), *_listed(others)]
+
+
+def _average(made: AverageSpec) -> list[Any]:
+    return [*_facts((made.of, made.decay, made.buffers)), *_listed(_others(made, "of", "decay", "buffers"))]
+
+
+def _optimizer(group: OptimizerSpec) -> list[Any]:
+    return [
+        *_facts((group.kind, group.networks, group.options)),
+        *_listed(_others(group, "kind", "networks", "options")),
+    ]
+
+
+def _evaluator(judge: EvaluatorSpec) -> list[Any]:
+    return [fingerprint(judge.spec), judge.network, *_listed(_others(judge, "spec", "network"))]
+
+
+_PLACED: Mapping[type, Callable[[Any], Any]] = {
+    UpdateSpec: _update,
+    Objective: _objective,
+    NetworkSpec: _network,
+    AverageSpec: _average,
+    OptimizerSpec: _optimizer,
+    EvaluatorSpec: _evaluator,
+}
+
+
+def _expressions(value: object) -> Iterator[Expression]:
+    """Every expression within a part of a spec."""
+    if isinstance(value, get_args(Expression)):
+        yield value
+    elif isinstance(value, tuple):
+        yield from (found for each in value for found in _expressions(each))
+    elif isinstance(value, Mapping):
+        yield from (found for each in value.values() for found in _expressions(each))
+    elif is_dataclass(value) and not _in_text(value):
+        yield from (
+            found for each in fields(value) if counts(each) for found in _expressions(getattr(value, each.name))
+        )
 
 
 def _reached(written: Iterable[Expression], values: Mapping[str, Expression]) -> set[str]:
@@ -125,12 +201,8 @@ def _reached(written: Iterable[Expression], values: Mapping[str, Expression]) ->
     return found
 
 
-def _shown(section: Mapping[str, Expression], names: set[str] | None = None) -> dict[str, str]:
-    return {name: show(body) for name, body in section.items() if names is None or name in names}
-
-
-def _or_none(expression: Expression | None) -> str | None:
-    return None if expression is None else show(expression)
+def _chosen(section: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: body for name, body in section.items() if name in names}
 
 
 def _digest(facts: object) -> str:

@@ -1,13 +1,21 @@
 """A resolved spec: one profile and variant of a document, with everything static evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import Field, dataclass, field
+from typing import Any, Literal
 
 from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression.model import Expression, Quantity
 
 Names = Mapping[str, Expression]
+
+ASIDE: Mapping[str, bool] = {"aside": True}  # marks a field that changes nothing of what is trained or measured
+
+
+def counts(each: Field[Any]) -> bool:
+    """Whether a field of a spec is part of its fingerprints."""
+    return "aside" not in each.metadata
+
 
 OUTPUT = "output"  # the output of a network with several that a call without a field means
 
@@ -39,16 +47,16 @@ class NetworkSpec:
     `file` is what it was read from; None for one that is defined in place.
     """
 
-    template: str
+    template: str = field(metadata=ASIDE)
     inputs: tuple[str, ...]
     parts: Mapping[str, tuple[Expression, ...]]
     values: Names
     outputs: Names
     init: Names
     span: Span
-    static_names: frozenset[str] = frozenset()
+    static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
     shares: tuple[Share, ...] = ()
-    file: Text | None = field(default=None, compare=False)
+    file: Text | None = field(default=None, compare=False, metadata=ASIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,7 @@ class AverageSpec:
 class OptimizerSpec:
     """An optimizer group: one of torch's optimizers over the parameters of some networks."""
 
-    name: str
+    name: str = field(metadata=ASIDE)
     kind: str
     networks: tuple[tuple[str, Span], ...]
     options: Names
@@ -95,9 +103,12 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateSpec:
-    """One entry of `step:`. `draw` is None for the default: the step's first update draws everything."""
+    """One entry of `step:`. `draw` is None for the default: the step's first update draws everything.
 
-    name: str
+    `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
+    """
+
+    name: str = field(metadata=ASIDE)
     objectives: tuple[Objective, ...]
     draw: tuple[tuple[str, Span], ...] | None
     times: Expression | None
@@ -105,8 +116,7 @@ class UpdateSpec:
     when: Expression | None
     then: tuple[Expression, ...]
     accumulate: int
-    clip_grad_norm: Expression | None
-    clip_grad_value: Expression | None
+    options: Names
     span: Span
 
 
@@ -114,7 +124,7 @@ class UpdateSpec:
 class EvaluatorSpec:
     """A network that another spec trains, to judge this one's by; `called` is that spec as it is written here."""
 
-    called: str
+    called: str = field(metadata=ASIDE)
     spec: "Spec"
     network: str
     span: Span
@@ -143,18 +153,18 @@ class EvaluateSpec:
     A lone grid has the name "".
     """
 
-    every: Quantity | None
+    every: Quantity | None = field(metadata=ASIDE)
     samples: int
     result_samples: int
     mode: Literal["train", "eval"]
     data: Names
     networks: Mapping[str, EvaluatorSpec]
     values: Names
-    grids: Mapping[str, tuple[Expression, ...]]
-    samplers: Mapping[str, SamplerSpec]
+    grids: Mapping[str, tuple[Expression, ...]] = field(metadata=ASIDE)
+    samplers: Mapping[str, SamplerSpec] = field(metadata=ASIDE)
     metrics: Names
     results: Names
-    best: tuple[Literal["max", "min"], str] | None
+    best: tuple[Literal["max", "min"], str] | None = field(metadata=ASIDE)
 
     @property
     def grid(self) -> tuple[Expression, ...]:
@@ -166,8 +176,8 @@ class EvaluateSpec:
 class PhaseSpec:
     """Everything that holds during one phase of training; a spec without phases has one."""
 
-    name: str
-    params: Mapping[str, object]
+    name: str = field(metadata=ASIDE)
+    params: Mapping[str, object] = field(metadata=ASIDE)
     data: Names
     networks: Mapping[str, NetworkSpec | AverageSpec]
     values: Names
@@ -176,12 +186,12 @@ class PhaseSpec:
     length: Quantity | None
     optimizers: Mapping[str, OptimizerSpec]
     updates: tuple[UpdateSpec, ...]
-    evaluate: EvaluateSpec | None
+    evaluate: EvaluateSpec | None = field(metadata=ASIDE)
     span: Span
     carries: bool = False  # whether optimizers go on with their state of the phase before
-    number: int = 1
-    static_names: frozenset[str] = frozenset()
-    spans: Mapping[str, Span] = field(default_factory=dict)
+    number: int = field(default=1, metadata=ASIDE)
+    static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
+    spans: Mapping[str, Span] = field(default_factory=dict, metadata=ASIDE)
 
     @property
     def called(self) -> str:
@@ -213,21 +223,21 @@ class Reported:
 class Spec:
     """A resolved spec. `problems` were found on the way; `check` reports them with its own."""
 
-    name: str
-    about: str
-    paper: Paper | None
-    profile: str
-    variant: str
-    default_profile: str
-    profiles: tuple[str, ...]
-    variants: tuple[str, ...]
+    name: str = field(metadata=ASIDE)
+    about: str = field(metadata=ASIDE)
+    paper: Paper | None = field(metadata=ASIDE)
+    profile: str = field(metadata=ASIDE)
+    variant: str = field(metadata=ASIDE)
+    default_profile: str = field(metadata=ASIDE)
+    profiles: tuple[str, ...] = field(metadata=ASIDE)
+    variants: tuple[str, ...] = field(metadata=ASIDE)
     phases: tuple[PhaseSpec, ...]
-    claims: tuple[Claim, ...]
-    reported: tuple[Reported, ...]
-    save: Quantity | None
-    keep: int
-    text: str
-    origin: str
-    settings: tuple[tuple[str, str], ...]
-    problems: tuple[Problem, ...]
-    broken: frozenset[str]
+    claims: tuple[Claim, ...] = field(metadata=ASIDE)
+    reported: tuple[Reported, ...] = field(metadata=ASIDE)
+    save: Quantity | None = field(metadata=ASIDE)
+    keep: int = field(metadata=ASIDE)
+    text: str = field(metadata=ASIDE)
+    origin: str = field(metadata=ASIDE)
+    settings: tuple[tuple[str, str], ...] = field(metadata=ASIDE)
+    problems: tuple[Problem, ...] = field(metadata=ASIDE)
+    broken: frozenset[str] = field(metadata=ASIDE)

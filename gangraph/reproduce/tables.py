@@ -1,10 +1,10 @@
-"""A reproduction as text for a terminal, and as a page of Markdown."""
+"""Reproductions as text for a terminal, and as pages of Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from gangraph.folder.results import evaluators_in, facts_text
 from gangraph.reproduce.outcome import Outcome, VariantOutcome, Verdict
-from gangraph.runtime.results import evaluators_in, facts_text
 from gangraph.views.spec import table
 
 Row = tuple[str, ...]
@@ -32,44 +32,21 @@ def tally(outcome: Outcome) -> str:
     return f"{held} of {judged} held" + (f", {left} could not be judged" if left else "")
 
 
-def results_page(outcomes: Sequence[Outcome]) -> str:
-    """The page docs/results.md: every reproduction, one after the other."""
-    summary = [("system", "profile", "variants", "seeds", "claims held", "hours of training")]
-    summary += [
-        (
-            f"[{o.name}](#{o.name})",
-            o.profile,
-            str(len(o.variants)),
-            str(len(o.seeds)),
-            tally(o),
-            f"{o.seconds / 3600:.1f}",
-        )
-        for o in outcomes
-    ]
-    parts = [_HEADER, "\n".join(_markdown(summary))]
-    return "\n\n".join([*parts, *(_system(outcome) for outcome in outcomes)]) + "\n"
+def results_page(outcomes: Sequence[Outcome], folder: str = "results") -> str:
+    """The page of all reproductions: one line a system, which links to its page in `folder`."""
+    head = ("system", "profile", "variants", "seeds", "claims held", "hours of training")
+    lines = _markdown([head, *(_summary_row(outcome, folder) for outcome in outcomes)])
+    return "\n".join([_HEADER.format(folder=folder), "", *lines]) + "\n"
 
 
-_HEADER = """\
-# Results
+def system_page(outcome: Outcome, index: str = "") -> str:
+    """The page of one reproduction: its numbers beside the paper's, its claims, protocols and deviations.
 
-What became of the claims of the papers, at the size of the profiles named here. This page is written by
-`gangraph reproduce --all`; a single system is run by `gangraph reproduce NAME`.
-
-A number is the mean over the seeds ± their standard deviation. A claim is *held* if it is true of the mean over the
-seeds and of most seeds by themselves; beside it stand its margin (the difference between the two sides of the
-comparison) and how many seeds hold it by themselves. These are small networks on embedded data: *not held* says
-that the claim was not seen at this scale, and nothing of the paper at its own."""
-
-
-_VERDICTS = ("claim", "from", "condition", "verdict", "margin", "seeds")
-
-
-def _system(outcome: Outcome) -> str:
-    paper = outcome.paper
-    credit = ", ".join(filter(None, (paper.get("authors", ""), paper.get("year", ""))))
-    cited = (f"*{paper['title']}*" + (f" ({credit})" if credit else "") + ". ") if paper else ""
-    lines = [f"## {outcome.name}", "", f"{cited}{outcome.about.removesuffix('.')}.", "", f"`{outcome.command}`", ""]
+    `index` is the address of the page of all reproductions, which explains how to read the numbers; without one, this
+    page explains it itself.
+    """
+    explained = f"[All systems, and how to read these numbers]({index})." if index else _READING
+    lines = [f"# {outcome.name}", "", _citation(outcome), "", f"`{outcome.command}`", "", explained, ""]
     lines += [*_markdown(list(_number_rows(outcome))), ""]
     lines += _markdown([_VERDICTS, *map(_verdict_row, outcome.verdicts)])
     notes = [f"- {verdict.say}: {verdict.note}" for verdict in outcome.verdicts if verdict.note]
@@ -77,11 +54,42 @@ def _system(outcome: Outcome) -> str:
     lines += ["", "How each number was measured:", "", *_protocols(outcome)]
     if outcome.deviations:
         lines += ["", "Deviations from the paper:", "", *(f"- {deviation}" for deviation in outcome.deviations)]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+_READING = """\
+A number is the mean over the seeds ± their standard deviation. A claim is *held* if it is true of the mean over the
+seeds and of most seeds by themselves; beside it stand its margin (the difference between the two sides of the
+comparison) and how many seeds hold it by themselves. These are small networks on embedded data: *not held* says
+that the claim was not seen at this scale; it says nothing about the paper's claim at the paper's scale."""
+
+_HEADER = f"""\
+# Results
+
+What became of the claims of the papers, at the size of the profiles named here. `gangraph reproduce --all` writes this
+page and the page of each system in [{{folder}}]({{folder}}); `gangraph reproduce NAME` runs a single system.
+
+{_READING}"""
+
+_VERDICTS = ("claim", "from", "condition", "verdict", "margin", "seeds")
+
+
+def _summary_row(outcome: Outcome, folder: str) -> Row:
+    counts = str(len(outcome.variants)), str(len(outcome.seeds))
+    link = f"[{outcome.name}]({folder}/{outcome.name}.md)"
+    return link, outcome.profile, *counts, tally(outcome), f"{outcome.seconds / 3600:.1f}"
+
+
+def _citation(outcome: Outcome) -> str:
+    """The paper, and what the spec says about itself."""
+    paper = outcome.paper
+    credit = ", ".join(filter(None, (paper.get("authors", ""), paper.get("year", ""))))
+    cited = (f"*{paper['title']}*" + (f" ({credit})" if credit else "") + ". ") if paper else ""
+    return f"{cited}{outcome.about.removesuffix('.')}."
 
 
 def _number_rows(outcome: Outcome) -> Iterator[Row]:
-    """Variants down, metrics across; before a metric what the paper reports for it."""
+    """One row for each variant and one column for each metric, after the columns of what the paper reports for it."""
     metrics = list(dict.fromkeys(name for variant in outcome.variants for name in variant.numbers))
     reported = {name: [table for table in outcome.reported if table.metric == name] for name in metrics}
     titles = ((*(f"paper's {table.say}" for table in reported[name]), name) for name in metrics)
@@ -135,14 +143,14 @@ def _verdict_row(verdict: Verdict) -> Row:
 
 
 def _protocols(outcome: Outcome) -> Iterator[str]:
-    """How every metric was measured, said once, and which networks judged."""
+    """How every metric was measured, and by which evaluators, each named once."""
     numbers = {name: number for variant in reversed(outcome.variants) for name, number in variant.numbers.items()}
     for name, number in sorted(numbers.items()):
         yield f"- {name}: {facts_text(number.protocol) if number.protocol else number.why}"
     for evaluator in dict.fromkeys(
         evaluator for number in numbers.values() for evaluator in evaluators_in(number.protocol)
     ):
-        yield f"- judged by {evaluator}"
+        yield f"- evaluated by {evaluator}"
 
 
 def _markdown(rows: Iterable[Row]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE
+from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -37,7 +38,7 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.program, self.plan = program, program.plan
         self.graph: Graph = program.plan.checked.graph
-        self.imports: dict[str, set[str]] = {"gangraph.runtime.networks": set()}
+        self.imports: dict[str, set[str]] = {"gangraph.run.networks": set()}
         segments = program.segments.values()
         steps = {ahead.called for each in segments for ahead in each.segment.lookaheads}
         called = dict.fromkeys(name for lowered in segments for name in lowered.networks)
@@ -129,7 +130,7 @@ class _Writer:
     def _steps(self, ahead: LookaheadPlan) -> Iterator[str]:
         """The loop of a lookahead as a function of what each of its steps reads."""
         graph = ahead.graph
-        self.imports.setdefault("gangraph.runtime.lookahead", set()).add("Ahead")
+        self.imports.setdefault("gangraph.run.lookahead", set()).add("Ahead")
         reads = list(map(variable, self.program.segments[ahead.each.name].reads))
         kind = self.graph.spec.optimizers[graph.group].kind
         flow = "and gradients flow through all of them" if ahead.live else "through which no gradient flows"
@@ -264,16 +265,18 @@ class _Writer:
             yield from _guarded([line], _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
-                self.imports["gangraph.runtime.networks"].add("update_average")
+                self.imports["gangraph.run.networks"].add("update_average")
                 given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
                 yield from _guarded([f"update_average({given})"], _changed(graph, average.of), indent)
 
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
         """What follows the gradient of one group: limits on it, options that move, and the optimizer."""
         yield from self._options(each.group)
-        for option, value in (("value", graph.clip_grad_value), ("norm", graph.clip_grad_norm)):
-            if value is not None:
-                yield f'torch.nn.utils.clip_grad_{option}_(parameters_of("{each.group}"), {_now(value)})'
+        for name, value in graph.options.items():
+            option = UPDATE_OPTIONS[name]
+            of_torch = option.function.startswith("torch.")
+            function = option.function if of_torch else self._import(function_of(option))
+            yield f'{function}(parameters_of("{each.group}"), {_now(value)})'
         yield f'optimizers["{each.group}"].step()'
 
     def _options(self, group: str) -> Iterator[str]:

@@ -189,10 +189,8 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
             yield f"    {each.group}: {{{', '.join(parts)}}}"
     if update.draw is not None:
         yield f"  draw: [{', '.join(name for name, _ in update.draw)}]"
-    for key in ("times", "every", "when", "clip_grad_norm", "clip_grad_value"):
-        written = getattr(update, key)
-        if written is not None:
-            yield f"  {key}: {show(written)}"
+    given = {"times": update.times, "every": update.every, "when": update.when, **update.options}
+    yield from (f"  {key}: {show(written)}" for key, written in given.items() if written is not None)
     if update.accumulate > 1:
         yield f"  accumulate: {update.accumulate}"
     if update.then:

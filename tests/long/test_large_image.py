@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import gangraph
-from gangraph.runtime.run import run
+from gangraph.session.run import run
 
 pytestmark = pytest.mark.long
 

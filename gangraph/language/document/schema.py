@@ -20,14 +20,16 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gangraph.errors import Problem, Span, SpecError, nearest
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.syntax import ExpressionError, is_loop, parse_chain, parse_expression, parse_loop
+from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression, parse_loop
 from gangraph.language.scalar import Scalar
+from gangraph.update_options import UPDATE_OPTIONS, is_option
 
 
 def _scalar(tree: Any) -> Scalar:
@@ -42,7 +44,7 @@ def _one(tree: Any, info: ValidationInfo) -> ast.Expression:
     scalar = tree.raw if isinstance(tree, Sequence) else tree
     try:
         return parse_expression(scalar)
-    except ExpressionError as error:
+    except SpecError as error:
         return _broken(scalar, error, info)
 
 
@@ -51,7 +53,7 @@ def _chain(tree: Any, info: ValidationInfo) -> tuple[ast.Expression, ...]:
         raise PydanticCustomError("kind", "layers separated by commas")
     try:
         return parse_chain(tree)
-    except ExpressionError as error:
+    except SpecError as error:
         return (_broken(tree, error, info),)
 
 
@@ -60,7 +62,7 @@ def _loop(tree: Any, info: ValidationInfo) -> Scalar:
     scalar = _scalar(tree)
     try:
         parse_loop(scalar)
-    except ExpressionError as error:
+    except SpecError as error:
         _broken(scalar, error, info)
     return scalar
 
@@ -71,10 +73,10 @@ def _alone(tree: Any) -> Any:
     return tree
 
 
-def _broken(scalar: Scalar, error: ExpressionError, info: ValidationInfo) -> ast.Expression:
+def _broken(scalar: Scalar, error: SpecError, info: ValidationInfo) -> ast.Expression:
     """A stand-in for an expression that does not parse, so that everything else is still checked."""
     problems: list[Problem] = info.context  # type: ignore[assignment]
-    problems.append(error.problem)
+    problems.extend(error.problems)
     return ast.Broken(scalar.span)
 
 
@@ -189,8 +191,20 @@ Group = Annotated[
 ]
 
 
+_OPTIONS = "options of an update"  # no key that a person could type: the options stand beside the other keys
+
+
+def _add_options(schema: dict[str, Any]) -> None:
+    """Tell editors of every option of an update as a key of its own."""
+    keys = schema["properties"]
+    written = keys.pop(_OPTIONS)["additionalProperties"]
+    keys |= {name: {**written, "description": UPDATE_OPTIONS[name].about} for name in sorted(UPDATE_OPTIONS)}
+
+
 class UpdateDocument(Model):
-    """One parameter update: which group, what it minimises, on which draws, and how often."""
+    """One parameter update: which group, what it minimises, on which draws, how often, and its options."""
+
+    model_config = ConfigDict(populate_by_name=False, json_schema_extra=_add_options)
 
     update: Group
     minimize: Expr | None = None
@@ -204,8 +218,16 @@ class UpdateDocument(Model):
         None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
     )
     accumulate: Expr | None = Field(None, description="number of micro-batches whose gradients are averaged")
-    clip_grad_norm: Expr | None = None
-    clip_grad_value: Expr | None = None
+    options: dict[str, Expr] = Field({}, alias=_OPTIONS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_options(cls, tree: Any) -> Any:
+        """Put keys that are options under one field. Others that are unknown stay, to be refused."""
+        if not isinstance(tree, Mapping):
+            return tree
+        options = {key: tree[key] for key in tree if key not in cls.model_fields and is_option(key)}
+        return {**{key: value for key, value in tree.items() if key not in options}, _OPTIONS: options}
 
 
 class StepLoop(RootModel[Annotated[dict[LoopKey, "Updates"], BeforeValidator(_alone)]]):
@@ -446,7 +468,7 @@ def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, 
 
 def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
     """The keys that the model at a path accepts."""
-    schema = _json_schema(model)
+    schema = _json_schema(model, tuple(UPDATE_OPTIONS))
     node: dict[str, Any] = schema
     for part in path:
         node = _inside(schema, node, part) or node
@@ -456,7 +478,8 @@ def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
 
 
 @cache
-def _json_schema(model: type[Model]) -> dict[str, Any]:
+def _json_schema(model: type[Model], options: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON schema of a model, while updates have these options."""
     return model.model_json_schema()
 
 

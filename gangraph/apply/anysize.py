@@ -1,0 +1,244 @@
+"""A network over images of any size: which sizes it takes, how far it looks, and how a large image is cut into tiles.
+
+Everything is found by running the network: sizes and memory without storage, and how far it looks by what becomes
+NaN where one stripe of its input is. So nothing here knows of particular layers, but for those that normalise by
+statistics of the whole image, which tiles have to share.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx, nn
+
+from gangraph.apply.sizes import Follows, Size, follows, main_output, result_size
+from gangraph.apply.statistics import shared_statistics
+from gangraph.errors import RunError
+
+_PROBED = 1024  # pixels of the stripe on which a network is probed: it sees at most half as far where tiles are used
+_SAMPLED, _LEAST, _PIECES = 512, 64, 16  # sides of the pieces from which statistics are taken; so many at least
+
+
+class _Peak(fx.Interpreter):
+    """Runs a network without storage and counts the bytes that are alive at once."""
+
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__(network)
+        self.peak = 0
+
+    def run_node(self, n: fx.Node) -> Any:
+        made = super().run_node(n)
+        alive = [value for value in (*self.env.values(), made) if isinstance(value, Tensor)]
+        self.peak = max(self.peak, sum(value.nbytes for value in alive))
+        return made
+
+
+@dataclass
+class AnySize:
+    """A trained network, ready for images of any size.
+
+    Args:
+        network: the network, in the mode in which it is to run.
+        bare: the same without storage.
+        channels, size: of images that it surely takes.
+        memory: how many bytes it may use at once; beyond that an image is cut into tiles.
+        precision: makes the context in which it computes.
+    """
+
+    network: nn.Module
+    bare: fx.GraphModule
+    channels: int
+    size: Size
+    memory: float
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext
+    remarks: dict[str, None] = field(default_factory=dict)
+    _needs: dict[Size, int] = field(default_factory=dict)
+
+    @cached_property
+    def follows(self) -> Follows | None:
+        """How the output's size follows the input's; None if it does not."""
+        return follows(self.bare, self.channels, self.size)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H', W'], where H' and W' follow H and W; any H and W if the network `follows`.
+
+        What there is to say about the way is added to `remarks`.
+
+        Raises:
+            RunError: an image that has to be cut into tiles is looked at as a whole.
+        """
+        if self.follows is None:
+            return self._run(images)
+        padded = self._padded(images)
+        size = (padded.shape[2], padded.shape[3])
+        made = self._run(padded) if len(images) * self.needs(size) <= self.memory else self._tiled(padded)
+        height, width = self.follows.result((images.shape[2], images.shape[3]))
+        return made[:, :, :height, :width]
+
+    def needs(self, size: Size) -> int:
+        """About how many bytes one image of a size takes: twice what is alive between layers, as measured on a CPU."""
+        if size not in self._needs:
+            peak = _Peak(self.bare)
+            with torch.no_grad():
+                peak.run(torch.empty((1, self.channels, *size), device="meta"))
+            self._needs[size] = peak.peak * self._weight.element_size() // 2
+        return self._needs[size]
+
+    def _run(self, images: Tensor) -> Tensor:
+        with self.precision():
+            return main_output(self.network(images))
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """Images with more rows below and columns to the right, up to what the network takes."""
+        size = self._accepted((images.shape[2], images.shape[3]))
+        below, right = size[0] - images.shape[2], size[1] - images.shape[3]
+        for amount, dim in ((below, 2), (right, 3)):  # by mirror images, as often as it takes
+            while amount > 0 and images.shape[dim] > 1:
+                step = min(amount, images.shape[dim] - 1)
+                mirrored = images.narrow(dim, images.shape[dim] - 1 - step, step).flip(dim)
+                images, amount = torch.cat([images, mirrored], dim), amount - step
+            if amount:
+                images = images.expand(*(size[at - 2] if at == dim else -1 for at in range(4)))
+        return images
+
+    def _accepted(self, size: Size) -> Size:
+        """The next size that the network takes: multiples, and not too small."""
+        assert self.follows is not None
+        steps = self.follows.multiple
+        height, width = (-(-side // step) * step for side, step in zip(size, steps, strict=True))
+        while (height < self.size[0] or width < self.size[1]) and (
+            result_size(self.bare, self.channels, (height, width)) is None
+        ):
+            height, width = (
+                min(height + steps[0], max(height, self.size[0])),
+                min(width + steps[1], max(width, self.size[1])),
+            )
+        return height, width
+
+    # Tiles
+
+    def _tiled(self, images: Tensor) -> Tensor:
+        return torch.cat([self._tiled_one(image[None]) for image in images])
+
+    def _tiled_one(self, image: Tensor) -> Tensor:
+        """One image, tile by tile, each with as much around it as the network sees."""
+        statistics = nullcontext() if self._reach is not None else shared_statistics(self.network, self._pieces(image))
+        with statistics:
+            reach = self._reach if self._reach is not None else self._measured()
+            if reach is None:
+                size, gib = f"{image.shape[3]}x{image.shape[2]}", self.needs((image.shape[2], image.shape[3])) / 2**30
+                raise RunError(
+                    f"{size} pixels take about {gib:.1f} GiB in one piece, and tiles would not do: what the network "
+                    f"gives for one place depends on the whole image; give --memory {gib + 0.5:.0f} or a smaller --size"
+                )
+            if self._reach is None:
+                self.remarks[
+                    "large images were cut into tiles that share estimated statistics: they are approximate"
+                ] = None
+            else:
+                self.remarks["large images were cut into overlapping tiles, which changes nothing"] = None
+            return self._patched(image, reach)
+
+    def _patched(self, image: Tensor, reach: Size) -> Tensor:
+        assert self.follows is not None
+        side = self._tile(reach)
+        height, width = image.shape[2], image.shape[3]
+        made: Tensor | None = None
+        for top in _starts(height, side[0]):
+            for left in _starts(width, side[1]):
+                y0, y1 = max(0, top - reach[0]), min(height, top + side[0] + reach[0])
+                x0, x1 = max(0, left - reach[1]), min(width, left + side[1] + reach[1])
+                piece = self._run(image[:, :, y0:y1, x0:x1])
+                if made is None:
+                    made = piece.new_empty((1, piece.shape[1], *self.follows.result((height, width))))
+                (r0, c0), (r1, c1) = (
+                    self.follows.result((top, left)),
+                    self.follows.result((top + side[0], left + side[1])),
+                )
+                r1, c1 = min(r1, made.shape[2]), min(c1, made.shape[3])
+                dy, dx = self.follows.result((y0, x0))
+                made[:, :, r0:r1, c0:c1] = piece[:, :, r0 - dy : r1 - dy, c0 - dx : c1 - dx]
+        assert made is not None
+        return made
+
+    def _tile(self, reach: Size) -> Size:
+        """The largest tile that fits into memory with what is around it, not below the size that is known to work."""
+        assert self.follows is not None
+        rows, columns = self.follows.multiple
+        times = 1
+        while self.needs((2 * times * rows + 2 * reach[0], 2 * times * columns + 2 * reach[1])) <= self.memory:
+            times *= 2
+        for step in (times // 2, times // 4):  # what lies between two powers of two
+            grown = times + step
+            if step and self.needs((grown * rows + 2 * reach[0], grown * columns + 2 * reach[1])) <= self.memory:
+                times = grown
+        return max(times * rows, self.size[0]), max(times * columns, self.size[1])
+
+    @cached_property
+    def _reach(self) -> Size | None:
+        """How far the network sees by itself; None if it looks at the whole image."""
+        return self._measured()
+
+    def _measured(self) -> Size | None:
+        """How far around a place the network looks, in pixels, as multiples; None if that is too far to be told."""
+        assert self.follows is not None
+        found = [self._sees(axis) for axis in (0, 1)]
+        return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+    def _sees(self, axis: Literal[0, 1]) -> int | None:
+        """How far along one axis a NaN comes: an input of 0 with one stripe of it, on which every position is tried."""
+        assert self.follows is not None
+        step, factor = self.follows.multiple[axis], self.follows.factor[axis]
+        length = -(-max(_PROBED, 2 * self.size[axis]) // step) * step
+        middle = length // (2 * step) * step
+        shape = [1, self.channels, *self.size]
+        shape[2 + axis] = length
+        probe = torch.zeros(shape, dtype=self._weight.dtype, device=self._weight.device)
+        probe.narrow(2 + axis, middle, step).fill_(torch.nan)
+        reached = self._run(probe).isnan().amax(dim=(0, 1, 3 - axis)).nonzero()
+        if not reached.numel():  # the network gives no NaN for one, so this tells nothing
+            return None
+        first, last = Fraction(int(reached.min())) / factor, Fraction(int(reached.max()) + 1) / factor
+        if first <= 0 or last >= length:
+            return None
+        far = max(middle - first, last - middle - step, Fraction(0))
+        return int(-(-far // step) * step)
+
+    @cached_property
+    def _weight(self) -> Tensor:
+        return next(self.network.parameters(), torch.empty(0))
+
+    def _piece(self, image: Tensor, side: int) -> Size:
+        assert self.follows is not None
+        height, width = (
+            max(min(side, whole) // step * step, least)
+            for whole, step, least in zip(image.shape[2:], self.follows.multiple, self.size, strict=True)
+        )
+        return height, width
+
+    def _pieces(self, image: Tensor) -> Tensor:
+        """Pieces of an image, spread over it, as many as fit into memory."""
+        assert self.follows is not None
+        side = _SAMPLED
+        while side > max(_LEAST, *self.size) and self.memory < _PIECES * self.needs(self._piece(image, side)):
+            side //= 2
+        height, width = self._piece(image, side)
+        count = max(1, int(self.memory // self.needs((height, width))))
+        rows = max(1, min(-(-image.shape[2] // height), round((count * image.shape[2] / image.shape[3]) ** 0.5)))
+        columns = max(1, min(-(-image.shape[3] // width), count // rows))
+        tops, lefts = _spread(image.shape[2], height, rows), _spread(image.shape[3], width, columns)
+        return torch.cat([image[:, :, y : y + height, x : x + width] for y in tops for x in lefts])
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where tiles begin: one after another, the last one so that it ends with the image."""
+    return [min(start, max(0, length - side)) for start in range(0, length, side)]
+
+
+def _spread(length: int, side: int, count: int) -> list[int]:
+    return [round(i * max(0, length - side) / max(1, count - 1)) for i in range(count)]

@@ -1,0 +1,80 @@
+"""Images through a trained network: files in, files out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gangraph.apply.applied import applied
+from gangraph.apply.files import open_images, plan_files
+from gangraph.apply.sizes import Size
+from gangraph.apply.translation import Translation
+from gangraph.check.instantiate import Interval
+from gangraph.data.transform import ImageOptions
+from gangraph.errors import UsageError
+from gangraph.run.loading import load_run
+
+MEMORY = 2.9  # GiB that a network may use at once, so that the process stays below 4
+
+
+def apply(
+    run: Path,
+    network: str,
+    source: Path,
+    target: Path,
+    *,
+    which: str | None = None,
+    average: bool = False,
+    size: Size | None = None,
+    device: str = "auto",
+    batch: int = 1,
+    memory: float = MEMORY,
+    interval: Interval | None = None,
+    ground: str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Send images through a trained network, one file after another; returns how many were written.
+
+    Images are prepared as the source does that the spec gives to the network. They keep their size where the network
+    takes any size; else they are resized as the source says. Results are PNG files under the names and in the
+    subfolders of the images.
+
+    Args:
+        source: an image, a folder, a zip file, or a folder in one.
+        target: a folder; for one image also a file.
+        average: take the network's moving average.
+        size: height and width to which images are resized first, by the source's `fit` and `interpolation`.
+        batch: how many images of one size go through the network together.
+        memory: how many GiB the network may use at once; larger images are cut into overlapping tiles.
+        interval: the range of what the network gives, where the spec does not tell.
+        ground: the colour that transparent images are laid on, where the source states none or another.
+        overwrite: replace files that are there already.
+        say: is told what is done, and what could not be.
+
+    Raises:
+        UsageError: there is no such network, it cannot be applied to images, or files would be overwritten.
+        DataError: there is no image, or some could not be translated; all others were.
+    """
+    archive = open_images(source)
+    for note in archive.notes:
+        say(note)
+    plan = plan_files(archive, source, target, overwrite, say)
+    training = load_run(run, which=which, device=device)
+    checked = training.checked[training.phase]
+    found = applied(checked, network, average=average)
+    if ground is not None:
+        found = replace(found, options=_grounded(found.options, ground))
+    made = interval or found.made
+    if made is None:
+        raise UsageError(
+            f"the range of what '{found.name}' gives is not known: its last layer is not bounded, and the spec does "
+            "not compare it with images of one range; give --range, such as --range tanh"
+        )
+    return Translation(training, found, made, size, max(1, batch), memory * 2**30, say).go(archive, plan)
+
+
+def _grounded(options: ImageOptions, ground: str) -> ImageOptions:
+    try:
+        return replace(options, ground=ground)
+    except ValueError as error:
+        raise UsageError(f"--ground: {error}") from None

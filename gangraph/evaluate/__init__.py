@@ -1,0 +1,1 @@
+"""What `evaluate:` shows and measures, computed from an engine and loaded evaluators."""

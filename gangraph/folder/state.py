@@ -1,0 +1,160 @@
+"""The state of a run in numbers and texts: `state.json` of a checkpoint, as one value that was checked.
+
+What is read here may come from anywhere, so every key, type and range is verified before anything uses it. Whether it
+fits the networks and optimizers of a program is verified before it is used (`run/verify.py`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gangraph.errors import CheckpointError
+from gangraph.folder.files import read_json
+
+FILE, TENSORS = "state.json", "tensors.safetensors"
+FORMAT: Literal[2] = 2
+_LARGEST_FILE = 16 * 2**20  # bytes; texts of specs and networks are most of it
+
+Count = Annotated[int, Field(ge=0, le=2**53)]  # which a float holds exactly, as clocks need it
+Seed = Annotated[int, Field(gt=-(2**64), lt=2**64)]
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]  # goes into paths and messages
+Origin = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=_LARGEST_FILE)]  # a folder of the user's
+Text = Annotated[str, Field(max_length=_LARGEST_FILE)]
+
+
+class _Frozen(BaseModel):
+    """No key but those that are named, and no value of another type, not even one that could be converted."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Changed(_Frozen):
+    """Something about the training that changed when a run went on: the path in the spec, and both values."""
+
+    step: Count
+    path: Text
+    before: Text
+    after: Text
+
+
+class Trained(_Frozen):
+    """What was trained, under which choices, and where in its phases it is. Counts are samples, or steps.
+
+    Attributes:
+        files: texts of the other files that the spec was read from, by their paths seen from it.
+        plugins: what is installed under the names of the plug-ins that the spec uses.
+        sizes: samples by data stream, for those that were opened.
+        changed: what was changed about the training while it went on.
+    """
+
+    spec: Text
+    name: Line
+    profile: Line
+    variant: Line
+    settings: dict[str, str]
+    origin: Origin
+    fingerprint: Line
+    seed: Seed
+    precision: Literal["fp32", "bf16", "fp64"]
+    phase: Count
+    phase_start: Count
+    seen_before: Count
+    share: bool
+    merge: bool
+    kernels: Literal["auto", "on", "off"]
+    device: Line = ""
+    files: dict[str, Text] = {}
+    plugins: dict[str, Line] = {}
+    sizes: dict[str, Count] = {}
+    changed: list[Changed] = []
+
+
+class Pool(_Frozen):
+    """How many samples a history holds, and how often it was given some."""
+
+    count: Count
+    calls: Count
+
+
+class State(_Frozen):
+    """Everything of a checkpoint but its tensors.
+
+    Attributes:
+        format: of this file; what older ones lack is filled in as it is read.
+        digest: BLAKE2b of the tensors' file, in hexadecimal; None in checkpoints of format 1.
+        shared: beginnings of tensors' names that stand for other beginnings, for parts that networks share.
+        positions: samples drawn by data stream.
+        gates: what each update's gates remember, by group; may be left out where none does.
+        trained: what was trained; the file calls it `extra`, and so does the constructor.
+    """
+
+    format: Literal[2]
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{128}$")] | None
+    step: Count
+    shared: dict[str, str]
+    positions: dict[str, Count]
+    histories: dict[str, Pool]
+    gates: list[dict[str, list[bool | float]]] = []
+    trained: Trained = Field(alias="extra")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        trained = self.trained
+        if trained.phase_start > self.step:
+            raise ValueError(f"extra.phase_start: found {trained.phase_start}, expected at most the step, {self.step}")
+        if not trained.phase and (trained.phase_start or trained.seen_before):
+            raise ValueError("extra.phase: found 0, and yet something was trained before it")
+        return self
+
+
+def read_state(folder: Path) -> State:
+    """The state that a checkpoint's folder holds.
+
+    Raises:
+        CheckpointError: it is missing or damaged; the key is named.
+    """
+    try:
+        return State.model_validate(_upgraded(read_json(folder / FILE, _LARGEST_FILE)))
+    except ValidationError as error:
+        raise damaged(folder, FILE, _said(error)) from None
+    except OSError as error:
+        raise damaged(folder, FILE, error.strerror or str(error)) from None
+    except ValueError as error:
+        raise damaged(folder, FILE, str(error)) from None
+
+
+def damaged(folder: Path, file: str, why: str) -> CheckpointError:
+    """The one error about what a checkpoint holds; `why` begins with the key where there is one."""
+    return CheckpointError(f"checkpoint '{folder}' cannot be used: {file}: {why}")
+
+
+def _upgraded(data: Any) -> Any:
+    """The present format of what older versions wrote."""
+    if not isinstance(data, dict) or "format" in data or "digest" in data:
+        return data
+    # Format 1 listed the numbers that optimizers keep, of which there are none.
+    left = {key: value for key, value in data.items() if key != "optimizers"}
+    trained = {"kernels": "auto", "fingerprint": "", **_mapping(left.get("extra"))}
+    return {"format": FORMAT, "digest": None, "shared": {}, **left, "extra": trained}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {"": value}
+
+
+def _said(error: ValidationError) -> str:
+    """The first deviation: its key, what was found and what was expected."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    match first["type"]:
+        case "missing":
+            return f"the key '{key}' is missing"
+        case "extra_forbidden":
+            return f"there is no key '{key}'"
+        case "value_error":
+            return first["msg"].removeprefix("Value error, ")
+    found = repr(first["input"])
+    shown = found if len(found) <= 60 else f"{found[:60]} ..."
+    return f"{key or 'it'}: found {shown}, expected {first['msg'].removeprefix('Input should be ')}"

@@ -1,0 +1,157 @@
+"""What a run goes on with: which differences from what it was are applied, and which cannot be."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gangraph.build.sources import build_source
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Field
+from gangraph.errors import SpecError, UsageError
+from gangraph.folder.checkpoint import Checkpoint
+from gangraph.folder.saved import load_text, trained_fingerprint
+from gangraph.folder.state import Changed, Trained
+from gangraph.language.continuation import Change, changes, params_changed
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.spec import Spec
+from gangraph.registry import load_plugins
+
+_MOST = 8  # differences that a message lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a run is to go on with; None is as it was. `device` is the one that was chosen."""
+
+    spec: Spec | None = None
+    seed: int | None = None
+    precision: str | None = None
+    share: bool | None = None
+    merge: bool | None = None
+    kernels: str | None = None
+    device: str = ""
+
+
+def spec_trained(checkpoint: Checkpoint, folder: str | Path) -> Spec:
+    """The spec that a checkpoint was trained by; messages call it by `folder`.
+
+    Raises:
+        CheckpointError: its text has errors.
+        UsageError: a checkpoint without the texts of networks' files was trained by others than those that are there.
+    """
+    trained = checkpoint.state.trained
+    saved = load_text(trained, checkpoint.folder)
+    if not trained.files and fingerprint(saved) != trained_fingerprint(trained, saved):
+        raise UsageError(
+            f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written: "
+            "the spec trains something else now"
+        )
+    return saved
+
+
+def applied(trained: Trained, saved: Spec, asked: Asked, folder: Path) -> tuple[Change, ...]:
+    """The differences that are applied from now on.
+
+    Args:
+        saved: the spec that the run was trained by.
+        folder: what messages call the run by.
+
+    Raises:
+        SpecError: the spec that is asked for has errors.
+        UsageError: something is asked for that would make another system of what was trained; all of it is named.
+    """
+    if asked.spec is not None and any(problem.severity == "error" for problem in asked.spec.problems):
+        raise SpecError(asked.spec.problems)
+    found = [*_choices(trained, asked)]
+    if asked.spec is not None:
+        spec, phase = asked.spec, trained.phase
+        found += (_of_form(each, saved, spec, phase) for each in changes(saved, spec, phase))
+    refused = [each for each in found if each.touches == "trained"]
+    if refused:
+        raise UsageError(_refusal(refused, saved, asked, folder))
+    return tuple(found)
+
+
+def recorded(found: Iterable[Change], step: int) -> Iterator[Changed]:
+    """What checkpoints keep of differences that change the training from a step on."""
+    for each in found:
+        if each.touches in ("now", "data"):
+            yield Changed(step=step, path=each.path, before=each.before, after=each.after)
+
+
+def refuse_training(found: Iterable[Change], folder: Path) -> None:
+    """Refuse differences that only a run which goes on could have. Raises UsageError."""
+    training = [f"  {each}" for each in found if each.touches == "now"]
+    if training:
+        only = "only evaluate:, and where data of the same form lies, can be other than it was trained with"
+        raise UsageError("\n".join([f"'{folder}' trains something else: {only}", *training[:_MOST]]))
+
+
+def _choices(trained: Trained, asked: Asked) -> Iterator[Change]:
+    """What differs beside the spec. How something is computed is no part of what is trained, but for its precision."""
+    if asked.seed not in (None, trained.seed):
+        yield Change("seed", str(trained.seed), str(asked.seed), "trained")
+    if asked.precision not in (None, trained.precision):
+        yield Change("precision", trained.precision, str(asked.precision), "now")
+    switches = {"share": (trained.share, asked.share), "merge": (trained.merge, asked.merge)}
+    for name, (before, after) in switches.items():
+        if after not in (None, before):
+            yield Change(name, _switch(before), _switch(after), "look")
+    if asked.kernels not in (None, trained.kernels):
+        yield Change("kernels", trained.kernels, str(asked.kernels), "look")
+    if trained.device and asked.device not in ("", trained.device):
+        yield Change("device", trained.device, asked.device, "look")
+
+
+def _switch(value: bool | None) -> str:
+    return "on" if value else "off"
+
+
+def _of_form(change: Change, saved: Spec, asked: Spec, phase: int) -> Change:
+    """A difference in data, which can change if it has the same form."""
+    if change.touches != "data":
+        return change
+    name = change.path.rpartition("data.")[2]
+    before, after = (_form(spec, name, phase) for spec in (saved, asked))
+    if before is not None and before == after:
+        return change
+    if before is None or after is None:
+        return replace(change, touches="trained")
+    forms = [_told(before), _told(after)]
+    if forms[0] == forms[1]:
+        return replace(change, touches="trained")
+    texts = [f"{text} ({form})" for text, form in zip((change.before, change.after), forms, strict=True)]
+    return Change(change.path, texts[0], texts[1], "trained")
+
+
+def _form(spec: Spec, name: str, phase: int) -> Mapping[str, Field] | None:
+    """The fields of a source of data; None for one that is wrong, or random, which is part of what is trained."""
+    load_plugins()
+    told = spec.phases[phase] if phase < len(spec.phases) else None
+    if told is None or name not in told.data:
+        return None
+    try:
+        source = build_source(told.data[name], told.static_names, told.batch)
+    except SpecError:
+        return None
+    return None if isinstance(source, RandomSource) else source.fields
+
+
+def _told(fields: Mapping[str, Field]) -> str:
+    return ", ".join(
+        f"{'' if len(fields) == 1 else f'{name} '}{list(field.shape)} in [{field.low:g}, {field.high:g}]"
+        for name, field in fields.items()
+    )
+
+
+def _refusal(refused: list[Change], saved: Spec, asked: Asked, folder: Path) -> str:
+    spec = asked.spec
+    if spec is not None and spec.name != saved.name:
+        own = f"'{folder}' is a run of '{saved.name}', profile {saved.profile}, and cannot go on as '{spec.name}'"
+    else:
+        own = f"'{folder}' cannot go on so: it would be another system than the one that it has trained"
+    params = params_changed(saved, spec) if spec is not None else ()
+    lines = [f"  {each}" for each in (*params, *refused)]
+    more = [f"  and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+    again = f"as it was it goes on with: gangraph run --resume {folder}\nwithout --resume a new run begins"
+    return "\n".join([own, *lines[:_MOST], *more, again])

@@ -1,0 +1,336 @@
+"""The loop: one pass through `step:` of a program."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
+from gangraph.errors import RunError
+from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.language.expression.schedule import Clock, evaluate
+from gangraph.lower.writer import Lowered, Program, noise_name
+from gangraph.plan.model import Segment, UpdatePlan
+from gangraph.run.draws import Draws
+from gangraph.run.gates import Gates
+from gangraph.run.given import Given
+from gangraph.run.history import History
+from gangraph.run.lookahead import LookedAhead, Steps
+from gangraph.run.networks import FromState, Networks, ParameterVector, StateOf, update_average
+from gangraph.run.settings import Settings
+from gangraph.update_options import UPDATE_OPTIONS, function_of
+from gangraph.views.plan import phrase
+from gangraph.vocabulary.layers import RandomLayer
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
+
+Values = dict[str, Tensor]
+
+
+@contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Ops that make numbers from whole ones, such as one_hot, make them in this type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class NotFiniteError(RunError):
+    """A loss became NaN or infinite. `value` names where that first appeared, at `place` in the spec if it is there."""
+
+    def __init__(self, value: str, update: str, step: int, place: str = "") -> None:
+        self.value, self.update, self.step, self.place = value, update, step, place
+        where = f" at {place}" if place else ""
+        super().__init__(f"step {step}: '{value}'{where} is not finite (NaN or infinity), in the update of '{update}'")
+
+
+class Engine:
+    """A program with parameters, optimizers and state, ready to step."""
+
+    def __init__(self, program: Program, networks: Networks, draws: Draws, settings: Settings) -> None:
+        self.program, self.networks, self.draws, self.settings = program, networks, draws, settings
+        self.graph: Graph = program.plan.checked.graph
+        self.step_count = 0
+        self.values: Values = {}
+        self.fallbacks: dict[str, str] = {}
+        called = {  # a network that nothing calls has no layers, and a group of such has nothing to step
+            name: [networks.live[network] for network, _ in group.networks if network in networks.live]
+            for name, group in self.graph.spec.optimizers.items()
+        }
+        groups = {name: group for name, group in self.graph.spec.optimizers.items() if called[name]}
+        self.parameters = {name: _each_once(p for each in called[name] for p in each.parameters()) for name in groups}
+        self.optimizers = {name: make_optimizer(group, self.parameters[name]) for name, group in groups.items()}
+        self.modules = {
+            segment.name: self._bind(program.segments[segment.name])
+            for update in program.plan.updates
+            for segment in update.segments
+        }
+        self.schedules = {name: schedules(group) for name, group in groups.items()}
+        self.histories = {
+            node.id: History(node.id, size, settings.seed)
+            for node in self.graph.nodes.values()
+            if node.kind == "history" and isinstance(size := node.arguments[1], int)
+        }
+        self.gates = [Gates(update) for update in self.graph.updates]
+        self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
+
+    def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
+        module = lowered.bind({**self.networks.callable, **dict(self._lookaheads(lowered))})
+        if not self.settings.compile:
+            return module
+        if lowered.compilable:
+            self.fallbacks[lowered.segment.name] = lowered.compilable
+            return module
+        compiled: Callable[..., tuple[Tensor, ...]] = torch.compile(module)
+        return compiled
+
+    def _lookaheads(self, lowered: Lowered) -> Iterator[tuple[str, nn.Module]]:
+        """The steps that a segment looks ahead, by the names that its code calls them."""
+        for ahead in lowered.segment.lookaheads:
+            told = ahead.graph
+            live = [self.networks.live[name] for name in told.networks]
+            every = {**self.networks.live, **self.networks.averages}
+            called = [every[name] for name in ahead.each.moved if name not in told.networks]
+            loss_of = self.program.segments[ahead.each.name].bind(self.networks.callable)
+            optimizer = self.optimizers[told.group]
+            yield ahead.called, Steps(loss_of, told.steps, optimizer, live, called, through=ahead.live)
+
+    def step(self, clock: Clock, given: Given | None = None) -> Values:
+        """Draw, run every update in order, and return the losses by name."""
+        self.draws.begin(given or {}, self._times(clock) if given else None)
+        self.values.clear()
+        for source in self.program.plan.sources:
+            self._draw(source)
+        for node in self.scalars:
+            self.values[node.id] = self._scalar(evaluate(node.over_time, clock))
+        losses: Values = {}
+        for index, update in enumerate(self.program.plan.updates):
+            for repetition in range(_repetitions(update, clock)):
+                first = index == 0 and repetition == 0
+                losses |= self._update(update, self.gates[index], clock, first=first, before=repetition == 0)
+            for name in update.frees:
+                self.values.pop(name, None)
+        self.step_count += 1
+        return losses
+
+    def _times(self, clock: Clock) -> dict[str, int]:
+        """How often this step draws each source: once when it begins, and again before updates that ask for it."""
+        times = dict.fromkeys(self.program.plan.sources, 1)
+        for index, update in enumerate(self.program.plan.updates):
+            passes = _repetitions(update, clock) * update.graph.accumulate
+            for source in update.redraws:
+                times[source] = times.get(source, 0) + passes - (index == 0 and passes > 0)
+        return times
+
+    def _update(self, update: UpdatePlan, gates: Gates, clock: Clock, *, first: bool, before: bool) -> Values:
+        """One parameter update: gradients of all open groups at the same parameters, then these groups step."""
+        micro = update.graph.accumulate
+        goals: tuple[ObjectiveGraph, ...] = ()
+        for index in range(micro):
+            if not (first and index == 0):
+                for source in update.redraws:
+                    self._draw(source)
+            self._draw_noise(update)
+            for ahead in update.graph.lookaheads:
+                self._set_options(ahead.group, clock)
+            for segment in update.segments if before and index == 0 else update.body:
+                self._run(segment)
+            self._check_finite(update)
+            goals = goals if index else gates.open(clock, partial(self._number, update))
+            self._differentiate(goals, index, micro)
+        for objective in goals:
+            self._apply(objective.group, update, clock)
+        changed = {network for objective in goals for network in objective.moved}
+        for operation, network, numbers in update.graph.then if goals else ():
+            if network in changed or network not in update.differentiated:
+                PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
+        for name, average in self.graph.averages.items():
+            if average.of in changed:
+                decay = evaluate(average.decay, clock)
+                update_average(
+                    self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers
+                )
+        return {name: self.values[node].detach() for name, node in update.losses}
+
+    def _run(self, segment: Segment) -> None:
+        for name in segment.histories:
+            self.values[name] = self.histories[name].push(self.values[self.graph.nodes[name].inputs[0]])
+        lowered = self.program.segments[segment.name]
+        with self.precision():
+            made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))
+        self.values.update(zip(lowered.writes, made, strict=True))
+
+    def _number(self, update: UpdatePlan, node: str) -> float:
+        """The loss that a gate looks at, read back from the device. Raises NotFiniteError."""
+        number = float(self.values[node].detach())
+        if not math.isfinite(number):
+            raise self.not_finite(update)
+        return number
+
+    def _differentiate(self, objectives: tuple[ObjectiveGraph, ...], index: int, micro: int) -> None:
+        """Leave each group's gradient in its parameters, the mean over micro-batches.
+
+        It stays there until the next one replaces it: freed after each step, its pages would go back to the system
+        and be fetched again.
+        """
+        for position, objective in enumerate(objectives):
+            parameters = self.parameters[objective.group]
+            loss = self.values[objective.loss] / micro if micro > 1 else self.values[objective.loss]
+            keep = position + 1 < len(objectives)
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
+            for parameter, gradient in zip(parameters, map(_laid_out, gradients, parameters), strict=True):
+                parameter.grad = (
+                    gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
+                )
+
+    def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
+        self._set_options(group, clock)
+        for name, value in update.graph.options.items():
+            function_of(UPDATE_OPTIONS[name])(self.parameters[group], evaluate(value, clock))
+        even_momentum(self.optimizers[group])
+        self.optimizers[group].step()
+
+    def _set_options(self, group: str, clock: Clock) -> None:
+        """Give an optimizer's options that change over time their present values."""
+        for option, expression in self.schedules[group].items():
+            for parameter_group in self.optimizers[group].param_groups:
+                parameter_group[option] = evaluate(expression, clock)
+
+    def open_shares(self) -> dict[str, float]:
+        """How often gated groups stepped since this was last asked for, from 0 to 1 of the times they were asked."""
+        shares: dict[str, float] = {}
+        for number, gates in enumerate(self.gates, 1):
+            for group, share in gates.shares().items():
+                shares[group if group not in shares else f"{group}, update {number}"] = share
+        return shares
+
+    def _draw(self, source: str) -> None:
+        fields = self.draws.draw(source, self.step_count)
+        single = len(fields) == 1
+        for field, tensor in fields.items():
+            self.values[source if single else f"{source}.{field}"] = tensor
+
+    def _draw_noise(self, update: UpdatePlan) -> None:
+        checked = self.program.plan.checked
+        for call in update.noise:
+            network = self.graph.owner(self.graph.nodes[call].target)
+            batch = (
+                checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0]
+                * self.draws.batch_now
+                // self.graph.spec.batch
+            )
+            like = torch.empty(0, dtype=self.settings.dtype, device=self.settings.device)
+            for draw in checked.networks[network].draws:
+                layer = self.networks.live[network].get_submodule(draw.path)
+                assert isinstance(layer, RandomLayer)
+                noise = self.draws.noise(call, layer, draw.name, (batch, *draw.shape), self.step_count, like)
+                self.values[noise_name(call, draw.name)] = noise
+
+    def _scalar(self, number: float) -> Tensor:
+        return torch.tensor(number, dtype=self.settings.dtype, device=self.settings.device)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """The arithmetic that segments run in."""
+        if self.settings.autocast:
+            return torch.autocast(self.settings.device.type, dtype=torch.bfloat16)
+        return nullcontext() if self.settings.dtype == torch.get_default_dtype() else _made_in(self.settings.dtype)
+
+    def _check_finite(self, update: UpdatePlan) -> None:
+        """Stop before a NaN reaches a parameter. On CUDA the losses are looked at when they are read anyway."""
+        if self.settings.device.type == "cpu" and not all(
+            self.values[o.loss].isfinite() for o in update.graph.objectives
+        ):
+            raise self.not_finite(update)
+
+    def not_finite(self, update: UpdatePlan) -> NotFiniteError:
+        """The error that names the first value which is not finite, found by computing the update again."""
+        with _unmoved(self.networks.callable.values()):
+            for name, value, place in (each for segment in update.segments for each in self._watched(segment)):
+                if not value.isfinite().all():
+                    return NotFiniteError(name, update.graph.name, self.step_count, place)
+        node = next((o.written for o in update.graph.objectives if not self.values[o.loss].isfinite()), "")
+        name, place = _said(self.graph, node or update.graph.objectives[0].written)
+        return NotFiniteError(name, update.graph.name, self.step_count, place)
+
+    def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor, str]]:
+        lowered = self.program.segments[segment.name]
+        if all(name in self.values for name in lowered.reads):
+            inputs = [self.values[name] for name in lowered.reads]
+            yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
+
+
+@contextmanager
+def _unmoved(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put every buffer back as it was."""
+    before = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            buffer.copy_(value)
+
+
+def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
+    """The gradient in the parameter's order in memory, which torch's fused optimizers take for granted."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Without those that come again, as parts that networks share do."""
+    return list({id(parameter): parameter for parameter in parameters}.values())
+
+
+def _repetitions(update: UpdatePlan, clock: Clock) -> int:
+    graph = update.graph
+    if graph.every is not None and clock.step % max(1, round(evaluate(graph.every, clock))):
+        return 0
+    if graph.when is not None and not graph.late and not evaluate(graph.when, clock):
+        return 0
+    return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
+
+
+def _said(graph: Graph, name: str) -> tuple[str, str]:
+    """What a person calls a value, its name or how it is written, and where it is."""
+    node, label = graph.nodes[name], graph.label(name)
+    named = label in graph.values or label in graph.losses
+    return label if named else phrase(graph, name, named=False), str(node.span)
+
+
+def watch_values(
+    lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program, lookaheads: Mapping[str, nn.Module]
+) -> list[tuple[str, Tensor, str]]:
+    """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first.
+
+    The third of each is its place in the spec, which parameters have none. `lookaheads` are the steps that the segment
+    looks ahead, by the names that its code calls them.
+    """
+    graph = program.plan.checked.graph
+    seen = []
+    for name, value in zip(lowered.reads, inputs, strict=True):
+        if name in graph.nodes:
+            said, place = _said(graph, name)
+            seen.append((said, value.detach(), place))
+    for name in (name for name in lowered.networks if name not in lookaheads):
+        own, module = program.network_of(name), networks.callable[name]
+        if isinstance(module, ParameterVector):
+            continue  # it is a value itself
+        module = module.of[0] if isinstance(module, LookedAhead | FromState | StateOf) else module
+        seen += [(f"{own}.{path}", p.detach(), "") for path, p in module.named_parameters()]
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, node: torch.fx.Node) -> object:
+            value: object = super().run_node(node)
+            if isinstance(value, Tensor) and node.op != "placeholder" and node.name in lowered.values:
+                said, place = _said(graph, lowered.values[node.name])
+                seen.append((said, value.detach(), place))
+            return value
+
+    Watcher(lowered.bind({**networks.callable, **lookaheads})).run(*inputs)
+    return seen

@@ -1,0 +1,71 @@
+"""An engine takes over the state of a checkpoint, and a module that of one network in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.folder.checkpoint import Checkpoint, read_checkpoint
+from gangraph.run.engine import Engine
+from gangraph.run.settings import PRECISIONS
+from gangraph.run.verify import verify, verify_module
+
+
+def restore(engine: Engine, checkpoint: Checkpoint) -> None:
+    """Give an engine the state that a checkpoint holds. All of it is verified before any of it is used.
+
+    Raises:
+        CheckpointError: it belongs to other networks or optimizers, or holds what no run could have saved.
+    """
+    verify(engine, checkpoint)
+    for kind, each in (("network", engine.networks.live), ("average", engine.networks.averages)):
+        for name, module in each.items():
+            _load_module(module, checkpoint.part(f"{kind}/{name}/"))
+    for name, optimizer in engine.optimizers.items():
+        _load_optimizer(optimizer, engine.parameters[name], checkpoint.part(f"optimizer/{name}/"))
+    state, settings = checkpoint.state, engine.settings
+    converts = PRECISIONS[state.trained.precision] != settings.dtype
+    for name, history in engine.histories.items():
+        samples = checkpoint.tensors.get(f"history/{name}/samples")
+        pool = state.histories[name]
+        dtype = settings.dtype if converts and samples is not None and samples.is_floating_point() else None
+        history.restore(samples, pool.count, pool.calls, settings.device, dtype)
+    for gates, memory in zip(engine.gates, state.gates, strict=bool(state.gates)):
+        gates.restore(memory)
+    engine.draws.positions, engine.draws.sizes = dict(state.positions), dict(state.trained.sizes)
+    for name in state.positions.keys() - state.trained.sizes.keys():  # which older checkpoints did not keep
+        engine.draws.open(name)
+    engine.step_count = state.step
+
+
+def read_network(folder: Path, name: str, module: nn.Module) -> None:
+    """Give a module the tensors of one network, or average, of a checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or the network in it is another.
+    """
+    checkpoint = read_checkpoint(folder)
+    kind = "average" if any(key.startswith(f"average/{name}/") for key in checkpoint.tensors) else "network"
+    _load_module(module, verify_module(checkpoint, f"{kind}/{name}/", module))
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """Replace the whole state. Scalars such as Adam's step stay where the optimizer makes them."""
+    optimizer.state.clear()
+    for full, value in tensors.items():
+        index, _, key = full.partition(".")
+        parameter = parameters[int(index)]
+        if value.dim() or (value.shape == parameter.shape and key not in ("step", "mu_product")):
+            own = torch.empty_like(parameter).copy_(value)
+        else:
+            own = value.clone().to(parameter.device if optimizer.defaults.get("fused") else "cpu")
+        optimizer.state[parameter][key] = own
+
+
+def _load_module(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            tensor.copy_(tensors[name])

@@ -1,1 +1,0 @@
-"""Running a program: parameters, draws, the loop, checkpoints and what is shown on the way."""

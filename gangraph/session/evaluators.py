@@ -1,0 +1,142 @@
+"""Networks that other specs train, to evaluate a run by: trained once, kept in a cache, loaded frozen."""
+
+import copy
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gangraph.check.initialize import initialize
+from gangraph.check.instantiate import NetworkModel
+from gangraph.errors import CheckpointError, RunError
+from gangraph.evaluate.evaluation import Evaluator, evaluation_of, evaluators_called
+from gangraph.folder.results import Measurements, read_results
+from gangraph.folder.saved import numbered
+from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
+from gangraph.language.spec import EvaluatorSpec, Spec
+from gangraph.lower.writer import Looking
+from gangraph.run.engine import Engine
+from gangraph.run.restore import read_network
+from gangraph.session.reporter import Reporter, aside
+
+
+def cache_folder() -> Path:
+    """Where what was made once is kept: $GANGRAPH_CACHE, or ~/.cache/gangraph. Raises RunError where there is no ~."""
+    chosen = os.environ.get("GANGRAPH_CACHE")
+    try:
+        return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "gangraph"
+    except RuntimeError:
+        raise RunError("this user has no home directory: name a folder in $GANGRAPH_CACHE") from None
+
+
+def place(spec: Spec) -> Path:
+    """The run folder of a spec that trains an evaluator."""
+    return cache_folder() / "evaluators" / f"{spec.name}-{fingerprint(spec)}"
+
+
+def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
+    """The evaluators that a spec needs and the cache lacks."""
+    needed = (evaluator for phase in spec.phases if phase.evaluate for evaluator in phase.evaluate.networks.values())
+    known = {place(evaluator.spec): evaluator for evaluator in needed}
+    return tuple(evaluator for evaluator in known.values() if _known(evaluator) is None)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorCache:
+    """The evaluators of this machine. `train` trains a spec into a folder on a device, or goes on there, and measures.
+
+    An evaluator that is there is loaded; one that is not is trained first, by one process while others wait for it.
+    """
+
+    train: Callable[[Spec, Path, str, Reporter], Measurements]
+
+    def prepare(self, spec: Spec, device: str = "auto") -> None:
+        """Train every evaluator that a spec needs and the cache lacks.
+
+        Raises:
+            RunError: the training was stopped or failed.
+        """
+        for evaluator in untrained(spec):
+            self._results(evaluator, device)
+
+    def load(self, engine: Engine, part: Looking) -> dict[str, Evaluator]:
+        """The evaluators that a part of an evaluation calls, by name, on the engine's device and in its precision.
+
+        Raises:
+            RunError: the training of one was stopped or failed, or what is kept of it is damaged.
+        """
+        checked, settings = engine.program.plan.checked, engine.settings
+        found = {}
+        for name in evaluators_called(evaluation_of(engine), part):
+            evaluator = evaluation_of(engine).evaluators[name]
+            measured = self._results(evaluator, str(settings.device))
+            network = trained_network(evaluator, checked.evaluators[name]).to(settings.device, settings.dtype)
+            found[name] = Evaluator(network=network, facts=_facts(evaluator, measured))
+        return found
+
+    def _results(self, evaluator: EvaluatorSpec, device: str) -> Measurements:
+        """The results of the evaluator's own run, which is there whole once it has them."""
+        folder = place(evaluator.spec)
+        found = _known(evaluator)
+        if found is not None:
+            return found
+        with aside(f"{evaluator.called}: ") as report, _alone(folder, report):
+            found = _known(evaluator)
+            return found if found is not None else self.train(evaluator.spec, folder, device, report)
+
+
+def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
+    """The network with its trained weights from the cache, frozen and in evaluation mode.
+
+    Raises:
+        RunError: it is not there, or damaged.
+    """
+    module = copy.deepcopy(model.module).to_empty(device="cpu")
+    initialize(module, model.graph, torch.Generator())
+    try:
+        read_network(_newest(place(evaluator.spec)), evaluator.network, module)
+    except CheckpointError as error:  # an older one is another network
+        raise RunError(f"{error}; remove '{place(evaluator.spec)}', and the evaluator is trained again") from None
+    return module.requires_grad_(False).eval()
+
+
+def _facts(evaluator: EvaluatorSpec, measured: Measurements) -> dict[str, Any]:
+    """The spec that trains an evaluator, and how good it is by that spec's own results."""
+    numbers = {name: result.value for name, result in measured.results.items() if result.value is not None}
+    return {"spec": evaluator.called, "network": evaluator.network, "fingerprint": measured.fingerprint, **numbers}
+
+
+def _known(evaluator: EvaluatorSpec) -> Measurements | None:
+    """The results in the cache, if they are of the whole training and of what the spec measures now."""
+    found = read_results(place(evaluator.spec))
+    lengths = [phase.length for phase in evaluator.spec.phases]
+    steps = sum(length.value for length in lengths if length is not None and length.unit == "steps")
+    if found is None or found.step < steps or found.evaluation != evaluation_fingerprint(evaluator.spec.phases[-1]):
+        return None
+    return found
+
+
+@contextmanager
+def _alone(folder: Path, report: Reporter) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes do not train the same."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.say("another process is training the evaluator; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _newest(folder: Path) -> Path:
+    found = numbered(folder)
+    if not found:
+        raise RunError(f"'{folder}' has results but no checkpoint; remove it, and the evaluator is trained again")
+    return found[-1]

@@ -1,0 +1,195 @@
+"""A new key of an update costs one file: a function and its record. Here a plug-in adds `scale_grad`."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gangraph
+from gangraph.cli.specs import schema
+from gangraph.errors import SpecError
+from gangraph.folder.checkpoint import read_checkpoint
+from gangraph.folder.plugins import plugins_of
+from gangraph.language.continuation import changes
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.spec import Spec
+from gangraph.pipeline import check_spec, compile_phase
+from gangraph.update_options import UPDATE_OPTIONS, add
+from gangraph.views.code import code_text
+from gangraph.views.diff import compare
+from gangraph.views.drawing import draw
+from gangraph.views.explain import explain_text
+from gangraph.views.latex import latex_text
+from gangraph.views.plan import plan_text
+from gangraph.views.spec import spec_text
+from tests.plugin import installed
+from tests.support import DRAW_ONCE, copy_parameters, deviation, small, trainer
+
+PLUGIN = '''
+from gangraph import update_option
+
+
+@update_option(
+    "scale_grad",
+    least=0,
+    about="the gradient is multiplied by this",
+    sentence="The gradient is multiplied by $value.",
+    latex=r"\\text{the gradient is multiplied by } $value",
+    caption="gradient times $value",
+    compared="the factor of the gradient",
+)
+def scale_grad(parameters, factor):
+    """Multiply every gradient by a number."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
+'''
+X = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+Z = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(autouse=True)
+def _plugin(tmp_path: Path) -> Iterator[None]:
+    with installed("scaling", "gangraph_scaling", PLUGIN, tmp_path):
+        yield
+
+
+def scaled(written: str = "0.5") -> Spec:
+    """Two players; the critic's gradient is scaled, and the result limited."""
+    return small(f'{{update: d, minimize: judge, scale_grad: "{written}", clip_grad_value: 0.05}}', DRAW_ONCE[1])
+
+
+def refused(spec: Spec) -> str:
+    with pytest.raises(SpecError) as caught:
+        check_spec(spec)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("-1", "error GG225: a number of at least 0 belongs here"),
+        ("true", "error GG225: a number of at least 0 belongs here"),
+        ("judge", "error GG307: 'judge' is no number over time"),
+    ],
+)
+def test_a_wrong_value_is_refused_where_it_stands(written: str, said: str) -> None:
+    assert f"spec:24:49: {said}" in refused(scaled(written))
+
+
+def test_a_misspelt_key_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SpecError, match="unknown key 'scale_grd'") as caught:
+        small("{update: d, minimize: judge, scale_grd: 2}")
+    (problem,) = caught.value.problems
+    assert problem.fix == "did you mean 'scale_grad'?"
+    assert problem.expected.endswith("accumulate, clip_grad_norm, clip_grad_value, scale_grad")
+
+
+def test_the_key_that_holds_the_options_cannot_be_written() -> None:
+    with pytest.raises(SpecError, match="unknown key 'options'"):
+        small("{update: d, minimize: judge, options: {scale_grad: 2}}")
+
+
+def test_editors_learn_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    schema()
+    keys = json.loads(capsys.readouterr().out)["$defs"]["UpdateDocument"]["properties"]
+    assert keys["scale_grad"]["description"] == "the gradient is multiplied by this"
+    assert "clip_grad_norm" in keys
+    assert not any(" " in key for key in keys)
+
+
+def step_by_hand(networks: Mapping[str, nn.Module], factor: float) -> None:
+    """What a step of `scaled` does to its networks, on X and Z: the limit comes first, as in the table of options."""
+    critic, generator = networks["D"], networks["G"]
+    softplus = nn.functional.softplus
+    cost = softplus(-critic(X)).mean() + softplus(critic(generator(Z).detach())).mean()
+    descend(critic, [grad.clamp(-0.05, 0.05) * factor for grad in gradients(cost, critic)])
+    descend(generator, gradients(softplus(-critic(generator(Z))).mean(), generator))
+
+
+def gradients(cost: Tensor, network: nn.Module) -> Sequence[Tensor]:
+    return torch.autograd.grad(cost, list(network.parameters()))
+
+
+@torch.no_grad()
+def descend(network: nn.Module, by: Sequence[Tensor]) -> None:
+    """One step of gradient descent at rate 0.1."""
+    for parameter, gradient in zip(network.parameters(), by, strict=True):
+        parameter -= 0.1 * gradient
+
+
+def test_it_runs_as_by_hand() -> None:
+    run, start = trainer(scaled("linear(0.5, 0, end=10 steps)")), trainer(scaled())
+    hand = {name: start.networks[name] for name in ("D", "G")}
+    for name, network in hand.items():
+        copy_parameters(run.networks[name], network)
+    for factor in (0.5, 0.45, 0.4):
+        run.step({"x": X, "z": Z})
+        step_by_hand(hand, factor)
+    for name, network in hand.items():
+        for mine, theirs in zip(run.networks[name].parameters(), network.parameters(), strict=True):
+            assert deviation(mine.detach(), theirs.detach()) < 1e-12
+
+
+def test_the_printed_code_runs_alike() -> None:
+    mine, theirs = trainer(scaled()), trainer(scaled())
+    engine = mine.engine
+    text = code_text(engine.program)
+    assert "from gangraph_scaling import scale_grad" in text
+    assert 'scale_grad(parameters_of("d"), 0.5)' in text
+    given = {
+        "draw": {"x": X, "z": Z}.get,
+        "optimizers": engine.optimizers,
+        "parameters_of": engine.parameters.get,
+        **engine.networks.callable,
+    }
+    exec(text, given)
+    theirs.step({"x": X, "z": Z})
+    for name, network in theirs.networks.items():
+        for one, other in zip(mine.networks[name].parameters(), network.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_every_view_tells_it() -> None:
+    spec = scaled()
+    (checked,) = check_spec(spec)
+    program = compile_phase(checked)
+    assert "    scale_grad: 0.5" in spec_text(spec)
+    assert "before its step  each gradient within ±0.05" in plan_text(program)
+    assert "                   gradient times 0.5" in plan_text(program)
+    assert "The gradient is multiplied by 0.5." in " ".join(explain_text(spec, [program.plan]).split())
+    assert r"\text{the gradient is multiplied by } 0.5" in latex_text([checked])
+    assert "gradient times 0.5" in draw(checked.graph)
+
+
+def test_it_is_part_of_what_differs() -> None:
+    plain = small("{update: d, minimize: judge, clip_grad_value: 0.05}", DRAW_ONCE[1])
+    half, quarter = scaled(), scaled("0.25")
+    assert len({fingerprint(each) for each in (plain, half, quarter)}) == 3
+    (found,) = compare(half, quarter).differences
+    assert (found.what, found.before, found.after) == ("the factor of the gradient in update d", "0.5", "0.25")
+    (change,) = changes(half, quarter, 0)
+    assert str(change) == "train.step.0.scale_grad: 0.5 -> 0.25"
+
+
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole, first = trainer(scaled()), trainer(scaled())
+    whole.train(steps=4)
+    first.train(steps=2)
+    resumed = gangraph.Trainer.resume(first.save(tmp_path / "half"), device="cpu")
+    resumed.train(steps=2)
+    one, other = (read_checkpoint(each.save(tmp_path / n)) for each, n in ((whole, "whole"), (resumed, "resumed")))
+    assert one.tensors.keys() == other.tensors.keys()
+    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+
+
+def test_a_run_remembers_which_plug_in_it_came_from() -> None:
+    assert plugins_of(scaled()) == {"scaling": "gangraph-scaling 0.1.0"}
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="'clip_grad_norm' of updates is already registered"):
+        add(UPDATE_OPTIONS["clip_grad_norm"])
