@@ -13,7 +13,7 @@ from torch.nn import functional
 import gangraph
 from gangraph.errors import SpecError
 from gangraph.evaluate.measure import measure
-from gangraph.evaluate.pixels import PixelByPixel
+from gangraph.run.pixels import PixelByPixel
 from gangraph.run.reporter import Countdown
 from gangraph.vocabulary.causal import (
     DiagonalLstm,

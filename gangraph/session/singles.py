@@ -12,7 +12,7 @@ from gangraph.errors import RunError, UsageError, nearest
 from gangraph.evaluate.evaluation import Evaluation, over_set
 from gangraph.evaluate.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
 from gangraph.graph.model import Evaluation as Seen
-from gangraph.lower.writer import lower_look
+from gangraph.lower.phase import lower_look
 from gangraph.run.reporter import Countdown
 from gangraph.run.trainer import Trainer
 from gangraph.session.sample import load_run

@@ -14,7 +14,7 @@ from gangraph.views.spec import WIDTH, aim
 if TYPE_CHECKING:
     from gangraph.graph.model import Argument, Graph, Lookahead
     from gangraph.language.spec import UpdateSpec
-    from gangraph.lower.writer import Program
+    from gangraph.lower.model import Program
     from gangraph.plan.model import Segment, UpdatePlan
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
