@@ -18,9 +18,9 @@ class Facts:
 
     `share` and `merge` say whether updates share values, and whether calls of one network are merged.
 
-    `place` is where each value stands in the graph. By update: the values that it `needed`, those of them that are
-    `live`, differentiable in what it trains, the values that a `later` update needs, the values that are `held` from
-    it on, and the `losses` that it reports, node to name. `paths` are the values that each gradient passes, its output
+    By update: the values that are `needed`, those of them that are `live`, differentiable in what it trains, the values
+    that a `later` update needs, those that are `held` from it on, the `losses` that it reports, node to name, and what
+    its segments are called, its `labels`. `paths` are the values that each gradient passes, its output
     among them. `outputs` are the outputs of each call that has several, and is itself no value. `moves` says which
     state each call moves.
     """
@@ -28,7 +28,6 @@ class Facts:
     checked: Checked
     share: bool
     merge: bool
-    place: Mapping[str, int]
     needed: tuple[frozenset[str], ...]
     live: tuple[frozenset[str], ...]
     later: tuple[frozenset[str], ...]
@@ -52,7 +51,7 @@ class Facts:
 
     def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
         """Values in the order of the graph, in which each stands after what it needs."""
-        return tuple(sorted(names, key=self.place.__getitem__))
+        return tuple(self.graph.in_order(names))
 
     def along(self, names: Iterable[str]) -> set[str]:
         """What the gradients among some values pass: it is computed together with them, also if it stands already."""
@@ -81,7 +80,6 @@ def facts(checked: Checked, *, share: bool, merge: bool) -> Facts:
         checked=checked,
         share=share,
         merge=merge,
-        place={name: place for place, name in enumerate(graph.nodes)},
         needed=needed,
         live=tuple(
             frozenset(differentiable(graph, update.networks, within))
