@@ -18,17 +18,16 @@ class Facts:
 
     `share` and `merge` say whether updates share values, and whether calls of one network are merged.
 
-    `place` is where each value stands in the graph. For each update: `needed` are the values that it needs, `live`
-    those of them that depend differentiably on what it trains, `later` the values that a later update needs, `held` the
-    values that are held from this update on, `losses` the losses that it reports, node to name. `paths` are, for each
-    `grad`, the values through which its gradient flows, its output among them. `outputs` are the outputs of each call
-    with several outputs; such a call is itself no value. `moves` says which state each call changes.
+    For each update: `needed` are the values that it needs, `live` those of them that depend differentiably on what it
+    trains, `later` the values that a later update needs, `held` the values that are held from this update on, `losses`
+    the losses that it reports, node to name, and `labels` what its segments are called. `paths` are, for each `grad`,
+    the values through which its gradient flows, its output among them. `outputs` are the outputs of each call with
+    several outputs; such a call is itself no value. `moves` says which state each call changes.
     """
 
     checked: Checked
     share: bool
     merge: bool
-    place: Mapping[str, int]
     needed: tuple[frozenset[str], ...]
     live: tuple[frozenset[str], ...]
     later: tuple[frozenset[str], ...]
@@ -52,7 +51,7 @@ class Facts:
 
     def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
         """Values in the order of the graph, in which each stands after what it needs."""
-        return tuple(sorted(names, key=self.place.__getitem__))
+        return tuple(self.graph.in_order(names))
 
     def along(self, names: Iterable[str]) -> set[str]:
         """The values through which the gradients among some values flow, which are computed with these in any case."""
@@ -81,7 +80,6 @@ def facts(checked: Checked, *, share: bool, merge: bool) -> Facts:
         checked=checked,
         share=share,
         merge=merge,
-        place={name: place for place, name in enumerate(graph.nodes)},
         needed=needed,
         live=tuple(
             frozenset(differentiable(graph, update.networks, within))

@@ -47,12 +47,7 @@ def _alike(facts: Facts, index: int, later: int, left: frozenset[str]) -> set[st
 
 def _with_below(facts: Facts, names: Iterable[str], left: frozenset[str]) -> frozenset[str]:
     """Values with what they are computed from among those `left`, and all outputs of the calls among these."""
-    seen, waiting = set[str](), list(names)
-    while waiting:
-        if (name := waiting.pop()) not in seen:
-            seen.add(name)
-            waiting += facts.graph.nodes[name].needs
-    found = seen & left
+    found = facts.graph.below(*names) & left
     return frozenset(found | {name for call in found & facts.outputs.keys() for name in facts.outputs[call]} & left)
 
 

@@ -1,6 +1,6 @@
 """What an update that repeats computes once, and what in every repetition."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
 
 from gangraph.graph.model import UpdateGraph
 from gangraph.plan.facts import Facts
@@ -35,7 +35,7 @@ def split(
     changing = _changing(facts, index, wanted)
     body = _with_above(facts, changing | (facts.along(changing) & wanted), wanted)
     calls = (body & facts.moves.keys()) - again - changing
-    return (wanted - body) | (_with_below(facts, calls) & wanted), body
+    return (wanted - body) | (wanted & facts.graph.below(*calls)), body
 
 
 def _changing(facts: Facts, index: int, wanted: frozenset[str]) -> frozenset[str]:
@@ -52,13 +52,3 @@ def _with_above(facts: Facts, names: Set[str], wanted: frozenset[str]) -> frozen
         if not found.isdisjoint(facts.graph.nodes[name].needs):
             found.add(name)
     return frozenset(found)
-
-
-def _with_below(facts: Facts, names: Iterable[str]) -> set[str]:
-    """Some values, and everything that they are computed from."""
-    found, waiting = set[str](), list(names)
-    while waiting:
-        if (name := waiting.pop()) not in found:
-            found.add(name)
-            waiting += facts.graph.nodes[name].needs
-    return found

@@ -14,7 +14,7 @@ from gangraph.folder.saved import spec_of
 from gangraph.folder.state import Trained
 from gangraph.language.spec import Spec
 from gangraph.lower.fusing import Kernels
-from gangraph.lower.writer import Program
+from gangraph.lower.model import Program
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain

@@ -20,7 +20,7 @@ from gangraph.folder.results import Measurements, read_results
 from gangraph.folder.saved import numbered
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
-from gangraph.lower.writer import Looking
+from gangraph.lower.model import Looking
 from gangraph.run.engine import Engine
 from gangraph.run.restore import read_network
 from gangraph.session.reporter import Reporter, aside
