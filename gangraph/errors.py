@@ -11,11 +11,13 @@ The whole tree:
         +-- CheckpointError a checkpoint is missing, damaged, or of something else
 """
 
+import errno
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 Severity = Literal["error", "warning"]
 
@@ -144,15 +146,35 @@ class GangraphError(Exception):
 
 
 class SpecError(GangraphError):
-    """A spec is invalid. `problems` holds everything found, in the order of the text; the text shows the first."""
+    """A spec, or a part of it, has no meaning.
+
+    `problems` holds everything found, in the order of the text; the message shows the first. There are none where
+    they have been told already.
+    """
 
     exit_code = 1
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
         more = len(self.problems) - MOST_PROBLEMS
         shown = [str(problem) for problem in self.problems[:MOST_PROBLEMS]]
-        super().__init__("\n\n".join([*shown, *([f"and {more:,} more problems"] if more > 0 else [])]))
+        return "\n\n".join([*shown, *([f"and {more:,} more problems"] if more > 0 else [])])
+
+
+def refuse(
+    code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = "", reason: str = ""
+) -> NoReturn:
+    """Refuse a part of a spec. Raises SpecError with the one problem."""
+    problem = Problem(code=code, message=message, span=span, found=found, expected=expected, fix=fix, reason=reason)
+    raise SpecError([problem]) from None
+
+
+def give_up() -> NoReturn:
+    """Refuse what leans on something of which the problem has been told already. Raises SpecError without problems."""
+    raise SpecError([])
 
 
 class UsageError(GangraphError):
@@ -180,7 +202,7 @@ class CheckpointError(RunError):
 def fault_of(error: BaseException) -> str | None:
     """What the system refused, in a line: a file, or memory; None for any other error."""
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+    if _no_memory(error):
         return f"memory ran out ({text[:WIDEST] or 'no more could be had'}); a smaller train.batch needs less"
     if isinstance(error, OSError) and error.errno is not None:
         what = f"'{error.filename}'" if error.filename else "a file"
@@ -190,7 +212,23 @@ def fault_of(error: BaseException) -> str | None:
     return None
 
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory", "bad_alloc")
+def _no_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the system or of a device."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    torch: Any = sys.modules.get("torch")  # which is not imported for this: then the error is none of its own
+    if torch is None or isinstance(error, MemoryError):
+        return isinstance(error, MemoryError)
+    if isinstance(error, torch.AcceleratorError):
+        return getattr(error, "error_code", None) == _CUDA_NO_MEMORY
+    # On the CPU torch has no type for it, only a RuntimeError with one of these in its text.
+    return isinstance(error, torch.OutOfMemoryError) or (
+        type(error) is RuntimeError and any(sign in str(error) for sign in _OF_ALLOCATORS)
+    )
+
+
+_CUDA_NO_MEMORY = 2  # cudaErrorMemoryAllocation
+_OF_ALLOCATORS = ("DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

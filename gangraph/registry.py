@@ -7,14 +7,14 @@ same checks and the same errors as gangraph's own.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from gangraph.errors import UsageError
+from gangraph.traits import Kind, Traits, traits_of
 
-Kind = Literal["layer", "op", "loss", "source", "metric"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -26,7 +26,7 @@ class Definition:
     kind: Kind
     function: Callable[..., Any]
     signature: inspect.Signature
-    traits: Mapping[str, Any] = field(default_factory=dict)
+    traits: Traits
 
     @property
     def summary(self) -> str:
@@ -66,12 +66,14 @@ class Registry(Mapping[str, Definition]):
 
 
 vocabulary = Registry()
+optimizers = Registry()  # apart: an expression may use the name of an optimizer for something else
 
 
 def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         chosen = name or function.__name__
-        vocabulary.add(Definition(chosen, kind, function, inspect.signature(function), traits))
+        definition = Definition(chosen, kind, function, inspect.signature(function), traits_of(kind, chosen, traits))
+        (optimizers if kind == "optimizer" else vocabulary).add(definition)
         return function
 
     return register
@@ -132,6 +134,15 @@ def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
     A metric raises ValueError for values that it cannot measure, and WeightsError where pretrained weights are missing.
     """
     return _registers("metric", name, traits)
+
+
+def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a subclass of `torch.optim.Optimizer`, whose `__init__` takes parameters and annotated options.
+
+    Traits: `fused=True` if it takes the option `fused`, which updates all parameters in one call; `differentiable=True`
+    if it takes the option `differentiable`, so that an objective can look ahead of its steps (`unroll`).
+    """
+    return _registers("optimizer", name, traits)
 
 
 @cache

@@ -19,7 +19,7 @@ from gangraph.language.document.library import evaluators, shipped
 from gangraph.language.document.parse import Choice, chosen_tree, parse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
-from gangraph.language.expression.syntax import ExpressionError, parse_chain
+from gangraph.language.expression.syntax import parse_chain
 from gangraph.language.scalar import Scalar
 from gangraph.pipeline import _written
 from gangraph.registry import vocabulary
@@ -298,7 +298,7 @@ def _scalar(text: str) -> str:
 def _parsed(text: str) -> tuple[Expression, ...] | None:
     try:
         return parse_chain(Scalar.of(text, "mutant"))
-    except (ExpressionError, SpecError):
+    except SpecError:
         return None
 
 

@@ -12,7 +12,9 @@ def test_mean_where_is_the_mean_of_the_samples_that_a_mask_chooses() -> None:
     assert torch.equal(mean_where(x, mask), (x[1:2] + x[3:4]) / 2)
     assert torch.equal(mean_where(x, 1 - mask), (x[0:1] + x[2:3]) / 2)
     assert torch.equal(mean_where(x, 0 * mask), torch.zeros(1, 2, 3, dtype=torch.float64))
-    assert vocabulary["mean_where"].traits["range"]((0.5, 1.0), (0.0, 1.0)) == (0.0, 1.0)  # 0 where none is chosen
+    rule = vocabulary["mean_where"].traits.range
+    assert rule is not None
+    assert rule((0.5, 1.0), (0.0, 1.0)) == (0.0, 1.0)  # 0 where none is chosen
 
 
 def test_column_is_one_feature_or_channel_of_each_sample() -> None:

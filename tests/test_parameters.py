@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 import gangraph
-from gangraph.evaluate.measure import measure
 from gangraph.language.fingerprint import fingerprint
 from gangraph.run.engine import NotFiniteError
+from gangraph.session.run import measure
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import step_picture

@@ -9,33 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from torch import Tensor
 
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Argument, Node, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, StaticError, constant, is_constant, literal
+from gangraph.language.expression.static import Scope, constant, is_constant, literal
 from gangraph.registry import Definition, vocabulary
 
 OPERATORS = {sign: name for name, sign in SIGNS.items() if name != "neg"}
-
-
-class BuildError(Exception):
-    """A definition has no meaning; holds the problem, or None where it was already reported."""
-
-    def __init__(self, problem: Problem | None) -> None:
-        self.problem = problem
-        super().__init__(str(problem))
-
-
-def refuse(code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = "") -> NoReturn:
-    """Raise a BuildError."""
-    raise BuildError(Problem(code=code, message=message, span=span, found=found, expected=expected, fix=fix))
 
 
 def dotted(expression: Expression) -> str | None:
@@ -118,7 +105,7 @@ class NodeTable:
         if key not in self._known:
             if len(self.nodes) >= self.largest:
                 first, self.full = not self.full, True
-                raise BuildError(_too_many(self.largest, span) if first else None)
+                raise SpecError([_too_many(self.largest, span)] if first else [])
             fresh = self._fresh(name)
             self.nodes[fresh] = Node(id=fresh, kind=kind, span=span, **parts)
             self._known[key] = fresh
@@ -159,12 +146,12 @@ class ExpressionBuilder:
         """The argument that an expression stands for; `hint` names the node of its outermost operation.
 
         Raises:
-            BuildError: a name is unknown, or a call does not fit its signature.
+            SpecError: a name is unknown, or a call does not fit its signature.
         """
         self.hint = hint
         match node:
             case ast.Broken():
-                raise BuildError(None)
+                give_up()
             case ast.Literal() | ast.Sequence() if is_constant(node):
                 return constant(node)  # type: ignore[return-value]
             case ast.Sequence(items=items):
@@ -181,7 +168,9 @@ class ExpressionBuilder:
                 return self.visit(operand, hint)
             case ast.Binary(operator=operator, left=left, right=right) if operator in OPERATORS:
                 return self._operation(OPERATORS[operator], (left, right), node)
-        refuse("GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names")
+        return refuse(
+            "GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names"
+        )
 
     def take_hint(self, default: str) -> str:
         """What the node of the outermost operation is called: by the hint if there is one, which is used up."""
@@ -196,15 +185,12 @@ class ExpressionBuilder:
         return self.table.add("op", name, span=node.span, target=target, arguments=arguments)
 
     def _number(self, node: ast.Unary | ast.Binary, numbers: tuple[Argument, ...]) -> Argument:
-        """Arithmetic between numbers, which values may stand for too. Raises BuildError."""
+        """Arithmetic between numbers, which values may stand for too. Raises SpecError."""
         names = ("operand",) if isinstance(node, ast.Unary) else ("left", "right")
         operands: dict[str, Any] = {
             name: literal(number, node.span) for name, number in zip(names, numbers, strict=True)
         }
-        try:
-            return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]  # a number
-        except StaticError as error:
-            raise BuildError(error.problem) from None
+        return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]  # a number
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
         """A named output of a call."""
@@ -223,7 +209,7 @@ class ExpressionBuilder:
             return meaning
         definition = vocabulary.get(name)
         if definition is None and (problem := outside(node)):
-            raise BuildError(problem)
+            raise SpecError([problem])
         if definition is None:
             near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")])
             expected = f"an op, a loss, or one of {', '.join(self.callables())}"
@@ -266,7 +252,7 @@ def check_call(
     node: ast.Call,
     skipped: int = 0,
 ) -> None:
-    """Refuse arguments that do not fit a definition; the first `skipped` are not written. Raises BuildError."""
+    """Refuse arguments that do not fit a definition; the first `skipped` are not written. Raises SpecError."""
     signature = definition.signature
     for name, value in bind(signature, definition.name, arguments, keywords, node).items():
         parameter = signature.parameters[name]
@@ -312,7 +298,7 @@ def bind(
     """Arguments by parameter name.
 
     Raises:
-        BuildError: too many, too few or unknown arguments.
+        SpecError: too many, too few or unknown arguments.
     """
     known = [p for p in signature.parameters if p not in ("self",)]
     for key, _ in keywords:
@@ -328,7 +314,7 @@ def bind(
     places = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
     twice = next((key for key, _ in keywords if key in places[: len(arguments)]), None)
     if twice is not None and len(arguments) == len(node.arguments):
-        raise BuildError(_given_twice(twice, places.index(twice), name, node))
+        raise SpecError([_given_twice(twice, places.index(twice), name, node)])
     try:
         return signature.bind(*arguments, **dict(keywords)).arguments
     except TypeError as error:

@@ -8,9 +8,8 @@ one more node, of kind `lookahead`: it reads what they need from outside, and ca
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gangraph.build.expressions import refuse
 from gangraph.build.values import ValueBuilder
-from gangraph.errors import Problem, Span
+from gangraph.errors import Problem, Span, refuse
 from gangraph.graph.model import Lookahead, Node, ObjectiveGraph, Ref, with_arguments
 
 
@@ -27,7 +26,7 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
     """The objective with looked-ahead networks in the place of those that `unrolled` moves; as it is for no step.
 
     Raises:
-        BuildError: a value with a past would depend on looked-ahead networks.
+        SpecError: a value with a past would depend on looked-ahead networks.
     """
     nodes, inner = values.table.nodes, unrolled.objective
     if unrolled.steps == 0:

@@ -11,7 +11,6 @@ from torch import fx, nn
 
 from gangraph.build.expressions import (
     LARGEST_NETWORK,
-    BuildError,
     ExpressionBuilder,
     NodeTable,
     argument_span,
@@ -20,16 +19,15 @@ from gangraph.build.expressions import (
     circle,
     fits,
     in_order,
-    refuse,
     shown,
     type_name,
 )
+from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
-from gangraph.errors import Problem, Span, nearest
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import constant
 from gangraph.language.spec import NetworkSpec
-from gangraph.language.expression.static import StaticError, constant
 from gangraph.registry import Definition, vocabulary
 
 ANONYMOUS = "anonymous"  # where layers stand that belong to no part
@@ -111,7 +109,7 @@ class _NetworkBuilder(ExpressionBuilder):
         """What an expression stands for; None where it has a problem, which is kept."""
         try:
             return self.visit(expression)
-        except BuildError as error:
+        except SpecError as error:
             self.report(error)
         except RecursionError:
             self.problems.append(bottomless(expression.span))
@@ -130,11 +128,11 @@ class _NetworkBuilder(ExpressionBuilder):
             refuse("GG303", "values depend on each other in a circle", node.span, circle(self.active, node.id))
         if node.id in self.spec.values:
             if node.id in self.failed:
-                raise BuildError(None)
+                give_up()
             self.active.append(node.id)
             try:
                 self.known[node.id] = self.visit(self.spec.values[node.id], node.id)
-            except BuildError:
+            except SpecError:
                 self.failed.add(node.id)
                 raise
             finally:
@@ -187,14 +185,13 @@ class _NetworkBuilder(ExpressionBuilder):
             self.hint = hint if index == len(chain) - 1 else None
             try:
                 flow = self._item(item, path, flow)
-            except BuildError as error:
+            except SpecError as error:
                 self.report(error)
         self.active.pop()
         return flow
 
-    def report(self, error: BuildError) -> None:
-        if error.problem is not None and error.problem not in self.problems:
-            self.problems.append(error.problem)
+    def report(self, error: SpecError) -> None:
+        self.problems += [problem for problem in error.problems if problem not in self.problems]
 
     def _paths(self, part: str) -> tuple[str | None, ...]:
         """Where each layer of a part stands in the module tree: `down_3.conv2d`, then `down_3.conv2d_2`."""
@@ -215,7 +212,7 @@ class _NetworkBuilder(ExpressionBuilder):
 
     def _item(self, item: Expression, path: str | None, flow: Argument) -> Argument:
         if isinstance(item, ast.Broken):
-            raise BuildError(None)
+            give_up()
         if path is not None:
             return self._add_layer(path, self._layer_use(item), flow)
         call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
@@ -258,15 +255,12 @@ class _NetworkBuilder(ExpressionBuilder):
             )
         inner = None
         written = call.arguments
-        if definition.traits.get("wraps"):
+        if definition.traits.wraps:
             if not written:
                 refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
             inner, written = self._layer_use(written[0]), written[1:]
-        try:
-            arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
-            keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
-        except StaticError as error:
-            raise BuildError(error.problem) from None
+        arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
+        keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
         _check_layer(definition, arguments, keywords, call, len(written) - len(call.arguments))
         return LayerUse(name=name, arguments=arguments, keywords=keywords, wrapped=inner, span=call.span)
 

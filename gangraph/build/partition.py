@@ -26,7 +26,7 @@ def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
     """Only metrics that look at sets, and what is computed from them, stand apart."""
     late: set[str] = set()
     for node in graph.nodes.values():
-        looks = node.kind == "op" and "expects" in vocabulary[node.target].traits
+        looks = node.kind == "op" and vocabulary[node.target].traits.expects is not None
         if looks or (kinds[node.kind].whole and not late.isdisjoint(node.inputs)):
             late.add(node.id)
     return _split(graph, roots, lambda node: node.id in late)
@@ -67,13 +67,11 @@ def sets_of(graph: Graph, number: str, whole: Collection[str]) -> tuple[frozense
 
 def sets_taken(node: Node) -> Mapping[str, tuple[str, ...]]:
     """The values of each set that a metric takes apart from the others, by the set's first argument; else none."""
-    traits = vocabulary[node.target].traits if node.kind == "op" else {}
-    if "sets" not in traits:
+    sets = vocabulary[node.target].traits.sets if node.kind == "op" else ()
+    if not sets:
         return {}
     given = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).arguments
-    return {
-        names[0]: tuple(value.id for name in names if isinstance(value := given[name], Ref)) for names in traits["sets"]
-    }
+    return {names[0]: tuple(value.id for name in names if isinstance(value := given[name], Ref)) for names in sets}
 
 
 def _joined(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 
 from gangraph.build.evaluation import build_evaluation
 from gangraph.build.network import build_network
+from gangraph.build.prune import trimmed_for
 from gangraph.build.sources import build_sources
 from gangraph.build.updates import build_updates
 from gangraph.build.values import ValueBuilder
-from gangraph.graph.model import Graph, NetworkGraph
-from gangraph.build.prune import trimmed_for
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
-from gangraph.errors import Problem, called_by, nearest
+from gangraph.errors import Problem, SpecError, called_by, nearest
+from gangraph.graph.model import Graph, NetworkGraph
 from gangraph.language.expression.schedule import is_dynamic, verify
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
-from gangraph.language.expression.static import StaticError
 from gangraph.registry import load_plugins
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the vocabulary)
 
@@ -79,5 +78,5 @@ def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     for expression in (*options, *decays):
         try:
             verify(expression)
-        except StaticError as error:
-            problems += [error.problem] if error.problem else []
+        except SpecError as error:
+            problems += error.problems

@@ -1,28 +1,20 @@
-"""Data sources: from the calls under `data:`, and inside values, to what draws the batches."""
+"""Data sources: from the calls under `data:`, and inside values, to the objects that draw batches."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from shlex import quote
 from typing import Any
 
-from gangraph.build.expressions import (
-    BuildError,
-    argument_span,
-    bind,
-    fits,
-    refuse,
-    shown,
-    type_name,
-)
+from gangraph.build.expressions import argument_span, bind, fits, shown, type_name
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import constant
 from gangraph.language.spec import (
     PhaseSpec,
 )
-from gangraph.language.expression.static import StaticError, constant
 from gangraph.registry import Definition, vocabulary
 
 _LARGEST_BATCH = 2**34  # numbers, 64 GiB of float32; more is a mistake
@@ -35,12 +27,12 @@ def build_sources(
     for name, expression in data.items():
         try:
             yield name, build_source(expression, spec.static_names, spec.batch)
-        except BuildError as error:
-            problems += [error.problem] if error.problem else []
+        except SpecError as error:
+            problems += error.problems
 
 
 def build_source(expression: Expression, static_names: Iterable[str], batch: int) -> Source | RandomSource:
-    """One source. Raises BuildError."""
+    """One source. Raises SpecError."""
     call = expression if isinstance(expression, ast.Call) else ast.Call(expression, (), (), expression.span)
     name = ast.show(call.function)
     definition = vocabulary.get(name)
@@ -54,18 +46,15 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
             "one of " + ", ".join(known),
             nearest(name, known),
         )
-    try:
-        arguments = tuple(constant(argument, static_names) for argument in call.arguments)
-        keywords = tuple((key, constant(value, static_names)) for key, value in call.keywords)
-    except StaticError as error:
-        raise BuildError(error.problem) from None
+    arguments = tuple(constant(argument, static_names) for argument in call.arguments)
+    keywords = tuple((key, constant(value, static_names)) for key, value in call.keywords)
     _check_source(definition, arguments, keywords, call)
     try:
         made: Source | RandomSource = definition.function(*arguments, **dict(keywords))
         sizes = [batch * prod(field.shape) for field in made.fields.values()]
     except (Exception, SystemExit) as error:  # a plug-in's source may raise anything
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise BuildError(_refused_source(name, call, definition, said)) from None
+        raise SpecError([_refused_source(name, call, definition, said)]) from None
     if max(sizes, default=0) > _LARGEST_BATCH:
         refuse(
             "GG315",
@@ -78,7 +67,7 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
 
 
 def _refused_source(name: str, call: ast.Call, definition: Definition, said: str) -> Problem:
-    """What the check of a source said, at the argument that it speaks of: `argument: found this, expected that`."""
+    """The message of a source's own check, at the argument that it names: `argument: found this, expected that`."""
     argument, _, rest = said.partition(": found ")
     found, _, expected = rest.partition(", expected ")
     if argument not in definition.signature.parameters or not expected:

@@ -2,20 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
-from gangraph.build.values import ValueBuilder
-from gangraph.build.expressions import (
-    BuildError,
-    refuse,
-    shown,
-)
-from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
+from gangraph.build.expressions import shown
 from gangraph.build.lookahead import Unrolled, look_ahead
-from gangraph.build.optimizers import DIFFERENTIABLE, OPTIMIZERS
-from gangraph.errors import nearest
+from gangraph.build.optimizers import differentiable
+from gangraph.build.values import ValueBuilder
+from gangraph.errors import give_up, nearest, refuse
+from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
-from gangraph.language.tied import tied
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import constant
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -23,7 +19,8 @@ from gangraph.language.spec import (
     Unroll,
     UpdateSpec,
 )
-from gangraph.language.expression.static import StaticError, constant
+from gangraph.language.tied import tied
+from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of, usage
 
@@ -62,7 +59,7 @@ class _UpdateBuilder:
                 refuse("GG225", f"a whole number of at least {least} belongs here", count.span, shown(count.value))
         objectives = tuple(objective for objective in made if objective is not None)
         if len(objectives) < len(spec.objectives):
-            raise BuildError(None)
+            give_up()
         _refuse_shared(objectives)
         if watched and spec.accumulate > 1:
             place = next(gate for gate in gates if gate is not None and not is_over_time(gate))
@@ -100,17 +97,14 @@ class _UpdateBuilder:
         return frozenset(found & spec.losses.keys())
 
     def _watched(self, gate: Expression) -> Iterator[tuple[str, str]]:
-        """The losses that a gate looks at: name and node. Raises BuildError for a gate that has no meaning."""
+        """The losses that a gate looks at: name and node. Raises SpecError for a gate that has no meaning."""
         values = self.values
         if is_over_time(gate):
             values.verified(gate)
             return
         if any(name.id in values.broken for name in losses_in(gate)):
-            raise BuildError(None)
-        try:
-            verify_gate(gate, values.spec.losses, [*values.spec.values, *values.spec.data, *values.spec.networks])
-        except StaticError as error:
-            raise BuildError(error.problem) from None
+            give_up()
+        verify_gate(gate, values.spec.losses, [*values.spec.values, *values.spec.data, *values.spec.networks])
         for name in losses_in(gate):
             if name.id not in values.losses:
                 refuse(
@@ -146,7 +140,7 @@ class _UpdateBuilder:
         if group is None:
             known = list(self.values.spec.optimizers)
             if f"{objective.group}" in self.values.broken:
-                raise BuildError(None)
+                give_up()
             refuse(
                 "GG318",
                 f"there is no optimizer group '{objective.group}'",
@@ -204,20 +198,21 @@ class _UpdateBuilder:
                     "a group of networks that have all their parts to themselves",
                 )
         kind = self.values.spec.optimizers[inner.group].kind
-        if kind in OPTIMIZERS and kind not in DIFFERENTIABLE:
+        possible = differentiable()
+        if kind in optimizers and kind not in possible:
             refuse(
                 "GG511",
                 f"no objective can look ahead of steps of {kind}",
                 unroll.span,
                 f"group '{inner.group}' with {kind}",
-                "a group with " + ", ".join(DIFFERENTIABLE[:-1]) + f" or {DIFFERENTIABLE[-1]}",
+                "a group with " + ", ".join(possible[:-1]) + f" or {possible[-1]}",
             )
         return Unrolled(inner, unroll.steps, unroll.span)
 
     def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:
         for name, span in group.networks:
             if name in self.values.broken:
-                raise BuildError(None)
+                give_up()
             if not isinstance(self.values.spec.networks.get(name), NetworkSpec):
                 known = [n for n, made in self.values.spec.networks.items() if isinstance(made, NetworkSpec)]
                 refuse(
@@ -236,7 +231,7 @@ class _UpdateBuilder:
                 name in PARAMETER_OPERATIONS and len(numbers) == len(numbers_of(name))
             ):
                 if network in self.values.broken:
-                    raise BuildError(None)
+                    give_up()
                 if network not in self.values.networks:
                     known = list(self.values.networks)
                     refuse(
@@ -247,10 +242,7 @@ class _UpdateBuilder:
                         "one of " + ", ".join(known),
                         nearest(network, known),
                     )
-                try:
-                    return name, network, tuple(constant(number) for number in numbers)
-                except StaticError as error:
-                    raise BuildError(error.problem) from None
+                return name, network, tuple(constant(number) for number in numbers)
         return refuse(
             "GG321",
             "there is no such operation on parameters",
@@ -261,7 +253,7 @@ class _UpdateBuilder:
 
 
 def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
-    """Refuse parameters in two groups of one update: each would overwrite the other's gradient. Raises BuildError."""
+    """Refuse parameters in two groups of one update: each would overwrite the other's gradient. Raises SpecError."""
     owner: dict[str, str] = {}
     for objective in objectives:
         for network in objective.moved:
@@ -278,7 +270,7 @@ def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
 
 
 def _verify_option(written: Expression, least: float | None) -> None:
-    """Refuse a constant that is no number, or below the least that an option takes. Raises BuildError."""
+    """Refuse a constant that is no number, or below the least that an option takes. Raises SpecError."""
     value = written.value if isinstance(written, ast.Literal) else None
     small = least is not None and isinstance(value, int | float) and value < least
     if small or isinstance(value, bool):

@@ -2,30 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from gangraph.build.expressions import (
-    SHALLOW,
-    BuildError,
-    ExpressionBuilder,
-    NodeTable,
-    are_numbers,
-    bottomless,
-    circle,
-    refuse,
-    too_deep,
-)
+from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.model import Argument, NetworkGraph, Node, Ref
 from gangraph.graph.node import kinds
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import TIME, is_dynamic, verify
-from gangraph.language.expression.static import StaticError
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
@@ -54,9 +43,11 @@ class ValueBuilder(ExpressionBuilder):
         self.losses: dict[str, str] = {}
         self.active: list[str] = []
         self.owner = ""
-        written = {**spec.values, **spec.losses}
-        self.levels = ast.depths(written)
-        deep = dict(too_deep(written, self.levels, spec.spans))
+        self.written = {**spec.values, **spec.losses}
+        self.made: dict[str, Argument] = {}
+        self.levels = ast.depths(self.written)
+        self.places = {name: place for place, name in enumerate(self.levels)}  # after what they lean on
+        deep = dict(too_deep(self.written, self.levels, spec.spans))
         self.broken |= deep.keys()
         problems += [problem for problem in deep.values() if problem is not None]
 
@@ -70,8 +61,8 @@ class ValueBuilder(ExpressionBuilder):
         """Run `action`; keep the problem it finds and give None."""
         try:
             return action(*arguments, **keywords)
-        except BuildError as error:
-            self.problems += [error.problem] if error.problem and error.problem not in self.problems else []
+        except SpecError as error:
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
         except RecursionError:
             if not any(problem.code == "GG415" for problem in self.problems):
                 self.problems.append(bottomless(self._place()))
@@ -79,8 +70,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def _place(self) -> Span:
         """Where the first value stands that is as deep as any."""
-        written = {**self.spec.values, **self.spec.losses}
-        return written[max(self.levels, key=self.levels.__getitem__)].span if written else self.spec.span
+        return self.written[max(self.levels, key=self.levels.__getitem__)].span if self.levels else self.spec.span
 
     def known_names(self) -> Iterable[str]:
         """Everything that an expression may name."""
@@ -98,22 +88,17 @@ class ValueBuilder(ExpressionBuilder):
         return super().visit(node, hint)
 
     def verified(self, node: Expression) -> None:
-        """Refuse an expression that is no number over time. Raises BuildError."""
+        """Refuse an expression that is no number over time. Raises SpecError."""
         for call in ast.walk(node):
             if isinstance(call, ast.Call) and (problem := outside(call)):
-                raise BuildError(problem)
-        try:
-            verify(node)
-        except StaticError as error:
-            raise BuildError(error.problem) from None
+                raise SpecError([problem])
+        verify(node)
 
     def _defined(self, name: str) -> Argument:
-        """The node of a value or loss."""
-        table, section = (
-            (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
-        )
-        if name in table:
-            return Ref(table[name])
+        """What a value or loss stands for: a node, or a constant."""
+        if name in self.made:
+            return self.made[name]
+        section = self.spec.values if name in self.spec.values else self.spec.losses
         if name in self.active:
             refuse(
                 "GG303",
@@ -125,34 +110,39 @@ class ValueBuilder(ExpressionBuilder):
         owner, self.owner = self.owner, name
         try:
             self._define_beneath(section[name], self.levels[name])
-            value = self.visit(section[name], name)
-        except BuildError:
+            made = self.visit(section[name], name)
+        except SpecError:
             self.broken.add(name)
             raise
         finally:
             self.active.pop()
             self.owner = owner
-        if isinstance(value, Ref):
-            table[name] = value.id
-        return value
+        self.made[name] = made
+        if isinstance(made, Ref):
+            (self.values if section is self.spec.values else self.losses)[name] = made.id
+        return made
 
     def _define_beneath(self, written: Expression, levels: int) -> None:
         """Define first what an expression leans on where that is deep, the deepest first: so the stack stays low."""
         if levels <= SHALLOW:
             return
-        every = {**self.spec.values, **self.spec.losses}
         waiting, found = [written], set[str]()
         while waiting:
-            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & every.keys() - found
-            waiting += [every[name] for name in names]
-            found |= names
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+            fresh = [name for name in names if name in self.levels and self._is_open(name)]
+            waiting += [self.written[name] for name in fresh]
+            found.update(fresh)
         self.active.append("...")
         try:
-            for name in (name for name in self.levels if name in found):
-                if name not in {*self.values, *self.losses, *self.broken, *self.active}:
+            for name in sorted(found, key=self.places.__getitem__):
+                if self._is_open(name):
                     self._defined(name)
         finally:
             self.active.pop()
+
+    def _is_open(self, name: str) -> bool:
+        """Whether a value or loss has still to be defined, and nothing is at it."""
+        return name not in self.made and name not in self.broken and name not in self.active
 
     def name(self, node: ast.Name) -> Argument:
         """A stream, a value or a loss."""
@@ -170,10 +160,10 @@ class ValueBuilder(ExpressionBuilder):
             return self._source_node(name, fields[0], node.span)
         if name in self.spec.values or name in self.spec.losses:
             if name in self.broken:
-                raise BuildError(None)
+                give_up()
             return self._defined(name)
         if name in self.broken:
-            raise BuildError(None)
+            give_up()
         if name in self.spec.networks:
             refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
         known = list(self.known_names())
@@ -195,7 +185,7 @@ class ValueBuilder(ExpressionBuilder):
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
         """A field of a stream, or an output of a network."""
         if isinstance(base, ast.Name) and base.id in self.broken:
-            raise BuildError(None)
+            give_up()
         if isinstance(base, ast.Name) and base.id in self.sources:
             fields = list(self.sources[base.id].fields)
             if name not in fields:
@@ -235,14 +225,14 @@ class ValueBuilder(ExpressionBuilder):
     def call(self, name: str, node: ast.Call) -> Argument | None:
         """A network, a special form or a random source."""
         if name in self.broken:
-            raise BuildError(None)
+            give_up()
         if name in self.spec.networks:
             return self._network_call(name, node)
         kind = kinds.get(name)
         if kind is not None and kind.form is not None:
             return kind.form.build(self, kind, node)
         definition = vocabulary.get(name)
-        if definition is not None and definition.traits.get("random"):
+        if definition is not None and definition.traits.random:
             return self._anonymous_source(node)
         return None
 
@@ -253,7 +243,7 @@ class ValueBuilder(ExpressionBuilder):
         arguments = [self.visit(argument) for argument in node.arguments]
         keywords = {key: self.visit(value) for key, value in node.keywords}
         if of is None:
-            raise BuildError(None)
+            give_up()
         inputs = of.spec.inputs
         unknown = [key for key in keywords if key not in inputs]
         missing = [key for key in inputs[len(arguments) :] if key not in keywords]
@@ -296,13 +286,13 @@ class ValueBuilder(ExpressionBuilder):
         return ref
 
     def arguments_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
-        """What the arguments of a call stand for. Raises BuildError for another number of them, or named ones."""
+        """What the arguments of a call stand for. Raises SpecError for another number of them, or named ones."""
         if len(call.arguments) != count or call.keywords:
             refuse("GG312", f"'{ast.show(call.function)}' is called wrongly", call.span, ast.show(call), usage)
         return [self.visit(argument) for argument in call.arguments]
 
     def values_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
-        """As `arguments_of`, each computed when the program runs. Raises BuildError."""
+        """As `arguments_of`, each computed when the program runs. Raises SpecError."""
         made = self.arguments_of(call, count, usage)
         for value, written in zip(made, call.arguments, strict=True):
             if not isinstance(value, Ref):
@@ -314,18 +304,12 @@ class ValueBuilder(ExpressionBuilder):
         """The node of a call that is spelled as its kind."""
         return self.table.add(kind, hint, span=call.span, target=target, arguments=arguments)
 
-    def refuse(
-        self, code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = ""
-    ) -> NoReturn:
-        """Raise a BuildError."""
-        refuse(code, message, span, found, expected, fix)
-
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
         return name in self.spec.networks
 
     def parameters(self, node: ast.Call) -> Argument:
-        """All parameters of a network as a vector. Raises BuildError."""
+        """All parameters of a network as a vector. Raises SpecError."""
         hint = self.take_hint("parameters")
         usage = "parameters(NETWORK): all parameters of a network as one vector"
         if len(node.arguments) != 1 or node.keywords:
@@ -333,7 +317,7 @@ class ValueBuilder(ExpressionBuilder):
         (written,) = node.arguments
         name = written.id if isinstance(written, ast.Name) else ""
         if name in self.broken:
-            raise BuildError(None)
+            give_up()
         if name not in self.spec.networks:
             known = list(self.spec.networks)
             refuse(
@@ -347,7 +331,7 @@ class ValueBuilder(ExpressionBuilder):
         return self.table.add("parameters", hint, span=node.span, target=name)
 
     def autoregressive(self, node: ast.Call) -> Argument:
-        """An image that a network draws pixel by pixel. Raises BuildError."""
+        """An image that a network draws pixel by pixel. Raises SpecError."""
         hint = self.take_hint("drawn")
         usage = "autoregressive(P(x), x, rows=8): x with all pixels below its first rows drawn from P"
         if not self.looking:

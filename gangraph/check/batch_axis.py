@@ -70,7 +70,7 @@ class _Follower:
 
     def _value(self, node: Node) -> Pair:
         made = self.seen.nodes[node.id]
-        if node.kind == "op" and "expects" not in vocabulary[node.target].traits:
+        if node.kind == "op" and vocabulary[node.target].traits.expects is None:
             return _op(node, self.pairs)
         if node.is_source:
             return made.example(), _scaled(made)
@@ -155,7 +155,7 @@ class _Network:
         if [p.shape for p in self.model.module.get_submodule(node.target).parameters()] != sizes:
             raise _StrayError("the size of this layer would follow from the batch")
         again = run.example()
-        if not vocabulary[use.name].traits.get("mixes_samples"):
+        if not vocabulary[use.name].traits.mixes_samples:
             _require_in_place(made, again, [(given, other)])
         return made, again
 
@@ -176,7 +176,7 @@ def _op(node: Node, pairs: Mapping[str, Pair]) -> Pair:
         except Exception:  # torch raises many types; every one means that it fits the one batch and not the other
             raise _StrayError(f"it fits because the batch is {_batch(node, pairs)}, and no other") from None
     inputs = [pairs[name] for name in node.inputs]
-    if not definition.traits.get("mixes_samples"):
+    if not definition.traits.mixes_samples:
         _require_in_place(runs[0].example(), runs[1].example(), inputs)
         unlike = len({value.dim() for value, _ in inputs if value.dim()}) > 1
         if unlike and any(one[1:] != two[1:] for one, two in zip(runs[0].steps, runs[1].steps, strict=False)):

@@ -44,7 +44,7 @@ def infer(
     `networks` are those already assembled by another graph, `samples` says how many a metric will see.
     """
     inference = _Inference(graph, dict(networks or {}), samples or {})
-    late = {node.id for node in graph.nodes.values() if any(_is_vector(graph, name) for name in graph.below(node.id))}
+    late = _above_vectors(graph)
     for first in (True, False):  # the calls of networks come before the vectors of their parameters
         for node in graph.nodes.values():
             if (node.id not in late) is first:
@@ -52,8 +52,13 @@ def infer(
     return Types(inference.types, inference.models, tuple(inference.problems), inference.called)
 
 
-def _is_vector(graph: Graph, name: str) -> bool:
-    return graph.nodes[name].kind == "parameters"
+def _above_vectors(graph: Graph) -> set[str]:
+    """The vectors of the parameters of networks, and everything that is computed from them."""
+    found: set[str] = set()
+    for node in graph.nodes.values():
+        if node.kind == "parameters" or not found.isdisjoint(node.needs):
+            found.add(node.id)
+    return found
 
 
 class _Inference:
@@ -115,13 +120,15 @@ class _Inference:
     def operation(self, node: Node) -> TensorType | None:
         examples = {name: self.types[name].example() for name in node.inputs}
         traits = vocabulary[node.target].traits
-        if "expects" in traits:
+        if traits.expects is not None:
             examples = {name: self._as_set(example, node) for name, example in examples.items()}
         arguments = [with_arguments(argument, examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, examples) for key, value in node.keywords}
         try:
-            expects = traits.get("expects")
-            made = expects(*arguments, **keywords) if expects else run_op(vocabulary[node.target], arguments, keywords)
+            if traits.expects is not None:
+                traits.expects(*arguments, **keywords)
+                return TensorType((), torch.float32)
+            made = run_op(vocabulary[node.target], arguments, keywords)
         except (Exception, SystemExit) as error:  # torch raises many types; every one means that the inputs do not fit
             found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
             self.report(
@@ -130,11 +137,9 @@ class _Inference:
                 node,
                 found,
                 reason=(number := _number_for_a_value(node)) or first_line(error),
-                fix=_FORMULA if number and traits.get("compares") else "",
+                fix=_FORMULA if number and traits.compares else "",
             )
             return None
-        if "expects" in traits:
-            return TensorType((), torch.float32)
         low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
         return TensorType(made.shape, made.dtype, low, high)
 

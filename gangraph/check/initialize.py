@@ -1,4 +1,4 @@
-"""How parameters start: the schemes that `init:` names, checked before a run and applied when it begins."""
+"""Initialization of parameters: the schemes that `init:` names, checked before a run and applied when it begins."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from torch.nn.utils.parametrize import cached, is_parametrized
 
 from gangraph.build.network import module_name
 from gangraph.check.instantiate import NetworkModel, first_line
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, SpecError, nearest
 from gangraph.graph.model import NetworkGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import StaticError, constant
+from gangraph.language.expression.static import constant
 from gangraph.language.scalar import Scalar
 from gangraph.language.tied import family_of
 from gangraph.registry import vocabulary
@@ -30,7 +30,7 @@ Scheme = Callable[[Tensor], Tensor]
 
 
 def check_initialization(graph: NetworkGraph, model: NetworkModel | None) -> Iterator[Problem]:
-    """Every entry of `init:` names a part or a kind of layer, and a scheme that its weights can start with."""
+    """Every entry of `init:` names a part or a kind of layer, and a scheme that can initialize its weights."""
     wrong = [*_written_wrongly(graph)]
     yield from wrong
     if model is not None and not wrong:
@@ -38,16 +38,16 @@ def check_initialization(graph: NetworkGraph, model: NetworkModel | None) -> Ite
 
 
 def _refused(model: NetworkModel) -> Iterator[Problem]:
-    """Schemes that a weight of the network cannot start with, such as one of matrices for a norm's."""
+    """Schemes that cannot initialize a weight of the network, such as one for matrices and the weight of a norm."""
     init, parts = model.graph.spec.init, {module_name(part): part for part in model.graph.spec.parts}
     for path, use in model.graph.layers.items() if init else ():
-        kind = vocabulary[(use.wrapped or use).name].traits.get("init")
+        kind = vocabulary[(use.wrapped or use).name].traits.init
         layer, named = model.module.get_submodule(path), parts.get(path.partition(".")[0], "")
         if kind is None:
             continue
         try:
             with torch.random.fork_rng(devices=[]):
-                _apply(layer, *_schemes(init, named, str(kind)))
+                _apply(layer, *_schemes(init, named, kind))
         except Exception as error:  # torch raises many types; every one means that the scheme does not fit
             written = next(init[name] for name in (*_named(named), str(kind), "all", "bias") if name in init)
             yield Problem(
@@ -83,9 +83,8 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
         try:
             with torch.random.fork_rng(devices=[]):
                 _scheme(expression)(torch.empty(2) if kind == "bias" else torch.empty(2, 2))
-        except StaticError as error:
-            if error.problem is not None:
-                yield error.problem
+        except SpecError as error:
+            yield from error.problems
         except (TypeError, ValueError, KeyError, RuntimeError):
             known = ("default", *(name for name in SCHEMES if kind != "bias" or name not in _OF_MATRICES))
             name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
@@ -103,8 +102,8 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
 def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generator) -> None:
     """Set every parameter and buffer of a network that has storage, from PyTorch's defaults and `init:`.
 
-    A scheme sets a layer's weight; its bias starts at 0 then, or as `bias` says. What is said of a part comes before
-    what is said of a kind of layer.
+    A scheme sets a layer's weight; its bias is then 0, or what `bias` says. An entry for a part comes before one for a
+    kind of layer.
     """
     parts = {module_name(part): part for part in graph.spec.parts}
     with torch.random.fork_rng(devices=[]):
@@ -114,19 +113,19 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
             if callable(reset):
                 _reset(part, reset)
         for path, use in graph.layers.items():
-            kind = vocabulary[(use.wrapped or use).name].traits.get("init")
+            kind = vocabulary[(use.wrapped or use).name].traits.init
             if kind is not None:
                 named = parts.get(path.partition(".")[0], "")
-                _apply(module.get_submodule(path), *_schemes(graph.spec.init, named, str(kind)))
+                _apply(module.get_submodule(path), *_schemes(graph.spec.init, named, kind))
         for part in list(module.modules()):
             if is_parametrized(part, "weight"):
                 _restart(part)
 
 
 def _reset(layer: nn.Module, reset: Callable[[], object]) -> None:
-    """PyTorch's own start. A parametrized weight is computed anew at each access: fill it once and keep that.
+    """PyTorch's initialization. A parametrized weight is computed at each access, so it is filled once and stored.
 
-    A parametrization with a `start` says itself how what it stores begins.
+    A parametrization that has a method `start` initializes what it stores by itself.
     """
     with torch.no_grad(), cached():
         reset()
@@ -152,12 +151,12 @@ def _restart(layer: nn.Module) -> None:
 
 
 def _named(part: str) -> list[str]:
-    """Under which names of its own `init:` may speak of a part."""
+    """The names by which `init:` may address a part."""
     return [name for name in (part, family_of(part)) if name not in KINDS]
 
 
 def _schemes(init: Mapping[str, Expression], part: str, kind: str) -> tuple[Scheme | None, Scheme | None]:
-    """How the weight and the bias of a layer start; None where `init:` says nothing."""
+    """The schemes of a layer's weight and bias; None where `init:` says nothing."""
     weight = next((init[name] for name in (*_named(part), kind, "all") if name in init), None)
     bias = init.get("bias")
     return _scheme(weight) if weight is not None else None, _scheme(bias) if bias is not None else None
@@ -181,7 +180,7 @@ def _default(weight: Tensor) -> Tensor:
 
 
 def _scheme(expression: Expression) -> Scheme:
-    """The function that fills a weight. Raises StaticError, KeyError."""
+    """The function that fills a weight. Raises SpecError, KeyError."""
     if isinstance(expression, ast.Name):
         return _default if expression.id == "default" else SCHEMES[expression.id]
     if not isinstance(expression, ast.Call):

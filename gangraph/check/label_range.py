@@ -1,4 +1,4 @@
-"""Labels beyond the classes of what reads them: a run would end at the first of them, or read elsewhere."""
+"""Labels beyond the classes of the layer or op that reads them: a run would end at the first of them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -41,13 +41,13 @@ def _in_network(graph: Graph, call: Node, seen: Types) -> Iterator[Problem]:
                 yield _problem(call.target, call, what, span, classes, inside)
 
 
-Reading = tuple[str, Interval, int]  # a value, the numbers that it can be, and how many classes it is read as
+Reading = tuple[str, Interval, int]  # a value, its range, and the number of classes that it is read as
 
 
 def _read_by_op(node: Node, known: Mapping[str, Interval], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Reading]:
     definition = vocabulary[node.target]
-    labels: Mapping[str, str] = definition.traits.get("labels", {})
-    if not labels:
+    labels = definition.traits.labels
+    if not isinstance(labels, Mapping):
         return
     arguments = definition.signature.bind(*node.arguments, **dict(node.keywords)).arguments
     for label, counted in labels.items():
@@ -66,11 +66,11 @@ def _classes(counted: Argument, shapes: Mapping[str, tuple[int, ...]]) -> int | 
 
 def _count(definition: Definition, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> int | None:
     """How many classes a layer has whose input is a label."""
-    counted = definition.traits.get("labels")
-    if counted is None:
+    counted = definition.traits.labels
+    if not isinstance(counted, str):
         return None
     names = [name for name in definition.signature.parameters if name != "x"]
-    found = {**dict(zip(names, arguments, strict=False)), **keywords}.get(str(counted))
+    found = {**dict(zip(names, arguments, strict=False)), **keywords}.get(counted)
     return found if isinstance(found, int) else None
 
 

@@ -131,7 +131,7 @@ def _meetings(graph: Graph, types: Types, node: Node) -> Iterator[tuple[Place, P
             yield node_at(node.id), output_at(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
         case kind if kinds[kind].same:
             yield node_at(node.id), node_at(node.inputs[0])
-        case "op" if vocabulary[node.target].traits.get("compares"):
+        case "op" if vocabulary[node.target].traits.compares:
             yield from ((node_at(images[0]), node_at(other)) for other in images[1:])
         case "op" if images and _is_image(types.nodes.get(node.id)) and _keeps_range(node, images):
             yield from ((node_at(node.id), node_at(name)) for name in images)

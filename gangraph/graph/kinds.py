@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from gangraph.errors import refuse
 from gangraph.graph.node import (
     Argument,
     Builder,
@@ -36,7 +37,7 @@ def _network_stops(networks: Networks, node: Node) -> bool:
 
 
 def _op_stops(_: Networks, node: Node) -> bool:
-    return bool(vocabulary[node.target].traits.get("stops_gradient"))
+    return vocabulary[node.target].traits.stops_gradient
 
 
 # ---------------------------------------------------------------------------------------------------------- types
@@ -70,7 +71,7 @@ def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argumen
     by = call.arguments[1] if len(call.arguments) == 2 else None
     network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
     if by is not None and isinstance(network, ast.Name) and builder.is_network(network.id):
-        builder.refuse(
+        refuse(
             "GG451",
             "grad is taken with respect to a value, not to the parameters of a network",
             by.span,
@@ -80,9 +81,7 @@ def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argumen
     usage = "grad(output, input): the gradient of the output's sum with respect to the input"
     output, at = builder.arguments_of(call, 2, usage)
     if not isinstance(output, Ref) or not isinstance(at, Ref):
-        builder.refuse(
-            "GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)"
-        )
+        refuse("GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)")
     return builder.add(kind.name, hint, call, output, at)
 
 
@@ -90,7 +89,7 @@ def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument
     hint = builder.take_hint("history")
     value, size = builder.arguments_of(call, 2, "history(value, size)")
     if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        builder.refuse(
+        refuse(
             "GG313",
             "history mixes a value with its past",
             call.span,

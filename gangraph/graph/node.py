@@ -7,8 +7,8 @@ stage. `kinds` holds the records; those of the engine are in `gangraph.graph.kin
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, Literal, NoReturn, Protocol
+from functools import cached_property, reduce
+from typing import Any, Literal, Protocol
 
 from gangraph.errors import Span
 from gangraph.graph.types import TensorType
@@ -26,7 +26,7 @@ class Ref:
 Argument = Ref | int | float | str | bool | None | tuple["Argument", ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One value: what computes it, and from what.
 
@@ -81,12 +81,12 @@ class Node:
         assert self.expression is not None
         return self.expression
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The nodes this one is computed from, in order."""
         return tuple(references((*self.arguments, *(value for _, value in self.keywords))))
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         """The inputs, and the node that looks ahead where this is a call of a looked-ahead network."""
         return (*self.inputs, self.ahead) if self.ahead else self.inputs
@@ -127,11 +127,6 @@ class Builder(Protocol):
 
     def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
         """The node of this structure; the same one where there is one already."""
-
-    def refuse(
-        self, code: str, message: str, span: Span, found: str = "", expected: str = "", fix: str = ""
-    ) -> NoReturn:
-        """Report a problem at a place in the spec, and leave out what depends on this value."""
 
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""

@@ -6,11 +6,10 @@ Many names become parts of paths and of code, so they are plain where they are w
 import re
 from collections.abc import Iterator
 
-from gangraph.errors import Problem, Span
+from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
 from gangraph.language.expression.model import LONGEST_NAME
 from gangraph.language.expression.schedule import TIME
-from gangraph.language.expression.static import StaticError
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import PhaseSpec
 
@@ -19,17 +18,9 @@ _EXPECTED = f"letters, digits and _ . + -, at most {LONGEST_NAME} of them, begin
 
 
 def refuse_odd(name: Scalar, what: str) -> None:
-    """Refuse a name that is no plain part of a path: with slashes, say, or very long. Raises StaticError."""
+    """Refuse a name that is no plain part of a path: with slashes, say, or very long. Raises SpecError."""
     if not _PLAIN.fullmatch(name):
-        raise StaticError(
-            Problem(
-                code="GG410",
-                message=f"this cannot be the name of a {what}",
-                span=name.span,
-                found=repr(str(name)),
-                expected=_EXPECTED,
-            )
-        )
+        refuse("GG410", f"this cannot be the name of a {what}", name.span, found=repr(str(name)), expected=_EXPECTED)
 
 
 def odd_names(model: schema.Document) -> Iterator[Problem]:
@@ -38,8 +29,8 @@ def odd_names(model: schema.Document) -> Iterator[Problem]:
     for what, name in (("spec", model.name), *overlays):
         try:
             refuse_odd(name, what)
-        except StaticError as error:
-            yield from (error.problem,) if error.problem else ()
+        except SpecError as error:
+            yield from error.problems
         if (what, name) == ("profile", "paper"):
             yield _taken(name, name.span, "a profile", "the document itself")
 

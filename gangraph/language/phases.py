@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, nearest, refuse
 from gangraph.language.document.overlay import copy, lay_over
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.tree import Mapping as TreeMapping
@@ -12,7 +12,7 @@ from gangraph.language.document.tree import Sequence as TreeSequence
 from gangraph.language.document.tree import Tree
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, StaticError, literal, members
+from gangraph.language.expression.static import Scope, literal, members
 from gangraph.language.expression.syntax import is_loop, parse_loop
 from gangraph.language.names import refuse_odd
 from gangraph.language.scalar import Scalar
@@ -34,7 +34,7 @@ class WrittenPhase:
     carry: Scalar | None = None
 
     def title(self, sections: Sections) -> str:
-        """What the phase is called: as it says, or after its number and what it sets. Raises StaticError."""
+        """What the phase is called: as it says, or after its number and what it sets. Raises SpecError."""
         if self.name is not None and "[" in self.name:
             return sections.member(self.name, sections.scope)
         if self.name is not None:
@@ -48,16 +48,14 @@ class WrittenPhase:
         return f"phase {self.number}" + (f" ({about})" if about else "")
 
     def carries(self) -> bool:
-        """Whether the state of optimizers is taken over. Raises StaticError."""
+        """Whether the state of optimizers is taken over. Raises SpecError."""
         if self.carry is not None and self.carry != CARRIES:
-            raise StaticError(
-                Problem(
-                    code="GG242",
-                    message="a phase cannot take this over",
-                    span=self.carry.span,
-                    found=str(self.carry),
-                    expected=f"{CARRIES}; parameters are taken over in any case",
-                )
+            refuse(
+                "GG242",
+                "a phase cannot take this over",
+                self.carry.span,
+                found=str(self.carry),
+                expected=f"{CARRIES}; parameters are taken over in any case",
             )
         return self.carry is not None
 
@@ -116,7 +114,7 @@ def _entries(
 
 
 def _bound(key: Scalar, sections: Sections, indices: Mapping[str, Expression]) -> list[Mapping[str, Expression]]:
-    """The indices within a loop, for each of its members. Raises StaticError, ExpressionError."""
+    """The indices within a loop, for each of its members. Raises SpecError."""
     variable, domain = parse_loop(key)
     _refuse_taken(variable, key, sections)
     scope = Scope(definitions=dict(indices), outer=sections.scope)
@@ -136,15 +134,13 @@ def _refuse_taken(variable: str, key: Scalar, sections: Sections) -> None:
     for section in ("params", "let", "data", "networks", "values", "losses"):
         if any(name.partition("[")[0] == variable for name in getattr(model, section)):
             start = key.find(variable, len("for "))
-            raise StaticError(
-                Problem(
-                    code="GG243",
-                    message=f"the index of these phases has the name of something under {section}:",
-                    span=key.part(start, start + len(variable)),
-                    found=variable,
-                    expected="a name of its own, since the index stands for a number in all of the phase",
-                    fix=f"write set: {{{variable}: ...}} under the loop" if section == "params" else "",
-                )
+            refuse(
+                "GG243",
+                f"the index of these phases has the name of something under {section}:",
+                key.part(start, start + len(variable)),
+                found=variable,
+                expected="a name of its own, since the index stands for a number in all of the phase",
+                fix=f"write set: {{{variable}: ...}} under the loop" if section == "params" else "",
             )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Span, give_up, nearest, refuse
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import StaticError, is_absent
+from gangraph.language.expression.static import is_absent
 from gangraph.language.spec import AverageSpec, NetworkSpec, Share
 
 Networks = Mapping[str, NetworkSpec | AverageSpec]
@@ -16,7 +16,7 @@ _USAGE = "NETWORK.part, or a list of these"
 
 
 def written_shares(expression: Expression) -> tuple[Share, ...]:
-    """The parts that a reduced `share` names, each as it is written. Raises StaticError."""
+    """The parts that a reduced `share` names, each as it is written. Raises SpecError."""
     if is_absent(expression) or (isinstance(expression, ast.Literal) and expression.value is None):
         return ()
     items = expression.items if isinstance(expression, ast.Sequence) else (expression,)
@@ -29,15 +29,7 @@ def _written(item: Expression) -> Share:
             return Share(part=part, network=network, span=item.span)
         case ast.Index(base=ast.Attribute(base=ast.Name(id=network), name=part), index=ast.Literal(value=index)):
             return Share(part=f"{part}[{index}]", network=network, span=item.span)
-    raise StaticError(
-        Problem(
-            code="GG530",
-            message="this does not name a part of a network",
-            span=item.span,
-            found=ast.show(item),
-            expected=_USAGE,
-        )
-    )
+    return refuse("GG530", "this does not name a part of a network", item.span, found=ast.show(item), expected=_USAGE)
 
 
 def share_parts(networks: Networks, sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
@@ -95,27 +87,23 @@ class _Sharing:
         yield from found.values()
 
     def _twice(self, share: Share, known: Share) -> None:
-        raise StaticError(
-            Problem(
-                code="GG530",
-                message=f"part '{share.part}' is shared with two networks",
-                span=share.span,
-                found=f"it is the part of '{known.network}' already",
-                expected="each part once",
-            )
+        refuse(
+            "GG530",
+            f"part '{share.part}' is shared with two networks",
+            share.span,
+            found=f"it is the part of '{known.network}' already",
+            expected="each part once",
         )
 
     def _resolved(self, share: Share) -> list[Share]:
-        """The parts that one share stands for, at their first owner. Raises StaticError."""
+        """The parts that one share stands for, at their first owner. Raises SpecError."""
         if share.network == self.name:
-            raise StaticError(
-                Problem(
-                    code="GG533",
-                    message=f"'{self.name}' would share a part with itself",
-                    span=share.span,
-                    found=f"{self.name}.{share.part}",
-                    expected=f"a part of another network; all uses of a part in '{self.name}' share its layers",
-                )
+            refuse(
+                "GG533",
+                f"'{self.name}' would share a part with itself",
+                share.span,
+                found=f"{self.name}.{share.part}",
+                expected=f"a part of another network; all uses of a part in '{self.name}' share its layers",
             )
         other = self._other(share)
         members = _members(other, share.part)
@@ -134,35 +122,29 @@ class _Sharing:
         if isinstance(made, NetworkSpec):
             return made
         if share.network in self.sections.broken:
-            raise StaticError(None)
+            give_up()
         others = {name: other for name, other in self.networks.items() if isinstance(other, NetworkSpec)}
         known = [name for name, other in others.items() if name != self.name and _members(other, share.part)]
-        raise StaticError(
-            Problem(
-                code="GG531",
-                message=f"there is no network '{share.network}' to share a part with"
-                if made is None
-                else f"'{share.network}' is an average: it has copies, and no layers to share",
-                span=share.span,
-                found=f"{share.network}.{share.part}",
-                expected="one of " + ", ".join(f"{name}.{share.part}" for name in known)
-                if known
-                else "another network",
-                fix=nearest(share.network, known),
-            )
+        return refuse(
+            "GG531",
+            f"there is no network '{share.network}' to share a part with"
+            if made is None
+            else f"'{share.network}' is an average: it has copies, and no layers to share",
+            share.span,
+            found=f"{share.network}.{share.part}",
+            expected="one of " + ", ".join(f"{name}.{share.part}" for name in known) if known else "another network",
+            fix=nearest(share.network, known),
         )
 
     def _no_part(self, share: Share, name: str, network: NetworkSpec) -> None:
         known = [*network.parts, *dict.fromkeys(family_of(part) for part in network.parts if family_of(part) != part)]
-        raise StaticError(
-            Problem(
-                code="GG532",
-                message=f"'{name}' has no part '{share.part}'",
-                span=share.span,
-                found=share.part,
-                expected="one of " + ", ".join(known) if known else "parts:, or layers:",
-                fix=nearest(share.part, known),
-            )
+        refuse(
+            "GG532",
+            f"'{name}' has no part '{share.part}'",
+            share.span,
+            found=share.part,
+            expected="one of " + ", ".join(known) if known else "parts:, or layers:",
+            fix=nearest(share.part, known),
         )
 
     def _compare(self, other: NetworkSpec, share: Share, part: str) -> None:
@@ -172,15 +154,13 @@ class _Sharing:
             return
         differ = (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
         place = next(differ, min(len(ours), len(theirs)))
-        raise StaticError(
-            Problem(
-                code="GG534",
-                message=f"part '{part}' of '{self.name}' is not the same as in '{share.network}'",
-                span=share.span,
-                found=f"item {place + 1} is {_item(ours, place)} in '{self.name}', and {_item(theirs, place)}"
-                f" in '{share.network}'",
-                expected="the same layers, with the same numbers in them",
-            )
+        refuse(
+            "GG534",
+            f"part '{part}' of '{self.name}' is not the same as in '{share.network}'",
+            share.span,
+            found=f"item {place + 1} is {_item(ours, place)} in '{self.name}', and {_item(theirs, place)}"
+            f" in '{share.network}'",
+            expected="the same layers, with the same numbers in them",
         )
 
     def _owner(self, network: str, part: str, span: Span) -> str:
@@ -195,16 +175,14 @@ class _Sharing:
                 return network
             network = step.network
             if network in passed and network != self.name:
-                raise StaticError(None)  # of which the networks in the circle tell
+                give_up()  # of which the networks in the circle tell
             if network in passed:
-                raise StaticError(
-                    Problem(
-                        code="GG533",
-                        message=f"part '{part}' is shared in a circle",
-                        span=span,
-                        found=" -> ".join(f"{name}.{part}" for name in (*passed, network)),
-                        expected="one network that has the part to itself",
-                    )
+                refuse(
+                    "GG533",
+                    f"part '{part}' is shared in a circle",
+                    span,
+                    found=" -> ".join(f"{name}.{part}" for name in (*passed, network)),
+                    expected="one network that has the part to itself",
                 )
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gangraph.errors import RunError
+from gangraph.errors import RunError, SpecError
 from gangraph.graph.model import ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.gates import Memory, decide, remembered
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock
-from gangraph.language.expression.static import StaticError
 
 _ENTRY = ""  # where the memory of the gate of the whole update stands, beside those of its groups
 
@@ -50,7 +49,7 @@ class Gates:
             return True
         try:
             decision, memory = decide(gate, clock, losses, self.memory.get(name, ()))
-        except StaticError as error:
+        except SpecError as error:
             raise RunError(f"a gate of update '{self.update.name}' has no value: {error}") from None
         if memory:
             self.memory[name] = memory

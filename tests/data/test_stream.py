@@ -164,4 +164,4 @@ def test_a_wrong_argument_says_what_was_found_and_expected(make: Callable[[], Ra
 
 def test_random_sources_are_marked_as_random() -> None:
     names = ("normal", "uniform", "categorical", "bernoulli")
-    assert all(vocabulary[name].traits["random"] for name in names)
+    assert all(vocabulary[name].traits.random for name in names)

@@ -71,8 +71,8 @@ def test_every_pattern_is_the_loss_of_that_name(pattern: Pattern, impl: str) -> 
 
 
 def test_every_adversarial_loss_but_the_saturating_one_has_a_pattern() -> None:
-    adversarial = {name for name, each in vocabulary.items() if "player" in each.traits}
-    saturating = {name for name in adversarial if vocabulary[name].traits.get("saturates")}
+    adversarial = {name for name, each in vocabulary.items() if each.traits.player}
+    saturating = {name for name in adversarial if vocabulary[name].traits.saturates}
     assert {pattern.steps[0].name for pattern in PATCH_LOSS.patterns} == adversarial - saturating | {"bce"}
 
 

@@ -195,7 +195,8 @@ def function(name: str) -> Callable[..., Tensor]:
 
 
 def expects(name: str) -> Callable[..., object]:
-    check: Callable[..., object] = vocabulary[name].traits["expects"]
+    check = vocabulary[name].traits.expects
+    assert check is not None
     return check
 
 
@@ -246,7 +247,7 @@ def test_values_out_of_range_are_refused(name: str, example: Example, message: s
         function(name)(**example)
 
 
-@pytest.mark.parametrize("name", [n for n, d in vocabulary.of_kind("metric").items() if "protocol" in d.traits])
+@pytest.mark.parametrize("name", [n for n, d in vocabulary.of_kind("metric").items() if d.traits.protocol])
 def test_protocols_are_plain_facts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics.images.pretrained, "facts", lambda network: {"weights": network})
     definition = vocabulary[name]
@@ -255,6 +256,8 @@ def test_protocols_are_plain_facts(name: str, monkeypatch: pytest.MonkeyPatch) -
         for key, p in definition.signature.parameters.items()
         if p.annotation is not Tensor
     }
-    found = definition.traits["protocol"](**constants)
+    protocol = definition.traits.protocol
+    assert protocol is not None
+    found = protocol(**constants)
     assert found
     assert all(isinstance(value, str | int | float | list) for value in found.values())

@@ -247,5 +247,5 @@ def test_how_tightly_a_registered_formula_binds(template: str, level: int) -> No
 def test_every_registered_formula_names_its_own_parameters() -> None:
     for definition in vocabulary.values():
         for trait in ("latex", "words"):
-            used = re.findall(r"\$\{?(\w+)", str(definition.traits.get(trait, "")))
+            used = re.findall(r"\$\{?(\w+)", getattr(definition.traits, trait))
             assert set(used) <= set(definition.signature.parameters), definition.name

@@ -9,6 +9,7 @@ from gangraph.errors import Problem, Span
 from gangraph.graph.model import Graph, Node, Ref
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
+from gangraph.traits import Traits
 
 
 def ranges_that_do_not_meet(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -21,9 +22,9 @@ def ranges_that_do_not_meet(graph: Graph, types: Types) -> Iterator[Problem]:
         if node.kind != "op" or any(i not in types.nodes for i in node.inputs):
             continue
         traits = vocabulary[node.target].traits
-        if traits.get("compares"):
+        if traits.compares:
             yield from _compare([(node.span, types.nodes[i]) for i in node.inputs], f"'{node.target}' compares")
-        for name, (low, high) in traits.get("ranges", {}).items():
+        for name, (low, high) in (traits.ranges or {}).items():
             given = _given(node, name)
             if given is not None and _reaches_beyond(types.nodes[given], low, high):
                 yield warn(
@@ -69,10 +70,11 @@ _MISMATCHES = {((0.0, 1.0), (-1.0, 1.0)), ((-1.0, 1.0), (0.0, 255.0)), ((0.0, 1.
 def sigmoid_before_logits(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG604: a loss of scores that is given probabilities."""
     for node in graph.nodes.values():
-        scores = vocabulary[node.target].traits.get("logits") if node.kind == "op" else None
+        scores = vocabulary[node.target].traits.logits if node.kind == "op" else False
         if not scores:
             continue
-        for name in node.inputs if scores is True else filter(None, (_given(node, score) for score in scores)):
+        named = (_given(node, score) for score in scores) if isinstance(scores, tuple) else node.inputs
+        for name in filter(None, named):
             source = _unshaped(graph, name)
             call = graph.nodes[source.inputs[0]] if source.kind == "output" else source
             model = types.networks.get(call.target) if call.kind == "network" else None
@@ -119,9 +121,9 @@ def mean_beside_divergence(graph: Graph, types: Types) -> Iterator[Problem]:
     for update in graph.updates:
         for objective in update.objectives:
             terms = list(_terms(graph, objective.loss, 1.0))
-            divergences = [(n, weight) for n, weight in terms if _has(n, "nats") and _numbers(n, types) > 0]
+            divergences = [(n, weight) for n, weight in terms if _traits(n).nats and _numbers(n, types) > 0]
             for term, weight in terms:
-                elements = _numbers(term, types) if _has(term, "per_element") else 0
+                elements = _numbers(term, types) if _traits(term).per_element else 0
                 beside = [n for n, its in divergences if _numbers(n, types) < elements and abs(weight) <= abs(its)]
                 if beside:
                     yield warn(
@@ -149,8 +151,8 @@ def _terms(graph: Graph, name: str, weight: float) -> Iterator[tuple[Node, float
         yield node, weight
 
 
-def _has(node: Node, trait: str) -> bool:
-    return bool(vocabulary[node.target].traits.get(trait))
+def _traits(node: Node) -> Traits:
+    return vocabulary[node.target].traits
 
 
 def _numbers(node: Node, types: Types) -> int:

@@ -1,4 +1,4 @@
-"""What a wrong argument of `world` or `plane` is told: what was found and expected, the nearest name."""
+"""Checks of the arguments of `world` and `plane`: a message says what was found and expected, and the nearest name."""
 
 from collections.abc import Collection
 from math import isfinite

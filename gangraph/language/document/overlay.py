@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gangraph.errors import Problem, SpecError, nearest
+from gangraph.errors import Problem, SpecError, nearest, refuse
 from gangraph.language.document.setting import Setting, static_names
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression.model import Call, Expression, show
 from gangraph.language.expression.model import Sequence as Items
-from gangraph.language.expression.syntax import ExpressionError, is_loop, parse_chain, parse_expression
+from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression
 from gangraph.language.scalar import Scalar
 
 SECTIONS = (
@@ -49,9 +49,7 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
             variant that the document does not have.
     """
     if not isinstance(overlay, Mapping):
-        raise SpecError(
-            [Problem(code="GG203", message=f"'{name}' is a partial spec", span=name.span, expected="a mapping")]
-        )
+        refuse("GG203", f"'{name}' is a partial spec", name.span, expected="a mapping")
     sections, params = Mapping(), Mapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
@@ -186,10 +184,7 @@ class _Laying:
     def _in_call(self, scalar: Scalar, parts: list[str]) -> Scalar:
         """Replace or add one keyword of the call that a scalar holds. Raises SpecError."""
         keyword = parts[0]
-        try:
-            call = parse_chain(scalar)
-        except ExpressionError as error:
-            raise SpecError([error.problem]) from None
+        call = parse_chain(scalar)
         if len(call) != 1 or not isinstance(call[0], Call):
             what = "one value" if len(call) == 1 else f"a chain of {len(call)}"
             place = self.path[: self._start(parts) - 1]
@@ -235,7 +230,7 @@ def _items(raw: Scalar) -> tuple[Expression, ...]:
     """The members of a list that is an expression."""
     try:
         written = parse_expression(raw)
-    except ExpressionError:
+    except SpecError:
         return ()
     return written.items if isinstance(written, Items) else ()
 
@@ -251,6 +246,6 @@ def _places(tree: Tree, path: str = "") -> Iterator[str]:
         for index, value in enumerate(tree):
             yield from _places(value, f"{path}{index}.")
     else:
-        with contextlib.suppress(ExpressionError):
+        with contextlib.suppress(SpecError):
             call = parse_expression(tree)
             yield from (f"{path}{key}" for key, _ in (call.keywords if isinstance(call, Call) else ()))

@@ -5,7 +5,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gangraph.errors import Problem, SpecError, Text, in_order, nearest
+from gangraph.errors import Problem, SpecError, Text, in_order, nearest, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.library import Files, display, find_spec
 from gangraph.language.document.overlay import lay_over, set_value
@@ -128,18 +128,7 @@ def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
         known = [*(["paper"] if section == "profiles" else []), *named]
         message = f"there is no {section[:-1]} '{name}'"
         expected = "one of " + ", ".join(known) if known else f"none: this spec has no {section}"
-        raise SpecError(
-            [
-                Problem(
-                    code="GG205",
-                    message=message,
-                    span=where.span,
-                    found=name,
-                    expected=expected,
-                    fix=nearest(name, known),
-                )
-            ]
-        )
+        refuse("GG205", message, where.span, found=name, expected=expected, fix=nearest(name, known))
     key, overlay = named[name]
     return lay_over(tree, overlay, key, section)
 

@@ -27,7 +27,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from gangraph.errors import Problem, Span, SpecError, nearest
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.syntax import ExpressionError, is_loop, parse_chain, parse_expression, parse_loop
+from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression, parse_loop
 from gangraph.language.scalar import Scalar
 from gangraph.update_options import UPDATE_OPTIONS, is_option
 
@@ -44,7 +44,7 @@ def _one(tree: Any, info: ValidationInfo) -> ast.Expression:
     scalar = tree.raw if isinstance(tree, Sequence) else tree
     try:
         return parse_expression(scalar)
-    except ExpressionError as error:
+    except SpecError as error:
         return _broken(scalar, error, info)
 
 
@@ -53,7 +53,7 @@ def _chain(tree: Any, info: ValidationInfo) -> tuple[ast.Expression, ...]:
         raise PydanticCustomError("kind", "layers separated by commas")
     try:
         return parse_chain(tree)
-    except ExpressionError as error:
+    except SpecError as error:
         return (_broken(tree, error, info),)
 
 
@@ -62,7 +62,7 @@ def _loop(tree: Any, info: ValidationInfo) -> Scalar:
     scalar = _scalar(tree)
     try:
         parse_loop(scalar)
-    except ExpressionError as error:
+    except SpecError as error:
         _broken(scalar, error, info)
     return scalar
 
@@ -73,10 +73,10 @@ def _alone(tree: Any) -> Any:
     return tree
 
 
-def _broken(scalar: Scalar, error: ExpressionError, info: ValidationInfo) -> ast.Expression:
+def _broken(scalar: Scalar, error: SpecError, info: ValidationInfo) -> ast.Expression:
     """A stand-in for an expression that does not parse, so that everything else is still checked."""
     problems: list[Problem] = info.context  # type: ignore[assignment]
-    problems.append(error.problem)
+    problems.extend(error.problems)
     return ast.Broken(scalar.span)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-from gangraph.errors import Problem, Span, SpecError
+from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.library import Files
 from gangraph.language.expression import model as ast
@@ -13,7 +13,6 @@ from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import (
     Family,
     Scope,
-    StaticError,
     constant,
     is_absent,
     is_constant,
@@ -21,7 +20,7 @@ from gangraph.language.expression.static import (
     member_name,
     members,
 )
-from gangraph.language.expression.syntax import ExpressionError, parse_header, parse_loop
+from gangraph.language.expression.syntax import parse_header, parse_loop
 from gangraph.language.scalar import Scalar
 
 T = TypeVar("T")
@@ -52,17 +51,10 @@ class Sections:
         """Run `action`; if it finds a problem, keep the problem, remember `name` as broken and give None."""
         try:
             return action(*arguments, **keywords)
-        except StaticError as error:
-            found = error.problem
-        except ExpressionError as error:
-            found = error.problem
         except SpecError as error:
             self.problems.extend(error.problems)
-            found = None
         except RecursionError:
-            found = self._too_deep(name)
-        if found is not None:
-            self.problems.append(found)
+            self.problems.append(self._too_deep(name))
         self.broken.add(name)
         return None
 
@@ -135,24 +127,22 @@ class Sections:
         ]
 
     def member(self, key: Scalar, scope: Scope) -> str:
-        """The one name that a key means: `critic`, or `critic[2]` of a family. Raises StaticError, ExpressionError."""
+        """The one name that a key means: `critic`, or `critic[2]` of a family. Raises SpecError."""
         name, variable, domain = parse_header(key)
         if variable is not None:
-            raise StaticError(
-                Problem(
-                    code="GG241",
-                    message="one name belongs here, not a family",
-                    span=key.span,
-                    found=str(key),
-                    expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
-                )
+            refuse(
+                "GG241",
+                "one name belongs here, not a family",
+                key.span,
+                found=str(key),
+                expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
             )
         if domain is None:
             return name
         return member_name(name, constant(scope.reduce(domain), scope.names()), key.span)
 
     def loop(self, key: Scalar, scope: Scope) -> list[Scope]:
-        """A scope for each member of `for variable in domain`. Raises StaticError, ExpressionError."""
+        """A scope for each member of `for variable in domain`. Raises SpecError."""
         variable, domain = parse_loop(key)
         indices = members(scope.reduce(domain), scope.names())
         return [scope.child(**{variable: literal(index, key.span)}) for index in indices]
@@ -170,49 +160,32 @@ class Sections:
         return found
 
     def whole(self, written: Expression | None, default: int, scope: Scope | None = None) -> int:
-        """A whole number from 1 to a billion. Raises StaticError."""
+        """A whole number from 1 to a billion. Raises SpecError."""
         if written is None:
             return default
         value = constant((scope or self.scope).reduce(written))
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value != int(value):
-            raise StaticError(
-                Problem(
-                    code="GG225",
-                    message="a whole number of at least 1 belongs here",
-                    span=written.span,
-                    found=str(value),
-                )
-            )
+            refuse("GG225", "a whole number of at least 1 belongs here", written.span, found=str(value))
         if value > _MOST:
-            raise StaticError(
-                Problem(
-                    code="GG225",
-                    message="this number is too large",
-                    span=written.span,
-                    found=str(value),
-                    expected=f"at most {_MOST:,}",
-                )
-            )
+            refuse("GG225", "this number is too large", written.span, found=str(value), expected=f"at most {_MOST:,}")
         return int(value)
 
     def duration(self, written: Expression | None) -> ast.Quantity | None:
-        """A length of training with its unit. Raises StaticError."""
+        """A length of training with its unit. Raises SpecError."""
         if written is None:
             return None
         value = self.scope.reduce(written)
         if not isinstance(value, ast.Quantity) or value.value <= 0:
-            raise StaticError(
-                Problem(
-                    code="GG226",
-                    message="a length of training has a unit",
-                    span=written.span,
-                    found=ast.show(value),
-                    expected="a number above 0 of steps, epochs, images or kimg",
-                    fix=f"{ast.show(written)} steps" if is_constant(value) else "",
-                )
+            refuse(
+                "GG226",
+                "a length of training has a unit",
+                written.span,
+                found=ast.show(value),
+                expected="a number above 0 of steps, epochs, images or kimg",
+                fix=f"{ast.show(written)} steps" if is_constant(value) else "",
             )
         return value
 
     def optional(self, expression: Expression | None) -> Expression | None:
-        """A reduced expression, or None where none is written. Raises StaticError."""
+        """A reduced expression, or None where none is written. Raises SpecError."""
         return None if expression is None else self.scope.reduce(expression)

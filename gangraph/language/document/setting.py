@@ -9,12 +9,13 @@ import shlex
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
+from typing import NoReturn
 
-from gangraph.errors import Problem, SpecError
+from gangraph.errors import SpecError, refuse
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression.model import Expression, Literal, Name, walk
 from gangraph.language.expression.static import FUNCTIONS
-from gangraph.language.expression.syntax import ExpressionError, parse_expression
+from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 
 
@@ -44,17 +45,17 @@ class Setting:
             return value
         mark = "'" if '"' in value else '"'
         if names & self.names.keys() or mark in value:
-            raise SpecError([self._either(names, mark)])
+            self._refuse_either(names, mark)
         return Scalar.of(f"{mark}{value}{mark}", value.text.name)
 
-    def _either(self, names: set[str], mark: str) -> Problem:
+    def _refuse_either(self, names: set[str], mark: str) -> NoReturn:
         ours, theirs = sorted(names & self.names.keys()), sorted(names - self.names.keys())
         quoted = shlex.quote(f"{mark}{self.written}{mark}")
-        return Problem(
-            code="GG661",
-            message="this may be a text or an expression" if ours else "a text cannot have both kinds of quotes",
-            span=self.written.span,
-            found=str(self.written),
+        refuse(
+            "GG661",
+            "this may be a text or an expression" if ours else "a text cannot have both kinds of quotes",
+            self.written.span,
+            str(self.written),
             reason=f"this spec knows {', '.join(ours)}, and does not know {', '.join(theirs)}" if ours else "",
             expected="a text in quotes, or an expression over names that are known before a run",
             fix=f"for the text: {self.written.text.name}={quoted}" if ours else "",
@@ -88,5 +89,5 @@ def _parsed(written: Scalar) -> Expression | None:
     """The expression, or None where it is none."""
     try:
         return parse_expression(written)
-    except ExpressionError:
+    except SpecError:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from gangraph.errors import Problem, Span, SpecError, Text
+from gangraph.errors import Problem, Span, SpecError, Text, refuse
 from gangraph.language.scalar import Scalar
 
 
@@ -69,16 +69,12 @@ def read_tree(text: Text) -> Mapping:
         SpecError: not YAML, not a mapping, a key twice, or an anchor, alias or tag (which specs do not use).
     """
     if len(text.content) > _LONGEST:
-        raise SpecError(
-            [
-                Problem(
-                    code="GG101",
-                    message="this text is too long for a spec",
-                    span=Span(text, 0, 1),
-                    found=f"{len(text.content):,} characters",
-                    expected=f"at most {_LONGEST:,}",
-                )
-            ]
+        refuse(
+            "GG101",
+            "this text is too long for a spec",
+            Span(text, 0, 1),
+            found=f"{len(text.content):,} characters",
+            expected=f"at most {_LONGEST:,}",
         )
     _refuse_tokens(text)
     try:
@@ -118,16 +114,7 @@ def _refuse_tokens(text: Text) -> None:
                     )
                 )
             if depth > _DEEPEST:
-                raise SpecError(
-                    [
-                        Problem(
-                            code="GG101",
-                            message="this is nested too deeply",
-                            span=span,
-                            expected=f"at most {_DEEPEST} levels",
-                        )
-                    ]
-                )
+                refuse("GG101", "this is nested too deeply", span, expected=f"at most {_DEEPEST} levels")
     except yaml.YAMLError as error:
         problems = [_yaml_problem(text, error)]
     if problems:

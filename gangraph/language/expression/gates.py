@@ -7,13 +7,12 @@ of their calls in the order in which these are evaluated, so that it can stand i
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NoReturn
+from typing import Literal
 
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS, TIME, Clock, evaluate, verify_call
-from gangraph.language.expression.static import StaticError
 
 Memory = tuple[float | bool | None, ...]
 
@@ -61,7 +60,7 @@ def decide(gate: Expression, clock: Clock, losses: Mapping[str, float], memory: 
     Every call that remembers is evaluated each time, also where `and`, `or` or `if` do not need it.
 
     Raises:
-        StaticError: the gate has no value, for it divides by zero, say.
+        SpecError: the gate has no value, for it divides by zero, say.
     """
     calls = _calls(gate)
     values: dict[int, float] = {}
@@ -124,22 +123,18 @@ def verify_gate(gate: Expression, losses: Collection[str], others: Collection[st
         others: names that mean something else in the spec.
 
     Raises:
-        StaticError: the first thing that is wrong.
+        SpecError: the first thing that is wrong.
     """
     for name in losses_in(gate):
         if name.id not in losses:
             _refuse_name(name, losses, others)
     if _kind(gate) != "truth":
         fix = f"{ast.show(gate)} < 0.3, say" if not isinstance(gate, ast.Binary) else ""
-        _refuse("GG524", "a gate is open or shut, and this is a number", gate.span, ast.show(gate), _A_GATE, fix)
+        refuse("GG524", "a gate is open or shut, and this is a number", gate.span, ast.show(gate), _A_GATE, fix)
 
 
 _A_GATE = "a condition such as cost < 0.3, conditions with and, or and not, or hysteresis(...)"
 Kind = Literal["number", "truth"]
-
-
-def _refuse(code: str, message: str, span: Span, found: str, expected: str, fix: str = "") -> NoReturn:
-    raise StaticError(Problem(code=code, message=message, span=span, found=found, expected=expected, fix=fix))
 
 
 def _refuse_name(name: ast.Name, losses: Collection[str], others: Collection[str]) -> None:
@@ -150,11 +145,11 @@ def _refuse_name(name: ast.Name, losses: Collection[str], others: Collection[str
         message = f"there is no loss '{name.id}' for this gate to look at"
         fix = nearest(name.id, [*losses, *TIME])
     known = ", ".join([*losses, *TIME])
-    _refuse("GG520", message, name.span, name.id, f"one of {known}", fix)
+    refuse("GG520", message, name.span, name.id, f"one of {known}", fix)
 
 
 def _kind(node: Expression) -> Kind:
-    """Whether an expression in a gate is a number or a truth value. Raises StaticError where it is neither."""
+    """Whether an expression in a gate is a number or a truth value. Raises SpecError where it is neither."""
     match node:
         case ast.Literal(value=bool()):
             return "truth"
@@ -174,7 +169,7 @@ def _kind(node: Expression) -> Kind:
             return _same(node, _kind(then), otherwise)
         case ast.Call():
             return _kind_of_call(node)
-    _refuse("GG524", "this has no meaning in a gate", node.span, ast.show(node), _A_GATE)
+    return refuse("GG524", "this has no meaning in a gate", node.span, ast.show(node), _A_GATE)
 
 
 def _same(whole: Expression, kind: Kind, *parts: Expression) -> Kind:
@@ -186,7 +181,7 @@ def _same(whole: Expression, kind: Kind, *parts: Expression) -> Kind:
         found, expected = ("a condition", "a number") if kind == "number" else ("a number", _A_GATE)
         fix = "compare one pair at a time: 1 < x and x < 3" if chained else ""
         message = f"{found} stands where {'a number' if kind == 'number' else 'a condition'} belongs"
-        _refuse("GG524", message, part.span, ast.show(part), expected, fix)
+        refuse("GG524", message, part.span, ast.show(part), expected, fix)
     return kind
 
 
@@ -199,13 +194,13 @@ def _kind_of_call(node: ast.Call) -> Kind:
     known = (*USAGE, *RAMPS, *FUNCTIONS)
     if name not in known:
         expected = "one of " + ", ".join(known)
-        _refuse("GG522", f"a gate knows no function '{name}'", node.function.span, name, expected, nearest(name, known))
+        refuse("GG522", f"a gate knows no function '{name}'", node.function.span, name, expected, nearest(name, known))
     verify_call(node)
     return _same(node, "number", *node.arguments)
 
 
 def _read(call: ast.Call) -> Remembering:
-    """What a call that remembers is given. Raises StaticError."""
+    """What a call that remembers is given. Raises SpecError."""
     name = ast.show(call.function)
     options, given = dict(_OPTIONS[name]), dict(call.keywords)
     fits = len(call.arguments) == 1 and given.keys() <= options.keys()
@@ -216,9 +211,9 @@ def _read(call: ast.Call) -> Remembering:
         options[key] = getattr(value, "value", None)
     chosen = {key: value for key, value in options.items() if value is not None}
     if not fits or len(chosen) < len(options) or not _sensible(chosen):
-        _refuse("GG522", f"'{name}' is not written like this", call.span, ast.show(call), USAGE[name])
+        refuse("GG522", f"'{name}' is not written like this", call.span, ast.show(call), USAGE[name])
     if not losses_in(call.arguments[0]):
-        _refuse("GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.show(call.arguments[0]), USAGE[name])
+        refuse("GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.show(call.arguments[0]), USAGE[name])
     return Remembering(name, call.arguments[0], chosen)
 
 

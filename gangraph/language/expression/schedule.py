@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import StaticError
 
 TIME = ("step", "epoch", "seen", "progress")
 UNIT_OF = {"step": "steps", "epoch": "epochs", "seen": "images"}  # in what the names of time count
@@ -67,7 +66,7 @@ def verify(expression: Expression) -> None:
     """Refuse an expression that is no number over time.
 
     Raises:
-        StaticError: an unknown name or function, a wrong argument of a ramp, or no value at the first step.
+        SpecError: an unknown name or function, a wrong argument of a ramp, or no value at the first step.
     """
     for node in ast.walk(expression):
         if isinstance(node, ast.Call):
@@ -75,33 +74,29 @@ def verify(expression: Expression) -> None:
     called = {id(n.function) for n in ast.walk(expression) if isinstance(n, ast.Call)}
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and id(node) not in called and node.id not in TIME:
-            raise StaticError(
-                Problem(
-                    code="GG307",
-                    message=f"'{node.id}' is no number over time",
-                    span=node.span,
-                    found=node.id,
-                    expected="numbers, params and " + ", ".join(TIME),
-                    fix=nearest(node.id, TIME),
-                )
+            refuse(
+                "GG307",
+                f"'{node.id}' is no number over time",
+                node.span,
+                found=node.id,
+                expected="numbers, params and " + ", ".join(TIME),
+                fix=nearest(node.id, TIME),
             )
     evaluate(expression, Clock())
 
 
 def verify_call(node: ast.Call) -> None:
-    """Refuse a function of time that is not there, or a ramp that is not written as one. Raises StaticError."""
+    """Refuse a function of time that is not there, or a ramp that is not written as one. Raises SpecError."""
     known = (*RAMPS, *FUNCTIONS)
     name = ast.show(node.function)
     if name not in known:
-        raise StaticError(
-            Problem(
-                code="GG307",
-                message=f"there is no function of time '{name}'",
-                span=node.function.span,
-                found=name,
-                expected="one of " + ", ".join(known),
-                fix=nearest(name, known),
-            )
+        refuse(
+            "GG307",
+            f"there is no function of time '{name}'",
+            node.function.span,
+            found=name,
+            expected="one of " + ", ".join(known),
+            fix=nearest(name, known),
         )
     if name in RAMPS:
         keywords = dict(node.keywords)
@@ -117,14 +112,12 @@ def verify_call(node: ast.Call) -> None:
             or not fits
             or (ends[0] is not None and ends[1] is None)
         ):
-            raise StaticError(
-                Problem(
-                    code="GG307",
-                    message=f"'{name}' is not written like this",
-                    span=node.span,
-                    found=ast.show(node),
-                    expected=f"{name}(from, to), optionally with end=200 epochs and start=100 epochs, in one unit",
-                )
+            refuse(
+                "GG307",
+                f"'{name}' is not written like this",
+                node.span,
+                found=ast.show(node),
+                expected=f"{name}(from, to), optionally with end=200 epochs and start=100 epochs, in one unit",
             )
 
 
@@ -132,12 +125,12 @@ def evaluate(expression: Expression, clock: Clock) -> float:
     """The number at a moment.
 
     Raises:
-        StaticError: it has none (a division by zero, say).
+        SpecError: it has none (a division by zero, say).
     """
     try:
         return _value(expression, clock)
     except (ArithmeticError, LookupError, ValueError, TypeError) as error:
-        raise StaticError(_no_value(expression.span, error)) from None
+        raise SpecError([_no_value(expression.span, error)]) from None
 
 
 def _no_value(span: Span, error: Exception) -> Problem:

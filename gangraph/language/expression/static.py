@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from typing import NoReturn
 
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Span, SpecError, give_up, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 
@@ -42,14 +43,6 @@ def _side(size: object, index: int) -> object:
     if not isinstance(size, tuple) or len(size) != 2:
         raise ValueError("a size is one number for both sides, or [height, width]")
     return size[index]
-
-
-class StaticError(Exception):
-    """A static expression has no value; holds the problem, or none where it was already reported."""
-
-    def __init__(self, problem: Problem | None) -> None:
-        self.problem = problem
-        super().__init__(str(problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,7 @@ class Scope:
         return own | (self.outer.names() if self.outer else set())
 
     def lookup(self, name: str, span: Span) -> Expression | None:
-        """The reduced value of a static name, or None if it is not static. Raises StaticError."""
+        """The reduced value of a static name, or None if it is not static. Raises SpecError."""
         if name in self._values:
             return self._values[name]
         if name not in self.definitions:
@@ -101,20 +94,18 @@ class Scope:
         return self._computed(name, home, self.definitions[name], span)
 
     def spend(self, count: int, span: Span) -> None:
-        """Count what comprehensions unroll to. Raises StaticError when it is too much."""
+        """Count what comprehensions unroll to. Raises SpecError when it is too much."""
         if self.outer is not None:
             self.outer.spend(count, span)
             return
         self.unrolled += count
         if self.unrolled > LARGEST_UNROLLING:
-            raise StaticError(
-                Problem(
-                    code="GG306",
-                    message="the comprehensions of this spec unroll to too many items",
-                    span=span,
-                    found=f"more than {LARGEST_UNROLLING}",
-                    expected="smaller ranges",
-                )
+            refuse(
+                "GG306",
+                "the comprehensions of this spec unroll to too many items",
+                span,
+                found=f"more than {LARGEST_UNROLLING}",
+                expected="smaller ranges",
             )
 
     def _names_itself(self, name: str) -> bool:
@@ -125,7 +116,7 @@ class Scope:
         """The expression with all static parts evaluated.
 
         Raises:
-            StaticError: a static part has no value (division by zero, an index outside its family, ...).
+            SpecError: a static part has no value (division by zero, an index outside its family, ...).
         """
         self.grow(0, expression.span)
         reduced = _Reducer(self).reduce(expression)
@@ -133,22 +124,20 @@ class Scope:
         return reduced
 
     def grow(self, parts: int, span: Span) -> None:
-        """Count the parts of what was reduced. Raises StaticError when all together are too many."""
+        """Count the parts of what was reduced. Raises SpecError when all together are too many."""
         if self.outer is not None:
             self.outer.grow(parts, span)
             return
         if self.written > LARGEST_TOTAL:
-            raise StaticError(None)
+            give_up()
         self.written += parts
         if self.written > LARGEST_TOTAL:
-            raise StaticError(
-                Problem(
-                    code="GG415",
-                    message="with everything written out, this spec is too large",
-                    span=span,
-                    found=f"more than {LARGEST_TOTAL:,} parts of expressions",
-                    expected="smaller ranges or fewer repetitions",
-                )
+            refuse(
+                "GG415",
+                "with everything written out, this spec is too large",
+                span,
+                found=f"more than {LARGEST_TOTAL:,} parts of expressions",
+                expected="smaller ranges or fewer repetitions",
             )
 
     def member(self, name: str, index: object, span: Span) -> Expression | None:
@@ -156,15 +145,7 @@ class Scope:
         if name in self.tables:
             if index not in self.tables[name]:
                 known = ", ".join(str(key) for key in self.tables[name])
-                raise StaticError(
-                    Problem(
-                        code="GG304",
-                        message=f"'{name}' has no entry {index}",
-                        span=span,
-                        found=str(index),
-                        expected=f"one of {known}",
-                    )
-                )
+                refuse("GG304", f"'{name}' has no entry {index}", span, found=str(index), expected=f"one of {known}")
             return self._computed(f"{name}[{index}]", self, self.tables[name][index], span)
         for family in self.families.get(name, []):
             if index in family.members:
@@ -172,15 +153,7 @@ class Scope:
                 return self._computed(f"{name}[{index}]", inner, family.body, span)
         if name in self.families:
             known = ", ".join(str(m) for family in self.families[name] for m in family.members)
-            raise StaticError(
-                Problem(
-                    code="GG304",
-                    message=f"'{name}' has no member {index}",
-                    span=span,
-                    found=str(index),
-                    expected=f"one of {known}",
-                )
-            )
+            refuse("GG304", f"'{name}' has no member {index}", span, found=str(index), expected=f"one of {known}")
         return self.outer.member(name, index, span) if self.outer else None
 
     def entries(self, name: str) -> list[object]:
@@ -194,17 +167,15 @@ class Scope:
     def _computed(self, name: str, home: "Scope", body: Expression, span: Span) -> Expression:
         """The reduced body of a name, computed once; a name that failed is not reported again."""
         if name in self._failed:
-            raise StaticError(None)
+            give_up()
         if name in self._active:
             circle = " -> ".join([*self._active[self._active.index(name) :], name])
-            raise StaticError(
-                Problem(code="GG303", message="static names depend on each other in a circle", span=span, found=circle)
-            )
+            refuse("GG303", "static names depend on each other in a circle", span, found=circle)
         if name not in self._values:
             self._active.append(name)
             try:
                 self._values[name] = _bounded(home.reduce(body), span)
-            except StaticError:
+            except SpecError:
                 self._failed.add(name)
                 raise
             finally:
@@ -214,13 +185,11 @@ class Scope:
 
 def _bounded(expression: Expression, span: Span) -> Expression:
     if ast.too_large(expression):
-        raise StaticError(
-            Problem(
-                code="GG301",
-                message="what this stands for is too large",
-                span=span,
-                expected="fewer parts; names under values: are computed once, however often they are used",
-            )
+        refuse(
+            "GG301",
+            "what this stands for is too large",
+            span,
+            expected="fewer parts; names under values: are computed once, however often they are used",
         )
     return expression
 
@@ -239,7 +208,7 @@ def constant(expression: Expression, known: Iterable[str] = ()) -> object:
     A name that is left over may be a misspelt one of the static names `known`.
 
     Raises:
-        StaticError: something in it is not static.
+        SpecError: something in it is not static.
     """
     if isinstance(expression, ast.Literal):
         return expression.value
@@ -248,15 +217,13 @@ def constant(expression: Expression, known: Iterable[str] = ()) -> object:
     names = [node for node in ast.walk(expression) if isinstance(node, ast.Name)]
     first = names[0] if isinstance(expression, ast.Name | ast.Unary | ast.Binary) and names else expression
     fix = nearest(first.id, known) if isinstance(first, ast.Name) else ""
-    raise StaticError(
-        Problem(
-            code="GG305",
-            message="this has to be known before the run starts",
-            span=first.span,
-            found=ast.show(first),
-            expected="a constant: numbers, strings, params and arithmetic over them",
-            fix=fix,
-        )
+    return refuse(
+        "GG305",
+        "this has to be known before the run starts",
+        first.span,
+        found=ast.show(first),
+        expected="a constant: numbers, strings, params and arithmetic over them",
+        fix=fix,
     )
 
 
@@ -268,40 +235,30 @@ def is_constant(expression: Expression) -> bool:
 
 
 def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | str, ...]:
-    """The members that a reduced range or list stands for; `known` as in `constant`. Raises StaticError."""
+    """The members that a reduced range or list stands for; `known` as in `constant`. Raises SpecError."""
     value = constant(expression, known)
     if isinstance(value, tuple) and len(value) > LARGEST_FAMILY:
-        raise _too_long(len(value), expression.span)
+        _refuse_length(len(value), expression.span)
     if isinstance(value, tuple) and all(isinstance(i, int | str) and not isinstance(i, bool) for i in value):
         return value
-    raise StaticError(
-        Problem(
-            code="GG306",
-            message="a family runs over whole numbers or names",
-            span=expression.span,
-            found=ast.show(expression),
-            expected="a range such as 1..4, or a list",
-        )
+    return refuse(
+        "GG306",
+        "a family runs over whole numbers or names",
+        expression.span,
+        found=ast.show(expression),
+        expected="a range such as 1..4, or a list",
     )
 
 
 def member_name(name: str, index: object, span: Span) -> str:
-    """What a member of a family is called, such as `critic[2]`. Raises StaticError if no name can be."""
+    """What a member of a family is called, such as `critic[2]`. Raises SpecError if no name can be."""
     if isinstance(index, str) and not re.fullmatch(rf"\w{{1,{ast.LONGEST_NAME}}}", index, re.ASCII):
         expected = f"up to {ast.LONGEST_NAME} letters, digits and _"
     elif isinstance(index, bool) or not isinstance(index, int | str):
         expected = "a whole number, or a string that is a name"
     else:
         return f"{name}[{index}]"
-    raise StaticError(
-        Problem(
-            code="GG410",
-            message=f"'{name}' can have no such member",
-            span=span,
-            found=ast.show(literal(index, span)),
-            expected=expected,
-        )
-    )
+    return refuse("GG410", f"'{name}' can have no such member", span, ast.show(literal(index, span)), expected)
 
 
 @dataclass
@@ -314,21 +271,19 @@ class _Reducer:
         return result
 
     def _broken(self, node: ast.Broken) -> Expression:
-        raise StaticError(None)
+        give_up()
 
     def _name(self, node: ast.Name) -> Expression:
         if self.scope.hides(node.id):
             return node
         value = self.scope.lookup(node.id, node.span)
         if value is None and (entries := self.scope.entries(node.id)):
-            raise StaticError(
-                Problem(
-                    code="GG304",
-                    message=f"'{node.id}' is a table, and one entry of it belongs here",
-                    span=node.span,
-                    found=node.id,
-                    expected="one of " + ", ".join(f"{node.id}[{entry}]" for entry in entries),
-                )
+            refuse(
+                "GG304",
+                f"'{node.id}' is a table, and one entry of it belongs here",
+                node.span,
+                found=node.id,
+                expected="one of " + ", ".join(f"{node.id}[{entry}]" for entry in entries),
             )
         return node if value is None else replace(value, span=node.span)
 
@@ -359,7 +314,7 @@ class _Reducer:
         if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(base.items):
             return replace(base.items[key], span=span)
         message = f"the list has no item {key}"
-        raise StaticError(Problem(code="GG304", message=message, span=span, expected=f"0..{len(base.items) - 1}"))
+        return refuse("GG304", message, span, expected=f"0..{len(base.items) - 1}")
 
     def _call(self, node: ast.Call) -> Expression:
         function = node.function if isinstance(node.function, ast.Name) else self.reduce(node.function)
@@ -424,9 +379,7 @@ class _Reducer:
         if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
             if node.operator in _NUMBERS_ONLY and not (_is_number(left.value) and _is_number(right.value)):
                 found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
-                raise StaticError(
-                    Problem(code="GG301", message="arithmetic needs numbers", span=node.span, found=found)
-                )
+                refuse("GG301", "arithmetic needs numbers", node.span, found=found)
             text = f"{left.value} {node.operator} {right.value}"
             return self._computed(_ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
         return replace(node, left=left, right=right)
@@ -435,13 +388,9 @@ class _Reducer:
         try:
             value = function(*values)
         except (ArithmeticError, ValueError, TypeError) as error:
-            raise StaticError(
-                Problem(code="GG301", message=f"{text} has no value", span=span, found=str(error))
-            ) from None
+            refuse("GG301", f"{text} has no value", span, found=str(error))
         if _is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
-            raise StaticError(
-                Problem(code="GG301", message=f"{text} is too large", span=span, expected="a number below 1e30")
-            )
+            refuse("GG301", f"{text} is too large", span, expected="a number below 1e30")
         return literal(value, span)
 
     def _conditional(self, node: ast.Conditional) -> Expression:
@@ -460,14 +409,10 @@ class _Reducer:
     def _range(self, node: ast.Range) -> Expression:
         start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
         if not (_is_whole(start) and _is_whole(stop)):
-            raise StaticError(
-                Problem(
-                    code="GG306", message="a range runs between whole numbers", span=node.span, found=f"{start}..{stop}"
-                )
-            )
+            refuse("GG306", "a range runs between whole numbers", node.span, found=f"{start}..{stop}")
         first, last = int(start), int(stop)  # type: ignore[call-overload]
         if abs(last - first) >= LARGEST_FAMILY:
-            raise _too_long(abs(last - first) + 1, node.span)
+            _refuse_length(abs(last - first) + 1, node.span)
         step = 1 if last >= first else -1
         return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
 
@@ -475,19 +420,11 @@ class _Reducer:
         return ast.Sequence(tuple(self._items(node.items)), node.span)
 
     def _comprehension(self, node: ast.Comprehension) -> Expression:
-        raise StaticError(Problem(code="GG306", message="'for' belongs inside a call or a list", span=node.span))
+        refuse("GG306", "'for' belongs inside a call or a list", node.span)
 
 
-def _too_long(members: int, span: Span) -> StaticError:
-    return StaticError(
-        Problem(
-            code="GG306",
-            message="the range is too long",
-            span=span,
-            found=f"{members} members",
-            expected=f"at most {LARGEST_FAMILY}",
-        )
-    )
+def _refuse_length(members: int, span: Span) -> NoReturn:
+    refuse("GG306", "the range is too long", span, f"{members} members", f"at most {LARGEST_FAMILY}")
 
 
 def _are_names(*sides: Expression) -> bool:

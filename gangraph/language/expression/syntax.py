@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
-from gangraph.errors import Problem, Span, nearest
+from gangraph.errors import Span, nearest, refuse
 from gangraph.language.expression.model import (
     LONGEST_NAME,
     PRECEDENCE,
@@ -60,14 +61,6 @@ _DEEPEST = 30  # brackets in brackets
 _LARGEST_NUMBER = 1e30
 
 
-class ExpressionError(Exception):
-    """An expression does not follow the grammar; holds the one problem found."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        super().__init__(str(problem))
-
-
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -80,7 +73,7 @@ def parse_expression(source: Scalar) -> Expression:
     """One expression.
 
     Raises:
-        ExpressionError: the text does not follow the grammar; the problem points at the character.
+        SpecError: the text does not follow the grammar; the problem points at the character.
     """
     parser = _Parser(source)
     result = parser.expression()
@@ -90,7 +83,7 @@ def parse_expression(source: Scalar) -> Expression:
 
 
 def parse_chain(source: Scalar) -> tuple[Expression, ...]:
-    """Expressions separated by commas, as in a chain of layers. Raises ExpressionError."""
+    """Expressions separated by commas, as in a chain of layers. Raises SpecError."""
     parser = _Parser(source)
     items = [parser.expression()]
     while parser.accept(","):
@@ -122,7 +115,7 @@ def is_loop(key: str) -> bool:
 
 
 def parse_loop(source: Scalar) -> tuple[str, Expression]:
-    """A key of the form `for variable in domain`. Raises ExpressionError."""
+    """A key of the form `for variable in domain`. Raises SpecError."""
     parser = _Parser(source)
     parser.expect("for", "'for'")
     variable = parser.expect("name", "a name").text
@@ -146,13 +139,11 @@ class _Parser:
         while offset < len(self.source):
             found = _TOKEN.match(self.source, offset)
             if found is None:
-                raise self._error(
-                    offset, offset + 1, repr(self.source[offset]), "a name, a number, a string or an operator"
-                )
+                self._refuse(offset, offset + 1, repr(self.source[offset]), "a name, a number, a string or an operator")
             kind = str(found.lastgroup)
             text = found.group()
             if kind == "name" and len(text) > LONGEST_NAME:
-                raise self._error(offset, found.end(), f"a name of {len(text)} characters", f"at most {LONGEST_NAME}")
+                self._refuse(offset, found.end(), f"a name of {len(text)} characters", f"at most {LONGEST_NAME}")
             if kind in ("symbol",) or text in _KEYWORDS:
                 kind = text
             if kind != "space":
@@ -179,34 +170,29 @@ class _Parser:
 
     def expect(self, kind: str, description: str) -> _Token:
         if self.token.kind != kind:
-            raise self._unexpected(description)
+            self._refuse_token(description)
         return self.advance()
 
     def finish(self, expected: str) -> None:
         if self.token.kind != "end":
-            raise self._unexpected(expected)
+            self._refuse_token(expected)
 
-    def _unexpected(self, expected: str) -> ExpressionError:
+    def _refuse_token(self, expected: str) -> NoReturn:
         token = self.token
-        return self._error(
-            token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected
-        )
+        self._refuse(token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected)
 
-    def _error(self, start: int, end: int, found: str, expected: str) -> ExpressionError:
-        fix = _FIXES.get(self.source[start:end], "")
+    def _refuse(self, start: int, end: int, found: str, expected: str, fix: str = "") -> NoReturn:
         span = self.source.part(start, max(end, start + 1))
-        problem = Problem(
-            code="GG102", message="this expression does not parse", span=span, found=found, expected=expected, fix=fix
-        )
-        return ExpressionError(problem)
+        told = fix or _FIXES.get(self.source[start:end], "")
+        refuse("GG102", "this expression does not parse", span, found, expected, told)
 
     def _span(self, start: int) -> Span:
         return self.source.part(start, self.tokens[self.position - 1].end)
 
     def bounded(self, expression: Expression) -> None:
-        """Refuse an expression that is too large to be anything but a mistake. Raises ExpressionError."""
+        """Refuse an expression that is too large to be anything but a mistake. Raises SpecError."""
         if too_large(expression):
-            raise self._error(
+            self._refuse(
                 0,
                 len(self.source),
                 "an expression of very many parts",
@@ -216,9 +202,7 @@ class _Parser:
     def expression(self) -> Expression:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._error(
-                self.token.start, self.token.end, "brackets nested too deeply", f"at most {_DEEPEST} levels"
-            )
+            self._refuse(self.token.start, self.token.end, "brackets nested too deeply", f"at most {_DEEPEST} levels")
         start = self.token.start
         result = self._binary(PRECEDENCE["or"])
         if self.accept("if"):
@@ -258,7 +242,7 @@ class _Parser:
     def _nested(self, rule: object) -> Expression:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._error(self.token.start, self.token.end, "signs nested too deeply", f"at most {_DEEPEST} levels")
+            self._refuse(self.token.start, self.token.end, "signs nested too deeply", f"at most {_DEEPEST} levels")
         result: Expression = rule()  # type: ignore[operator]
         self.depth -= 1
         return result
@@ -298,11 +282,11 @@ class _Parser:
             token = self.token
             if token.kind == "name" and self.following.kind == "=":
                 if token.text in keywords:
-                    raise self._error(token.start, token.end, f"'{token.text}' twice", "each keyword once")
+                    self._refuse(token.start, token.end, f"'{token.text}' twice", "each keyword once")
                 self.position += 2
                 keywords[token.text] = self.expression()
             elif keywords:
-                raise self._unexpected("name=value, since positional arguments come first")
+                self._refuse_token("name=value, since positional arguments come first")
             else:
                 arguments.append(self._item())
             if self.token.kind != ")":
@@ -336,7 +320,7 @@ class _Parser:
             return inside
         if self.accept("["):
             return self._list(token.start)
-        raise self._unexpected("a value")
+        return self._refuse_token("a value")
 
     def _list(self, start: int) -> Expression:
         items: list[Expression] = []
@@ -350,28 +334,18 @@ class _Parser:
         token = self.advance()
         value = float(token.text)
         if value >= _LARGEST_NUMBER:
-            raise self._error(token.start, token.end, "a number that is too large", "a number below 1e30")
+            self._refuse(token.start, token.end, "a number that is too large", "a number below 1e30")
         value = int(token.text) if token.text.isdigit() else value
         unit = self.token
         if unit.kind != "name":
             return Literal(value, self._span(token.start))
         if unit.text not in UNITS:
-            fix = nearest(unit.text, UNITS)
-            error = self._error(
+            self._refuse(
                 unit.start,
                 unit.end,
                 f"'{unit.text}' after a number",
                 "an operator, or a unit: steps, epochs, images, kimg",
-            )
-            raise ExpressionError(
-                Problem(
-                    code="GG102",
-                    message=error.problem.message,
-                    span=error.problem.span,
-                    found=error.problem.found,
-                    expected=error.problem.expected,
-                    fix=fix,
-                )
+                nearest(unit.text, UNITS),
             )
         self.advance()
         return Quantity(value, UNITS[unit.text], self._span(token.start))

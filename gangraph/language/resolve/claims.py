@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gangraph.errors import Problem, SpecError, nearest
+from gangraph.errors import Problem, SpecError, nearest, refuse
 from gangraph.language.claims import FULL, measures_at, unknown, verify
 from gangraph.language.document import schema
 from gangraph.language.document.parse import Choice, Document, chosen_tree, overlays
@@ -106,15 +106,5 @@ def _unknown(table: schema.ReportedDocument, metrics: tuple[str, ...], variants:
 def _number(sections: Sections, written: Expression) -> float:
     value = constant(sections.scope.reduce(written))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(
-            [
-                Problem(
-                    code="GG203",
-                    message="a paper reports numbers",
-                    span=written.span,
-                    found=show(written),
-                    expected="a number",
-                )
-            ]
-        )
+        refuse("GG203", "a paper reports numbers", written.span, found=show(written), expected="a number")
     return float(value)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
-from gangraph.errors import Problem, Span, SpecError, called_by, nearest
+from gangraph.errors import Problem, Span, SpecError, called_by, nearest, refuse
 from gangraph.language.document.library import Copy, UnreadableError, require_spec
 from gangraph.language.document.parse import Choice, Document, chosen_tree, parse, parse_text
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.tree import Mapping as TreeMapping
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import StaticError, constant
+from gangraph.language.expression.static import constant
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import EvaluatorSpec, Spec
 
@@ -47,12 +48,12 @@ class _Evaluators:
 
     def _evaluator(self, key: Scalar, name: str, written: Expression) -> EvaluatorSpec:
         if name in {str(known) for known in self.sections.model.networks}:
-            raise _unusable(key.span, f"there is a network '{name}' already", name, "another name")
+            _refuse_unusable(key.span, f"there is a network '{name}' already", name, "another name")
         called, network, choice = self._call(written)
         spec = self._spec(called, choice, written)
         networks = spec.phases[-1].networks
         if network not in networks and network not in spec.broken:
-            raise _unusable(
+            _refuse_unusable(
                 written.span,
                 f"the spec '{called}' has no network '{network}'",
                 network,
@@ -60,7 +61,9 @@ class _Evaluators:
                 nearest(network, networks),
             )
         if spec.phases[-1].length is None and not spec.problems:
-            raise _unusable(written.span, f"the spec '{called}' states no length of training", called, "train: length:")
+            _refuse_unusable(
+                written.span, f"the spec '{called}' states no length of training", called, "train: length:"
+            )
         return EvaluatorSpec(called=called, spec=spec, network=network, span=written.span)
 
     def _call(self, written: Expression) -> tuple[str, str, Choice]:
@@ -69,11 +72,11 @@ class _Evaluators:
             case ast.Call(function=ast.Name(id="trained"), arguments=(ast.Literal(value=str(called)),)):
                 keywords = dict(written.keywords)
             case _:
-                raise _miswritten(written)
+                _refuse_miswritten(written)
         chosen = {key: constant(keywords.pop(key)) for key in ("network", "profile") if key in keywords}
         network, profile = chosen.get("network"), chosen.get("profile")
         if not isinstance(network, str) or not isinstance(profile, str | None):
-            raise _miswritten(written)
+            _refuse_miswritten(written)
         return called, network, Choice(profile=profile, set={f"params.{k}": ast.show(v) for k, v in keywords.items()})
 
     def _spec(self, called: str, choice: Choice, written: Expression) -> Spec:
@@ -81,7 +84,7 @@ class _Evaluators:
         found = self.sections.files.evaluator(called)
         if found is None:
             known = self.sections.files.evaluator_names()
-            raise _unusable(
+            _refuse_unusable(
                 written.span,
                 f"there is no spec '{called}'",
                 called,
@@ -92,21 +95,19 @@ class _Evaluators:
             document = _read(found) if isinstance(found, Path) else _copied(found)
             tree, _ = chosen_tree(document, choice)
         except UnreadableError as error:
-            raise StaticError(
-                Problem(
-                    code="GG450",
-                    message=f"'{called}' is no spec that trains a network",
-                    span=written.span,
-                    found=called,
-                    reason=error.reason,
-                    expected="one of " + ", ".join(self.sections.files.evaluator_names()),
-                )
-            ) from None
+            refuse(
+                "GG450",
+                f"'{called}' is no spec that trains a network",
+                written.span,
+                found=called,
+                expected="one of " + ", ".join(self.sections.files.evaluator_names()),
+                reason=error.reason,
+            )
         except SpecError as error:
             raise SpecError(_at_call(error, written)) from None
         if _leans_on_others(tree):
             message = f"the spec '{called}' has evaluators of its own"
-            raise _unusable(written.span, message, called, "a spec without evaluate: networks:")
+            _refuse_unusable(written.span, message, called, "a spec without evaluate: networks:")
         try:
             return self.resolve(document, choice)
         except SpecError as error:
@@ -149,17 +150,10 @@ def _moved(problem: Problem, keywords: Mapping[str, Expression], written: Expres
     )
 
 
-def _miswritten(written: Expression) -> StaticError:
-    return StaticError(
-        Problem(
-            code="GG228",
-            message="a network that judges is one that another spec trains",
-            span=written.span,
-            found=ast.show(written),
-            expected=_USAGE,
-        )
-    )
+def _refuse_miswritten(written: Expression) -> NoReturn:
+    message = "an evaluator is a network that another spec trains"
+    refuse("GG228", message, written.span, ast.show(written), _USAGE)
 
 
-def _unusable(span: Span, message: str, found: str, expected: str, fix: str = "") -> StaticError:
-    return StaticError(Problem(code="GG229", message=message, span=span, found=found, expected=expected, fix=fix))
+def _refuse_unusable(span: Span, message: str, found: str, expected: str, fix: str = "") -> NoReturn:
+    refuse("GG229", message, span, found, expected, fix)

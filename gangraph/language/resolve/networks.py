@@ -6,13 +6,13 @@ from dataclasses import replace
 from keyword import iskeyword
 from typing import Literal
 
-from gangraph.errors import Problem, Span, called_by, nearest
+from gangraph.errors import Problem, Span, SpecError, called_by, nearest, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.library import NetworkFile, UnreadableError
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, StaticError, is_absent, literal, members
+from gangraph.language.expression.static import Scope, is_absent, literal, members
 from gangraph.language.expression.syntax import parse_loop
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share
@@ -53,7 +53,7 @@ class _Networks:
         """The problems of a call; where its numbers lead to something that is not whole, with the nearest that work."""
         fix, before, unrolled = "", len(self.sections.problems), self.sections.scope.unrolled
         if any(problem.code in _FIGURES and not problem.fix for problem in found):
-            with contextlib.suppress(StaticError):
+            with contextlib.suppress(SpecError):
                 fix = next(self._numbers_that_work(name, scope.reduce(body), scope, key), "")
             del self.sections.problems[before:]
             self.sections.scope.unrolled = unrolled
@@ -81,7 +81,7 @@ class _Networks:
         keywords = tuple((k, literal(number, v.span) if k == keyword else v) for k, v in call.keywords)
         try:
             self._network(name, replace(call, keywords=keywords), scope, key)
-        except StaticError:
+        except SpecError:
             return False
         return len(self.sections.problems) == before
 
@@ -95,14 +95,12 @@ class _Networks:
         if isinstance(call, ast.Name):
             call = ast.Call(call, (), (), call.span)
         if not isinstance(call, ast.Call) or not isinstance(call.function, ast.Name):
-            raise StaticError(
-                Problem(
-                    code="GG210",
-                    message=f"'{name}' has to be a network",
-                    span=body.span,
-                    found=ast.show(call),
-                    expected="a call such as patchgan(filters=64), or a mapping with inputs and layers",
-                )
+            refuse(
+                "GG210",
+                f"'{name}' has to be a network",
+                body.span,
+                found=ast.show(call),
+                expected="a call such as patchgan(filters=64), or a mapping with inputs and layers",
             )
         if call.function.id == "average":
             return self._average(call)
@@ -119,15 +117,13 @@ class _Networks:
         document = file.document if file else inline
         if document is None:
             known = sorted({*self.sections.files.network_names(), "average"})
-            raise StaticError(
-                Problem(
-                    code="GG211",
-                    message=f"there is no network '{template}'",
-                    span=call.function.span,
-                    found=template,
-                    expected="one of " + ", ".join(known),
-                    fix=nearest(template, known),
-                )
+            refuse(
+                "GG211",
+                f"there is no network '{template}'",
+                call.function.span,
+                found=template,
+                expected="one of " + ", ".join(known),
+                fix=nearest(template, known),
             )
         if inline is None and document.share is not None:
             self._refuse_share(document.share.span, "'share:' in the file of a network", "share= where it is called")
@@ -146,26 +142,22 @@ class _Networks:
         try:
             return self.sections.files.network(template)
         except UnreadableError as error:
-            raise StaticError(
-                Problem(
-                    code="GG450",
-                    message=f"the file of network '{template}' cannot be read as one",
-                    span=span,
-                    found=error.called,
-                    reason=error.reason,
-                    expected="a file networks/NAME.yaml with inputs: and layers:",
-                )
-            ) from None
+            refuse(
+                "GG450",
+                f"the file of network '{template}' cannot be read as one",
+                span,
+                found=error.called,
+                expected="a file networks/NAME.yaml with inputs: and layers:",
+                reason=error.reason,
+            )
 
     def _refuse_share(self, span: Span, found: str, expected: str) -> None:
-        raise StaticError(
-            Problem(
-                code="GG530",
-                message="what a network shares is said by the spec that has both networks",
-                span=span,
-                found=found,
-                expected=expected,
-            )
+        refuse(
+            "GG530",
+            "what a network shares is said by the spec that has both networks",
+            span,
+            found=found,
+            expected=expected,
         )
 
     def _bound(self, call: ast.Call, document: schema.NetworkDocument, outer: Scope | None) -> Scope:
@@ -178,26 +170,22 @@ class _Networks:
         if taken is not None:
             self._refuse_share(taken.span, "a param 'share'", "another name for the param")
         if call.arguments:
-            raise StaticError(
-                Problem(
-                    code="GG212",
-                    message="a network's params are given by name",
-                    span=call.arguments[0].span,
-                    found=ast.show(call.arguments[0]),
-                    expected="one of " + ", ".join(f"{k}=" for k in known),
-                )
+            refuse(
+                "GG212",
+                "a network's params are given by name",
+                call.arguments[0].span,
+                found=ast.show(call.arguments[0]),
+                expected="one of " + ", ".join(f"{k}=" for k in known),
             )
         for key, value in call.keywords:
             if key not in (*known, SHARE):
-                raise StaticError(
-                    Problem(
-                        code="GG212",
-                        message=f"the network has no param '{key}'",
-                        span=ast.keyword_span(key, value),
-                        found=key,
-                        expected="one of " + ", ".join(known) if known else "no params",
-                        fix=nearest(key, (*known, SHARE)),
-                    )
+                refuse(
+                    "GG212",
+                    f"the network has no param '{key}'",
+                    ast.keyword_span(key, value),
+                    found=key,
+                    expected="one of " + ", ".join(known) if known else "no params",
+                    fix=nearest(key, (*known, SHARE)),
                 )
         return Scope(definitions={key: value for key, value in call.keywords if key != SHARE}, outer=outer)
 
@@ -220,25 +208,12 @@ class _Networks:
         if document.output is not None:
             outputs[main] = scope.reduce(document.output)
         if not outputs:
-            raise StaticError(
-                Problem(
-                    code="GG213",
-                    message=f"network '{template}' has no output",
-                    span=span,
-                    expected="layers:, output: or outputs:",
-                )
-            )
+            refuse("GG213", f"network '{template}' has no output", span, expected="layers:, output: or outputs:")
         init: dict[str, Expression] = {key: self._reduced(value, scope) for key, value in document.init.items()}
         for name in inputs:
             if not name.isidentifier() or iskeyword(name):
-                raise StaticError(
-                    Problem(
-                        code="GG213",
-                        message="an input of a network is a name",
-                        span=name.span,
-                        found=name,
-                        expected="a name such as x or z",
-                    )
+                refuse(
+                    "GG213", "an input of a network is a name", name.span, found=name, expected="a name such as x or z"
                 )
         return NetworkSpec(
             template=template,
@@ -263,8 +238,8 @@ class _Networks:
         """The reduced expression. One with a problem is left broken, so that the rest of its network is checked."""
         try:
             return scope.reduce(expression)
-        except StaticError as error:
-            self.sections.problems += [error.problem] if error.problem else []
+        except SpecError as error:
+            self.sections.problems += error.problems
             return ast.Broken(expression.span)
 
     def _chain(self, chain: tuple[Expression, ...], scope: Scope) -> tuple[Expression, ...]:
@@ -278,17 +253,15 @@ class _Networks:
         return tuple(layers)
 
     def _layers(self, layers: schema.Layers, scope: Scope) -> Iterator[Expression]:
-        """The layers of a chain, its loops written out. Raises StaticError for very many."""
+        """The layers of a chain, its loops written out. Raises SpecError for very many."""
         for number, (layer, span) in enumerate(self._repeated(layers, scope)):
             if number == LARGEST_CHAIN:
-                raise StaticError(
-                    Problem(
-                        code="GG415",
-                        message="a chain has too many layers",
-                        span=span,
-                        found=f"more than {LARGEST_CHAIN:,}",
-                        expected="smaller ranges",
-                    )
+                refuse(
+                    "GG415",
+                    "a chain has too many layers",
+                    span,
+                    found=f"more than {LARGEST_CHAIN:,}",
+                    expected="smaller ranges",
                 )
             yield layer
 
@@ -315,14 +288,12 @@ class _Networks:
             or len(call.arguments) != 1
             or not isinstance(call.arguments[0], ast.Name)
         ):
-            raise StaticError(
-                Problem(
-                    code="GG214",
-                    message="an average copy is not written like this",
-                    span=call.span,
-                    found=ast.show(call),
-                    expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
-                )
+            refuse(
+                "GG214",
+                "an average copy is not written like this",
+                call.span,
+                found=ast.show(call),
+                expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
             )
         how: Literal["copy", "average"] = "average" if ast.show(buffers) == '"average"' else "copy"
         return AverageSpec(of=call.arguments[0].id, decay=keywords["decay"], buffers=how, span=call.span)

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
-from gangraph.errors import Problem, Span
+from gangraph.errors import Problem, Span, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, StaticError
+from gangraph.language.expression.static import Scope
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import SamplerSpec
 
@@ -42,15 +43,15 @@ class _Reading:
     def sampler(self, body: schema.SamplerDocument, samples: int) -> SamplerSpec:
         name, show, frames = self.name, self._columns(body.show), self._columns(body.frames)
         if bool(show) == bool(frames):
-            raise self._refused(f"sampler '{name}' draws one picture", "two" if show else "none")
+            self._refuse(f"sampler '{name}' draws one picture", "two" if show else "none")
         if frames and body.above is not None:
-            raise self._refused(f"nothing stands above the frames of '{name}'", "frames: and above:")
+            self._refuse(f"nothing stands above the frames of '{name}'", "frames: and above:")
         if show and body.rate is not None:
-            raise self._refused(f"sampler '{name}' does not move, so it has no rate", "show: and rate:")
+            self._refuse(f"sampler '{name}' does not move, so it has no rate", "show: and rate:")
         count = self.sections.whole(body.samples, samples, self.scope)
         if body.above is not None and count > len(show):
             found = f"{count} samples above {len(show)} column{'s' * (len(show) != 1)}"
-            raise self._refused(f"every sample above '{name}' has a column", found, f"samples: {len(show)}, or less")
+            self._refuse(f"every sample above '{name}' has a column", found, f"samples: {len(show)}, or less")
         return SamplerSpec(
             columns=show or frames,
             above=self.scope.reduce(body.above) if body.above is not None else None,
@@ -64,8 +65,8 @@ class _Reading:
         items = shown.items if isinstance(shown, ast.Sequence) else (shown,)
         return tuple(item for item in items if item != ast.Literal(None, item.span))
 
-    def _refused(self, message: str, found: str, expected: str = _KINDS) -> StaticError:
-        return StaticError(Problem(code="GG232", message=message, span=self.span, found=found, expected=expected))
+    def _refuse(self, message: str, found: str, expected: str = _KINDS) -> NoReturn:
+        refuse("GG232", message, self.span, found, expected)
 
 
 def _named_twice(name: str, key: Scalar, made: Collection[str], grids: Collection[str]) -> Iterator[Problem]:

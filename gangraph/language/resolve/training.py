@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from gangraph.errors import Problem, nearest
+from gangraph.errors import Problem, give_up, nearest, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, StaticError
+from gangraph.language.expression.static import Scope
 from gangraph.language.resolve.evaluators import Resolve, resolve_evaluators
 from gangraph.language.resolve.samplers import resolve_samplers
 from gangraph.language.scalar import Scalar
@@ -37,27 +37,23 @@ class Training:
     def _optimizer(self, name: str, written: Expression, scope: Scope) -> OptimizerSpec:
         call = scope.reduce(written)
         if not isinstance(call, ast.Call) or not isinstance(call.function, ast.Name) or len(call.arguments) != 1:
-            raise StaticError(
-                Problem(
-                    code="GG220",
-                    message=f"optimizer group '{name}' is not written like this",
-                    span=call.span,
-                    found=ast.show(call),
-                    expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)",
-                )
+            refuse(
+                "GG220",
+                f"optimizer group '{name}' is not written like this",
+                call.span,
+                found=ast.show(call),
+                expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)",
             )
         listed = call.arguments[0]
         names = listed.items if isinstance(listed, ast.Sequence) else (listed,)
         wrong = next((item for item in names if not isinstance(item, ast.Name)), None)
         if wrong is not None:
-            raise StaticError(
-                Problem(
-                    code="GG220",
-                    message="an optimizer is given networks",
-                    span=wrong.span,
-                    found=ast.show(wrong),
-                    expected="the name of a network",
-                )
+            refuse(
+                "GG220",
+                "an optimizer is given networks",
+                wrong.span,
+                found=ast.show(wrong),
+                expected="the name of a network",
             )
         networks = tuple((item.id, item.span) for item in names if isinstance(item, ast.Name))
         return OptimizerSpec(
@@ -103,24 +99,22 @@ class Training:
                 yield name, source
 
     def _source(self, written: Expression, trained_on: Mapping[str, Expression]) -> Expression:
-        """A source; `data.x` is training's x, and `data.x(size=64)` the same with another size. Raises StaticError."""
+        """A source; `data.x` is training's x, and `data.x(size=64)` the same with another size. Raises SpecError."""
         call = written if isinstance(written, ast.Call) else ast.Call(written, (), (), written.span)
         name = _of_training(call.function)
         if name is None:
             return written
         if name in self.sections.broken:
-            raise StaticError(None)
+            give_up()
         source = trained_on.get(name)
         if source is None or call.arguments:
-            raise StaticError(
-                Problem(
-                    code="GG660",
-                    message=f"training has no data '{name}'" if source is None else "only arguments by name fit here",
-                    span=call.function.span if source is None else call.arguments[0].span,
-                    found=ast.show(written),
-                    expected="data.NAME, or data.NAME(ARGUMENT=VALUE), of " + ", ".join(trained_on),
-                    fix=nearest(name, trained_on) if source is None else "",
-                )
+            refuse(
+                "GG660",
+                f"training has no data '{name}'" if source is None else "only arguments by name fit here",
+                call.function.span if source is None else call.arguments[0].span,
+                found=ast.show(written),
+                expected="data.NAME, or data.NAME(ARGUMENT=VALUE), of " + ", ".join(trained_on),
+                fix=nearest(name, trained_on) if source is None else "",
             )
         made = source if isinstance(source, ast.Call) else ast.Call(source, (), (), source.span)
         return replace(made, keywords=tuple({**dict(made.keywords), **dict(call.keywords)}.items()), span=call.span)
@@ -135,15 +129,7 @@ class Training:
 
     def _mode(self, mode: Scalar | None) -> Literal["train", "eval"]:
         if mode is not None and mode not in ("train", "eval"):
-            raise StaticError(
-                Problem(
-                    code="GG223",
-                    message="there is no such mode",
-                    span=mode.span,
-                    found=str(mode),
-                    expected="train or eval",
-                )
-            )
+            refuse("GG223", "there is no such mode", mode.span, found=str(mode), expected="train or eval")
         return "train" if mode == "train" else "eval"
 
     def _best(self, model: schema.EvaluateDocument) -> tuple[Literal["max", "min"], str] | None:
@@ -155,15 +141,13 @@ class Training:
                     return ("max" if which == "max" else "min"), metric
         known = ", ".join(map(str, model.metrics)) or "none is defined"
         metric = next((ast.show(a) for a in getattr(model.best, "arguments", ())), "")
-        raise StaticError(
-            Problem(
-                code="GG224",
-                message="best: chooses by one metric",
-                span=model.best.span,
-                found=ast.show(model.best),
-                expected=f"max(METRIC) or min(METRIC); the metrics: {known}",
-                fix=nearest(metric, map(str, model.metrics)),
-            )
+        return refuse(
+            "GG224",
+            "best: chooses by one metric",
+            model.best.span,
+            found=ast.show(model.best),
+            expected=f"max(METRIC) or min(METRIC); the metrics: {known}",
+            fix=nearest(metric, map(str, model.metrics)),
         )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gangraph.errors import Problem, Span
+from gangraph.errors import Problem, Span, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, StaticError
+from gangraph.language.expression.static import Scope
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Objective, Unroll, UpdateSpec
 from gangraph.update_options import UPDATE_OPTIONS
@@ -88,13 +88,11 @@ class _Entry:
         beside = entry.minimize or entry.maximize or ahead
         if beside is not None:
             key = "unroll" if isinstance(beside, Scalar) else "minimize"
-            raise StaticError(
-                Problem(
-                    code="GG221",
-                    message="a simultaneous update states what each group minimises",
-                    span=beside.span,
-                    expected=f"{key}: under each group's name, not beside update:",
-                )
+            refuse(
+                "GG221",
+                "a simultaneous update states what each group minimises",
+                beside.span,
+                expected=f"{key}: under each group's name, not beside update:",
             )
         for key, objective in entry.update.items():
             for name, scope in self.sections.expand(key, self.scope):
@@ -108,14 +106,12 @@ class _Entry:
     ) -> Objective:
         group = name or self.sections.member(key, self.scope)
         if (entry.minimize is None) == (entry.maximize is None):
-            raise StaticError(
-                Problem(
-                    code="GG221",
-                    message=f"the update of '{group}' needs one objective",
-                    span=key.span,
-                    found="none" if entry.minimize is None else "two",
-                    expected="minimize: or maximize:",
-                )
+            refuse(
+                "GG221",
+                f"the update of '{group}' needs one objective",
+                key.span,
+                found="none" if entry.minimize is None else "two",
+                expected="minimize: or maximize:",
             )
         written = entry.minimize if entry.minimize is not None else entry.maximize
         assert written is not None
@@ -135,14 +131,12 @@ class _Entry:
         value = steps.value if isinstance(steps, ast.Literal) else None
         count = int(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1
         if value != count or not 0 <= count <= LARGEST_LOOKAHEAD:
-            raise StaticError(
-                Problem(
-                    code="GG513",
-                    message="an objective looks a whole number of steps ahead",
-                    span=entry.steps.span,
-                    found=ast.show(steps),
-                    expected=f"a whole number from 0 to {LARGEST_LOOKAHEAD} that is known before the run",
-                )
+            refuse(
+                "GG513",
+                "an objective looks a whole number of steps ahead",
+                entry.steps.span,
+                found=ast.show(steps),
+                expected=f"a whole number from 0 to {LARGEST_LOOKAHEAD} that is known before the run",
             )
         return Unroll(objective=self._objective(entry.update, entry), steps=count, span=entry.update.span)
 
@@ -152,13 +146,11 @@ class _Entry:
         items = draw.items if isinstance(draw, ast.Sequence) else (draw,)
         wrong = next((item for item in items if not isinstance(item, ast.Name)), None)
         if wrong is not None:
-            raise StaticError(
-                Problem(
-                    code="GG222",
-                    message="draw: names the sources to draw anew",
-                    span=wrong.span,
-                    found=ast.show(wrong),
-                    expected="all, a name, or a list of names",
-                )
+            refuse(
+                "GG222",
+                "draw: names the sources to draw anew",
+                wrong.span,
+                found=ast.show(wrong),
+                expected="all, a name, or a list of names",
             )
         return tuple((item.id, item.span) for item in items if isinstance(item, ast.Name))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gangraph.check.phase import Checked
+from gangraph.errors import SpecError
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import show
-from gangraph.language.expression.static import Scope, StaticError, literal
-from gangraph.language.expression.syntax import ExpressionError, parse_expression
+from gangraph.language.expression.static import Scope, literal
+from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import (
     AverageSpec,
@@ -86,6 +87,6 @@ def _call(network: NetworkSpec | AverageSpec, checked: Checked) -> str:
     params = {name: literal(value, span) for name, value in checked.graph.spec.params.items()}
     try:
         made = Scope(params).reduce(parse_expression(Scalar.of(span.text.content[span.start : span.end], "call")))
-    except (ExpressionError, StaticError):
+    except SpecError:
         return network.template
     return show(made) if isinstance(made, ast.Call) else "layers of its own"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 
 from gangraph.build.expressions import shown
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.spec import (
     OptimizerSpec,
     PhaseSpec,
 )
+from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff.difference import Difference, groups_of, sides
@@ -50,7 +49,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
     """An option as it is written, or as torch has it by default."""
     if name in group.options:
         return over_time(group.options[name])
-    return constant_text(inspect.signature(OPTIMIZERS[group.kind]).parameters[name].default)
+    return constant_text(optimizers[group.kind].signature.parameters[name].default)
 
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),

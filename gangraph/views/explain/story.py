@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.held_out import trained_on
 from gangraph.check.phase import Checked
 from gangraph.graph.model import ObjectiveGraph, UpdateGraph
@@ -12,6 +11,7 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, OptimizerSpec, SamplerSpec, Spec
 from gangraph.language.tied import tied_to
 from gangraph.plan.model import Plan
+from gangraph.registry import optimizers
 from gangraph.views.decompile import over_values
 from gangraph.views.explain.objectives import Objectives
 from gangraph.views.explain.update import explain_update
@@ -202,7 +202,7 @@ def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
     more = ", ".join(f"{name.replace('_', ' ')} {over_time(value)}" for name, value in options.items())
     speed = f"with a learning rate of {over_time(rate)}" if rate is not None else "with torch's learning rate"
     extra = f" ({more})" if more else ""
-    kind = OPTIMIZERS[group.kind].__name__
+    kind = optimizers[group.kind].function.__name__
     tied = f", and so the parts that {listed(objective.tied)} shares with it" if objective.tied else ""
     return f"{kind} changes the parameters of {listed(objective.networks)}{tied}, {speed}{extra}"
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.graph.differentiability import differentiable
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.model import Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
+from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled, called, calls_of, over_values, unstopped
 from gangraph.views.explain.objectives import Objectives
@@ -46,7 +46,7 @@ class _Story:
             it = "It" if len(goals) == 1 else f"The objective of {listed(goal.networks)}"
             through = all(plan.live for segment in self.own for plan in segment.lookaheads if plan.graph.id == ahead.id)
             moved, one = listed(ahead.networks), len(ahead.networks) == 1
-            kind = OPTIMIZERS[self.graph.spec.optimizers[ahead.group].kind].__name__
+            kind = optimizers[self.graph.spec.optimizers[ahead.group].kind].function.__name__
             yield (
                 f"{it} is evaluated where {counted(ahead.steps, 'step')} of {kind} would take {moved}, to"
                 f" {Objectives(self.graph).aim(ahead.loss)}, on the same draws and from the optimizer's state as it is."

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead, ObjectiveGraph
 from gangraph.language.expression.model import Binary, Call, Expression, Name
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
+from gangraph.registry import optimizers
 from gangraph.views.decompile import STOPS, called, calls_of, unstopped
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
@@ -100,7 +100,7 @@ def _defined(left: str, formula: Formula) -> _Row:
 
 def _steps(notation: Notation, ahead: Lookahead) -> Iterator[_Row]:
     """Where the steps of a lookahead begin, and each of them."""
-    kind = OPTIMIZERS[notation.graph.spec.optimizers[ahead.group].kind].__name__
+    kind = optimizers[notation.graph.spec.optimizers[ahead.group].kind].function.__name__
     plain = [rf"\theta_{{{notation.network(name)}}}" for name in ahead.networks]
     first, last, following = (", ".join(f"{theta}^{{({i})}}" for theta in plain) for i in ("0", "i", "i+1"))
     losses = notation.losses

@@ -108,7 +108,7 @@ class Printer:
             case _, [first, last] if name in RAMPS and first == last:
                 return first
         definition = definition_of(call, self.symbols.networks)
-        if definition is not None and "latex" in definition.traits:
+        if definition is not None and definition.traits.latex:
             return self._registered(definition, call)
         named = [(symbol(key), self.formula(given)) for key, given in call.keywords]
         shown = ", ".join([*(each.text for each in arguments), *(f"{key} = {each.text}" for key, each in named)])
@@ -118,7 +118,7 @@ class Printer:
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""
         given = {name: self._given(value) for name, value in bound(definition, call).items()}
-        template = str(definition.traits["latex"])
+        template = definition.traits.latex
         if re.fullmatch(r"\$\{\w+\}", template):
             return given[template[2:-1]]
         filled = self._filled(template, given)

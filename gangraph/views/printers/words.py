@@ -34,10 +34,10 @@ def in_words(expression: Expression, networks: Collection[str]) -> str:
     `networks` are those of the spec, of which a call is never one of an op.
     """
     definition = definition_of(expression, networks)
-    if definition is None or "words" not in definition.traits or not isinstance(expression, ast.Call):
+    if definition is None or not definition.traits.words or not isinstance(expression, ast.Call):
         return written(expression)
     texts = {name: _given(value, expression) for name, value in bound(definition, expression).items()}
-    return Template(str(definition.traits["words"])).substitute(texts)
+    return Template(definition.traits.words).substitute(texts)
 
 
 def _given(value: Given, call: ast.Call) -> str:

@@ -1,0 +1,77 @@
+"""What the author of a definition can say of it, for the checker, the planner and the printers to rely on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gangraph.errors import nearest
+
+Kind = Literal["layer", "op", "loss", "source", "metric", "optimizer"]
+Range = tuple[float, float]  # the least and the greatest number that a value can hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """The traits of a definition; whatever its author does not say has its default.
+
+    `docs/plugins.md` says what each is for. In `latex` and `words`, `$x` stands for the argument of the parameter x.
+    """
+
+    mixes_samples: bool = False  # a sample's output depends on the other samples of its batch
+    only_in_training: bool = False  # evaluation mode ends that
+    grows_with_batch: bool = False  # its numbers depend on how many samples there are
+    moves_state: bool | None = None  # whether a call in training changes a buffer; None if its author does not say
+    stops_gradient: bool = False  # no gradient passes through it
+    wraps: bool = False  # its first argument is another layer
+    init: str | None = None  # the kind of layer that `init:` addresses it by
+    labels: str | Mapping[str, str] = ""  # what counts the classes: of a layer's input, of an op's labels by parameter
+    range: Callable[..., Range] | None = None  # from the ranges of its arguments to its own
+    latex: str = ""  # its formula
+    words: str = ""  # what it is in a sentence
+    logits: bool | tuple[str, ...] = False  # it takes scores before any sigmoid: all its values, or these parameters
+    saturates: bool = False  # the generator's gradient vanishes where the critic wins
+    player: Literal["critic", "generator"] | None = None  # whose loss it is
+    needs_lipschitz: bool = False  # it has no lower bound for an unconstrained critic
+    compares: bool = False  # its arguments should live in one range
+    ranges: Mapping[str, Range] | None = None  # what the values of a parameter have to lie in
+    per_element: bool = False  # a mean over the elements of a sample
+    nats: bool = False  # a divergence, summed over the elements of a sample
+    expects: Callable[..., object] | None = None  # called in its place by the check
+    protocol: Callable[..., Mapping[str, Any]] | None = None  # from its constants to facts to store
+    sets: tuple[tuple[str, ...], ...] = ()  # the arguments that have equally many samples, set by set
+    random: bool = False  # it makes random numbers, and may stand inside a value
+    fused: bool = False  # it takes `fused=True`, which updates all parameters in one call
+    differentiable: bool = False  # it takes `differentiable=True`, so that an objective can look ahead of its steps
+
+
+TRAITS: Mapping[Kind, tuple[str, ...]] = {
+    "layer": ("mixes_samples", "only_in_training", "grows_with_batch", "moves_state", "stops_gradient", "wraps", "init",
+              "labels"),
+    "op": ("mixes_samples", "stops_gradient", "labels", "range", "latex", "words"),
+    "loss": ("labels", "latex", "words", "logits", "saturates", "player", "needs_lipschitz", "compares", "ranges",
+             "per_element", "nats"),
+    "metric": ("expects", "protocol", "sets"),
+    "source": ("random",),
+    "optimizer": ("fused", "differentiable"),
+}  # fmt: skip
+
+
+def traits_of(kind: Kind, name: str, given: Mapping[str, Any]) -> Traits:
+    """The traits that the author of a definition gives it.
+
+    Raises:
+        TypeError: definitions of this kind have no trait of that name; the nearest one is named.
+    """
+    for trait in given:
+        if trait not in TRAITS[kind]:
+            raise TypeError(f"the {kind} '{name}' cannot have a trait '{trait}'{_instead(trait, kind)}")
+    return Traits(**given)
+
+
+def _instead(trait: str, kind: Kind) -> str:
+    """Which kinds have such a trait, or else the nearest one, or all that there are."""
+    others = [other for other, traits in TRAITS.items() if trait in traits]
+    if others:
+        return f"; the decorators that take it: {', '.join(others)}"
+    found = nearest(trait, TRAITS[kind])
+    return f"; {found}" if found else f"; there are {', '.join(TRAITS[kind])}"
