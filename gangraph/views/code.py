@@ -61,7 +61,7 @@ class _Writer:
     def _numbers(self) -> Iterator[str]:
         """Numbers over time that the step computes with."""
         for node in self.graph.nodes.values():
-            if node.kind == "scalar" and node.expression is not None:
+            if node.expression is not None:
                 yield f"{variable(node.id)} = torch.tensor({_now(node.expression)})"
 
     def _given(self, text: str) -> Iterator[str]:
@@ -193,11 +193,7 @@ class _Writer:
 
     def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
         for source in sources:
-            nodes = [
-                node
-                for node in self.graph.nodes.values()
-                if node.kind in ("stream", "random") and node.target == source
-            ]
+            nodes = [node for node in self.graph.nodes.values() if node.is_source and node.target == source]
             if len(nodes) == 1 and nodes[0].id == source:
                 yield f'{indent}{variable(source)} = draw("{source}")'
             elif len(nodes) == 1:
