@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from gangraph.folder.find_checkpoint import find_checkpoint, results_folder
 from gangraph.folder.plugins import plugins_of
-from gangraph.folder.saved import find_checkpoint, results_folder, spec_damaged
+from gangraph.folder.saved_spec import spec_damaged
 from gangraph.folder.state import FILE, Changed, Trained, damaged
 from gangraph.language.continuation import Change
 from gangraph.language.document.copies import files_of
