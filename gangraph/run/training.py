@@ -192,7 +192,7 @@ class Training:
         with self._moving():
             return self.engine.step(self.clock, draws)
 
-    def next_phase(self) -> tuple[str, ...]:
+    def next_phase(self) -> list[str]:
         """Begin the next phase; returns the parameters that start anew, as `network.path`. `hand_over` says more."""
         with self._moving():
             before, self._seen_before = self.engine, self.seen
