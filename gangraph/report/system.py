@@ -10,7 +10,7 @@ from latex2mathml.converter import convert
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
-from gangraph.folder.saved import spec_of
+from gangraph.folder.saved_spec import spec_of
 from gangraph.folder.state import Trained
 from gangraph.language.spec import Spec
 from gangraph.lower.fusing import Kernels

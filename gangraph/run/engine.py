@@ -147,17 +147,20 @@ class Engine:
             self._differentiate(goals, index, micro)
         for objective in goals:
             self._apply(objective.group, update, clock)
-        changed = {network for objective in goals for network in objective.moved}
-        for operation, network, numbers in update.graph.then if goals else ():
+        if goals:
+            self._follow(update, {network for objective in goals for network in objective.moved}, clock)
+        return {name: self.values[node].detach() for name, node in update.losses}
+
+    def _follow(self, update: UpdatePlan, changed: set[str], clock: Clock) -> None:
+        """What follows the step of a group: operations on parameters, and averages of the networks that changed."""
+        live = self.networks.live
+        for operation, network, numbers in update.graph.then:
             if network in changed or network not in update.differentiated:
-                PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
+                PARAMETER_OPERATIONS[operation](live[network], *numbers)
         for name, average in self.graph.averages.items():
             if average.of in changed:
                 decay = evaluate(average.decay, clock)
-                update_average(
-                    self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers
-                )
-        return {name: self.values[node].detach() for name, node in update.losses}
+                update_average(self.networks.averages[name], live[average.of], decay, buffers=average.buffers)
 
     def _run(self, segment: Segment) -> None:
         for name in segment.histories:
