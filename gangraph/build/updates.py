@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from gangraph.build.values import ValueBuilder
-from gangraph.build.expressions import shown
+from gangraph.build.arguments import shown
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import DIFFERENTIABLE, OPTIMIZERS

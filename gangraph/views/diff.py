@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from gangraph.build.expressions import shown
+from gangraph.build.arguments import shown
 from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
