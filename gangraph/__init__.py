@@ -22,17 +22,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import ArgumentError, DataError, GangraphError, Problem, RunError, SpecError, UsageError
-from gangraph.registry import layer, loss, metric, op, source
+from gangraph.registry import layer, loss, metric, op, optimizer, source
 from gangraph.update_options import update_option
 
 if TYPE_CHECKING:
     from gangraph.pipeline import check_spec, load
-    from gangraph.run.trainer import Trainer
+    from gangraph.trainer import Trainer
 
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
-    "check_spec", "layer", "load", "loss", "metric", "op", "source", "update_option",
+    "check_spec", "layer", "load", "loss", "metric", "op", "optimizer", "source", "update_option",
 ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(pipeline, name)
     if name == "Trainer":
-        from gangraph.run.trainer import Trainer
+        from gangraph.trainer import Trainer
 
         return Trainer
     raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

@@ -13,11 +13,13 @@ The whole tree:
 Beside it, a source refuses an argument with `ArgumentError`, a ValueError that the check puts where it is written.
 """
 
+import errno
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 Severity = Literal["error", "warning"]
 
@@ -214,7 +216,7 @@ class CheckpointError(RunError):
 def fault_of(error: BaseException) -> str | None:
     """What the system refused, in a line: a file, or memory; None for any other error."""
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+    if _no_memory(error):
         return f"memory ran out ({text[:WIDEST] or 'no more could be had'}); a smaller train.batch needs less"
     if isinstance(error, OSError) and error.errno is not None:
         what = f"'{error.filename}'" if error.filename else "a file"
@@ -224,7 +226,23 @@ def fault_of(error: BaseException) -> str | None:
     return None
 
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory", "bad_alloc")
+def _no_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the system or of a device."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    torch: Any = sys.modules.get("torch")  # which is not imported for this: then the error is none of its own
+    if torch is None or isinstance(error, MemoryError):
+        return isinstance(error, MemoryError)
+    if isinstance(error, torch.AcceleratorError):
+        return getattr(error, "error_code", None) == _CUDA_NO_MEMORY
+    # On the CPU torch has no type for it, only a RuntimeError with one of these in its text.
+    return isinstance(error, torch.OutOfMemoryError) or (
+        type(error) is RuntimeError and any(sign in str(error) for sign in _OF_ALLOCATORS)
+    )
+
+
+_CUDA_NO_MEMORY = 2  # cudaErrorMemoryAllocation
+_OF_ALLOCATORS = ("DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

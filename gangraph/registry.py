@@ -66,13 +66,14 @@ class Registry(Mapping[str, Definition]):
 
 
 vocabulary = Registry()
+optimizers = Registry()  # apart: an expression may use the name of an optimizer for something else
 
 
 def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         chosen = name or function.__name__
         definition = Definition(chosen, kind, function, inspect.signature(function), traits_of(kind, chosen, traits))
-        vocabulary.add(definition)
+        (optimizers if kind == "optimizer" else vocabulary).add(definition)
         return function
 
     return register
@@ -133,6 +134,15 @@ def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
     A metric raises ValueError for values that it cannot measure, and WeightsError where pretrained weights are missing.
     """
     return _registers("metric", name, traits)
+
+
+def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
+    """Register a subclass of `torch.optim.Optimizer`, whose `__init__` takes parameters and annotated options.
+
+    Traits: `fused=True` if it takes the option `fused`, which updates all parameters in one call; `differentiable=True`
+    if it takes the option `differentiable`, so that an objective can look ahead of its steps (`unroll`).
+    """
+    return _registers("optimizer", name, traits)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -43,3 +44,28 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def tell(text: str) -> None:
+    """A sentence on standard error, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Countdown:
+    """Says on standard error how far something is that takes long; nothing where it does not."""
+
+    patience = 5.0  # seconds without a word
+
+    def __init__(self, what: str, count: int) -> None:
+        self.what, self.count, self.done, self.began = what, count, 0, time.monotonic()
+        self.due = self.began + self.patience
+
+    def one_more(self) -> None:
+        """Count one, and say so if nothing was said for a while."""
+        self.done += 1
+        now = time.monotonic()
+        if now < self.due or self.done == self.count:
+            return
+        self.due = now + self.patience
+        left = (now - self.began) / self.done * (self.count - self.done)
+        print(f"{self.what} {self.done} of {self.count}, {left:.0f} s left", file=sys.stderr, flush=True)

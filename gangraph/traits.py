@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from gangraph.errors import nearest
 
-Kind = Literal["layer", "op", "loss", "source", "metric"]
+Kind = Literal["layer", "op", "loss", "source", "metric", "optimizer"]
 Range = tuple[float, float]  # the least and the greatest number that a value can hold
 
 
@@ -40,6 +40,8 @@ class Traits:
     protocol: Callable[..., Mapping[str, Any]] | None = None  # from its constants to facts to store
     sets: tuple[tuple[str, ...], ...] = ()  # the arguments that have equally many samples, set by set
     random: bool = False  # it makes random numbers, and may stand inside a value
+    fused: bool = False  # it takes `fused=True`, which updates all parameters in one call
+    differentiable: bool = False  # it takes `differentiable=True`, so that an objective can look ahead of its steps
 
 
 TRAITS: Mapping[Kind, tuple[str, ...]] = {
@@ -50,6 +52,7 @@ TRAITS: Mapping[Kind, tuple[str, ...]] = {
              "per_element", "nats"),
     "metric": ("expects", "protocol", "sets"),
     "source": ("random",),
+    "optimizer": ("fused", "differentiable"),
 }  # fmt: skip
 
 

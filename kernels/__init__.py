@@ -1,4 +1,4 @@
-"""Fused Triton kernels for GAN training. A library by itself: imports nothing of gangraph.
+"""Fused Triton kernels for GAN training. A library by itself, which imports nothing else of gangraph.
 
 One file holds one family of operations: `from gangraph.kernels.adain import adain`. Every public function takes
 `impl`: `auto` (the kernel on CUDA, else the reference), `reference` (plain PyTorch, of every order) or `triton`.

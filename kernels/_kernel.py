@@ -1,4 +1,4 @@
-"""What a kernel says of itself: its name, how often it can be differentiated, and what it stands for in a network."""
+"""What a kernel declares: its name, how often it can be differentiated, and what it stands for in a network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class Kernel:
 def differentiable_once(backward: Any, name: str) -> None:
     """Make a registered backward raise when it is differentiated itself, as under a gradient penalty.
 
-    The backward takes what it was saved for as arguments, so it notices also where the incoming gradient is a constant.
+    The backward takes the saved tensors as arguments, so this is noticed even if the incoming gradient is a constant.
     """
 
     def refuse(ctx: Any, *gradients: Tensor | None) -> NoReturn:

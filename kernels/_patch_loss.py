@@ -1,6 +1,6 @@
 """The Triton kernels and the operators of `patch_loss` in `patchgan.py`, which says what they compute.
 
-Dialect: `p_` pointer, `b_` block, `o_` offsets, `i_` index of a program, capitals for constants.
+Names: `p_` pointer, `b_` block, `o_` offsets, `i_` index of a program, capitals for constants.
 """
 
 from typing import Any
@@ -30,14 +30,14 @@ def _offsets(i_block, BLOCK: tl.constexpr):
 
 @triton.jit
 def _log1p(b_x):
-    """log(1 + x) for x in [0, 1], with all digits of a small x: what 1 + x rounds away is added after."""
+    """log(1 + x) for x in [0, 1], exact for small x: the part that 1 + x rounds away is added afterwards."""
     b_sum = 1 + b_x
     return tl.log(b_sum) + (b_x - (b_sum - 1))
 
 
 @triton.jit
 def _loss_and_slope(b_s, LABEL: tl.constexpr, SIGN: tl.constexpr, LOSS: tl.constexpr):
-    """f(s) and f'(s). No difference of like numbers in them, and no maximum, which would turn NaN into a number."""
+    """f(s) and f'(s), without differences of nearly equal numbers, and without a maximum, which would hide NaN."""
     if LOSS == "logistic":
         b_small = tl.exp(-tl.abs(b_s))
         b_far = 1 / (1 + b_small)  # sigmoid(|s|)
@@ -184,7 +184,10 @@ def _patch_loss_empty(
 def _patch_loss_backward(
     gradient: Tensor, real_unit: Tensor, fake_unit: Tensor, real: Tensor, fake: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The gradients in the maps' dtypes. The maps are given so that autograd sees what a second order would go to."""
+    """The gradients in the maps' dtypes.
+
+    The maps are arguments so that autograd knows what a second derivative would flow into.
+    """
     d_real, d_fake = _patch_loss_backward_empty(gradient, real_unit, fake_unit, real, fake)
     n_real, n_fake = d_real.numel(), d_fake.numel()
     block, for_real, programs = _blocks(n_real, n_fake)
@@ -225,7 +228,7 @@ _patch_loss.register_autograd(_through_patch_loss, setup_context=_save_patch_los
 
 
 def _widest(real: Tensor, fake: Tensor | None) -> Tensor:
-    """The map that decides what sums are kept in."""
+    """The map whose type decides in which type sums are kept."""
     return real if fake is None or real.dtype is torch.float64 else fake
 
 

@@ -1,6 +1,6 @@
 """The Triton kernels of `_plane_norm.py`, which says what they compute.
 
-Dialect: `p_` pointer, `s_` stride, `i_` index of a program, `o_` offsets, `m_` mask, capitals for sizes and constants.
+Names: `p_` pointer, `s_` stride, `i_` index of a program, `o_` offsets, `m_` mask, capitals for sizes and constants.
 A tile is [BLOCK_C, BLOCK_P]: channels of one sample by positions. Arithmetic is in ACC, float32 or float64.
 """
 
@@ -80,7 +80,7 @@ def _added(x, p_noise, p_noise_weight, p_bias, i_n, o_c, o_p, C, P, ACC: tl.cons
 
 @triton.jit
 def _mean(total, P, ACC: tl.constexpr):
-    """total / P. Numbers per plane are few, so they are rounded correctly: sums that nearly cancel hang on them."""
+    """total / P, correctly rounded: sums that nearly cancel depend on the last digits, and it is done once a plane."""
     if ACC == tl.float32:
         return tl.div_rn(total, tl.full([], P, tl.float32))
     return total / P
@@ -88,7 +88,7 @@ def _mean(total, P, ACC: tl.constexpr):
 
 @triton.jit
 def _reciprocal_root(variance, EPS: tl.constexpr, ACC: tl.constexpr):
-    """1 / sqrt(variance + eps), likewise."""
+    """1 / sqrt(variance + eps), correctly rounded."""
     if ACC == tl.float32:
         return tl.div_rn(tl.full(variance.shape, 1, tl.float32), tl.sqrt_rn(variance + EPS))
     return 1 / tl.sqrt(variance + EPS)
@@ -139,7 +139,7 @@ def _through(g, n, p_scale, p_shift, i_n, o_c, C, s_scale, s_shift, AFTER: tl.co
 
 @triton.jit
 def _centred(g, n, mean_g, mean_gn):
-    """The gradient less what mean and variance take of it.
+    """The gradient through the normalisation, before its factor 1/std: g - mean(g) - n * mean(g * n).
 
     Not g - mean_g first: the difference of a coarse number and a constant is rounded the same way for all of them, and
     the gradients of bias and of noise_weight, which are sums that nearly cancel, would lose two digits.

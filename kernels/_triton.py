@@ -13,7 +13,7 @@ Impl = Literal["auto", "reference", "triton"]
 
 
 class _Missing:
-    """Stands for Triton where there is none (it has no wheels for some systems): decorates, and does nothing."""
+    """Stands in for Triton where it is not installed (some systems have no wheels): its decorators do nothing."""
 
     constexpr = int
 
@@ -54,7 +54,7 @@ def tuned(
 
 
 def why_not(*tensors: Tensor | None) -> str:
-    """Why a Triton kernel cannot run on these tensors; empty if it can."""
+    """Why a Triton kernel cannot run on these tensors; an empty text if it can."""
     if isinstance(triton, _Missing):
         return "Triton is not installed"
     for x in tensors:
@@ -84,10 +84,10 @@ def use_triton(impl: Impl, *tensors: Tensor | None) -> bool:
 
 
 def statistics_type(x: Tensor) -> torch.dtype:
-    """What sums over x are kept in: float32, and float64 for float64."""
+    """The type in which sums over x are kept: float32, and float64 for float64."""
     return torch.float64 if x.dtype is torch.float64 else torch.float32
 
 
 def accumulator(x: Tensor) -> Any:
-    """`statistics_type` in Triton's words."""
+    """`statistics_type` as a type of Triton."""
     return tl.float64 if x.dtype is torch.float64 else tl.float32

@@ -88,7 +88,7 @@ def style_epilogue(
         noise: one plane for all channels, [N, 1, ...] or [1, 1, ...], with `noise_weight` [C]; or None for both.
         channel_bias: [C], or None.
         scale, bias: the style [N, C]; Karras et al. (2019) scale by 1 + the output of an affine layer.
-        slope: of the leaky ReLU.
+        slope: the slope of the leaky ReLU.
         eps: added to the variance.
         impl: `auto` runs the kernel on CUDA and the reference elsewhere.
 

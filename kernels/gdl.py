@@ -45,7 +45,7 @@ def gdl(
         target: the same shape; it takes gradients too.
         alpha: the exponent, at least 1.
         p: adds weight * mean |prediction - target|^p, p at least 1.
-        weight: of the term with p.
+        weight: the weight of the term with p.
         impl: `auto`, `reference` or `triton`.
 
     Raises:
@@ -83,7 +83,7 @@ def _gdl_reference(prediction: Tensor, target: Tensor, alpha: float, p: float | 
 
 
 def _mean_power(x: Tensor, exponent: float) -> Tensor:
-    """Mean |x|^exponent, and 0 of nothing; the second derivative of a square is 2 at 0 as well."""
+    """Mean |x|^exponent, and 0 for an empty x; the second derivative of a square is 2 at 0 as well."""
     powers = x.abs() if exponent == 1 else x.square() if exponent == 2 else x.abs().pow(exponent)
     return powers.sum() / max(powers.numel(), 1)
 

@@ -1,4 +1,4 @@
-"""What a PatchGAN computes beside its convolutions: the block after each, and the loss over maps of patch logits.
+"""What a PatchGAN computes besides its convolutions: the block after each, and the loss over maps of patch logits.
 
 instance_norm_leaky_relu
     y = leaky_relu(weight * (x - mean(x)) / sqrt(var(x) + eps) + bias), mean and variance of each channel of each sample
@@ -51,7 +51,7 @@ def instance_norm_leaky_relu(
     Args:
         x: features [N, C, ...], with one or more dimensions of positions.
         weight, bias: [C] each, or None for a norm that is not affine.
-        slope: of the leaky ReLU; 0 for ReLU, 1 for none.
+        slope: the slope of the leaky ReLU; 0 for ReLU, 1 for no activation.
         eps: added to the variance.
         impl: `auto` runs the kernel on CUDA and the reference elsewhere.
 
@@ -99,7 +99,7 @@ def patch_loss(
         fake: scores that should look fake, of any shape, which may be another; each map is read in its own dtype.
         loss: `logistic` (binary cross-entropy on logits), `least_squares`, `hinge` or `wasserstein`.
         real_label: the target of real scores; below 1 it is one-sided label smoothing (Salimans et al. 2016, 3.4).
-            Each pair of labels is compiled anew, so they are numbers of a spec, not random ones.
+            Every pair of labels is compiled separately, so labels have to be constants, not random numbers.
         fake_label: the target of fake scores.
         impl: `auto`, `reference` or `triton`.
 

@@ -122,9 +122,9 @@ def counted(at: int) -> Iterator[list[int]]:
 
 
 def _child(form: str, folder: Path, resume: bool, at: int) -> None:
-    from gangraph.session import run
+    from gangraph.session import record, run
 
-    run._REPORT_SECONDS = -1.0  # every step is a line
+    record._SECONDS = -1.0  # every step is a line
     with counted(at) as count:
         place = {"resume": folder} if resume else {"out": folder}
         run.run(spec_of(form), **place, seed=3, device="cpu", json=True)

@@ -148,7 +148,7 @@ def ran(seed: int, folder: Path, *, wait: float = 30) -> Outcome:
 
 
 def _run(made: Mutant, path: Path, out: Path, wait: float) -> str:
-    from gangraph.run.reporter import aside
+    from gangraph.session.reporter import aside
     from gangraph.session.run import run
 
     warnings.simplefilter("ignore")

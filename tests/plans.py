@@ -63,7 +63,7 @@ def _trainers(spec: Spec) -> dict[str, Trainer]:
     for name, (share, merge) in PLANS.items():
         if (updates := plan(checked, share=share, merge=merge).updates) not in known:
             known.append(updates)
-            with patch("gangraph.run.trainer.check_phase", lambda *_: checked):  # once for all
+            with patch("gangraph.run.training.check_phase", lambda *_: checked):  # once for all
                 runs[name] = trainer(spec, share=share, merge=merge)
     return runs
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gangraph.registry import Definition, load_plugins, vocabulary
+from gangraph.registry import Definition, load_plugins, optimizers, vocabulary
 from gangraph.traits import traits_of
 from gangraph.update_options import UPDATE_OPTIONS
 
@@ -88,7 +88,7 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
     package.mkdir()
     (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 0.1.0\n")
     (package / "entry_points.txt").write_text(f"[gangraph.plugins]\n{name} = {module}\n")
-    names, options = set(vocabulary), set(UPDATE_OPTIONS)
+    names, steppers, options = set(vocabulary), set(optimizers), set(UPDATE_OPTIONS)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(folder)
@@ -97,6 +97,8 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
     finally:
         for added in set(vocabulary) - names:
             del vocabulary._definitions[added]
+        for added in set(optimizers) - steppers:
+            del optimizers._definitions[added]
         for added in set(UPDATE_OPTIONS) - options:
             del UPDATE_OPTIONS[added]
         sys.modules.pop(module, None)

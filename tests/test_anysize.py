@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gangraph.apply.anysize import AnySize, bare, follows
+from gangraph.apply.anysize import AnySize
+from gangraph.apply.sizes import bare, follows
 from gangraph.build.network import build_network
 from gangraph.check.instantiate import assemble
 from gangraph.errors import RunError

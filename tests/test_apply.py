@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gangraph.apply.apply import _files, apply
+from gangraph.apply.apply import apply
+from gangraph.apply.files import names_of_files
 from gangraph.cli import main
 from gangraph.data.folders import Images
 from gangraph.errors import DataError, UsageError
+from gangraph.run.loading import load_run
 from gangraph.session.run import run
-from gangraph.session.sample import load_run
 from tests.support import read
 
 SPEC = """
@@ -386,4 +387,4 @@ def test_a_wrong_option_is_told_at_once(
 
 def test_no_two_images_become_one_file(tmp_path: Path) -> None:
     given = ["1.jpg", "1.png", "1.jpg.png", "2.png"]
-    assert len({str(file) for file in _files(given, lambda _: None).values()}) == len(given)
+    assert len({str(file) for file in names_of_files(given, lambda _: None).values()}) == len(given)

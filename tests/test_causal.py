@@ -12,9 +12,9 @@ from torch.nn import functional
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.evaluate.measure import measure
 from gangraph.evaluate.pixels import PixelByPixel
-from gangraph.run.reporter import Countdown
+from gangraph.session.run import measure
+from gangraph.terminal import Countdown
 from gangraph.vocabulary.causal import (
     DiagonalLstm,
     MaskedConv2d,

@@ -10,7 +10,7 @@ from gangraph.language.document.parse import parse_text
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
-from gangraph.run.trainer import Trainer
+from gangraph.trainer import Trainer
 
 BASE = """gangraph: 1
 name: small

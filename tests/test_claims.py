@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from gangraph.evaluate.measure import Measured
+from gangraph.folder.results import Measured
 from gangraph.language.claims import Measure, margin, measures, verify
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.syntax import parse_expression
@@ -20,9 +20,9 @@ def written(text: str) -> Expression:
     return parse_expression(Scalar.of(text, "claim"))
 
 
-def found(looks: tuple[Mapping[str, float], ...] = (), failed: str = "", **numbers: float | None) -> Found:
+def found(evaluations: tuple[Mapping[str, float], ...] = (), failed: str = "", **numbers: float | None) -> Found:
     measured = {name: Measured(value, "" if value is not None else "no weights", {}) for name, value in numbers.items()}
-    return Found(numbers=measured, looks=looks, failed=failed)
+    return Found(numbers=measured, evaluations=evaluations, failed=failed)
 
 
 NUMBERS = {Measure("a", "full"): 3.0, Measure("a", "x"): 1.0, Measure("b", "x,y"): -2.0}
@@ -116,22 +116,22 @@ def test_a_claim_without_a_value_is_not_judged(check: str) -> None:
 
 
 def test_a_number_that_is_not_finite_holds_no_claim() -> None:
-    looks = tuple({"a": float(step), "b": math.nan} for step in range(4))
+    evaluations = tuple({"a": float(step), "b": math.nan} for step in range(4))
     claim = Claim(say="", source="", check=written("a > 1 and correlation(a, b) > 0.5"))
-    verdict = judge(claim, {"full": [found(looks, a=9.0)]})
+    verdict = judge(claim, {"full": [found(evaluations, a=9.0)]})
     assert not verdict.judged
     assert "not finite" in verdict.why
 
 
 def test_a_correlation_is_over_the_looks_that_have_both() -> None:
-    looks = ({"a": 1.0, "b": 2.0}, {"a": 9.0}, {"a": 2.0, "b": 4.0}, {"a": 3.0, "b": 5.0})
+    evaluations = ({"a": 1.0, "b": 2.0}, {"a": 9.0}, {"a": 2.0, "b": 4.0}, {"a": 3.0, "b": 5.0})
     claim = Claim(say="", source="", check=written("correlation(a, b) > 0"))
     expected = 3 / math.sqrt(2 * 14 / 3)
-    assert judge(claim, {"full": [found(looks)]}).margin == pytest.approx(expected)
-    assert "less than three times" in judge(claim, {"full": [found(looks[:3])]}).why
+    assert judge(claim, {"full": [found(evaluations)]}).margin == pytest.approx(expected)
+    assert "fewer than three evaluations" in judge(claim, {"full": [found(evaluations[:3])]}).why
     late = Claim(say="", source="", check=written("correlation(a, b, start=0.5) > 0"))
     climb = ({"a": 9.0, "b": -9.0}, *({"a": float(step), "b": float(step)} for step in range(3)))
-    assert "less than three times" in judge(late, {"full": [found(climb)]}).why
+    assert "fewer than three evaluations" in judge(late, {"full": [found(climb)]}).why
     assert judge(late, {"full": [found((climb[0], *climb))]}).margin == pytest.approx(1.0)
     constant = tuple({"a": 1.0, "b": float(step)} for step in range(5))
     assert "no value" in judge(claim, {"full": [found(constant)]}).why

@@ -13,7 +13,7 @@ from PIL import Image
 from gangraph.cli import main
 from gangraph.language.document.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
-from gangraph.run.trainer import Trainer
+from gangraph.trainer import Trainer
 from gangraph.views.code import code_text
 from gangraph.views.text import plan_text
 

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.evaluate.measure import measure
+from gangraph.session.run import measure
 from gangraph.vocabulary.coupled import BatchError, MinibatchDiscrimination, batch_mean, minibatch_std
 from gangraph.vocabulary.layers import GaussianNoise, weight_norm
 from gangraph.vocabulary.ops import logsumexp, total

@@ -14,13 +14,13 @@ from gangraph.cli import main
 from gangraph.data.digits import Digits
 from gangraph.data.world.plane import Plane
 from gangraph.errors import RunError, SpecError, UsageError, WeightsError
-from gangraph.evaluate.measure import measure, measure_run
 from gangraph.evaluate.pictures import picture
 from gangraph.folder.results import evaluators_in, facts_text, read_results
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import Spec
 from gangraph.registry import metric, vocabulary
-from gangraph.session.run import run
+from gangraph.session.run import measure, measure_run, run
+from gangraph.session.session import Session
 from tests.support import TINY, load, read, small, trainer
 
 
@@ -316,7 +316,7 @@ def test_a_run_ends_with_its_results(finished: Path) -> None:
 def test_a_run_that_is_measured_again_is_only_read(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_results(finished)
     asked: list[Any] = []
-    monkeypatch.setattr("gangraph.evaluate.measure.measure", lambda trainer, names: asked.append(names) or {})
+    monkeypatch.setattr("gangraph.session.run.measure", lambda trainer, names: asked.append(names) or {})
     assert measure_run(finished, device="cpu") == before
     assert asked == [[]]
 
@@ -337,7 +337,7 @@ def test_another_training_is_refused(finished: Path) -> None:
 
 
 def test_a_run_that_is_stopped_early_has_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gangraph.session.run._Run._finished", lambda self: setattr(self, "stopped", True) or False)
+    monkeypatch.setattr(Session, "_finished", lambda self: setattr(self.stop, "asked", True) or False)
     folder = run(changed(), out=tmp_path / "run", device="cpu")
     assert (folder / "checkpoints" / "step-00000001").is_dir()
     assert read_results(folder) is None

@@ -12,14 +12,14 @@ import torch
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import RunError
-from gangraph.evaluate.measure import measure, measure_run
 from gangraph.folder.results import read_results
 from gangraph.language.document.library import evaluators
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.session import evaluators as cache
-from gangraph.session.run import run
+from gangraph.session.run import measure, measure_run, prepare, run
+from gangraph.session.session import Session
 from tests.support import DEFAULTS, DRAW_ONCE, SMALL, same, snapshot
 
 JUDGE = """
@@ -123,28 +123,28 @@ def test_an_average_and_its_network_judge_apart_and_both_are_frozen(tmp_path: Pa
     assert evaluation is not None
     for name, judge in evaluation.evaluators.items():
         model = trainer.checked[0].evaluators[name]
-        loaded = cache.trained_network(judge, model, device=torch.device("cpu"), dtype=torch.float32)
+        loaded = cache.trained_network(judge, model)
         assert same(snapshot({name: loaded}), snapshot({name: kept[name]}))
         assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
 
 
 def test_other_params_are_another_evaluator_and_words_are_not(tmp_path: Path) -> None:
     spec = judged(tmp_path, JUDGED.replace('network="E", width=5', 'network="E", width=6'))
-    cache.prepare(spec, "cpu")
+    prepare(spec, "cpu")
     assert len(runs(tmp_path)) == 2
-    cache.prepare(judged(tmp_path, judge=JUDGE.replace("name: judge", "name: judge\nabout: the same")), "cpu")
+    prepare(judged(tmp_path, judge=JUDGE.replace("name: judge", "name: judge\nabout: the same")), "cpu")
     assert len(runs(tmp_path)) == 2
 
 
 def test_a_half_trained_evaluator_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = judged(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("gangraph.session.run._Run._finished", lambda self: setattr(self, "stopped", True) or False)
+        patch.setattr(Session, "_finished", lambda self: setattr(self.stop, "asked", True) or False)
         with pytest.raises(RunError, match="the training of evaluator 'judge' was stopped"):
-            cache.prepare(spec, "cpu")
+            prepare(spec, "cpu")
     (own,) = runs(tmp_path)
     assert [path.name for path in (own / "checkpoints").iterdir()] == ["step-00000001"]
-    cache.prepare(spec, "cpu")
+    prepare(spec, "cpu")
     assert [json.loads(line)["step"] for line in (own / "metrics.jsonl").read_text().splitlines()][-1] == 3
     assert read_results(own) is not None
 
@@ -192,10 +192,10 @@ evaluate:
 
 
 def test_other_numbers_of_an_evaluator_are_measured_without_training(tmp_path: Path) -> None:
-    cache.prepare(judged(tmp_path), "cpu")
+    prepare(judged(tmp_path), "cpu")
     (before,) = runs(tmp_path)
     written = (before / "metrics.jsonl").read_text()
-    cache.prepare(judged(tmp_path, judge=JUDGE.replace("fixed: mean(x)", "fixed: mean(x) + 100")), "cpu")
+    prepare(judged(tmp_path, judge=JUDGE.replace("fixed: mean(x)", "fixed: mean(x) + 100")), "cpu")
     assert runs(tmp_path) == [before]
     assert (before / "metrics.jsonl").read_text().startswith(written)
     found = read_results(before)
@@ -209,7 +209,7 @@ def test_what_is_left_of_a_killed_training_is_begun_anew(tmp_path: Path) -> None
     left = cache.place(judge.spec)
     left.mkdir(parents=True)
     (left / "metrics.jsonl").write_text("")
-    cache.prepare(spec, "cpu")
+    prepare(spec, "cpu")
     assert read_results(left) is not None
 
 
@@ -218,7 +218,7 @@ def _prepare(path: Path, place: str) -> None:
 
     os.environ["GANGRAPH_CACHE"] = place
     torch.set_num_threads(1)
-    cache.prepare(resolve(parse(path), Choice()), "cpu")
+    prepare(resolve(parse(path), Choice()), "cpu")
 
 
 def test_two_processes_train_it_once(tmp_path: Path) -> None:

@@ -17,19 +17,19 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from gangraph import RunError, Trainer, UsageError
+from gangraph import RunError, UsageError
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, DataError, fault_of
-from gangraph.evaluate.measure import measure_run
 from gangraph.folder import checkpoint
 from gangraph.folder.lock import held
 from gangraph.folder.run_folder import RunFolder
 from gangraph.language.spec import Spec
 from gangraph.report.reading import Run
 from gangraph.report.reading import read as read_folder
+from gangraph.run.engine import Engine
+from gangraph.run.loading import load_run
 from gangraph.session import evaluators
-from gangraph.session.run import run
-from gangraph.session.sample import load_run
+from gangraph.session.run import measure_run, run
 from tests.support import small
 
 EVALUATE = "evaluate: {every: 2 steps, samples: 4, metrics: {m: mean(D(x))}, best: max(m)}"
@@ -229,7 +229,7 @@ def test_a_run_that_shall_outlive_its_terminal_does(tmp_path: Path) -> None:
 def test_further_interrupts_during_the_last_save_do_not_lose_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gangraph.session.run._REPORT_SECONDS", -1.0)  # so that every step is told
+    monkeypatch.setattr("gangraph.session.record._SECONDS", -1.0)  # so that every step is told
     save = checkpoint.save_file
 
     def interrupted(*arguments: Any) -> None:
@@ -338,7 +338,7 @@ def test_a_read_only_folder_is_told_in_a_line(done: Path, tmp_path: Path) -> Non
 def test_a_folder_that_goes_away_meanwhile_is_told_in_a_line_and_what_was_done_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gangraph.session.run._REPORT_SECONDS", -1.0)  # so that every step is told
+    monkeypatch.setattr("gangraph.session.record._SECONDS", -1.0)  # so that every step is told
     told = Told(3, lambda: (tmp_path / "run").rename(tmp_path / "gone"))
     with pytest.raises(
         RunError, match=r"^step \d+: .*No such file or directory; the last good checkpoint is "
@@ -373,14 +373,14 @@ NO_MEMORY = (
 def test_memory_that_runs_out_in_a_step_is_told_and_that_step_is_not_saved(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advance = Trainer.advance
+    step = Engine.step
 
-    def short(self: Trainer) -> Any:
+    def short(self: Engine, *arguments: Any) -> Any:
         if self.step_count == 3:
             raise error
-        return advance(self)
+        return step(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "advance", short)
+    monkeypatch.setattr(Engine, "step", short)
     message = (
         r"step 3: memory ran out \(.*\); a smaller train.batch needs less; the last good checkpoint is .*00000002$"
     )
@@ -391,6 +391,7 @@ def test_memory_that_runs_out_in_a_step_is_told_and_that_step_is_not_saved(
 def test_other_errors_are_no_faults_of_the_system() -> None:
     assert fault_of(ValueError("a")) is None
     assert fault_of(RuntimeError("shapes cannot be multiplied")) is None
+    assert fault_of(ValueError("a text that speaks of memory: Cannot allocate memory")) is None
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from gangraph.language.spec import Spec
 from gangraph.lower import writer as lower
 from gangraph.lower.writer import KernelUse
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.run import trainer as trainers
+from gangraph.run import settings
 from gangraph.views.plan import plan_text
 from tests.support import DEVICE, deviation, parameter_deviations, read, snapshot, worst
 from tests.support import trainer as on_the_cpu
@@ -301,7 +301,7 @@ def test_off_is_the_plain_form() -> None:
 
 
 def test_on_where_triton_cannot_run_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainers, "why_not", lambda _: "Triton is not installed")
+    monkeypatch.setattr(settings, "why_not", lambda _: "Triton is not installed")
     with pytest.raises(UsageError, match=r"^kernels cannot be on: Triton is not installed$"):
         trainer(simple(), kernels="on")
 

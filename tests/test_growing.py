@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from gangraph.pipeline import check_phase
-from gangraph.run.restore import carry_over
+from gangraph.run.hand_over import carry_tensors
 from tests.support import normals, read, small, trainer
 
 GROWING = """
@@ -87,7 +87,7 @@ def test_a_network_that_has_just_grown_is_the_smaller_one(size: int) -> None:
     grown = trainer(read(GROWN.format(size=size, fade="false"))).networks
     large = trainer(read(GROWN.format(size=2 * size, fade="true")), seed=1).networks
     known = {f"network/{n}/{path}": t for n, module in grown.items() for path, t in module.state_dict().items()}
-    fresh = carry_over(large, known, "network", {})
+    fresh = carry_tensors(large, known, "network", {})
     assert all(f"_{2 * size}." in path or path.startswith(("S.style", "S.end")) for path in fresh)
     zero, one = (torch.tensor(number, dtype=torch.float64) for number in (0.0, 1.0))
     (z,), (image,) = normals(1, 4, 6), normals(1, 4, 3, 2 * size, 2 * size)

@@ -16,8 +16,8 @@ from gangraph.errors import CheckpointError, DataError
 from gangraph.folder.state import read_state
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
+from gangraph.run.loading import load_run
 from gangraph.session.run import run as start
-from gangraph.session.sample import load_run
 from tests.test_evaluators import JUDGE
 
 NETWORK = """

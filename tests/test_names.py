@@ -10,7 +10,7 @@ from gangraph.errors import SpecError
 from gangraph.language.document.parse import parse_text
 from gangraph.language.resolve.document import resolve
 from gangraph.pipeline import check_spec
-from gangraph.run.trainer import Trainer
+from gangraph.trainer import Trainer
 
 SPEC = """gangraph: 1
 name: small

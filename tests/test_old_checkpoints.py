@@ -1,6 +1,6 @@
 """Checkpoints that earlier versions wrote: they are read, and a run goes on from them to the bit.
 
-`tests/checkpoints/write.py` wrote them. Format 1 lacks the digest, the texts of networks' files and the sizes of streams.
+`tests/checkpoints/write.py` wrote them. Format 1 lacks the digest, the texts of networks' files, and sizes of streams.
 """
 
 import json
@@ -35,7 +35,7 @@ def test_state_is_taken_back_as_it_was_written(name: str, tmp_path: Path) -> Non
     for key, tensor in before.tensors.items():
         assert tensor.dtype == after.tensors[key].dtype
         assert torch.equal(tensor, after.tensors[key]), key
-    old, new = (each.state.model_dump(exclude={"digest", "extra"}) for each in (before, after))
+    old, new = (each.state.model_dump(exclude={"digest", "trained"}) for each in (before, after))
     assert old == new
 
 

@@ -5,7 +5,7 @@ import torch
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.evaluate.evaluation import Evaluation
+from gangraph.evaluate.evaluation import BoundEvaluation
 from gangraph.language.spec import Spec
 from gangraph.views.code import code_text
 from tests.support import read, trainer
@@ -54,7 +54,7 @@ def test_the_evaluation_reads_them_from_the_same_parameters() -> None:
     made.train()
     look = made.evaluate()
     assert look is not None
-    fakes = Evaluation(made.engine, made.checked[0].graph.evaluation, made.engine.program.evaluation)
+    fakes = BoundEvaluation(made.engine, made.engine.program.evaluation, {})
     z = fakes.draws(8).draw("z", 0)["value"]
     fake = made.networks["G"](z)
     hidden = torch.tanh(made.networks["D"].get_submodule("body.linear")(fake))

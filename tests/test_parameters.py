@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 import gangraph
-from gangraph.evaluate.measure import measure
 from gangraph.language.fingerprint import fingerprint
 from gangraph.run.engine import NotFiniteError
+from gangraph.session.run import measure
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
-from gangraph.views.formulas import Reading
+from gangraph.views.drawing import step_picture
 from gangraph.views.latex import latex_text
 from tests.support import small, trainer
 
@@ -152,9 +152,8 @@ def test_a_difference_of_specs_and_a_drawing_tell_whose_parameters_they_are() ->
         "a term of fool was 0.1 * total(parameters(G) ** 2), and is now 0.1 * total(parameters(D) ** 2)",
     ]
     assert differences(first, first) == ()
-    reading = Reading(gangraph.check_spec(first)[0].graph)
-    (vector,) = (name for name, node in reading.nodes.items() if node.kind == "parameters")
-    assert reading.formula(vector)[0] == reading.figure(vector, {}, "[22]").head == "parameters(G)"
+    drawn = step_picture(gangraph.check_spec(first)[0].graph, {}).figures.values()
+    assert [figure.tip.partition("\n")[2] for figure in drawn if figure.head == "parameters(G)"] == ["parameters(G)"]
 
 
 def test_a_fingerprint_tells_whose_parameters_they_are() -> None:

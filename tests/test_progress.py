@@ -6,7 +6,7 @@ from contextlib import contextmanager, redirect_stdout
 
 import pytest
 
-from gangraph.run.reporter import Reporter, reporter
+from gangraph.session.reporter import Reporter, reporter
 from tests.terminal import Terminal, opened
 
 

@@ -22,8 +22,8 @@ from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict,
 from gangraph.reproduce.reproduction import Request, reproduce
 from gangraph.reproduce.tables import outcome_text, results_page, system_page
 from gangraph.reproduce.work import StoppedError, Task, work
-from gangraph.run.trainer import Trainer
 from gangraph.session.run import run
+from gangraph.trainer import Trainer
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -86,7 +86,7 @@ def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
     assert not again.trained
     assert first.numbers == again.numbers
     assert checkpoints(folder) == before
-    assert [set(look) for look in first.looks] == [{"distance"}] * 4
+    assert [set(metrics) for metrics in first.evaluations] == [{"distance"}] * 4
     assert "finished at step 20" in (folder / "log.txt").read_text()
 
 
@@ -176,14 +176,14 @@ def test_a_run_whose_files_are_damaged_is_a_finding(tmp_path: Path) -> None:
     assert "state.json: Expecting property name" in work(task(spec(tmp_path), folder)).failed
 
 
-def test_looks_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
+def test_evaluations_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
     folder, source = tmp_path / "seed-0", spec(tmp_path)
     work(task(source, folder))
     source.write_text(source.read_text().replace("mean(D(x)) - mean(D(fake))", "0 - mean(D(fake))"))
     found = work(task(source, folder))
     assert not found.trained
-    assert found.looks == ()
-    assert "looked at by other metrics" in found.unseen
+    assert found.evaluations == ()
+    assert "evaluated by other metrics" in found.unevaluated
 
 
 def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from gangraph import Trainer
 from gangraph.cli import app
 from gangraph.errors import RunError, SpecError, UsageError
 from gangraph.evaluate.pictures import frames, picture
@@ -16,7 +17,7 @@ from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
 from gangraph.session.run import run
-from gangraph.session.sample import load_run, sample
+from gangraph.session.sample import sample
 from gangraph.views.diff import differences
 from gangraph.vocabulary.coupled import BatchError
 from tests.support import read
@@ -79,7 +80,7 @@ def test_frames_are_an_animation_at_their_rate(trained: Path) -> None:
 
 
 def test_the_frames_go_from_the_first_value_to_the_last(trained: Path, tmp_path: Path) -> None:
-    trainer = load_run(trained)
+    trainer = Trainer.resume(trained)
     evaluation = trainer.evaluate(6)
     assert evaluation is not None
     (first,) = evaluation.grids["seen"].values()

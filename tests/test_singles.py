@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from gangraph import Trainer
 from gangraph.cli import main
 from gangraph.errors import RunError, UsageError
-from gangraph.evaluate.evaluation import Evaluation
+from gangraph.evaluate.evaluation import BoundEvaluation
 from gangraph.session.run import run
-from gangraph.session.sample import load_run
 from gangraph.session.singles import sample_files
 from tests.support import read
 
@@ -62,7 +62,7 @@ def test_each_sample_is_a_file_and_data_is_left_out(finished: Path, tmp_path: Pa
     assert sample_files(finished, tmp_path / "out", count=10, say=said.append) == 10
     assert files(tmp_path / "out") == [f"{number:06d}.png" for number in range(10)]
     assert said == ["left out, since no network makes it: x"]
-    look = load_run(finished, device="cpu").evaluate()
+    look = Trainer.resume(finished, device="cpu").evaluate()
     assert look is not None
     expected = ((look.grids["seen"]["fake"] + 1) / 2 * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert all(np.array_equal(pixels(tmp_path / "out" / f"{k:06d}.png"), expected[k]) for k in range(6))
@@ -99,14 +99,14 @@ def test_memory_holds_one_batch_however_many_samples_there_are(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
-    batch = Evaluation.batch
+    batch = BoundEvaluation.batch
 
-    def counted(self: Evaluation, *given: object) -> dict[str, torch.Tensor]:
+    def counted(self: BoundEvaluation, *given: object) -> dict[str, torch.Tensor]:
         made = batch(self, *given)  # type: ignore[arg-type]  # passed on
         drawn.extend(len(value) for value in made.values())
         return made
 
-    monkeypatch.setattr(Evaluation, "batch", counted)
+    monkeypatch.setattr(BoundEvaluation, "batch", counted)
     assert sample_files(finished, tmp_path / "out", count=50, batch=20, say=lambda _: None) == 50
     assert drawn == [20, 20, 20]
 

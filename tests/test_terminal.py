@@ -14,7 +14,7 @@ from gangraph.cli import main
 from gangraph.data.source import Field
 from gangraph.errors import DataError, Problem, RunError, Span, Text, UsageError, printable
 from gangraph.registry import vocabulary
-from gangraph.run.reporter import reporter
+from gangraph.session.reporter import reporter
 from tests.support import DEFAULTS, DRAW_ONCE, SMALL, small, trainer
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\r"

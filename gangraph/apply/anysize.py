@@ -5,9 +5,8 @@ NaN where one stripe of its input is. So nothing here knows of particular layers
 statistics of the whole image, which tiles have to share.
 """
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -16,66 +15,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx, nn
 
+from gangraph.apply.sizes import Follows, Size, follows, main_output, result_size
+from gangraph.apply.statistics import shared_statistics
 from gangraph.errors import RunError
 
-Size = tuple[int, int]  # height and width in pixels
 _PROBED = 1024  # pixels of the stripe on which a network is probed: it sees at most half as far where tiles are used
 _SAMPLED, _LEAST, _PIECES = 512, 64, 16  # sides of the pieces from which statistics are taken; so many at least
-
-
-@dataclass(frozen=True, slots=True)
-class Follows:
-    """Sides that are multiples of `multiple` come out `factor` times as long; for height and width."""
-
-    multiple: Size
-    factor: tuple[Fraction, Fraction]
-
-    def result(self, size: Size) -> Size:
-        """How large an image comes out, rounded up where it is no multiple."""
-        height, width = (-int(-side * factor // 1) for side, factor in zip(size, self.factor, strict=True))
-        return height, width
-
-
-def follows(network: fx.GraphModule, channels: int, size: Size) -> Follows | None:
-    """How the output's size follows the input's, both ways, or None: the network takes its own size alone.
-
-    Args:
-        network: on the meta device, in the mode in which it will run.
-        channels, size: of images that it takes.
-    """
-    made = _result(network, channels, size)
-    if made is None:
-        return None
-    factor = Fraction(made[0], size[0]), Fraction(made[1], size[1])
-
-    def works(height: int, width: int) -> bool:
-        made = _result(network, channels, (size[0] + height, size[1] + width))
-        expected: tuple[Fraction, Fraction] = (size[0] + height) * factor[0], (size[1] + width) * factor[1]
-        return made is not None and all(side == its for side, its in zip(made, expected, strict=True))
-
-    def smallest(side: int, grown: Callable[[int], bool]) -> int | None:
-        steps = (step for step in range(1, side + 1) if side % step == 0)
-        return next((step for step in steps if all(grown(step * times) for times in (1, 2, 3, 5))), None)
-
-    rows, columns = smallest(size[0], lambda by: works(by, 0)), smallest(size[1], lambda by: works(0, by))
-    if rows is None or columns is None or not works(rows, 2 * columns):
-        return None
-    return Follows((rows, columns), factor)
-
-
-@torch.no_grad()
-def _result(network: fx.GraphModule, channels: int, size: Size) -> Size | None:
-    """The size of what a network on the meta device gives for an image; None if it cannot take it."""
-    try:
-        made = main_output(network(torch.empty((1, channels, *size), device="meta")))
-    except Exception:  # torch's layers raise many types; every one means that the input does not fit
-        return None
-    return (made.shape[2], made.shape[3]) if made.dim() == 4 else None
-
-
-def main_output(made: Tensor | dict[str, Tensor]) -> Tensor:
-    """What a network gives where it has other outputs by name too."""
-    return made if isinstance(made, Tensor) else made[""]
 
 
 class _Peak(fx.Interpreter):
@@ -167,7 +112,7 @@ class AnySize:
         steps = self.follows.multiple
         height, width = (-(-side // step) * step for side, step in zip(size, steps, strict=True))
         while (height < self.size[0] or width < self.size[1]) and (
-            _result(self.bare, self.channels, (height, width)) is None
+            result_size(self.bare, self.channels, (height, width)) is None
         ):
             height, width = (
                 min(height + steps[0], max(height, self.size[0])),
@@ -182,7 +127,7 @@ class AnySize:
 
     def _tiled_one(self, image: Tensor) -> Tensor:
         """One image, tile by tile, each with as much around it as the network sees."""
-        statistics = nullcontext() if self._reach is not None else _shared(self.network, self._pieces(image))
+        statistics = nullcontext() if self._reach is not None else shared_statistics(self.network, self._pieces(image))
         with statistics:
             reach = self._reach if self._reach is not None else self._measured()
             if reach is None:
@@ -297,65 +242,3 @@ def _starts(length: int, side: int) -> list[int]:
 
 def _spread(length: int, side: int, count: int) -> list[int]:
     return [round(i * max(0, length - side) / max(1, count - 1)) for i in range(count)]
-
-
-# Layers that normalise by statistics of the whole image
-
-_NORMS = (nn.InstanceNorm2d, nn.GroupNorm, nn.BatchNorm2d)
-
-
-@contextmanager
-def _shared(network: nn.Module, pieces: Tensor) -> Iterator[None]:
-    """Inside, layers that normalise each image by its own statistics use those of all `pieces` together."""
-    kept: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
-    calls: dict[nn.Module, int] = {}
-
-    def learn(layer: nn.Module, given: tuple[Tensor], _: Tensor) -> Tensor:
-        kept.setdefault(layer, []).append(_statistics(layer, given[0]))
-        return _normalised(layer, given[0], kept[layer][-1])
-
-    def use(layer: nn.Module, given: tuple[Tensor], _: Tensor) -> Tensor:
-        calls[layer] = calls.get(layer, -1) + 1  # a layer that is called several times has statistics for each
-        return _normalised(layer, given[0], kept[layer][calls[layer] % len(kept[layer])])
-
-    norms = [layer for layer in network.modules() if isinstance(layer, _NORMS) and _looks_around(layer)]
-    hooks = [layer.register_forward_hook(learn) for layer in norms]
-    try:
-        if norms:
-            network(pieces)
-        for hook in hooks:
-            hook.remove()
-        hooks = [layer.register_forward_hook(use) for layer in norms]
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _looks_around(layer: nn.Module) -> bool:
-    """Whether a layer takes its statistics from what it is given, not from memory."""
-    return not isinstance(layer, nn.BatchNorm2d) or layer.training or layer.running_mean is None
-
-
-def _groups(layer: nn.Module, channels: int) -> int:
-    return layer.num_groups if isinstance(layer, nn.GroupNorm) else channels
-
-
-def _statistics(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each group of channels over all samples and places."""
-    grouped = x.reshape(len(x), _groups(layer, x.shape[1]), -1)
-    variance, mean = torch.var_mean(grouped.float(), dim=(0, 2), correction=0)
-    return mean, variance
-
-
-def _normalised(layer: Any, x: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
-    mean, variance = (
-        each.repeat_interleave(x.shape[1] // len(each)).reshape(1, -1, 1, 1).to(x.dtype) for each in statistics
-    )
-    y: Tensor = (x - mean) * torch.rsqrt(variance + layer.eps)
-    return y if layer.weight is None else y * layer.weight[:, None, None] + layer.bias[:, None, None]
-
-
-def bare(module: fx.GraphModule, *, training: bool) -> fx.GraphModule:
-    """A copy of a network without storage, in a mode."""
-    return copy.deepcopy(module).train(training)

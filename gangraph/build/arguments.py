@@ -1,4 +1,4 @@
-"""The arguments of calls, checked against what a signature says: one function for layers, ops, losses, metrics, sources.
+"""Arguments of calls, checked against a signature: one function for layers, ops, losses, metrics and sources.
 
 A parameter that is annotated `Tensor` takes values and numbers, and every other a constant of its type.
 """

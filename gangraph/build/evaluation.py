@@ -1,14 +1,14 @@
-"""The `evaluate:` section of a phase to a graph of its own, over the training graph's values."""
+"""The `evaluate:` section of a phase to a graph by itself, over the values of the training graph."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.network import build_network
+from gangraph.build.prune import trimmed_for
 from gangraph.build.sources import build_sources
 from gangraph.build.values import ValueBuilder
-from gangraph.graph.model import Evaluation, Graph, NetworkGraph, Ref, Sampler
-from gangraph.build.prune import trimmed_for
 from gangraph.errors import Problem
+from gangraph.graph.model import Evaluation, Graph, NetworkGraph, Ref, Sampler
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.spec import AverageSpec, EvaluateSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
@@ -24,23 +24,23 @@ def build_evaluation(
     """The graph of grids, metrics, results and samplers, over the evaluation's own streams. Problems are added."""
     found: list[Problem] = []
     data = {**spec.data, **evaluate.data}
-    judges = {name: network for name, judge in evaluate.networks.items() if (network := _judge(judge)) is not None}
+    evaluators = {name: made for name, each in evaluate.networks.items() if (made := _evaluator(each)) is not None}
     sources = dict(build_sources(spec, data, found))
-    broken = broken | (evaluate.networks.keys() - judges.keys()) | (data.keys() - sources.keys())
+    broken = broken | (evaluate.networks.keys() - evaluators.keys()) | (data.keys() - sources.keys())
     values = {**spec.values, **evaluate.values}
-    networks = trimmed_for({**networks, **judges}, (*values.values(), *spec.losses.values(), *_written(evaluate)))
+    networks = trimmed_for({**networks, **evaluators}, (*values.values(), *spec.losses.values(), *_written(evaluate)))
     fresh = replace(
         spec,
         data=data,
-        networks={**spec.networks, **{name: judge.spec for name, judge in judges.items()}},
+        networks={**spec.networks, **{name: evaluator.spec for name, evaluator in evaluators.items()}},
         values=values,
     )
     builder = ValueBuilder(fresh, sources, networks, broken, found, looking=True)
-    see = _Seer(builder, found)
-    grids = {name: see.columns(columns) for name, columns in evaluate.grids.items()}
-    metrics, results = see.named(evaluate.metrics), see.named(evaluate.results)
+    shown = _Columns(builder, found)
+    grids = {name: shown.columns(columns) for name, columns in evaluate.grids.items()}
+    metrics, results = shown.named(evaluate.metrics), shown.named(evaluate.results)
     # Last, since draws without a name are numbered in this order: a sampler changes no number.
-    samplers = {name: see.sampler(sampler) for name, sampler in evaluate.samplers.items()}
+    samplers = {name: shown.sampler(sampler) for name, sampler in evaluate.samplers.items()}
     problems += [problem for problem in found if problem not in problems]
     graph = Graph(
         spec=fresh,
@@ -65,14 +65,14 @@ def build_evaluation(
 
 
 @dataclass(frozen=True, slots=True)
-class _Seer:
-    """Makes nodes of what is to be looked at, and keeps what is wrong with it."""
+class _Columns:
+    """Makes nodes of the columns, metrics and results of an evaluation, and keeps what is wrong with them."""
 
     builder: ValueBuilder
     found: list[Problem]
 
     def columns(self, written: Iterable[Expression]) -> tuple[tuple[str, str], ...]:
-        """Nodes by how they are written."""
+        """Nodes by the text of their expressions."""
         return tuple(self._pairs((ast.show(column), column) for column in written))
 
     def named(self, written: Mapping[str, Expression]) -> tuple[tuple[str, str], ...]:
@@ -90,11 +90,11 @@ class _Seer:
             if isinstance(value, Ref):
                 yield name, value.id
             elif value is not None:
-                self.found.append(_not_seen(expression))
+                self.found.append(_constant(expression))
 
 
 def _written(evaluate: EvaluateSpec) -> Iterator[Expression]:
-    """Every expression that is looked at."""
+    """Every expression that an evaluation computes."""
     yield from (*evaluate.metrics.values(), *evaluate.results.values(), *evaluate.grid)
     for sampler in evaluate.samplers.values():
         yield from sampler.columns
@@ -102,8 +102,8 @@ def _written(evaluate: EvaluateSpec) -> Iterator[Expression]:
             yield sampler.above
 
 
-def _not_seen(expression: Expression) -> Problem:
-    """What is to be looked at is a constant."""
+def _constant(expression: Expression) -> Problem:
+    """GG560: what an evaluation should show is a constant."""
     quoted = isinstance(expression, ast.Literal) and isinstance(expression.value, str)
     return Problem(
         code="GG560",
@@ -115,7 +115,7 @@ def _not_seen(expression: Expression) -> Problem:
     )
 
 
-def _judge(evaluator: EvaluatorSpec) -> NetworkGraph | None:
+def _evaluator(evaluator: EvaluatorSpec) -> NetworkGraph | None:
     """The graph of a network that another spec trains; None if it is broken, which the check of that spec reports."""
     networks = evaluator.spec.phases[-1].networks
     made = networks.get(evaluator.network)

@@ -3,19 +3,14 @@
 Structurally equal expressions become one node, so a value that is written twice is computed once.
 """
 
-import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from shlex import quote
-from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any
 
-from torch import Tensor
-
+from gangraph.build.arguments import check_arguments
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.kinds import SIGNS
-from gangraph.build.arguments import check_arguments, shown
 from gangraph.graph.model import Argument, Node, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import outside
@@ -169,7 +164,9 @@ class ExpressionBuilder:
                 return self.visit(operand, hint)
             case ast.Binary(operator=operator, left=left, right=right) if operator in OPERATORS:
                 return self._operation(OPERATORS[operator], (left, right), node)
-        refuse("GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names")
+        return refuse(
+            "GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names"
+        )
 
     def take_hint(self, default: str) -> str:
         """What the node of the outermost operation is called: by the hint if there is one, which is used up."""

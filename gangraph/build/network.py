@@ -5,18 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
 from keyword import iskeyword
-from typing import Any
 
 from torch import fx, nn
 
 from gangraph.build.arguments import check_arguments
 from gangraph.build.expressions import LARGEST_NETWORK, ExpressionBuilder, NodeTable, bottomless, circle, in_order
-from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
+from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.spec import NetworkSpec
 from gangraph.language.expression.static import constant
+from gangraph.language.spec import NetworkSpec
 from gangraph.registry import Definition, vocabulary
 
 ANONYMOUS = "anonymous"  # where layers stand that belong to no part

@@ -1,49 +1,41 @@
-"""Optimizers by name: torch's own, checked against their signatures."""
+"""Optimizers by name, checked against their signatures."""
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
-from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
 from gangraph.language.expression.gates import outside
+from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
-from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.language.expression.static import constant
+from gangraph.language.spec import OptimizerSpec, PhaseSpec
+from gangraph.registry import optimizers
 
 _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
 
-OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax, "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad,
-    "adadelta": torch.optim.Adadelta,
-}  # fmt: skip
-_FUSED = ("adam", "adamw", "sgd", "adagrad")
-DIFFERENTIABLE = ("adam", "adamw", "sgd", "rmsprop", "adagrad")  # whose steps an objective can look ahead
-
 
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
-    """Every group names one of torch's optimizers and options that it has."""
+    """Every group names a known optimizer and options that it has."""
     for group in spec.optimizers.values():
         yield from _check_group(group, spec.static_names)
 
 
 def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[Problem]:
-    if group.kind not in OPTIMIZERS:
+    if group.kind not in optimizers:
         function = Span(group.span.text, group.span.start, group.span.start + len(group.kind))
         yield Problem(
             code="GG320",
             message=f"there is no optimizer '{group.kind}'",
             span=function,
             found=group.kind,
-            expected="one of " + ", ".join(OPTIMIZERS),
-            fix=nearest(group.kind, OPTIMIZERS),
+            expected="one of " + ", ".join(optimizers),
+            fix=nearest(group.kind, optimizers),
         )
         return
-    options = inspect.signature(OPTIMIZERS[group.kind]).parameters
+    options = optimizers[group.kind].signature.parameters
     known = [name for name in options if name not in _HIDDEN]
     for name, value in group.options.items():
         if name not in known:
@@ -76,7 +68,13 @@ def _check_option(name: str, value: Expression, annotation: Any, static_names: I
         verify(value)
     given = 0.0 if is_dynamic(value) else constant(value, static_names)
     if not fits(given, annotation):
-        refuse("GG320", f"the option '{name}' has the wrong type", value.span, found=show(value), expected=type_name(annotation).replace(" or a value", ""))
+        refuse(
+            "GG320",
+            f"the option '{name}' has the wrong type",
+            value.span,
+            found=show(value),
+            expected=type_name(annotation).replace(" or a value", ""),
+        )
 
 
 def _try_step(group: OptimizerSpec) -> None:
@@ -88,9 +86,9 @@ def _try_step(group: OptimizerSpec) -> None:
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a group, fused where torch can. Numbers over time start at their value at step 0.
+    """The optimizer of a group, fused where torch has a fused form. Numbers over time begin with their value at step 0.
 
-    Torch's fused SGD does not dampen the first momentum of a weight, and `even_momentum` relies on that there is none.
+    SGD with `dampening` is not fused, since `even_momentum` is right only without dampening.
 
     Raises:
         SpecError: an option is neither a constant nor a number over time.
@@ -100,15 +98,17 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
         name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
         for name, value in group.options.items()
     }
-    if group.kind in _FUSED and "dampening" not in options:
+    if optimizers[group.kind].traits.fused and "dampening" not in options:
         options["fused"] = True
-    return OPTIMIZERS[group.kind](parameters, **options)  # type: ignore[arg-type]
+    made: torch.optim.Optimizer = optimizers[group.kind].function(parameters, **options)
+    return made
 
 
 def even_momentum(optimizer: torch.optim.Optimizer) -> None:
     """Give weights that get their first gradient after others a momentum of 0.
 
-    Torch's fused SGD takes the momentum of all weights or of none. What it does with 0 is its first step.
+    Torch's fused SGD takes the momentum of all weights or of none. A step from a momentum of 0 is the same as a first
+    step without one, if there is no dampening.
     """
     for group in optimizer.param_groups:
         if not (group.get("fused") and "dampening" in group and group["momentum"]):
@@ -118,6 +118,11 @@ def even_momentum(optimizer: torch.optim.Optimizer) -> None:
         if len(late) < len(stepped):
             for parameter in late:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def differentiable() -> list[str]:
+    """The optimizers of which an objective can look ahead."""
+    return [name for name, definition in optimizers.items() if definition.traits.differentiable]
 
 
 def schedules(group: OptimizerSpec) -> dict[str, Expression]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from gangraph.build.evaluation import build_evaluation
 from gangraph.build.network import build_network
+from gangraph.build.prune import trimmed_for
 from gangraph.build.sources import build_sources
 from gangraph.build.updates import build_updates
 from gangraph.build.values import ValueBuilder
-from gangraph.graph.model import Graph, NetworkGraph
-from gangraph.build.prune import trimmed_for
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, SpecError, called_by, nearest
+from gangraph.graph.model import Graph, NetworkGraph
 from gangraph.language.expression.schedule import is_dynamic, verify
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import load_plugins

@@ -1,4 +1,4 @@
-"""Networks without the named outputs that nobody reads, so that a call computes no more than it has to."""
+"""Networks without the named outputs that nothing reads, so that a call computes no more than it has to."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from gangraph.language.spec import OUTPUT
 
 
 def fields_in(expressions: Iterable[Expression]) -> set[str]:
-    """Every name that stands behind a dot."""
+    """Every name that follows a dot."""
     return {node.name for e in expressions for node in ast.walk(e) if isinstance(node, ast.Attribute)}
 
 

@@ -1,21 +1,19 @@
-"""Data sources: from the calls under `data:`, and inside values, to what draws the batches."""
+"""Data sources: from the calls under `data:`, and inside values, to the objects that draw batches."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
-from shlex import quote
-from typing import Any
 
 from gangraph.build.arguments import argument_span, check_arguments
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
-from gangraph.errors import ArgumentError, Problem, Span, SpecError, nearest, refuse
+from gangraph.errors import ArgumentError, Problem, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import constant
 from gangraph.language.spec import (
     PhaseSpec,
 )
-from gangraph.language.expression.static import constant
-from gangraph.registry import Definition, vocabulary
+from gangraph.registry import vocabulary
 
 _LARGEST_BATCH = 2**34  # numbers, 64 GiB of float32; more is a mistake
 

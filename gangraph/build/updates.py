@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
-from gangraph.build.values import ValueBuilder
 from gangraph.build.arguments import shown
-from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.build.lookahead import Unrolled, look_ahead
-from gangraph.build.optimizers import DIFFERENTIABLE, OPTIMIZERS
+from gangraph.build.optimizers import differentiable
+from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse
+from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
-from gangraph.language.tied import tied
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.static import constant
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -19,7 +19,8 @@ from gangraph.language.spec import (
     Unroll,
     UpdateSpec,
 )
-from gangraph.language.expression.static import constant
+from gangraph.language.tied import tied
+from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of, usage
 
@@ -197,13 +198,14 @@ class _UpdateBuilder:
                     "a group of networks that have all their parts to themselves",
                 )
         kind = self.values.spec.optimizers[inner.group].kind
-        if kind in OPTIMIZERS and kind not in DIFFERENTIABLE:
+        possible = differentiable()
+        if kind in optimizers and kind not in possible:
             refuse(
                 "GG511",
                 f"no objective can look ahead of steps of {kind}",
                 unroll.span,
                 f"group '{inner.group}' with {kind}",
-                "a group with " + ", ".join(DIFFERENTIABLE[:-1]) + f" or {DIFFERENTIABLE[-1]}",
+                "a group with " + ", ".join(possible[:-1]) + f" or {possible[-1]}",
             )
         return Unrolled(inner, unroll.steps, unroll.span)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from gangraph.build.expressions import (SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep)
+from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
@@ -43,9 +43,11 @@ class ValueBuilder(ExpressionBuilder):
         self.losses: dict[str, str] = {}
         self.active: list[str] = []
         self.owner = ""
-        written = {**spec.values, **spec.losses}
-        self.levels = ast.depths(written)
-        deep = dict(too_deep(written, self.levels, spec.spans))
+        self.written = {**spec.values, **spec.losses}
+        self.made: dict[str, Argument] = {}
+        self.levels = ast.depths(self.written)
+        self.places = {name: place for place, name in enumerate(self.levels)}  # after what they lean on
+        deep = dict(too_deep(self.written, self.levels, spec.spans))
         self.broken |= deep.keys()
         problems += [problem for problem in deep.values() if problem is not None]
 
@@ -68,8 +70,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def _place(self) -> Span:
         """Where the first value stands that is as deep as any."""
-        written = {**self.spec.values, **self.spec.losses}
-        return written[max(self.levels, key=self.levels.__getitem__)].span if written else self.spec.span
+        return self.written[max(self.levels, key=self.levels.__getitem__)].span if self.levels else self.spec.span
 
     def known_names(self) -> Iterable[str]:
         """Everything that an expression may name."""
@@ -94,12 +95,10 @@ class ValueBuilder(ExpressionBuilder):
         verify(node)
 
     def _defined(self, name: str) -> Argument:
-        """The node of a value or loss."""
-        table, section = (
-            (self.values, self.spec.values) if name in self.spec.values else (self.losses, self.spec.losses)
-        )
-        if name in table:
-            return Ref(table[name])
+        """What a value or loss stands for: a node, or a constant."""
+        if name in self.made:
+            return self.made[name]
+        section = self.spec.values if name in self.spec.values else self.spec.losses
         if name in self.active:
             refuse(
                 "GG303",
@@ -111,34 +110,39 @@ class ValueBuilder(ExpressionBuilder):
         owner, self.owner = self.owner, name
         try:
             self._define_beneath(section[name], self.levels[name])
-            value = self.visit(section[name], name)
+            made = self.visit(section[name], name)
         except SpecError:
             self.broken.add(name)
             raise
         finally:
             self.active.pop()
             self.owner = owner
-        if isinstance(value, Ref):
-            table[name] = value.id
-        return value
+        self.made[name] = made
+        if isinstance(made, Ref):
+            (self.values if section is self.spec.values else self.losses)[name] = made.id
+        return made
 
     def _define_beneath(self, written: Expression, levels: int) -> None:
         """Define first what an expression leans on where that is deep, the deepest first: so the stack stays low."""
         if levels <= SHALLOW:
             return
-        every = {**self.spec.values, **self.spec.losses}
         waiting, found = [written], set[str]()
         while waiting:
-            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & every.keys() - found
-            waiting += [every[name] for name in names]
-            found |= names
+            names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} - found
+            fresh = [name for name in names if name in self.levels and self._is_open(name)]
+            waiting += [self.written[name] for name in fresh]
+            found.update(fresh)
         self.active.append("...")
         try:
-            for name in (name for name in self.levels if name in found):
-                if name not in {*self.values, *self.losses, *self.broken, *self.active}:
+            for name in sorted(found, key=self.places.__getitem__):
+                if self._is_open(name):
                     self._defined(name)
         finally:
             self.active.pop()
+
+    def _is_open(self, name: str) -> bool:
+        """Whether a value or loss has still to be defined, and nothing is at it."""
+        return name not in self.made and name not in self.broken and name not in self.active
 
     def name(self, node: ast.Name) -> Argument:
         """A stream, a value or a loss."""

@@ -1,1 +1,1 @@
-"""Stage 4: a graph to a graph of which everything is known."""
+"""Stage 4: a graph to the same graph with types, instantiated networks and lints."""

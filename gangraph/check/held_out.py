@@ -1,4 +1,4 @@
-"""Whether an evaluation looks at samples that were held out from training."""
+"""Whether the samples of an evaluation were held out from training."""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def trained_on(graph: Graph) -> tuple[str, ...]:
 
 
 def _samples(source: Source) -> tuple[object, ...]:
-    """Which samples a source has: its kind and its arguments, but for those that say what is done to a sample."""
+    """Which samples a source has: its kind and its arguments, except for those that say what is done to a sample."""
     return (type(source), *_places(source)) if is_dataclass(source) else (source,)
 
 

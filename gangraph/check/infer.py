@@ -44,7 +44,7 @@ def infer(
     `networks` are those already assembled by another graph, `samples` says how many a metric will see.
     """
     inference = _Inference(graph, dict(networks or {}), samples or {})
-    late = {node.id for node in graph.nodes.values() if any(_is_vector(graph, name) for name in graph.below(node.id))}
+    late = _above_vectors(graph)
     for first in (True, False):  # the calls of networks come before the vectors of their parameters
         for node in graph.nodes.values():
             if (node.id not in late) is first:
@@ -52,8 +52,13 @@ def infer(
     return Types(inference.types, inference.models, tuple(inference.problems), inference.called)
 
 
-def _is_vector(graph: Graph, name: str) -> bool:
-    return graph.nodes[name].kind == "parameters"
+def _above_vectors(graph: Graph) -> set[str]:
+    """The vectors of the parameters of networks, and everything that is computed from them."""
+    found: set[str] = set()
+    for node in graph.nodes.values():
+        if node.kind == "parameters" or not found.isdisjoint(node.needs):
+            found.add(node.id)
+    return found
 
 
 class _Inference:

@@ -1,4 +1,4 @@
-"""How parameters start: the schemes that `init:` names, checked before a run and applied when it begins."""
+"""Initialization of parameters: the schemes that `init:` names, checked before a run and applied when it begins."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -30,7 +30,7 @@ Scheme = Callable[[Tensor], Tensor]
 
 
 def check_initialization(graph: NetworkGraph, model: NetworkModel | None) -> Iterator[Problem]:
-    """Every entry of `init:` names a part or a kind of layer, and a scheme that its weights can start with."""
+    """Every entry of `init:` names a part or a kind of layer, and a scheme that can initialize its weights."""
     wrong = [*_written_wrongly(graph)]
     yield from wrong
     if model is not None and not wrong:
@@ -38,7 +38,7 @@ def check_initialization(graph: NetworkGraph, model: NetworkModel | None) -> Ite
 
 
 def _refused(model: NetworkModel) -> Iterator[Problem]:
-    """Schemes that a weight of the network cannot start with, such as one of matrices for a norm's."""
+    """Schemes that cannot initialize a weight of the network, such as one for matrices and the weight of a norm."""
     init, parts = model.graph.spec.init, {module_name(part): part for part in model.graph.spec.parts}
     for path, use in model.graph.layers.items() if init else ():
         kind = vocabulary[(use.wrapped or use).name].traits.init
@@ -102,8 +102,8 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
 def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generator) -> None:
     """Set every parameter and buffer of a network that has storage, from PyTorch's defaults and `init:`.
 
-    A scheme sets a layer's weight; its bias starts at 0 then, or as `bias` says. What is said of a part comes before
-    what is said of a kind of layer.
+    A scheme sets a layer's weight; its bias is then 0, or what `bias` says. An entry for a part comes before one for a
+    kind of layer.
     """
     parts = {module_name(part): part for part in graph.spec.parts}
     with torch.random.fork_rng(devices=[]):
@@ -123,9 +123,9 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
 
 
 def _reset(layer: nn.Module, reset: Callable[[], object]) -> None:
-    """PyTorch's own start. A parametrized weight is computed anew at each access: fill it once and keep that.
+    """PyTorch's initialization. A parametrized weight is computed at each access, so it is filled once and stored.
 
-    A parametrization with a `start` says itself how what it stores begins.
+    A parametrization that has a method `start` initializes what it stores by itself.
     """
     with torch.no_grad(), cached():
         reset()
@@ -151,12 +151,12 @@ def _restart(layer: nn.Module) -> None:
 
 
 def _named(part: str) -> list[str]:
-    """Under which names of its own `init:` may speak of a part."""
+    """The names by which `init:` may address a part."""
     return [name for name in (part, family_of(part)) if name not in KINDS]
 
 
 def _schemes(init: Mapping[str, Expression], part: str, kind: str) -> tuple[Scheme | None, Scheme | None]:
-    """How the weight and the bias of a layer start; None where `init:` says nothing."""
+    """The schemes of a layer's weight and bias; None where `init:` says nothing."""
     weight = next((init[name] for name in (*_named(part), kind, "all") if name in init), None)
     bias = init.get("bias")
     return _scheme(weight) if weight is not None else None, _scheme(bias) if bias is not None else None

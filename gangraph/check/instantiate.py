@@ -42,11 +42,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkModel:
-    """A network whose layers are known. `module` lives on the meta device until the runtime gives it storage.
+    """A network whose layers are known. `module` is on the meta device until a run gives it storage.
 
-    `made` is what it gives for inputs of `input_shapes` and `input_types`, by output, without storage; `shapes` and
-    `types` are those of every value inside. `state` names
-    the layers whose buffers every call in training moves.
+    `made` holds its outputs for inputs of `input_shapes` and `input_types`, by name, without storage; `shapes` and
+    `types` are those of every value inside. `state` names the layers whose buffers every call in training moves.
     """
 
     graph: NetworkGraph
@@ -80,7 +79,7 @@ class NetworkModel:
 
 
 class MisfitError(Exception):
-    """A layer or op cannot take its input or, if `batch`, so many samples; if `state`, it keeps what it may not."""
+    """A layer or op cannot take its input, if `batch` so many samples; or, if `state`, keeps state that it may not."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class MisfitError(Exception):
 
 
 def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
-    """Make the network's layers for inputs of these shapes (tensors on the meta device).
+    """Instantiate the network's layers for inputs of these shapes (tensors on the meta device).
 
     Raises:
         MisfitError: a layer or op cannot take its input.
@@ -140,7 +139,7 @@ class _Assembler:
         self.flops = 0
         for name, example in zip(graph.spec.inputs, inputs, strict=True):
             self.written[name] = written = self.fx.placeholder(value_name(name))
-            written.target = written.name  # which fx makes a Python name that is not taken, as the target need not be
+            written.target = written.name  # fx makes this a free Python name, which the target need not be
             self.examples[name] = example
         self.last_input = self.written[graph.spec.inputs[-1]]
 
@@ -201,7 +200,7 @@ class _Assembler:
         return run_op(vocabulary[node.target], examples, keywords)
 
     def outputs(self) -> dict[str, Tensor]:
-        """What the network gives for the example."""
+        """The network's outputs for the example."""
         return {name: self.examples[ref.id] for name, ref in self.graph.outputs.items() if isinstance(ref, Ref)}
 
     def finish(self) -> fx.GraphModule:
@@ -246,13 +245,13 @@ def make_layer(use: LayerUse, example: Tensor) -> nn.Module:
 
 
 def ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
-    """What values each named output can take, given what the inputs can take."""
+    """The range of each named output, given the ranges of the inputs."""
     known = known_ranges(graph, inputs)
     return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in graph.outputs.items()}
 
 
 def known_ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
-    """What every value inside a network can be, given what the inputs can be."""
+    """The range of every value inside a network, given the ranges of the inputs."""
     known: dict[str, Interval] = dict(zip(graph.spec.inputs, inputs, strict=True))
     for node in graph.nodes.values():
         if node.kind == "op":
@@ -263,7 +262,7 @@ def known_ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str,
 
 
 def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:
-    """What values an op can give; everything if its author did not say."""
+    """The range of an op's result; unbounded if the op does not declare one."""
     rule = vocabulary[node.target].traits.range
     if rule is None:
         return ANY
@@ -277,7 +276,7 @@ def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
     return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
 
 
-# What Python says of its own objects, and what that means for the inputs of a layer or an op.
+# What Python says about its own objects, and what that means for the inputs of a layer or an op.
 _MEANT = {
     "index out of range": "it needs more dimensions than its input has",
     "object is not": "an argument is of a type that it does not take",

@@ -1,4 +1,4 @@
-"""Labels beyond the classes of what reads them: a run would end at the first of them, or read elsewhere."""
+"""Labels beyond the classes of the layer or op that reads them: a run would end at the first of them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def _in_network(graph: Graph, call: Node, seen: Types) -> Iterator[Problem]:
                 yield _problem(call.target, call, what, span, classes, inside)
 
 
-Reading = tuple[str, Interval, int]  # a value, the numbers that it can be, and how many classes it is read as
+Reading = tuple[str, Interval, int]  # a value, its range, and the number of classes that it is read as
 
 
 def _read_by_op(node: Node, known: Mapping[str, Interval], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Reading]:

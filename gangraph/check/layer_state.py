@@ -1,4 +1,4 @@
-"""Which layers keep state that a call moves, and where a layer moves what it may not."""
+"""Which layers keep state that a call changes, and layers that change what they may not."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ def wrapped(use: LayerUse) -> Iterator[LayerUse]:
 
 
 def moves_state(use: LayerUse, module: nn.Module) -> bool:
-    """Whether a call in training changes buffers of a layer: as it says, and else whether it has any."""
+    """Whether a call in training changes buffers of a layer: as the layer declares, or else whether it has any."""
     told = [vocabulary[each.name].traits.moves_state for each in wrapped(use)]
     if next(module.buffers(), None) is None or all(each is False for each in told):
         return False
@@ -25,7 +25,7 @@ def moves_state(use: LayerUse, module: nn.Module) -> bool:
 
 
 def marks(module: nn.Module) -> dict[str, object]:
-    """What a call would change if it moved this part of a module: by path, a mark of each thing that it keeps."""
+    """A mark of everything that a module keeps, by path; a call that changes something changes its mark."""
     kept: dict[str, object] = {}
     for path, part in module.named_modules():
         prefix = f"{path}." if path else ""
@@ -37,7 +37,7 @@ def marks(module: nn.Module) -> dict[str, object]:
 
 
 def _mark(value: Any) -> object:
-    """Another mark for another thing, and for a tensor or container of which the inside changed."""
+    """A mark that differs between objects, and for a tensor or container before and after its contents change."""
     if isinstance(value, Tensor):
         return id(value), value._version
     if isinstance(value, list | tuple | set | frozenset):
@@ -55,7 +55,7 @@ def moved(before: dict[str, object], after: dict[str, object]) -> frozenset[str]
 
 
 def misplaced(use: LayerUse, module: nn.Module, changed: frozenset[str]) -> str:
-    """What is wrong with what a layer changed when it was called; nothing where it moves what it says."""
+    """What is wrong with what a call changed in a layer; empty if the layer declares that it changes it."""
     buffers = {path for path, _ in module.named_buffers()}
     outside = sorted(changed - buffers)
     if outside:

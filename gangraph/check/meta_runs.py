@@ -1,4 +1,4 @@
-"""Layers and ops on tensors without storage. What one gives for tensors of some shapes is found once and remembered."""
+"""Layers and ops on tensors without storage. The result for given shapes is computed once and remembered."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,10 +17,10 @@ from gangraph.registry import Definition
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a layer or an op gave, without storage, and the floating-point operations that it took.
+    """The result of a layer or an op, without storage, and the floating-point operations that it takes.
 
-    `moved` are the paths of what a layer has that the call changed, `steps` the shapes of all that an op computed
-    on the way, in order.
+    `moved` are the paths of what the call changed in a layer, `steps` the shapes of an op's intermediate results, in
+    order.
     """
 
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
 
 
 def layer_key(use: LayerUse, example: Tensor) -> object:
-    """What a new layer and its result for an example depend on."""
+    """A key of everything that a new layer and its result for an example depend on."""
     return _written(use), _described(example)
 
 
@@ -91,7 +91,7 @@ def _written(use: LayerUse) -> object:
 
 
 def _described(argument: Any) -> object:
-    """An argument as a key: a tensor by its shape, and 1, 1.0 and True apart."""
+    """An argument as a key: a tensor by its shape; 1, 1.0 and True have different keys."""
     if isinstance(argument, Tensor):
         return Tensor, tuple(argument.shape), argument.stride(), argument.dtype
     if isinstance(argument, tuple):

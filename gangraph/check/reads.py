@@ -1,4 +1,4 @@
-"""The data that a run reads: in its updates, and where it is looked at and measured."""
+"""The data that a run reads: in its updates, its evaluations and its measurements."""
 
 from collections.abc import Iterator, Sequence
 

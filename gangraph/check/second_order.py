@@ -74,8 +74,7 @@ def _value(node: Node, graph: Graph, seen: Types, known: Mapping[str, Any]) -> A
         made = _computed(node, graph, seen, known)
     except Exception:  # it could be computed when it was inferred: what it is made of needs storage, such as draws
         raise _UntriedError from None
-    watched = any(other.kind == "grad" and other.inputs[1] == node.id for other in graph.nodes.values())
-    if watched and isinstance(made, Tensor) and not made.requires_grad:
+    if node.id in graph.differentiated_by and isinstance(made, Tensor) and not made.requires_grad:
         made = made.detach().requires_grad_()
     return made
 

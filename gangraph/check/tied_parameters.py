@@ -1,4 +1,4 @@
-"""Shared parts once layers are known: which network stores them, and whether they fit the others."""
+"""Parts with tied parameters, once layers are known: which network owns them, and whether they fit the others."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def tied_parts(networks: Networks, models: Mapping[str, NetworkModel]) -> dict[s
 def misfits(
     networks: Networks, models: Mapping[str, NetworkModel], tied: Mapping[str, tuple[TiedPart, ...]]
 ) -> Iterator[Problem]:
-    """Parts whose layers have other sizes than those that they should be, since another input reaches them."""
+    """Parts whose layers have other sizes than those of their owner, because their input has other sizes."""
     for name, tie in ((name, tie) for name, each in tied.items() for tie in each):
         network = networks[name]
         mine, theirs = (_part(models[each], tie.path) for each in (name, tie.owner))
@@ -71,5 +71,5 @@ def misfits(
 
 
 def _part(model: NetworkModel, path: str) -> nn.Module | None:
-    """The layers of a part; None where it has none that the network needs."""
+    """The layers of a part; None where the network needs none of them."""
     return dict(model.module.named_children()).get(path)

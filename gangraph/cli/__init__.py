@@ -57,7 +57,7 @@ def _options(
 
 
 def _help(command: Callable[..., None]) -> str:
-    """What a docstring says to a person: all before the sections for those who read the code."""
+    """The part of a docstring that `--help` shows: everything before its sections `Args:`, `Raises:` and so on."""
     return _SECTION.split(inspect.getdoc(command) or "")[0].strip()
 
 
@@ -112,14 +112,14 @@ def _run(given: list[str]) -> int:
 
 
 def _completes(given: Sequence[str]) -> bool:
-    """Whether typer answers a shell, or sets its completion up, both of which it ends by exiting."""
+    """Whether typer answers a shell that completes, or installs completion; it ends both by exiting."""
     return "_GANGRAPH_COMPLETE" in os.environ or given[:1] in (["--install-completion"], ["--show-completion"])
 
 
 def _open_streams() -> None:
     """Let every character be printed, whatever the locale, and let no file take the place of a closed stream."""
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
-        if stream is None:  # the next file that is opened would be it
+        if stream is None:  # else the next file that is opened gets its number
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8")
@@ -129,7 +129,7 @@ def _open_streams() -> None:
 
 
 def _report(error: BaseException, given: Sequence[str]) -> int:
-    """Print what went wrong, as a person would say it; the exit code."""
+    """Print what went wrong as a message without a traceback; returns the exit code."""
     match error:
         case UsageError():
             _say(f"gangraph: {error}{_meant_setting(given)}")
@@ -150,7 +150,7 @@ def _report(error: BaseException, given: Sequence[str]) -> int:
 
 
 def _meant_setting(given: Sequence[str]) -> str:
-    """A hint where an argument of a command with `--set` is like a value of it and stands alone."""
+    """A hint to write `--set` where an argument such as `train.batch=4` stands alone."""
     command = _COMMANDS.get(next(iter(given), ""))
     if command is None or "settings" not in inspect.signature(command).parameters:
         return ""
@@ -160,7 +160,7 @@ def _meant_setting(given: Sequence[str]) -> str:
 
 
 def _report_usage(error: BaseException, given: Sequence[str]) -> int:
-    """A wrong option or argument; without any argument, the help."""
+    """Print what is wrong with an option or argument, or the help if there was no argument; returns the exit code."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gangraph"
     message = str(error.format_message()).strip()  # type: ignore[attr-defined]

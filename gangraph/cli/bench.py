@@ -5,16 +5,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gangraph.cli import options
 from gangraph.errors import UsageError, nearest
 from gangraph.terminal import plain
+
+if TYPE_CHECKING:
+    from gangraph.benchmarks.entry import Entry
+    from gangraph.benchmarks.results import Results
 
 _INTERPRET = "TRITON_INTERPRET"
 
@@ -34,7 +37,7 @@ def kernels(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Check every kernel against plain PyTorch, then time it where there is a GPU; no speed is told of a wrong one."""
+    """Check every kernel against plain PyTorch, then time it where there is a GPU; a wrong kernel is not timed."""
     if only and page:
         raise UsageError("a page is about every kernel: give --only or --page")
     if find_spec("triton") is None:
@@ -44,10 +47,13 @@ def kernels(
     with options.waiting("loading PyTorch"):
         timed = _prepared()
         chosen = _chosen(only)
+    from gangraph.benchmarks import report
+    from gangraph.benchmarks.results import bench as run
+    from gangraph.benchmarks.timing import cuda_clock
+
     with _progress() as say:
-        results = _of("results").bench(chosen, "cuda" if timed else "cpu", _clock() if timed else None, say)
+        results = run(chosen, "cuda" if timed else "cpu", cuda_clock() if timed else None, say)
         written = _written(page, results, say) if page else []
-    report = _of("report")
     print(jsons.dumps(report.as_json(results), indent=2) if json else report.text(results))
     for path in written:
         print(f"wrote {path}", file=sys.stderr)
@@ -64,37 +70,34 @@ def _prepared() -> bool:
     return os.environ.get(_INTERPRET) != "1"
 
 
-def _of(module: str) -> Any:
-    """A module of the benchmarks. By its name: the folder lies beside the package, where type checkers do not look."""
-    return import_module(f"gangraph.benchmarks.{module}")
+def _chosen(only: str | None) -> list["Entry"]:
+    """What is checked: every kernel, or the one of this name. Raises UsageError if there is none."""
+    from gangraph.benchmarks.entry import entries
 
-
-def _clock() -> Any:
-    return _of("timing").cuda_clock()
-
-
-def _chosen(only: str | None) -> list[Any]:
-    every = list(_of("entry").entries())
+    every = list(entries())
     names = list(dict.fromkeys(entry.kernel.name for entry in every))
     if only is not None and only not in names:
         raise UsageError(f"no kernel '{only}': one of {', '.join(names)}; {nearest(only, names)}".removesuffix("; "))
     return [entry for entry in every if only in (None, entry.kernel.name)]
 
 
-def _written(page: Path, results: Any, say: Callable[[str], None]) -> list[Path]:
+def _written(page: Path, results: "Results", say: Callable[[str], None]) -> list[Path]:
+    """Write the results as a page and its pictures. Raises UsageError where a file cannot be written."""
+    from gangraph.benchmarks.ahead import compiled
+    from gangraph.benchmarks.page import write
+    from gangraph.kernels import catalogue
+
     say("compiling for GPUs that may not be here")
-    ahead = _of("ahead").compiled()
-    catalogue = import_module("gangraph.kernels").catalogue()
+    ahead = compiled()
     try:
-        written: list[Path] = _of("page").write(page, catalogue, results, ahead)
+        return write(page, catalogue(), results, ahead)
     except OSError as error:
         raise UsageError(f"cannot write '{error.filename or page}': {error.strerror}") from None
-    return written
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """What is being done: a line of a terminal that changes, elsewhere lines."""
+    """Show what is being done: on a terminal one line that changes, elsewhere one line for each thing."""
     if not sys.stderr.isatty():
         yield lambda text: print(text, file=sys.stderr, flush=True)
         return

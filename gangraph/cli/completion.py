@@ -1,4 +1,4 @@
-"""What a shell completes: specs, their profiles and variants, and runs. Nothing here needs torch."""
+"""What a shell completes: specs, their profiles and variants, and runs. None of this imports torch."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

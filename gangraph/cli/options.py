@@ -113,7 +113,7 @@ class View(StrEnum):
 
 
 def read_spec(source: str, profile: str | None, variant: str | None, settings: list[str] | None) -> "Spec":
-    """The spec in the form that the arguments choose. Nothing here needs torch, so a slip in the text shows at once.
+    """The spec in the form that the arguments choose. It is read without torch, so mistakes in the text show at once.
 
     Raises:
         SpecError: the text does not parse, or there is no such profile, variant or path.
@@ -124,7 +124,7 @@ def read_spec(source: str, profile: str | None, variant: str | None, settings: l
 
     choice = Choice(profile=profile, variant=variant, set=values_of(settings))
     resolved = resolve(parse(source), choice)
-    # While an expression does not parse, the later stages would keep a person waiting for torch to be loaded.
+    # While an expression does not parse, the later stages would only make a person wait for torch.
     if any(problem.code.startswith(_SYNTAX) for problem in resolved.problems):
         raise SpecError(resolved.problems)
     return resolved
@@ -132,7 +132,7 @@ def read_spec(source: str, profile: str | None, variant: str | None, settings: l
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """A sign of life on a terminal while something takes its time; nothing of it stays, and nothing goes elsewhere."""
+    """Show on a terminal that something is being done, and remove the line afterwards; elsewhere write nothing."""
     if not sys.stderr.isatty():
         yield
         return
@@ -144,10 +144,10 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def there_is(path: Path | str, what: str = "run") -> None:
-    """Look for the folder of a run before anything is loaded that takes time.
+    """Require the folder of a run, before anything is loaded that takes time.
 
     Raises:
-        UsageError: nothing is there; proposes the nearest of runs/.
+        UsageError: nothing is there; the message proposes the nearest folder in runs/.
     """
     if Path(path).exists():
         return
@@ -157,7 +157,7 @@ def there_is(path: Path | str, what: str = "run") -> None:
 
 
 def textual(output: Path | None, view: str) -> None:
-    """Refuse to write a text into a file that promises something else.
+    """Refuse to write a text into a file whose suffix is that of something else.
 
     Raises:
         UsageError: the file's suffix is that of a picture or of a document.
@@ -167,13 +167,13 @@ def textual(output: Path | None, view: str) -> None:
 
 
 def drawn(output: Path | None) -> None:
-    """Refuse to write a drawing into a file that promises something else. Raises UsageError."""
+    """Refuse to write a drawing into a file whose suffix is not that of SVG. Raises UsageError."""
     if output is not None and output.suffix.lower() not in (".svg", ""):
         raise UsageError(f"the graph is drawn as SVG, and not as {output.suffix}: -o {output.with_suffix('.svg')}")
 
 
 def use_weights(folder: Path | None) -> None:
-    """Let metrics look for pretrained weights in a folder.
+    """Let metrics search a folder for pretrained weights.
 
     Raises:
         UsageError: there is no such folder.

@@ -65,7 +65,7 @@ def reproduce(
     from gangraph.language.document.library import find_spec, shipped
 
     if spec is not None:
-        find_spec(spec)  # a slip in its name shows before anything is loaded
+        find_spec(spec)  # a mistake in its name is shown before anything is loaded
     with options.waiting("loading PyTorch"):
         from gangraph.reproduce.reproduction import Request
         from gangraph.reproduce.reproduction import reproduce as start

@@ -202,9 +202,9 @@ def list_specs(json: options.Json = False) -> None:
     from gangraph.language.document.library import evaluators, shipped
 
     papers = sorted((_summary(*named) for named in shipped().items()), key=lambda row: (row["year"] or 0, row["name"]))
-    judges = [_summary(*named) for named in evaluators().items()]
+    shipped_evaluators = [_summary(*named) for named in evaluators().items()]
     if json:
-        print(_json({"specs": papers, "evaluators": judges}))
+        print(_json({"specs": papers, "evaluators": shipped_evaluators}))
         return
     indent = max(len(row["name"]) for row in papers) + 2
     for row in papers:
@@ -212,7 +212,7 @@ def list_specs(json: options.Json = False) -> None:
         print(_wrapped(head + row["title"], indent + 6))
         print(_wrapped(" " * (indent + 6) + row["about"], indent + 6))
     print("\nevaluators, networks that judge others")
-    for row in judges:
+    for row in shipped_evaluators:
         print(f"  {row['name']}\n{_wrapped(' ' * (indent + 6) + row['about'], indent + 6)}")
 
 

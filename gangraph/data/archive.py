@@ -26,7 +26,7 @@ _LONGEST_LIST = 64 * 2**20  # bytes of a zip file's own list of its files
 class Archive:
     """The image files below one place; `names` are paths relative to it, with `/`, sorted naturally.
 
-    `folders` are those directly inside, with images or without. `notes` tell what is there and not read.
+    `folders` are those directly inside, with images or without. `notes` say what is there and is not read.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Archive:
     open: Callable[[str, int], bytes]
 
     def read(self, name: str, most: int) -> bytes:
-        """The bytes of a file. Raises OSError, or DataError if they are more than `most` MiB or cannot be had."""
+        """The bytes of a file. Raises OSError, or DataError if they are more than `most` MiB or cannot be read."""
         return self.open(name, most)
 
     def where(self, name: str) -> str:
@@ -130,7 +130,7 @@ def _tidy(name: str, zipped: Path) -> str:
 
 
 def _require_once(zipped: Path, names: list[str]) -> None:
-    """Refuse a zip file in which a name occurs twice, or twice but for its case: unpacked, one would be lost."""
+    """Refuse a zip file with two names that are equal or differ in case only: unpacked, one file would be lost."""
     counts = Counter(name.casefold() for name in names if not _is_hidden(name))
     twice = [name for name in names if counts[name.casefold()] > 1]
     if twice:
@@ -160,7 +160,7 @@ def _missing_in_zip(zipped: Path, place: Path, files: list[str]) -> DataError:
 
 
 def _open_folder(place: Path) -> Archive:
-    """The files below a folder. A link back to a folder above it leads nowhere; other folders are met once."""
+    """The files below a folder. Links back to a folder above are not followed; every folder is visited once."""
     met = {_identity(place): place}
     files: list[str] = []
     back: list[str] = []

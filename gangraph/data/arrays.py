@@ -61,7 +61,7 @@ class Npz:
             or as [H, W] if C is 1), [C, T, H, W] for clips.
         frames: T, for clips: the array is a video, and each run of T consecutive frames is a sample.
         labels: name of an array of whole numbers, one for each sample.
-        range: `tanh` or `unit` scale a uint8 or uint16 array, whose largest number is the upper end; `raw` takes the
+        range: `tanh` or `unit` scale a uint8 or uint16 array, whose largest number is the upper end; `raw` gives the
             numbers as they are.
         dtype: type of a `raw` array's tensor, `float32` or `int64`.
         largest: how much memory an array may take, in MiB.
@@ -107,8 +107,8 @@ class Npz:
         """Read the arrays into memory.
 
         Raises:
-            DataError: the file or an array is missing, corrupt or too large, its shape or type is not the declared, or
-                a number in it is not finite.
+            DataError: the file or an array is missing, corrupt or too large, its shape or type is not the declared one,
+                or a number in it is not finite.
         """
         arrays = {"value": self._values(self._channels_first(self._array(self.key)))}
         if self.labels:
@@ -123,7 +123,7 @@ class Npz:
         return scale(values, self.range)
 
     def _values(self, array: Array) -> Tensor:
-        """The numbers as a tensor, in a type that loses none of them."""
+        """The numbers as a tensor, in a type that holds each of them exactly."""
         what = f"array '{self.key}' of '{self.file}' holds {array.dtype}"
         if self.range != "raw":
             if array.dtype not in (np.uint8, np.uint16):
@@ -306,7 +306,7 @@ class Idx:
 
 
 def _read_member(opened: ZipFile, info: ZipInfo, what: str, most: int) -> Array:
-    """One array of an .npz file. Its header is not believed before there is as much as it says."""
+    """One array of an .npz file. No memory is taken before the file is known to be as long as its header says."""
     with open_member(opened, info, what) as file:
         version = npy.read_magic(file)
         if version not in ((1, 0), (2, 0)):

@@ -46,7 +46,7 @@ _PPM_HEADER = re.compile(
 )
 _STATE_VALUES = "give values=[low, high], the stored numbers that mean black and white"
 
-# What Pillow warns of is refused here, or does not touch the pixels.
+# Whatever Pillow warns about is refused here, or does not change the pixels.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -74,7 +74,7 @@ class _Stored:
 
     @property
     def in_bytes(self) -> bool:
-        """Whether Pillow's 8 bits are all there is."""
+        """Whether 8 bits hold every number of the file."""
         return self.peak == 255 and self.maxval is None
 
 
@@ -141,7 +141,7 @@ def _require_room(image: Image.Image, cost: int, rules: Rules) -> None:
 
 
 def _has_more_pages(image: Image.Image) -> bool:
-    if image.format == "MPO":  # other cameras' previews of the same image are no pages
+    if image.format == "MPO":  # previews of the same image, as some cameras add, are no pages
         entries = image.mpinfo[0xB002][1:]  # type: ignore[attr-defined]
         return not all("Thumbnail" in entry["Attribute"]["MPType"] for entry in entries)
     if image.format != "TIFF":

@@ -57,7 +57,7 @@ class ImageSet:
         return {name: self._stacked([sample[name] for sample in samples]) for name in samples[0]}
 
     def verify(self) -> list[str]:
-        """Decode everything; one `file: reason` for each sample that fails."""
+        """Decode everything; one `file: reason` for each sample that cannot be read."""
         return [problem for index in range(len(self)) if (problem := self._problem(index))]
 
     def _problem(self, index: int) -> str:

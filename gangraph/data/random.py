@@ -35,8 +35,8 @@ class RandomSource(ABC):
     def draw(self, batch: int, generator: torch.Generator, device: torch.device | str, dtype: torch.dtype) -> Tensor:
         """Draw [batch, *shape] on `device`: whole numbers as int64, others as `dtype`.
 
-        The numbers come from the generator's device and move, so a seed gives the same ones everywhere.
-        Half precision is rounded from the float32 draw.
+        The numbers are drawn on the generator's device and then moved, so a seed gives the same numbers on every
+        device. Half precision is rounded from the float32 draw.
         """
         precision = torch.float64 if dtype == torch.float64 else torch.float32
         drawn = self.sample((batch, *self.shape), generator, precision)
@@ -94,7 +94,7 @@ class Categorical(RandomSource):
         return Field((), low=0, high=self.classes - 1, dtype=torch.int64)
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Draw indices; spread them to vectors if the shape asks for it."""
+        """Draw indices, or one-hot vectors if the shape has a last axis for the classes."""
         drawn = torch.randint(self.classes, shape[:1], generator=generator, device=generator.device)
         return torch.nn.functional.one_hot(drawn, self.classes).to(dtype) if self.shape else drawn
 

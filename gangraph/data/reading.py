@@ -17,7 +17,7 @@ from gangraph.errors import DataError
 MIB = 2**20
 
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-_DENSE, _DENSE_FROM = 160, 64 * MIB  # from this size on, what is packed by more is taken for a bomb; dSprites has 119
+_DENSE, _DENSE_FROM = 160, 64 * MIB  # a larger file that is packed more densely is refused; dSprites has 119
 _CHUNK = 16 * MIB
 _PACKED_CHUNK = 2**14  # unpacks to at most a thousand times as much
 _LONGEST = 1000  # characters of a name that a message shows
@@ -36,7 +36,7 @@ def require_regular(path: Path) -> int:
 
     Raises:
         OSError: it is not there.
-        DataError: it is a folder, a device or a pipe, whose end may never come.
+        DataError: it is a folder, a device or a pipe, which may never end.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -61,7 +61,7 @@ def require_size_of(name: str, size: int, most: int) -> None:
 
 
 def require_density(name: str, size: int, packed: int) -> None:
-    """Raise DataError if `packed` bytes pretend to hold many more, as no data do."""
+    """Raise DataError if `packed` bytes claim to unpack to far more than real data would."""
     if size > _DENSE_FROM and size > _DENSE * packed:
         found = f"{packed:,} bytes are said to unpack to {size:,}, more than {_DENSE} for each"
         raise DataError(f"{name}: {found}; store it uncompressed if it is meant so")
@@ -85,11 +85,14 @@ class Unpacked(io.RawIOBase):
         self._packed = self._ready = b""
 
     def readable(self) -> bool:
-        """It can be read."""
+        """True, as `io` asks."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer; how many bytes. Raises EOFError if the file is cut off, zlib.error if it is corrupt."""
+        """Fill a buffer; returns the number of bytes.
+
+        Raises EOFError if the file is cut off, zlib.error if it is corrupt.
+        """
         while not self._ready:
             packed = self._packed or self._file.read(_PACKED_CHUNK)
             if not packed and not self._unpacker.eof:
@@ -106,7 +109,7 @@ class Unpacked(io.RawIOBase):
 
 
 def fill(array: NDArray[Any], file: io.BufferedIOBase | IO[bytes]) -> int:
-    """Fill an array with the bytes of a file; how many there were, and one more if some are left."""
+    """Fill an array with the bytes of a file. Returns their number, and one more if the file holds more."""
     target = array.reshape(-1).view(np.uint8).data
     filled = 0
     while filled < len(target) and (chunk := file.read(min(_CHUNK, len(target) - filled))):
@@ -116,7 +119,7 @@ def fill(array: NDArray[Any], file: io.BufferedIOBase | IO[bytes]) -> int:
 
 
 def readable(name: str) -> str:
-    """A file's name as messages can show it: what is no text, or moves a terminal's cursor, is escaped."""
+    """A file's name as messages show it: bytes that are no text, or that move a terminal's cursor, are escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]}...{shown[-_LONGEST // 2 :]}"

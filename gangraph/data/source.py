@@ -59,13 +59,13 @@ class Source(Protocol):
 
 
 def places(source: Source) -> tuple[tuple[str, str], ...]:
-    """The arguments of a source that are paths of files or folders which have to be there, with what they name."""
+    """The arguments of a source that name files or folders which have to exist: pairs of argument and path."""
     named = getattr(source, "paths", ())
     return tuple((name, value) for name in named if (value := getattr(source, name)) is not None)
 
 
 def missing_places(source: Source) -> list[tuple[str, str]]:
-    """Those of its paths at which nothing is. What lies inside of a zip file is not looked for."""
+    """The `places` of a source at which nothing is. A path into a zip file is taken to exist if the zip file does."""
     return [(name, path) for name, path in places(source) if not _is_there(Path(path).expanduser())]
 
 
@@ -74,10 +74,10 @@ def _is_there(path: Path) -> bool:
 
 
 def open_source(called: str, source: Source) -> Dataset:
-    """Open a source that a spec calls so, as in `data.x`.
+    """Open a source; `called` is its path in the spec, such as `data.x`.
 
     Raises:
-        DataError: its files are missing or corrupt; says which setting names others.
+        DataError: its files are missing or corrupt; the message says which setting names others.
     """
     with reading(called.rpartition("data.")[2], source):
         try:
@@ -88,7 +88,7 @@ def open_source(called: str, source: Source) -> Dataset:
 
 @contextmanager
 def reading(name: str, source: Source) -> Iterator[None]:
-    """Whatever a source raises, of a plug-in too, is told with its name. Raises DataError."""
+    """Turn whatever a source raises, also one of a plug-in, into a DataError that names the source."""
     try:
         yield
     except (GangraphError, MemoryError):

@@ -82,7 +82,7 @@ class Stream:
         self.close()
 
     def _take(self, request: Request) -> Future[Batch] | None:
-        """The batch under way if it is the requested one; else let it end: a data set serves one thread."""
+        """The batch that is being read, if it is this one; else wait for it, since a data set serves one thread."""
         ahead, self._ahead = self._ahead, None
         if ahead and ahead[0] != request:
             ahead[1].cancel()

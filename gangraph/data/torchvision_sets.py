@@ -19,7 +19,7 @@ from gangraph.registry import source
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a data set before it is opened; `side` is None where images differ in size."""
+    """What is known about a data set before it is opened; `side` is None where images differ in size."""
 
     side: int | None
     channels: int
@@ -109,7 +109,7 @@ class Torchvision:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The arguments that name what has to be there."""
+        """The arguments that name a folder which has to exist; none if the data set may be downloaded."""
         return () if self.download else ("root",)
 
     @property

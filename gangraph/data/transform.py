@@ -114,7 +114,7 @@ class ImageOptions:
 
     @property
     def rules(self) -> Rules:
-        """What is stated about the pixels of the files."""
+        """What the arguments state about the pixels of the files."""
         return Rules(self.channels, _colour(self.ground), self.values, self.pages, self.largest)
 
     def decode(self, data: bytes) -> Picture:
@@ -145,7 +145,7 @@ class ImageOptions:
         return Image.fromarray(np.asarray(resized).clip(0, 1)) if band.mode == "F" else resized
 
     def arrange(self, image: Tensor, chances: Sequence[float]) -> Tensor:
-        """Crop and flip [..., height, width] by three numbers in [0, 1): equal numbers, equal places."""
+        """Crop and flip [..., height, width] by three numbers in [0, 1); equal numbers give the same crop and flip."""
         row, column, mirror = chances if self.augment else (0.5, 0.5, 1.0)
         if self.crop:
             rows, columns = sides(self.crop)
@@ -155,7 +155,7 @@ class ImageOptions:
         return image.flip(-1) if self.flip and mirror < 0.5 else image
 
     def scale(self, images: Tensor) -> Tensor:
-        """What `prepare` gives to float32 in the declared range."""
+        """The result of `prepare` as float32 in the declared range."""
         return scale(images, self.range)
 
 

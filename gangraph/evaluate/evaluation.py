@@ -1,9 +1,10 @@
-"""Looking at a run: the values that `evaluate:` shows and measures, computed without disturbing training."""
+"""What `evaluate:` shows and measures, computed on the networks of an engine without disturbing training."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,7 @@ from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
 from gangraph.evaluate.pixels import PixelByPixel
-from gangraph.graph.model import Evaluation as Seen
-from gangraph.graph.model import Graph, Node, with_arguments
+from gangraph.graph.model import Evaluation, Graph, Node, with_arguments
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
 from gangraph.lower.writer import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
@@ -24,17 +24,24 @@ from gangraph.registry import vocabulary
 from gangraph.run.draws import Draws
 from gangraph.run.engine import Engine
 from gangraph.run.networks import ParameterVector
-from gangraph.session.evaluators import trained_network
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
 
-# Evaluations draw under a seed of their own, the same at every look, so that grids can be compared over time.
+# Evaluations draw under a seed of their own, the same every time, so that grids can be compared over time.
 _SEED = "evaluate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What one evaluation saw: tensors by grid and column, numbers by metric; why other metrics are missing.
+class Evaluator:
+    """A network that another spec trained, frozen; and what is known of it, such as that spec's own results."""
+
+    network: nn.Module
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What one evaluation gave: tensors by grid and column, numbers by metric; why other metrics are missing.
 
     `ranges` says in which range each column is shown; None where that is not known.
     """
@@ -50,16 +57,22 @@ class Look:
         return next(iter(self.grids.values()), {})
 
 
-class Evaluation:
-    """The `evaluate:` section of a phase over an engine's networks: `part` is what of it is computed.
+class BoundEvaluation:
+    """A part of the `evaluate:` section, bound to the networks of an engine and to evaluators.
 
-    The draws are those of the run's seed, unless another is given.
+    Args:
+        part: what is computed: one of those of the engine's program.
+        evaluators: by name, at least those that the part calls (`evaluators_called`).
+        seed: of the draws; by default the run's.
     """
 
-    def __init__(self, engine: Engine, seen: Seen, part: Looking, *, seed: int | None = None) -> None:
-        self.engine, self.seen, self.part, self.graph = engine, seen, part, seen.graph
+    def __init__(
+        self, engine: Engine, part: Looking, evaluators: Mapping[str, Evaluator], *, seed: int | None = None
+    ) -> None:
+        self.engine, self.part, self.evaluation = engine, part, evaluation_of(engine)
+        self.graph = self.evaluation.graph
         self.seed = engine.settings.seed if seed is None else seed
-        self.evaluators = {name: self._evaluator(name) for name in self._called() if name in seen.evaluators}
+        self.evaluators = {name: evaluators[name].network for name in evaluators_called(self.evaluation, part)}
         frozen = {f"{module_name(name)}_frozen": module for name, module in self.evaluators.items()}
         frozen |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in frozen.items()}
         networks = {**engine.networks.callable, **frozen}
@@ -68,10 +81,6 @@ class Evaluation:
         self.module = part.code.bind(networks)
         self.uniforms = dict(self._uniforms())
 
-    def _called(self) -> dict[str, None]:
-        nodes = (self.graph.nodes[name] for name in self.part.code.segment.nodes)
-        return dict.fromkeys(node.target for node in nodes if node.of_network)
-
     def _uniforms(self) -> Iterator[tuple[str, Uniform]]:
         """A source of random numbers for each image that is drawn pixel by pixel, one number a pixel."""
         types = self.engine.program.plan.checked.evaluation
@@ -79,31 +88,28 @@ class Evaluation:
             if types is not None and self.graph.nodes[name].kind == "autoregressive":
                 yield noise_name(name, UNIFORM), Uniform(types.nodes[name].shape[1:], 0.0, 1.0)
 
-    def _evaluator(self, name: str) -> nn.Module:
-        model, settings = self.engine.program.plan.checked.evaluators[name], self.engine.settings
-        return trained_network(self.seen.evaluators[name], model, device=settings.device, dtype=settings.dtype)
-
     @property
     def spec(self) -> EvaluateSpec:
         """The section."""
         assert self.graph.spec.evaluate is not None
         return self.graph.spec.evaluate
 
-    def look(self, clock: Clock, count: int | None = None) -> Look:
+    def evaluate(self, clock: Clock, count: int | None = None) -> Evaluated:
         """Draw `count` samples (the spec's number by default) and compute the grids and the metrics.
 
         Raises:
             RunError: a metric refuses its values.
         """
         values, missing = self.values(clock, count)
-        return Look(
+        grids, metrics = self.evaluation.grids, self.evaluation.metrics
+        return Evaluated(
             grids={
                 name: {label: values[node].detach() for label, node in columns if node in values}
-                for name, columns in self.seen.grids.items()
+                for name, columns in grids.items()
             },
-            ranges={name: self.ranges_of(columns) for name, columns in self.seen.grids.items()},
-            metrics={name: float(values[node]) for name, node in self.seen.metrics if node in values},
-            missing={name: missing[node] for name, node in self.seen.metrics if node in missing},
+            ranges={name: self.ranges_of(columns) for name, columns in grids.items()},
+            metrics={name: float(values[node]) for name, node in metrics if node in values},
+            missing={name: missing[node] for name, node in metrics if node in missing},
         )
 
     def values(self, clock: Clock, count: int | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -206,6 +212,20 @@ class Evaluation:
                 module.train(training)
             for buffer, before in buffers:
                 buffer.copy_(before)
+
+
+def evaluation_of(engine: Engine) -> Evaluation:
+    """The evaluation of an engine's phase, which has one."""
+    evaluation = engine.program.plan.checked.graph.evaluation
+    assert evaluation is not None
+    return evaluation
+
+
+def evaluators_called(evaluation: Evaluation, part: Looking) -> tuple[str, ...]:
+    """The evaluators whose networks a part of an evaluation calls."""
+    nodes = (evaluation.graph.nodes[name] for name in part.code.segment.nodes)
+    called = dict.fromkeys(node.target for node in nodes if node.of_network)
+    return tuple(name for name in called if name in evaluation.evaluators)
 
 
 @torch.no_grad()

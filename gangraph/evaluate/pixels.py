@@ -5,7 +5,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from gangraph.run.reporter import Countdown
+from gangraph.terminal import Countdown
 from gangraph.vocabulary.causal import levels_of
 
 

@@ -1,28 +1,26 @@
 """Checkpoints: tensors as safetensors, everything else as JSON; nothing is ever unpickled.
 
-A checkpoint is a folder that appears whole or not at all: it is written beside its place and renamed. Nothing in it is
-believed: names, shapes, types and ranges are compared with those of the program before the first tensor is loaded.
+A checkpoint is a folder that appears whole or not at all: it is written beside its place and renamed. What is read
+here is believed by nobody: `run/verify.py` compares names, shapes, types and ranges with those of a program before the
+first tensor is loaded.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gangraph.check.tied_parameters import TiedPart
 from gangraph.errors import CheckpointError, RunError
 from gangraph.folder.files import abandoned, opened, unfinished_name
 from gangraph.folder.places import FORMER, former, placed, recover, set_aside
-from gangraph.folder.state import FILE, TENSORS, Pool, State, Trained, damaged, read_state
-from gangraph.run.engine import Engine
+from gangraph.folder.state import FILE, TENSORS, State, damaged, read_state
 
 _LARGEST_HEADER = 16 * 2**20  # bytes, for some hundred thousand tensors
 
@@ -56,30 +54,14 @@ class Checkpoint:
             raise self.misfit(f"found other bits than those that {FILE} was written with (key 'digest')")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What is known of a tensor before it is read."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "Kind":
-        """The kind of a tensor."""
-        return cls(tuple(tensor.shape), tensor.dtype)
-
-    def under(self, own: torch.dtype, saved: torch.dtype) -> "Kind":
-        """The same in a run of another precision."""
-        return replace(self, dtype=saved) if self.dtype == own else self
-
-    def __str__(self) -> str:
-        return f"{list(self.shape)} {str(self.dtype).removeprefix('torch.')}"
-
-
-def save_checkpoint(folder: Path, engine: Engine, trained: Trained, more: Mapping[str, str] | None = None) -> Path:
-    """Write the whole state of an engine to `folder`, and return it. What stood there goes only when that is done.
+def write_checkpoint(
+    folder: Path, state: State, tensors: Mapping[str, Tensor], more: Mapping[str, str] | None = None
+) -> Path:
+    """Write a checkpoint to `folder`, and return it. What stood there goes only when that is done.
 
     Args:
+        state: everything but the tensors; the digest of these is filled in.
+        tensors: contiguous, on the CPU, by name.
         more: other files that belong to it: texts by name.
 
     Raises:
@@ -88,7 +70,7 @@ def save_checkpoint(folder: Path, engine: Engine, trained: Trained, more: Mappin
     unfinished, before = unfinished_name(folder), former(folder)
     try:
         recover(folder)
-        _write(unfinished, engine, trained, more or {})
+        _write(unfinished, state, tensors, more or {})
         if folder.exists():
             shutil.rmtree(before, ignore_errors=True)
             folder.rename(before)
@@ -104,13 +86,13 @@ def save_checkpoint(folder: Path, engine: Engine, trained: Trained, more: Mappin
     return folder
 
 
-def _write(folder: Path, engine: Engine, trained: Trained, more: Mapping[str, str]) -> None:
+def _write(folder: Path, state: State, tensors: Mapping[str, Tensor], more: Mapping[str, str]) -> None:
     """Write a checkpoint's files, and wait until they are on the disk."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_file(_tensors(engine), folder / TENSORS)
-    state = _state(engine, trained, _digest(folder / TENSORS))
-    for name, text in {FILE: state.model_dump_json(indent=1), **more}.items():
+    save_file(dict(tensors), folder / TENSORS)
+    digested = state.model_copy(update={"digest": _digest(folder / TENSORS)})
+    for name, text in {FILE: digested.model_dump_json(indent=1, by_alias=True), **more}.items():
         (folder / name).write_text(text, encoding="utf-8")
     for path in (*folder.iterdir(), folder):
         _sync(path)
@@ -163,51 +145,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         MemoryError,
     ) as error:  # of its header, and of types that torch lacks
         raise damaged(folder, TENSORS, str(error)) from None
-
-
-def _tensors(engine: Engine) -> dict[str, Tensor]:
-    """Every tensor of an engine's state by its name in a checkpoint; what networks share only under its owner's."""
-    tensors: dict[str, Tensor] = {}
-    for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
-        for name, module in modules.items():
-            tensors |= {f"{kind}/{name}/{path}": tensor for path, tensor in module.state_dict().items()}
-    tied = tied_names(engine.program.plan.checked.tied_parts)
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(tied)}
-    for name, optimizer in engine.optimizers.items():
-        for index, parameter in enumerate(engine.parameters[name]):
-            for key, tensor in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{name}/{index}.{key}"] = tensor
-    for name, history in engine.histories.items():
-        if history.samples is not None:
-            tensors[f"history/{name}/samples"] = history.samples
-    return {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}
-
-
-def _state(engine: Engine, trained: Trained, digest: str) -> State:
-    return State(
-        format=2,
-        digest=digest,
-        step=engine.step_count,
-        shared=shared_names(engine.program.plan.checked.tied_parts),
-        positions=dict(engine.draws.positions),
-        histories={name: Pool(count=history.count, calls=history.calls) for name, history in engine.histories.items()},
-        gates=[gates.state() for gates in engine.gates],
-        extra=trained,
-    )
-
-
-def shared_names(tied_parts: Mapping[str, Iterable[TiedPart]]) -> dict[str, str]:
-    """Beginnings of tensors' names that stand for others."""
-    return {
-        f"network/{name}/{tie.path}.": f"network/{tie.owner}/{tie.path}."
-        for name, each in tied_parts.items()
-        for tie in each
-    }
-
-
-def tied_names(tied_parts: Mapping[str, Iterable[TiedPart]]) -> tuple[str, ...]:
-    """Beginnings of names under which no tensor is stored."""
-    return tuple(shared_names(tied_parts))
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 from gangraph.language.document.copies import files_of
 from gangraph.language.spec import Spec
-from gangraph.registry import load_plugins, vocabulary
+from gangraph.registry import load_plugins, optimizers, vocabulary
 from gangraph.update_options import UPDATE_OPTIONS
 
 
@@ -15,6 +15,7 @@ def plugins_of(spec: Spec) -> dict[str, str]:
     load_plugins()
     words = {word for text in (spec.text, *files_of(spec).values()) for word in re.findall(r"\w+", text)}
     used = {vocabulary[word].function.__module__.partition(".")[0] for word in words & vocabulary.keys()}
+    used |= {optimizers[word].function.__module__.partition(".")[0] for word in words & optimizers.keys()}
     used |= {UPDATE_OPTIONS[word].function.partition(".")[0] for word in words & UPDATE_OPTIONS.keys()}
     return {name: known for name, (module, known) in _installed().items() if module in used}
 

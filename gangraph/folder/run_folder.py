@@ -16,42 +16,33 @@ import errno
 import json
 import math
 import os
-import platform
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from gangraph.errors import CheckpointError, RunError, UsageError
-from gangraph.evaluate.pictures import save_image
 from gangraph.folder.checkpoint import tidy
 from gangraph.folder.files import abandoned, json_text, read_json, write_whole
 from gangraph.folder.lock import held
 from gangraph.folder.places import placed
-from gangraph.folder.plugins import plugin_versions
 from gangraph.folder.saved import BEST, LATEST, copies_of, find_checkpoint, first_good, numbered, run_of
 from gangraph.folder.state import read_state
 from gangraph.language.spec import Spec
-from gangraph.run.reporter import tell
-from gangraph.run.trainer import Trainer
+from gangraph.terminal import tell
 from gangraph.views.text import spec_text
 
 Say = Callable[[str], None]
 Made = TypeVar("Made")
 
 _SMALL = 2**20  # bytes
-_VERSIONS = ("gangraph", "torch", "torchvision", "numpy", "safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +79,18 @@ class RunFolder:
                     path.unlink(missing_ok=True)
             yield
 
-    def describe(self, trainer: Trainer) -> None:
-        """Write down what runs, with every file that its spec was read from, and where; and what changed on the way."""
-        for name, text in {**copies_of(trainer.spec), "resolved.txt": spec_text(trainer.spec)}.items():
+    def describe(self, spec: Spec, environment: Mapping[str, Any], going_on: Mapping[str, Any] | None) -> None:
+        """Write down what runs, with every file that its spec was read from, and where it runs.
+
+        Args:
+            environment: of `environment.json`.
+            going_on: added there to what the run was when it went on before: where it does so now, and what changes.
+        """
+        for name, text in {**copies_of(spec), "resolved.txt": spec_text(spec)}.items():
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.path / name, text)
-        environment = {
-            "command": sys.argv,
-            "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
-            "device": _device_name(trainer.settings.device),
-            "threads": torch.get_num_threads(),
-            "seed": trainer.seed,
-            "precision": trainer.precision,
-            "compiled": trainer.settings.compile,
-            "not compiled": trainer.engine.fallbacks,
-            "kernels": trainer.kernels,
-            "plugins": plugin_versions(),
-            "resumed": [*self._resumed(), *_going_on(trainer)],
-        }
-        write_whole(self.path / "environment.json", json_text(environment, indent=1))
+        resumed = [*self._resumed(), *([going_on] if going_on is not None else [])]
+        write_whole(self.path / "environment.json", json_text({**environment, "resumed": resumed}, indent=1))
 
     def _resumed(self) -> list[Any]:
         """What the file says of earlier times that the run went on."""
@@ -184,25 +168,24 @@ class RunFolder:
                 path.rename(aside)
                 say(f"'{path}' is not gone on from, and is kept as '{aside.name}'")
 
-    def save_picture(self, step: int, image: Image.Image, grid: str = "") -> Path:
-        """Write a grid as PNG under its step and as latest; `grid` is its name where there are several."""
+    def save_picture(self, step: int, write: Callable[[Path], None], grid: str = "") -> Path:
+        """Let `write` write a grid as PNG under its step and as latest; `grid` is its name where there are several."""
         ending = f"-{grid}.png" if grid else ".png"
         path = self.path / "samples" / f"{step:08d}{ending}"
         for place in (path, path.with_name(f"latest{ending}")):
-            save_image(image, place)
+            write(place)
         return path
 
-    def save(self, trainer: Trainer, keep: int) -> Path:
-        """Write a checkpoint and drop all but the last `keep`."""
-        path = trainer.save(self._place(f"step-{trainer.step_count:08d}"))
+    def save(self, step: int, write: Callable[[Path], Path], keep: int) -> Path:
+        """Let `write` write a checkpoint in its place, and drop all but the last `keep`."""
+        path = write(self._place(f"step-{step:08d}"))
         for old in self.checkpoints()[:-keep]:
             shutil.rmtree(old)
         return path
 
-    def keep_best(self, trainer: Trainer, value: float) -> None:
-        """Write the checkpoint called `best`, with the metric that made it so."""
-        metric = json_text({"step": trainer.step_count, "value": value})
-        trainer.save(self._place("best"), {"metric.json": metric})
+    def keep_best(self, step: int, write: Callable[[Path, Mapping[str, str]], Path], value: float) -> None:
+        """Let `write` write the checkpoint called `best`, with a file of the metric that made it so."""
+        write(self._place(BEST), {"metric.json": json_text({"step": step, "value": value})})
 
     def _place(self, name: str) -> Path:
         """Where a checkpoint belongs. A run whose folder was taken away ends there, and not in half of another."""
@@ -213,7 +196,7 @@ class RunFolder:
 
     def best(self, say: Say = tell) -> float | None:
         """The metric of the best checkpoint so far; one that cannot be read, or is not finite, is of none."""
-        path = placed(self.path / "checkpoints" / "best") / "metric.json"
+        path = placed(self.path / "checkpoints" / BEST) / "metric.json"
         if not path.exists():
             return None
         try:
@@ -280,13 +263,6 @@ def run_name(spec: Spec) -> str:
     return "-".join(filter(None, (spec.name, spec.profile, spec.variant.replace(",", "-"))))
 
 
-def _going_on(trainer: Trainer) -> list[dict[str, Any]]:
-    """Where a run went on, and what was changed about it then."""
-    if not trainer.step_count:
-        return []
-    return [{"step": trainer.step_count, "command": sys.argv, "changes": [str(each) for each in trainer.changes]}]
-
-
 def _made_free(parent: Path, name: str) -> Path:
     """A new folder with the next free number, which no other process has taken at the same time."""
     while True:
@@ -299,11 +275,3 @@ def _made_free(parent: Path, name: str) -> Path:
         except FileExistsError:
             if not path.exists():  # it is `parent` that is a file
                 raise
-
-
-def _device_name(device: torch.device) -> str:
-    return (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
-    )

@@ -181,7 +181,7 @@ def asked_of(checkpoint: Path, source: str | None, asked: Choice) -> Spec | None
         UsageError: there is no such spec.
         CheckpointError: the checkpoint is damaged.
     """
-    trained = read_state(checkpoint).extra
+    trained = read_state(checkpoint).trained
     choice = _choice(trained, asked)
     if source is None:
         return None if choice == _choice(trained) else _resolved(trained, choice)
@@ -214,10 +214,10 @@ def find_trained(spec: Spec, seed: int, precision: str | None, folders: Iterable
         for checkpoint in reversed(numbered(folder)):
             try:
                 state = read_state(checkpoint)
-                saved = load_text(state.extra, checkpoint)
+                saved = load_text(state.trained, checkpoint)
             except CheckpointError:
                 continue  # an older one may be good
-            trained = state.extra
+            trained = state.trained
             same = (trained.profile, trained.variant, trained.seed) == (spec.profile, spec.variant, seed)
             if same and precision in (None, trained.precision):
                 if trained_fingerprint(trained, saved) == wanted:

@@ -1,7 +1,7 @@
 """The state of a run in numbers and texts: `state.json` of a checkpoint, as one value that was checked.
 
 What is read here may come from anywhere, so every key, type and range is verified before anything uses it. Whether it
-fits the networks and optimizers of a program is verified when it is loaded (`checkpoint`).
+fits the networks and optimizers of a program is verified before it is used (`run/verify.py`).
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from gangraph.errors import CheckpointError
 from gangraph.folder.files import read_json
 
 FILE, TENSORS = "state.json", "tensors.safetensors"
-_FORMAT = 2
+FORMAT: Literal[2] = 2
 _LARGEST_FILE = 16 * 2**20  # bytes; texts of specs and networks are most of it
 
 Count = Annotated[int, Field(ge=0, le=2**53)]  # which a float holds exactly, as clocks need it
@@ -87,6 +87,7 @@ class State(_Frozen):
         shared: beginnings of tensors' names that stand for other beginnings, for parts that networks share.
         positions: samples drawn by data stream.
         gates: what each update's gates remember, by group; may be left out where none does.
+        trained: what was trained; the file calls it `extra`, and so does the constructor.
     """
 
     format: Literal[2]
@@ -96,14 +97,14 @@ class State(_Frozen):
     positions: dict[str, Count]
     histories: dict[str, Pool]
     gates: list[dict[str, list[bool | float]]] = []
-    extra: Trained
+    trained: Trained = Field(alias="extra")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        extra = self.extra
-        if extra.phase_start > self.step:
-            raise ValueError(f"extra.phase_start: found {extra.phase_start}, expected at most the step, {self.step}")
-        if not extra.phase and (extra.phase_start or extra.seen_before):
+        trained = self.trained
+        if trained.phase_start > self.step:
+            raise ValueError(f"extra.phase_start: found {trained.phase_start}, expected at most the step, {self.step}")
+        if not trained.phase and (trained.phase_start or trained.seen_before):
             raise ValueError("extra.phase: found 0, and yet something was trained before it")
         return self
 
@@ -135,8 +136,8 @@ def _upgraded(data: Any) -> Any:
         return data
     # Format 1 listed the numbers that optimizers keep, of which there are none.
     left = {key: value for key, value in data.items() if key != "optimizers"}
-    extra = {"kernels": "auto", "fingerprint": "", **_mapping(left.get("extra"))}
-    return {"format": _FORMAT, "digest": None, "shared": {}, **left, "extra": extra}
+    trained = {"kernels": "auto", "fingerprint": "", **_mapping(left.get("extra"))}
+    return {"format": FORMAT, "digest": None, "shared": {}, **left, "extra": trained}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

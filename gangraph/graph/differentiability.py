@@ -1,6 +1,6 @@
 """Where gradients flow: which values depend differentiably on which networks' parameters."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.node import kinds
@@ -13,10 +13,10 @@ def stops(graph: Graph, node: Node) -> bool:
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:
     """The nodes among `within` that depend differentiably on the parameters of `networks`."""
-    chosen, wanted = set(networks), set(within)
+    chosen = set(networks)
     reached: set[str] = set()
-    for node in graph.nodes.values():
-        if node.id not in wanted or (node.kind != "network" and stops(graph, node)):
+    for node in map(graph.nodes.__getitem__, graph.in_order(within)):
+        if node.kind != "network" and stops(graph, node):
             continue
         starts = node.of_network and node.target in chosen and not node.ahead and not _is_constant(graph, node)
         through = not reached.isdisjoint(node.needs) and not stops(graph, node)
@@ -47,40 +47,47 @@ def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -
 
 def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
     """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node."""
+    calls = sum(1 << place for place, node in enumerate(graph.nodes.values()) if node.kind == "network")
     found = []
     for node in graph.nodes.values():
         if node.kind == "grad":
             output, at = node.inputs
-            between = graph.below(output) - graph.below(at)
-            found += [
-                (name, node.id) for name in graph.nodes if name in between and graph.nodes[name].kind == "network"
-            ]
+            inside = graph.named(calls & graph.ancestors[output] & ~graph.ancestors[at])
+            found += [(name, node.id) for name in inside]
     return found
+
+
+def _between(graph: Graph, output: str, at: str, follows: Callable[[Node], bool] = lambda _: True) -> list[str]:
+    """The values by way of which an output depends on a value, both included, in order; none where it does not.
+
+    What stands beneath a node is looked at where it `follows`.
+    """
+    waiting = [output] if graph.depends(output, at) else []
+    found = set(waiting)
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        if node.id != at and follows(node):
+            fresh = [name for name in node.needs if name not in found and graph.depends(name, at)]
+            found.update(fresh)
+            waiting += fresh
+    return graph.in_order(found)
 
 
 def passed(graph: Graph, output: str, at: str) -> set[str]:
     """The values by which an output depends differentiably on a value, itself left out: what a gradient passes."""
-    waiting, reaching = [output], {output}
-    while waiting:
-        node = graph.nodes[waiting.pop()]
-        fresh = set(node.needs) - reaching if not stops(graph, node) else set[str]()
-        waiting += fresh
-        reaching |= fresh
     found = {at}
-    for node in graph.nodes.values():  # in the order in which values depend on each other
-        if node.id in reaching and not stops(graph, node) and not found.isdisjoint(node.needs):
-            found.add(node.id)
+    for name in _between(graph, output, at, lambda node: not stops(graph, node)):
+        if not stops(graph, graph.nodes[name]) and not found.isdisjoint(graph.nodes[name].needs):
+            found.add(name)
     return found - {at}
 
 
 def penalties(graph: Graph, nodes: Iterable[str], live: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each node, the `grad` nodes that differentiate through it and are differentiated themselves."""
     chosen, found = set(nodes), dict[str, tuple[str, ...]]()
-    for name in live:
-        if name not in chosen or graph.nodes[name].kind != "grad":
-            continue
-        output, at = graph.nodes[name].inputs
-        for between in graph.below(output) & chosen:
-            if between != at and at in graph.below(between):
+    for name in graph.in_order(chosen.intersection(live)):
+        if graph.nodes[name].kind == "grad":
+            output, at = graph.nodes[name].inputs
+            for between in chosen.intersection(_between(graph, output, at)) - {at}:
                 found[between] = (*found.get(between, ()), name)
     return found

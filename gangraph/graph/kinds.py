@@ -18,6 +18,7 @@ from gangraph.graph.node import (
     always,
     as_call,
     call_of,
+    dotted_name,
     kinds,
 )
 from gangraph.graph.types import TensorType
@@ -104,7 +105,7 @@ Inside = Callable[[Argument], Expression]
 
 
 def _spell_source(node: Node, _: Inside) -> Expression:
-    return ast.Name(node.id, node.span)
+    return dotted_name(node.id, node.span)
 
 
 def _spell_number(node: Node, _: Inside) -> Expression:

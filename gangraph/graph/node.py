@@ -7,6 +7,7 @@ stage. `kinds` holds the records; those of the engine are in `gangraph.graph.kin
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from typing import Any, Literal, Protocol
 
 from gangraph.errors import Span
@@ -25,7 +26,7 @@ class Ref:
 Argument = Ref | int | float | str | bool | None | tuple["Argument", ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One value: what computes it, and from what.
 
@@ -55,6 +56,16 @@ class Node:
         return kinds[self.kind].given
 
     @property
+    def is_call(self) -> bool:
+        """Whether it is a call of a network."""
+        return self.kind == "network"
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether it is a call of an op, a loss or a metric."""
+        return kinds[self.kind].target == "op"
+
+    @property
     def of_network(self) -> bool:
         """Whether a network is what it comes from: a call of it, its parameters, or an image that is drawn from it."""
         return kinds[self.kind].of_network
@@ -70,12 +81,12 @@ class Node:
         assert self.expression is not None
         return self.expression
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The nodes this one is computed from, in order."""
         return tuple(references((*self.arguments, *(value for _, value in self.keywords))))
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         """The inputs, and the node that looks ahead where this is a call of a looked-ahead network."""
         return (*self.inputs, self.ahead) if self.ahead else self.inputs
@@ -240,7 +251,14 @@ def as_call(node: Node, inside: Callable[[Argument], Expression]) -> Expression:
 def call_of(name: str, node: Node, inside: Callable[[Argument], Expression]) -> Expression:
     """A call by some name, with the arguments of a node."""
     keywords = tuple((key, inside(value)) for key, value in node.keywords)
-    return ast.Call(ast.Name(name, node.span), tuple(map(inside, node.arguments)), keywords, node.span)
+    return ast.Call(dotted_name(name, node.span), tuple(map(inside, node.arguments)), keywords, node.span)
+
+
+def dotted_name(name: str, span: Span) -> Expression:
+    """`a.b.c` as it is parsed: attributes of a name."""
+    first, *rest = name.split(".")
+    base: Expression = ast.Name(first, span)
+    return reduce(lambda base, part: ast.Attribute(base, part, span), rest, base)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,10 @@ class UpdatePlan:
     before: tuple[Segment, ...]
     body: tuple[Segment, ...]
     redraws: tuple[str, ...]
-    noise: tuple[str, ...]
+    noise: tuple[str, ...] = ()
     reuses: tuple[Reuse, ...]
     losses: tuple[tuple[str, str], ...]
-    frees: tuple[str, ...]
+    frees: tuple[str, ...] = ()
 
     @property
     def segments(self) -> tuple[Segment, ...]:

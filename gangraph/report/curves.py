@@ -12,17 +12,17 @@ from gangraph.report.reading import Points
 WIDTH, HEIGHT = 340.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 56.0, 12.0, 24.0
 _BINS = 120
-_LETTERS = 8  # of a label, that stand left of a frame
-_FAR = 4  # a range that its outer hundredths stretch further than this is cut there
+_LETTERS = 8  # of a label, for which there is room left of a frame
+_FAR = 4  # a range that the outer hundredths of the values make this many times longer is cut there
 _NARROWEST = 1e-3  # of the values: a smaller range than this would be all noise
-_WIDE = 8  # positive values that reach over this factor are drawn on a logarithmic scale
+_WIDE = 8  # positive values whose ratio exceeds this are drawn on a logarithmic scale
 
 Line = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Where values stand: all panels of one quantity share it."""
+    """From steps and values to pixels. All panels of one quantity share a scale."""
 
     steps: float
     low: float
@@ -58,7 +58,7 @@ class Scale:
 
 
 def _labelled(value: float, digits: int) -> str:
-    """A value with so many decimals, or in short where that takes too much room."""
+    """A value with so many decimals, or in scientific notation where that takes too much room."""
     text = f"{value:,.{digits}f}".replace("-", "\u2212")
     return text if len(text) <= _LETTERS else number(value)
 
@@ -133,7 +133,7 @@ def averaged(lines: Sequence[Line]) -> tuple[tuple[float, float, float, float], 
 
 
 def _ended(lines: Sequence[Line]) -> str:
-    """Which seeds the mean goes on without; empty where all of them end at one step."""
+    """Which seeds end early, so that the mean leaves them out from there on; empty if all end at one step."""
     ends = [line[-1][0] for line in lines]
     early = sorted(end for end in ends if end < max(ends))
     if not early:

@@ -1,9 +1,9 @@
-"""Numbers as a page shows them: no digit more than they carry."""
+"""Numbers as a page shows them: with the digits that are significant."""
 
 import math
 
 MISSING = "–"
-_DECIMALS = 6  # a deviation that needs more is not what the mean is cut at
+_DECIMALS = 6  # the mean is not rounded at a deviation that needs more
 
 
 def number(value: float) -> str:
@@ -16,7 +16,7 @@ def number(value: float) -> str:
 
 
 def deviating(mean: float | None, spread: float | None) -> str:
-    """Mean ± standard deviation, cut where the deviation has two digits; a dash where nothing was measured."""
+    """Mean ± standard deviation, rounded to two digits of the deviation; a dash where nothing was measured."""
     if mean is None:
         return MISSING
     if not spread or not math.isfinite(spread):

@@ -23,7 +23,7 @@ from gangraph.report.system import System, load_system
 from gangraph.reproduce.outcome import Number, Verdict
 from gangraph.reproduce.tables import tally
 
-_COLUMNS = 8  # of a grid, that its text alternative names
+_COLUMNS = 8  # of a grid, that its text alternative names at most
 _KEY = re.compile(r"^(\s*(?:- )?)([\w.]+)(:)(?=\s|$)")
 _COMMENT = re.compile(r"(?:^|\s)#")
 
@@ -126,7 +126,8 @@ def of_run(run: Run) -> Report:
 def of_reproduction(found: Reproduction) -> Report:
     """The report of a reproduction. Its graph, plan and networks are the spec's without a variant, or a variant's.
 
-    A run may be older than the text that judged it, whose training is the same and whose claims and metrics may not be.
+    The runs may be older than the spec that they were judged by: its training is the same, its claims and metrics may
+    differ.
     """
     outcome = found.outcome
     known = [run.trained for every in found.runs.values() for run in every if run.trained]
@@ -174,7 +175,7 @@ def _environment(found: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _pictured(runs: Mapping[str, tuple[Run, ...]]) -> dict[str, Run]:
-    """Of every variant the first run that has pictures."""
+    """The first run of every variant that has pictures."""
     first = {name: next((run for run in every if run.samples), None) for name, every in runs.items()}
     return {name: run for name, run in first.items() if run is not None}
 
@@ -198,7 +199,7 @@ def _size(system: System | str) -> dict[str, str]:
 
 
 def _grids(system: System | str) -> dict[str, Grid]:
-    """The grids of the last phase by the names of their files, which the first does without."""
+    """The grids of the last phase, by the names in their files; the first grid has an empty name."""
     evaluate = system.spec.phases[-1].evaluate if isinstance(system, System) else None
     grids = enumerate(evaluate.grids.items()) if evaluate is not None else ()
     return {name if index else "": Grid(name, _few(columns)) for index, (name, columns) in grids}
@@ -246,7 +247,7 @@ def _reported(item: Reported, variants: Iterable[str]) -> Column:
 
 
 def _measures(numbers: Mapping[str, Mapping[str, Number]]) -> tuple[Measure, ...]:
-    """For every number its protocol; a fact in which variants differ is listed by variant."""
+    """The protocol of every number; a fact in which variants differ is listed by variant."""
     made = []
     for name in dict.fromkeys(name for found in numbers.values() for name in found):
         known = {variant: found[name] for variant, found in numbers.items() if name in found}
@@ -263,7 +264,7 @@ def _measures(numbers: Mapping[str, Mapping[str, Number]]) -> tuple[Measure, ...
 
 
 def _missing(reasons: Mapping[str, str]) -> tuple[str, ...]:
-    """Every reason once, after the variants that it is true of."""
+    """Every reason once, after the variants that it applies to."""
     variants = {why: [name for name, other in reasons.items() if other == why] for why in reasons.values()}
     return tuple(f"{', '.join(names)}: {why}" for why, names in variants.items())
 
@@ -274,7 +275,7 @@ def _common(values: Mapping[str, Any]) -> Any:
 
 
 def rendered(template: str, **context: Any) -> str:
-    """A page from its template; text is escaped wherever it comes from."""
+    """A page from its template; every text is escaped."""
     environment = Environment(
         loader=PackageLoader("gangraph.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -293,7 +294,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def fact(value: Any) -> str:
-    """A fact that has no facts inside, as text."""
+    """A fact without nested facts, as text."""
     match value:
         case None:
             return MISSING

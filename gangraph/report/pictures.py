@@ -19,7 +19,7 @@ Steps = Sequence[tuple[int, Path]]
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How many frames a film keeps, at most how wide in pixels, and how well WebP keeps them, from 0 to 100."""
+    """How many frames a film keeps, their largest width in pixels, and the quality of WebP, from 0 to 100."""
 
     frames: int
     width: int
@@ -51,7 +51,7 @@ class Reel:
 
     @property
     def last(self) -> Frame:
-        """The picture that is shown at first, and always on paper."""
+        """The picture that is shown at first, and in print."""
         return self.frames[-1]
 
 
@@ -69,7 +69,7 @@ class Film:
 
     @property
     def script(self) -> dict[str, object]:
-        """Steps, sources but for the last, which the page shows anyway, and for every step which one is shown."""
+        """Steps, the sources of all pictures but the last, which the page contains, and the one shown at each step."""
         return {
             "steps": self.steps,
             "pictures": [[frame.source for frame in reel.frames[:-1]] for reel in self.reels],

@@ -1,4 +1,4 @@
-"""What a report is made from: the folders of runs and reproductions, read whole before anything is written."""
+"""What a report is made from: the folders of runs and reproductions, read completely before anything is written."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from gangraph.folder.saved import find_checkpoint, results_folder, run_of
 from gangraph.folder.state import FILE as STATE
 from gangraph.folder.state import Trained, read_state
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
-from gangraph.run.reporter import tell
+from gangraph.terminal import tell
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
 _TITLE = re.compile(r"# (\w[\w-]*), profile (\w+)(?:, variant (\w+(?:,\w+)*))?")
@@ -24,7 +24,7 @@ Points = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run folder. `trained` is what its newest checkpoint says of the spec; None where it saved none."""
+    """A run folder. `trained` is what its newest checkpoint records about the spec; None where it has no checkpoint."""
 
     folder: Path
     name: str
@@ -43,7 +43,7 @@ class Run:
         return max((line["step"] for line in self.lines), default=0)
 
     def curves(self, section: Literal["losses", "metrics"]) -> dict[str, Points]:
-        """Every number of a section over steps; what is not finite is left out."""
+        """Every number of a section over steps, without those that are not finite."""
         found: dict[str, list[tuple[int, float]]] = {}
         for line in self.lines:
             for name, value in line.get(section, {}).items():
@@ -130,9 +130,12 @@ def read_run(folder: Path) -> Run:
 
 
 def _read_at(checkpoint: Path) -> Run:
-    """A run as it was at one of its checkpoints; of one that stands alone, what it says of itself."""
+    """A run as it was at one of its checkpoints.
+
+    A checkpoint outside of a run's folder gives only what it records itself.
+    """
     run, state = run_of(checkpoint), read_state(checkpoint)
-    trained = state.extra
+    trained = state.trained
     alone = Run(
         folder=checkpoint,
         name=trained.name,
@@ -162,7 +165,7 @@ def _read_at(checkpoint: Path) -> Run:
 
 def _trained(folder: Path) -> Trained | None:
     run = RunFolder(folder)
-    return run.newest(read_state).extra if run.checkpoints() else None
+    return run.newest(read_state).trained if run.checkpoints() else None
 
 
 def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
@@ -184,7 +187,7 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def _is_report(line: Mapping[str, Any]) -> bool:
-    """Whether a line has its step, and for its losses and metrics numbers, or null for one that was not finite."""
+    """Whether a line has a step, and losses and metrics that are numbers, or null where they were not finite."""
     sections = [line.get(name, {}) for name in ("losses", "metrics")]
     values = [value for section in sections if isinstance(section, dict) for value in section.values()]
     named = all(isinstance(section, dict) for section in sections)

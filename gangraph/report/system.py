@@ -30,8 +30,8 @@ _MEDIA = "@media (prefers-color-scheme:dark){"
 class Network:
     """Networks of one form, as a table of layers: place, layer, output shape, parameters.
 
-    `parameters` are those of each, `total` those of all together with what they share counted once; `shared` says
-    how many each has that shares.
+    `parameters` counts those of each network, `total` those of all together, with shared ones counted once; `shared`
+    counts the shared parameters of each network that has some.
     """
 
     names: tuple[str, ...]
@@ -103,7 +103,7 @@ def _math(latex: str) -> str:
 
 
 def inlined(svg: str, name: str) -> str:
-    """A drawing as part of a page: its ids and styles are its own, and it is light on paper."""
+    """A drawing as part of a page: its ids and styles are made unique, and in print it has light colours."""
     svg = re.sub(r'id="(title|about)"', rf'id="{name}-\1"', svg)
     svg = svg.replace('aria-labelledby="title about"', f'id="{name}" aria-labelledby="{name}-title {name}-about"')
     before, style, after = re.split(r"</?style>", svg, maxsplit=2)

@@ -1,1 +1,1 @@
-"""Reproductions: a paper's ablations over seeds, and what its claims come to."""
+"""Reproductions: a paper's ablations over seeds, and whether its claims hold."""

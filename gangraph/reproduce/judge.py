@@ -1,4 +1,4 @@
-"""Claims judged by what the runs of a reproduction came to."""
+"""Judge claims by the numbers of a reproduction's runs."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ from gangraph.language.spec import Claim
 from gangraph.reproduce.outcome import Number, Verdict
 from gangraph.reproduce.work import Found
 
-Findings = Mapping[str, Sequence[Found]]  # variant -> what each seed came to
+Findings = Mapping[str, Sequence[Found]]  # variant -> the result of each seed
 
 
 class MissingError(ValueError):
@@ -72,18 +72,18 @@ def _margin(claim: Claim, findings: Findings, seed: int) -> float:
         return measured.value
 
     def correlation(one: Measure, other: Measure, start: float) -> float:
-        looks = list(zip(found(one).looks, found(other).looks, strict=False))
+        evaluations = list(zip(found(one).evaluations, found(other).evaluations, strict=False))
         pairs = [
             (a[one.metric], b[other.metric])
-            for a, b in looks[round(start * len(looks)) :]
+            for a, b in evaluations[round(start * len(evaluations)) :]
             if one.metric in a and other.metric in b
         ]
-        if found(one).unseen:
-            raise MissingError(f"{one}: {found(one).unseen}")
+        if found(one).unevaluated:
+            raise MissingError(f"{one}: {found(one).unevaluated}")
         if len(pairs) < 3:
-            raise MissingError(f"{claims.CORRELATION}: {one} and {other} were looked at less than three times")
+            raise MissingError(f"{claims.CORRELATION}: {one} and {other} have fewer than three evaluations")
         if not all(math.isfinite(number) for pair in pairs for number in pair):
-            raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite at some look")
+            raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite in an evaluation")
         return statistics.correlation(*zip(*pairs, strict=True))
 
     found_margin = margin(claim.check, value, correlation)

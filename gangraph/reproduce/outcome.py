@@ -49,7 +49,7 @@ class VariantOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One claim judged. There are no margins where a number that it needs is missing, and `why` says which."""
+    """One claim judged. Without a number that it needs there are no margins, and `why` names the number."""
 
     say: str
     source: str
@@ -75,12 +75,12 @@ class Verdict:
 
     @property
     def held(self) -> bool:
-        """Whether the claim is true of the mean over the seeds, and of most seeds by themselves."""
+        """Whether the claim is true for the mean over the seeds, and for most seeds by themselves."""
         return self.judged and self.margin > 0 and 2 * self.agreeing > len(self.margins)
 
     @property
     def agreeing(self) -> int:
-        """How many seeds hold it by themselves."""
+        """For how many seeds it is true by themselves."""
         return sum(margin > 0 for margin in self.margins)
 
 

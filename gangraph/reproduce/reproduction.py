@@ -24,7 +24,7 @@ from gangraph.pipeline import check_spec
 from gangraph.reproduce.judge import judge, needed_variants, number
 from gangraph.reproduce.outcome import Outcome, VariantOutcome
 from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work
-from gangraph.session.evaluators import prepare
+from gangraph.session.run import prepare
 from gangraph.views.diff import differences
 
 Say = Callable[[str], None]
@@ -103,7 +103,7 @@ def _form(document: Document, request: Request, main: Spec, variant: str) -> Spe
 
 
 def _chosen(request: Request, spec: Spec) -> tuple[str, ...]:
-    """The variants to run: those asked for, or those that something in the spec speaks of."""
+    """The variants to run: those asked for, or those that the spec's claims and reported numbers name."""
     for name in (part for variant in request.variants for part in variant.split(",")):
         if name not in (FULL, *spec.variants):
             near = nearest(name, spec.variants)
@@ -131,10 +131,11 @@ def _task(request: Request, main: Spec, folder: Path, variant: str, seed: int) -
 
 
 def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found]:
-    """What every task came to, by its folder. Raises StoppedError as soon as all that was begun is saved."""
+    """The result of every task, by its folder. Raises StoppedError once all runs that were begun are saved."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    # Never more than this process was given, by OMP_NUM_THREADS say: threads that share a core wait for each other.
+    # Never more threads than this process was given, for example by OMP_NUM_THREADS: threads that share a core wait for
+    # each other.
     threads = max(1, min((os.cpu_count() or 1) // jobs, torch.get_num_threads()))
     found: dict[Path, Found] = {}
     began = time.monotonic()
@@ -160,7 +161,7 @@ def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found
 
 
 def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Mapping[Future[Found], Task]:
-    """The tasks in the pool, whose processes begin with interrupts blocked: one would kill them while they import."""
+    """Submit the tasks. The pool's processes begin with interrupts blocked, which would kill them while they import."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return {pool.submit(work, task): task for task in tasks}

@@ -89,7 +89,7 @@ def _citation(outcome: Outcome) -> str:
 
 
 def _number_rows(outcome: Outcome) -> Iterator[Row]:
-    """Variants down, metrics across; before a metric what the paper reports for it."""
+    """One row for each variant and one column for each metric, after the columns of what the paper reports for it."""
     metrics = list(dict.fromkeys(name for variant in outcome.variants for name in variant.numbers))
     reported = {name: [table for table in outcome.reported if table.metric == name] for name in metrics}
     titles = ((*(f"paper's {table.say}" for table in reported[name]), name) for name in metrics)

@@ -16,7 +16,7 @@ from threading import Thread
 import torch
 
 from gangraph.errors import GangraphError, RunError
-from gangraph.evaluate.measure import Measured, measure_run
+from gangraph.folder.results import Measured
 from gangraph.folder.run_folder import RunFolder
 from gangraph.folder.saved import load_text, trained_fingerprint
 from gangraph.folder.state import read_state
@@ -24,8 +24,8 @@ from gangraph.language.document.parse import Choice, parse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
-from gangraph.run.trainer import Trainer
-from gangraph.session.run import run
+from gangraph.run.training import Training
+from gangraph.session.run import measure_run, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a run came to: its numbers, or why there are none."""
+    """The result of a run: its numbers, or why there are none."""
 
     numbers: Mapping[str, Measured] = field(default_factory=dict)
-    looks: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
-    unseen: str = ""  # why there are no looks
+    evaluations: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
+    unevaluated: str = ""  # why there are no evaluations
     seconds: float = 0.0
     trained: bool = False
     failed: str = ""
@@ -71,8 +71,8 @@ _stop: Event | None = None
 def begin_worker(threads: int, stop: Event) -> None:
     """Prepare a worker process: how many threads it computes with, and the event that ends it early.
 
-    Interrupts are for the process that waits. It sets the event, and only a run that is going on hears of it, by
-    SIGUSR1, ends after its step and saves.
+    Only the process that waits handles interrupts. It sets the event; a run in progress is then sent SIGUSR1, ends
+    after its step and saves a checkpoint.
     """
     global _stop
     _stop = stop
@@ -87,13 +87,13 @@ def _interrupt_after(stop: Event) -> None:
     stop.wait()
     while stop.is_set():
         os.kill(os.getpid(), signal.SIGUSR1)
-        # A run that is only being made does not listen yet, and nothing tells when it does: so the signal is sent
-        # again and again, which does no harm to one that has heard it, until the process ends.
+        # A run that is still being set up does not handle the signal yet, and nothing tells when it does. So the signal
+        # is sent again and again until the process ends, which does not disturb a run that has handled it.
         time.sleep(_AGAIN_SECONDS)
 
 
 def work(task: Task) -> Found:
-    """Train what is not trained yet, and measure it. A run that fails is a finding, not an error.
+    """Train what is not trained yet, and measure it. A run that fails is a result, not an error.
 
     Raises:
         StoppedError: the run was stopped before its end, and can be resumed.
@@ -106,42 +106,44 @@ def work(task: Task) -> Found:
         lines = RunFolder(task.folder).lines()
     except StoppedError:
         raise
-    except Exception as error:  # whatever one run dies of, the others are worth having
+    except Exception as error:  # whatever one run fails with, the others go on
         named = str(error) if isinstance(error, GangraphError) else f"{type(error).__name__}: {error}"
         return Found(failed=named, seconds=time.monotonic() - began)
-    looks = tuple(_numbers(line["metrics"]) for line in lines if "metrics" in line and line["step"])
+    evaluations = tuple(_numbers(line["metrics"]) for line in lines if "metrics" in line and line["step"])
     seconds = lines[-1]["seen"] / max(lines[-1]["images_per_second"], 1e-9)
-    unseen = (
-        "" if _looked_alike(task.folder, spec) else "the run was looked at by other metrics; only training shows more"
-    )
+    same = _evaluated_alike(task.folder, spec)
     return Found(
-        numbers=numbers.results, looks=() if unseen else looks, unseen=unseen, seconds=seconds, trained=trained
+        numbers=numbers.results,
+        evaluations=evaluations if same else (),
+        unevaluated="" if same else "the run was evaluated by other metrics, and only training evaluates again",
+        seconds=seconds,
+        trained=trained,
     )
 
 
 def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    """Metrics of a look; one that was not finite is `null` in the file."""
+    """The metrics of one evaluation; one that was not finite is `null` in the file."""
     return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
-def _looked_alike(folder: Path, spec: Spec) -> bool:
-    """Whether the looks of a run were by the metrics that its spec has now."""
+def _evaluated_alike(folder: Path, spec: Spec) -> bool:
+    """Whether a run was evaluated by the metrics that its spec has now."""
     saved = RunFolder(folder).newest(_saved_spec)
-    return _looks_fingerprint(saved) == _looks_fingerprint(spec)
+    return _metrics_fingerprint(saved) == _metrics_fingerprint(spec)
 
 
 def _saved_spec(checkpoint: Path) -> Spec:
-    return load_text(read_state(checkpoint).extra, checkpoint)
+    return load_text(read_state(checkpoint).trained, checkpoint)
 
 
-def _looks_fingerprint(spec: Spec) -> str:
+def _metrics_fingerprint(spec: Spec) -> str:
     phase = spec.phases[-1]
-    looks = replace(phase.evaluate, results={}, result_samples=1) if phase.evaluate else None
-    return evaluation_fingerprint(replace(phase, evaluate=looks))
+    metrics = replace(phase.evaluate, results={}, result_samples=1) if phase.evaluate else None
+    return evaluation_fingerprint(replace(phase, evaluate=metrics))
 
 
 def _train(task: Task, spec: Spec) -> bool:
-    """Bring the run to its end; whether there was anything to do."""
+    """Train the run to its end. Returns whether there was anything to do."""
     resumes = _is_begun(task, spec)
     if resumes and _is_finished(task.folder):
         return False
@@ -159,15 +161,15 @@ def _train(task: Task, spec: Spec) -> bool:
 
 
 def _is_begun(task: Task, spec: Spec) -> bool:
-    """Whether the folder holds this very run. Another is put aside; one without a checkpoint goes."""
+    """Whether the folder holds this very run. Another run is renamed; one without a checkpoint is removed."""
     if not task.folder.exists():
         return False
     folder = RunFolder(task.folder)
-    with folder.held():  # nobody trains here, so that it may go
+    with folder.held():  # no process trains here, so it may be removed
         if not folder.checkpoints():
             shutil.rmtree(task.folder)
             return False
-    trained, saved = folder.newest(lambda checkpoint: (read_state(checkpoint).extra, _saved_spec(checkpoint)))
+    trained, saved = folder.newest(lambda checkpoint: (read_state(checkpoint).trained, _saved_spec(checkpoint)))
     former = trained_fingerprint(trained, saved)
     if former == fingerprint(spec) and trained.seed == task.seed:
         return True
@@ -176,11 +178,11 @@ def _is_begun(task: Task, spec: Spec) -> bool:
 
 
 def _free(path: Path) -> Path:
-    """The path, or the first with a number behind it that is not there."""
+    """The path, or the first one with a number appended that does not exist."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
     return path if not path.exists() else next(other for other in numbered if not other.exists())
 
 
 def _is_finished(folder: Path) -> bool:
-    resume = partial(Trainer.resume, device="cpu", compile="off", kernels="off")
+    resume = partial(Training.resume, device="cpu", compile="off", kernels="off")
     return RunFolder(folder).newest(resume).done

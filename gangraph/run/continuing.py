@@ -8,8 +8,11 @@ from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
 from gangraph.errors import SpecError, UsageError
-from gangraph.folder.state import Trained
+from gangraph.folder.checkpoint import Checkpoint
+from gangraph.folder.saved import load_text, trained_fingerprint
+from gangraph.folder.state import Changed, Trained
 from gangraph.language.continuation import Change, changes, params_changed
+from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.registry import load_plugins
 
@@ -29,6 +32,23 @@ class Asked:
     device: str = ""
 
 
+def spec_trained(checkpoint: Checkpoint, folder: str | Path) -> Spec:
+    """The spec that a checkpoint was trained by; messages call it by `folder`.
+
+    Raises:
+        CheckpointError: its text has errors.
+        UsageError: a checkpoint without the texts of networks' files was trained by others than those that are there.
+    """
+    trained = checkpoint.state.trained
+    saved = load_text(trained, checkpoint.folder)
+    if not trained.files and fingerprint(saved) != trained_fingerprint(trained, saved):
+        raise UsageError(
+            f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written: "
+            "the spec trains something else now"
+        )
+    return saved
+
+
 def applied(trained: Trained, saved: Spec, asked: Asked, folder: Path) -> tuple[Change, ...]:
     """The differences that are applied from now on.
 
@@ -37,8 +57,11 @@ def applied(trained: Trained, saved: Spec, asked: Asked, folder: Path) -> tuple[
         folder: what messages call the run by.
 
     Raises:
+        SpecError: the spec that is asked for has errors.
         UsageError: something is asked for that would make another system of what was trained; all of it is named.
     """
+    if asked.spec is not None and any(problem.severity == "error" for problem in asked.spec.problems):
+        raise SpecError(asked.spec.problems)
     found = [*_choices(trained, asked)]
     if asked.spec is not None:
         spec, phase = asked.spec, trained.phase
@@ -47,6 +70,13 @@ def applied(trained: Trained, saved: Spec, asked: Asked, folder: Path) -> tuple[
     if refused:
         raise UsageError(_refusal(refused, saved, asked, folder))
     return tuple(found)
+
+
+def recorded(found: Iterable[Change], step: int) -> Iterator[Changed]:
+    """What checkpoints keep of differences that change the training from a step on."""
+    for each in found:
+        if each.touches in ("now", "data"):
+            yield Changed(step=step, path=each.path, before=each.before, after=each.after)
 
 
 def refuse_training(found: Iterable[Change], folder: Path) -> None:

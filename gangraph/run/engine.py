@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,25 +20,13 @@ from gangraph.run.given import Given
 from gangraph.run.history import History
 from gangraph.run.lookahead import LookedAhead, Steps
 from gangraph.run.networks import FromState, Networks, ParameterVector, StateOf, update_average
+from gangraph.run.settings import Settings
 from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}  # the type of parameters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a program runs, apart from what it computes."""
-
-    device: torch.device
-    dtype: torch.dtype = torch.float32
-    autocast: bool = False
-    compile: bool = False
-    seed: int = 0
 
 
 @contextmanager

@@ -1,23 +1,24 @@
 """Whether a checkpoint fits a program: names, shapes, types and ranges are compared before anything is loaded."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from gangraph.build.optimizers import make_optimizer
 from gangraph.check.phase import Checked
 from gangraph.data.random import RandomSource
 from gangraph.errors import CheckpointError
-from gangraph.folder.checkpoint import Checkpoint, Kind, shared_names, tied_names
+from gangraph.folder.checkpoint import Checkpoint
 from gangraph.folder.state import FILE, damaged
-from gangraph.language.spec import OptimizerSpec
-from gangraph.run.engine import PRECISIONS, Engine
+from gangraph.run.engine import Engine
 from gangraph.run.gates import MisfitError
 from gangraph.run.history import History
+from gangraph.run.optimizer_state import kept_by
+from gangraph.run.saving import shared_names, tied_names
+from gangraph.run.settings import PRECISIONS
+from gangraph.run.tensor_kind import TensorKind
 
-MORE_STATE = {"amsgrad": True, "centered": True, "momentum": 0.5}  # options under which an optimizer keeps more
 _NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "acc_delta", "sum", "mu_product")
 
 
@@ -38,7 +39,7 @@ def verify_networks(checked: Checked, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: one is missing, too much, or of another shape or type.
     """
-    dtype = PRECISIONS[checkpoint.state.extra.precision]
+    dtype = PRECISIONS[checkpoint.state.trained.precision]
     modules = {name: model.module for name, model in checked.networks.items()}
     averages = {name: modules[each.of] for name, each in checked.graph.averages.items() if each.of in modules}
     tied = tied_names(checked.tied_parts)
@@ -56,7 +57,7 @@ def verify_module(checkpoint: Checkpoint, prefix: str, module: nn.Module) -> dic
     kind, name, _ = prefix.split("/", 2)
     found = checkpoint.part(prefix)
     shown = replace(checkpoint, tensors={f"{prefix}{path}": tensor for path, tensor in found.items()})
-    saved = PRECISIONS[checkpoint.state.extra.precision]
+    saved = PRECISIONS[checkpoint.state.trained.precision]
     expected = dict(_module_kinds({kind: {name: module}}, torch.get_default_dtype(), saved))
     _verify_names(shown, expected)
     for key, each in expected.items():
@@ -80,7 +81,7 @@ def _verify_state(engine: Engine, checkpoint: Checkpoint) -> None:
     streams = [name for name, source in draws.sources.items() if not isinstance(source, RandomSource)]
     for name in state.positions.keys() - streams:
         raise refuse(f"positions.{name}: the spec has no such stream of data; it has {', '.join(streams) or 'none'}")
-    if state.step > state.extra.phase_start:
+    if state.step > state.trained.phase_start:
         for name in {*streams}.intersection(plan.sources) - state.positions.keys():
             raise refuse(f"the key 'positions.{name}' is missing, of a stream that every step draws")
     for name in state.histories.keys() ^ engine.histories.keys():
@@ -111,21 +112,21 @@ def _verify_gates(engine: Engine, checkpoint: Checkpoint) -> None:
 def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
     """Compare every tensor with the one that a program has in its place, then what is in it."""
     modules = {"network": engine.networks.live, "average": engine.networks.averages}
-    own, saved = engine.settings.dtype, PRECISIONS[checkpoint.state.extra.precision]
+    own, saved = engine.settings.dtype, PRECISIONS[checkpoint.state.trained.precision]
     tied = tied_names(engine.program.plan.checked.tied_parts)
-    expected: dict[str, tuple[Kind, ...]] = {}
+    expected: dict[str, tuple[TensorKind, ...]] = {}
     expected |= {name: (kind,) for name, kind in _module_kinds(modules, own, saved) if not name.startswith(tied)}
     for name, history in engine.histories.items():
         if checkpoint.state.histories[name].count:
             expected[f"history/{name}/samples"] = _pool_kinds(engine, name, history, checkpoint)
-    optional: dict[str, tuple[Kind, ...]] = {}
+    optional: dict[str, tuple[TensorKind, ...]] = {}
     for group, parameters in engine.parameters.items():
-        kept = _kept(engine.graph.spec.optimizers[group])
+        kept = kept_by(engine.graph.spec.optimizers[group])
         for index, parameter in enumerate(parameters):
             prefix = f"optimizer/{group}/{index}."
             found = {key for key in kept.possible if f"{prefix}{key}" in checkpoint.tensors}
             for key in kept.possible:
-                of = kept.possible[key] or Kind.of(parameter).under(own, saved)
+                of = kept.possible[key] or TensorKind.of(parameter).under(own, saved)
                 needed = key in kept.always or (key in kept.usual and bool(found))
                 (expected if needed else optional)[f"{prefix}{key}"] = (of,)
     _verify_names(checkpoint, expected, optional)
@@ -138,59 +139,21 @@ def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
 
 def _module_kinds(
     modules: Mapping[str, Mapping[str, nn.Module]], own: torch.dtype, saved: torch.dtype
-) -> Iterator[tuple[str, Kind]]:
+) -> Iterator[tuple[str, TensorKind]]:
     """The tensors of networks by their names in a checkpoint, as a run in the precision `saved` has them."""
     for kind, each in modules.items():
         for name, module in each.items():
             for path, tensor in module.state_dict().items():
-                yield f"{kind}/{name}/{path}", Kind.of(tensor).under(own, saved)
+                yield f"{kind}/{name}/{path}", TensorKind.of(tensor).under(own, saved)
 
 
-def _pool_kinds(engine: Engine, name: str, history: History, checkpoint: Checkpoint) -> tuple[Kind, ...]:
+def _pool_kinds(engine: Engine, name: str, history: History, checkpoint: Checkpoint) -> tuple[TensorKind, ...]:
     """What the samples of a history may be; in mixed precision a value may have either type."""
     known = engine.program.plan.checked.types.nodes[engine.graph.nodes[name].inputs[0]]
-    kind = Kind((history.size, *known.shape[1:]), known.dtype)
-    kind = kind.under(torch.get_default_dtype(), PRECISIONS[checkpoint.state.extra.precision])
-    mixed = checkpoint.state.extra.precision == "bf16" and kind.dtype.is_floating_point
+    kind = TensorKind((history.size, *known.shape[1:]), known.dtype)
+    kind = kind.under(torch.get_default_dtype(), PRECISIONS[checkpoint.state.trained.precision])
+    mixed = checkpoint.state.trained.precision == "bf16" and kind.dtype.is_floating_point
     return (kind, replace(kind, dtype=torch.bfloat16)) if mixed else (kind,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What an optimizer keeps of each parameter: `always`, `usual` once it stepped, and what is `possible`.
-
-    Of that, None stands for a tensor like the parameter.
-    """
-
-    always: frozenset[str]
-    usual: frozenset[str]
-    possible: Mapping[str, Kind | None]
-
-
-def _kept(group: OptimizerSpec) -> _Kept:
-    """What an optimizer keeps, found by letting it step. Options change over time, and phases take over from others."""
-    like = (2, 3)
-    always, usual = _kept_by(group, like, {})
-    most = _kept_by(group, like, MORE_STATE)[1]
-    least = _kept_by(group, like, dict.fromkeys(MORE_STATE, False))[1]
-    possible = {key: None if kind.shape == like else kind for key, kind in {**usual, **most}.items()}
-    return _Kept(frozenset(always), frozenset(least), possible)
-
-
-def _kept_by(
-    group: OptimizerSpec, shape: tuple[int, ...], options: Mapping[str, float]
-) -> tuple[set[str], dict[str, Kind]]:
-    """The keys of an optimizer's state before its first step, and after that the kind of each."""
-    parameter = nn.Parameter(torch.zeros(shape))
-    optimizer = make_optimizer(group, [parameter])
-    before = set(optimizer.state[parameter])
-    for option in options.keys() & optimizer.defaults.keys():
-        optimizer.param_groups[0][option] = options[option]
-    if options.get("momentum") == 0:
-        optimizer.param_groups[0]["nesterov"] = False
-    parameter.grad = torch.zeros(shape)
-    optimizer.step()
-    return before, {key: Kind.of(tensor) for key, tensor in optimizer.state[parameter].items()}
 
 
 def _verify_names(checkpoint: Checkpoint, expected: Iterable[str], optional: Iterable[str] = ()) -> None:
@@ -206,9 +169,9 @@ def _require(checkpoint: Checkpoint, name: str) -> Tensor:
     return checkpoint.tensors[name]
 
 
-def _verify_kind(checkpoint: Checkpoint, name: str, kinds: tuple[Kind, ...]) -> None:
+def _verify_kind(checkpoint: Checkpoint, name: str, kinds: tuple[TensorKind, ...]) -> None:
     """Make sure that a tensor is there, and of one of these kinds."""
-    found = Kind.of(_require(checkpoint, name))
+    found = TensorKind.of(_require(checkpoint, name))
     if found not in kinds:
         raise checkpoint.misfit(f"'{name}': found {found}, expected {' or '.join(map(str, kinds))}")
 

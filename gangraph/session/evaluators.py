@@ -1,11 +1,11 @@
-"""Networks that another spec trains, to evaluate a run by: trained once, kept in a cache, loaded frozen."""
+"""Networks that other specs train, to evaluate a run by: trained once, kept in a cache, loaded frozen."""
 
 import copy
 import fcntl
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from torch import nn
 from gangraph.check.initialize import initialize
 from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import CheckpointError, RunError
+from gangraph.evaluate.evaluation import Evaluator, evaluation_of, evaluators_called
 from gangraph.folder.results import Measurements, read_results
+from gangraph.folder.saved import numbered
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
-from gangraph.run.reporter import Reporter, aside
+from gangraph.lower.writer import Looking
+from gangraph.run.engine import Engine
 from gangraph.run.restore import read_network
-
-_SEED = 0  # an evaluator is one network, whoever asks for it
+from gangraph.session.reporter import Reporter, aside
 
 
 def cache_folder() -> Path:
@@ -38,16 +40,6 @@ def place(spec: Spec) -> Path:
     return cache_folder() / "evaluators" / f"{spec.name}-{fingerprint(spec)}"
 
 
-def prepare(spec: Spec, device: str = "auto") -> None:
-    """Train every evaluator that a spec needs and the cache lacks.
-
-    Raises:
-        RunError: the training was stopped or failed.
-    """
-    for evaluator in untrained(spec):
-        _results(evaluator, device)
-
-
 def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
     """The evaluators that a spec needs and the cache lacks."""
     needed = (evaluator for phase in spec.phases if phase.evaluate for evaluator in phase.evaluate.networks.values())
@@ -55,40 +47,69 @@ def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
     return tuple(evaluator for evaluator in known.values() if _known(evaluator) is None)
 
 
-def facts_of(evaluator: EvaluatorSpec) -> dict[str, Any]:
-    """What is known of an evaluator: the spec that trains it, and how good it is by that spec's own results."""
-    measured = _results(evaluator, "auto")
-    numbers = {name: result.value for name, result in measured.results.items() if result.value is not None}
-    return {"spec": evaluator.called, "network": evaluator.network, "fingerprint": measured.fingerprint, **numbers}
+@dataclass(frozen=True, slots=True)
+class EvaluatorCache:
+    """The evaluators of this machine. `train` trains a spec into a folder on a device, or goes on there, and measures.
+
+    An evaluator that is there is loaded; one that is not is trained first, by one process while others wait for it.
+    """
+
+    train: Callable[[Spec, Path, str, Reporter], Measurements]
+
+    def prepare(self, spec: Spec, device: str = "auto") -> None:
+        """Train every evaluator that a spec needs and the cache lacks.
+
+        Raises:
+            RunError: the training was stopped or failed.
+        """
+        for evaluator in untrained(spec):
+            self._results(evaluator, device)
+
+    def load(self, engine: Engine, part: Looking) -> dict[str, Evaluator]:
+        """The evaluators that a part of an evaluation calls, by name, on the engine's device and in its precision.
+
+        Raises:
+            RunError: the training of one was stopped or failed, or what is kept of it is damaged.
+        """
+        checked, settings = engine.program.plan.checked, engine.settings
+        found = {}
+        for name in evaluators_called(evaluation_of(engine), part):
+            evaluator = evaluation_of(engine).evaluators[name]
+            measured = self._results(evaluator, str(settings.device))
+            network = trained_network(evaluator, checked.evaluators[name]).to(settings.device, settings.dtype)
+            found[name] = Evaluator(network=network, facts=_facts(evaluator, measured))
+        return found
+
+    def _results(self, evaluator: EvaluatorSpec, device: str) -> Measurements:
+        """The results of the evaluator's own run, which is there whole once it has them."""
+        folder = place(evaluator.spec)
+        found = _known(evaluator)
+        if found is not None:
+            return found
+        with aside(f"{evaluator.called}: ") as report, _alone(folder, report):
+            found = _known(evaluator)
+            return found if found is not None else self.train(evaluator.spec, folder, device, report)
 
 
-def trained_network(
-    evaluator: EvaluatorSpec, model: NetworkModel, *, device: torch.device, dtype: torch.dtype
-) -> nn.Module:
-    """The network with its trained weights, frozen and in evaluation mode; trained first if the cache lacks it.
+def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
+    """The network with its trained weights from the cache, frozen and in evaluation mode.
 
     Raises:
-        RunError: the training was stopped or failed, or what is kept of it is damaged.
+        RunError: it is not there, or damaged.
     """
-    _results(evaluator, str(device))
     module = copy.deepcopy(model.module).to_empty(device="cpu")
     initialize(module, model.graph, torch.Generator())
     try:
         read_network(_newest(place(evaluator.spec)), evaluator.network, module)
     except CheckpointError as error:  # an older one is another network
         raise RunError(f"{error}; remove '{place(evaluator.spec)}', and the evaluator is trained again") from None
-    return module.to(device=device, dtype=dtype).requires_grad_(False).eval()
+    return module.requires_grad_(False).eval()
 
 
-def _results(evaluator: EvaluatorSpec, device: str) -> Measurements:
-    """The results of the evaluator's own run, which is there whole once it has them."""
-    folder = place(evaluator.spec)
-    found = _known(evaluator)
-    if found is not None:
-        return found
-    with aside(f"{evaluator.called}: ") as report, _alone(folder, report):
-        found = _known(evaluator)
-        return found if found is not None else _train(evaluator.spec, folder, device, report)
+def _facts(evaluator: EvaluatorSpec, measured: Measurements) -> dict[str, Any]:
+    """The spec that trains an evaluator, and how good it is by that spec's own results."""
+    numbers = {name: result.value for name, result in measured.results.items() if result.value is not None}
+    return {"spec": evaluator.called, "network": evaluator.network, "fingerprint": measured.fingerprint, **numbers}
 
 
 def _known(evaluator: EvaluatorSpec) -> Measurements | None:
@@ -99,25 +120,6 @@ def _known(evaluator: EvaluatorSpec) -> Measurements | None:
     if found is None or found.step < steps or found.evaluation != evaluation_fingerprint(evaluator.spec.phases[-1]):
         return None
     return found
-
-
-def _train(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
-    # A run may need evaluators, and an evaluator is made by a run.
-    from gangraph.evaluate.measure import measure_run
-    from gangraph.session.run import run
-    from gangraph.session.sample import load_run
-
-    begun = bool(_saved(folder))
-    report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")
-    if not begun:
-        shutil.rmtree(folder, ignore_errors=True)
-    if begun:
-        run(None, device=device, resume=folder, report=report)
-    else:
-        run(spec, out=folder, seed=_SEED, device=device, report=report)
-    if not load_run(folder).done:
-        raise RunError(f"the training of evaluator '{spec.name}' was stopped; the next run that needs it goes on")
-    return measure_run(folder, spec)
 
 
 @contextmanager
@@ -133,12 +135,8 @@ def _alone(folder: Path, report: Reporter) -> Iterator[None]:
         yield
 
 
-def _saved(folder: Path) -> list[Path]:
-    return [path for path in sorted((folder / "checkpoints").glob(f"step-{'[0-9]' * 8}")) if path.is_dir()]
-
-
 def _newest(folder: Path) -> Path:
-    found = _saved(folder)
+    found = numbered(folder)
     if not found:
         raise RunError(f"'{folder}' has results but no checkpoint; remove it, and the evaluator is trained again")
     return found[-1]

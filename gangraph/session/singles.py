@@ -9,13 +9,14 @@ from torch import Tensor
 
 from gangraph.check.instantiate import Interval
 from gangraph.errors import RunError, UsageError, nearest
-from gangraph.evaluate.evaluation import Evaluation, over_set
+from gangraph.evaluate.evaluation import BoundEvaluation, over_set
 from gangraph.evaluate.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
-from gangraph.graph.model import Evaluation as Seen
+from gangraph.graph.model import Evaluation
 from gangraph.lower.writer import lower_look
-from gangraph.run.reporter import Countdown
-from gangraph.run.trainer import Trainer
-from gangraph.session.sample import load_run
+from gangraph.run.loading import load_run
+from gangraph.run.training import Training
+from gangraph.session.run import load_evaluators
+from gangraph.terminal import Countdown
 
 _PLAIN = re.compile(r"\w[\w.\[\]]*")  # labels that are names of folders too
 
@@ -52,36 +53,37 @@ def sample_files(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--out '{folder}' is not empty: choose a new folder")
-    trainer = load_run(run, which=which, settings=settings, device=device)
-    seen = trainer.checked[trainer.phase].graph.evaluation
-    if seen is None or not (seen.grids or seen.samplers):
+    training = load_run(run, which=which, settings=settings, device=device)
+    evaluation = training.checked[training.phase].graph.evaluation
+    if evaluation is None or not (evaluation.grids or evaluation.samplers):
         raise RunError("the spec shows nothing that can be drawn: name images in evaluate: grid")
-    name = name or next(iter({**seen.grids, **seen.samplers}))
-    columns = _columns(seen, name, say)
-    part = lower_look(trainer.checked[trainer.phase], tuple(columns.values()))
-    evaluation = Evaluation(trainer.engine, seen, part, seed=trainer.seed if seed is None else seed)
-    writer = _Writer(folder, columns, _ranges(evaluation, columns, interval), _folders(columns, name), say)
-    sampler = seen.samplers.get(name)
-    total = count or (sampler.spec.samples if sampler is not None else evaluation.spec.samples)
-    return _draw(trainer, evaluation, writer, total, batch or evaluation.spec.samples)
+    name = name or next(iter({**evaluation.grids, **evaluation.samplers}))
+    columns = _columns(evaluation, name, say)
+    part = lower_look(training.checked[training.phase], tuple(columns.values()))
+    evaluators = load_evaluators(training.engine, part)
+    bound = BoundEvaluation(training.engine, part, evaluators, seed=training.seed if seed is None else seed)
+    writer = _Writer(folder, columns, _ranges(bound, columns, interval), _folders(columns, name), say)
+    sampler = evaluation.samplers.get(name)
+    total = count or (sampler.spec.samples if sampler is not None else bound.spec.samples)
+    return _draw(training, bound, writer, total, batch or bound.spec.samples)
 
 
-def _draw(trainer: Trainer, evaluation: Evaluation, writer: "_Writer", count: int, batch: int) -> int:
+def _draw(training: Training, bound: BoundEvaluation, writer: "_Writer", count: int, batch: int) -> int:
     """Whole batches, of which the last may give more than is kept: so a sample does not depend on the count."""
-    draws, said = evaluation.draws(batch), Countdown("batch", -(-count // batch))
+    draws, said = bound.draws(batch), Countdown("batch", -(-count // batch))
     for index, start in enumerate(range(0, count, batch)):
-        given = evaluation.batch(draws, trainer.clock, index)
-        values, _ = over_set(evaluation.graph, evaluation.part.whole, given)
+        given = bound.batch(draws, training.clock, index)
+        values, _ = over_set(bound.graph, bound.part.whole, given)
         writer.write(values, start, min(batch, count - start), count)
         said.one_more()
     writer.conclude()
     return count * len(writer.columns)
 
 
-def _columns(seen: Seen, name: str, say: Callable[[str], None]) -> dict[str, str]:
+def _columns(evaluation: Evaluation, name: str, say: Callable[[str], None]) -> dict[str, str]:
     """The chosen columns by label, each with its node."""
-    shown = {**{grid: dict(pairs) for grid, pairs in seen.grids.items()}}
-    shown |= {sampler: dict(its.columns) for sampler, its in seen.samplers.items()}
+    shown = {**{grid: dict(pairs) for grid, pairs in evaluation.grids.items()}}
+    shown |= {sampler: dict(its.columns) for sampler, its in evaluation.samplers.items()}
     every = {label: node for pairs in shown.values() for label, node in pairs.items()}
     if name not in shown:
         if name in every:
@@ -90,7 +92,7 @@ def _columns(seen: Seen, name: str, say: Callable[[str], None]) -> dict[str, str
         near = nearest(name, known)
         listed = f"there is no grid, sampler or column '{name}': one of {', '.join(known)}"
         raise UsageError(listed + (f"; {near}" if near else ""))
-    made = {label: node for label, node in shown[name].items() if _from_network(seen, node)}
+    made = {label: node for label, node in shown[name].items() if _from_network(evaluation, node)}
     left = [label for label in shown[name] if label not in made]
     if not made:
         raise UsageError(f"no network makes {', '.join(left)}; name a column by --as to write data")
@@ -99,12 +101,12 @@ def _columns(seen: Seen, name: str, say: Callable[[str], None]) -> dict[str, str
     return made
 
 
-def _from_network(seen: Seen, node: str) -> bool:
-    return any(seen.graph.nodes[name].of_network for name in seen.graph.below(node))
+def _from_network(evaluation: Evaluation, node: str) -> bool:
+    return any(evaluation.graph.nodes[name].of_network for name in evaluation.graph.below(node))
 
 
-def _ranges(evaluation: Evaluation, columns: Mapping[str, str], interval: Interval | None) -> dict[str, Interval]:
-    ranges = {label: interval or its for label, its in evaluation.ranges_of(columns.items()).items()}
+def _ranges(bound: BoundEvaluation, columns: Mapping[str, str], interval: Interval | None) -> dict[str, Interval]:
+    ranges = {label: interval or its for label, its in bound.ranges_of(columns.items()).items()}
     loose = [label for label, its in ranges.items() if its is None]
     if loose:
         raise UsageError(

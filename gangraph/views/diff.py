@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from gangraph.build.arguments import shown
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
 from gangraph.graph.model import Graph, Lookahead
@@ -31,15 +29,15 @@ from gangraph.language.spec import (
 )
 from gangraph.language.tied import tied_to
 from gangraph.pipeline import check_spec
-from gangraph.registry import vocabulary
+from gangraph.registry import optimizers, vocabulary
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff_terms import loss_differences
 from gangraph.views.difference import Difference, groups_of, sides, trained
-from gangraph.views.formulas import constant_text
 from gangraph.views.matching import Matching, layers
 from gangraph.views.plan import listed
+from gangraph.views.printers.words import constant_text, over_time, taken_away, written
 from gangraph.views.spec import WIDTH, evaluator_text, sampler_lines, titles
-from gangraph.views.wording import as_written, over_time, taken_away, value_names, written
 
 SAME = "no difference in the mathematics"
 
@@ -252,18 +250,18 @@ def _values(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Differen
             if before != after and not _same_value(matching, name, other):
                 yield Difference("values", name, show(before), show(after))
         elif before is not None and not any(
-            matching.same_definition(node, n) for node in _read(first, name) for n in second.nodes
+            matching.same_node(node, n) for node in _read(first, name) for n in second.nodes
         ):
             yield from (Difference("values", name, show(before), "") for _ in _read(first, name))
         elif after is not None and not any(
-            matching.same_definition(n, node) for node in _read(second, other) for n in first.nodes
+            matching.same_node(n, node) for node in _read(second, other) for n in first.nodes
         ):
             yield from (Difference("values", other, "", show(after)) for _ in _read(second, other))
 
 
 def _same_value(matching: Matching, name: str, other: str) -> bool:
     nodes = matching.first.graph.values.get(name), matching.second.graph.values.get(other)
-    return nodes[0] is not None and nodes[1] is not None and matching.same_definition(nodes[0], nodes[1])
+    return nodes[0] is not None and nodes[1] is not None and matching.same_node(nodes[0], nodes[1])
 
 
 def _read(graph: Graph, name: str) -> tuple[str, ...]:
@@ -300,7 +298,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
     """An option as it is written, or as torch has it by default."""
     if name in group.options:
         return over_time(group.options[name])
-    return constant_text(inspect.signature(OPTIMIZERS[group.kind]).parameters[name].default)
+    return constant_text(optimizers[group.kind].signature.parameters[name].default)
 
 
 _TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
@@ -351,7 +349,7 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
     if update.accumulate > 1:
         timing["accumulate"] = f"{update.accumulate} batches"
     beneath = graph.below(*update.roots)
-    targets = {graph.nodes[name].target for name in beneath if graph.nodes[name].kind in ("stream", "random")}
+    targets = {graph.nodes[name].target for name in beneath if graph.nodes[name].is_source}
     first = index == 0 and not update.conditional and update.accumulate == 1
     anew = [name for name in graph.spec.data if name in targets and name in (update.draws or ())]
     if anew and not first:
@@ -365,8 +363,7 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
 
 def _ahead(graph: Graph, ahead: Lookahead, networks: Mapping[str, str]) -> str:
     """`5 steps of adam on D, down judge`."""
-    names = {**value_names(graph), **{node: name for name, node in graph.losses.items()}}
-    goal = names.get(ahead.loss) or as_written(graph, ahead.loss, names)
+    goal = written(over_values_and_losses(graph).of(ahead.loss))
     moved = listed(networks.get(name, name) for name in ahead.networks)
     kind = graph.spec.optimizers[ahead.group].kind
     return f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {kind} on {moved}, down {goal}"

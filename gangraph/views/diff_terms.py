@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from gangraph.graph.model import Graph, Ref
-from gangraph.language.expression.model import show
+from gangraph.graph.model import Graph
+from gangraph.language.expression.model import Expression, Name, show
+from gangraph.views.decompile import Decompiled
 from gangraph.views.difference import Difference, groups_of, sides, trained
-from gangraph.views.formulas import constant_text
-from gangraph.views.matching import CONSTANT, Matching, Term, terms
-from gangraph.views.wording import as_written, ordinal
+from gangraph.views.matching import Matching
+from gangraph.views.printers.words import constant_text, written
+from gangraph.views.terms import Term, terms
+from gangraph.views.wording import ordinal
 
 
 def loss_differences(matching: Matching) -> Iterator[Difference]:
@@ -25,8 +27,8 @@ class _Losses:
     def __init__(self, matching: Matching) -> None:
         self.matching = matching
         self.first, self.second = matching.first.graph, matching.second.graph
-        self.ours = {self.first.losses[name]: name for name in matching.losses if name in self.first.losses}
-        self.theirs = {self.second.losses[n]: n for n in matching.losses.values() if n in self.second.losses}
+        self.ours = _Side.of(self.first, matching.losses)
+        self.theirs = _Side.of(self.second, matching.losses.values())
 
     def all(self) -> Iterator[Difference]:
         """Losses that an objective depends on, by name, and then objectives."""
@@ -34,80 +36,91 @@ class _Losses:
         for name, other in self.matching.losses.items():
             ours, theirs = self.first.losses.get(name), self.second.losses.get(other)
             if ours in read[0] or theirs in read[1]:
-                yield from self._compared(name, _Sum.of(self.first, ours, self.ours, within=ours),
-                                          _Sum.of(self.second, theirs, self.theirs, within=theirs))  # fmt: skip
+                yield from self._compared(name, self.ours.loss(ours), self.theirs.loss(theirs))
         first, second = _objectives(self.first), _objectives(self.second)
         for group, other in sides(first, second, groups_of(self.first.spec, self.second.spec)):
             rows = list(zip_longest(first.get(group, ()), second.get(other, ())))
             for number, (ours, theirs) in enumerate(rows, 1):
                 which = f"{ordinal(number)} objective" if len(rows) > 1 else "objective"
-                yield from self._compared(f"the {which} of {group or other}", _Sum.of(self.first, ours, self.ours),
-                                          _Sum.of(self.second, theirs, self.theirs))  # fmt: skip
+                sums = self.ours.objective(ours), self.theirs.objective(theirs)
+                yield from self._compared(f"the {which} of {group or other}", *sums)
 
-    def _compared(self, label: str, ours: _Sum, theirs: _Sum) -> Iterator[Difference]:
-        gone, new = list(ours.terms), list(theirs.terms)
-        for term in ours.terms:
-            match = next((each for each in new if self._same(ours, term, theirs, each)), None)
+    def _compared(self, label: str, ours: Terms, theirs: Terms) -> Iterator[Difference]:
+        gone, new = list(ours), list(theirs)
+        for term in ours:
+            match = next((each for each in new if self._same(term, each)), None)
             if match is None:
                 continue
             gone.remove(term)
             new.remove(match)
             if (term.weight, term.factors) != (match.weight, match.factors):
-                what = "the constant" if term.node == CONSTANT else f"the weight of {ours.inside(term)}"
+                what = "the constant" if term.value is None else f"the weight of {written(term.value)}"
                 yield Difference("losses", f"{what} in {label}", _weight(term), _weight(match))
-        gone = [term for term in gone if not _told(ours, term, self.matching.losses, self.second)]
         back = {other: name for name, other in self.matching.losses.items()}
-        new = [term for term in new if not _told(theirs, term, back, self.first)]
-        yield from _apart(label, ours, gone, theirs, new)
+        gone = [term for term in gone if not _told(self.ours, term, self.matching.losses, self.second)]
+        new = [term for term in new if not _told(self.theirs, term, back, self.first)]
+        whole = len(gone) == len(ours) and len(new) == len(theirs)
+        yield from _apart(label, list(map(_text, gone)), list(map(_text, new)), whole=whole)
 
-    def _same(self, ours: _Sum, term: Term, theirs: _Sum, other: Term) -> bool:
+    def _same(self, term: Term, other: Term) -> bool:
         """Whether two terms are alike but for their weights. That both are the loss itself is not enough."""
-        if CONSTANT in (term.node, other.node):
-            return (term.node, term.factors) == (other.node, other.factors)
-        if term.node in ours.names or other.node in theirs.names:
-            return self.matching.same(Ref(term.node), Ref(other.node))
-        return self.matching.same_definition(term.node, other.node)
+        if term.value is None or other.value is None:
+            return term.value is other.value and term.factors == other.factors
+        if self.ours.name(term) or self.theirs.name(other):
+            return self.matching.same(term.value, other.value)
+        return self.matching.alike(term.value, other.value)
+
+
+Terms = tuple[Term, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Sum:
-    """The terms of a loss or an objective. `names` are the losses among them that both specs have."""
+class _Side:
+    """The sums of one spec, over the names of its values and of those losses that the other has too."""
 
-    graph: Graph
-    terms: tuple[Term, ...]
-    names: Mapping[str, str]
+    decompiled: Decompiled
+    names: Collection[str]
+    values: Mapping[str, Expression]
 
     @classmethod
-    def of(cls, graph: Graph, root: str | None, known: Mapping[str, str], within: str | None = None) -> _Sum:
-        """The sum at a node; the definition of the loss `within` is looked into."""
-        names = {node: name for node, name in known.items() if node != within}
-        return cls(graph, () if root is None else terms(graph, root, names), names)
+    def of(cls, graph: Graph, losses: Iterable[str]) -> _Side:
+        """The sums of a graph; `losses` are the names that both specs have."""
+        common = {graph.losses[name]: name for name in losses if name in graph.losses}
+        decompiled = Decompiled(graph, {**graph.value_names, **common})
+        values = {name: decompiled.definition(node) for name, node in graph.values.items()}
+        return cls(decompiled, set(common.values()), values)
 
-    def inside(self, term: Term) -> str:
-        """A term without its weight: by name where both specs have one, else as it is computed."""
-        values = {node: name for name, node in reversed(list(self.graph.values.items()))}
-        return self.names.get(term.node) or as_written(self.graph, term.node, {**values, **self.names})
+    def loss(self, node: str | None) -> Terms:
+        """The terms of what a loss is defined as; none where there is no such loss."""
+        return terms(self.decompiled.definition(node), self.values) if node is not None else ()
 
-    def text(self, term: Term) -> str:
-        """A term with its weight."""
-        if term.node == CONSTANT:
-            return _weight(term)
-        if term.factors or term.weight not in (1, -1):
-            return f"{_weight(term)} * {self.inside(term)}"
-        return self.inside(term) if term.weight == 1 else f"-{self.inside(term)}"
+    def objective(self, node: str | None) -> Terms:
+        """The terms of an objective, which may be a loss by its name; none where there is no such objective."""
+        return terms(self.decompiled.of(node), self.values) if node is not None else ()
+
+    def name(self, term: Term) -> str:
+        """The name of the loss that a term is, if both specs have it."""
+        return term.value.id if isinstance(term.value, Name) and term.value.id in self.names else ""
 
 
-def _told(side: _Sum, term: Term, pairs: Mapping[str, str], other: Graph) -> bool:
+def _text(term: Term) -> str:
+    """A term with its weight."""
+    if term.value is None:
+        return _weight(term)
+    if term.factors or term.weight not in (1, -1):
+        return f"{_weight(term)} * {written(term.value)}"
+    return written(term.value) if term.weight == 1 else f"-{written(term.value)}"
+
+
+def _told(side: _Side, term: Term, pairs: Mapping[str, str], other: Graph) -> bool:
     """Whether a term is a loss that the other side defines as nothing, which is said of the loss itself."""
-    name = side.names.get(term.node)
-    return name is not None and pairs.get(name) not in other.losses
+    name = side.name(term)
+    return bool(name) and pairs.get(name) not in other.losses
 
 
-def _apart(label: str, ours: _Sum, gone: list[Term], theirs: _Sum, new: list[Term]) -> Iterator[Difference]:
+def _apart(label: str, before: list[str], after: list[str], *, whole: bool) -> Iterator[Difference]:
     """What only one side has: as a change of the whole sum, or term by term."""
-    before, after = [ours.text(term) for term in gone], [theirs.text(term) for term in new]
-    whole = len(gone) == len(ours.terms) and len(new) == len(theirs.terms)
-    if (gone or new) and (whole or len(gone) == len(new) == 1):
+    if (before or after) and (whole or len(before) == len(after) == 1):
         yield Difference("losses", label if whole else f"a term of {label}", _sum(before), _sum(after))
         return
     yield from (Difference("losses", f"a term of {label}", text, "") for text in before)

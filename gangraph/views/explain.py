@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.held_out import trained_on
 from gangraph.check.phase import Checked
 from gangraph.graph.model import ObjectiveGraph, UpdateGraph
@@ -12,12 +11,15 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, OptimizerSpec, SamplerSpec, Spec
 from gangraph.language.tied import tied_to
 from gangraph.plan.model import Plan
-from gangraph.views.explain_objective import aim, losses
+from gangraph.registry import optimizers
+from gangraph.views.decompile import over_values
+from gangraph.views.explain_objective import Objectives
 from gangraph.views.explain_update import explain_update
 from gangraph.views.passages import Block, Passage, block_text
 from gangraph.views.plan import listed
+from gangraph.views.printers.words import defined, over_time, taken_away, written
 from gangraph.views.spec import evaluator_text, titles
-from gangraph.views.wording import as_written, counted, defined, over_time, spelled, taken_away, value_names, written
+from gangraph.views.wording import counted, spelled
 
 
 def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
@@ -144,14 +146,15 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     yield Passage("heading", (f"Update {index + 1} of {len(plan.updates)}: {update.graph.name}",))
     if timing := " ".join(_timing(plan, index)):
         yield from _paragraph(timing)
-    told: dict[str, str] = {}
+    objectives, told = Objectives(graph), dict[str, str]()
     for each in update.graph.objectives:
-        learns = f"{_learns(graph.spec.optimizers[each.group], each)}, to {aim(graph, each.written)}"
-        new = dict(losses(graph, each.written, told))
+        learns = f"{_learns(graph.spec.optimizers[each.group], each)}, to {objectives.aim(each.written)}"
+        new = dict(objectives.losses(each.written, told))
         yield from _listed(f"{learns}:", new.values()) if new else _paragraph(f"{learns}.")
         told |= new
     watched = ((name, node) for name, node in update.graph.watched if name not in told)
-    if looked := [f"{name} = {as_written(graph, node, value_names(graph))}" for name, node in watched]:
+    values = over_values(graph)
+    if looked := [f"{name} = {written(values.definition(node))}" for name, node in watched]:
         yield from _listed("Its gates look at:", looked)
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)
@@ -199,7 +202,7 @@ def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
     more = ", ".join(f"{name.replace('_', ' ')} {over_time(value)}" for name, value in options.items())
     speed = f"with a learning rate of {over_time(rate)}" if rate is not None else "with torch's learning rate"
     extra = f" ({more})" if more else ""
-    kind = OPTIMIZERS[group.kind].__name__
+    kind = optimizers[group.kind].function.__name__
     tied = f", and so the parts that {listed(objective.tied)} shares with it" if objective.tied else ""
     return f"{kind} changes the parameters of {listed(objective.networks)}{tied}, {speed}{extra}"
 

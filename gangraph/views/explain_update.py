@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.graph.differentiability import differentiable
 from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.language.expression.model import Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
+from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.explain_objective import aim, loss_names
+from gangraph.views.decompile import Decompiled, called, calls_of, over_values, unstopped
+from gangraph.views.explain_objective import Objectives
 from gangraph.views.plan import listed
-from gangraph.views.wording import as_written, counted, times, value_names, written
+from gangraph.views.printers.words import written
+from gangraph.views.wording import counted, times
 
 
 def explain_update(plan: Plan, index: int) -> Iterator[str]:
@@ -31,6 +34,7 @@ class _Story:
         self.plan, self.index = plan, index
         self.graph: Graph = plan.checked.graph
         self.update: UpdatePlan = plan.updates[index]
+        self.decompiled: Decompiled = over_values(self.graph)
         self.own = [s for s in self.update.segments if s.trained == self.update.differentiated]
 
     def lookahead(self) -> Iterator[str]:
@@ -42,10 +46,10 @@ class _Story:
             it = "It" if len(goals) == 1 else f"The objective of {listed(goal.networks)}"
             through = all(plan.live for segment in self.own for plan in segment.lookaheads if plan.graph.id == ahead.id)
             moved, one = listed(ahead.networks), len(ahead.networks) == 1
-            kind = OPTIMIZERS[self.graph.spec.optimizers[ahead.group].kind].__name__
+            kind = optimizers[self.graph.spec.optimizers[ahead.group].kind].function.__name__
             yield (
                 f"{it} is evaluated where {counted(ahead.steps, 'step')} of {kind} would take {moved}, to"
-                f" {aim(self.graph, ahead.loss)}, on the same draws and from the optimizer's state as it is."
+                f" {Objectives(self.graph).aim(ahead.loss)}, on the same draws and from the optimizer's state as it is."
                 f" {'This step is' if ahead.steps == 1 else 'These steps are'} never taken: afterwards {moved}"
                 f" {'is as it was' if one else 'are as they were'}."
             )
@@ -118,7 +122,7 @@ class _Story:
     def _objective(self, goal: ObjectiveGraph) -> str:
         """An objective by its name, or by whose it is."""
         node = self.graph.nodes[goal.written]
-        name = loss_names(self.graph).get(node.inputs[0] if node.target == "neg" else node.id)
+        name = self.graph.loss_names.get(node.inputs[0] if node.target == "neg" else node.id)
         return name or f"the objective of {listed(goal.networks)}"
 
     def _trainers(self, names: list[str]) -> str:
@@ -134,34 +138,30 @@ class _Story:
     def stopped(self) -> Iterator[str]:
         """Held, detached and past values among what the objective depends on."""
         beneath = self.graph.below(*(each.loss for each in self.update.graph.objectives))
-        nodes = [node for name, node in self.graph.nodes.items() if name in beneath]
-        held = [node.inputs[0] for node in nodes if node.kind == "held"]
-        if held:
+        made = [self.decompiled.definition(name) for name in self.graph.nodes if name in beneath]
+        if held := [call.arguments[0] for call in calls_of("held", made)]:
             one = len(held) == 1
             was = "it was when it was" if one else "they were when they were"
-            yield f"{self._values(held)} {_are(one)} taken as {was} first computed in this step."
-        pasts: dict[object, list[str]] = {}
-        for node in (node for node in nodes if node.kind == "history"):
-            inside = self.graph.nodes[node.inputs[0]]
-            value = inside.inputs[0] if inside.kind in ("held", "detach") else inside.id
-            pasts.setdefault(node.arguments[1], []).append(value)
+            yield f"{_written(held)} {_are(one)} taken as {was} first computed in this step."
+        pasts: dict[str, list[Expression]] = {}
+        for call in calls_of("history", made):
+            pasts.setdefault(written(call.arguments[1]), []).append(unstopped(call))
         for size, values in pasts.items():
             one = len(values) == 1
             yield (
-                f"{self._values(values)} {_are(one)} mixed with {'its' if one else 'their'} past: a buffer holds {size}"
+                f"{_written(values)} {_are(one)} mixed with {'its' if one else 'their'} past: a buffer holds {size}"
                 " older samples and, once it is full, each sample is exchanged for one of them with probability 1/2."
-                if size
-                else f"{self._values(values)} {_are(one)} not mixed with the past: the buffer has size 0."
+                if size != "0"
+                else f"{_written(values)} {_are(one)} not mixed with the past: the buffer has size 0."
             )
-        stops = [node.inputs[0] for node in nodes if node.kind == "detach"]
-        if stops:
-            yield f"The spec stops the gradient at {self._values(stops)}."
+        if stops := [call.arguments[0] for call in calls_of("detach", made)]:
+            yield f"The spec stops the gradient at {_written(stops)}."
 
     def reused(self) -> Iterator[str]:
         """What is taken from earlier in the step, and why that is allowed."""
         groups: dict[tuple[int, tuple[str, ...]], list[str]] = {}
         for each in self.update.reuses:
-            if self.graph.nodes[each.value].kind not in ("held", "history"):
+            if called(self.decompiled.definition(each.value)) not in ("held", "history"):
                 groups.setdefault((each.source, self._beneath(each.value)), []).append(each.value)
         for (source, beneath), values in groups.items():
             one = len(values) == 1
@@ -183,7 +183,7 @@ class _Story:
     def _why_again(self, name: str, before: int) -> str:
         """What has changed beneath a value since update number `before` computed it."""
         beneath = self.graph.below(name)
-        sources = {self.graph.nodes[n].target for n in beneath if self.graph.nodes[n].kind in ("stream", "random")}
+        sources = {self.graph.nodes[n].target for n in beneath if self.graph.nodes[n].is_source}
         networks = {self._owner(n) for n in beneath if self.graph.nodes[n].of_network}
         passed = self.plan.updates[before : self.index]
         changed = [n for n in self.graph.networks if n in networks and any(n in u.differentiated for u in passed)]
@@ -201,14 +201,13 @@ class _Story:
     def penalties(self) -> Iterator[str]:
         """Gradients that are differentiated."""
         for segment in self.own:
-            for name in segment.nodes:
-                node = self.graph.nodes[name]
-                if node.kind == "grad" and name in segment.live:
-                    output, at = (self._values([each]) for each in node.inputs)
-                    yield (
-                        f"The objective contains a gradient, that of {output} with respect to {at}. To lower it, that"
-                        " gradient is differentiated in its turn: this update takes a second derivative."
-                    )
+            live = (self.decompiled.definition(name) for name in segment.nodes if name in segment.live)
+            for gradient in calls_of("grad", live):
+                output, at = map(written, gradient.arguments)
+                yield (
+                    f"The objective contains a gradient, that of {output} with respect to {at}. To lower it, that"
+                    " gradient is differentiated in its turn: this update takes a second derivative."
+                )
 
     def merged(self) -> Iterator[str]:
         """Calls that run as one."""
@@ -232,7 +231,7 @@ class _Story:
             yield "Every gradient is taken before any parameter changes: the players move at the same time."
 
     def _calls(self, segment: Segment) -> list[str]:
-        return [name for name in segment.nodes if self.graph.nodes[name].kind == "network"]
+        return [name for name in segment.nodes if self.graph.nodes[name].is_call]
 
     def _owner(self, call: str) -> str:
         return self.graph.owner(self.graph.nodes[call].target)
@@ -245,7 +244,7 @@ class _Story:
         """The networks and sources that a value depends on."""
         nodes = [self.graph.nodes[n] for n in self.graph.nodes if n in self.graph.below(name)]
         networks = dict.fromkeys(self.graph.owner(n.target) for n in nodes if n.of_network)
-        sources = dict.fromkeys(self._source(n.target) for n in nodes if n.kind in ("stream", "random"))
+        sources = dict.fromkeys(self._source(n.target) for n in nodes if n.is_source)
         return (*networks, *sources)
 
     def _source(self, name: str) -> str:
@@ -258,15 +257,18 @@ class _Story:
         return f"{index + 1} ({self.plan.updates[index].graph.name})"
 
     def _text(self, name: str) -> str:
-        return as_written(self.graph, name, value_names(self.graph))
+        return written(self.decompiled.definition(name))
 
     def _texts(self, names: Iterable[str]) -> str:
         return listed(dict.fromkeys(map(self._text, names)))
 
     def _values(self, names: Iterable[str]) -> str:
         """Values by name, where they have one."""
-        named = value_names(self.graph)
-        return listed(dict.fromkeys(named.get(name) or self._text(name) for name in names))
+        return _written(map(self.decompiled.of, names))
+
+
+def _written(expressions: Iterable[Expression]) -> str:
+    return listed(dict.fromkeys(map(written, expressions)))
 
 
 def _are(one: bool) -> str:

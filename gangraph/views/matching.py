@@ -1,72 +1,49 @@
 """Two graphs side by side: which names stand for the same thing, and which values are the same mathematics."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from gangraph.check.phase import Checked
-from gangraph.graph.model import Argument, Graph, Node, Ref
-from gangraph.language.expression.model import Expression
-from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec
-from gangraph.registry import vocabulary
-from gangraph.views.notation import bound
+from gangraph.graph.model import Graph, Node
+from gangraph.language.expression.model import Attribute, Binary, Call, Expression, Name, Sequence, Unary
+from gangraph.language.spec import AverageSpec, NetworkSpec
+from gangraph.views.decompile import Decompiled, called, dotted, over_values_and_losses
+from gangraph.views.printers.registered import Given, bound, definition_of
 
 Pairs = Mapping[str, str]  # names of the first graph, and what the second calls the same
 
 
-CONSTANT = ""  # the node of a term that has none
+@dataclass(frozen=True)
+class _Side:
+    """One of two graphs as expressions, in which values and losses stand by their names."""
 
+    graph: Graph
+    decompiled: Decompiled
+    nodes: Mapping[str, str]
+    names: Mapping[str, set[str]]
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term of a sum: a node, the number before it, and its factors that change over time; '' is the constant 1."""
+    @classmethod
+    def of(cls, graph: Graph) -> "_Side":
+        """The expressions of a graph; `nodes` are those of its names, `names` all that a node is called."""
+        nodes, names = {**graph.values, **graph.losses}, dict[str, set[str]]()
+        for name, node in nodes.items():
+            names.setdefault(node, set()).add(name)
+        return cls(graph, over_values_and_losses(graph), nodes, names)
 
-    node: str
-    weight: float = 1.0
-    factors: tuple[Expression, ...] = ()
+    def called(self, expression: Expression) -> set[str]:
+        """Every name of what a name stands for."""
+        return self.names.get(self.nodes.get(expression.id, ""), set()) if isinstance(expression, Name) else set()
 
+    def opened(self, expression: Expression) -> Expression:
+        """What the name of a value or loss stands for; anything else as it is."""
+        while isinstance(expression, Name) and expression.id in self.nodes:
+            expression = self.decompiled.definition(self.nodes[expression.id])
+        return expression
 
-def terms(graph: Graph, root: str, ends: Iterable[str] = ()) -> tuple[Term, ...]:
-    """A sum as its terms, with weights multiplied out; `ends` are nodes that are not looked into."""
-    stops = set(ends)
-
-    def split(argument: Argument, weight: float, factors: tuple[Expression, ...]) -> Iterator[Term]:
-        if isinstance(argument, int | float):
-            yield Term(CONSTANT, weight * argument, factors)
-        if not isinstance(argument, Ref):
-            return
-        node = graph.nodes[argument.id]
-        numbers = [value for value in node.arguments if isinstance(value, int | float)]
-        times = [graph.nodes[name] for name in node.inputs if graph.nodes[name].kind == "scalar"]
-        rest = [value for value in node.arguments if isinstance(value, Ref) and value.id not in {t.id for t in times}]
-        match node.target if node.kind == "op" and argument.id not in stops else "":
-            case "add" | "sub" as sign:
-                yield from split(node.arguments[0], weight, factors)
-                yield from split(node.arguments[1], -weight if sign == "sub" else weight, factors)
-            case "neg":
-                yield from split(node.arguments[0], -weight, factors)
-            case "mul" if len(rest) == 1 and numbers:
-                yield from split(rest[0], weight * numbers[0], factors)
-            case "mul" if len(rest) == 1 and times:
-                yield from split(rest[0], weight, (*factors, times[0].over_time))
-            case "truediv" if isinstance(node.arguments[1], int | float):
-                yield from split(node.arguments[0], weight / node.arguments[1], factors)
-            case _:
-                yield Term(argument.id, weight, factors)
-
-    return _gathered(split(Ref(root), 1.0, ()))
-
-
-def _gathered(every: Iterator[Term]) -> tuple[Term, ...]:
-    """Terms with the constants among them added up, and left out where they are 0."""
-    found, sums = list[Term](), dict[tuple[Expression, ...], float]()
-    for term in every:
-        if term.node == CONSTANT:
-            sums[term.factors] = sums.get(term.factors, 0.0) + term.weight
-            found += [term] if all((each.node, each.factors) != (CONSTANT, term.factors) for each in found) else []
-        else:
-            found.append(term)
-    summed = (replace(each, weight=sums[each.factors]) if each.node == CONSTANT else each for each in found)
-    return tuple(term for term in summed if term.node != CONSTANT or term.weight)
+    def drawn(self, expression: Expression) -> Node | None:
+        """The batch of data or of random numbers that an expression is."""
+        node = self.graph.nodes.get(dotted(expression))
+        return node if node is not None and node.is_source else None
 
 
 @dataclass
@@ -84,7 +61,7 @@ class Matching:
         a, b = self.first.graph, self.second.graph
         self.sources = _paired(a.spec.data, b.spec.data, lambda m, n: repr(a.sources[m]) == repr(b.sources[n]))
         self.networks = _paired(a.spec.networks, b.spec.networks, self.same_network)
-        self._names = _names(a), _names(b)
+        self._sides = _Side.of(a), _Side.of(b)
         self.values = _paired(a.spec.values, b.spec.values, lambda *_: False)
         self.losses = _paired(a.spec.losses, b.spec.losses, lambda *_: False)
         while self._renamed(self.values, a.values, b.values) or self._renamed(self.losses, a.losses, b.losses):
@@ -94,7 +71,7 @@ class Matching:
         """Pair one more name of each graph that has the same definition; whether there was one."""
         for name in (n for n in first if n not in known):
             for other in (n for n in second if n not in known.values()):
-                if self.same_definition(first[name], second[other]):
+                if self.same_node(first[name], second[other]):
                     known[name] = other
                     return True
         return False
@@ -126,52 +103,66 @@ class Matching:
         models = self.first.networks.get(first), self.second.networks.get(second)
         return (models[0] and models[0].parameters) == (models[1] and models[1].parameters)
 
-    def same(self, first: Argument, second: Argument) -> bool:
-        """Whether two arguments are the same: by a name that both graphs have, or by their structure."""
-        if isinstance(first, tuple) and isinstance(second, tuple):
-            return len(first) == len(second) and all(map(self.same, first, second))
-        if not isinstance(first, Ref) or not isinstance(second, Ref):
-            return type(first) is not Ref and type(second) is not Ref and first == second
-        called = {self._called(name) for name in self._names[0].get(first.id, ())}
-        if called & set(self._names[1].get(second.id, ())):
-            return True
-        return self.same_definition(first.id, second.id)
+    def same(self, first: Expression, second: Expression) -> bool:
+        """Whether two expressions are the same: by a name that both specs have, or by what they stand for."""
+        ours, theirs = self._sides
+        known = {**self.values, **self.losses}
+        called = {known[name] for name in ours.called(first) if name in known}
+        return bool(called & theirs.called(second)) or self.alike(first, second)
 
-    def _called(self, name: str) -> str:
-        """What the second graph calls a name of the first; nothing where it has no such thing."""
-        return next((t[name] for t in (self.values, self.losses, self.sources) if name in t), "")
+    def alike(self, first: Expression, second: Expression) -> bool:
+        """Whether two expressions compute the same from the same."""
+        first, second = self._sides[0].opened(first), self._sides[1].opened(second)
+        drawn = self._sides[0].drawn(first), self._sides[1].drawn(second)
+        match first, second:
+            case _ if drawn != (None, None):
+                return drawn[0] is not None and drawn[1] is not None and self._same_draw(drawn[0], drawn[1])
+            case (Name(id=a), Name(id=b)):
+                return self._translated(a) == b
+            case (Attribute(), Attribute()):
+                return first.name == second.name and self.same(first.base, second.base)
+            case (Unary(), Unary()):
+                return first.operator == second.operator and self.same(first.operand, second.operand)
+            case (Binary(), Binary()):
+                sides = (first.left, first.right), (second.left, second.right)
+                return first.operator == second.operator and self._all_same(*sides)
+            case (Sequence(), Sequence()):
+                return self._all_same(first.items, second.items)
+            case (Call(), Call()):
+                return self._same_call(first, second)
+        return first == second
 
-    def same_definition(self, first: str, second: str) -> bool:
+    def same_node(self, first: str, second: str) -> bool:
         """Whether two nodes compute the same from the same."""
-        a, b = _computed(self.first.graph, first), _computed(self.second.graph, second)
-        if a.kind != b.kind or not self._same_target(a, b):
+        ours, theirs = self._sides
+        return self.alike(ours.decompiled.definition(first), theirs.decompiled.definition(second))
+
+    def _translated(self, name: str) -> str:
+        """What the second spec calls a network, or anything else that the first calls by a name."""
+        return self.networks.get(name, "") if name in self.first.graph.spec.networks else name
+
+    def _same_draw(self, a: Node, b: Node) -> bool:
+        sources = self.first.graph.sources[a.target], self.second.graph.sources[b.target]
+        if a.target in self.first.graph.spec.data:
+            return self.sources.get(a.target) == b.target and (len(sources[0].fields) == 1 or a.field == b.field)
+        return b.target not in self.second.graph.spec.data and repr(sources[0]) == repr(sources[1])
+
+    def _same_call(self, first: Call, second: Call) -> bool:
+        """Whether two calls are of the same function, with arguments that are the same, by position or by keyword."""
+        networks = self.first.graph.spec.networks, self.second.graph.spec.networks
+        names = called(first), called(second)
+        if self._translated(names[0]) != names[1] or (names[0] in networks[0]) != (names[1] in networks[1]):
             return False
-        ours, theirs = _arguments(a), _arguments(b)
-        return ours.keys() == theirs.keys() and all(self.same(ours[name], theirs[name]) for name in ours)
+        ours, theirs = (_arguments(each, spec) for each, spec in zip((first, second), networks, strict=True))
+        return ours.keys() == theirs.keys() and all(self._same_given(ours[name], theirs[name]) for name in ours)
 
-    def _same_target(self, a: Node, b: Node) -> bool:
-        match a.kind:
-            case "stream" | "random" if a.target in self.first.graph.spec.data:
-                single = len(self.first.graph.sources[a.target].fields) == 1
-                return self.sources.get(a.target) == b.target and (single or a.field == b.field)
-            case "stream" | "random":
-                law = repr(self.first.graph.sources[a.target])
-                return b.target not in self.second.graph.spec.data and law == repr(self.second.graph.sources[b.target])
-            case "scalar":
-                return a.expression == b.expression
-            case "network" | "parameters" | "autoregressive":
-                return self.networks.get(a.target) == b.target
-            case "output":
-                return a.field == b.field
-            case "history":
-                return True
-        return a.target == b.target
+    def _same_given(self, first: Given, second: Given) -> bool:
+        if isinstance(first, tuple) or isinstance(second, tuple):
+            return isinstance(first, tuple) and isinstance(second, tuple) and self._all_same(first, second)
+        return self.same(first, second)
 
-
-def _computed(graph: Graph, name: str) -> Node:
-    """A node; for the main output of a call, the call, which is how networks with one output are called."""
-    node = graph.nodes[name]
-    return graph.nodes[node.inputs[0]] if node.kind == "output" and node.field == OUTPUT else node
+    def _all_same(self, first: tuple[Expression, ...], second: tuple[Expression, ...]) -> bool:
+        return len(first) == len(second) and all(map(self.same, first, second))
 
 
 def layers(network: NetworkSpec) -> tuple[object, ...]:
@@ -192,19 +183,9 @@ def _paired(first: Iterable[str], second: Iterable[str], alike: Callable[[str, s
     return pairs
 
 
-def _names(graph: Graph) -> dict[str, set[str]]:
-    """Everything that a spec calls each node by."""
-    named: dict[str, set[str]] = {}
-    for name, node in (*graph.values.items(), *graph.losses.items()):
-        named.setdefault(node, set()).add(name)
-    for each in graph.nodes.values():
-        if each.kind in ("stream", "random") and each.id in graph.spec.data:
-            named.setdefault(each.id, set()).add(each.id)
-    return named
-
-
-def _arguments(node: Node) -> dict[str, Argument]:
-    """A node's arguments by name: an op's by parameter, whether written by position or by keyword."""
-    if node.kind == "op":
-        return bound(vocabulary[node.target], node)  # type: ignore[return-value]  # what a node holds
-    return {str(i): argument for i, argument in enumerate(node.arguments)}
+def _arguments(call: Call, networks: Collection[str]) -> Mapping[str, Given]:
+    """The arguments of a call by name: of an op by parameter, of a network or a form by place and keyword."""
+    definition = definition_of(call, networks)
+    if definition is not None:
+        return bound(definition, call)
+    return {**{str(i): argument for i, argument in enumerate(call.arguments)}, **dict(call.keywords)}

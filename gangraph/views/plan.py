@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from gangraph.language.expression.gates import is_over_time
 from gangraph.language.expression.model import show
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.decompile import Decompiled
+from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, aim
 
 if TYPE_CHECKING:
-    from gangraph.graph.model import Argument, Graph, Lookahead
+    from gangraph.graph.model import Graph, Lookahead
     from gangraph.language.spec import UpdateSpec
     from gangraph.lower.writer import Program
     from gangraph.plan.model import Segment, UpdatePlan
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
 _LABEL = 15
 
 
@@ -29,9 +30,9 @@ def plan_text(program: Program, *, title: str = "") -> str:
     lines = [title or graph.spec.name, *_row("each step draws", [listed(plan.sources)], indent="")]
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
-    for number, (update, written) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
-        lines += ["", f"update {number} of {len(plan.updates)}: {update.graph.name}{_when(written)}"]
-        lines += _update_rows(program, update, written)
+    for number, (update, spec) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
+        lines += ["", f"update {number} of {len(plan.updates)}: {update.graph.name}{_when(spec)}"]
+        lines += _update_rows(program, update, spec)
     return "\n".join(lines)
 
 
@@ -50,10 +51,10 @@ def _when(update: UpdateSpec) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _update_rows(program: Program, update: UpdatePlan, written: UpdateSpec) -> Iterator[str]:
+def _update_rows(program: Program, update: UpdatePlan, spec: UpdateSpec) -> Iterator[str]:
     graph = program.plan.checked.graph
-    simultaneous = len(written.objectives) > 1
-    for each in written.objectives:
+    simultaneous = len(spec.objectives) > 1
+    for each in spec.objectives:
         when = f", steps only when {show(each.when)}" if each.when is not None else ""
         who = f"   (group {each.group}{when})" if simultaneous or when else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
@@ -104,7 +105,7 @@ def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator
             under = f"under {listed(phrase(graph, name) for name in use.under)} " if use.under else ""
             what = f"{phrase(graph, use.value, named=False)}, in it {listed(fusion.computes)}"
             refused[f"{fusion.kernel} not for {what}: {under}{fusion.why_not}"] = None
-        elif node.kind == "network":
+        elif node.is_call:
             what = f"{graph.owner(node.target)}: {fusion.kernel} computes {listed(fusion.computes)}"
             places.setdefault(what, set()).add(fusion.node)
         else:
@@ -136,7 +137,7 @@ def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
             stopped = [phrase(graph, name) for name in graph.nodes if name in segment.detached]
             lines.append(f"  stops the gradient at {listed(stopped)}")
         for ahead in segment.lookaheads:
-            inside = [_definition(graph, n) for n in ahead.each.nodes if graph.nodes[n].kind == "network"]
+            inside = [_definition(graph, n) for n in ahead.each.nodes if graph.nodes[n].is_call]
             lines.append(f"  {ahead.graph.id}: each step computes {listed(inside)}")
         calls = [name for name in segment.nodes if graph.nodes[name].of_network]
         lines += [f"  {_call(graph, segment, name)}" for name in calls] or ["  arithmetic only"]
@@ -151,7 +152,7 @@ def _call(graph: Graph, segment: Segment, name: str) -> str:
 
 def _definition(graph: Graph, name: str) -> str:
     """`name = what it is`, or what it is where a value has no name."""
-    name_of_value = f"{graph.label(name)} = " if _is_named(graph, name) else ""
+    name_of_value = f"{graph.label(name)} = " if name in graph.names else ""
     return name_of_value + phrase(graph, name, named=False)
 
 
@@ -160,39 +161,10 @@ def _merged(graph: Graph, group: tuple[str, ...]) -> str:
     return f"{listed(calls)} run as one call on a batch {len(group)} times as large"
 
 
-def _is_named(graph: Graph, name: str) -> bool:
-    """Whether the spec gives a value a name; the objectives of updates have names by themselves."""
-    objectives = (objective.loss for update in graph.updates for objective in update.objectives)
-    return name in {*graph.values.values(), *graph.losses.values(), *objectives}
-
-
 def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
     """A value as a spec would write it; its own name if it has one, unless `named` is false."""
-    node = graph.nodes[name]
-    if (named and _is_named(graph, name)) or node.kind in ("stream", "random"):
-        return graph.label(name)
-    if node.kind == "scalar" and node.expression is not None:
-        return show(node.expression)
-    if node.kind == "parameters":
-        return f"parameters({node.target})"
-    inside = [_argument(graph, each) for each in node.arguments]
-    if node.kind == "alias":
-        return inside[0]
-    if node.kind == "output":
-        return f"{inside[0]}.{node.field}"
-    if node.target in INFIX and len(inside) == 2:
-        return f"({inside[0]} {INFIX[node.target]} {inside[1]})"
-    inside += [f"{key}={_argument(graph, value)}" for key, value in node.keywords]
-    called = f"{node.target}_ahead" if node.ahead else node.target if node.kind in ("network", "op") else node.kind
-    return f"{called}({', '.join(inside)})"
-
-
-def _argument(graph: Graph, argument: Argument) -> str:
-    if isinstance(argument, tuple):
-        return f"[{', '.join(_argument(graph, each) for each in argument)}]"
-    if argument is None or isinstance(argument, bool):
-        return str(argument).lower()
-    return phrase(graph, argument.id) if hasattr(argument, "id") else str(argument)
+    decompiled = Decompiled(graph, graph.names, ahead="_ahead")
+    return written(decompiled.of(name) if named else decompiled.definition(name))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -49,7 +49,7 @@ def parameters_text(checked: Checked, name: str) -> str:
 def _named_types(checked: Checked) -> dict[str, Any]:
     """The types of data, values and losses, by the spec's names; data with several fields as `name.field`."""
     graph, types = checked.graph, checked.types.nodes
-    given = {name: name for name, node in graph.nodes.items() if node.kind in ("stream", "random")}
+    given = {name: name for name, node in graph.nodes.items() if node.is_source}
     named = {**given, **graph.values, **graph.losses}
     return {name: types[node] for name, node in named.items() if node in types}
 
@@ -60,7 +60,7 @@ def layer_rows(model: NetworkModel) -> Iterator[tuple[str, str, str, str]]:
     seen: set[str] = set()
     for name, node in model.graph.nodes.items():
         shape = f"[{', '.join(map(str, model.shapes[name]))}]"
-        if node.kind == "layer":
+        if node.target in model.graph.layers:
             module = model.module.get_submodule(node.target)
             count = 0 if node.target in seen else sum(p.numel() for p in module.parameters())
             seen.add(node.target)

@@ -9,11 +9,10 @@ from torch import Tensor
 from gangraph.build.arguments import shown
 from gangraph.build.expressions import OPERATORS
 from gangraph.build.network import layer_parameters
-from gangraph.build.optimizers import OPTIMIZERS
 from gangraph.check.initialize import KINDS, SCHEMES
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.language.expression.schedule import RAMPS
-from gangraph.registry import Definition, vocabulary
+from gangraph.registry import Definition, optimizers, vocabulary
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the rest)
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, usage
 
@@ -68,7 +67,7 @@ def _lists() -> Iterator[tuple[str, str, Iterable[str]]]:
     gates = ("running(loss, decay=0.9)", "hysteresis(loss, low=, high=, open=true)")
     yield "Functions of gates", "In `when:` of an update or of one of its groups: see language/gates.md.", gates
     yield "Operations on parameters", "Under `then:` of an update.", map(usage, PARAMETER_OPERATIONS)
-    yield "Optimizers", "torch.optim's, with their options.", OPTIMIZERS
+    yield "Optimizers", "torch.optim's, with their options.", optimizers
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
     keys = f"under `init:` by part, or by kind of layer ({kinds}), or `default`"
     yield "Initialisation", f"torch.nn.init's, {keys}.", SCHEMES

@@ -1,8 +1,8 @@
-"""Layers and ops of models that tell each pixel of an image from the pixels before it.
+"""Layers and ops of autoregressive models, which predict each pixel of an image from those before it.
 
-Pixels come row by row from the top, each row from the left, and the colours of a pixel one after another. Wherever maps
-have colours, they are interleaved: channel k belongs to colour k mod `colours`, so that any number of channels will do,
-and sums of maps stay what they are. Image, features and logits follow the same rule.
+Pixels come row by row from the top, each row from the left, and the colours of a pixel one after another. The channels
+of a map are interleaved by colour: channel k belongs to colour k mod `colours`. So any number of channels will do, and
+the sum of two maps is again ordered like this. Image, features and logits follow the same rule.
 """
 
 import torch
@@ -15,18 +15,20 @@ MASKS = ("A", "B", "above", "row")
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A convolution that sees what comes before a pixel: [B, in, H, W] to [B, out, H, W], zeros around the image.
+    """A convolution masked to what comes before a pixel: [B, in, H, W] to [B, out, H, W], zeros around the image.
 
-    Every call multiplies the weight by the mask. Of the rows above, all is seen by every mask, and of the row itself
+    Every call multiplies the weight by the mask. Every mask keeps all of the rows above; of the pixel's own row it
+    keeps
 
-    - "A": the pixels to the left, and of the pixel itself the colours before (i < j from colour i to colour j);
-    - "B": the same, and each colour also sees itself (i <= j);
+    - "A": the pixels to the left, and of the pixel itself the colours before (colour i for colour j where i < j);
+    - "B": the same, and each colour itself (i <= j);
     - "above": nothing;
-    - "row": all of it, which is right for features that know only rows above.
+    - "row": all of it, for features that are computed from the rows above alone.
 
-    "A" is for the first layer, which sees the image, and "B" for those after it (van den Oord et al. 2016, figure 4).
-    The other two make the vertical stack of the gated form (section 2.2 of its paper). `parts` says that the channels
-    are so many equal parts, each with the colours in order: 2 before the op `gated`. Kernels are odd: 3, or [1, 3].
+    "A" is for the first layer, whose input is the image, and "B" for those after it (van den Oord et al. 2016, figure
+    4). The other two make the vertical stack of the gated form (section 2.2 of its paper). `parts` says that the
+    channels consist of so many equal parts, each with the colours in order: 2 before the op `gated`. Kernels are odd:
+    3, or [1, 3].
     """
 
     mask: Tensor
@@ -61,7 +63,7 @@ class MaskedConv2d(nn.Conv2d):
         ).repeat(self.parts, 1, 1, 1)
 
     def reset_parameters(self) -> None:
-        """PyTorch's start of a convolution; the mask is written again, since storage may be fresh."""
+        """PyTorch's initialization of a convolution; the mask is written again, since the storage may be new."""
         super().reset_parameters()
         if hasattr(self, "mask"):
             self.mask.copy_(self._mask())
@@ -79,7 +81,7 @@ class MaskedConv2d(nn.Conv2d):
 
 
 def causal_mask(kind: str, out_channels: int, in_channels: int, height: int, width: int, colours: int) -> Tensor:
-    """Which taps of a kernel are seen: bool [out, in, height, width]."""
+    """Which entries of a kernel are kept: bool [out, in, height, width]."""
     rows = torch.arange(height)[:, None] - height // 2
     columns = torch.arange(width)[None] - width // 2
     if kind in ("above", "row"):
@@ -104,7 +106,7 @@ def _step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Scan(nn.Module):
-    """What scans over an image have: gates from the input, gates from the state, and a learned first state."""
+    """An LSTM over an image: gates from the input, gates from the state, and a learned initial state."""
 
     def __init__(self, in_channels: int, features: int, kernel: int, kernel_of_state: int, side: int, colours: int):
         super().__init__()
@@ -116,14 +118,15 @@ class _Scan(nn.Module):
         self.cell = nn.Parameter(torch.zeros(features, side))
 
     def reset_parameters(self) -> None:
-        """A first state of zeros; the convolutions start by themselves."""
+        """An initial state of zeros; the convolutions initialize themselves."""
         nn.init.zeros_(self.hidden)
         nn.init.zeros_(self.cell)
 
     def scan(self, gates: Tensor, dim: int, before: int) -> Tensor:
-        """Step along `dim` of the gates [B, 4 features, H, W]; the state's kernel begins at `before` places ahead.
+        """Step along `dim` of the gates [B, 4 features, H, W]; the state's kernel begins `before` places earlier.
 
-        Features stand last meanwhile: a step is then one product of matrices, several times faster than a convolution.
+        Features are moved to the last axis: a step is then one product of matrices, several times faster than a
+        convolution.
         """
         weight = self.from_state.weight.permute(2, 1, 0).flatten(0, 1)  # [kernel * features, 4 * features]
         shifts = [before - tap for tap in range(self.from_state.kernel_size[0])]
@@ -139,9 +142,9 @@ class _Scan(nn.Module):
 class RowLstm(_Scan):
     """An LSTM that reads an image row by row: [B, C, H, W] to [B, features, H, W] (van den Oord et al. 2016, 3.1).
 
-    The gates see the row's pixels up to this one through a kernel 1 x `kernel` with mask B, and the state of the row
-    above through one of the same width, so that a pixel sees a triangle above it. The first state is learned for each
-    column, so the images of all calls have one width.
+    The gates are computed from the row's pixels up to this one, by a 1 x `kernel` convolution with mask B, and from the
+    state of the row above, by one of the same width; so a pixel depends on a triangle above it. The initial state is
+    learned for each column, so the images of all calls have the same width.
     """
 
     def __init__(self, in_channels: int, width: int, features: int, kernel: int = 3, colours: int = 1) -> None:
@@ -167,9 +170,10 @@ class _Diagonal(_Scan):
 class DiagonalLstm(nn.Module):
     """Two LSTMs along the diagonals, from both upper corners: [B, C, H, W] to [B, features, H, W].
 
-    The sum of both, that of the right one shifted down by a row, whose pixels to the right come later; so a pixel sees
-    all that is before it (van den Oord et al. 2016, section 3.2). The input comes through a kernel 1 x 1 with mask B.
-    The first state is learned for each row, so the images of all calls have one height.
+    Their outputs are added. That of the LSTM from the right is shifted down by a row before, because pixels to the
+    right come later; so a pixel depends on all pixels before it (van den Oord et al. 2016, section 3.2). The input goes
+    through a 1 x 1 convolution with mask B. The initial state is learned for each row, so the images of all calls have
+    the same height.
     """
 
     def __init__(self, in_channels: int, height: int, features: int, colours: int = 1) -> None:
@@ -193,7 +197,7 @@ def skewed(x: Tensor) -> Tensor:
 
 
 def unskewed(x: Tensor) -> Tensor:
-    """The image of a skewed one: [B, C, H, W + H - 1] to [B, C, H, W]."""
+    """The inverse of `skewed`: [B, C, H, W + H - 1] to [B, C, H, W]."""
     height, width = x.shape[2:]
     return functional.pad(x.flatten(2), (0, height)).reshape(*x.shape[:3], -1)[..., : width + 1 - height]
 
@@ -202,7 +206,7 @@ def unskewed(x: Tensor) -> Tensor:
 def row_lstm(x: Tensor, features: int, kernel: int = 3, colours: int = 1) -> nn.Module:
     """An LSTM over the rows of an image, masked along the row: [B, C, H, W] to [B, features, H, W].
 
-    Van den Oord et al. (2016), section 3.1; the first state is learned for each column.
+    Van den Oord et al. (2016), section 3.1; the initial state is learned for each column.
     """
     _require_image(x)
     return RowLstm(x.shape[1], x.shape[3], features, kernel, colours)
@@ -212,8 +216,8 @@ def row_lstm(x: Tensor, features: int, kernel: int = 3, colours: int = 1) -> nn.
 def diagonal_lstm(x: Tensor, features: int, colours: int = 1) -> nn.Module:
     """LSTMs along the diagonals from both upper corners, added: [B, C, H, W] to [B, features, H, W].
 
-    Van den Oord et al. (2016), section 3.2; that from the right is shifted down by a row, and the first states are
-    learned for each row.
+    Van den Oord et al. (2016), section 3.2; the output of the LSTM from the right is shifted down by a row, and the
+    initial states are learned for each row.
     """
     _require_image(x)
     return DiagonalLstm(x.shape[1], x.shape[2], features, colours)
@@ -248,8 +252,8 @@ def above(x: Tensor, limit: Tensor) -> Tensor:
 def categorical_nll(logits: Tensor, target: Tensor) -> Tensor:
     """-log softmax(logits)[level], summed over a sample's pixels and colours, mean over the batch; in nats.
 
-    The target [B, C, H, W] in [0, 1] is rounded to the levels k / (levels - 1), of which there are as many as logits
-    [B, levels * C, H, W] say; that of level k and colour c is channel k * C + c (van den Oord et al. 2016, 2.2).
+    The target [B, C, H, W] in [0, 1] is rounded to the levels k / (levels - 1). Their number follows from the logits
+    [B, levels * C, H, W], in which channel k * C + c belongs to level k and colour c (van den Oord et al. 2016, 2.2).
     """
     levels = levels_of(logits, target)
     if levels < 2:

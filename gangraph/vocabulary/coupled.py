@@ -1,7 +1,7 @@
-"""Layers and ops that couple the samples of a batch: what one sample gives depends on the others.
+"""Layers and ops that couple the samples of a batch: the output for one sample depends on the others.
 
 All have the trait `mixes_samples`: the planner never merges calls of a network that has one, since every sample would
-get other neighbours. The trait `grows_with_batch` says that the numbers depend on how many samples there are.
+then be compared with others. The trait `grows_with_batch` says that the numbers depend on how many samples there are.
 """
 
 import math
@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 
 class BatchError(ValueError):
-    """A batch has too few samples, or a number of them that cannot be divided as asked."""
+    """A batch has too few samples, or a number of samples that cannot be divided into groups."""
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -25,7 +25,7 @@ class MinibatchDiscrimination(nn.Module):
     f(x_i). The sum leaves out j = i, as the authors' code does; with `own` it has this term, a constant 1, as the
     paper's formula. `bias` adds a learned number per kernel to o. T has a direction and a learned length exp(log_scale)
     per column, which starts at `length`; with `length=none` it is free. Row b * dims + c of `weight` is column (b, c)
-    of T and starts as N(0, 0.05). Where samples start alike, a larger length tells them apart.
+    of T and starts as N(0, 0.05). If samples are alike at the start, a larger length separates them.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MinibatchDiscrimination(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """A weight N(0, 0.05), lengths as said and biases of 0."""
+        """A weight N(0, 0.05), lengths of `length` and biases of 0."""
         nn.init.normal_(self.weight, 0.0, 0.05)
         if self.log_scale is not None and self.length is not None:
             nn.init.constant_(self.log_scale, math.log(self.length))
@@ -127,6 +127,6 @@ def pick(x: Tensor, index: int) -> Tensor:
 
 
 def require_others(x: Tensor, name: str) -> None:
-    """Refuse a batch in which a sample has no other. Raises BatchError."""
+    """Refuse a batch of fewer than two samples. Raises BatchError."""
     if len(x) < 2:
         raise BatchError(f"{name} compares the samples of a batch, and a batch of {len(x)} has no two")

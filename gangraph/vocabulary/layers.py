@@ -1,4 +1,4 @@
-"""Layers: what has parameters, state or randomness. Most are PyTorch's own, under PyTorch's words.
+"""Layers: what has parameters, state or randomness. Most are PyTorch's own, under PyTorch's names.
 
 The number of input channels or features is never written: it is inferred from the layer's input. A layer is a
 class whose `in_channels`, `in_features` or `num_features` is inferred, or a function from an example input (a
@@ -92,8 +92,8 @@ layer("maxout", init="linear")(Maxout)
 class RandomLayer(nn.Module):
     """A layer that uses random numbers. `draw` makes them; `forward` takes them, or draws when given none.
 
-    Drawing apart from computing makes randomness an input like any other: a value that is computed again
-    under the same draws comes out the same. A layer that is random `only_in_training` is given none in evaluation.
+    So random numbers are an input like any other: a value that is computed again with the same draws is the same. A
+    layer that is random `only_in_training` gets no random numbers in evaluation.
     """
 
     only_in_training = True
@@ -134,7 +134,7 @@ layer("dropout")(Dropout)
 
 
 class Noise(RandomLayer):
-    """Add one plane of normal noise a sample to all channels, by a learned weight per channel that starts at 0.
+    """Add normal noise, one plane for each sample, times a learned weight per channel that starts at 0.
 
     [B, C, ...] to [B, C, ...]; drawn in training and in evaluation (Karras et al. 2019, section 2).
     """
@@ -146,7 +146,7 @@ class Noise(RandomLayer):
         self.weight = nn.Parameter(torch.zeros(num_features))
 
     def reset_parameters(self) -> None:
-        """No noise at the start."""
+        """Weights of 0: no noise at the start."""
         nn.init.zeros_(self.weight)
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
@@ -220,7 +220,7 @@ layer("bias")(Bias)
 
 
 class SpectralNorm(_SpectralNorm):
-    """Torch's own, without the work of estimating a norm where there is no weight yet."""
+    """Torch's spectral norm, which estimates nothing while the weight has no storage."""
 
     def __init__(self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12) -> None:
         if not weight.is_meta or n_power_iterations < 1:
@@ -250,7 +250,7 @@ def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
 
 
 class WeightNorm(nn.Module):
-    """A direction v as the weight gain * v / ||v||, one length for each output unit, which is dimension `dim`."""
+    """The weight gain * v / ||v|| of a direction v, with one length for each output unit (dimension `dim`)."""
 
     def __init__(self, weight: Tensor, dim: int, gain: float, scale: bool) -> None:
         super().__init__()
@@ -281,7 +281,7 @@ def weight_norm(module: nn.Module, scale: bool = True, gain: float = 1.0) -> nn.
     """Give every output unit's weights a direction and a length: weight_norm(conv2d(64, 3)) (Salimans and Kingma 2016).
 
     The weight is g * v / ||v||: v starts as the layer's weight would, g at `gain` for every unit, where it stays
-    without `scale`. The data-dependent start of the paper is left out.
+    without `scale`. The data-dependent initialization of the paper is left out.
     """
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() < 2:

@@ -288,7 +288,7 @@ def _sample_sums(x: Tensor) -> Tensor:
 
 
 def _positive(name: str, number: float) -> float:
-    """Refuse a scale that no distribution has."""
+    """Refuse a scale that is not above 0. Raises ValueError."""
     if number <= 0:
         raise ValueError(f"{name} is {number}, expected a positive number")
     return number

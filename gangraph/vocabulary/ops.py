@@ -1,7 +1,7 @@
 """Ops: pure functions of tensors, used in values, in losses and between the layers of a network.
 
-In a chain of layers, the running value is an op's first argument. The trait `range` tells the checker what
-values an op can give, as a function of its inputs' ranges.
+In a chain of layers, the running value is an op's first argument. The trait `range` tells the checker which values an
+op can give, as a function of its inputs' ranges.
 """
 
 import math
@@ -304,7 +304,7 @@ def argmax(scores: Tensor) -> Tensor:
 
 @op(range=lambda _, value: value)
 def filled(x: Tensor, value: Tensor) -> Tensor:
-    """A tensor like x, with one number in every place: a code held still while others vary."""
+    """A tensor of the shape of x with one number everywhere, such as a code that stays while others vary."""
     return torch.zeros_like(x) + value
 
 
@@ -315,7 +315,7 @@ def planes(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _own(x: Tensor, dim: int) -> int:
-    """A dimension of each sample. Raises ValueError for that of the batch."""
+    """`dim`, if it is not the batch dimension of x. Raises ValueError if it is."""
     if x.dim() and dim % x.dim() == 0:
         raise ValueError(
             f"dimension {dim} of {list(x.shape)} is the batch, and samples do not depend on each other here"

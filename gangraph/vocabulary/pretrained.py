@@ -1,6 +1,6 @@
-"""Pretrained networks that metrics look through: which files hold their weights, where they are, and the networks.
+"""Pretrained networks that metrics use: which files hold their weights, where they are, and the networks.
 
-Weights are looked for in the folder $GANGRAPH_WEIGHTS, then in torch hub's folder, where torchvision and
+Weights are searched in the folder $GANGRAPH_WEIGHTS, then in torch hub's folder, where torchvision and
 torch-fidelity keep what they download. Nothing is downloaded unless GANGRAPH_DOWNLOAD=1.
 """
 
@@ -57,10 +57,10 @@ def _inception() -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A pretrained network: the names of files that hold it, the first in float16, the others as libraries have them.
+    """A pretrained network: the names of files that may hold it, the first in float16, the others of libraries.
 
-    `make` gives the network without its weights, with torchvision's names of parameters; `url` is asked where a
-    download is allowed.
+    `make` gives the network without its weights, with torchvision's names of parameters; `url` is where it is
+    downloaded from, if that is allowed.
     """
 
     name: str
@@ -125,7 +125,7 @@ CATALOGUE: Mapping[str, Weights] = {
 
 
 def find(name: str) -> Path:
-    """The file of a network of the catalogue, downloaded if it is nowhere and that is allowed.
+    """The file of a network of the catalogue, downloaded if it is missing and downloads are allowed.
 
     Raises:
         WeightsError: it is in neither folder, and a download is not allowed or fails.
@@ -235,21 +235,21 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 class _OwnPooling(nn.Module):
-    """An Inception block with its last branch fed by another pooling."""
+    """An Inception block whose last branch gets its input from another pooling."""
 
     def __init__(self, block: nn.Module, pool: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.block, self.pool = block, pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's other branches, and the pooled one in place of its own."""
+        """The output of the block, with its last branch computed by the other pooling."""
         branch = self.block.get_submodule("branch_pool")(self.pool(x))
         own: Tensor = self.block(x)
         return torch.cat((own[:, : -branch.shape[1]], branch), 1)
 
 
 def _pool_as_measured(network: nn.Module) -> None:
-    """Pool as the network of 2015 did: averages leave padding out, and the last block takes maxima."""
+    """Pool as the network of 2015 does: averages leave padding out, and the last block takes maxima."""
     averaged = ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7b")
     for name in averaged:
         setattr(network, name, _OwnPooling(network.get_submodule(name), nn.AvgPool2d(3, 1, 1, count_include_pad=False)))

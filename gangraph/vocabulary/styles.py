@@ -1,4 +1,4 @@
-"""Layers and ops of generators that grow and of generators that are steered by styles (Karras et al. 2018, 2019)."""
+"""Layers and ops of generators that grow or are controlled by styles (Karras et al. 2018, 2019)."""
 
 import math
 
@@ -22,7 +22,7 @@ class Scaled(nn.Module):
         self.scale, self.std = scale, std
 
     def start(self, stored: Tensor) -> None:
-        """Fill what is stored."""
+        """Initialize the stored tensor."""
         nn.init.normal_(stored, 0.0, self.std)
 
     def forward(self, stored: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def equalized(module: nn.Module, gain: float = 1.0, rate: float = 1.0) -> nn.Mod
 class LearnedConstant(nn.Module):
     """A learned tensor in place of the input, the same for every sample, that starts at 1: [B, ...] to [B, *shape].
 
-    The beginning of a generator that is told everything by its styles (Karras et al. 2019, section 2).
+    The first layer of a generator that is controlled by its styles alone (Karras et al. 2019, section 2).
     """
 
     def __init__(self, *shape: int) -> None:
@@ -76,7 +76,7 @@ class LearnedConstant(nn.Module):
         nn.init.ones_(self.value)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, ...] to [B, *shape]; of the input, only the number of samples counts."""
+        """[B, ...] to [B, *shape]; only the number of samples of the input is used."""
         return self.value.repeat(len(x), *(1,) * self.value.dim())
 
     def extra_repr(self) -> str:
@@ -146,7 +146,7 @@ def blur(x: Tensor) -> Tensor:
     """Images [B, C, H, W] through the filter [1, 2, 1] / 4 in both directions, with zeros around them.
 
     Karras et al. (2019), section 2. It is a sum of shifted images and no convolution for each channel, so that a
-    penalty which differentiates it twice meets only sums again.
+    penalty which differentiates it twice consists of sums again.
     """
     if x.dim() != 4:
         raise ValueError(f"expected images [B, C, H, W], but got {x.dim()} dimensions")

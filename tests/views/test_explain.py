@@ -13,7 +13,8 @@ from gangraph.plan.planner import plan
 from gangraph.views.explain import explain, explain_text
 from gangraph.views.explain_update import explain_update
 from gangraph.views.passages import Passage, block_text
-from gangraph.views.wording import counted, over_time, written
+from gangraph.views.printers.words import over_time, written
+from gangraph.views.wording import counted
 from tests.support import read, small
 
 

@@ -16,7 +16,9 @@ from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.registry import loss, vocabulary
 from gangraph.views.latex import equations, latex_text, objective
-from gangraph.views.notation import level_of, moment, number, symbol
+from gangraph.views.printers.latex import level_of, moment
+from gangraph.views.printers.precedence import ATOM, PRODUCT, SUM
+from gangraph.views.printers.symbols import number, symbol
 from gangraph.views.text import titles
 
 # What the lines are made of; all of it is amsmath's, amssymb's or LaTeX's own.
@@ -215,7 +217,9 @@ def test_numbers(value: object, expected: str) -> None:
         ("100 if step < 25 or step % 500 == 0 else 5", (
             r"100 \text{ if } \mathrm{step} < 25 \text{ or } \mathrm{step} \bmod 500 = 0\text{, else } 5")),
         ("0.1 * 0.5 ** step", r"0.1 \cdot 0.5^{\mathrm{step}}"),
-        ("(step + 1) * 2", r"(\mathrm{step} + 1) \cdot 2"),
+        ("(step + 1) * 2", r"2 \, (\mathrm{step} + 1)"),
+        ("2 * (4 * step % 3)", r"2 \, ((4 \, \mathrm{step}) \bmod 3)"),
+        ("not not step < 3", r"\text{not }(\text{not }(\mathrm{step} < 3))"),
         ("1 - (2 - step)", r"1 - (2 - \mathrm{step})"),
         ("step // 2", r"\lfloor \mathrm{step} / 2 \rfloor"),
         ("not step < 3", r"\text{not }(\mathrm{step} < 3)"),
@@ -227,7 +231,14 @@ def test_moments(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("template", "level"),
-    [("E[${x}]", 4), (r"\lVert ${x} \rVert_2", 4), ("$a + $b", 1), ("-E[${x}]", 1), ("e^{${x}}", 2), ("$a $b", 2)],
+    [
+        ("E[${x}]", ATOM),
+        (r"\lVert ${x} \rVert_2", ATOM),
+        ("$a + $b", SUM),
+        ("-E[${x}]", SUM),
+        ("e^{${x}}", PRODUCT),
+        ("$a $b", PRODUCT),
+    ],
 )
 def test_how_tightly_a_registered_formula_binds(template: str, level: int) -> None:
     assert level_of(template) == level

@@ -11,7 +11,7 @@ from gangraph.registry import vocabulary
 
 
 def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG601: a gradient penalty is of each sample, which batch norm makes depend on the others."""
+    """GG601: a gradient penalty concerns each sample by itself, but batch norm makes samples depend on each other."""
     for call, _ in penalised_calls(graph):
         node = graph.nodes[call]
         model = types.networks.get(node.target)
@@ -28,7 +28,7 @@ def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG622: what couples the samples of a batch sees a micro-batch only."""
+    """GG622: a layer that couples the samples of a batch gets micro-batches only."""
     for update in graph.updates:
         below = graph.below(*(objective.loss for objective in update.objectives))
         calls = [node for node in graph.nodes.values() if node.id in below and node.kind == "network"]
@@ -45,7 +45,7 @@ def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG623: what sums over a batch has another scale for a batch of another size."""
+    """GG623: a layer that sums over a batch has another scale for batches of another size."""
     for name, model in types.networks.items():
         grows = [each for each in model.coupling if vocabulary[each].traits.grows_with_batch]
         if not grows:
@@ -55,7 +55,7 @@ def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
             if node.inputs[0] in types.nodes:
                 sizes.setdefault(types.nodes[node.inputs[0]].shape[0], node.span)
         if graph.evaluation is not None and len(sizes) == 1:
-            sizes |= _sizes_of_looks(graph.evaluation, name, next(iter(sizes)), graph.spec.batch, sizes)
+            sizes |= _sizes_in_evaluation(graph.evaluation, name, next(iter(sizes)), graph.spec.batch, sizes)
         if len(sizes) > 1:
             yield warn(
                 "GG623",
@@ -66,7 +66,7 @@ def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
             )
 
 
-def _sizes_of_looks(
+def _sizes_in_evaluation(
     evaluation: Evaluation, name: str, size: int, batch: int, known: dict[int, Span]
 ) -> dict[int, Span]:
     """The other batch size that an evaluation gives a network, and where; nothing if it does not call it."""

@@ -45,7 +45,7 @@ def _is_wasserstein_critic(graph: Graph, node: Node, update: UpdateGraph) -> boo
 
 
 def saturating(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG607: the generator's gradient vanishes where the critic is sure."""
+    """GG607: the generator's gradient vanishes where the critic is certain."""
     for node in graph.nodes.values():
         if node.kind == "op" and vocabulary[node.target].traits.saturates:
             yield warn(
@@ -73,11 +73,11 @@ def trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                     for n in made_by
                     if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks
                 }
-                # What the real samples go through is the critic's, be it one network or a shared trunk and a head.
+                # Whatever the real samples go through belongs to the critic: one network, or a shared trunk and a head.
                 real = dict(node.keywords).get("real", node.arguments[0] if node.arguments else None)
-                judges = {_scoring(graph, n) for n in node.inputs} | _networks_in(graph, real)
-                if makers - judges:
-                    generator = ", ".join(sorted(makers - judges))
+                critics = {_scoring(graph, n) for n in node.inputs} | _networks_in(graph, real)
+                if makers - critics:
+                    generator = ", ".join(sorted(makers - critics))
                     yield warn(
                         "GG611",
                         f"'{generator}' would be trained to make the critic's task easy",
@@ -87,7 +87,7 @@ def trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def _subtracted(graph: Graph, root: str) -> set[str]:
-    """The terms of a sum that it falls with: to minimise it makes them larger."""
+    """The terms that are subtracted in a sum: minimising the sum makes them larger."""
     found: dict[str, set[bool]] = {}
     waiting = [(root, False)]
     while waiting:
@@ -105,7 +105,7 @@ def _subtracted(graph: Graph, root: str) -> set[str]:
 
 
 def _networks_in(graph: Graph, value: object) -> set[str]:
-    """The networks that a value is computed by; none if it is a number."""
+    """The networks that a value depends on; none if it is a number."""
     below = graph.below(value.id) if isinstance(value, Ref) else ()
     return {graph.nodes[n].target for n in below if graph.nodes[n].kind == "network"}
 

@@ -1,4 +1,4 @@
-"""Lints of optimizer groups, updates, and what they leave as it is."""
+"""Lints of optimizer groups and updates."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
-    """A shared part that two optimizers move, by way of two networks that have it."""
+    """A shared part that two optimizers move, through two networks that have it."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     told: set[tuple[str, str]] = set()
     for group in graph.spec.optimizers.values():
@@ -63,7 +63,7 @@ def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG615: an optimizer that moves nothing."""
+    """GG615: an optimizer whose learning rate is 0."""
     for group in graph.spec.optimizers.values():
         rate = group.options.get("lr")
         if isinstance(rate, ast.Literal) and rate.value == 0:
@@ -105,7 +105,7 @@ def held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
-    """While a gate is shut, someone else has to change what it looks at, unless it looks at time as well."""
+    """GG618: a closed gate that nothing can open again: no other update changes its losses, and it names no time."""
     for index, update in enumerate(graph.updates):
         others = {name for i, other in enumerate(graph.updates) if i != index for name in other.networks}
         own = [(update.when, update.networks)] + [(each.when, each.networks) for each in update.objectives]

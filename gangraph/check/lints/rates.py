@@ -1,4 +1,4 @@
-"""Lints of learning rates over the time of a training."""
+"""Lints of learning rates that change over time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, Quantity
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic
 
-_MOMENTS = 200  # at which a rate is looked at
+_MOMENTS = 200  # at which a rate is evaluated
 _LONG = 0.5  # the share of a training during which a rate may be 0
 
 
@@ -28,7 +28,7 @@ def idle_rates(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def rates_over(graph: Graph, steps: int, epoch: int) -> Iterator[Problem]:
-    """What is to be said of the rates of a training of so many steps, if that is not the length that its spec states.
+    """Lints of the rates of a training of so many steps, if that is not the length that its spec states.
 
     `epoch` is the number of samples in one. A step is taken to draw one batch.
     """
@@ -55,7 +55,7 @@ def rates(graph: Graph) -> Iterator[tuple[str, Expression]]:
 
 
 def about_rate(name: str, rate: Expression, moment: Callable[[float], Clock], length: str) -> Iterator[Problem]:
-    """What is to be said of a rate over a training of some length; `moment` is the clock at a share of it."""
+    """Lints of one rate over a training of some length; `moment` gives the clock at a share of it."""
     try:
         values = [evaluate(rate, moment((index + 0.5) / _MOMENTS)) for index in range(_MOMENTS)]
     except SpecError:
@@ -83,7 +83,7 @@ def about_rate(name: str, rate: Expression, moment: Callable[[float], Clock], le
 
 
 def _moments(length: Quantity) -> Callable[[float], Clock]:
-    """The clock at a share of a training, as far as the unit of its length tells."""
+    """The clock at a share of a training, as far as it follows from the unit of the length."""
 
     def moment(share: float) -> Clock:
         position = share * length.value

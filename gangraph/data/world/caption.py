@@ -7,7 +7,7 @@
     backdrop = "a" texture? hue ("background" | "ground" | "backdrop")
     light    = "in" ("soft" | "strong") ("light" | "shade")
 
-Every word has synonyms. The hue and the shape of the object are always told; the rest may be left out.
+Every word has synonyms. The hue and the shape of the object are always named; the rest may be left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def _said(name: str, die: float) -> str:
 
 
 def _maybe(name: str, die: float) -> list[str]:
-    """A word, or silence: what is plain is seldom worth one."""
+    """A word, or none in a quarter of the sentences; a plain texture is named in a fifth of them only."""
     silence = 0.8 if name == "plain" else 0.25
     return [] if die < silence else [_said(name, (die - silence) / (1 - silence))]
 

@@ -34,11 +34,11 @@ class Plane:
         std: standard deviation of each Gaussian.
         scale: what everything is multiplied by in the end.
         count: samples of an epoch; indices beyond it are valid too.
-        split: train, val or test; no point is in two.
+        split: train, val or test; no point is in two of them.
         seed: another seed draws other points of the same mixture.
 
     Raises:
-        ValueError: an argument is wrong; the message tells what was expected and the nearest name.
+        ValueError: an argument is wrong; the message says what was expected, and the nearest name.
     """
 
     kind: str = "ring"

@@ -166,12 +166,12 @@ def _column(values: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor) -> Tensor:
-    """One number a scene, as pixels want it: [B] to [B, 1, 1], float32."""
+    """One number for each scene, in a shape that broadcasts over pixels: [B] to [B, 1, 1], float32."""
     return _column(values).float()
 
 
 def _sorted_out(kinds: Tensor, functions: Sequence[Callable[..., Tensor]], *inputs: Tensor) -> Tensor:
-    """Each row of the inputs through the function of its kind."""
+    """Apply to each row of the inputs the function of its kind."""
     output = torch.empty(inputs[0].shape)
     for kind in set(kinds.tolist()):
         rows = (kinds == kind).nonzero()[:, 0]

@@ -1,8 +1,8 @@
 """Scenes: the factors of a picture, how they are drawn, replaced and set in motion.
 
-A scene holds each factor as a tensor [B]: a class index (int64) for a factor with names, otherwise a float64
-in [0, 1] that `measure` maps to the factor's own range. All factors are independent and uniform, with one
-tie: the object never has the colour of the ground.
+A scene holds each factor as a tensor [B]: a class index (int64) for a factor with names, otherwise a float64 in [0, 1]
+that `measure` maps to the factor's own range. All factors are independent and uniform, with one exception: the object
+never has the colour of the ground.
 """
 
 from collections.abc import Mapping, Sequence

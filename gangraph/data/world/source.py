@@ -52,7 +52,7 @@ class World:
     Args:
         size: height and width in pixels, or one number for both, from 8 to 1024.
         view: the name of a view, or several.
-        split: train, val or test; no scene is in two.
+        split: train, val or test; no scene is in two of them.
         seed: another seed is another world.
         count: samples of an epoch; indices beyond it are valid too.
         offset: sample i is scene i + offset.
@@ -62,14 +62,14 @@ class World:
         under: the factors that the view `under` replaces, as {"texture": "stripes"} or ["texture=stripes"];
             names, or numbers in [0, 1] as in the view `factors`.
         channels: 3 for colour, 1 for luminance.
-        label: the factor with names that the view `label` tells.
+        label: the factor with names whose class the view `label` gives.
         factor: by how much `low` is smaller; a divisor of both sides.
         frames: frames of a clip.
         stride: steps of time between the frames of a clip.
         points: vertices of a polygon.
 
     Raises:
-        ValueError: an argument is wrong; the message tells what was expected and the nearest name.
+        ValueError: an argument is wrong; the message says what was expected, and the nearest name.
     """
 
     size: Size = 64
@@ -112,7 +112,7 @@ class World:
         return self._drawn(indices, self.seed)
 
     def rivals(self, indices: Sequence[int]) -> Scene:
-        """The scenes that the view `mismatch` tells of."""
+        """The scenes that the view `mismatch` describes."""
         free = [name for name in self._varying if name not in self._forced]
         # The complement is a seed that nobody can ask for.
         return unlike(self._drawn(indices, ~self.seed), self.scenes(indices), free)
@@ -122,7 +122,7 @@ class World:
         return sentences(self.scenes(indices))
 
     def shot(self, indices: Sequence[int]) -> Shot:
-        """What every view of some samples is made from."""
+        """What every view of some samples is computed from."""
         scene = self.scenes(indices)
         rival = self.rivals(indices) if "mismatch" in self.view else scene
         return Shot(self.camera, scene, under(scene, self._changes), rival)

@@ -33,7 +33,7 @@ def shipped(folder: str = "") -> dict[str, Path]:
 
 
 def evaluators() -> dict[str, Path]:
-    """`evaluators/NAME` to path of every spec that gangraph ships to train a network that judges others."""
+    """`evaluators/NAME` to path of every spec that gangraph ships to train an evaluator."""
     return {f"evaluators/{name}": path for name, path in shipped("evaluators").items()}
 
 

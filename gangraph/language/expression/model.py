@@ -255,53 +255,66 @@ def keyword_span(keyword: str, value: Expression) -> Span:
     return Span(span.text, written.start(), written.start() + len(keyword)) if written else span
 
 
+def binding(expression: Expression) -> int:
+    """How tightly the outermost operation of an expression binds: a level of PRECEDENCE; 0 for a comprehension."""
+    match expression:
+        case Literal(value=int(value) | float(value)) if value < 0:
+            return PRECEDENCE["unary"]
+        case Unary(operator=operator):
+            return PRECEDENCE["not" if operator == "not" else "unary"]
+        case Binary(operator=operator):
+            return PRECEDENCE[operator]
+        case Conditional():
+            return PRECEDENCE["if"]
+        case Range():
+            return PRECEDENCE[".."]
+        case Comprehension():
+            return 0
+    return PRECEDENCE["atom"]
+
+
 def show(expression: Expression, level: int = 0) -> str:
-    """The expression as text that parses back to an equal expression."""
-    text, own = _show(expression)
-    return f"({text})" if own < level else text
+    """The expression as text that parses back to an equal one; in parentheses where it binds less than `level`."""
+    text = _show(expression)
+    return f"({text})" if binding(expression) < level else text
 
 
-def _show(expression: Expression) -> tuple[str, int]:
-    atom = PRECEDENCE["atom"]
+def _show(expression: Expression) -> str:
+    atom, level = PRECEDENCE["atom"], binding(expression)
     match expression:
         case Broken():
-            return "?", atom
+            return "?"
         case Literal(value=value):
             return _show_literal(value)
         case Quantity(value=value, unit=unit):
-            return f"{value} {unit}", atom
+            return f"{value} {unit}"
         case Name(id=name):
-            return name, atom
+            return name
         case Attribute(base=base, name=name):
-            return f"{show(base, atom)}.{name}", atom
+            return f"{show(base, atom)}.{name}"
         case Index(base=base, index=index):
-            return f"{show(base, atom)}[{show(index)}]", atom
+            return f"{show(base, atom)}[{show(index)}]"
         case Call(function=function, arguments=arguments, keywords=keywords):
             inside = [show(a) for a in arguments] + [f"{k}={show(v)}" for k, v in keywords]
-            return f"{show(function, atom)}({', '.join(inside)})", atom
+            return f"{show(function, atom)}({', '.join(inside)})"
         case Unary(operator=operator, operand=operand):
-            level = PRECEDENCE["not" if operator == "not" else "unary"]
-            return f"{operator}{' ' if operator == 'not' else ''}{show(operand, level)}", level
+            return f"{operator}{' ' if operator == 'not' else ''}{show(operand, level)}"
         case Binary(operator=operator, left=left, right=right):
-            level = PRECEDENCE[operator]
             binds_right = operator == "**"
-            sides = show(left, level + binds_right), show(right, level + (not binds_right))
-            return f"{sides[0]} {operator} {sides[1]}", level
+            return f"{show(left, level + binds_right)} {operator} {show(right, level + (not binds_right))}"
         case Conditional(then=then, test=test, otherwise=otherwise):
-            tail = f" else {show(otherwise, 1)}" if otherwise is not None else ""
-            return f"{show(then, 2)} if {show(test, 2)}{tail}", 1
+            tail = f" else {show(otherwise, level)}" if otherwise is not None else ""
+            return f"{show(then, level + 1)} if {show(test, level + 1)}{tail}"
         case Range(start=start, stop=stop):
-            return f"{show(start, 7)}..{show(stop, 7)}", 6
+            return f"{show(start, level + 1)}..{show(stop, level + 1)}"
         case Sequence(items=items):
-            return f"[{', '.join(map(show, items))}]", atom
+            return f"[{', '.join(map(show, items))}]"
         case Comprehension(item=item, variable=variable, domain=domain):
-            return f"{show(item)} for {variable} in {show(domain)}", 0
+            return f"{show(item)} for {variable} in {show(domain)}"
 
 
-def _show_literal(value: int | float | str | bool | None) -> tuple[str, int]:
+def _show_literal(value: int | float | str | bool | None) -> str:
     if isinstance(value, str):
         quote = "'" if '"' in value else '"'
-        return f"{quote}{value}{quote}", PRECEDENCE["atom"]
-    if value is None or isinstance(value, bool):
-        return str(value).lower(), PRECEDENCE["atom"]
-    return repr(value), PRECEDENCE["atom"] if value >= 0 else PRECEDENCE["unary"]
+        return f"{quote}{value}{quote}"
+    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)

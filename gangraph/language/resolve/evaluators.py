@@ -151,7 +151,7 @@ def _moved(problem: Problem, keywords: Mapping[str, Expression], written: Expres
 
 
 def _refuse_miswritten(written: Expression) -> NoReturn:
-    message = "a network that judges is one that another spec trains"
+    message = "an evaluator is a network that another spec trains"
     refuse("GG228", message, written.span, ast.show(written), _USAGE)
 
 

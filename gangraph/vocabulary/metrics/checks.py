@@ -1,4 +1,4 @@
-"""What metrics refuse: one sentence with what was found and what was expected.
+"""Checks of the arguments of metrics; a message says what was found and what was expected.
 
 Checks of shapes read no values, so the compiler runs them on tensors without storage; checks of values run when
 a number is computed.
@@ -64,7 +64,7 @@ def images(least: int = 1, border: int = 0, **given: Tensor) -> None:
     """Refuse what is not images [N, C, H, W] or clips [N, C, T, H, W] of a least size after a border is cut.
 
     Raises:
-        ValueError: as said.
+        ValueError: they are not.
     """
     for name, x in given.items():
         if len(shape(name, x)) not in (4, 5):

@@ -45,10 +45,11 @@ def _gap_protocol(*, bins: int) -> dict[str, Any]:
 
 @metric(expects=_gap_checks, protocol=_gap_protocol)
 def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Tensor:
-    """Mean over factors of (I1 - I2) / H, the two largest of a factor's informations with a code; higher is better.
+    """Mean over factors of (I1 - I2) / H, with I1, I2 its largest mutual informations with a code; higher is better.
 
-    0 to 1; 1 if one code tells each factor and no other code tells of it (Chen et al. 2018, section 4.1). Codes [N, D]
-    are put in bins of equal width as by Locatello et al. 2019, factors [N, F] if they have more values than bins.
+    0 to 1; 1 if each factor is determined by one code, and no other code depends on it (Chen et al. 2018, section 4.1).
+    Codes [N, D] are put in bins of equal width as by Locatello et al. 2019, factors [N, F] if they have more values
+    than bins.
     """
     from sklearn.metrics import mutual_info_score
 
@@ -113,8 +114,8 @@ def _units_checks(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> None
 def active_units(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> Tensor:
     """The share of the numbers of a code whose KL(N(mean, e^logvar) || N(0, 1)) exceeds `threshold`, 0 to 1.
 
-    Each number's divergence is its mean over the codes [N, D], in nats; near 0 it tells nothing of the sample. After
-    Burda et al. 2015, who ask instead that the variance of the means exceeds 0.01.
+    Each number's divergence is its mean over the codes [N, D], in nats; near 0 the number says nothing about the
+    sample. After Burda et al. 2015, who ask instead that the variance of the means exceeds 0.01.
     """
     _units_checks(mean, logvar, threshold)
     checks.finite(mean=mean, logvar=logvar)

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from gangraph.registry import metric
 from gangraph.vocabulary.metrics import checks
-from gangraph.vocabulary.metrics import features as looks
+from gangraph.vocabulary.metrics import features as feature_vectors
 
 
 def _frechet_checks(x: Tensor, y: Tensor) -> None:
-    looks.check(None, 2, x=x, y=y)
+    feature_vectors.check(None, 2, x=x, y=y)
 
 
 @metric(expects=_frechet_checks)
@@ -26,7 +26,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     need not exceed D, but the number falls as they grow: compare equal counts only.
     """
     _frechet_checks(x, y)
-    return _frechet(*looks.of(None, x, y))
+    return _frechet(*feature_vectors.of(None, x, y))
 
 
 def _frechet(x: Tensor, y: Tensor) -> Tensor:
@@ -38,16 +38,16 @@ def _frechet(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _root(x: Tensor) -> Tensor:
-    """A matrix R [min(N, D), D] with R^T R the covariance of vectors [N, D], by their number less one."""
+    """A matrix R [min(N, D), D] with R^T R the covariance of vectors [N, D], with the divisor N - 1."""
     centred = (x - x.mean(0)) / math.sqrt(len(x) - 1)
     return torch.linalg.qr(centred, mode="r").R if len(x) > x.shape[1] else centred
 
 
 def _fid_checks(x: Tensor, y: Tensor) -> None:
-    looks.check("inception", 2, x=x, y=y)
+    feature_vectors.check("inception", 2, x=x, y=y)
 
 
-@metric(expects=_fid_checks, protocol=lambda **_: looks.facts("inception"))
+@metric(expects=_fid_checks, protocol=lambda **_: feature_vectors.facts("inception"))
 def fid(x: Tensor, y: Tensor) -> Tensor:
     """Fréchet Inception distance of colour images in [-1, 1], of any size; lower is better, 0 or more.
 
@@ -58,11 +58,11 @@ def fid(x: Tensor, y: Tensor) -> Tensor:
         WeightsError: the network's weights are missing.
     """
     _fid_checks(x, y)
-    return _frechet(*looks.of("inception", x, y))
+    return _frechet(*feature_vectors.of("inception", x, y))
 
 
 def _kernel_checks(x: Tensor, y: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> None:
-    looks.check(None, 2, x=x, y=y)
+    feature_vectors.check(None, 2, x=x, y=y)
     _subset_checks(x, y, subsets, subset_size)
 
 
@@ -86,7 +86,7 @@ def kernel_distance(x: Tensor, y: Tensor, subsets: int = 100, subset_size: int =
     Bińkowski et al. 2018: the mean over random subsets of an estimate without bias, which can be below 0.
     """
     _kernel_checks(x, y, subsets, subset_size, seed)
-    return _kernel(*looks.of(None, x, y), subsets, subset_size, seed)
+    return _kernel(*feature_vectors.of(None, x, y), subsets, subset_size, seed)
 
 
 def _kernel(x: Tensor, y: Tensor, subsets: int, subset_size: int, seed: int) -> Tensor:
@@ -99,12 +99,12 @@ def _kernel(x: Tensor, y: Tensor, subsets: int, subset_size: int, seed: int) -> 
 
 
 def _kid_checks(x: Tensor, y: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> None:
-    looks.check("inception", 2, x=x, y=y)
+    feature_vectors.check("inception", 2, x=x, y=y)
     _subset_checks(x, y, subsets, subset_size)
 
 
 def _kid_protocol(**constants: int) -> dict[str, Any]:
-    return {**looks.facts("inception"), **_kernel_protocol(**constants)}
+    return {**feature_vectors.facts("inception"), **_kernel_protocol(**constants)}
 
 
 @metric(expects=_kid_checks, protocol=_kid_protocol)
@@ -117,7 +117,7 @@ def kid(x: Tensor, y: Tensor, subsets: int = 100, subset_size: int = 1000, seed:
         WeightsError: the network's weights are missing.
     """
     _kid_checks(x, y, subsets, subset_size, seed)
-    return _kernel(*looks.of("inception", x, y), subsets, subset_size, seed)
+    return _kernel(*feature_vectors.of("inception", x, y), subsets, subset_size, seed)
 
 
 def _score_checks(scores: Tensor, splits: int = 10, seed: int = 0) -> None:
@@ -148,12 +148,12 @@ def _information(logs: Tensor) -> Tensor:
 
 
 def _coverage_checks(real: Tensor, fake: Tensor, k: int = 3, features: str | None = None) -> None:
-    looks.check(features, k + 1, real=real, fake=fake)
+    feature_vectors.check(features, k + 1, real=real, fake=fake)
     checks.positive(k=k)
 
 
 def _coverage_protocol(*, k: int, features: str | None) -> dict[str, Any]:
-    return {"k": k, **looks.facts(features)}
+    return {"k": k, **feature_vectors.facts(features)}
 
 
 @metric(expects=_coverage_checks, protocol=_coverage_protocol)
@@ -185,7 +185,7 @@ def _coverage(real: Tensor, fake: Tensor, k: int, features: str | None) -> dict[
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     _coverage_checks(real, fake, k, features)
-    true, made = looks.of(features, real, fake, ("real", "fake"))
+    true, made = feature_vectors.of(features, real, fake, ("real", "fake"))
     found: dict[str, float] = prc_features_to_metric(
         made, true, prc_neighborhood=k, prc_batch_size=1000, save_cpu_ram=True, verbose=False
     )

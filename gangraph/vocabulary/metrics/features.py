@@ -17,7 +17,7 @@ _FACTS = {
     "inception": {"features": "Inception v3 (2015-12-05), 2048 pooled", "resize": "bilinear to 299 without antialias"},
     "vgg16": {"features": "VGG-16, last ReLU, mean over space, 512", "resize": "bilinear to 224 with antialias"},
 }
-# The features of a value that several metrics look at are computed once, and dropped together with the value.
+# The features of a value that several metrics use are computed once, and dropped together with the value.
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
@@ -33,7 +33,7 @@ def check(network: str | None, least: int, **given: Tensor) -> None:
 
 
 def of(network: str | None, x: Tensor, y: Tensor, names: tuple[str, str] = ("x", "y")) -> tuple[Tensor, Tensor]:
-    """Feature vectors [N, D] in float64: the values themselves, or what a network makes of images in [-1, 1].
+    """Feature vectors [N, D] in float64: the values themselves, or a network's features of images in [-1, 1].
 
     Raises:
         ValueError: a value is NaN, or an image's outside of its range.
@@ -58,7 +58,7 @@ def _once(network: str, x: Tensor) -> Tensor:
 
 
 def facts(network: str | None) -> dict[str, Any]:
-    """What a number measured in these features has to be told with."""
+    """The facts that are stored beside a number measured in these features."""
     if network is None:
         return {"features": "as given"}
     return {**_FACTS[network], "images": "rounded to 8 bits", **pretrained.facts(network)}

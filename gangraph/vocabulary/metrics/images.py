@@ -45,7 +45,7 @@ def psnr(x: Tensor, y: Tensor, span: float = 2.0, luminance: bool = False, borde
 
     `span` is the width of the value range: 2 for images in [-1, 1]. `luminance` compares the Y of colour images
     (ITU-R BT.601, against a peak of 255 of 8 bits) and `border` cuts pixels from each side, as papers on
-    super-resolution do with 4. Errors below 1e-12 count as that.
+    super-resolution do with 4. Errors below 1e-12 count as 1e-12.
     """
     _psnr_checks(x, y, span, luminance, border)
     checks.finite(x=x, y=y)
@@ -191,7 +191,7 @@ def sharpness_difference(x: Tensor, y: Tensor, span: float = 2.0) -> Tensor:
     """10 log10(1 / mean |g(x) - g(y)|) in dB with g = |dx| + |dy|, mean over images; higher is better.
 
     Mathieu et al. 2016, section 4, for values scaled to a range of 1, of which `span` was the width. Means below 1e-12
-    count as that.
+    count as 1e-12.
     """
     _sharpness_difference_checks(x, y, span)
     checks.finite(x=x, y=y)
@@ -254,6 +254,6 @@ def _cut(x: Tensor, border: int) -> Tensor:
 
 
 def _measured(x: Tensor, luminance: bool, border: int) -> Tensor:
-    """The part of images that is compared: without a border, and their Y, up to its offset, if it is asked for."""
+    """The part of images that is compared: without a border, and with `luminance` only Y, without its offset."""
     weights = x.new_tensor(_LUMINANCE)
     return _cut((x * weights[:, None, None]).sum(1, keepdim=True) if luminance else x, border)

@@ -69,8 +69,8 @@ def _cluster_checks(scores: Tensor, labels: Tensor) -> None:
 def cluster_accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     """accuracy after the clusters are named by the labels in the best one-to-one way; higher is better, 0 to 1.
 
-    A sample's cluster is the highest of its scores [N, K]; labels are [N], of any number of classes. What falls into a
-    cluster without a name counts as wrong. The unsupervised accuracy of Xie et al. 2016, section 4.2; two independent
+    A sample's cluster is the highest of its scores [N, K]; labels are [N], of any number of classes. Samples of a
+    cluster without a label count as wrong. The unsupervised accuracy of Xie et al. 2016, section 4.2; two independent
     partitions into K equal parts have a little over 1 / K.
     """
     from scipy.optimize import linear_sum_assignment
@@ -222,8 +222,8 @@ def linear_svm_accuracy(
         raise ValueError(f"train_labels are all {int(train[0])}, expected at least 2 classes")
     classifier = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))
     with warnings.catch_warnings():
-        # Where the solver stops is part of the metric; of a large c or features that are nearly linearly dependent it
-        # may be before the optimum, which a user of the metric could not change.
+        # Where the solver stops is part of the metric. For a large c, or features that are nearly linearly dependent,
+        # it may stop before the optimum, and a user of the metric could not change that.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(train_features.numpy(), train.numpy())
     return torch.tensor(classifier.score(test_features.numpy(), test.numpy()), dtype=torch.float32)

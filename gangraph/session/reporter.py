@@ -47,11 +47,6 @@ def _numbers(line: Mapping[str, Any]) -> list[str]:
     return [f"{name} {value:.4g}" for name, value in numbers.items()]
 
 
-def tell(text: str) -> None:
-    """A sentence on standard error, for whoever waits."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def aside(prefix: str) -> Reporter:
     """A reporter for work on the side: lines on standard error, each behind a prefix."""
     return _Aside(prefix)
@@ -166,23 +161,3 @@ class _Numbers(ProgressColumn):
                 break
             shown = longer
         return Text(shown, no_wrap=True)
-
-
-class Countdown:
-    """Says on standard error how far something is that takes long; nothing where it does not."""
-
-    patience = 5.0  # seconds without a word
-
-    def __init__(self, what: str, count: int) -> None:
-        self.what, self.count, self.done, self.began = what, count, 0, time.monotonic()
-        self.due = self.began + self.patience
-
-    def one_more(self) -> None:
-        """Count one, and say so if nothing was said for a while."""
-        self.done += 1
-        now = time.monotonic()
-        if now < self.due or self.done == self.count:
-            return
-        self.due = now + self.patience
-        left = (now - self.began) / self.done * (self.count - self.done)
-        print(f"{self.what} {self.done} of {self.count}, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gangraph.views.layout import Layout, arrange
+from gangraph.views.drawing.layout import Layout, arrange
 
 UNKNOWN = 7  # the hue of no network in particular: grey
 Chip = tuple[str, int]  # a network and its hue
 MONO = 0.605  # the width of a character, in font sizes
-MARGIN, FORMULA, NARROWEST = 36.0, 38, 780.0
+MARGIN, NARROWEST = 36.0, 780.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from gangraph.views.formulas import filled
-from gangraph.views.picture import MARGIN, MONO, NARROWEST, UNKNOWN, Chip, Figure, Picture, chip_width
+from gangraph.views.drawing.picture import MARGIN, MONO, NARROWEST, UNKNOWN, Chip, Figure, Picture, chip_width
+from gangraph.views.printers.text import filled
 
 # The palette of Okabe and Ito, darkened until white text stands out; the second of a pair is for lines on black.
 HUES = (

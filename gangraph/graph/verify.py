@@ -1,0 +1,215 @@
+"""What holds of every graph that a stage hands on. A graph that breaks a rule is a mistake in the compiler."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from gangraph.errors import Span
+from gangraph.graph.differentiability import passed
+from gangraph.graph.model import Evaluation, Graph, NetworkGraph, UpdateGraph
+from gangraph.graph.node import Node, Ref, kinds
+from gangraph.registry import vocabulary
+
+
+class InvariantError(Exception):
+    """A stage has broken what later ones rely on: a mistake in gangraph or in a plug-in, and not in a spec."""
+
+
+def verify(graph: Graph) -> None:
+    """Make sure that a graph is whole.
+
+    Every node fits its kind and stands after what it needs, and every name names something that is there. Not so for
+    the graph of a spec with errors, which lacks what depends on them. Takes time in proportion to the number of nodes.
+
+    Raises:
+        InvariantError: with the first rule that is broken, and where.
+    """
+    require(broken(graph))
+
+
+def verify_gradients(graph: Graph) -> None:
+    """Make sure of what `check` refuses to a spec: gradients and steps ahead of what does not depend on their subject.
+
+    Raises:
+        InvariantError: names the gradient, or the steps.
+    """
+    require(_gradients(graph))
+
+
+def _gradients(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes.values():
+        if node.kind == "grad":
+            output, at = node.inputs
+            if output not in {at, *passed(graph, output, at)}:
+                yield f"'{node.id}' is a gradient of '{output}', which does not depend differentiably on '{at}'"
+    for ahead in graph.lookaheads.values():
+        if ahead.loss not in ahead.body:
+            yield f"a step of '{ahead.id}' does not compute '{ahead.loss}', which it makes smaller"
+
+
+def require(told: Iterable[str]) -> None:
+    """Raise an InvariantError with the first of some sentences, if there is one."""
+    for sentence in told:
+        raise InvariantError(sentence)
+
+
+def broken(graph: Graph) -> Iterator[str]:
+    """A sentence for each rule that a graph breaks, where it breaks it."""
+    earlier: set[str] = set()
+    for name, node in graph.nodes.items():
+        yield from _named(name, node)
+        yield from _ordered(node, earlier)
+        yield from _fitting(node)
+        for rule in _RULES:
+            yield from rule(graph, node)
+        earlier.add(name)
+    for name, network in graph.networks.items():
+        yield from (f"network '{name}': {sentence}" for sentence in _network(network))
+    yield from _names(graph.values, "value", graph.nodes)
+    yield from _names(graph.losses, "loss", graph.nodes)
+    for update in graph.updates:
+        yield from (f"update '{update.name}': {sentence}" for sentence in _update(graph, update))
+    if graph.evaluation is not None:
+        yield from (f"evaluation: {sentence}" for sentence in _evaluation(graph.evaluation))
+
+
+# -------------------------------------------------------------------------------------------------------- nodes
+
+
+def _named(name: str, node: Node) -> Iterator[str]:
+    if node.id != name:
+        yield f"the node '{name}' calls itself '{node.id}'"
+    if not isinstance(node.span, Span):
+        yield f"'{name}' has no place in the spec"
+    if node.kind not in kinds:
+        yield f"'{name}' is of kind '{node.kind}', which nothing has registered"
+
+
+def _ordered(node: Node, earlier: set[str]) -> Iterator[str]:
+    for source in node.needs:
+        if source not in earlier:
+            yield f"'{node.id}' needs '{source}', which does not stand before it"
+
+
+def _fitting(node: Node) -> Iterator[str]:
+    """The arguments of a node are those that its kind takes."""
+    kind = kinds[node.kind]
+    if kind.arguments is None:
+        return
+    fits = len(node.arguments) == len(kind.arguments) and all(map(isinstance, node.arguments, kind.arguments))
+    if not fits:
+        takes = ", ".join("a value" if each is Ref else each.__name__ for each in kind.arguments) or "nothing"
+        yield f"'{node.id}' is of kind '{kind.name}', which takes {takes}; it has {len(node.arguments)} arguments"
+    for key, _ in node.keywords:
+        if key not in kind.keywords:
+            yield f"'{node.id}' is of kind '{kind.name}', which has no argument '{key}'"
+
+
+def _placed(_: Graph, node: Node) -> Iterator[str]:
+    if kinds[node.kind].in_networks:
+        yield f"'{node.id}' is of kind '{node.kind}', which stands in networks alone"
+
+
+def _targeted(graph: Graph, node: Node) -> Iterator[str]:
+    """What a node names is there."""
+    match kinds[node.kind].target:
+        case "source" if node.target not in graph.sources:
+            yield f"'{node.id}' is drawn from '{node.target}', and there is no such source"
+        case "source" if node.field not in graph.sources[node.target].fields:
+            yield f"'{node.id}' is the field '{node.field}' of '{node.target}', which has no such field"
+        case "network" if graph.owner(node.target) not in graph.networks:
+            yield f"'{node.id}' comes from '{node.target}', and there is no such network"
+        case "op" if node.target not in vocabulary or vocabulary[node.target].kind not in ("op", "loss", "metric"):
+            yield f"'{node.id}' calls '{node.target}', and there is no such op, loss or metric"
+        case "group" if node.target not in graph.spec.optimizers:
+            yield f"'{node.id}' takes steps of '{node.target}', and there is no such optimizer"
+        case "buffer" if not node.target:
+            yield f"'{node.id}' keeps its past in a buffer, and names none"
+
+
+def _called(graph: Graph, node: Node) -> Iterator[str]:
+    """A call has as many inputs as its network, and an output is one of the call's."""
+    if node.kind == "network":
+        inputs = graph.networks[graph.owner(node.target)].spec.inputs
+        if len(node.arguments) != len(inputs):
+            yield f"'{node.id}' gives '{node.target}' {len(node.arguments)} inputs of {len(inputs)}"
+    if node.kind == "output":
+        call = graph.nodes[node.inputs[0]]
+        if call.kind != "network" or node.field not in graph.networks[graph.owner(call.target)].outputs:
+            yield f"'{node.id}' is the output '{node.field}' of '{call.id}', which has no such output"
+
+
+def _looking_ahead(graph: Graph, node: Node) -> Iterator[str]:
+    """What depends on looked-ahead networks says for which value it stands, and what looks ahead."""
+    if node.origin and (node.origin not in graph.nodes or graph.nodes[node.origin].origin):
+        yield f"'{node.id}' stands for '{node.origin}', which is no value that the spec writes"
+    if node.kind == "lookahead" and node.id not in graph.lookaheads:
+        yield f"'{node.id}' looks ahead for no objective"
+    if node.ahead:
+        ahead = graph.lookaheads.get(node.ahead)
+        if ahead is None or node.kind != "network" or node.target not in ahead.networks:
+            yield f"'{node.id}' is no call of a network that '{node.ahead}' looks ahead of"
+
+
+_RULES: tuple[Callable[[Graph, Node], Iterator[str]], ...] = (_placed, _targeted, _called, _looking_ahead)
+
+# ----------------------------------------------------------------------------------- networks, updates, evaluation
+
+
+def _network(network: NetworkGraph) -> Iterator[str]:
+    earlier: set[str] = set()
+    for name, node in network.nodes.items():
+        yield from _named(name, node)
+        yield from _ordered(node, earlier)
+        yield from _fitting(node)
+        if node.kind == "layer" and node.target not in network.layers:
+            yield f"'{name}' is the layer at '{node.target}', and nothing stands there"
+        if node.kind == "op" and node.target not in vocabulary:
+            yield f"'{name}' calls '{node.target}', and there is no such op"
+        if not kinds[node.kind].in_networks and node.kind != "op":
+            yield f"'{name}' is of kind '{node.kind}', which stands in no network"
+        earlier.add(name)
+    for name, output in network.outputs.items():
+        if not isinstance(output, Ref) or output.id not in network.nodes:
+            yield f"the output '{name}' is no node"
+
+
+def _names(names: Mapping[str, str], what: str, nodes: Mapping[str, Node]) -> Iterator[str]:
+    yield from (
+        f"the {what} '{name}' is '{node}', and there is no such node"
+        for name, node in names.items()
+        if node not in nodes
+    )
+
+
+def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
+    for objective in update.objectives:
+        if objective.group not in graph.spec.optimizers:
+            yield f"there is no optimizer '{objective.group}'"
+        for network in objective.moved:
+            if network not in graph.networks:
+                yield f"'{objective.group}' trains '{network}', and there is no such network"
+        yield from _names({objective.group: objective.loss}, "objective of", graph.nodes)
+        yield from _names({objective.group: objective.written}, "written objective of", graph.nodes)
+        if objective.ahead is None and objective.loss != objective.written:
+            yield f"the objective of '{objective.group}' is not the one that is written, and looks at nothing ahead"
+    yield from _names(dict(update.watched), "watched loss", graph.nodes)
+    for ahead in update.lookaheads:
+        if ahead.id not in graph.nodes or graph.nodes[ahead.id].kind != "lookahead":
+            yield f"the steps that '{ahead.id}' looks ahead have no node"
+        elif not set(ahead.body) <= graph.nodes.keys():
+            yield f"a step of '{ahead.id}' computes what is no node"
+        else:
+            reads = {source for name in ahead.body for source in graph.nodes[name].inputs} - {*ahead.body}
+            yield from (f"'{ahead.id}' does not read '{name}'" for name in reads - {*graph.nodes[ahead.id].inputs})
+
+
+def _evaluation(evaluation: Evaluation) -> Iterator[str]:
+    yield from broken(evaluation.graph)
+    nodes = evaluation.graph.nodes
+    if evaluation.graph.updates:
+        yield "it trains something"
+    for name, columns in evaluation.grids.items():
+        yield from _names(dict(columns), f"column of grid '{name}'", nodes)
+    yield from _names(dict(evaluation.metrics), "metric", nodes)
+    yield from _names(dict(evaluation.results), "result", nodes)
+    for name, sampler in evaluation.samplers.items():
+        yield from _names({each: each for each in sampler.shown}, f"value of sampler '{name}'", nodes)

@@ -1,0 +1,50 @@
+"""What each update computes, in the order of the step: it reuses what those before it left, and leaves its own."""
+
+from collections.abc import Set
+
+from gangraph.plan.facts import Facts
+from gangraph.plan.model import UpdatePlan
+from gangraph.plan.reuse import Past, left_by, work
+from gangraph.plan.segments import segments
+from gangraph.plan.split import split
+from gangraph.plan.versions import drawn
+
+
+def compute(facts: Facts) -> tuple[UpdatePlan, ...]:
+    """Every update with its segments; free names, noise, merged calls and the rest are added by later steps."""
+    past, planned = Past(tensors={}, moved={}), list[UpdatePlan]()
+    for index in range(len(facts.updates)):
+        past, update = compute_update(facts, past, index)
+        planned.append(update)
+    return tuple(planned)
+
+
+def compute_update(facts: Facts, past: Past, index: int) -> tuple[Past, UpdatePlan]:
+    """One update, after those before it: what it leaves to later ones, and its plan."""
+    todo = work(facts, past, index)
+    once, body = split(facts, index, todo.wanted, todo.again)
+    before, made = segments(facts, todo, once, body)
+    update = facts.updates[index]
+    return left_by(facts, past, todo, made.live_for), UpdatePlan(
+        graph=update,
+        differentiated=update.networks,
+        frozen=tuple(sorted(_called(facts, todo.wanted) - set(update.networks))),
+        before=before.segments,
+        body=made.segments[len(before.segments) :],
+        redraws=_redrawn(facts, index),
+        reuses=todo.reuses,
+        losses=tuple((label, node) for node, label in facts.losses[index].items()),
+    )
+
+
+def _called(facts: Facts, wanted: Set[str]) -> set[str]:
+    """The networks that an update calls, or whose parameters it reads, in steps ahead as well."""
+    nodes, lookaheads = facts.graph.nodes, facts.graph.lookaheads
+    steps = {name for ahead in wanted & lookaheads.keys() for name in lookaheads[ahead].body}
+    return {nodes[name].target for name in wanted | steps if nodes[name].of_network}
+
+
+def _redrawn(facts: Facts, index: int) -> tuple[str, ...]:
+    """The sources that an update draws anew and reads."""
+    read = {facts.graph.nodes[name].target for name in facts.needed[index]}
+    return tuple(source for source in drawn(facts.graph, index) if source in read)

@@ -1,0 +1,28 @@
+"""Where held values are fixed: in the update that computes their value first."""
+
+from collections.abc import Sequence, Set
+
+from gangraph.graph.model import Graph
+from gangraph.plan.versions import repeats
+
+
+def held(graph: Graph, needed: Sequence[Set[str]]) -> tuple[frozenset[str], ...]:
+    """For each update the held values that are fixed in it. `needed` are the values that each update reads.
+
+    A value is fixed by the first update that reads it held, or by an earlier one that computes it anyway and surely
+    runs once in each step.
+    """
+    fixed: list[set[str]] = [set() for _ in graph.updates]
+    for node in graph.nodes.values():
+        if node.remembers == "step" and (first := _first(graph, needed, node.id, node.inputs[0])) is not None:
+            fixed[first].add(node.id)
+    return tuple(map(frozenset, fixed))
+
+
+def _first(graph: Graph, needed: Sequence[Set[str]], name: str, value: str) -> int | None:
+    """The number of the update that fixes a held value; none if no update reads it."""
+    reader = next((index for index, names in enumerate(needed) if name in names), None)
+    if reader is None:
+        return None
+    certain = (index for index in range(reader) if value in needed[index] and not repeats(graph.updates[index]))
+    return next(certain, reader)

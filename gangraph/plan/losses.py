@@ -1,0 +1,35 @@
+"""Which named losses each update reports."""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+from gangraph.graph.model import Graph
+
+
+def reported(graph: Graph, needed: Sequence[Set[str]]) -> tuple[Mapping[str, str], ...]:
+    """For each update the losses that it reports: node to name. `needed` are the values that each update reads.
+
+    They are those that it names, and of those that no update names the ones that it computes. One at looked-ahead
+    networks is reported only where no update reports it at the networks as they are.
+    """
+    somewhere = set[str]().union(*(update.named for update in graph.updates))
+    own = [
+        {name: node for name, node in graph.losses.items() if name in update.named or name not in somewhere}
+        for update in graph.updates
+    ]
+    plain = [_by_node(losses, within) for losses, within in zip(own, needed, strict=True)]
+    known = set[str]().union(*(found.values() for found in plain))
+    left = [{node: name for name, node in losses.items() if name not in known} for losses in own]
+    return tuple(
+        found | (_ahead(graph, names, within) if names else {})
+        for found, names, within in zip(plain, left, needed, strict=True)
+    )
+
+
+def _by_node(losses: Mapping[str, str], within: Set[str]) -> dict[str, str]:
+    return {node: name for name, node in losses.items() if node in within}
+
+
+def _ahead(graph: Graph, names: Mapping[str, str], within: Iterable[str]) -> dict[str, str]:
+    """The losses, named by the nodes that the spec writes, at looked-ahead networks."""
+    nodes = (node for node in graph.nodes.values() if node.id in within)
+    return {node.id: names[node.origin] for node in nodes if node.origin in names}

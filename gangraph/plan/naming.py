@@ -1,0 +1,39 @@
+"""What segments and steps ahead are called, so that no two have one name."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gangraph.build.network import module_name
+from gangraph.plan.facts import Facts, free
+from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
+
+
+def name_segments(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
+    """Each segment under a name of its own: that which it has, or one with underscores behind it.
+
+    The segment that is an update's own is called as the update is. The function that takes steps ahead is called by
+    code that calls networks as well, so it has a name that none of these has, nor a value.
+    """
+    used = set(facts.labels)
+    called = set(map(module_name, (*facts.graph.spec.networks, *facts.graph.nodes)))
+
+    def fresh(name: str, others: Iterable[str] = ()) -> str:
+        used.add(made := free(name, used.union(others)))
+        return made
+
+    def named(segment: Segment, own: str) -> Segment:
+        name = own if segment.name == own else fresh(segment.name)
+        return replace(segment, name=name, lookaheads=tuple(map(steps, segment.lookaheads)))
+
+    def steps(ahead: LookaheadPlan) -> LookaheadPlan:
+        each = replace(ahead.each, name=fresh(ahead.each.name))
+        return replace(ahead, each=each, called=fresh(f"{module_name(ahead.graph.id)}_steps", called))
+
+    return tuple(
+        replace(
+            update,
+            before=tuple(named(segment, label) for segment in update.before),
+            body=tuple(named(segment, label) for segment in update.body),
+        )
+        for update, label in zip(updates, facts.labels, strict=True)
+    )

@@ -1,0 +1,126 @@
+"""What an update computes, and what stands already.
+
+An update that may be skipped or repeated offers nothing to later ones but held values. One whose gate looks at losses
+is always computed: it offers what it computed, whether it steps or not.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from gangraph.plan.facts import Facts
+from gangraph.plan.model import Reuse
+from gangraph.plan.split import changes_while_repeating
+from gangraph.plan.versions import repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A tensor that exists: which update computed it, and for which later update it carries a gradient."""
+
+    by: int
+    live_for: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the updates so far leave to later ones: tensors by value, and by whom each call last moved its state.
+
+    The state is `moved` only by an update that surely runs; what others do is not relied on.
+    """
+
+    tensors: Mapping[str, Standing]
+    moved: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the update number `index` has to do: the values that are `wanted` of it, and what it takes as it stands.
+
+    `roots` are what is read when all is computed. The calls in `again` were made before for the value that they are
+    now. `tensors` are those of earlier updates that still stand beside what is computed anew.
+    """
+
+    index: int
+    roots: frozenset[str]
+    wanted: frozenset[str]
+    again: frozenset[str]
+    reuses: tuple[Reuse, ...]
+    tensors: Mapping[str, Standing]
+
+
+def work(facts: Facts, past: Past, index: int) -> Work:
+    """What an update computes, given what those before it left."""
+    roots = frozenset(facts.updates[index].roots) | facts.losses[index].keys() | facts.held[index]
+    found, reused = _to_compute(facts, past.tensors, roots, index)
+    wanted = found | _beside(facts, past.tensors, found, index)
+    return Work(
+        index=index,
+        roots=roots,
+        wanted=frozenset(wanted),
+        again=frozenset(call for call in wanted & facts.moves.keys() if _was_called(facts, past, call, index)),
+        reuses=tuple(_reuse(facts, name, past.tensors[name].by) for name in facts.ordered(reused)),
+        tensors={name: tensor for name, tensor in past.tensors.items() if name not in wanted},
+    )
+
+
+def left_by(facts: Facts, past: Past, done: Work, live_for: Mapping[str, int | None]) -> Past:
+    """What is left to later updates when an update has run. `live_for` has the values that carry their gradients."""
+    runs = not repeats(facts.updates[done.index])
+    offered = done.wanted if runs else done.wanted & facts.versions.held
+    made = {name: Standing(done.index, live_for.get(name)) for name in offered - facts.ahead(offered)}
+    calls = done.wanted & facts.moves.keys()
+    unsure = calls - done.again if not runs else frozenset[str]()
+    moved = {call: by for call, by in past.moved.items() if call not in unsure}
+    return Past(tensors={**done.tensors, **made}, moved=moved | (dict.fromkeys(calls, done.index) if runs else {}))
+
+
+def _to_compute(
+    facts: Facts, tensors: Mapping[str, Standing], roots: Iterable[str], index: int
+) -> tuple[set[str], set[str]]:
+    """What has to be computed now, and what of earlier updates it takes."""
+    nodes, needed = facts.graph.nodes, facts.needed[index]
+    pinned = facts.along(needed) | facts.ahead(needed)
+    changing = changes_while_repeating(facts, index)
+    wanted, reused = set[str](), set[str]()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in wanted or nodes[name].is_given:
+            continue
+        if name not in pinned and not changing(name) and _stands(facts, tensors, name, index):
+            reused.add(name)
+            continue
+        wanted.add(name)
+        waiting += nodes[name].needs
+    return wanted, reused
+
+
+def _stands(facts: Facts, tensors: Mapping[str, Standing], name: str, index: int) -> bool:
+    """Whether a tensor stands for a value: with its gradient, where the update differentiates through it."""
+    have = tensors.get(name)
+    if name in facts.outputs or have is None or not facts.versions.same(name, have.by, index):
+        return False
+    remembers = facts.graph.nodes[name].remembers
+    return (facts.share or bool(remembers)) and (name not in facts.live[index] or have.live_for == index)
+
+
+def _beside(facts: Facts, tensors: Mapping[str, Standing], wanted: Set[str], index: int) -> set[str]:
+    """What the calls that are made give beside what is wanted, and this or a later update needs.
+
+    A call with several outputs is no value that could be kept; each of its outputs is.
+    """
+    given = {name for call in wanted & facts.outputs.keys() for name in facts.outputs[call]}
+    read = {name for name in given if name in facts.needed[index] or name in facts.later[index]}
+    return {name for name in read if not _stands(facts, tensors, name, index)}
+
+
+def _was_called(facts: Facts, past: Past, call: str, index: int) -> bool:
+    """Whether a call surely was made before in this step for the value that it is now."""
+    return call in past.moved and facts.versions.same(call, past.moved[call], index)
+
+
+def _reuse(facts: Facts, name: str, by: int) -> Reuse:
+    if name in facts.versions.held:
+        return Reuse(value=name, source=by, why="it is held as it was when first computed")
+    beneath = " ".join(facts.versions.named(name))
+    return Reuse(value=name, source=by, why=f"nothing beneath it has changed since ({beneath})")

@@ -1,0 +1,65 @@
+"""What an update computes for a later one to differentiate: the later one carries on with the gradient as it is."""
+
+from collections.abc import Iterable, Iterator, Set
+
+from gangraph.plan.facts import Facts
+from gangraph.plan.order import in_order
+from gangraph.plan.split import loops
+from gangraph.plan.versions import moved, repeats
+
+
+def takers(facts: Facts, index: int) -> Iterator[int]:
+    """The later updates that may take over values with their gradients."""
+    if facts.share and not repeats(facts.updates[index]):
+        yield from (later for later in range(index + 1, len(facts.updates)) if not loops(facts.updates[later]))
+
+
+def shared(
+    facts: Facts, index: int, later: int, left: frozenset[str], again: Iterable[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What of the values that are `left` a later update differentiates as they are, and all that this takes of them.
+
+    What it takes can be computed before everything else: a call stays behind, with what is computed from it, if
+    another moves its state before and stays behind.
+    """
+    chosen = _alike(facts, index, later, left)
+    while True:
+        taken = _with_below(facts, chosen, left)
+        pairs = in_order(facts.moving(left, again), facts.moves)
+        late = {second for first, second in pairs if second in taken and first not in taken}
+        if not late:
+            return frozenset(chosen), taken
+        chosen -= _above(facts, late)
+
+
+def _alike(facts: Facts, index: int, later: int, left: frozenset[str]) -> set[str]:
+    """The values that are the same in the later update, with all that its gradient passes beneath them."""
+    live, versions = facts.live[later], facts.versions
+    mine = versions.mask(moved(facts.graph, index))
+    found = set[str]()
+    for name in facts.ordered((left & live) - facts.ahead(left)):  # each after all that its gradient passes through
+        if not versions.same(name, index, later) or versions.beneath[name] & mine:
+            continue
+        if all(each in found for each in facts.graph.nodes[name].inputs if each in live):
+            found.add(name)
+    return found
+
+
+def _with_below(facts: Facts, names: Iterable[str], left: frozenset[str]) -> frozenset[str]:
+    """Values with what they are computed from among those `left`, and all outputs of the calls among these."""
+    seen, waiting = set[str](), list(names)
+    while waiting:
+        if (name := waiting.pop()) not in seen:
+            seen.add(name)
+            waiting += facts.graph.nodes[name].needs
+    found = seen & left
+    return frozenset(found | {name for call in found & facts.outputs.keys() for name in facts.outputs[call]} & left)
+
+
+def _above(facts: Facts, names: Set[str]) -> set[str]:
+    """Values, and what is computed from them."""
+    found = set(names)
+    for node in facts.graph.nodes.values():
+        if not found.isdisjoint(node.needs):
+            found.add(node.id)
+    return found

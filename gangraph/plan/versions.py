@@ -1,0 +1,110 @@
+"""Versions: which networks and sources lie beneath a value, and which of them change from one update to another.
+
+A value is its expression under the parameters and draws in force. A tensor that one update computed is the value in a
+later one exactly if nothing beneath it has changed between the two. A held value is the same to the end of the step.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import or_
+
+from gangraph.graph.model import Graph, Node, UpdateGraph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """What changes beneath values. Sets of networks and sources are whole numbers: bit i stands for `things[i]`.
+
+    `beneath` has the set beneath each value; `changed[later][first]` the set of what has another version when the
+    update number `later` computes than it had when number `first` did.
+    """
+
+    things: tuple[str, ...]
+    beneath: Mapping[str, int]
+    changed: tuple[tuple[int, ...], ...]
+    held: frozenset[str]
+
+    def same(self, value: str, first: int, later: int) -> bool:
+        """Whether what the update number `first` computed is the value in the update number `later`."""
+        return value in self.held or not self.beneath[value] & self.changed[later][first]
+
+    def mask(self, things: Iterable[str]) -> int:
+        """A set of networks and sources as a whole number, as `beneath` has them."""
+        return _bits(self.things, things)
+
+    def named(self, value: str) -> tuple[str, ...]:
+        """The networks and sources beneath a value, by the alphabet."""
+        return tuple(sorted(thing for place, thing in enumerate(self.things) if self.beneath[value] >> place & 1))
+
+
+def versions(graph: Graph) -> Versions:
+    """The versions of a graph's values over one pass through its step."""
+    owners = (graph.owner(node.target) for node in graph.nodes.values() if node.of_network)
+    things = tuple(dict.fromkeys((*graph.networks, *graph.sources, *owners)))
+    changes = tuple(_bits(things, _changes(graph, index)) for index in range(len(graph.updates)))
+    return Versions(
+        things=things,
+        beneath=_beneath(graph, {thing: 1 << place for place, thing in enumerate(things)}),
+        changed=tuple(_since(changes[: later + 1]) for later in range(len(changes))),
+        held=frozenset(node.id for node in graph.nodes.values() if node.remembers == "step"),
+    )
+
+
+def repeats(update: UpdateGraph) -> bool:
+    """Whether an update may run another number of times than once in a step."""
+    return update.conditional or update.accumulate > 1
+
+
+def drawn(graph: Graph, index: int) -> tuple[str, ...]:
+    """The sources that an update draws anew each time it runs."""
+    update = graph.updates[index]
+    if update.accumulate > 1 and update.draws is None:
+        return tuple(graph.sources)
+    return update.draws or ()
+
+
+def moved(graph: Graph, index: int) -> tuple[str, ...]:
+    """The networks that an update changes: what it trains, what `then` changes, and all that are tied to these."""
+    update = graph.updates[index]
+    then = [network for _, network, _ in update.then]
+    tied = (other for network in then for other in graph.tied.get(network, ()))
+    return tuple(dict.fromkeys((*update.networks, *then, *tied)))
+
+
+def _bits(things: tuple[str, ...], chosen: Iterable[str]) -> int:
+    wanted = set(chosen)
+    return sum(1 << place for place, thing in enumerate(things) if thing in wanted)
+
+
+def _changes(graph: Graph, index: int) -> Iterator[str]:
+    """What changes between the values of the update before this one and its own. The step draws for its first."""
+    if index > 0:
+        yield from moved(graph, index - 1)
+        yield from drawn(graph, index)
+
+
+def _since(changes: tuple[int, ...]) -> tuple[int, ...]:
+    """From what changed before each update up to the last of them: what has changed there since each of them."""
+    from_last = tuple(accumulate(reversed(changes[1:]), or_, initial=0))
+    return from_last[::-1]
+
+
+def _beneath(graph: Graph, bit: Mapping[str, int]) -> dict[str, int]:
+    """The networks and sources that each value depends on; nodes stand after what they need."""
+    beneath: dict[str, int] = {}
+    for node in graph.nodes.values():
+        found = _own(graph, node, bit)
+        for name in graph.lookaheads[node.id].body if node.kind == "lookahead" else ():
+            found |= _own(graph, graph.nodes[name], bit)
+        for name in node.needs:
+            found |= beneath[name]
+        beneath[node.id] = found
+    return beneath
+
+
+def _own(graph: Graph, node: Node, bit: Mapping[str, int]) -> int:
+    """The network that a node calls, or the source that it reads."""
+    if node.of_network:
+        return bit[graph.owner(node.target)]
+    return bit[node.target] if node.is_source else 0

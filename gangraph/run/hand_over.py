@@ -1,0 +1,92 @@
+"""A phase takes over from the one before: weights, and if it is asked for what optimizers keep."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.check.tied_parameters import TiedPart
+from gangraph.folder.checkpoint import part
+from gangraph.run.engine import Engine
+from gangraph.run.optimizer_state import MORE_STATE
+
+
+def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> tuple[str, ...]:
+    """Give the engine of a phase what that of the phase before has; returns the parameters that start anew.
+
+    Weights are carried over by name where their shapes fit, those of averages too. An average that is new begins at its
+    network. With `optimizers` these go on with their state.
+    """
+    tensors = {
+        f"{kind}/{name}/{path}": tensor
+        for kind, modules in (("network", before.networks.live), ("average", before.networks.averages))
+        for name, module in modules.items()
+        for path, tensor in module.state_dict().items()
+    }
+    after.step_count = before.step_count
+    live, averages = after.networks.live, after.networks.averages
+    fresh = carry_tensors(live, tensors, "network", after.program.plan.checked.tied_parts)
+    for name, average in after.graph.averages.items():
+        averages[name].load_state_dict(live[average.of].state_dict())
+    carry_tensors(averages, tensors, "average", {})
+    if optimizers:
+        _carry_optimizers(before, after)
+    return tuple(fresh)
+
+
+def carry_tensors(
+    networks: Mapping[str, nn.Module],
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    tied_parts: Mapping[str, tuple[TiedPart, ...]],
+) -> list[str]:
+    """Load every tensor whose name and shape fit, as a phase takes over from the one before; returns what was new.
+
+    The parts that networks share with an owner (`tied_parts`) are taken over by their owners.
+    """
+    fresh = []
+    for name, module in networks.items():
+        known = part(tensors, f"{prefix}/{name}/")
+        with torch.no_grad():
+            for path, tensor in module.state_dict(keep_vars=True).items():
+                if any(path.startswith(f"{tie.path}.") for tie in tied_parts.get(name, ())):
+                    continue  # which its owner takes over
+                if path in known and known[path].shape == tensor.shape:
+                    tensor.copy_(known[path])
+                else:
+                    fresh.append(f"{name}.{path}")
+    return fresh
+
+
+def _carry_optimizers(before: Engine, after: Engine) -> None:
+    """Let optimizers go on with the state that those of the same group and kind had in the phase before.
+
+    Parameters are matched by name and shape, and those that are new begin without state. So does an optimizer that
+    keeps more than the one before did.
+    """
+    known, named = _parameters_by_name(before), _parameters_by_name(after)
+    names: dict[int, list[str]] = {}
+    for name, parameter in named.items():
+        names.setdefault(id(parameter), []).append(name)
+    for group, optimizer in after.optimizers.items():
+        former = before.optimizers.get(group)
+        if former is None or type(former) is not type(optimizer) or _keeps_more(optimizer, former):
+            continue
+        for parameter in after.parameters[group]:
+            old = next((known[name] for name in names[id(parameter)] if name in known), None)
+            if old is not None and old.shape == parameter.shape and old in former.state:
+                optimizer.state[parameter] = former.state[old]
+
+
+def _keeps_more(optimizer: torch.optim.Optimizer, former: torch.optim.Optimizer) -> bool:
+    """Whether an option asks for state that the other does not have."""
+    return any(optimizer.defaults.get(option) and not former.defaults.get(option) for option in MORE_STATE)
+
+
+def _parameters_by_name(engine: Engine) -> dict[str, nn.Parameter]:
+    """Every parameter; one that networks share has several names."""
+    return {
+        f"{name}.{path}": parameter
+        for name, module in engine.networks.live.items()
+        for path, parameter in module.named_parameters()
+    }

@@ -1,0 +1,44 @@
+"""A run is measured, and its numbers are written into its folder."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+from gangraph.folder.results import Measured, Measurements, read_results
+from gangraph.folder.saved import LATEST, is_run, results_folder
+from gangraph.folder.state import read_state
+from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
+from gangraph.language.spec import Spec
+from gangraph.run.loading import load_to_measure
+from gangraph.run.training import Training
+
+Measure = Callable[[Training, Collection[str]], dict[str, Measured]]
+
+
+def measure_checkpoint(
+    folder: Path, spec: Spec | None, measure: Measure, *, which: str | None, device: str
+) -> Measurements:
+    """Measure what `results.json` does not answer yet, and write it. `session/run.py` says more."""
+    checkpoint, training = load_to_measure(folder, spec, which, device)
+    place = folder if which in (None, LATEST) and is_run(folder) else results_folder(checkpoint)
+    asked = _asked(training, checkpoint)
+    before = read_results(place)
+    answered = before is not None and before.answers(asked)
+    known = before.results if before is not None and answered else {}
+    evaluation = training.checked[training.phase].graph.evaluation
+    names = [name for name, _ in evaluation.numbers] if evaluation is not None else []
+    fresh = measure(training, [name for name in names if name not in known or known[name].why])
+    found = replace(asked, results={name: fresh.get(name) or known[name] for name in names})
+    if fresh or not answered:
+        found.save(place)
+    return found
+
+
+def _asked(training: Training, checkpoint: Path) -> Measurements:
+    """What is to be measured, without any number yet."""
+    return Measurements(
+        fingerprint=read_state(checkpoint).trained.fingerprint or fingerprint(training.spec),
+        evaluation=evaluation_fingerprint(training.present),
+        step=training.step_count,
+        results={},
+    )

@@ -1,0 +1,87 @@
+"""From a graph back to expressions, which every view prints in its own notation."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from gangraph.errors import Span
+from gangraph.graph.model import Graph
+from gangraph.graph.node import Argument, Ref, kinds
+from gangraph.language.expression.model import Attribute, Call, Expression, Name, Sequence
+from gangraph.language.expression.static import literal
+
+STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient on
+
+
+@dataclass(frozen=True)
+class Decompiled:
+    """The nodes of a graph as expressions, in which the nodes of `names` stand by their names.
+
+    Each node is decompiled once, when it is first asked for. The name of a network that is called as it would be after
+    steps ahead is followed by `ahead`.
+    """
+
+    graph: Graph
+    names: Mapping[str, str]
+    ahead: str = ""
+    _definitions: dict[str, Expression] = field(default_factory=dict, repr=False, compare=False)
+
+    def definition(self, node: str) -> Expression:
+        """What a node is computed as, over the names of the nodes beneath it."""
+        if node not in self._definitions:
+            made = self.graph.nodes[node]
+            called = replace(made, target=f"{made.target}{self.ahead}") if made.ahead else made
+            inside = partial(self._argument, span=made.span)
+            self._definitions[node] = kinds[made.kind].spelled(called, inside)
+        return self._definitions[node]
+
+    def of(self, node: str) -> Expression:
+        """A node as it stands inside an expression: by its name, or where it has none by its definition."""
+        if node in self.names:
+            return Name(self.names[node], self.graph.nodes[node].span)
+        return self.definition(node)
+
+    def _argument(self, argument: Argument, span: Span) -> Expression:
+        if isinstance(argument, Ref):
+            return self.of(argument.id)
+        if isinstance(argument, tuple):
+            return Sequence(tuple(self._argument(each, span) for each in argument), span)
+        whole = isinstance(argument, float) and argument.is_integer()
+        return literal(int(argument) if whole else argument, span)  # type: ignore[arg-type]  # a number
+
+
+def over_values(graph: Graph) -> Decompiled:
+    """The nodes of a graph over the names of the spec's values."""
+    return Decompiled(graph, graph.value_names)
+
+
+def over_values_and_losses(graph: Graph) -> Decompiled:
+    """The nodes of a graph over the names of the spec's values and losses."""
+    return Decompiled(graph, {**graph.value_names, **graph.loss_names})
+
+
+def called(expression: Expression) -> str:
+    """The name of what an expression calls, such as `least_squares.critic`; nothing where it is no call by name."""
+    return dotted(expression.function) if isinstance(expression, Call) else ""
+
+
+def dotted(expression: Expression) -> str:
+    """A name, or attributes of one, as text; nothing for anything else."""
+    match expression:
+        case Name(id=name):
+            return name
+        case Attribute(base=base, name=name) if dotted(base):
+            return f"{dotted(base)}.{name}"
+    return ""
+
+
+def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]:
+    """Those among expressions that are calls of one function."""
+    return (each for each in expressions if isinstance(each, Call) and called(each) == function)
+
+
+def unstopped(call: Call) -> Expression:
+    """The value of which `held`, `detach` or `history` is a form; for the history of a held value, what is held."""
+    inside = call.arguments[0]
+    twice = called(call) == "history" and called(inside) in ("held", "detach")
+    return inside.arguments[0] if twice and isinstance(inside, Call) else inside

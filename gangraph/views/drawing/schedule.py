@@ -1,0 +1,37 @@
+"""When the updates of a step run, a line each: what stands below the drawing."""
+
+from collections.abc import Iterator
+
+from gangraph.graph.model import Graph
+from gangraph.language.expression.model import show
+from gangraph.language.spec import AverageSpec
+from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.plan import listed
+from gangraph.views.printers.words import constant_text
+
+
+def schedule(graph: Graph) -> Iterator[str]:
+    """One line for each update, and for each network that follows another as its average."""
+    for number, update in enumerate(graph.updates, 1):
+        draws = update.draws if update.draws is not None or number > 1 else tuple(graph.spec.data)
+        fresh = [name for name in draws or () if name in graph.spec.data]
+        shared = "on the same draws as the update before"
+        parts = [shared if draws is None else f"draws {listed(fresh) or 'nothing'} afresh"]
+        said = (
+            ("{} times in a row", update.times),
+            ("every {} steps", update.every),
+            ("when {}", update.when),
+        )
+        filled = (words.format(show(value)) for words, value in said if value is not None)
+        parts += [text.replace("steps steps", "steps") for text in filled]
+        options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
+        parts += [option.told(option.caption, show(value)) for option, value in options]
+        parts += [f"looks {each.steps} steps of {each.group} ahead" for each in update.lookaheads]
+        parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
+        parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
+        parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
+        named = [name for name in update.networks if name not in update.tied]
+        yield f"{number}.  {update.name}: updates {listed(named)}; " + "; ".join(parts)
+    for name, made in graph.spec.networks.items():
+        if isinstance(made, AverageSpec):
+            yield f"∘  {name} follows {made.of} as a moving average, decay {show(made.decay)}"

@@ -1,0 +1,72 @@
+"""What the formulas of an update do not say, in words between LaTeX."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from gangraph.check.phase import Checked
+from gangraph.graph.model import UpdateGraph
+from gangraph.language.tied import tied_to
+from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.notation import Notation
+from gangraph.views.plan import listed
+from gangraph.views.printers.latex import moment
+from gangraph.views.printers.symbols import number
+
+
+def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Collection[str]) -> Iterator[str]:
+    """What a formula does not say: averages, noise, how often, on which draws, all at once, and what follows.
+
+    `used` are the nodes that the formulas name.
+    """
+    graph = checked.graph
+    beneath = graph.below(*update.roots)
+    targets = dict.fromkeys(n.target for n in graph.nodes.values() if n.of_network and n.id in beneath)
+    for name in (name for name in targets if name in graph.averages):
+        of = notation.network(graph.averages[name].of)
+        yield rf"{notation.network(name)} \text{{: moving average of }} {of}"
+    called = dict.fromkeys(map(graph.owner, targets))
+    for name in (name for name in called if name in checked.tied_parts):
+        for owner, parts in tied_to(checked.networks[name].graph.spec).items():
+            of = notation.network(owner)
+            inside = listed(parts).replace("_", r"\_")
+            is_that = "is that" if len(parts) == 1 else "are those"
+            yield rf"\text{{{inside} of }} {notation.network(name)} \text{{ {is_that} of }} {of}"
+    noisy = [notation.network(name) for name in called if checked.networks[name].draws]
+    if noisy:
+        yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"
+    if len(update.objectives) > 1:
+        yield r"\text{all at once, from the parameters before this update}"
+    yield from _timing(notation, update, [name for name in graph.nodes if name in beneath and name in used])
+    for name, network, numbers in update.then:
+        theta = rf"\theta_{{{notation.network(network)}}}"
+        inside = ", ".join([theta, *map(number, numbers)])
+        yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{name}}}({inside})"
+
+
+def _timing(notation: Notation, update: UpdateGraph, named: Sequence[str]) -> Iterator[str]:
+    """How often an update runs and on which draws of those `named`, and what is done with its gradient."""
+    drawn = [node for name in named if (node := notation.graph.nodes[name]).is_source]
+    anew = [node.id for source in update.draws or () for node in drawn if node.target == source]
+    fresh = rf"\text{{on fresh draws of }} {_listed(map(notation.name, anew))}" if anew else ""
+    if update.times is not None:
+        times = moment(update.times)
+        yield rf"{times} \text{{ times{', each' if anew else ' in a row'}}} \; {fresh}".removesuffix(r" \; ")
+    elif fresh:
+        yield fresh
+    if update.every is not None:
+        yield rf"\text{{in every step that }} {moment(update.every)} \text{{ divides}}"
+    if update.when is not None:
+        yield rf"\text{{only in steps where }} {moment(update.when)}"
+    for each in update.objectives:
+        if each.when is not None:
+            players = _listed(notation.network(name) for name in each.networks)
+            yield rf"{players} \text{{ only in steps where }} {moment(each.when)}"
+    if update.accumulate > 1:
+        yield rf"\text{{its gradient averaged over {update.accumulate} batches}}"
+    for name, value in update.options.items():
+        option = UPDATE_OPTIONS[name]
+        yield option.told(option.latex, moment(value))
+
+
+def _listed(symbols: Iterable[str]) -> str:
+    each = list(symbols)
+    return rf"{', '.join(each[:-1])} \text{{ and }} {each[-1]}" if len(each) > 1 else "".join(each)

@@ -1,0 +1,1 @@
+"""Printers of expressions: formulas in drawings, LaTeX, and sentences."""

@@ -1,0 +1,267 @@
+"""Expressions in LaTeX. Ops and losses that were registered with a formula are written by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import PRECEDENCE, Expression, binding, show
+from gangraph.language.expression.schedule import RAMPS
+from gangraph.registry import Definition
+from gangraph.views.decompile import called, unstopped
+from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
+from gangraph.views.printers.registered import Given, bound, definition_of
+from gangraph.views.printers.symbols import Symbols, number, symbol, upright
+from gangraph.views.printers.text import summands
+
+_PLACE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_SIGNS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "in": r"\in",
+          "and": r"\text{ and }", "or": r"\text{ or }"}  # fmt: skip
+_ACCENTS = {"held": "overline", "detach": "overline", "history": "widetilde"}
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """LaTeX, how tightly its outermost operation binds, and the names in it and beneath it.
+
+    A number is `weight` times nothing, a product with one `weight` times `base`: numbers that meet are multiplied.
+    """
+
+    text: str
+    level: int = ATOM
+    names: tuple[str, ...] = ()
+    weight: float | None = None
+    base: Formula | None = None
+
+    @property
+    def factors(self) -> tuple[float, Formula | None]:
+        """The number in front, and what it multiplies."""
+        return (1, self) if self.weight is None else (self.weight, self.base)
+
+    def guarded(self, level: int) -> str:
+        r"""The text, in parentheses where its outermost operation binds less than `level`.
+
+        Parentheses stretch around what contains large fences: \left( ... \right).
+        """
+        if self.level >= level:
+            return self.text
+        return rf"\left({self.text}\right)" if r"\left" in self.text else f"({self.text})"
+
+
+@dataclass(frozen=True, slots=True)
+class Printer:
+    """Writes expressions with the symbols of their names.
+
+    `inline` are names that are written out, and `sources` gives the names of what is drawn beneath some names: what an
+    expectation is taken over.
+    """
+
+    symbols: Symbols = field(default_factory=Symbols)
+    inline: Mapping[str, Expression] = field(default_factory=dict)
+    sources: Callable[[Iterable[str]], tuple[str, ...]] = lambda _: ()
+
+    def formula(self, expression: Expression) -> Formula:
+        """An expression as a formula."""
+        match expression:
+            case ast.Literal(value=int() | float() as value) if not isinstance(value, bool):
+                return Formula(number(value), SUM if value < 0 else ATOM, weight=value)
+            case ast.Literal(value=value):
+                return Formula(number(value))
+            case ast.Quantity(value=value, unit=unit):
+                return Formula(rf"{value}\text{{ {unit}}}")
+            case ast.Name(id=name) if name in self.symbols.names:
+                return Formula(self.symbols.names[name], names=(name,))
+            case ast.Name(id=name):
+                return self.formula(self.inline[name]) if name in self.inline else Formula(symbol(name))
+            case ast.Attribute(base=base, name=name):
+                inside = self.formula(base)
+                return Formula(f"{inside.text}_{{{upright(name)}}}", names=inside.names)
+            case ast.Sequence(items=items):
+                parts = [self.formula(item) for item in items]
+                return Formula(f"[{_joined(parts)}]", names=_names(parts))
+            case ast.Call():
+                return self._call(expression)
+            case ast.Unary(operator=operator, operand=operand):
+                return _unary(operator, self.formula(operand))
+            case ast.Binary(operator=operator, left=left, right=right):
+                return _binary(operator, self.formula(left), self.formula(right))
+            case ast.Conditional(then=then, test=test, otherwise=otherwise):
+                return _conditional(*(self.formula(part) for part in (then, test, otherwise) if part is not None))
+        return Formula(words(show(expression)), binding(expression))
+
+    def _call(self, call: ast.Call) -> Formula:
+        name, arguments = called(call), [self.formula(argument) for argument in call.arguments]
+        match name, arguments:
+            case _ if name in self.symbols.networks:
+                return Formula(f"{self.symbols.networks[name]}({_joined(arguments)})", names=_names(arguments))
+            case "parameters", [_]:
+                network = show(call.arguments[0])
+                return Formula(rf"\theta_{{{self.symbols.networks.get(network, symbol(network))}}}")
+            case "grad", [output, at]:
+                return Formula(rf"\nabla_{{{at.text}}} {output.guarded(ATOM)}", POWER, _names(arguments))
+            case _ if name in _ACCENTS:
+                inside = self.formula(unstopped(call))
+                return Formula(rf"\{_ACCENTS[name]}{{{inside.text}}}", names=inside.names)
+            case _, [first, last] if name in RAMPS and first == last:
+                return first
+        definition = definition_of(call, self.symbols.networks)
+        if definition is not None and definition.traits.latex:
+            return self._registered(definition, call)
+        named = [(symbol(key), self.formula(given)) for key, given in call.keywords]
+        shown = ", ".join([*(each.text for each in arguments), *(f"{key} = {each.text}" for key, each in named)])
+        spaced = show(call.function).replace("_", r"\ ")
+        return Formula(rf"\mathrm{{{spaced}}}({shown})", names=_names([*arguments, *(each for _, each in named)]))
+
+    def _registered(self, definition: Definition, call: ast.Call) -> Formula:
+        """A registered formula with the arguments in it."""
+        given = {name: self._given(value) for name, value in bound(definition, call).items()}
+        template = definition.traits.latex
+        if re.fullmatch(r"\$\{\w+\}", template):
+            return given[template[2:-1]]
+        filled = self._filled(template, given)
+        return Formula(filled.text, level_of(template), _names([*given.values(), filled]))
+
+    def _given(self, value: Given) -> Formula:
+        if isinstance(value, tuple):
+            parts = [self.formula(part) for part in value]
+            return Formula(_joined(parts), names=_names(parts))
+        return self.formula(value)
+
+    def _filled(self, template: str, given: Mapping[str, Formula]) -> Formula:
+        """A template with its places filled; each E[...] in it is the mean over the sources beneath what is inside."""
+        start = template.find("E[")
+        if start < 0:
+            return Formula(_PLACE.sub(lambda m: given[m[1]].text if m[1] else given[m[2]].guarded(ATOM), template))
+        end = _closing(template, start + 1)
+        inside = _folded(template[start + 2 : end], given)
+        beneath = self.sources(name for m in _PLACE.finditer(inside) for name in given[m[1] or m[2]].names)
+        over = ", ".join(self.symbols.names[name] for name in beneath)
+        before, mean, after = (self._filled(part, given) for part in (template[:start], inside, template[end + 1 :]))
+        text = rf"\mathbb{{E}}{f'_{{{over}}}' if over else ''}\left[{mean.text}\right]"
+        return Formula(before.text + text + after.text, names=(*beneath, *_names([before, mean, after])))
+
+
+def moment(expression: Expression) -> str:
+    r"""A number or condition over time: `step % 2 == 0` is \mathrm{step} \bmod 2 = 0."""
+    return Printer().formula(expression).text
+
+
+def words(text: str) -> str:
+    """Words in upright letters."""
+    plain = re.sub(r"[^\w .,()+-]|_", " ", text)
+    return rf"\text{{{plain}}}"
+
+
+def _unary(operator: str, operand: Formula) -> Formula:
+    if operator == "not":
+        return Formula(rf"\text{{not }}{operand.guarded(POWER)}", PRECEDENCE["not"], operand.names)
+    if operator == "+":
+        return operand
+    weight, base = operand.factors
+    return scaled(-weight, base) if base is not None else Formula(number(-weight), SUM, weight=-weight)
+
+
+def _binary(operator: str, left: Formula, right: Formula) -> Formula:
+    names, level = _names((left, right)), PRECEDENCE[operator]
+    match operator:
+        case "+" | "-":
+            return _sum(operator, left, right)
+        case "*":
+            (one, first), (other, second) = left.factors, right.factors
+            bases = [base for base in (first, second) if base is not None]
+            product = one * other
+            return scaled(product, reduce(_product, bases)) if bases else Formula(number(product), weight=product)
+        case "/":
+            return Formula(rf"\frac{{{left.text}}}{{{right.text}}}", PRODUCT, names)
+        case "//":
+            return Formula(rf"\lfloor {left.guarded(PRODUCT)} / {right.guarded(POWER)} \rfloor", ATOM, names)
+        case "**":
+            return Formula(f"{left.guarded(ATOM)}^{{{right.text}}}", POWER, names)
+        case "%":
+            return Formula(rf"{left.guarded(POWER)} \bmod {right.guarded(POWER)}", SUM, names)
+    least = level if operator in ("and", "or") else level + 1
+    return Formula(f"{left.guarded(level)} {_SIGNS.get(operator, operator)} {right.guarded(least)}", level, names)
+
+
+def _sum(sign: str, left: Formula, right: Formula) -> Formula:
+    """A sum or a difference; a - (-2 b) is a + 2 b."""
+    names = _names((left, right))
+    if right.factors[0] < 0 and right.base is not None:
+        sign, right = "-" if sign == "+" else "+", scaled(-right.factors[0], right.base)
+    least = SUM if sign == "+" and not right.text.startswith("-") else PRODUCT
+    return Formula(f"{left.guarded(SUM)} {sign} {right.guarded(least)}", SUM, names)
+
+
+def scaled(weight: float, base: Formula) -> Formula:
+    """A number times a formula that has none in front."""
+    inside = base.guarded(PRODUCT)
+    match weight:
+        case 1:
+            return base
+        case -1:
+            text = f"-{inside}"
+        case _:
+            text = f"{number(weight)} {_between(inside)} {inside}"
+    return Formula(text, SUM if weight < 0 else PRODUCT, base.names, weight, base)
+
+
+def _product(left: Formula, right: Formula) -> Formula:
+    inside = right.guarded(PRODUCT)
+    return Formula(f"{left.guarded(PRODUCT)} {_between(inside)} {inside}", PRODUCT, _names((left, right)))
+
+
+def _between(right: str) -> str:
+    """What stands between factors: a dot before digits, which would seem to belong to those before them."""
+    return r"\cdot" if right[:1].isdigit() else r"\,"
+
+
+def _conditional(then: Formula, test: Formula, otherwise: Formula | None = None) -> Formula:
+    above, parts = PRECEDENCE["if"] + 1, [part for part in (then, test, otherwise) if part is not None]
+    rest = rf"\text{{, else }} {otherwise.text}" if otherwise is not None else ""
+    text = rf"{then.guarded(above)} \text{{ if }} {test.guarded(above)}{rest}"
+    return Formula(text, PRECEDENCE["if"], _names(parts))
+
+
+def _joined(formulas: Iterable[Formula]) -> str:
+    return ", ".join(each.text for each in formulas)
+
+
+def _names(formulas: Iterable[Formula]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for formula in formulas for name in formula.names))
+
+
+def level_of(template: str) -> int:
+    """How tightly the outermost operation of a registered formula binds."""
+    bare = re.sub(r"\$\{\w+\}", "$x", template)
+    for fence in ("Vert", "vert"):
+        bare = bare.replace(rf"\l{fence}", "(").replace(rf"\r{fence}", ")")
+    depth, outside = 0, ""
+    for letter in bare:
+        depth += letter in "([{"
+        outside += letter if depth == 0 else "."
+        depth -= letter in ")]}"
+    if "+" in outside or "-" in outside:
+        return SUM
+    return ATOM if re.fullmatch(r"\\?\w*\.+(_\w)?", outside) else PRODUCT
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the bracket at `start` is closed."""
+    depth = 0
+    for i, letter in enumerate(text[start:], start):
+        depth += (letter == "[") - (letter == "]")
+        if depth == 0:
+            return i
+    raise ValueError(f"the formula '{text}' does not close a bracket")
+
+
+def _folded(template: str, given: Mapping[str, Formula]) -> str:
+    """A sum with the numbers among its arguments in it: 1 - c is worked out, and coefficients 0 and 1 are not shown."""
+    numbers = {name: each.text for name, each in given.items() if re.fullmatch(r"[\d.]+", each.text)}
+    filled = _PLACE.sub(lambda match: numbers.get(match[1] or match[2], match[0]), template)
+    worked = re.sub(r"\(1 - ([\d.]+)\)", lambda match: number(1 - float(match[1])), filled)
+    kept = [re.sub(r"^([+-] ?)?1 ", r"\1", term) for term in summands(worked) if not re.match(r"([+-] ?)?0 ", term)]
+    return re.sub(r"^\+ |(?<=^-) ", "", " ".join(kept)) or "0"

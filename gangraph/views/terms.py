@@ -1,0 +1,84 @@
+"""A sum as its terms, with the numbers before them multiplied out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from gangraph.language.expression.model import Binary, Expression, Literal, Name, Unary
+from gangraph.language.expression.schedule import is_dynamic
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a sum: what is summed, the number before it, and its factors that change over time.
+
+    A constant has no `value`: its number stands alone.
+    """
+
+    value: Expression | None
+    weight: float = 1.0
+    factors: tuple[Expression, ...] = ()
+
+    def times(self, number: float) -> "Term":
+        """The term with a number before it."""
+        return replace(self, weight=number * self.weight)
+
+
+def terms(expression: Expression, definitions: Mapping[str, Expression]) -> tuple[Term, ...]:
+    """The terms of a sum; `definitions` says what the names stand for that are looked into."""
+    return _gathered(_split(expression, definitions))
+
+
+def _split(expression: Expression, definitions: Mapping[str, Expression]) -> Iterator[Term]:
+    opened = _opened(expression, definitions)
+    match opened:
+        case Literal(value=int() | float() as number):
+            yield Term(None, number)
+        case Binary(operator="+" | "-" as sign, left=left, right=right) if not is_dynamic(opened):
+            yield from _split(left, definitions)
+            yield from (term.times(-1 if sign == "-" else 1) for term in _split(right, definitions))
+        case Unary(operator="-", operand=operand) if not is_dynamic(opened):
+            yield from (term.times(-1) for term in _split(operand, definitions))
+        case Binary(operator="*", left=left, right=right) if not is_dynamic(opened):
+            factor, other = sorted((_opened(each, definitions) for each in (left, right)), key=_is_no_factor)
+            yield from _scaled(opened, factor, other, definitions)
+        case Binary(operator="/", left=left, right=Literal(value=int() | float() as number)):
+            yield from (replace(term, weight=term.weight / number) for term in _split(left, definitions))
+        case _:
+            yield Term(opened)
+
+
+def _scaled(
+    product: Expression, factor: Expression, other: Expression, definitions: Mapping[str, Expression]
+) -> Iterator[Term]:
+    """The terms of a product of which one factor is a number, which may change over time; else the product as it is."""
+    if isinstance(factor, Literal) and isinstance(factor.value, int | float):
+        number = factor.value
+        yield from (term.times(number) for term in _split(other, definitions))
+    elif is_dynamic(factor):
+        yield from (replace(term, factors=(factor, *term.factors)) for term in _split(other, definitions))
+    else:
+        yield Term(product)
+
+
+def _is_no_factor(expression: Expression) -> bool:
+    return not isinstance(expression, Literal) and not is_dynamic(expression)
+
+
+def _opened(expression: Expression, definitions: Mapping[str, Expression]) -> Expression:
+    """What a name stands for, as far as it is looked into."""
+    while isinstance(expression, Name) and expression.id in definitions:
+        expression = definitions[expression.id]
+    return expression
+
+
+def _gathered(every: Iterable[Term]) -> tuple[Term, ...]:
+    """Terms with the constants among them added up, and left out where they are 0."""
+    found, sums = list[Term](), dict[tuple[Expression, ...], float]()
+    for term in every:
+        if term.value is None:
+            found += [term] if term.factors not in sums else []
+            sums[term.factors] = sums.get(term.factors, 0.0) + term.weight
+        else:
+            found.append(term)
+    summed = (replace(each, weight=sums[each.factors]) if each.value is None else each for each in found)
+    return tuple(term for term in summed if term.value is not None or term.weight)

@@ -1,0 +1,19 @@
+"""Optimizers by name: those of torch.optim that take a step from gradients alone.
+
+A plug-in adds its own with `gangraph.optimizer`: a class like torch's, whose `__init__` takes the parameters and
+options with annotations.
+"""
+
+from torch import optim
+
+from gangraph.registry import optimizer
+
+optimizer("adam", fused=True, differentiable=True)(optim.Adam)
+optimizer("adamw", fused=True, differentiable=True)(optim.AdamW)
+optimizer("adamax")(optim.Adamax)
+optimizer("nadam")(optim.NAdam)
+optimizer("radam")(optim.RAdam)
+optimizer("rmsprop", differentiable=True)(optim.RMSprop)
+optimizer("sgd", fused=True, differentiable=True)(optim.SGD)
+optimizer("adagrad", fused=True, differentiable=True)(optim.Adagrad)
+optimizer("adadelta")(optim.Adadelta)

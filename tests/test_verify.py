@@ -1,0 +1,260 @@
+"""What stages hand on is verified: each rule, broken in one place, says so."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from torch import fx
+
+from gangraph.build.phase import build
+from gangraph.graph.model import Graph, Ref
+from gangraph.graph.verify import InvariantError, verify, verify_gradients
+from gangraph.lower.verify import verify_program
+from gangraph.lower.writer import Lowered, Program
+from gangraph.pipeline import check_phase, compile_phase
+from gangraph.plan.model import Plan, Segment
+from gangraph.plan.verify import verify_plan
+from tests.support import small
+
+D_STEP = "{update: d, minimize: judge}"
+G_STEP = "{update: g, minimize: fool, unroll: {update: d, minimize: judge, steps: 2}}"
+
+
+@cache
+def program() -> Program:
+    """A critic with a penalty, a value with a past, a named output, and steps that are looked ahead."""
+    spec = small(
+        D_STEP,
+        G_STEP,
+        networks_g="{inputs: z, parts: {p: linear(2)}, outputs: {image: p(z), code: tanh(p(z))}}",
+        networks_d='{inputs: x, layers: "linear(4), tanh, linear(1)"}',
+        more_values="  image: fake.image\n  mixed: history(image, 5)\n  slope: grad(D(x), x)",
+        judge='"mean(D(mixed)) - mean(D(x)) + mean(slope ** 2)"',
+        fool='"mean(fake.code) - mean(D(image))"',
+        evaluate="evaluate:\n  samples: 8\n  metrics: {distance: mean(D(fake.image))}\n",
+    )
+    return compile_phase(check_phase(spec, spec.phases[0]))
+
+
+def graph() -> Graph:
+    return program().plan.checked.graph
+
+
+def with_node(name: str, **changes: Any) -> Graph:
+    """The graph with one node changed."""
+    whole = graph()
+    return replace(whole, nodes={**whole.nodes, name: replace(whole.nodes[name], **changes)})
+
+
+def with_update(number: int, **changes: Any) -> Graph:
+    updates = list(graph().updates)
+    updates[number] = replace(updates[number], **changes)
+    return replace(graph(), updates=tuple(updates))
+
+
+def with_ahead(**changes: Any) -> Graph:
+    (objective,) = graph().updates[1].objectives
+    assert objective.ahead is not None
+    return with_update(1, objectives=(replace(objective, ahead=replace(objective.ahead, **changes)),))
+
+
+def with_objective(**changes: Any) -> Graph:
+    (objective,) = graph().updates[0].objectives
+    return with_update(0, objectives=(replace(objective, **changes),))
+
+
+def reordered(name: str) -> Graph:
+    """The graph with one node before all others."""
+    nodes = dict(graph().nodes)
+    return replace(graph(), nodes={name: nodes.pop(name), **nodes})
+
+
+def with_network(**changes: Any) -> Graph:
+    return replace(graph(), networks={**graph().networks, "G": replace(graph().networks["G"], **changes)})
+
+
+def with_evaluation(**changes: Any) -> Graph:
+    seen = graph().evaluation
+    assert seen is not None
+    return replace(graph(), evaluation=replace(seen, **changes))
+
+
+def node(kind: str) -> str:
+    """The first node of a kind."""
+    return next(name for name, node in graph().nodes.items() if node.kind == kind)
+
+
+GRAPHS: Mapping[str, tuple[Callable[[], Graph], str]] = {
+    "id": (lambda: with_node("slope", id="steep"), "the node 'slope' calls itself 'steep'"),
+    "span": (lambda: with_node("slope", span=None), "'slope' has no place in the spec"),
+    "kind": (lambda: with_node("slope", kind="grat"), "'slope' is of kind 'grat', which nothing has registered"),
+    "order": (lambda: reordered("slope"), "'slope' needs 'D_out', which does not stand before it"),
+    "reference": (
+        lambda: with_node("slope", arguments=(Ref("D_out"), Ref("y"))),
+        "'slope' needs 'y', which does not stand before it",
+    ),
+    "arity": (
+        lambda: with_node("slope", arguments=(Ref("D_out"),)),
+        "'slope' is of kind 'grad', which takes a value, a value; it has 1 arguments",
+    ),
+    "argument": (
+        lambda: with_node("mixed", arguments=(Ref("image"), "many")),
+        "'mixed' is of kind 'history', which takes a value, int; it has 2 arguments",
+    ),
+    "keyword": (
+        lambda: with_node("slope", keywords=(("rows", 3),)),
+        "'slope' is of kind 'grad', which has no argument 'rows'",
+    ),
+    "layer": (lambda: with_node("slope", kind="layer"), "'slope' is of kind 'layer', which stands in networks alone"),
+    "source": (lambda: with_node("z", target="w"), "'z' is drawn from 'w', and there is no such source"),
+    "field": (lambda: with_node("x", field="label"), "'x' is the field 'label' of 'x', which has no such field"),
+    "network": (lambda: with_node("fake", target="H"), "'fake' comes from 'H', and there is no such network"),
+    "op": (lambda: with_node(node("op"), target="conv2d"), "calls 'conv2d', and there is no such op, loss or metric"),
+    "group": (lambda: with_node(node("lookahead"), target="h"), "takes steps of 'h', and there is no such optimizer"),
+    "buffer": (lambda: with_node("mixed", target=""), "'mixed' keeps its past in a buffer, and names none"),
+    "inputs": (lambda: with_node("fake", arguments=()), "'fake' gives 'G' 0 inputs of 1"),
+    "output": (lambda: with_node("image", field="mask"), "'image' is the output 'mask' of 'fake', which has no such"),
+    "origin": (lambda: with_node("fool_ahead", origin="steep"), "'fool_ahead' stands for 'steep', which is no value"),
+    "ahead": (lambda: with_node("fake", ahead="z"), "'fake' is no call of a network that 'z' looks ahead of"),
+    "forgotten": (
+        lambda: with_update(1, objectives=graph().updates[0].objectives),
+        f"'{node('lookahead')}' looks ahead for no objective",
+    ),
+    "value": (
+        lambda: replace(graph(), values={**graph().values, "slope": "steep"}),
+        "the value 'slope' is 'steep', and there is no such node",
+    ),
+    "loss": (lambda: replace(graph(), losses={"judge": "j"}), "the loss 'judge' is 'j', and there is no such node"),
+    "objective": (lambda: with_objective(loss="j", written="j"), "update 'd': the objective of 'd' is 'j', and there"),
+    "written": (lambda: with_objective(written="x"), "update 'd': the objective of 'd' is not the one that is written"),
+    "optimizer": (lambda: with_objective(group="e"), "update 'd': there is no optimizer 'e'"),
+    "trained": (lambda: with_objective(networks=("E",)), "update 'd': 'd' trains 'E', and there is no such network"),
+    "watched": (
+        lambda: with_update(0, watched=(("judge", "j"),)),
+        "update 'd': the watched loss 'judge' is 'j', and there is no such node",
+    ),
+    "body": (lambda: with_ahead(body=("nothing",)), "computes what is no node"),
+    "reads": (lambda: with_node(node("lookahead"), arguments=()), "does not read"),
+    "layers": (lambda: with_network(layers={}), "network 'G': 'p' is the layer at 'p.linear', and nothing"),
+    "outputs": (lambda: with_network(outputs={**graph().networks["G"].outputs, "x": Ref("y")}), "the output 'x' is no"),
+    "metric": (
+        lambda: with_evaluation(metrics=(("distance", "d"),)),
+        "evaluation: the metric 'distance' is 'd', and there is no such node",
+    ),
+    "evaluation": (lambda: with_evaluation(graph=with_node("z", target="w")), "evaluation: 'z' is drawn from 'w'"),
+}
+
+
+@pytest.mark.parametrize("rule", GRAPHS)
+def test_a_graph_that_breaks_a_rule_is_refused(rule: str) -> None:
+    made, sentence = GRAPHS[rule]
+    with pytest.raises(InvariantError) as caught:
+        verify(made())
+    assert sentence in str(caught.value)
+
+
+def test_a_gradient_through_what_stops_it_is_refused() -> None:
+    spec = small(more_values="  stopped: detach(D(x))\n  slope: grad(D(x), x)", judge="mean(stopped + D(fake) + slope)")
+    made = build(spec.phases[0])
+    verify_gradients(made)
+    slope = replace(made.nodes["slope"], arguments=(Ref("stopped"), Ref("x")))
+    made = replace(made, nodes={**made.nodes, "slope": slope})
+    verify(made)
+    with pytest.raises(InvariantError, match="'slope' is a gradient of 'stopped', which does not depend"):
+        verify_gradients(made)
+
+
+def test_steps_ahead_that_do_not_compute_their_objective_are_refused() -> None:
+    made = with_ahead(loss="fake")
+    verify(made)
+    with pytest.raises(InvariantError, match="a step of 'g_ahead' does not compute 'fake', which it makes smaller"):
+        verify_gradients(made)
+
+
+# ------------------------------------------------------------------------------------------------------- plans
+
+
+def with_segment(change: Callable[[Segment], Segment], update: int = 0, place: int = -1) -> Plan:
+    """The plan with one segment changed."""
+    whole = program().plan
+    body = list(whole.updates[update].body)
+    body[place] = change(body[place])
+    updates = list(whole.updates)
+    updates[update] = replace(updates[update], body=tuple(body))
+    return replace(whole, updates=tuple(updates))
+
+
+def freed() -> Plan:
+    """The plan with all that the second update reads freed after the first."""
+    whole = program().plan
+    first, second = whole.updates
+    reads = {name for segment in second.segments for name in segment.inputs}
+    return replace(whole, updates=(replace(first, frees=(*first.frees, *sorted(reads))), second))
+
+
+def skipped() -> Plan:
+    """The plan with a first update that may be passed over."""
+    whole = program().plan
+    first, second = whole.updates
+    return replace(whole, updates=(replace(first, graph=replace(first.graph, accumulate=2)), second))
+
+
+PLANS: Mapping[str, tuple[Callable[[], Plan], str]] = {
+    "read": (lambda: with_segment(lambda s: replace(s, inputs=(*s.inputs, "judge")), 1, 0), "reads 'judge', which is"),
+    "freed": (freed, "reads 'image', which is not there"),
+    "skipped": (skipped, "reads 'image', which is not there"),
+    "past": (lambda: with_segment(lambda s: replace(s, outputs=("code",)), 0, 0), "mixes 'mixed' with its past before"),
+    "order": (lambda: with_segment(lambda s: replace(s, nodes=s.nodes[::-1])), "segment 'd' computes '"),
+    "given": (lambda: with_segment(lambda s: replace(s, nodes=("x", *s.nodes))), "computes 'x', which is given"),
+    "output": (lambda: with_segment(lambda s: replace(s, outputs=("z",))), "gives 'z', which it does not compute"),
+    "objective": (lambda: with_segment(lambda s: replace(s, outputs=())), "update 'd' has not computed 'judge'"),
+    "merge": (lambda: with_segment(lambda s: replace(s, merges=(("D_out", "E_out"),))), "makes one call of D_out, E_"),
+    "again": (lambda: with_segment(lambda s: replace(s, again=("D_out",))), "calls 'D_out' again, and its state was"),
+    "keeps": (lambda: with_segment(lambda s: replace(s, keeps=("E_out",))), "keeps the state before E_out, which it"),
+    "live": (lambda: with_segment(lambda s: replace(s, live=frozenset(("E",)))), "differentiates E, which it does not"),
+}
+
+
+@pytest.mark.parametrize("rule", PLANS)
+def test_a_plan_that_breaks_a_rule_is_refused(rule: str) -> None:
+    made, sentence = PLANS[rule]
+    with pytest.raises(InvariantError) as caught:
+        verify_plan(made())
+    assert sentence in str(caught.value)
+
+
+# -------------------------------------------------------------------------------------------------------- code
+
+
+def with_code(**changes: Any) -> Program:
+    """The program with the code of the critic's segment changed."""
+    lowered: Lowered = program().segments["d"]
+    return replace(program(), segments={**program().segments, "d": replace(lowered, **changes)})
+
+
+def longer() -> fx.Graph:
+    """The code of the critic's segment with one placeholder more."""
+    made = fx.Graph()
+    made.placeholder("more")
+    made.output(made.graph_copy(program().segments["d"].graph, {}))
+    return made
+
+
+PROGRAMS: Mapping[str, tuple[Callable[[], Program], str]] = {
+    "segment": (lambda: replace(program(), segments={}), "has no code"),
+    "placeholders": (lambda: with_code(graph=longer()), "the code of 'd' takes"),
+    "reads": (lambda: with_code(reads=("a", *program().segments["d"].reads[1:])), "the code of 'd' does not read"),
+    "gives": (lambda: with_code(writes=()), "the code of 'd' does not give the 0 values that it writes"),
+    "writes": (lambda: with_code(writes=("a", *program().segments["d"].writes[1:])), "the code of 'd' does not write"),
+    "networks": (lambda: with_code(networks=()), "the code of 'd' calls D, which it does not list"),
+}
+
+
+@pytest.mark.parametrize("rule", PROGRAMS)
+def test_code_that_is_not_the_segments_is_refused(rule: str) -> None:
+    made, sentence = PROGRAMS[rule]
+    with pytest.raises(InvariantError) as caught:
+        verify_program(made())
+    assert sentence in str(caught.value)

@@ -1,0 +1,88 @@
+"""A new optimizer costs one file. Here a plug-in adds `signs`, which steps by the signs of gradients."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import gangraph
+from gangraph.errors import SpecError
+from gangraph.folder.plugins import plugins_of
+from gangraph.language.spec import Spec
+from gangraph.pipeline import check_spec, compile_phase
+from gangraph.views.diff import compare
+from gangraph.views.explain import explain_text
+from tests.plugin import installed
+from tests.support import small, trainer
+
+PLUGIN = '''
+import torch
+
+from gangraph import optimizer
+
+
+@optimizer("signs", differentiable=True)
+class Signs(torch.optim.Optimizer):
+    """Steps of one length: the sign of the gradient times a rate, after a mean of earlier signs."""
+
+    def __init__(self, params, lr: float = 1e-2, decay: float = 0.5, differentiable: bool = False) -> None:
+        super().__init__(params, {"lr": lr, "decay": decay, "differentiable": differentiable})
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["mean"] = torch.zeros_like(parameter)
+                state["mean"] = state["mean"] * group["decay"] + parameter.grad.sign()
+                parameter.data.add_(state["mean"], alpha=-group["lr"])
+'''
+
+
+@pytest.fixture(autouse=True)
+def _plugin(tmp_path: Path) -> Iterator[None]:
+    with installed("signs", "gangraph_signs", PLUGIN, tmp_path):
+        yield
+
+
+def by_signs(options: str = "lr=0.1") -> Spec:
+    return small(optimizer_d=f"signs(D, {options})")
+
+
+def test_its_steps_are_taken() -> None:
+    run = trainer(by_signs())
+    before = [parameter.detach().clone() for parameter in run.networks["D"].parameters()]
+    run.step()
+    for old, new in zip(before, run.networks["D"].parameters(), strict=True):
+        step = (old - new).detach()
+        assert torch.allclose(step.abs()[step != 0], torch.tensor(0.1, dtype=step.dtype))
+
+
+def test_its_options_are_checked_against_its_signature() -> None:
+    with pytest.raises(SpecError) as caught:
+        check_spec(by_signs("lr=0.1, dekay=0.9"))
+    assert "'signs' has no option 'dekay'" in str(caught.value)
+    assert "did you mean 'decay'?" in str(caught.value)
+
+
+def test_it_is_told_compared_and_remembered() -> None:
+    spec = by_signs()
+    (checked,) = check_spec(spec)
+    assert "Signs" in explain_text(spec, [compile_phase(checked).plan])
+    (found,) = compare(spec, by_signs("lr=0.1, decay=0.9")).differences
+    assert (found.before, found.after) == ("0.5", "0.9")
+    assert plugins_of(spec) == {"signs": "gangraph-signs 0.1.0"}
+
+
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole, first = trainer(by_signs()), trainer(by_signs())
+    whole.train(steps=4)
+    first.train(steps=2)
+    resumed = gangraph.Trainer.resume(first.save(tmp_path / "half"), device="cpu")
+    resumed.train(steps=2)
+    for name, network in whole.networks.items():
+        for one, other in zip(network.parameters(), resumed.networks[name].parameters(), strict=True):
+            assert torch.equal(one, other)
