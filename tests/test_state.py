@@ -368,10 +368,10 @@ def test_a_loss_that_no_update_names_is_reported_by_those_that_compute_it() -> N
 @pytest.mark.parametrize(
     ("parts", "value", "place"),
     [
-        ({"judge": "mean(log(D(x) - 1000))"}, "log((D(x) - 1000))", "8:15"),
+        ({"judge": "mean(log(D(x) - 1000))"}, "log(D(x) - 1000)", "8:15"),
         ({"values": 'fake: "log(G(z) - 1000)"'}, "fake", "7"),
         ({"judge": "mean(D(x)) / 0.0"}, "judge", "9"),
-        ({"d": "linear(2)", "judge": "mean(D(log(x - 9)) + D(x))"}, "log((x - 9))", "9"),
+        ({"d": "linear(2)", "judge": "mean(D(log(x - 9)) + D(x))"}, "log(x - 9)", "9"),
     ],
 )
 def test_what_is_not_finite_is_named_as_the_spec_writes_it_with_its_place(
