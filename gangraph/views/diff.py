@@ -13,8 +13,9 @@ from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Expression, show
-from gangraph.language.expression.static import Scope, literal
+from gangraph.language.expression.static import Scope
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import (
