@@ -273,7 +273,12 @@ def called_by(problem: Problem, name: str, call: Span) -> Problem:
     return replace(problem, called_by=(f"{call}  {name}: {call.text.content[call.start : call.end]}",))
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like another, if one is."""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that proposes the closest known name, or an empty string."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean '{matches[0]}'?" if matches else ""
+    found = closest(name, known)
+    return "" if found is None else f"did you mean '{found}'?"

@@ -13,9 +13,10 @@ from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Argument, Node, Ref
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant, is_constant, literal
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, constant, is_constant, literal
+from gangraph.language.expression.static import Scope
 from gangraph.registry import Definition, vocabulary
 
 OPERATORS = {sign: name for name, sign in SIGNS.items() if name != "neg"}

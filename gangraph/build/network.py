@@ -13,8 +13,8 @@ from gangraph.build.expressions import LARGEST_NETWORK, ExpressionBuilder, NodeT
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import constant
 from gangraph.language.spec import NetworkSpec
 from gangraph.registry import Definition, vocabulary
 

@@ -7,10 +7,10 @@ import torch
 
 from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
-from gangraph.language.expression.static import constant
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers
 

@@ -8,8 +8,8 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import ArgumentError, Problem, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import constant
 from gangraph.language.spec import (
     PhaseSpec,
 )

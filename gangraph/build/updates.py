@@ -9,9 +9,9 @@ from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import constant
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,

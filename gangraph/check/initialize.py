@@ -12,8 +12,8 @@ from gangraph.check.instantiate import NetworkModel, first_line
 from gangraph.errors import Problem, SpecError, nearest
 from gangraph.graph.model import NetworkGraph
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import constant
 from gangraph.language.scalar import Scalar
 from gangraph.language.tied import family_of
 from gangraph.registry import vocabulary

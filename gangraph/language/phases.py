@@ -11,8 +11,9 @@ from gangraph.language.document.tree import Mapping as TreeMapping
 from gangraph.language.document.tree import Sequence as TreeSequence
 from gangraph.language.document.tree import Tree
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import literal, members
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, literal, members
+from gangraph.language.expression.static import Scope
 from gangraph.language.expression.syntax import is_loop, parse_loop
 from gangraph.language.names import refuse_odd
 from gangraph.language.scalar import Scalar

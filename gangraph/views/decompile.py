@@ -7,8 +7,8 @@ from functools import partial
 from gangraph.errors import Span
 from gangraph.graph.model import Graph
 from gangraph.graph.node import Argument, Ref, kinds
+from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Attribute, Call, Expression, Name, Sequence
-from gangraph.language.expression.static import literal
 
 STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient on
 

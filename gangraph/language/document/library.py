@@ -10,8 +10,9 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from gangraph.errors import Text, UsageError, nearest
-from gangraph.language.document.schema import NetworkDocument, read_network
+from gangraph.language.document.schema import NetworkDocument
 from gangraph.language.document.tree import read_tree
+from gangraph.language.document.validate import read_network
 
 _LARGEST = 4_000_000  # bytes, four for each character of the longest spec
 _KEY = r"(?:^|[{,])\s*[\"']?(?:%s)[\"']?\s*:"  # at the beginning of a line, or in a flow mapping

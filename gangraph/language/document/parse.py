@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gangraph.errors import Problem, SpecError, Text, in_order, nearest, refuse
-from gangraph.language.document import schema
 from gangraph.language.document.library import Files, display, find_spec
 from gangraph.language.document.overlay import lay_over, set_value
 from gangraph.language.document.tree import Mapping, Tree, read_tree
+from gangraph.language.document.validate import read_document
 from gangraph.language.scalar import Scalar
 
 VERSION = "1"
@@ -74,15 +74,15 @@ def parse_text(
     text = Text(name, content)
     document = Document(text, read_tree(text), Files(origin, copies or {}))
     problems: list[Problem] = []
-    schema.read_document(document.tree, problems)
+    read_document(document.tree, problems)
     problems.extend(_other_version(document.tree))
     for section in ("profiles", "variants"):
         for key, overlay in document.overlays(section).values():
             try:
                 laid = lay_over(document.tree, overlay, key, section)
-                schema.read_document(laid, problems)
+                read_document(laid, problems)
                 for refined, variant in _refined(overlay, laid) if section == "profiles" else ():
-                    schema.read_document(lay_over(laid, variant, refined), problems)
+                    read_document(lay_over(laid, variant, refined), problems)
             except SpecError as error:
                 problems.extend(error.problems)
     return replace(document, problems=in_order(problems))

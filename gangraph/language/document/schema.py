@@ -4,9 +4,7 @@ These models read a tree with positions (`gangraph.language.document.tree`); exp
 `Document` holds syntax trees. The same models give the JSON schema for editors.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -17,15 +15,14 @@ from pydantic import (
     PlainValidator,
     RootModel,
     Tag,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from gangraph.errors import Problem, Span, SpecError, nearest
-from gangraph.language.document.tree import Mapping, Sequence, Tree
+from gangraph.errors import Problem, SpecError
+from gangraph.language.document.tree import Mapping, Sequence
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression, parse_loop
 from gangraph.language.scalar import Scalar
@@ -99,7 +96,8 @@ Overlay = Annotated[
 ]
 
 
-def _kind(tree: Any) -> str:
+def kind_of(tree: Any) -> str:
+    """Which kind of YAML value a tree is: a mapping, a sequence or a scalar."""
     return "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, Sequence) else "scalar"
 
 
@@ -130,19 +128,21 @@ class PaperDocument(Model):
 
 
 Repeated = Annotated[dict[Key, Chain], Field(description="for variable in range: layers")]
-LayersItem = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[Repeated, Tag("mapping")], Discriminator(_kind)]
-Layers = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(_kind)]
-OneOrMore = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[list[Expr], Tag("sequence")], Discriminator(_kind)]
-Names = Annotated[Annotated[Plain, Tag("scalar")] | Annotated[list[Plain], Tag("sequence")], Discriminator(_kind)]
+LayersItem = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[Repeated, Tag("mapping")], Discriminator(kind_of)]
+Layers = Annotated[
+    Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(kind_of)
+]
+OneOrMore = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[list[Expr], Tag("sequence")], Discriminator(kind_of)]
+Names = Annotated[Annotated[Plain, Tag("scalar")] | Annotated[list[Plain], Tag("sequence")], Discriminator(kind_of)]
 Param = Annotated[
     Annotated[Expr, Tag("scalar")] | Annotated[Expr, Tag("sequence")] | Annotated[dict[Key, Expr], Tag("mapping")],
-    Discriminator(_kind),
+    Discriminator(kind_of),
 ]
 
 
 Grid = Annotated[
     Annotated[Expr, Tag("scalar")] | Annotated[Expr, Tag("sequence")] | Annotated[dict[Key, Expr], Tag("mapping")],
-    Discriminator(_kind),
+    Discriminator(kind_of),
 ]
 
 
@@ -164,7 +164,7 @@ class NetworkDocument(Model):
     outputs: dict[Key, Expr] = Field({}, description="named outputs, used as network(x).name")
 
 
-Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(_kind)]
+Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(kind_of)]
 
 
 class UnrollDocument(Model):
@@ -187,7 +187,7 @@ class ObjectiveDocument(Model):
 
 Group = Annotated[
     Annotated[Plain, Tag("scalar")] | Annotated[dict[Key, ObjectiveDocument], Field(min_length=1), Tag("mapping")],
-    Discriminator(_kind),
+    Discriminator(kind_of),
 ]
 
 
@@ -357,146 +357,3 @@ class Document(Model):
     variants: dict[Key, Overlay] = {}
     claims: list[ClaimDocument] = []
     reported: list[ReportedDocument] = []
-
-
-_Model = TypeVar("_Model", bound=Model)
-
-
-def read_document(tree: Mapping, problems: list[Problem]) -> Document:
-    """A spec's document. Expressions that do not parse are added to `problems` and stand as `Broken`.
-
-    Raises:
-        SpecError: every key that is unknown, missing or of the wrong kind, with `problems`.
-    """
-    return _read(Document, tree, problems)
-
-
-def read_network(tree: Mapping) -> NetworkDocument:
-    """A network's document.
-
-    Raises:
-        SpecError: every key that is unknown, missing or of the wrong kind, and every expression that does not parse.
-    """
-    problems: list[Problem] = []
-    document = _read(NetworkDocument, tree, problems)
-    if problems:
-        raise SpecError(problems)
-    return document
-
-
-def _read(model: type[_Model], tree: Mapping, problems: list[Problem]) -> _Model:
-    try:
-        return model.model_validate(tree, context=problems)
-    except ValidationError as error:
-        found = [_problem(model, tree, detail) for detail in error.errors(include_url=False)]
-        misspelt = {problem.fix for problem in found if problem.code == "GG201"}
-        found = [
-            problem
-            for problem in found
-            if problem.code != "GG202" or f"did you mean '{problem.expected.removesuffix(':')}'?" not in misspelt
-        ]
-        raise SpecError([*problems, *found]) from None
-
-
-def _problem(model: type[Model], tree: Tree, detail: ErrorDetails) -> Problem:
-    path = [*_steps(tree, detail["loc"])]
-    _, key_span, owner = path[-1] if path else ("", tree.span, tree)
-    span = key_span if detail["type"] in ("extra_forbidden", "missing") else owner.span
-    key = str(detail["loc"][-1])
-    if detail["type"] == "extra_forbidden":
-        known = _keys_at(model, [part for part, _, _ in path[:-1]])
-        return Problem(
-            code="GG201",
-            message=f"unknown key '{key}'",
-            span=span,
-            found=key,
-            expected="one of " + ", ".join(known),
-            fix=nearest(key, known),
-        )
-    if detail["type"] == "missing":
-        return Problem(code="GG202", message=f"'{key}:' is missing", span=span, expected=f"{key}:")
-    if detail["type"] == "loop":
-        return _crowded(owner)
-    expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
-    found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[_kind(owner)]
-    return Problem(
-        code="GG203",
-        message="this is not the kind of value that belongs here",
-        span=span,
-        found=found,
-        expected=expected,
-    )
-
-
-def _crowded(owner: Tree) -> Problem:
-    """A loop with other keys beside it."""
-    assert isinstance(owner, Mapping)
-    loop = next(key for key in owner if is_loop(key))
-    beside = next(key for key in owner if key is not loop)
-    return Problem(
-        code="GG240",
-        message="a loop stands alone in its entry",
-        span=beside.span,
-        found=f"'{beside}:' beside '{loop}:'",
-        expected="what is repeated stands under the loop, one entry or a list of them",
-        fix=f"indent '{beside}:' further than '{loop}:'",
-    )
-
-
-_EXPECTED = {
-    "dict_type": "a mapping of names to values",
-    "too_short": "at least one entry",
-    "list_type": "a list",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "union_tag_invalid": "an expression or a mapping",
-}
-
-
-def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, Span, Tree]]:
-    """The keys and positions on a validation path, each with its place and value; tags of unions are passed over."""
-    value = tree
-    for part in loc:
-        if isinstance(value, Mapping) and part in value:
-            span = next(key.span for key in value if key == part)
-            value = value[part]  # type: ignore[index]
-            yield part, span, value
-        elif isinstance(value, Sequence) and isinstance(part, int) and part < len(value):
-            value = value[part]
-            yield part, value.span, value
-
-
-def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
-    """The keys that the model at a path accepts."""
-    schema = _json_schema(model, tuple(UPDATE_OPTIONS))
-    node: dict[str, Any] = schema
-    for part in path:
-        node = _inside(schema, node, part) or node
-    node = _resolved(schema, node)
-    options = [_resolved(schema, option) for option in node.get("oneOf", node.get("anyOf", [node]))]
-    return [key for option in options for key in option.get("properties", {})]
-
-
-@cache
-def _json_schema(model: type[Model], options: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON schema of a model, while updates have these options."""
-    return model.model_json_schema()
-
-
-def _inside(schema: dict[str, Any], node: dict[str, Any], part: int | str) -> dict[str, Any] | None:
-    node = _resolved(schema, node)
-    for option in (node, *node.get("oneOf", []), *node.get("anyOf", [])):
-        option = _resolved(schema, option)
-        if part in option.get("properties", {}):
-            return dict(option["properties"][part])
-        if isinstance(part, int) and "items" in option:
-            return dict(option["items"])
-        if isinstance(option.get("additionalProperties"), dict):
-            return dict(option["additionalProperties"])
-    return None
-
-
-def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    return node

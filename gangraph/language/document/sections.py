@@ -9,17 +9,9 @@ from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.library import Files
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant, is_constant, literal, member_name, members
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import (
-    Family,
-    Scope,
-    constant,
-    is_absent,
-    is_constant,
-    literal,
-    member_name,
-    members,
-)
+from gangraph.language.expression.static import Family, Scope, is_absent
 from gangraph.language.expression.syntax import parse_header, parse_loop
 from gangraph.language.scalar import Scalar
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 from gangraph.errors import SpecError, refuse
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression.model import Expression, Literal, Name, walk
-from gangraph.language.expression.static import FUNCTIONS
+from gangraph.language.expression.numbers import FUNCTIONS
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 

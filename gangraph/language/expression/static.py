@@ -4,45 +4,29 @@
 conditionals and unrolls comprehensions. What remains speaks only of data, networks, values and dynamic time.
 """
 
-import math
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import NoReturn
+from typing import Any
 
-from gangraph.errors import Span, SpecError, give_up, nearest, refuse
+from gangraph.errors import Span, SpecError, give_up, refuse
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import (
+    LARGEST_FAMILY,
+    constant,
+    is_constant,
+    literal,
+    member_name,
+    members,
+    refuse_length,
+)
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.numbers import ARITHMETIC, FUNCTIONS, NUMBERS_ONLY, exact, is_number, is_whole
 
-LARGEST_FAMILY = 1024
 LARGEST_TOTAL = 200_000  # parts of all expressions of a phase, or of a network in a file
 LARGEST_UNROLLING = 10_000
 _LARGEST_NUMBER = 1e30
 _LONGEST_SUM = 50
-
-_ARITHMETIC: dict[str, Callable[..., object]] = {
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: _exact(a / b),
-    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "**": lambda a, b: power(a, b),
-    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
-    "and": lambda a, b: a and b, "or": lambda a, b: a or b,
-}  # fmt: skip
-_NUMBERS_ONLY = {"+", "-", "*", "/", "//", "%", "**"}
-FUNCTIONS: dict[str, Callable[..., object]] = {
-    "min": min, "max": max, "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil,
-    "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "log2": lambda x: _exact(math.log2(x)),
-    "height": lambda size: _side(size, 0), "width": lambda size: _side(size, 1),
-}  # fmt: skip
-
-
-def _side(size: object, index: int) -> object:
-    """One side of a size that is one number for both, or [height, width]."""
-    if _is_number(size):
-        return size
-    if not isinstance(size, tuple) or len(size) != 2:
-        raise ValueError("a size is one number for both sides, or [height, width]")
-    return size[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,81 +178,13 @@ def _bounded(expression: Expression, span: Span) -> Expression:
     return expression
 
 
-def literal(value: object, span: Span) -> Expression:
-    """A constant as an expression."""
-    if isinstance(value, tuple | list):
-        return ast.Sequence(tuple(literal(item, span) for item in value), span)
-    assert value is None or isinstance(value, (int, float, str, bool))
-    return ast.Literal(value, span)
-
-
-def constant(expression: Expression, known: Iterable[str] = ()) -> object:
-    """The Python value of a reduced expression: a number, string, truth value, None or tuple of these.
-
-    A name that is left over may be a misspelt one of the static names `known`.
-
-    Raises:
-        SpecError: something in it is not static.
-    """
-    if isinstance(expression, ast.Literal):
-        return expression.value
-    if isinstance(expression, ast.Sequence):
-        return tuple(constant(item, known) for item in expression.items)
-    names = [node for node in ast.walk(expression) if isinstance(node, ast.Name)]
-    first = names[0] if isinstance(expression, ast.Name | ast.Unary | ast.Binary) and names else expression
-    fix = nearest(first.id, known) if isinstance(first, ast.Name) else ""
-    return refuse(
-        "GG305",
-        "this has to be known before the run starts",
-        first.span,
-        found=ast.show(first),
-        expected="a constant: numbers, strings, params and arithmetic over them",
-        fix=fix,
-    )
-
-
-def is_constant(expression: Expression) -> bool:
-    """Whether `constant` gives a value."""
-    if isinstance(expression, ast.Sequence):
-        return all(map(is_constant, expression.items))
-    return isinstance(expression, ast.Literal)
-
-
-def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | str, ...]:
-    """The members that a reduced range or list stands for; `known` as in `constant`. Raises SpecError."""
-    value = constant(expression, known)
-    if isinstance(value, tuple) and len(value) > LARGEST_FAMILY:
-        _refuse_length(len(value), expression.span)
-    if isinstance(value, tuple) and all(isinstance(i, int | str) and not isinstance(i, bool) for i in value):
-        return value
-    return refuse(
-        "GG306",
-        "a family runs over whole numbers or names",
-        expression.span,
-        found=ast.show(expression),
-        expected="a range such as 1..4, or a list",
-    )
-
-
-def member_name(name: str, index: object, span: Span) -> str:
-    """What a member of a family is called, such as `critic[2]`. Raises SpecError if no name can be."""
-    if isinstance(index, str) and not re.fullmatch(rf"\w{{1,{ast.LONGEST_NAME}}}", index, re.ASCII):
-        expected = f"up to {ast.LONGEST_NAME} letters, digits and _"
-    elif isinstance(index, bool) or not isinstance(index, int | str):
-        expected = "a whole number, or a string that is a name"
-    else:
-        return f"{name}[{index}]"
-    return refuse("GG410", f"'{name}' can have no such member", span, ast.show(literal(index, span)), expected)
-
-
 @dataclass
 class _Reducer:
     scope: Scope
 
     def reduce(self, node: Expression) -> Expression:
-        method = getattr(self, "_" + type(node).__name__.lower(), None)
-        result: Expression = method(node) if method else node
-        return result
+        rule = _RULES.get(type(node))
+        return node if rule is None else rule(self, node)
 
     def _broken(self, node: ast.Broken) -> Expression:
         give_up()
@@ -362,7 +278,7 @@ class _Reducer:
         operand = self.reduce(node.operand)
         if isinstance(operand, ast.Literal) and node.operator == "not":
             return ast.Literal(not operand.value, node.span)
-        if isinstance(operand, ast.Literal | ast.Quantity) and _is_number(operand.value):
+        if isinstance(operand, ast.Literal | ast.Quantity) and is_number(operand.value):
             sign = -1 if node.operator == "-" else 1
             return replace(operand, value=sign * operand.value, span=node.span)  # type: ignore[operator, arg-type]
         return replace(node, operand=operand)
@@ -377,11 +293,11 @@ class _Reducer:
         if node.operator in ("==", "!=") and (left, right) != (node.left, node.right) and _are_names(left, right):
             return ast.Literal((left == right) == (node.operator == "=="), node.span)
         if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
-            if node.operator in _NUMBERS_ONLY and not (_is_number(left.value) and _is_number(right.value)):
+            if node.operator in NUMBERS_ONLY and not (is_number(left.value) and is_number(right.value)):
                 found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
                 refuse("GG301", "arithmetic needs numbers", node.span, found=found)
             text = f"{left.value} {node.operator} {right.value}"
-            return self._computed(_ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
+            return self._computed(ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
         return replace(node, left=left, right=right)
 
     def _computed(self, function: Callable[..., object], values: list[object], text: str, span: Span) -> Expression:
@@ -389,7 +305,7 @@ class _Reducer:
             value = function(*values)
         except (ArithmeticError, ValueError, TypeError) as error:
             refuse("GG301", f"{text} has no value", span, found=str(error))
-        if _is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
+        if is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
             refuse("GG301", f"{text} is too large", span, expected="a number below 1e30")
         return literal(value, span)
 
@@ -408,11 +324,11 @@ class _Reducer:
 
     def _range(self, node: ast.Range) -> Expression:
         start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
-        if not (_is_whole(start) and _is_whole(stop)):
+        if not (is_whole(start) and is_whole(stop)):
             refuse("GG306", "a range runs between whole numbers", node.span, found=f"{start}..{stop}")
         first, last = int(start), int(stop)  # type: ignore[call-overload]
         if abs(last - first) >= LARGEST_FAMILY:
-            _refuse_length(abs(last - first) + 1, node.span)
+            refuse_length(abs(last - first) + 1, node.span)
         step = 1 if last >= first else -1
         return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
 
@@ -423,8 +339,19 @@ class _Reducer:
         refuse("GG306", "'for' belongs inside a call or a list", node.span)
 
 
-def _refuse_length(members: int, span: Span) -> NoReturn:
-    refuse("GG306", "the range is too long", span, f"{members} members", f"at most {LARGEST_FAMILY}")
+_RULES: Mapping[type, Callable[[_Reducer, Any], Expression]] = {
+    ast.Broken: _Reducer._broken,
+    ast.Name: _Reducer._name,
+    ast.Attribute: _Reducer._attribute,
+    ast.Index: _Reducer._index,
+    ast.Call: _Reducer._call,
+    ast.Unary: _Reducer._unary,
+    ast.Binary: _Reducer._binary,
+    ast.Conditional: _Reducer._conditional,
+    ast.Range: _Reducer._range,
+    ast.Sequence: _Reducer._sequence,
+    ast.Comprehension: _Reducer._comprehension,
+}
 
 
 def _are_names(*sides: Expression) -> bool:
@@ -440,7 +367,7 @@ def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity 
         case ("*", ast.Quantity() as length, ast.Literal(value=int() | float() as number)):
             return replace(length, value=length.value * number)
         case ("/", ast.Quantity() as length, ast.Literal(value=int() | float() as number)) if number:
-            return replace(length, value=_exact(length.value / number))
+            return replace(length, value=exact(length.value / number))
     return None
 
 
@@ -459,26 +386,3 @@ def is_absent(expression: Expression) -> bool:
             return not value
         case _:
             return False
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return _is_number(value) and float(value).is_integer()  # type: ignore[arg-type]
-
-
-def _exact(value: float) -> int | float:
-    """A quotient that is a whole number is a whole number: sizes stay integers."""
-    return int(value) if value.is_integer() else value
-
-
-def power(base: int | float, exponent: int | float) -> int | float:
-    """base ** exponent. Raises ValueError where it is no real number, or larger than any use."""
-    if abs(exponent) > 256 or abs(base) > 1e9:
-        raise ValueError("base or exponent too large")
-    result: int | float | complex = base**exponent
-    if isinstance(result, complex):
-        raise ValueError("a negative number has no such power")
-    return result

@@ -8,8 +8,8 @@ from gangraph.language.document import schema
 from gangraph.language.document.parse import Choice, Document, chosen_tree, overlays
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.tree import Mapping, Tree
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression, show
-from gangraph.language.expression.static import constant
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Claim, Reported
 

@@ -7,9 +7,10 @@ everything else goes on, so that `check` can report all problems of a spec at on
 from collections.abc import Iterable, Iterator, Sequence
 
 from gangraph.errors import Problem, Span, SpecError
-from gangraph.language.document import schema
 from gangraph.language.document.parse import Choice, Document, chosen_tree
+from gangraph.language.document.schema import PaperDocument
 from gangraph.language.document.sections import Sections
+from gangraph.language.document.validate import read_document
 from gangraph.language.expression.model import Name, walk
 from gangraph.language.names import odd_names, taken_names
 from gangraph.language.phases import WrittenPhase, written_phases
@@ -31,11 +32,11 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     problems = list(document.problems)
     try:
         tree, profile = chosen_tree(document, choice)
-        model = schema.read_document(tree, problems)
+        model = read_document(tree, problems)
         place = next(key.span for key in tree if key == "train")
         train = Sections(model, document.files, place, problems)
         written = [*written_phases(tree, train)]
-        models = [schema.read_document(phase.tree, problems) for phase in written]
+        models = [read_document(phase.tree, problems) for phase in written]
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from None
     resolvers = [
@@ -91,7 +92,7 @@ def _titles(written: Sequence[WrittenPhase], resolvers: Sequence[Sections]) -> l
     return titles
 
 
-def _paper(model: schema.PaperDocument | None) -> Paper | None:
+def _paper(model: PaperDocument | None) -> Paper | None:
     if model is None:
         return None
     return Paper(**{key: str(value) for key, value in model if value is not None})

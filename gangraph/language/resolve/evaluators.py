@@ -10,8 +10,8 @@ from gangraph.language.document.parse import Choice, Document, chosen_tree, pars
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.tree import Mapping as TreeMapping
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import constant
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import EvaluatorSpec, Spec
 

@@ -11,8 +11,9 @@ from gangraph.language.document import schema
 from gangraph.language.document.library import NetworkFile, UnreadableError
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import literal, members
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.static import Scope, is_absent, literal, members
+from gangraph.language.expression.static import Scope, is_absent
 from gangraph.language.expression.syntax import parse_loop
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share

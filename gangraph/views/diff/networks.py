@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import show
-from gangraph.language.expression.static import Scope, literal
+from gangraph.language.expression.static import Scope
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import (

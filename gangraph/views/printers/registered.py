@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from inspect import Parameter
 
+from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Call, Expression
-from gangraph.language.expression.static import literal
 from gangraph.registry import Definition, vocabulary
 from gangraph.views.decompile import called
 
