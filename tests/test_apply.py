@@ -28,7 +28,7 @@ data:
 networks:
   G: {{inputs: x, layers: "conv2d(4, 3, stride=2, padding=1), relu, conv_transpose2d(3, 4, stride=2, padding=1), tanh"}}
   GA: average(G, decay=0.5)
-  big: {{inputs: x, layers: "conv2d(3, 3, padding=1), upsample(2), tanh"}}
+  big: {{inputs: x, layers: "conv2d(3, 3, padding=1), dropout(0.5), upsample(2), tanh"}}
   flat: {{inputs: x, layers: "flatten, linear(768), reshape(3, 16, 16), tanh"}}
   loose: {{inputs: x, layers: "conv2d(3, 3, padding=1)"}}
   same: {{inputs: x, layers: "clamp(-1, 1)"}}
@@ -319,6 +319,16 @@ def test_the_mode_of_the_evaluation_holds_and_images_of_a_batch_do_not_mix(tmp_p
     given = torch.from_numpy(np.array(photo(16, 16))).permute(2, 0, 1)[None] / 127.5 - 1
     made = (module(given)[0] + 1) / 2 * 255
     assert np.array_equal(pixels(tmp_path / "out" / "0.png"), made.detach().round().byte().permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(("mode", "alone"), [("eval", False), ("train", True)])
+def test_a_layer_that_draws_numbers_in_training_alone_parts_batches_in_that_mode_alone(
+    mode: str, alone: bool, finished: Path, tmp_path: Path
+) -> None:
+    heard, place = Heard(), finished if mode == "eval" else trained(tmp_path / "of", mode=mode)
+    photo(16, 16).save(tmp_path / "0.png")
+    apply(place, "big", tmp_path / "0.png", tmp_path / "out", batch=2, say=heard)
+    assert ("one image at a time" in heard.whole) == alone
 
 
 # Networks

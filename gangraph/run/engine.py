@@ -1,4 +1,4 @@
-"""The loop: one pass through `step:` of a program."""
+"""One pass through `step:` of a program: draws, updates in order, and what follows them."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping

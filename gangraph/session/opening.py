@@ -67,20 +67,16 @@ def opened(asked: Asked) -> Iterator[Opened]:
         refuse_taken(asked.out)
     with ExitStack() as stack:
         found = RunFolder(place) if place is not None and is_run(place) else None
-        if found is not None and asked.out is not None and asked.out.resolve() != found.path.resolve():
-            goes_on_in = None  # its checkpoint begins a folder of its own
-        else:
-            goes_on_in = found
-        if goes_on_in is not None:
-            stack.enter_context(goes_on_in.held())
+        elsewhere = found is not None and asked.out is not None and asked.out.resolve() != found.path.resolve()
+        continued = None if elsewhere else found  # elsewhere, its checkpoint begins a folder of its own
+        if continued is not None:
+            stack.enter_context(continued.held())
         checkpoint, training = _training(asked, place if found is None or found.checkpoints() else None)
         sizes = dict(training.engine.draws.sizes)
         open_data(training)
-        if goes_on_in is not None:
-            _go_on(goes_on_in, training, checkpoint)
-            folder = goes_on_in
-        else:
-            folder = _begin(training, checkpoint, asked.out, stack)
+        if continued is not None:
+            _go_on(continued, training, checkpoint)
+        folder = continued or _begin(training, checkpoint, asked.out, stack)
         yield Opened(training=training, folder=folder, checkpoint=checkpoint, sizes=sizes, note=note)
 
 
