@@ -100,7 +100,7 @@ def test_numbers_that_meet_are_multiplied(written: str, shown: str) -> None:
 
 
 def test_a_power_of_a_number_is_kept_apart_by_a_dot() -> None:
-    assert scaled(8, Formula("2^{x}", POWER, ("x",))).text == r"8 \cdot 2^{x}"
+    assert scaled(8, Formula("2^{x}", POWER)).text == r"8 \cdot 2^{x}"
 
 
 def test_places_are_words() -> None:
