@@ -17,6 +17,7 @@ from gangraph.check.lints import lint
 from gangraph.check.second_order import undifferentiable
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
+from gangraph.check.uncompiled import without_compiler
 from gangraph.errors import Problem, Span, SpecError, called_by, in_order
 from gangraph.graph.differentiability import differentiable_in_inputs
 from gangraph.graph.model import Evaluation, Graph, UpdateGraph
@@ -51,6 +52,7 @@ class Checked:
         return self.networks[name].parameters - sum(tie.parameters for tie in self.tied_parts.get(name, ()))
 
 
+@without_compiler()
 def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None = None) -> Checked:
     """Infer every value, follow every gradient, and report all that is wrong; `save` is how often a run is saved.
 

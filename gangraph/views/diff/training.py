@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gangraph.build.expressions import shown
+from gangraph.build.arguments import shown
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.spec import (

@@ -1,0 +1,211 @@
+"""A kind of node costs one file: a plug-in adds one, and every stage and every view knows it."""
+
+import copy
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from gangraph import Trainer
+from gangraph.cli import main
+from gangraph.errors import SpecError
+from gangraph.graph.kinds import NodeKind, kinds
+from gangraph.graph.node import Ref
+from gangraph.language.expression.model import Expression, Literal, Name, show
+from gangraph.language.fingerprint import fingerprint
+from gangraph.language.spec import Spec
+from gangraph.pipeline import check_phase, compile_phase
+from gangraph.registry import load_plugins
+from gangraph.views.code import code_text
+from gangraph.views.diff import differences
+from gangraph.views.drawing import draw
+from gangraph.views.explain import explain_text
+from gangraph.views.latex import latex_text
+from gangraph.views.plan import plan_text
+from gangraph.views.text import shapes_text
+from tests.support import DEFAULTS, SMALL, deviation, read, same, snapshot, trainer, worst
+
+TOLERANCE = 1e-12
+
+# The whole of it: what the value and its type are, how it is written as code, and how a spec spells it.
+PLUGIN = '''
+"""A value through which the gradient passes with the opposite sign (Ganin and Lempitsky 2015)."""
+
+from torch import Tensor
+
+from gangraph.graph.kinds import Form, NodeKind, Ref, kinds
+
+
+def reversed_gradient(value: Tensor) -> Tensor:
+    """x, and minus the gradient that comes to it."""
+    return 2 * value.detach() - value
+
+
+kinds.add(
+    NodeKind(
+        name="reversed_gradient",
+        arguments=(Ref,),
+        same=True,
+        like=0,
+        infer=lambda inference, node: inference.types[node.inputs[0]],
+        write=lambda writer, node: writer.function(node, reversed_gradient),
+        form=Form("reversed_gradient(value)", hint="reversed"),
+    )
+)
+'''
+STEP = "{update: {d: {minimize: judge}, g: {minimize: judge}}}"
+VALUES = "  flow: reversed_gradient(fake)"
+JUDGE = "logistic.critic(real=D(x), fake=D(flow))"
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The plug-in as if it were installed. Afterwards its kind is gone."""
+    (tmp_path / "reversal.py").write_text(PLUGIN)
+    installed = tmp_path / "reversal-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: reversal\nVersion: 0.1.0\n")
+    (installed / "entry_points.txt").write_text("[gangraph.plugins]\nreversal = reversal\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        load_plugins.cache_clear()
+        assert "reversal" in load_plugins()
+        yield
+    kinds._records.pop("reversed_gradient")
+    sys.modules.pop("reversal", None)
+    importlib.invalidate_caches()
+    load_plugins.cache_clear()
+
+
+def text(**parts: str) -> str:
+    """A GAN of one loss: the generator makes it larger since its gradient is reversed on the way."""
+    own = {"more_values": VALUES, "judge": JUDGE, "fool": "mean(D(flow))", "step": f"  step: [{STEP}]"}
+    return SMALL.format(**{**DEFAULTS, **own, **parts})
+
+
+def spec(**parts: str) -> Spec:
+    return read(text(**parts))
+
+
+def test_it_has_the_type_of_its_value() -> None:
+    checked = check_phase(spec(), spec().phases[0])
+    assert checked.types.nodes["flow"] == checked.types.nodes["fake"]
+    assert "flow   [4, 2]" in shapes_text(checked)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [("reversed_gradient(1.5)", "GG313"), ("reversed_gradient(fake, x)", "GG312"), ("reversd_gradient(fake)", "GG310")],
+)
+def test_misuse_is_told(call: str, code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        made = spec(more_values=f"  flow: {call}")
+        check_phase(made, made.phases[0])
+    (problem,) = (each for each in caught.value.problems if each.severity == "error")
+    assert problem.code == code
+    assert "reversed_gradient" in str(problem)
+
+
+def test_it_is_planned_and_written_as_code() -> None:
+    program = compile_phase(check_phase(spec(), spec().phases[0]))
+    assert "flow = reversed_gradient(fake)" in code_text(program)
+    assert "flow" in plan_text(program)
+
+
+def by_hand(run: Trainer, batches: list[tuple[Tensor, Tensor]]) -> dict[str, nn.Module]:
+    """The networks after a step of gradient descent on each batch: the critic downwards, the generator upwards."""
+    g, d = (copy.deepcopy(run.networks[name]) for name in "GD")
+    for x, z in batches:
+        loss = (softplus(-d(x)) + softplus(d(g(z)))).mean()
+        down = torch.autograd.grad(loss, list(d.parameters()), retain_graph=True)
+        up = torch.autograd.grad(loss, list(g.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(d.parameters(), down, strict=True):
+                weight -= 0.1 * gradient
+            for weight, gradient in zip(g.parameters(), up, strict=True):
+                weight += 0.1 * gradient
+    return {"G": g, "D": d}
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_it_trains_as_the_loop_by_hand(share: bool) -> None:
+    run = trainer(spec(), share=share)
+    generator = torch.Generator().manual_seed(1)
+    draws = [torch.randn(4, 2, generator=generator, dtype=torch.float64) for _ in range(10)]
+    batches = list(zip(draws[::2], draws[1::2], strict=True))
+    expected = by_hand(run, batches)
+    for x, z in batches:
+        run.step({"x": x, "z": z})
+    found = (
+        deviation(mine.detach(), theirs.detach())
+        for name, network in expected.items()
+        for mine, theirs in zip(run.networks[name].parameters(), network.parameters(), strict=True)
+    )
+    assert worst(found) < TOLERANCE
+
+
+def test_it_resumes_to_the_bit(tmp_path: Path) -> None:
+    whole, first = trainer(spec()), trainer(spec())
+    whole.train(steps=4)
+    first.train(steps=2)
+    first.save(tmp_path / "run")
+    second = Trainer.resume(tmp_path / "run", device="cpu")
+    second.train(steps=2)
+    assert same(snapshot(whole.networks), snapshot(second.networks))
+
+
+def test_a_spec_with_it_is_another_one() -> None:
+    plain = spec(more_values="  flow: 1 * fake")
+    assert fingerprint(plain) != fingerprint(spec())
+    assert any("reversed_gradient(fake)" in str(each) for each in differences(plain, spec()))
+    assert differences(spec(), spec()) == ()
+
+
+def test_it_is_explained_and_drawn() -> None:
+    checked = check_phase(spec(), spec().phases[0])
+    assert "reversed_gradient(fake)" in explain_text(spec(), [compile_phase(checked).plan])
+    assert "reversed_gradient" in draw(checked.graph)
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="formulas know the engine's own kinds alone")
+def test_it_is_printed_as_latex() -> None:
+    checked = check_phase(spec(), spec().phases[0])
+    assert r"\mathrm{reversed\ gradient}" in latex_text([checked])
+
+
+def test_it_is_spelled_as_it_was_written() -> None:
+    """Every node of a step turns back into the expression that a spec would write."""
+    made = spec(more_values=VALUES + "\n  past: history(held(-flow), 5)\n  slope: grad(D(x) * 2, x)\n")
+    nodes = check_phase(made, made.phases[0]).graph.nodes
+
+    def spelled(argument: object) -> Expression:
+        if not isinstance(argument, Ref):
+            assert isinstance(argument, int | float | str | None)
+            return Literal(argument, made.phases[0].span)
+        node = nodes[argument.id]
+        return Name(node.id, node.span) if node.is_source else kinds[node.kind].spelled(node, spelled)
+
+    found = {name: show(spelled(Ref(name))) for name in ("flow", "past", "slope", "judge")}
+    assert found == {
+        "flow": "reversed_gradient(G(z))",
+        "past": "history(held(-reversed_gradient(G(z))), 5)",
+        "slope": "grad(D(x) * 2, x)",
+        "judge": "logistic.critic(real=D(x), fake=D(reversed_gradient(G(z))))",
+    }
+
+
+def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "reversal.yaml"
+    path.write_text(text())
+    assert main(["check", str(path)]) == 0
+    assert "no errors" in capsys.readouterr().out
+
+
+def test_a_name_is_taken_once() -> None:
+    with pytest.raises(ValueError, match="there is already a kind of node called 'reversed_gradient'"):
+        kinds.add(NodeKind(name="reversed_gradient", infer=lambda _, __: None, write=lambda _, __: None))
