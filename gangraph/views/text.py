@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from gangraph.language.expression.model import show
 from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
 from gangraph.language.tied import tied_to
-from gangraph.views.plan import listed, plan_text
 from gangraph.views.printers.words import layer_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles
+from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
     from gangraph.check.instantiate import NetworkModel
@@ -168,5 +168,5 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
 
 __all__ = [
     "check_json", "check_text", "introduction", "invalid_json", "layer_rows", "parameters_text",
-    "plan_text", "shapes_text", "spec_text", "titles",
+    "shapes_text", "spec_text", "titles",
 ]  # fmt: skip

@@ -12,9 +12,9 @@ from gangraph.views.diff import compare, diff_text
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import equations, latex_text
+from gangraph.views.plan import plan_text
 from gangraph.views.printers.latex import Formula, scaled
 from gangraph.views.printers.precedence import POWER
-from gangraph.views.text import plan_text
 from gangraph.views.wording import ordinal
 from tests.views.readings import checked
 

@@ -11,7 +11,7 @@ from gangraph.language.expression.model import Binary, Call, Expression, Name
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
-from gangraph.views.decompile import STOPS, called, calls_of, unstopped
+from gangraph.views.calls import STOPS, called, calls_of, unstopped
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
 from gangraph.views.printers.latex import Formula, scaled

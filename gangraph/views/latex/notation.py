@@ -7,7 +7,8 @@ from gangraph.data.random import RandomSource
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name, Unary
 from gangraph.language.expression.schedule import RAMPS
-from gangraph.views.decompile import Decompiled, called
+from gangraph.views.calls import called
+from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.latex import Formula, Printer, moment, words
 from gangraph.views.printers.precedence import SUM
 from gangraph.views.printers.symbols import law, symbol, symbols_of

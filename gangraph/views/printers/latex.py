@@ -11,7 +11,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, children, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition
-from gangraph.views.decompile import called, unstopped
+from gangraph.views.calls import called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.registered import Given, bound, definition_of
 from gangraph.views.printers.symbols import Symbols, number, symbol, upright

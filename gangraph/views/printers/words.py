@@ -1,14 +1,19 @@
 """Expressions in sentences: as a spec writes them, and in the words that ops and losses are registered with."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Iterable, Mapping
 from string import Template
+from typing import TYPE_CHECKING
 
-from gangraph.graph.model import LayerUse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.views.printers.registered import Given, bound, definition_of
+
+if TYPE_CHECKING:
+    from gangraph.graph.model import LayerUse
 
 
 def constant_text(value: object) -> str:
