@@ -172,7 +172,6 @@ def test_it_is_explained_and_drawn() -> None:
     assert "reversed_gradient" in draw(checked.graph)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="formulas know the engine's own kinds alone")
 def test_it_is_printed_as_latex() -> None:
     checked = check_phase(spec(), spec().phases[0])
     assert r"\mathrm{reversed\ gradient}" in latex_text([checked])
