@@ -15,7 +15,7 @@ from gangraph.language.document.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.trainer import Trainer
 from gangraph.views.code import code_text
-from gangraph.views.text import plan_text
+from gangraph.views.plan import plan_text
 
 COMMANDS = (
     "run", "check", "show", "explain", "diff", "list", "new", "reproduce", "report", "measure", "sample", "apply",

@@ -164,6 +164,7 @@ def _shown(
 
         return latex_text(checked, titles)
     from gangraph.views.code import code_text
+    from gangraph.views.plan import plan_text
 
     parts = []
     for title, phase in zip(titles, checked, strict=True):
@@ -171,7 +172,7 @@ def _shown(
             parts.append(text.shapes_text(phase, title=title))
             continue
         program = compile_phase(phase, share=share, merge=merge, kernels="auto" if kernels else "off")
-        parts.append(code_text(program, title=title) if view is View.code else text.plan_text(program, title=title))
+        parts.append(code_text(program, title=title) if view is View.code else plan_text(program, title=title))
     return "\n\n\n".join(parts)
 
 

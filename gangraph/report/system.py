@@ -20,7 +20,8 @@ from gangraph.views.drawing import draw
 from gangraph.views.explain import explain
 from gangraph.views.latex import objective
 from gangraph.views.passages import Passage
-from gangraph.views.text import layer_rows, parameters_text, plan_text, titles
+from gangraph.views.plan import plan_text
+from gangraph.views.text import layer_rows, parameters_text, titles
 
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 _MEDIA = "@media (prefers-color-scheme:dark){"

@@ -17,8 +17,8 @@ from gangraph.language.expression.model import Expression, Literal, Quantity, sh
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.forms import Mode, NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS, function_of
-from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
+from gangraph.views.wording import listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:

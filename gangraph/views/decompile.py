@@ -1,6 +1,6 @@
 """From a graph back to expressions, which every view prints in its own notation."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -8,9 +8,7 @@ from gangraph.errors import Span
 from gangraph.graph.model import Graph
 from gangraph.graph.node import Argument, Ref, kinds
 from gangraph.language.expression.constants import literal
-from gangraph.language.expression.model import Attribute, Call, Expression, Name, Sequence
-
-STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient on
+from gangraph.language.expression.model import Expression, Name, Sequence
 
 
 @dataclass(frozen=True)
@@ -58,30 +56,3 @@ def over_values(graph: Graph) -> Decompiled:
 def over_values_and_losses(graph: Graph) -> Decompiled:
     """The nodes of a graph over the names of the spec's values and losses."""
     return Decompiled(graph, {**graph.value_names, **graph.loss_names})
-
-
-def called(expression: Expression) -> str:
-    """The name of what an expression calls, such as `least_squares.critic`; nothing where it is no call by name."""
-    return dotted(expression.function) if isinstance(expression, Call) else ""
-
-
-def dotted(expression: Expression) -> str:
-    """A name, or attributes of one, as text; nothing for anything else."""
-    match expression:
-        case Name(id=name):
-            return name
-        case Attribute(base=base, name=name) if dotted(base):
-            return f"{dotted(base)}.{name}"
-    return ""
-
-
-def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]:
-    """Those among expressions that are calls of one function."""
-    return (each for each in expressions if isinstance(each, Call) and called(each) == function)
-
-
-def unstopped(call: Call) -> Expression:
-    """The value of which `held`, `detach` or `history` is a form; for the history of a held value, what is held."""
-    inside = call.arguments[0]
-    twice = called(call) == "history" and called(inside) in ("held", "detach")
-    return inside.arguments[0] if twice and isinstance(inside, Call) else inside

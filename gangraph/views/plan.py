@@ -12,6 +12,7 @@ from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, aim
+from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph, Lookahead
@@ -165,9 +166,3 @@ def phrase(graph: Graph, name: str, *, named: bool = True) -> str:
     """A value as a spec would write it; its own name if it has one, unless `named` is false."""
     decompiled = Decompiled(graph, graph.names, ahead="_ahead")
     return written(decompiled.of(name) if named else decompiled.definition(name))
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a, b and c`."""
-    each = list(names)
-    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from gangraph.language.expression.model import show
 from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
 from gangraph.language.tied import tied_to
-from gangraph.views.plan import listed, plan_text
+from gangraph.views.printers.words import layer_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles
+from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
     from gangraph.check.instantiate import NetworkModel
     from gangraph.check.phase import Checked
     from gangraph.errors import Problem
-    from gangraph.graph.model import LayerUse
 
 
 def shapes_text(checked: Checked, *, title: str = "") -> str:
@@ -67,13 +67,6 @@ def layer_rows(model: NetworkModel) -> Iterator[tuple[str, str, str, str]]:
             yield node.target, layer_text(model.graph.layers[node.target]), shape, f"{count:,}" if count else ""
         else:
             yield name, node.target or "input", shape, ""
-
-
-def layer_text(use: LayerUse) -> str:
-    """A layer with its constant arguments, as a spec writes it."""
-    given = [layer_text(use.wrapped)] if use.wrapped is not None else []
-    given += [str(value) for value in use.arguments] + [f"{key}={value}" for key, value in use.keywords]
-    return f"{use.name}({', '.join(given)})" if given else use.name
 
 
 def _count(flops: int) -> str:
@@ -175,5 +168,5 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
 
 __all__ = [
     "check_json", "check_text", "introduction", "invalid_json", "layer_rows", "parameters_text",
-    "plan_text", "shapes_text", "spec_text", "titles",
+    "shapes_text", "spec_text", "titles",
 ]  # fmt: skip

@@ -12,9 +12,9 @@ from gangraph.views.diff import compare, diff_text
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import equations, latex_text
+from gangraph.views.plan import plan_text
 from gangraph.views.printers.latex import Formula, scaled
 from gangraph.views.printers.precedence import POWER
-from gangraph.views.text import plan_text
 from gangraph.views.wording import ordinal
 from tests.views.readings import checked
 
@@ -100,7 +100,7 @@ def test_numbers_that_meet_are_multiplied(written: str, shown: str) -> None:
 
 
 def test_a_power_of_a_number_is_kept_apart_by_a_dot() -> None:
-    assert scaled(8, Formula("2^{x}", POWER, ("x",))).text == r"8 \cdot 2^{x}"
+    assert scaled(8, Formula("2^{x}", POWER)).text == r"8 \cdot 2^{x}"
 
 
 def test_places_are_words() -> None:

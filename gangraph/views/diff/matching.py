@@ -7,7 +7,8 @@ from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Node
 from gangraph.language.expression.model import Attribute, Binary, Call, Expression, Name, Sequence, Unary
 from gangraph.language.spec import AverageSpec, NetworkSpec
-from gangraph.views.decompile import Decompiled, called, dotted, over_values_and_losses
+from gangraph.views.calls import called, dotted
+from gangraph.views.decompile import Decompiled, over_values_and_losses
 from gangraph.views.printers.registered import Given, bound, definition_of
 
 Pairs = Mapping[str, str]  # names of the first graph, and what the second calls the same

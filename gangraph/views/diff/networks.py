@@ -20,7 +20,7 @@ from gangraph.language.spec import (
 from gangraph.language.tied import tied_to
 from gangraph.views.diff.difference import Difference, sides
 from gangraph.views.diff.matching import Matching, layers
-from gangraph.views.plan import listed
+from gangraph.views.wording import listed
 
 
 def network_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:

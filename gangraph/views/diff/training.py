@@ -16,8 +16,8 @@ from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff.difference import Difference, groups_of, sides
 from gangraph.views.diff.matching import Matching
-from gangraph.views.plan import listed
 from gangraph.views.printers.words import constant_text, over_time, written
+from gangraph.views.wording import listed
 
 
 def optimizer_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:

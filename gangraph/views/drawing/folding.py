@@ -8,7 +8,8 @@ from gangraph.graph.differentiability import stops
 from gangraph.graph.model import Graph, Node
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
-from gangraph.views.decompile import Decompiled, called
+from gangraph.views.calls import called
+from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.text import SIGNS, formula
 
 _LABELS = {"grad": "∇ grad"}

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from gangraph.graph.kinds import SIGNS
-from gangraph.graph.model import LayerUse, NetworkGraph, Node, Ref
+from gangraph.graph.model import NetworkGraph, Node, Ref
 from gangraph.views.drawing.picture import Figure, Picture
 from gangraph.views.drawing.svg import Frame, document
 from gangraph.views.printers import text
 from gangraph.views.printers.text import wrapped
-from gangraph.views.printers.words import constant_text
+from gangraph.views.printers.words import call_text, layer_text
 
 
 def draw_network(graph: NetworkGraph, *, title: str, shapes: Mapping[str, str] | None = None) -> str:
@@ -64,21 +64,14 @@ def _chain_figure(chain: Sequence[Node], graph: NetworkGraph, shapes: Mapping[st
         return Figure(kind="op", head=text.SIGNS.get(sign, sign), name=value, tip=tip)
     titles = {part.replace("[", "_").replace("]", ""): part for part in graph.spec.parts}
     prefix = next((node.target.rpartition(".")[0] for node in chain if node.target in graph.layers), "")
-    lines = tuple(line for node in chain for line in wrapped(_layer_text(node, graph), width=64))
+    lines = tuple(line for node in chain for line in wrapped(_text(node, graph), width=64))
     return Figure(kind="part", head=titles.get(prefix, prefix), name=value, lines=lines, tip=tip)
 
 
-def _layer_text(node: Node, graph: NetworkGraph) -> str:
+def _text(node: Node, graph: NetworkGraph) -> str:
+    """A layer with its arguments, or an op with those that are constants."""
     if node.target in graph.layers:
-        return _use_text(graph.layers[node.target])
-    constants = [constant_text(a) for a in node.arguments if not isinstance(a, Ref)]
-    constants += [f"{key}={constant_text(value)}" for key, value in node.keywords if not isinstance(value, Ref)]
-    return f"{node.target}({', '.join(constants)})" if constants else node.target
-
-
-def _use_text(use: LayerUse) -> str:
-    inside = [_use_text(use.wrapped)] if use.wrapped else []
-    inside += [constant_text(a) for a in use.arguments] + [
-        f"{key}={constant_text(value)}" for key, value in use.keywords
-    ]
-    return f"{use.name}({', '.join(inside)})" if inside else use.name
+        return layer_text(graph.layers[node.target])
+    constants = [argument for argument in node.arguments if not isinstance(argument, Ref)]
+    keywords = {key: value for key, value in node.keywords if not isinstance(value, Ref)}
+    return call_text(node.target, constants, keywords)

@@ -6,8 +6,8 @@ from gangraph.graph.model import Graph
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.plan import listed
 from gangraph.views.printers.words import constant_text
+from gangraph.views.wording import listed
 
 
 def schedule(graph: Graph) -> Iterator[str]:

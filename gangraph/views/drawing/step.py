@@ -12,8 +12,8 @@ from gangraph.views.drawing.folding import Folding, is_stop
 from gangraph.views.drawing.picture import UNKNOWN, Chip, Figure, Picture
 from gangraph.views.drawing.schedule import schedule
 from gangraph.views.drawing.svg import Frame, document
-from gangraph.views.plan import listed
 from gangraph.views.printers.text import wrapped
+from gangraph.views.wording import listed
 
 
 def draw(graph: Graph, *, title: str = "", subtitle: str = "", shapes: Mapping[str, str] | None = None) -> str:

@@ -7,10 +7,10 @@ from functools import cached_property
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name
 from gangraph.views.decompile import Decompiled, over_values_and_losses
-from gangraph.views.plan import listed
 from gangraph.views.printers.registered import definition_of
 from gangraph.views.printers.words import in_words, over_time, written
 from gangraph.views.terms import Term, terms
+from gangraph.views.wording import listed
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from gangraph.views.decompile import over_values
 from gangraph.views.explain.objectives import Objectives
 from gangraph.views.explain.update import explain_update
 from gangraph.views.passages import Block, Passage, block_text
-from gangraph.views.plan import listed
 from gangraph.views.printers.words import defined, over_time, taken_away, written
 from gangraph.views.spec import evaluator_text, titles
-from gangraph.views.wording import counted, spelled
+from gangraph.views.wording import counted, listed, spelled
 
 
 def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:

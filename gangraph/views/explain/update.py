@@ -8,11 +8,11 @@ from gangraph.language.expression.model import Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.decompile import Decompiled, called, calls_of, over_values, unstopped
+from gangraph.views.calls import called, calls_of, unstopped
+from gangraph.views.decompile import Decompiled, over_values
 from gangraph.views.explain.objectives import Objectives
-from gangraph.views.plan import listed
 from gangraph.views.printers.words import written
-from gangraph.views.wording import counted, times
+from gangraph.views.wording import counted, listed, times
 
 
 def explain_update(plan: Plan, index: int) -> Iterator[str]:

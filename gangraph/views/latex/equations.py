@@ -11,7 +11,7 @@ from gangraph.language.expression.model import Binary, Call, Expression, Name
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
-from gangraph.views.decompile import STOPS, called, calls_of, unstopped
+from gangraph.views.calls import STOPS, called, calls_of, unstopped
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
 from gangraph.views.printers.latex import Formula, scaled
@@ -80,7 +80,7 @@ def _update(checked: Checked, notation: Notation, index: int) -> Iterator[Line]:
     label, written = _label(graph, index), graph.spec.updates[index]
     goals = [row for each in update.objectives for row in _objective(_seen_by(notation, each), each, written)]
     steps = [row for ahead in update.lookaheads for row in _steps(notation, ahead)]
-    watched = [_defined(symbol(name), notation.of(node)) for name, node in update.watched]
+    watched = [_watched(notation, name, notation.decompiled.of(node)) for name, node in update.watched]
     named = _definitions(notation, [*goals, *steps, *watched])
     stopped = list(_stopped(notation, graph.below(*update.roots)))
     used = {name for row in (*goals, *steps, *watched, *named, *stopped) for name in row.names}
@@ -94,8 +94,8 @@ def _update(checked: Checked, notation: Notation, index: int) -> Iterator[Line]:
     yield from (Line(label, "words", "", text) for text in words_of(checked, notation, update, used))
 
 
-def _defined(left: str, formula: Formula) -> _Row:
-    return _Row(left, f"= {formula.text}", formula.names)
+def _watched(notation: Notation, name: str, loss: Expression) -> _Row:
+    return _Row(symbol(name), f"= {notation.formula(loss).text}", notation.names(loss))
 
 
 def _steps(notation: Notation, ahead: Lookahead) -> Iterator[_Row]:
@@ -104,11 +104,12 @@ def _steps(notation: Notation, ahead: Lookahead) -> Iterator[_Row]:
     plain = [rf"\theta_{{{notation.network(name)}}}" for name in ahead.networks]
     first, last, following = (", ".join(f"{theta}^{{({i})}}" for theta in plain) for i in ("0", "i", "i+1"))
     losses = notation.losses
-    formula = notation.after(ahead.networks, "i").of(ahead.loss)
+    loss = notation.decompiled.of(ahead.loss)
+    shown = notation.after(ahead.networks, "i").formula(loss).guarded(PRODUCT)
     yield _Row(rf"\text{{with }} {first}", f"= {', '.join(plain)}", ())
     named = rf" \qquad ({symbol(losses[ahead.loss])})" if ahead.loss in losses else ""
-    step = rf"= \mathrm{{{kind}}}\left({last}, \nabla_{{{last}}} \, {formula.guarded(PRODUCT)}\right){named}"
-    yield _Row(following, step, formula.names)
+    step = rf"= \mathrm{{{kind}}}\left({last}, \nabla_{{{last}}} \, {shown}\right){named}"
+    yield _Row(following, step, notation.names(loss))
 
 
 def _seen_by(notation: Notation, each: ObjectiveGraph) -> Notation:
@@ -122,11 +123,11 @@ def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) ->
     players = ", ".join(map(notation.network, each.networks))
     left = rf"\{'min' if sign > 0 else 'max'}_{{{players}}} \quad"
     terms = _terms(notation, notation.goal(each.loss, sign), minus=False, loss="")
-    for i, (loss, together) in enumerate(groupby(terms, key=lambda term: term.loss)):
-        formulas = [(term.minus, notation.formula(term.value)) for term in together]
-        shown = "".join(_signed(formula, minus, first=i + j == 0) for j, (minus, formula) in enumerate(formulas))
-        names = tuple(name for _, formula in formulas for name in formula.names)
-        yield _Row(left if i == 0 else "", shown.strip() + (rf" \qquad ({symbol(loss)})" if loss else ""), names)
+    for i, (loss, group) in enumerate(groupby(terms, key=lambda term: term.loss)):
+        together = list(group)
+        signed = (_signed(notation.formula(t.value), t.minus, first=i + j == 0) for j, t in enumerate(together))
+        shown = "".join(signed).strip() + (rf" \qquad ({symbol(loss)})" if loss else "")
+        yield _Row(left if i == 0 else "", shown, notation.names(*(term.value for term in together)))
 
 
 def _signed(formula: Formula, minus: bool, *, first: bool) -> str:
@@ -173,8 +174,9 @@ def _definitions(notation: Notation, rows: Iterable[_Row]) -> list[_Row]:
     while waiting:
         name = waiting.pop()
         if name not in made and not nodes[name].is_source:
-            made[name] = _defined(notation.name(name), notation.definition(name))
-            waiting += made[name].names
+            names = notation.names(notation.decompiled.definition(name))
+            made[name] = _Row(notation.name(name), f"= {notation.definition(name).text}", names)
+            waiting += names
     return [made[name] for name in nodes if name in made]
 
 
@@ -186,7 +188,7 @@ def _stopped(notation: Notation, beneath: set[str]) -> Iterator[_Row]:
         if not isinstance(call, Call) or called(call) not in STOPS or call in inside:
             continue
         left, what = notation.formula(call), notation.formula(unstopped(call))
-        yield _Row(left.text, _without_gradient(call, what.text), (*left.names, *what.names))
+        yield _Row(left.text, _without_gradient(call, what.text), notation.names(call))
 
 
 def _without_gradient(call: Call, what: str) -> str:

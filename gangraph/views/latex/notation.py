@@ -7,7 +7,8 @@ from gangraph.data.random import RandomSource
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name, Unary
 from gangraph.language.expression.schedule import RAMPS
-from gangraph.views.decompile import Decompiled, called
+from gangraph.views.calls import called
+from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.latex import Formula, Printer, moment, words
 from gangraph.views.printers.precedence import SUM
 from gangraph.views.printers.symbols import law, symbol, symbols_of
@@ -55,10 +56,6 @@ class Notation:
         """The symbol of a node that has one."""
         return self.printer.symbols.names[node]
 
-    def of(self, node: str) -> Formula:
-        """A node as it stands inside a formula: by its name, if it has one."""
-        return self.formula(self.decompiled.of(node))
-
     def goal(self, loss: str, sign: int) -> Expression:
         """What an objective is about, of which `loss` is minimised: where the spec maximises it, without the minus."""
         made = self.decompiled.definition(loss)
@@ -74,13 +71,17 @@ class Notation:
         """An expression over the nodes of the graph."""
         return self.printer.formula(expression)
 
+    def names(self, *expressions: Expression) -> tuple[str, ...]:
+        """The nodes that the formulas of expressions name."""
+        return self.printer.names(*expressions)
+
     def definition(self, node: str) -> Formula:
         """What a node is computed as; a number over time that moves between two ends in words."""
+        made = self.decompiled.definition(node)
         if self.graph.nodes[node].expression is None:
-            return self.formula(self.decompiled.definition(node))
-        number = self.graph.nodes[node].over_time
-        told = over_time(number)
-        return Formula(words(told) if called(number) in RAMPS and " " in told else moment(number), SUM)
+            return self.formula(made)
+        told = over_time(made)
+        return Formula(words(told) if called(made) in RAMPS and " " in told else moment(made), SUM)
 
     def law(self, target: str, used: Iterable[str]) -> str:
         r"""What a source follows: `x \sim p_{x}`; the fields of one stream among the names used are drawn together."""

@@ -7,9 +7,9 @@ from gangraph.graph.model import UpdateGraph
 from gangraph.language.tied import tied_to
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.latex.notation import Notation
-from gangraph.views.plan import listed
 from gangraph.views.printers.latex import moment
 from gangraph.views.printers.symbols import number
+from gangraph.views.wording import listed
 
 
 def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Collection[str]) -> Iterator[str]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import PRECEDENCE, Expression, binding, show
+from gangraph.language.expression.model import PRECEDENCE, Expression, binding, children, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition
-from gangraph.views.decompile import called, unstopped
+from gangraph.views.calls import called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.registered import Given, bound, definition_of
 from gangraph.views.printers.symbols import Symbols, number, symbol, upright
@@ -25,14 +25,13 @@ _ACCENTS = {"held": "overline", "detach": "overline", "history": "widetilde"}
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """LaTeX, how tightly its outermost operation binds, and the names in it and beneath it.
+    """LaTeX, and how tightly its outermost operation binds.
 
     A number is `weight` times nothing, a product with one `weight` times `base`: numbers that meet are multiplied.
     """
 
     text: str
     level: int = ATOM
-    names: tuple[str, ...] = ()
     weight: float | None = None
     base: Formula | None = None
 
@@ -66,22 +65,16 @@ class Printer:
     def formula(self, expression: Expression) -> Formula:
         """An expression as a formula."""
         match expression:
-            case ast.Literal(value=int() | float() as value) if not isinstance(value, bool):
-                return Formula(number(value), SUM if value < 0 else ATOM, weight=value)
             case ast.Literal(value=value):
-                return Formula(number(value))
+                return _constant(value)
             case ast.Quantity(value=value, unit=unit):
                 return Formula(rf"{value}\text{{ {unit}}}")
-            case ast.Name(id=name) if name in self.symbols.names:
-                return Formula(self.symbols.names[name], names=(name,))
             case ast.Name(id=name):
-                return self.formula(self.inline[name]) if name in self.inline else Formula(symbol(name))
+                return self.formula(self.inline[name]) if name in self.inline else Formula(self._symbol(name))
             case ast.Attribute(base=base, name=name):
-                inside = self.formula(base)
-                return Formula(f"{inside.text}_{{{upright(name)}}}", names=inside.names)
+                return Formula(f"{self.formula(base).text}_{{{upright(name)}}}")
             case ast.Sequence(items=items):
-                parts = [self.formula(item) for item in items]
-                return Formula(f"[{_joined(parts)}]", names=_names(parts))
+                return Formula(f"[{self._joined(items)}]")
             case ast.Call():
                 return self._call(expression)
             case ast.Unary(operator=operator, operand=operand):
@@ -92,56 +85,70 @@ class Printer:
                 return _conditional(*(self.formula(part) for part in (then, test, otherwise) if part is not None))
         return Formula(words(show(expression)), binding(expression))
 
+    def names(self, *expressions: Expression) -> tuple[str, ...]:
+        """The names in expressions that have symbols; not those of what is called."""
+        found = dict[str, None]()
+        for expression in expressions:
+            if isinstance(expression, ast.Name):
+                inside = self.inline.get(expression.id)
+                own = (expression.id,) if expression.id in self.symbols.names else ()
+                found |= dict.fromkeys(self.names(inside) if inside is not None else own)
+            else:
+                parts = [*children(expression)][isinstance(expression, ast.Call) :]
+                found |= dict.fromkeys(self.names(*parts))
+        return tuple(found)
+
+    def _symbol(self, name: str) -> str:
+        return self.symbols.names[name] if name in self.symbols.names else symbol(name)
+
+    def _joined(self, expressions: Iterable[Expression]) -> str:
+        return ", ".join(self.formula(each).text for each in expressions)
+
     def _call(self, call: ast.Call) -> Formula:
-        name, arguments = called(call), [self.formula(argument) for argument in call.arguments]
-        match name, arguments:
+        name, definition = called(call), definition_of(call, self.symbols.networks)
+        match name, call.arguments:
             case _ if name in self.symbols.networks:
-                return Formula(f"{self.symbols.networks[name]}({_joined(arguments)})", names=_names(arguments))
-            case "parameters", [_]:
-                network = show(call.arguments[0])
-                return Formula(rf"\theta_{{{self.symbols.networks.get(network, symbol(network))}}}")
-            case "grad", [output, at]:
-                return Formula(rf"\nabla_{{{at.text}}} {output.guarded(ATOM)}", POWER, _names(arguments))
+                return Formula(f"{self.symbols.networks[name]}({self._joined(call.arguments)})")
+            case "parameters", (network,):
+                of = show(network)
+                return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
+            case "grad", (output, at):
+                return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
             case _ if name in _ACCENTS:
-                inside = self.formula(unstopped(call))
-                return Formula(rf"\{_ACCENTS[name]}{{{inside.text}}}", names=inside.names)
-            case _, [first, last] if name in RAMPS and first == last:
-                return first
-        definition = definition_of(call, self.symbols.networks)
+                return Formula(rf"\{_ACCENTS[name]}{{{self.formula(unstopped(call)).text}}}")
+            case _, (first, last) if name in RAMPS and first == last:
+                return self.formula(first)
         if definition is not None and definition.traits.latex:
             return self._registered(definition, call)
-        named = [(symbol(key), self.formula(given)) for key, given in call.keywords]
-        shown = ", ".join([*(each.text for each in arguments), *(f"{key} = {each.text}" for key, each in named)])
+        named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
         spaced = show(call.function).replace("_", r"\ ")
-        return Formula(rf"\mathrm{{{spaced}}}({shown})", names=_names([*arguments, *(each for _, each in named)]))
+        return Formula(rf"\mathrm{{{spaced}}}({', '.join(filter(None, [self._joined(call.arguments), *named]))})")
 
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""
-        given = {name: self._given(value) for name, value in bound(definition, call).items()}
-        template = definition.traits.latex
+        template, arguments = definition.traits.latex, bound(definition, call)
+        given = {name: self._given(value) for name, value in arguments.items()}
         if re.fullmatch(r"\$\{\w+\}", template):
             return given[template[2:-1]]
-        filled = self._filled(template, given)
-        return Formula(filled.text, level_of(template), _names([*given.values(), filled]))
+        names = {name: self.names(*(v if isinstance(v, tuple) else (v,))) for name, v in arguments.items()}
+        return Formula(self._filled(template, given, names), level_of(template))
 
     def _given(self, value: Given) -> Formula:
-        if isinstance(value, tuple):
-            parts = [self.formula(part) for part in value]
-            return Formula(_joined(parts), names=_names(parts))
-        return self.formula(value)
+        return Formula(self._joined(value)) if isinstance(value, tuple) else self.formula(value)
 
-    def _filled(self, template: str, given: Mapping[str, Formula]) -> Formula:
+    def _filled(self, template: str, given: Mapping[str, Formula], names: Mapping[str, Iterable[str]]) -> str:
         """A template with its places filled; each E[...] in it is the mean over the sources beneath what is inside."""
         start = template.find("E[")
         if start < 0:
-            return Formula(_PLACE.sub(lambda m: given[m[1]].text if m[1] else given[m[2]].guarded(ATOM), template))
+            return _PLACE.sub(lambda m: given[m[1]].text if m[1] else given[m[2]].guarded(ATOM), template)
         end = _closing(template, start + 1)
         inside = _folded(template[start + 2 : end], given)
-        beneath = self.sources(name for m in _PLACE.finditer(inside) for name in given[m[1] or m[2]].names)
-        over = ", ".join(self.symbols.names[name] for name in beneath)
-        before, mean, after = (self._filled(part, given) for part in (template[:start], inside, template[end + 1 :]))
-        text = rf"\mathbb{{E}}{f'_{{{over}}}' if over else ''}\left[{mean.text}\right]"
-        return Formula(before.text + text + after.text, names=(*beneath, *_names([before, mean, after])))
+        beneath = self.sources(name for m in _PLACE.finditer(inside) for name in names[m[1] or m[2]])
+        over = ", ".join(map(self._symbol, beneath))
+        before, mean, after = (
+            self._filled(part, given, names) for part in (template[:start], inside, template[end + 1 :])
+        )
+        return rf"{before}\mathbb{{E}}{f'_{{{over}}}' if over else ''}\left[{mean}\right]{after}"
 
 
 def moment(expression: Expression) -> str:
@@ -155,44 +162,48 @@ def words(text: str) -> str:
     return rf"\text{{{plain}}}"
 
 
+def _constant(value: float | str | bool | None) -> Formula:
+    if isinstance(value, bool | str) or value is None:
+        return Formula(number(value))
+    return Formula(number(value), SUM if value < 0 else ATOM, weight=value)
+
+
 def _unary(operator: str, operand: Formula) -> Formula:
     if operator == "not":
-        return Formula(rf"\text{{not }}{operand.guarded(POWER)}", PRECEDENCE["not"], operand.names)
+        return Formula(rf"\text{{not }}{operand.guarded(POWER)}", PRECEDENCE["not"])
     if operator == "+":
         return operand
     weight, base = operand.factors
-    return scaled(-weight, base) if base is not None else Formula(number(-weight), SUM, weight=-weight)
+    return scaled(-weight, base) if base is not None else _constant(-weight)
 
 
 def _binary(operator: str, left: Formula, right: Formula) -> Formula:
-    names, level = _names((left, right)), PRECEDENCE[operator]
+    level = PRECEDENCE[operator]
     match operator:
         case "+" | "-":
             return _sum(operator, left, right)
         case "*":
             (one, first), (other, second) = left.factors, right.factors
             bases = [base for base in (first, second) if base is not None]
-            product = one * other
-            return scaled(product, reduce(_product, bases)) if bases else Formula(number(product), weight=product)
+            return scaled(one * other, reduce(_product, bases)) if bases else _constant(one * other)
         case "/":
-            return Formula(rf"\frac{{{left.text}}}{{{right.text}}}", PRODUCT, names)
+            return Formula(rf"\frac{{{left.text}}}{{{right.text}}}", PRODUCT)
         case "//":
-            return Formula(rf"\lfloor {left.guarded(PRODUCT)} / {right.guarded(POWER)} \rfloor", ATOM, names)
+            return Formula(rf"\lfloor {left.guarded(PRODUCT)} / {right.guarded(POWER)} \rfloor")
         case "**":
-            return Formula(f"{left.guarded(ATOM)}^{{{right.text}}}", POWER, names)
+            return Formula(f"{left.guarded(ATOM)}^{{{right.text}}}", POWER)
         case "%":
-            return Formula(rf"{left.guarded(POWER)} \bmod {right.guarded(POWER)}", SUM, names)
+            return Formula(rf"{left.guarded(POWER)} \bmod {right.guarded(POWER)}", SUM)
     least = level if operator in ("and", "or") else level + 1
-    return Formula(f"{left.guarded(level)} {_SIGNS.get(operator, operator)} {right.guarded(least)}", level, names)
+    return Formula(f"{left.guarded(level)} {_SIGNS.get(operator, operator)} {right.guarded(least)}", level)
 
 
 def _sum(sign: str, left: Formula, right: Formula) -> Formula:
     """A sum or a difference; a - (-2 b) is a + 2 b."""
-    names = _names((left, right))
     if right.factors[0] < 0 and right.base is not None:
         sign, right = "-" if sign == "+" else "+", scaled(-right.factors[0], right.base)
     least = SUM if sign == "+" and not right.text.startswith("-") else PRODUCT
-    return Formula(f"{left.guarded(SUM)} {sign} {right.guarded(least)}", SUM, names)
+    return Formula(f"{left.guarded(SUM)} {sign} {right.guarded(least)}", SUM)
 
 
 def scaled(weight: float, base: Formula) -> Formula:
@@ -205,12 +216,12 @@ def scaled(weight: float, base: Formula) -> Formula:
             text = f"-{inside}"
         case _:
             text = f"{number(weight)} {_between(inside)} {inside}"
-    return Formula(text, SUM if weight < 0 else PRODUCT, base.names, weight, base)
+    return Formula(text, SUM if weight < 0 else PRODUCT, weight, base)
 
 
 def _product(left: Formula, right: Formula) -> Formula:
     inside = right.guarded(PRODUCT)
-    return Formula(f"{left.guarded(PRODUCT)} {_between(inside)} {inside}", PRODUCT, _names((left, right)))
+    return Formula(f"{left.guarded(PRODUCT)} {_between(inside)} {inside}", PRODUCT)
 
 
 def _between(right: str) -> str:
@@ -219,18 +230,9 @@ def _between(right: str) -> str:
 
 
 def _conditional(then: Formula, test: Formula, otherwise: Formula | None = None) -> Formula:
-    above, parts = PRECEDENCE["if"] + 1, [part for part in (then, test, otherwise) if part is not None]
+    above = PRECEDENCE["if"] + 1
     rest = rf"\text{{, else }} {otherwise.text}" if otherwise is not None else ""
-    text = rf"{then.guarded(above)} \text{{ if }} {test.guarded(above)}{rest}"
-    return Formula(text, PRECEDENCE["if"], _names(parts))
-
-
-def _joined(formulas: Iterable[Formula]) -> str:
-    return ", ".join(each.text for each in formulas)
-
-
-def _names(formulas: Iterable[Formula]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for formula in formulas for name in formula.names))
+    return Formula(rf"{then.guarded(above)} \text{{ if }} {test.guarded(above)}{rest}", PRECEDENCE["if"])
 
 
 def level_of(template: str) -> int:

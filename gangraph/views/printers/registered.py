@@ -6,7 +6,7 @@ from inspect import Parameter
 from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Call, Expression
 from gangraph.registry import Definition, vocabulary
-from gangraph.views.decompile import called
+from gangraph.views.calls import called
 
 Given = Expression | tuple[Expression, ...]  # a parameter `*name` takes several
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, show
-from gangraph.views.decompile import called
+from gangraph.views.calls import called
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.words import constant_text
 

@@ -1,13 +1,19 @@
 """Expressions in sentences: as a spec writes them, and in the words that ops and losses are registered with."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from string import Template
+from typing import TYPE_CHECKING
 
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.views.printers.registered import Given, bound, definition_of
+
+if TYPE_CHECKING:
+    from gangraph.graph.model import LayerUse
 
 
 def constant_text(value: object) -> str:
@@ -17,6 +23,18 @@ def constant_text(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def call_text(name: str, arguments: Iterable[object], keywords: Mapping[str, object]) -> str:
+    """A call with constants as a spec writes it; the name alone where there are none."""
+    given = [*map(constant_text, arguments), *(f"{key}={constant_text(value)}" for key, value in keywords.items())]
+    return f"{name}({', '.join(given)})" if given else name
+
+
+def layer_text(use: LayerUse) -> str:
+    """A layer with its constant arguments, as a spec writes it."""
+    wrapped = [layer_text(use.wrapped)] if use.wrapped is not None else []
+    return call_text(use.name, [*wrapped, *use.arguments], dict(use.keywords))
 
 
 def written(expression: Expression) -> str:

@@ -1,0 +1,34 @@
+"""Calls among expressions: what they call, and the forms of values that pass no gradient on."""
+
+from collections.abc import Iterable, Iterator
+
+from gangraph.language.expression.model import Attribute, Call, Expression, Name
+
+STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient on
+
+
+def called(expression: Expression) -> str:
+    """The name of what an expression calls, such as `least_squares.critic`; nothing where it is no call by name."""
+    return dotted(expression.function) if isinstance(expression, Call) else ""
+
+
+def dotted(expression: Expression) -> str:
+    """A name, or attributes of one, as text; nothing for anything else."""
+    match expression:
+        case Name(id=name):
+            return name
+        case Attribute(base=base, name=name) if dotted(base):
+            return f"{dotted(base)}.{name}"
+    return ""
+
+
+def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]:
+    """Those among expressions that are calls of one function."""
+    return (each for each in expressions if isinstance(each, Call) and called(each) == function)
+
+
+def unstopped(call: Call) -> Expression:
+    """The value of which `held`, `detach` or `history` is a form; for the history of a held value, what is held."""
+    inside = call.arguments[0]
+    twice = called(call) == "history" and called(inside) in ("held", "detach")
+    return inside.arguments[0] if twice and isinstance(inside, Call) else inside
