@@ -20,9 +20,10 @@ class Facts:
 
     By update: the values that are `needed`, those of them that are `live`, differentiable in what it trains, the values
     that a `later` update needs, those that are `held` from it on, the `losses` that it reports, node to name, and what
-    its segments are called, its `labels`. `paths` are the values that each gradient passes, its output
-    among them. `outputs` are the outputs of each call that has several, and is itself no value. `moves` says which
-    state each call moves.
+    its segments are called, its `labels`.
+
+    By value: `paths` are the values that each gradient passes, its output among them; `outputs` those of each call that
+    has several, and is itself no value; `moves` says which state each call moves.
     """
 
     checked: Checked
