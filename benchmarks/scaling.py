@@ -20,7 +20,7 @@ from gangraph.build.phase import build
 from gangraph.check.phase import check
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve
-from gangraph.lower.writer import lower
+from gangraph.lower.phase import lower
 from gangraph.plan.planner import plan
 
 STAGES = ("load", "build", "check", "plan", "lower")

@@ -21,7 +21,7 @@ import getpass
 import os
 from typing import TYPE_CHECKING, Any
 
-from gangraph.errors import DataError, GangraphError, Problem, RunError, SpecError, UsageError
+from gangraph.errors import ArgumentError, DataError, GangraphError, Problem, RunError, SpecError, UsageError
 from gangraph.registry import layer, loss, metric, op, optimizer, source
 from gangraph.update_options import update_option
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
+    "ArgumentError", "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
     "check_spec", "layer", "load", "loss", "metric", "op", "optimizer", "source", "update_option",
 ]  # fmt: skip
 

@@ -9,6 +9,8 @@ The whole tree:
         +-- DataError    a file or folder of data is missing or corrupt
         +-- WeightsError a file of pretrained weights is missing or corrupt
         +-- CheckpointError a checkpoint is missing, damaged, or of something else
+
+Beside it, a source refuses an argument with `ArgumentError`, a ValueError that the check puts where it is written.
 """
 
 import errno
@@ -175,6 +177,18 @@ def refuse(
 def give_up() -> NoReturn:
     """Refuse what leans on something of which the problem has been told already. Raises SpecError without problems."""
     raise SpecError([])
+
+
+class ArgumentError(ValueError):
+    """An argument of a source is wrong: its name, what was found, what was expected, and perhaps the nearest fix."""
+
+    def __init__(self, argument: str, found: object, expected: str, fix: str = "") -> None:
+        super().__init__(argument, found, expected, fix)
+        self.argument, self.expected, self.fix = argument, expected, fix
+        self.found = repr(list(found) if isinstance(found, tuple) else found)  # as a spec writes it
+
+    def __str__(self) -> str:
+        return f"{self.argument}: found {self.found}, expected {self.expected}" + (f"; {self.fix}" if self.fix else "")
 
 
 class UsageError(GangraphError):

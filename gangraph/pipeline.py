@@ -17,8 +17,9 @@ from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.lower.fusing import Kernels
+from gangraph.lower.model import Program
+from gangraph.lower.phase import lower
 from gangraph.lower.verify import verify_program
-from gangraph.lower.writer import Program, lower
 from gangraph.plan.planner import plan
 from gangraph.plan.verify import verify_plan
 

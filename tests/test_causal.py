@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.evaluate.pixels import PixelByPixel
+from gangraph.run.pixels import PixelByPixel
 from gangraph.session.run import measure
 from gangraph.terminal import Countdown
 from gangraph.vocabulary.causal import (

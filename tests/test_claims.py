@@ -123,7 +123,7 @@ def test_a_number_that_is_not_finite_holds_no_claim() -> None:
     assert "not finite" in verdict.why
 
 
-def test_a_correlation_is_over_the_looks_that_have_both() -> None:
+def test_a_correlation_is_over_the_evaluations_that_have_both() -> None:
     evaluations = ({"a": 1.0, "b": 2.0}, {"a": 9.0}, {"a": 2.0, "b": 4.0}, {"a": 3.0, "b": 5.0})
     claim = Claim(say="", source="", check=written("correlation(a, b) > 0"))
     expected = 3 / math.sqrt(2 * 14 / 3)

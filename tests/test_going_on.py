@@ -9,8 +9,8 @@ import pytest
 
 from gangraph import Trainer, UsageError
 from gangraph.cli import main
+from gangraph.folder.find_checkpoint import numbered, results_folder, run_of
 from gangraph.folder.run_folder import RunFolder
-from gangraph.folder.saved import numbered, results_folder, run_of
 from gangraph.language.continuation import changes
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve

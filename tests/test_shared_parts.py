@@ -312,7 +312,7 @@ def test_parts_that_are_shared_on_belong_to_their_first_owner_with_all_that_they
     assert part["D"]["up_2"] is part["A"]["up_2"] and part["D"]["up_3"] is part["C"]["up_3"]
     assert part["D"]["up_3"] is not part["A"]["up_3"] and part["D"]["last"] is part["B"]["last"]
     run.train(steps=2)
-    frozen = run.engine.networks.callable["D_frozen"]
+    frozen = run.engine.networks.frozen["D"]
     assert all(
         mine.data_ptr() == theirs.data_ptr()
         for mine, theirs in zip(frozen.state_dict().values(), part_of(run, "D"), strict=True)

@@ -11,8 +11,8 @@ from torch import fx
 from gangraph.build.phase import build
 from gangraph.graph.model import Graph, Ref
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
+from gangraph.lower.model import Lowered, Program
 from gangraph.lower.verify import verify_program
-from gangraph.lower.writer import Lowered, Program
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.plan.model import Plan, Segment
 from gangraph.plan.verify import verify_plan
@@ -248,7 +248,7 @@ PROGRAMS: Mapping[str, tuple[Callable[[], Program], str]] = {
     "reads": (lambda: with_code(reads=("a", *program().segments["d"].reads[1:])), "the code of 'd' does not read"),
     "gives": (lambda: with_code(writes=()), "the code of 'd' does not give the 0 values that it writes"),
     "writes": (lambda: with_code(writes=("a", *program().segments["d"].writes[1:])), "the code of 'd' does not write"),
-    "networks": (lambda: with_code(networks=()), "the code of 'd' calls D, which it does not list"),
+    "networks": (lambda: with_code(networks={}), "the code of 'd' calls D, which it does not list"),
 }
 
 

@@ -3,16 +3,12 @@
 Structurally equal expressions become one node, so a value that is written twice is computed once.
 """
 
-import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from shlex import quote
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-from torch import Tensor
-
+from gangraph.build.arguments import check_arguments
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Argument, Node, Ref
@@ -234,7 +230,7 @@ class ExpressionBuilder:
         name = self.take_hint(definition.name.rpartition(".")[2])
         arguments = (*first, *(self.visit(argument) for argument in node.arguments))
         keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
-        check_call(definition, arguments, keywords, node, len(first))
+        check_arguments(definition.name, definition.signature, arguments, keywords, node, len(first))
         return self.table.add(
             "op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords
         )
@@ -243,153 +239,3 @@ class ExpressionBuilder:
 def are_numbers(arguments: Iterable[Argument]) -> bool:
     """Whether nothing among the arguments is computed when the program runs."""
     return all(isinstance(argument, int | float) and not isinstance(argument, bool) for argument in arguments)
-
-
-def check_call(
-    definition: Definition,
-    arguments: tuple[Argument, ...],
-    keywords: tuple[tuple[str, Argument], ...],
-    node: ast.Call,
-    skipped: int = 0,
-) -> None:
-    """Refuse arguments that do not fit a definition; the first `skipped` are not written. Raises SpecError."""
-    signature = definition.signature
-    for name, value in bind(signature, definition.name, arguments, keywords, node).items():
-        parameter = signature.parameters[name]
-        values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
-        for index, each in enumerate(values):
-            _check_argument(definition, parameter, each, argument_span(signature, name, node, skipped - index))
-
-
-def argument_span(signature: inspect.Signature, parameter: str, call: ast.Call, skipped: int = 0) -> Span:
-    """Where the argument for a parameter was written; the first `skipped` parameters are not written in the call."""
-    keywords = dict(call.keywords)
-    if parameter in keywords:
-        return keywords[parameter].span
-    position = list(signature.parameters).index(parameter) - skipped
-    return call.arguments[position].span if 0 <= position < len(call.arguments) else call.span
-
-
-def _given_twice(key: str, place: int, name: str, node: ast.Call) -> Problem:
-    """An argument stands at its place and is given by its name too, as `--set data.x.folder=` may do."""
-    named = dict(node.keywords)
-    value = named.pop(key)
-    arguments = (*node.arguments[:place], value, *node.arguments[place + 1 :])
-    once = ast.show(replace(node, arguments=arguments, keywords=tuple(named.items())))
-    setting, dot, last = node.span.text.name.rpartition(".")
-    whole = f"{setting}={quote(once)}" if setting.startswith("--set ") and dot and last == key else once
-    return Problem(
-        code="GG312",
-        message=f"'{name}' is given '{key}' twice, by its place and by its name",
-        span=node.span,
-        found=f"{ast.show(node.arguments[place])} and {key}={ast.show(value)}",
-        expected="one of them",
-        fix=f"write {whole}",
-    )
-
-
-def bind(
-    signature: inspect.Signature,
-    name: str,
-    arguments: tuple[Any, ...],
-    keywords: tuple[tuple[str, Any], ...],
-    node: ast.Call,
-) -> Mapping[str, Any]:
-    """Arguments by parameter name.
-
-    Raises:
-        SpecError: too many, too few or unknown arguments.
-    """
-    known = [p for p in signature.parameters if p not in ("self",)]
-    for key, _ in keywords:
-        if key not in signature.parameters:
-            refuse(
-                "GG312",
-                f"'{name}' has no argument '{key}'",
-                ast.keyword_span(key, dict(node.keywords)[key]),
-                key,
-                "one of " + ", ".join(known),
-                nearest(key, known),
-            )
-    places = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
-    twice = next((key for key, _ in keywords if key in places[: len(arguments)]), None)
-    if twice is not None and len(arguments) == len(node.arguments):
-        raise SpecError([_given_twice(twice, places.index(twice), name, node)])
-    try:
-        return signature.bind(*arguments, **dict(keywords)).arguments
-    except TypeError as error:
-        usage = ", ".join(
-            str(p).split(":")[0].split("=")[0] + ("" if p.default is p.empty else f"={shown(p.default)}")
-            for p in signature.parameters.values()
-        )
-        refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
-
-
-def _check_argument(definition: Definition, parameter: inspect.Parameter, value: Argument, span: Span) -> None:
-    name, annotation = parameter.name, parameter.annotation
-    if annotation is Tensor:
-        if isinstance(value, str | bool | None | tuple):
-            refuse("GG313", f"'{name}' of '{definition.name}' is a tensor", span, shown(value), "a value or a number")
-        return
-    if isinstance(value, Ref):
-        if Tensor in get_args(annotation):
-            return
-        refuse("GG313", f"'{name}' of '{definition.name}' has to be a constant", span, value.id, type_name(annotation))
-    if not fits(value, annotation):
-        refuse(
-            "GG313", f"'{name}' of '{definition.name}' has the wrong type", span, shown(value), type_name(annotation)
-        )
-
-
-def shown(value: object) -> str:
-    """A constant as a spec writes it."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(shown, value))}]"
-    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
-
-
-def fits(value: object, annotation: Any) -> bool:
-    """Whether a constant has the type that a parameter is annotated with; whole numbers fit floats."""
-    if annotation in (Any, inspect.Parameter.empty, object):
-        return True
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        return any(fits(value, option) for option in get_args(annotation))
-    if origin is tuple:
-        return isinstance(value, tuple) and _items_fit(value, get_args(annotation))
-    if annotation in (None, NoneType):
-        return value is None
-    plain: Callable[..., bool] = isinstance
-    if annotation is float:
-        return plain(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
-        return plain(value, int) and not isinstance(value, bool)
-    return not isinstance(annotation, type) or plain(value, annotation)
-
-
-def _items_fit(items: tuple[object, ...], annotations: tuple[Any, ...]) -> bool:
-    """Whether a list has as many items as a tuple is annotated with, of such types; `...` is any number of them."""
-    if len(annotations) == 2 and annotations[1] is ...:
-        annotations = annotations[:1] * len(items)
-    return len(items) == len(annotations) and all(map(fits, items, annotations))
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a person says it."""
-    names = {
-        Tensor: "a value",
-        int: "a whole number",
-        float: "a number",
-        str: "a string",
-        bool: "true or false",
-        NoneType: "none",
-    }
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(type_name(option) for option in get_args(annotation)))
-    if origin is Literal:
-        return "one of " + ", ".join(map(shown, get_args(annotation)))
-    if origin is tuple:
-        items = get_args(annotation)
-        return "a list" if ... in items else f"[{', '.join(map(type_name, items))}]"
-    return names.get(annotation, str(annotation))

@@ -5,23 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
 from keyword import iskeyword
-from typing import Any
 
 from torch import fx, nn
 
-from gangraph.build.expressions import (
-    LARGEST_NETWORK,
-    ExpressionBuilder,
-    NodeTable,
-    argument_span,
-    bind,
-    bottomless,
-    circle,
-    fits,
-    in_order,
-    shown,
-    type_name,
-)
+from gangraph.build.arguments import check_arguments
+from gangraph.build.expressions import LARGEST_NETWORK, ExpressionBuilder, NodeTable, bottomless, circle, in_order
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
@@ -261,7 +249,8 @@ class _NetworkBuilder(ExpressionBuilder):
             inner, written = self._layer_use(written[0]), written[1:]
         arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
         keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
-        _check_layer(definition, arguments, keywords, call, len(written) - len(call.arguments))
+        signature = definition.signature.replace(parameters=layer_parameters(definition))
+        check_arguments(name, signature, arguments, keywords, call, len(written) - len(call.arguments))
         return LayerUse(name=name, arguments=arguments, keywords=keywords, wrapped=inner, span=call.span)
 
 
@@ -271,27 +260,6 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
     if not isinstance(definition.function, type):
         return parameters[1:]
     return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
-
-
-def _check_layer(
-    definition: Definition,
-    arguments: tuple[Any, ...],
-    keywords: tuple[tuple[str, Any], ...],
-    call: ast.Call,
-    skipped: int,
-) -> None:
-    signature = definition.signature.replace(parameters=layer_parameters(definition))
-    for name, value in bind(signature, definition.name, arguments, keywords, call).items():
-        annotation = signature.parameters[name].annotation
-        if not fits(value, annotation) and not isinstance(annotation, str) and not isinstance(value, tuple):
-            span = argument_span(signature, name, call, skipped)
-            refuse(
-                "GG313",
-                f"'{name}' of '{definition.name}' has the wrong type",
-                span,
-                shown(value),
-                type_name(annotation),
-            )
 
 
 def module_name(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from gangraph.build.expressions import fits, type_name
+from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from gangraph.build.expressions import shown
+from gangraph.build.arguments import shown
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import differentiable
 from gangraph.build.values import ValueBuilder

@@ -84,7 +84,8 @@ def _resumed(
     run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
 ) -> tuple["Spec | None", "Spec"]:
     """The spec that a run continues with, None if it continues unchanged; and the spec that it was trained by."""
-    from gangraph.folder.saved import asked_of, begun, load_text, readable
+    from gangraph.folder.find_checkpoint import begun, readable
+    from gangraph.folder.saved_spec import asked_of, load_text
     from gangraph.folder.state import read_state
     from gangraph.language.document.parse import Choice
     from gangraph.terminal import tell
@@ -107,7 +108,8 @@ def measure(
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
-    from gangraph.folder.saved import asked_of, readable
+    from gangraph.folder.find_checkpoint import readable
+    from gangraph.folder.saved_spec import asked_of
     from gangraph.language.document.parse import Choice
 
     options.there_is(run)

@@ -29,8 +29,6 @@ def check(
     json: options.Json = False,
 ) -> None:
     """Find everything that is wrong with a spec, without training."""
-    from gangraph.views import text
-
     try:
         resolved = read_spec(spec, profile, variant, settings)
         with options.waiting(f"checking {spec}"):
@@ -40,10 +38,14 @@ def check(
     except SpecError as error:
         if not json:
             raise
+        from gangraph.views import text
+
         print(_json(text.invalid_json(spec, profile, variant, error.problems)))
         raise typer.Exit(1) from None
     with options.waiting(f"reading the data of {spec}"):
         bad, notes = _bad_data(checked) if data else ([], _missing_data(checked))
+    from gangraph.views import text
+
     if json:
         print(_json(text.check_json(resolved, checked, bad, notes)))
     else:

@@ -2,28 +2,26 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gangraph.build.network import module_name
 from gangraph.check.instantiate import Interval
 from gangraph.check.shown import picture_ranges
 from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
-from gangraph.evaluate.pixels import PixelByPixel
 from gangraph.graph.model import Evaluation, Graph, Node, with_arguments
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
-from gangraph.lower.writer import AUTOREGRESSIVE, PARAMETERS, UNIFORM, Looking, noise_name
+from gangraph.lower.model import Looking
+from gangraph.lower.writer import UNIFORM, noise_name
 from gangraph.registry import vocabulary
 from gangraph.run.draws import Draws
 from gangraph.run.engine import Engine
-from gangraph.run.networks import ParameterVector
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
 
@@ -73,12 +71,8 @@ class BoundEvaluation:
         self.graph = self.evaluation.graph
         self.seed = engine.settings.seed if seed is None else seed
         self.evaluators = {name: evaluators[name].network for name in evaluators_called(self.evaluation, part)}
-        frozen = {f"{module_name(name)}_frozen": module for name, module in self.evaluators.items()}
-        frozen |= {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in frozen.items()}
-        networks = {**engine.networks.callable, **frozen}
-        drawn = [name for name in part.code.networks if name.endswith(AUTOREGRESSIVE)]
-        networks |= {name: PixelByPixel(networks[name.removesuffix(AUTOREGRESSIVE)]) for name in drawn}
-        self.module = part.code.bind(networks)
+        networks = replace(engine.networks, frozen={**engine.networks.frozen, **self.evaluators})
+        self.module = part.code.bind(networks.made(part.code.networks))
         self.uniforms = dict(self._uniforms())
 
     def _uniforms(self) -> Iterator[tuple[str, Uniform]]:
@@ -200,7 +194,7 @@ class BoundEvaluation:
     @contextmanager
     def _undisturbed(self, mode: str) -> Iterator[None]:
         """Networks in the evaluation's mode; afterwards every buffer and mode is as it was."""
-        modules = list(self.engine.networks.callable.values())
+        modules = self.engine.networks.modules
         modes = [module.training for module in modules]
         buffers = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
         for module in modules:

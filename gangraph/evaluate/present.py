@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gangraph.evaluate.evaluation import BoundEvaluation, Evaluated, Evaluator
-from gangraph.lower.writer import Looking
+from gangraph.lower.model import Looking
 from gangraph.run.engine import Engine
 from gangraph.run.training import Training
 

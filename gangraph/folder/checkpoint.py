@@ -92,7 +92,7 @@ def _write(folder: Path, state: State, tensors: Mapping[str, Tensor], more: Mapp
     folder.mkdir(parents=True)
     save_file(dict(tensors), folder / TENSORS)
     digested = state.model_copy(update={"digest": _digest(folder / TENSORS)})
-    for name, text in {FILE: digested.model_dump_json(indent=1, by_alias=True), **more}.items():
+    for name, text in {FILE: digested.text(), **more}.items():
         (folder / name).write_text(text, encoding="utf-8")
     for path in (*folder.iterdir(), folder):
         _sync(path)

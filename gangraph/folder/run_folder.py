@@ -31,9 +31,10 @@ from torch.utils.tensorboard import SummaryWriter
 from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.folder.checkpoint import tidy
 from gangraph.folder.files import abandoned, json_text, read_json, write_whole
+from gangraph.folder.find_checkpoint import BEST, LATEST, find_checkpoint, first_good, numbered, run_of
 from gangraph.folder.lock import held
 from gangraph.folder.places import placed
-from gangraph.folder.saved import BEST, LATEST, copies_of, find_checkpoint, first_good, numbered, run_of
+from gangraph.folder.saved_spec import copies_of
 from gangraph.folder.state import read_state
 from gangraph.language.spec import Spec
 from gangraph.terminal import tell

@@ -99,6 +99,10 @@ class State(_Frozen):
     gates: list[dict[str, list[bool | float]]] = []
     trained: Trained = Field(alias="extra")
 
+    def text(self) -> str:
+        """What `state.json` holds."""
+        return self.model_dump_json(indent=1, by_alias=True)
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         trained = self.trained

@@ -26,7 +26,7 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
 
 
 def _is_constant(graph: Graph, node: Node) -> bool:
-    """Whether a network gives what does not depend differentiably on any of its layers."""
+    """Whether no output of a network depends differentiably on any of its layers."""
     return node.kind == "network" and graph.owner(node.target) in graph.constant
 
 
@@ -58,9 +58,9 @@ def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
 
 
 def _between(graph: Graph, output: str, at: str, follows: Callable[[Node], bool] = lambda _: True) -> list[str]:
-    """The values by way of which an output depends on a value, both included, in order; none where it does not.
+    """The values through which an output depends on a value, both included, in order; none if it does not.
 
-    What stands beneath a node is looked at where it `follows`.
+    The inputs of a node are considered only if it `follows`.
     """
     waiting = [output] if graph.depends(output, at) else []
     found = set(waiting)
@@ -74,7 +74,7 @@ def _between(graph: Graph, output: str, at: str, follows: Callable[[Node], bool]
 
 
 def passed(graph: Graph, output: str, at: str) -> set[str]:
-    """The values by which an output depends differentiably on a value, itself left out: what a gradient passes."""
+    """The values through which an output depends differentiably on a value, without that value itself."""
     found = {at}
     for name in _between(graph, output, at, lambda node: not stops(graph, node)):
         if not stops(graph, graph.nodes[name]) and not found.isdisjoint(graph.nodes[name].needs):

@@ -39,9 +39,9 @@ class NetworkGraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookahead:
-    """Steps of a group's optimizer that are taken on `loss` and forgotten: a node of this id stands for the result.
+    """Steps of a group's optimizer on `loss` that are then forgotten; the node of this id stands for their result.
 
-    `body` are the nodes that every step computes anew, in order; what they read beside is the node's arguments.
+    `body` are the nodes that every step computes again, in order; what else they read are the arguments of the node.
     """
 
     id: str
@@ -80,7 +80,7 @@ class ObjectiveGraph:
 class UpdateGraph:
     """One entry of the step. `draws` is None where the update shares the draws of the one before it.
 
-    `watched` are the losses that its gates look at, by name; `late` says that `when` is decided after they are known.
+    `watched` are the losses that decide its gates, by name; `late` says that `when` is decided after they are computed.
     `named` are the losses that it names, in its objectives and gates or in what these name. `options` change the
     gradient before the step of the optimizer, in their order.
     """
@@ -101,7 +101,7 @@ class UpdateGraph:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """What it computes: its objectives, and the losses that its gates look at."""
+        """What it computes: its objectives, and the losses that decide its gates."""
         return tuple(dict.fromkeys((*(each.loss for each in self.objectives), *(node for _, node in self.watched))))
 
     @property
@@ -123,7 +123,7 @@ class UpdateGraph:
 
     @property
     def conditional(self) -> bool:
-        """Whether a step may pass without this update's computing anything."""
+        """Whether there are steps in which this update computes nothing."""
         return any(part is not None for part in (self.times, self.every, None if self.late else self.when))
 
     @property
@@ -278,7 +278,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampler:
-    """What is drawn when it is asked for: nodes by column or frame, and the node that stands above them."""
+    """A picture that is drawn on request: nodes by column or frame, and the node that stands above them."""
 
     spec: SamplerSpec
     columns: tuple[tuple[str, str], ...]
@@ -292,7 +292,7 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What is looked at and measured: grid columns by grid, metrics and results, each by name, and their graph.
+    """What an evaluation shows and measures: grid columns by grid, metrics and results, each by name, and their graph.
 
     `evaluators` are the networks of the graph that other specs train.
     """
@@ -306,7 +306,7 @@ class Evaluation:
 
     @property
     def looks(self) -> tuple[str, ...]:
-        """The nodes that are computed at every look."""
+        """The nodes that are computed in every evaluation during training."""
         columns = (node for grid in self.grids.values() for _, node in grid)
         return tuple(dict.fromkeys((*columns, *(node for _, node in self.metrics))))
 

@@ -67,7 +67,7 @@ class Node:
 
     @property
     def of_network(self) -> bool:
-        """Whether a network is what it comes from: a call of it, its parameters, or an image that is drawn from it."""
+        """Whether it depends on a network directly: a call, its parameters, or an image that is drawn from it."""
         return kinds[self.kind].of_network
 
     @property
@@ -205,7 +205,7 @@ class Writer(Protocol):
 
 
 class Networks(Protocol):
-    """What a graph says of its networks to who follows gradients."""
+    """What following gradients needs to know about the networks of a graph."""
 
     @property
     def opaque(self) -> frozenset[str]:
@@ -265,7 +265,7 @@ def dotted_name(name: str, span: Span) -> Expression:
 class Form:
     """How a spec spells a kind, as a call by the kind's name.
 
-    `usage` is what messages show to who calls it wrongly, `hint` what nodes are named by that the spec does not name.
+    `usage` is shown in messages about a wrong call; `hint` is the name of nodes that the spec does not name.
     """
 
     usage: str

@@ -1,8 +1,8 @@
 """Claims: conditions on measured numbers, such as `error[full] < error[l1_only]`.
 
 A claim compares numbers of variants: `metric[variant]`, `metric["one,another"]` for variants laid over one another, and
-`metric` alone for the spec without a variant. `correlation(a[v], b[v])` looks at two metrics over the time of a run;
-with `start=0.25`, over all but the first quarter of it.
+`metric` alone for the spec without a variant. `correlation(a[v], b[v])` is that of two metrics over the evaluations of
+a run; `start=0.25` leaves out the first quarter.
 """
 
 import math

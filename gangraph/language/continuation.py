@@ -1,8 +1,8 @@
-"""What may change when a run goes on: the differences of two forms of a spec by path, and what each of them touches.
+"""What may change when a run continues: the differences of two forms of a spec by path, and what each of them affects.
 
-A run that goes on keeps what it has trained. So whatever made its networks and losses what they are has to stay, in the
-phase that it is in and in those before. Lengths, rates and other numbers over time, what is saved and looked at, may
-change from now on, and of a phase that has not begun everything may.
+A run that continues keeps what it has trained, so everything that determined its networks and losses has to stay as it
+was, in the present phase and in those before. Lengths, rates and other numbers over time, and what is saved and
+evaluated, may change from now on. In a phase that has not begun everything may change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """One thing that a phase says: its value, and what it touches if another value stands there."""
+    """One thing that a phase states: its value, and what another value would affect."""
 
     value: Any
     touches: Touches = "trained"
@@ -78,7 +78,7 @@ def changes(saved: Spec, asked: Spec, phase: int) -> tuple[Change, ...]:
 
 
 def _of_pair(saved: PhaseSpec | None, asked: PhaseSpec | None, ahead: int) -> list[Change]:
-    """How a phase differs that is over, that goes on (`ahead` is 0), or that is still to come."""
+    """The differences of a phase that is over, that is in progress (`ahead` is 0), or that is still to come."""
     if saved is None or asked is None:
         before, after = ("" if each is None else each.name or "a phase" for each in (saved, asked))
         return [Change("train.phases", before, after, "now" if ahead > 0 else "trained")]
@@ -209,7 +209,7 @@ def _of_objective(path: str, objective: Objective, *, alone: bool) -> dict[str, 
 
 
 def _of_evaluation(seen: EvaluateSpec) -> dict[str, _Fact]:
-    """What is looked at. It changes no training."""
+    """What is evaluated, which changes no training."""
     plain = {"samples": seen.samples, "result_samples": seen.result_samples, "mode": seen.mode}
     texts = {name: str(value) for name, value in plain.items()}
     texts |= {"best": f"{seen.best[0]}({seen.best[1]})"} if seen.best else {}
@@ -242,7 +242,7 @@ def _plain(value: object) -> str:
 
 
 def _apart(before: str, after: str) -> tuple[str, str]:
-    """Two values short enough to read, with the place in them where they part."""
+    """Two values, shortened around the first place in which they differ."""
     start = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
     cut = max(0, start - _LONGEST // 2) if max(len(before), len(after)) > _LONGEST else 0
     first, second = (_short(text, cut) for text in (before, after))

@@ -1,4 +1,4 @@
-"""What a spec trains and what it measures, as short texts that change when that does and otherwise never.
+"""What a spec trains and what it measures, as short texts that change exactly when these change.
 
 Everything follows from the fields of the dataclasses of a spec. A field counts unless it is marked as `ASIDE` where it
 is defined, or holds a place in a text. One that has its default is left out, so that a new field changes no fingerprint

@@ -36,7 +36,7 @@ def odd_names(model: schema.Document) -> Iterator[Problem]:
 
 
 def taken_names(phase: PhaseSpec, model: schema.Document) -> Iterator[Problem]:
-    """Every name of a phase that another thing has: one of both would never be meant."""
+    """Every name of a phase that something else has as well: one of the two could never be meant."""
     known = dict.fromkeys(TIME, "a time") | {"params": "the params of the spec"}
     let = {re.split(r"[\[\s]", key)[0] for key in model.let}
     known |= dict.fromkeys(let, "a static name under let:")

@@ -6,7 +6,7 @@ from gangraph.errors import Span, Text
 
 
 class Scalar(str):
-    """A YAML scalar, or the text of an expression: a string whose every character knows its place."""
+    """A YAML scalar, or the text of an expression: a string that knows where each of its characters was written."""
 
     __slots__ = ("offsets", "quoted", "text")
     text: Text

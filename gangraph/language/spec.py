@@ -33,7 +33,7 @@ class Paper:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A part that is the very layers of another network's part of that name; `network` is its first owner."""
+    """A part whose layers are those of another network's part of that name; `network` owns it."""
 
     part: str
     network: str
@@ -82,7 +82,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unroll:
-    """How far an objective looks ahead: `steps` of the group of `objective`, on that objective."""
+    """A lookahead: `steps` steps of the group of `objective` on that objective."""
 
     objective: "Objective"
     steps: int
@@ -122,7 +122,7 @@ class UpdateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorSpec:
-    """A network that another spec trains, to judge this one's by; `called` is that spec as it is written here."""
+    """A network that another spec trains, used in evaluations; `called` is that spec as it is written here."""
 
     called: str = field(metadata=ASIDE)
     spec: "Spec"
@@ -132,7 +132,7 @@ class EvaluatorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerSpec:
-    """A picture that is drawn when it is asked for: `columns` side by side, or as frames at `rate` a second."""
+    """A picture that is drawn on request: `columns` side by side, or as frames at `rate` a second."""
 
     columns: tuple[Expression, ...]
     above: Expression | None
@@ -148,7 +148,7 @@ class SamplerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSpec:
-    """What is looked at and measured: metrics over `samples` while training, results over `result_samples` after.
+    """What is evaluated: metrics over `samples` during training, results over `result_samples` afterwards.
 
     A lone grid has the name "".
     """
@@ -188,7 +188,7 @@ class PhaseSpec:
     updates: tuple[UpdateSpec, ...]
     evaluate: EvaluateSpec | None = field(metadata=ASIDE)
     span: Span
-    carries: bool = False  # whether optimizers go on with their state of the phase before
+    carries: bool = False  # whether optimizers keep their state from the phase before
     number: int = field(default=1, metadata=ASIDE)
     static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
     spans: Mapping[str, Span] = field(default_factory=dict, metadata=ASIDE)

@@ -1,4 +1,4 @@
-"""Shared parts: what `share=` names, and which network the layers belong to in the end."""
+"""Shared parts: what `share=` names, and which network owns the layers."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -33,7 +33,7 @@ def _written(item: Expression) -> Share:
 
 
 def share_parts(networks: Networks, sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
-    """The networks, each share of which names one part and the network that has it first.
+    """The networks, with every share resolved to one part and the network that owns it.
 
     Families are written out, and a part shares the parts that its chain consists of.
     """
@@ -65,7 +65,7 @@ def tied_to(network: NetworkSpec) -> dict[str, tuple[str, ...]]:
 
 
 def identities(name: str, network: NetworkSpec) -> set[tuple[str, str]]:
-    """The parts of a network, each by the network that has it first and its name."""
+    """The parts of a network, each as its owner and its name."""
     tied = {share.part: share.network for share in network.shares}
     return {(tied.get(part, name), part) for part in network.parts}
 
@@ -77,7 +77,7 @@ class _Sharing:
         self.networks, self.sections, self.name, self.network = networks, sections, name, network
 
     def all(self) -> Iterator[Share]:
-        """Every part that is shared, once; what is wrong is kept, and the network is broken then."""
+        """Every part that is shared, once. Problems are kept, and the network is then marked as broken."""
         found: dict[str, Share] = {}
         for share in self.network.shares:
             for each in self.sections.guarded(self.name, self._resolved, share) or ():
@@ -164,7 +164,7 @@ class _Sharing:
         )
 
     def _owner(self, network: str, part: str, span: Span) -> str:
-        """The network that has a part first: where that shares it in its turn, the one it shares it with."""
+        """The network that owns a part: if the named network shares it itself, the owner is that of the other."""
         passed = [self.name]
         while True:
             passed.append(network)
@@ -175,7 +175,7 @@ class _Sharing:
                 return network
             network = step.network
             if network in passed and network != self.name:
-                give_up()  # of which the networks in the circle tell
+                give_up()  # the networks in the circle report it
             if network in passed:
                 refuse(
                     "GG533",

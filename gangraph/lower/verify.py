@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gangraph.graph.verify import require
-from gangraph.lower.writer import Lowered, Program
+from gangraph.lower.model import Lowered, Program
 
 
 def verify_program(program: Program) -> None:
@@ -11,7 +11,7 @@ def verify_program(program: Program) -> None:
 
     1. It has a placeholder for each value that it reads, and gives as many as it writes.
     2. It reads what the segment reads, and writes what that gives.
-    3. The networks that it calls are those that it lists.
+    3. What it calls is what it lists: forms of networks, and the steps that the segment looks ahead.
 
     Raises:
         InvariantError: with the first rule that is broken, and where.
@@ -41,5 +41,5 @@ def _code(lowered: Lowered) -> Iterator[str]:
     if missing := set(lowered.segment.outputs) - set(lowered.writes):
         yield f"does not write {', '.join(sorted(missing))}"
     called = {str(node.target) for node in lowered.graph.nodes if node.op == "call_module"}
-    if called != set(lowered.networks):
-        yield f"calls {', '.join(sorted(called ^ set(lowered.networks)))}, which it does not list, or lists in vain"
+    if called != set(lowered.called):
+        yield f"calls {', '.join(sorted(called ^ set(lowered.called)))}, which it does not list, or lists in vain"

@@ -1,4 +1,4 @@
-"""What each update computes, in the order of the step: it reuses what those before it left, and leaves its own."""
+"""What each update computes, in the order of the step, given the tensors that the updates before it left."""
 
 from collections.abc import Set
 
@@ -20,7 +20,7 @@ def compute(facts: Facts) -> tuple[UpdatePlan, ...]:
 
 
 def compute_update(facts: Facts, past: Past, index: int) -> tuple[Past, UpdatePlan]:
-    """One update, after those before it: what it leaves to later ones, and its plan."""
+    """The plan of one update, given the tensors that exist; returns the tensors that exist after it as well."""
     todo = work(facts, past, index)
     once, body = split(facts, index, todo.wanted, todo.again)
     before, made = segments(facts, todo, once, body)
@@ -38,7 +38,7 @@ def compute_update(facts: Facts, past: Past, index: int) -> tuple[Past, UpdatePl
 
 
 def _called(facts: Facts, wanted: Set[str]) -> set[str]:
-    """The networks that an update calls, or whose parameters it reads, in steps ahead as well."""
+    """The networks that an update calls, or whose parameters it reads, also in the steps of a lookahead."""
     nodes, lookaheads = facts.graph.nodes, facts.graph.lookaheads
     steps = {name for ahead in wanted & lookaheads.keys() for name in lookaheads[ahead].body}
     return {nodes[name].target for name in wanted | steps if nodes[name].of_network}

@@ -1,4 +1,4 @@
-"""What planning reads of a checked graph, derived once for all updates."""
+"""What the planner needs to know about a checked graph, derived once for all updates."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,17 +18,16 @@ class Facts:
 
     `share` and `merge` say whether updates share values, and whether calls of one network are merged.
 
-    `place` is where each value stands in the graph. By update: the values that it `needed`, those of them that are
-    `live`, differentiable in what it trains, the values that a `later` update needs, the values that are `held` from
-    it on, and the `losses` that it reports, node to name. `paths` are the values that each gradient passes, its output
-    among them. `outputs` are the outputs of each call that has several, and is itself no value. `moves` says which
-    state each call moves.
+    For each update: `needed` are the values that it needs, `live` those of them that depend differentiably on what it
+    trains, `later` the values that a later update needs, `held` the values that are held from this update on, `losses`
+    the losses that it reports, node to name, and `labels` what its segments are called. `paths` are, for each `grad`,
+    the values through which its gradient flows, its output among them. `outputs` are the outputs of each call with
+    several outputs; such a call is itself no value. `moves` says which state each call changes.
     """
 
     checked: Checked
     share: bool
     merge: bool
-    place: Mapping[str, int]
     needed: tuple[frozenset[str], ...]
     live: tuple[frozenset[str], ...]
     later: tuple[frozenset[str], ...]
@@ -52,36 +51,35 @@ class Facts:
 
     def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
         """Values in the order of the graph, in which each stands after what it needs."""
-        return tuple(sorted(names, key=self.place.__getitem__))
+        return tuple(self.graph.in_order(names))
 
     def along(self, names: Iterable[str]) -> set[str]:
-        """What the gradients among some values pass: it is computed together with them, also if it stands already."""
+        """The values through which the gradients among some values flow, which are computed with these in any case."""
         return set[str]().union(*(self.paths[name] for name in names if name in self.paths))
 
     def ahead(self, names: Iterable[str]) -> set[str]:
-        """What depends on looked-ahead networks: computed together with the steps, and forgotten with them."""
+        """The values that depend on looked-ahead networks, which are computed and forgotten with the steps."""
         nodes = (self.graph.nodes[name] for name in names)
         return {node.id for node in nodes if node.origin or node.kind == "lookahead"}
 
     def inputs(self, names: Iterable[str]) -> set[str]:
-        """What values are computed from, and what the gradients among them pass is computed from."""
+        """The inputs of some values, and of the values through which the gradients among them flow."""
         own = set(names)
         return {source for name in own | self.along(own) for source in self.graph.nodes[name].needs}
 
     def moving(self, names: Iterable[str], again: Iterable[str]) -> tuple[str, ...]:
-        """The calls among some values that move state, in order: not those that are made `again`."""
+        """The calls among some values that change state, in order; not those that are made `again`."""
         return self.ordered((self.moves.keys() & set(names)).difference(again))
 
 
 def facts(checked: Checked, *, share: bool, merge: bool) -> Facts:
-    """Derive what planning reads."""
+    """Derive what the planner needs to know."""
     graph = checked.graph
     needed = tuple(frozenset(graph.below(*update.roots)) for update in graph.updates)
     return Facts(
         checked=checked,
         share=share,
         merge=merge,
-        place={name: place for place, name in enumerate(graph.nodes)},
         needed=needed,
         live=tuple(
             frozenset(differentiable(graph, update.networks, within))
@@ -103,7 +101,7 @@ def facts(checked: Checked, *, share: bool, merge: bool) -> Facts:
 
 
 def labels(names: list[str]) -> tuple[str, ...]:
-    """What the segments of each update are called: its name, numbered where another update has the same."""
+    """The name of each update's segments: the update's name, with a number if another update has the same."""
     found: list[str] = []
     for number, name in enumerate(names, 1):
         shared = names.count(name) > 1
@@ -112,7 +110,7 @@ def labels(names: list[str]) -> tuple[str, ...]:
 
 
 def free(name: str, taken: Iterable[str]) -> str:
-    """The name, with as many underscores behind it as make it one that is not taken."""
+    """The name, with as many underscores appended as are needed to make it unique."""
     others = frozenset(taken)
     while name in others:
         name += "_"
@@ -128,7 +126,7 @@ def _later(needed: tuple[frozenset[str], ...]) -> tuple[frozenset[str], ...]:
 
 
 def _outputs(checked: Checked) -> dict[str, tuple[str, ...]]:
-    """The calls that give several outputs, which are values, while what the call itself gives is none."""
+    """The outputs of each call with several outputs. The outputs are values; the call itself is none."""
     graph = checked.graph
     found: dict[str, list[str]] = {
         node.id: []

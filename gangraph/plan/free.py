@@ -1,4 +1,4 @@
-"""Which values are given on from segment to segment, and when nothing reads them any more."""
+"""Which values a segment hands to later ones, and after which update a value is dropped."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from gangraph.plan.model import Segment, UpdatePlan
 
 
 def free(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
-    """Each update with only those outputs that something reads, and the values that nothing after it reads."""
+    """Each update with the outputs that something reads, and the values that are dropped after it."""
     read: frozenset[str] = frozenset()
     planned = []
     for update in reversed(updates):
@@ -24,7 +24,7 @@ def free(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...
 def _only_read(
     graph: Graph, segments: tuple[Segment, ...], read: frozenset[str]
 ) -> tuple[tuple[Segment, ...], frozenset[str]]:
-    """The segments without outputs that are not `read` by something after them; and what is read from the first on."""
+    """The segments, without outputs that nothing later reads; and all values that they, or something later, read."""
     kept = []
     for segment in reversed(segments):
         kept.append(replace(segment, outputs=tuple(name for name in segment.outputs if name in read)))

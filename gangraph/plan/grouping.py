@@ -1,7 +1,7 @@
-"""Nodes of a graph in groups, so that the graph stays without circles when each group becomes one node."""
+"""Group nodes of a graph such that it stays acyclic when each group becomes one node."""
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -13,73 +13,85 @@ class _Group:
     beneath: int
 
 
+@dataclass(slots=True)
+class _Groups:
+    """Groups while they are made: by the place of each of their nodes, and those of `several` nodes by themselves.
+
+    `merged` are all nodes of these. What is beneath one of them has whole groups in it, with what is beneath those.
+    """
+
+    by_place: dict[int, _Group] = field(default_factory=dict)
+    several: list[_Group] = field(default_factory=list)
+    merged: int = 0
+
+    def closed(self, nodes: int) -> int:
+        """Some nodes, with the whole groups that they are in and what is beneath those."""
+        waiting = nodes & self.merged
+        while waiting:
+            group = self.by_place[waiting.bit_length() - 1]
+            nodes |= group.members | group.beneath
+            waiting &= ~(group.members | group.beneath)
+        return nodes
+
+    def begin(self, name: str, place: int, beneath: int) -> None:
+        """A group of one node."""
+        self.by_place[place] = _Group([name], 1 << place, beneath)
+
+    def join(self, first: int, name: str, place: int, beneath: int) -> None:
+        """One more node in the group of the node at `first`, and what that changes beneath other groups."""
+        group = self.by_place[place] = self.by_place[first]
+        if len(group.names) == 1:
+            self.several.append(group)
+        group.names.append(name)
+        group.beneath = self.closed(group.beneath) | beneath
+        group.members |= 1 << place
+        self.merged |= group.members
+        for other in self.several:
+            if other.beneath & group.members:
+                other.beneath |= group.members | group.beneath
+
+
 def grouped(before: Mapping[str, Iterable[str]], alike: Mapping[str, Hashable]) -> tuple[tuple[str, ...], ...]:
-    """Put each node into the first group of its likes that it does not depend on, also by way of other groups.
+    """Put each node into the first group of its kind on which it does not depend, directly or through other groups.
 
     Sets of nodes are whole numbers, bit i for the node i, so that a step takes a few operations on numbers.
 
     Args:
-        before: every node, after those that it needs directly.
+        before: every node, after those that it needs directly, with these.
         alike: for each node that may be put into a group, what all nodes of the group have in common.
 
     Returns:
-        The groups of two and more, those of one kind after each other.
+        The groups of two and more, those that have one thing in common after each other.
     """
     place = {name: position for position, name in enumerate(before)}
-    groups: dict[int, _Group] = {}  # by the places of all their nodes
-    kinds: dict[Hashable, int] = {}  # the first nodes of all groups of each kind
-    merged, beneath = 0, list[int]()  # the nodes of the groups of several; what is beneath each node
-    for name, needs in before.items():
-        own = place[name]
-        beneath.append(_closed(_directly(needs, place, beneath), groups, merged))
+    groups, firsts = _Groups(), dict[Hashable, int]()  # the first nodes of the groups that have a thing in common
+    beneath: list[int] = []  # each node
+    for own, (name, needs) in enumerate(before.items()):
+        found = 0
+        for each in needs:
+            found |= beneath[place[each]] | 1 << place[each]
+        beneath.append(found := groups.closed(found))
         if name not in alike:
             continue
-        kind = alike[name]
-        free = kinds.get(kind, 0) & ~beneath[own]
-        if not free:
-            groups[own] = _Group([name], 1 << own, beneath[own])
-            kinds[kind] = kinds.get(kind, 0) | 1 << own
-            continue
-        group = groups[own] = groups[(free & -free).bit_length() - 1]
-        beneath_all = _closed(group.beneath, groups, merged) | beneath[own]
-        group.names.append(name)
-        group.members, group.beneath = group.members | 1 << own, beneath_all
-        merged |= group.members
-        _carry(group, groups, merged)
-    firsts = [places for kind in kinds.values() for places in _places(kind)]
-    return tuple(tuple(groups[first].names) for first in firsts if len(groups[first].names) > 1)
+        likes = firsts.get(alike[name], 0)
+        if free := likes & ~found:
+            groups.join(_lowest(free), name, own, found)
+        else:
+            groups.begin(name, own, found)
+            firsts[alike[name]] = likes | 1 << own
+    made = (groups.by_place[first] for likes in firsts.values() for first in _places(likes))
+    return tuple(tuple(group.names) for group in made if len(group.names) > 1)
 
 
-def _directly(needs: Iterable[str], place: Mapping[str, int], beneath: list[int]) -> int:
-    """The nodes that are needed, and what is beneath these."""
-    found = 0
-    for name in needs:
-        found |= beneath[place[name]] | 1 << place[name]
-    return found
-
-
-def _closed(nodes: int, groups: Mapping[int, _Group], merged: int) -> int:
-    """Some nodes, with the whole groups that they are in and what is beneath those."""
-    waiting = nodes & merged
-    while waiting:
-        group = groups[waiting.bit_length() - 1]
-        nodes |= group.members | group.beneath
-        waiting &= ~(group.members | group.beneath)
-    return nodes
-
-
-def _carry(changed: _Group, groups: Mapping[int, _Group], merged: int) -> None:
-    """Tell every group that has some of a changed group beneath it what is beneath this one now."""
-    for first in _places(merged):
-        group = groups[first]
-        if group.beneath & changed.members:
-            group.beneath |= changed.members | changed.beneath
+def _lowest(nodes: int) -> int:
+    """The place of the first node of a set."""
+    return (nodes & -nodes).bit_length() - 1
 
 
 def _places(nodes: int) -> list[int]:
-    """The bits of a number that are 1, the lowest first."""
+    """The places of the nodes of a set, in order."""
     places = []
     while nodes:
-        places.append((nodes & -nodes).bit_length() - 1)
+        places.append(_lowest(nodes))
         nodes &= nodes - 1
     return places

@@ -1,4 +1,4 @@
-"""Where held values are fixed: in the update that computes their value first."""
+"""In which update a held value is fixed: the one that computes the value first."""
 
 from collections.abc import Sequence, Set
 

@@ -1,4 +1,4 @@
-"""The states of networks that are kept for calls that are made again."""
+"""Which states of networks are kept for calls that are made again."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What segments and steps ahead are called, so that no two have one name."""
+"""Names of segments and lookahead steps, such that no two are equal."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,7 +9,7 @@ from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
 
 def name_segments(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
-    """Each segment under a name of its own: that which it has, or one with underscores behind it.
+    """Each segment with a unique name: its own, or that with underscores appended.
 
     The segment that is an update's own is called as the update is. The function that takes steps ahead is called by
     code that calls networks as well, so it has a name that none of these has, nor a value.

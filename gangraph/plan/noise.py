@@ -1,4 +1,4 @@
-"""For which calls of an update the random layers draw anew."""
+"""For which calls of an update random layers draw new numbers."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -9,9 +9,10 @@ from gangraph.plan.versions import repeats
 
 
 def draw_noise(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
-    """Each update with the calls whose random layers draw in it: those whose value has changed since they surely drew.
+    """Each update with the calls whose random layers draw in it.
 
-    A call at looked-ahead networks takes the numbers of the call as the spec writes it.
+    The value of such a call has changed since the last update in which its layers certainly drew. A call at
+    looked-ahead networks takes the numbers of the call as the spec writes it.
     """
     drew: dict[str, int] = {}  # the last update in which each call surely drew
     planned = []

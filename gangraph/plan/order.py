@@ -1,4 +1,4 @@
-"""The order in which calls move state: as the spec writes them, whatever runs together."""
+"""The order in which calls change state: the one in which the spec writes them, whichever calls run together."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ State = tuple[str, ...]  # what a call moves: the steps ahead that it belongs to
 
 
 def states(graph: Graph, networks: Mapping[str, NetworkModel]) -> dict[str, State]:
-    """The calls that move state in training, each with what it moves.
+    """The calls that change state in training, each with the state that it changes.
 
     An average has buffers of its own. Networks with a part in common may have buffers in common: they are one state.
     """

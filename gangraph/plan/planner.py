@@ -1,7 +1,7 @@
 """Stage 5, plan: what each update computes, differentiates, freezes, reuses, merges and frees.
 
-A plan begins with what every update computes (`compute`): what it takes of the updates before it, what it computes once
-where it repeats, and what it computes for later ones to differentiate. The steps after that each add one thing.
+First `compute` decides what every update computes: what it reuses from the updates before it, what it computes once if
+it repeats, and what it computes for later updates to differentiate. Each step after that adds one thing.
 
 A call that moves state (running statistics, say) moves it once for each value: a call that is made again for the same
 value begins from the state that it began from before, and moves nothing. Calls move state in the order of the graph.

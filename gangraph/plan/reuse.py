@@ -1,7 +1,7 @@
-"""What an update computes, and what stands already.
+"""What an update computes, and what it reuses.
 
-An update that may be skipped or repeated offers nothing to later ones but held values. One whose gate looks at losses
-is always computed: it offers what it computed, whether it steps or not.
+An update that may be skipped or repeated offers nothing to later updates but held values. An update with a gate on
+losses is always computed, so it offers what it computed, whether it steps or not.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -23,9 +23,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What the updates so far leave to later ones: tensors by value, and by whom each call last moved its state.
+    """What the updates so far leave to later ones: tensors by value, and when each call last changed its state.
 
-    The state is `moved` only by an update that surely runs; what others do is not relied on.
+    `moved` holds the number of an update for each call; it counts only updates that certainly run.
     """
 
     tensors: Mapping[str, Standing]
@@ -34,10 +34,10 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What the update number `index` has to do: the values that are `wanted` of it, and what it takes as it stands.
+    """The work of the update number `index`: the values that are `wanted` from it, and the tensors that it reuses.
 
-    `roots` are what is read when all is computed. The calls in `again` were made before for the value that they are
-    now. `tensors` are those of earlier updates that still stand beside what is computed anew.
+    `roots` are read when everything is computed. The calls in `again` were made before in this step for the same value.
+    `tensors` are those of earlier updates that stay valid.
     """
 
     index: int
@@ -64,7 +64,7 @@ def work(facts: Facts, past: Past, index: int) -> Work:
 
 
 def left_by(facts: Facts, past: Past, done: Work, live_for: Mapping[str, int | None]) -> Past:
-    """What is left to later updates when an update has run. `live_for` has the values that carry their gradients."""
+    """What later updates can reuse after an update has run. `live_for` has the values that carry their gradients."""
     runs = not repeats(facts.updates[done.index])
     offered = done.wanted if runs else done.wanted & facts.versions.held
     made = {name: Standing(done.index, live_for.get(name)) for name in offered - facts.ahead(offered)}
@@ -77,7 +77,7 @@ def left_by(facts: Facts, past: Past, done: Work, live_for: Mapping[str, int | N
 def _to_compute(
     facts: Facts, tensors: Mapping[str, Standing], roots: Iterable[str], index: int
 ) -> tuple[set[str], set[str]]:
-    """What has to be computed now, and what of earlier updates it takes."""
+    """The values that have to be computed now, and those that are reused from earlier updates."""
     nodes, needed = facts.graph.nodes, facts.needed[index]
     pinned = facts.along(needed) | facts.ahead(needed)
     changing = changes_while_repeating(facts, index)
@@ -96,7 +96,7 @@ def _to_compute(
 
 
 def _stands(facts: Facts, tensors: Mapping[str, Standing], name: str, index: int) -> bool:
-    """Whether a tensor stands for a value: with its gradient, where the update differentiates through it."""
+    """Whether a tensor can be used for a value; if the update differentiates through it, with its gradient."""
     have = tensors.get(name)
     if name in facts.outputs or have is None or not facts.versions.same(name, have.by, index):
         return False
@@ -105,7 +105,7 @@ def _stands(facts: Facts, tensors: Mapping[str, Standing], name: str, index: int
 
 
 def _beside(facts: Facts, tensors: Mapping[str, Standing], wanted: Set[str], index: int) -> set[str]:
-    """What the calls that are made give beside what is wanted, and this or a later update needs.
+    """Outputs of the calls that are made which are not wanted now, and which this or a later update needs.
 
     A call with several outputs is no value that could be kept; each of its outputs is.
     """
@@ -115,7 +115,7 @@ def _beside(facts: Facts, tensors: Mapping[str, Standing], wanted: Set[str], ind
 
 
 def _was_called(facts: Facts, past: Past, call: str, index: int) -> bool:
-    """Whether a call surely was made before in this step for the value that it is now."""
+    """Whether a call was certainly made before in this step for the same value."""
     return call in past.moved and facts.versions.same(call, past.moved[call], index)
 
 

@@ -1,4 +1,4 @@
-"""The values that an update computes as segments: first what later updates differentiate, then what is its own."""
+"""Segments of the values that an update computes: first those that later updates differentiate, then its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from gangraph.plan.versions import repeats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Values that are to run together, and as what.
+    """Values that run together, and the networks that are differentiated through them.
 
     The update number `target` differentiates through those in `live`. What is `outside` reads some of them as well.
     """
@@ -42,7 +42,7 @@ class Made:
 
 
 def segments(facts: Facts, work: Work, once: frozenset[str], body: frozenset[str]) -> tuple[Made, Made]:
-    """What runs once in an update, and all that runs: made of the values that it computes `once`, and each time.
+    """The segments that run once in an update, and all its segments.
 
     Values of the `body` that a later update differentiates as they are come first, in segments of their own.
     """
@@ -81,7 +81,7 @@ def segments(facts: Facts, work: Work, once: frozenset[str], body: frozenset[str
 def _for_later(
     facts: Facts, work: Work, later: int, live: frozenset[str], taken: frozenset[str], left: frozenset[str]
 ) -> Part:
-    """What a later update differentiates; what is `left` reads some of it."""
+    """The segment of the values that a later update differentiates; the values `left` read some of them."""
     return Part(
         name=f"{facts.labels[work.index]}_shared_{later + 1}",
         purpose=f"shared with {facts.graph.title(later)}, which differentiates it",
@@ -110,7 +110,7 @@ def _staged(facts: Facts, work: Work, made: Made, part: Part) -> Made:
 
 
 def _and_then(facts: Facts, work: Work, made: Made, part: Part) -> Made:
-    """What is made with one more segment."""
+    """The segments so far, and one more."""
     segment = _segment(facts, work, made, part)
     computed = segment.nodes if part.target != work.index else ()
     return Made(
@@ -121,7 +121,7 @@ def _and_then(facts: Facts, work: Work, made: Made, part: Part) -> Made:
 
 
 def _segment(facts: Facts, work: Work, made: Made, part: Part) -> Segment:
-    """Values that run together; what a gradient among them passes is computed with it, also if it stands already."""
+    """A segment of values, with all values through which a gradient among them flows, even if these exist already."""
     histories = {name for name in part.values if facts.graph.nodes[name].remembers == "run"}
     along = facts.along(part.values) - part.values
     nodes = (part.values - histories) | along

@@ -1,4 +1,4 @@
-"""What an update computes for a later one to differentiate: the later one carries on with the gradient as it is."""
+"""What an update computes for a later one to differentiate."""
 
 from collections.abc import Iterable, Iterator, Set
 
@@ -17,10 +17,10 @@ def takers(facts: Facts, index: int) -> Iterator[int]:
 def shared(
     facts: Facts, index: int, later: int, left: frozenset[str], again: Iterable[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """What of the values that are `left` a later update differentiates as they are, and all that this takes of them.
+    """The values `left` that a later update differentiates unchanged, and those among `left` that they need.
 
-    What it takes can be computed before everything else: a call stays behind, with what is computed from it, if
-    another moves its state before and stays behind.
+    All of these can be computed before everything else. A call is left out, with everything computed from it, if a call
+    that changes the same state before it is left out.
     """
     chosen = _alike(facts, index, later, left)
     while True:
@@ -33,7 +33,7 @@ def shared(
 
 
 def _alike(facts: Facts, index: int, later: int, left: frozenset[str]) -> set[str]:
-    """The values that are the same in the later update, with all that its gradient passes beneath them."""
+    """The values that are the same in the later update, and everything through which its gradient flows to them."""
     live, versions = facts.live[later], facts.versions
     mine = versions.mask(moved(facts.graph, index))
     found = set[str]()
@@ -47,12 +47,7 @@ def _alike(facts: Facts, index: int, later: int, left: frozenset[str]) -> set[st
 
 def _with_below(facts: Facts, names: Iterable[str], left: frozenset[str]) -> frozenset[str]:
     """Values with what they are computed from among those `left`, and all outputs of the calls among these."""
-    seen, waiting = set[str](), list(names)
-    while waiting:
-        if (name := waiting.pop()) not in seen:
-            seen.add(name)
-            waiting += facts.graph.nodes[name].needs
-    found = seen & left
+    found = facts.graph.below(*names) & left
     return frozenset(found | {name for call in found & facts.outputs.keys() for name in facts.outputs[call]} & left)
 
 

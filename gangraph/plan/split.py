@@ -1,6 +1,6 @@
-"""What an update that repeats computes once, and what each time."""
+"""What an update that repeats computes once, and what in every repetition."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
 
 from gangraph.graph.model import UpdateGraph
 from gangraph.plan.facts import Facts
@@ -24,17 +24,18 @@ def changes_while_repeating(facts: Facts, index: int) -> Callable[[str], bool]:
 def split(
     facts: Facts, index: int, wanted: frozenset[str], again: frozenset[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """What of the values that are `wanted` the update computes once, and what each time that it repeats.
+    """Those of the values `wanted` that an update computes once, and those that it computes in every repetition.
 
-    What a gradient passes is computed together with it, each time. A call among this that moves state moves it once
-    for each value: it is made once before as well, if it is for the same value each time and not made `again` anyway.
+    The values through which a gradient flows are computed together with it, in every repetition. A call among them
+    changes state once for each value: if its value is the same in every repetition and it is not made `again`, it is
+    also made once before.
     """
     if not loops(facts.updates[index]):
         return frozenset(), wanted
     changing = _changing(facts, index, wanted)
     body = _with_above(facts, changing | (facts.along(changing) & wanted), wanted)
     calls = (body & facts.moves.keys()) - again - changing
-    return (wanted - body) | (_with_below(facts, calls) & wanted), body
+    return (wanted - body) | (wanted & facts.graph.below(*calls)), body
 
 
 def _changing(facts: Facts, index: int, wanted: frozenset[str]) -> frozenset[str]:
@@ -51,13 +52,3 @@ def _with_above(facts: Facts, names: Set[str], wanted: frozenset[str]) -> frozen
         if not found.isdisjoint(facts.graph.nodes[name].needs):
             found.add(name)
     return frozenset(found)
-
-
-def _with_below(facts: Facts, names: Iterable[str]) -> set[str]:
-    """Some values, and everything that they are computed from."""
-    found, waiting = set[str](), list(names)
-    while waiting:
-        if (name := waiting.pop()) not in found:
-            found.add(name)
-            waiting += facts.graph.nodes[name].needs
-    return found

@@ -1,4 +1,4 @@
-"""The order of what runs together: values are mixed with their past between the segments of an update."""
+"""The order of values within an update: histories are mixed between its segments."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 
@@ -7,9 +7,9 @@ from gangraph.plan.order import in_order
 
 
 def stages(facts: Facts, names: Set[str], again: Iterable[str]) -> tuple[frozenset[str], ...]:
-    """Some values in groups, one after the other, between which values are mixed with their past.
+    """Some values in consecutive groups; histories are mixed between the groups.
 
-    A history is mixed before the group that it is in. Only what that takes is computed earlier than in the last group.
+    A history is mixed before its group. Only what this needs is computed before the last group.
     """
     after = {second: first for first, second in in_order(facts.moving(names, again), facts.moves)}
     stage = _numbered(facts, names, after)

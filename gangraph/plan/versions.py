@@ -1,7 +1,8 @@
-"""Versions: which networks and sources lie beneath a value, and which of them change from one update to another.
+"""Versions: on which networks and sources a value depends, and which of these change between two updates.
 
-A value is its expression under the parameters and draws in force. A tensor that one update computed is the value in a
-later one exactly if nothing beneath it has changed between the two. A held value is the same to the end of the step.
+A value is its expression, evaluated with the current parameters and draws. A tensor computed by one update is the value
+in a later one exactly if nothing that it depends on has changed in between. A held value is the same to the end of the
+step.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +15,10 @@ from gangraph.graph.model import Graph, Node, UpdateGraph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What changes beneath values. Sets of networks and sources are whole numbers: bit i stands for `things[i]`.
+    """What values depend on, and what changes. Sets are whole numbers, in which bit i stands for `things[i]`.
 
-    `beneath` has the set beneath each value; `changed[later][first]` the set of what has another version when the
-    update number `later` computes than it had when number `first` did.
+    The things are networks and sources. `beneath` has the set that each value depends on; `changed[later][first]` the
+    set of those that have another version when the update number `later` computes than when number `first` did.
     """
 
     things: tuple[str, ...]
@@ -52,7 +53,7 @@ def versions(graph: Graph) -> Versions:
 
 
 def repeats(update: UpdateGraph) -> bool:
-    """Whether an update may run another number of times than once in a step."""
+    """Whether an update may run less or more than once in a step."""
     return update.conditional or update.accumulate > 1
 
 

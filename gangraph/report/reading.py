@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gangraph.errors import RunError, UsageError
+from gangraph.folder.find_checkpoint import find_checkpoint, results_folder, run_of
 from gangraph.folder.run_folder import RunFolder
-from gangraph.folder.saved import find_checkpoint, results_folder, run_of
 from gangraph.folder.state import FILE as STATE
 from gangraph.folder.state import Trained, read_state
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome

@@ -10,11 +10,11 @@ from latex2mathml.converter import convert
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
-from gangraph.folder.saved import spec_of
+from gangraph.folder.saved_spec import spec_of
 from gangraph.folder.state import Trained
 from gangraph.language.spec import Spec
 from gangraph.lower.fusing import Kernels
-from gangraph.lower.writer import Program
+from gangraph.lower.model import Program
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain

@@ -72,21 +72,26 @@ def _margin(claim: Claim, findings: Findings, seed: int) -> float:
         return measured.value
 
     def correlation(one: Measure, other: Measure, start: float) -> float:
-        evaluations = list(zip(found(one).evaluations, found(other).evaluations, strict=False))
-        pairs = [
-            (a[one.metric], b[other.metric])
-            for a, b in evaluations[round(start * len(evaluations)) :]
-            if one.metric in a and other.metric in b
-        ]
-        if found(one).unevaluated:
-            raise MissingError(f"{one}: {found(one).unevaluated}")
-        if len(pairs) < 3:
-            raise MissingError(f"{claims.CORRELATION}: {one} and {other} have fewer than three evaluations")
-        if not all(math.isfinite(number) for pair in pairs for number in pair):
-            raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite in an evaluation")
-        return statistics.correlation(*zip(*pairs, strict=True))
+        return _correlation(one, found(one), other, found(other), start)
 
     found_margin = margin(claim.check, value, correlation)
     if not math.isfinite(found_margin):
         raise ArithmeticError(f"the margin is {found_margin}")
     return found_margin
+
+
+def _correlation(one: Measure, of_one: Found, other: Measure, of_other: Found, start: float) -> float:
+    """Pearson's correlation of two metrics over the evaluations of a run, without the first share `start` of them."""
+    moments = list(zip(of_one.evaluations, of_other.evaluations, strict=False))
+    pairs = [
+        (a[one.metric], b[other.metric])
+        for a, b in moments[round(start * len(moments)) :]
+        if one.metric in a and other.metric in b
+    ]
+    if of_one.unevaluated:
+        raise MissingError(f"{one}: {of_one.unevaluated}")
+    if len(pairs) < 3:
+        raise MissingError(f"{claims.CORRELATION}: {one} and {other} have fewer than three evaluations")
+    if not all(math.isfinite(number) for pair in pairs for number in pair):
+        raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite in an evaluation")
+    return statistics.correlation(*zip(*pairs, strict=True))

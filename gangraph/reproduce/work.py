@@ -18,7 +18,7 @@ import torch
 from gangraph.errors import GangraphError, RunError
 from gangraph.folder.results import Measured
 from gangraph.folder.run_folder import RunFolder
-from gangraph.folder.saved import load_text, trained_fingerprint
+from gangraph.folder.saved_spec import load_text, trained_fingerprint
 from gangraph.folder.state import read_state
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint

@@ -9,7 +9,7 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import Checkpoint
-from gangraph.folder.saved import load_text, trained_fingerprint
+from gangraph.folder.saved_spec import load_text, trained_fingerprint
 from gangraph.folder.state import Changed, Trained
 from gangraph.language.continuation import Change, changes, params_changed
 from gangraph.language.fingerprint import fingerprint

@@ -12,14 +12,16 @@ from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.errors import RunError
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.schedule import Clock, evaluate
-from gangraph.lower.writer import Lowered, Program, noise_name
+from gangraph.lower.forms import Mode
+from gangraph.lower.model import Lowered, Program
+from gangraph.lower.writer import noise_name
 from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.run.draws import Draws
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
 from gangraph.run.history import History
-from gangraph.run.lookahead import LookedAhead, Steps
-from gangraph.run.networks import FromState, Networks, ParameterVector, StateOf, update_average
+from gangraph.run.lookahead import Steps
+from gangraph.run.networks import Networks, update_average
 from gangraph.run.settings import Settings
 from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.plan import phrase
@@ -145,17 +147,20 @@ class Engine:
             self._differentiate(goals, index, micro)
         for objective in goals:
             self._apply(objective.group, update, clock)
-        changed = {network for objective in goals for network in objective.moved}
-        for operation, network, numbers in update.graph.then if goals else ():
+        if goals:
+            self._follow(update, {network for objective in goals for network in objective.moved}, clock)
+        return {name: self.values[node].detach() for name, node in update.losses}
+
+    def _follow(self, update: UpdatePlan, changed: set[str], clock: Clock) -> None:
+        """What follows the step of a group: operations on parameters, and averages of the networks that changed."""
+        live = self.networks.live
+        for operation, network, numbers in update.graph.then:
             if network in changed or network not in update.differentiated:
-                PARAMETER_OPERATIONS[operation](self.networks.live[network], *numbers)
+                PARAMETER_OPERATIONS[operation](live[network], *numbers)
         for name, average in self.graph.averages.items():
             if average.of in changed:
                 decay = evaluate(average.decay, clock)
-                update_average(
-                    self.networks.averages[name], self.networks.live[average.of], decay, buffers=average.buffers
-                )
-        return {name: self.values[node].detach() for name, node in update.losses}
+                update_average(self.networks.averages[name], live[average.of], decay, buffers=average.buffers)
 
     def _run(self, segment: Segment) -> None:
         for name in segment.histories:
@@ -249,7 +254,7 @@ class Engine:
 
     def not_finite(self, update: UpdatePlan) -> NotFiniteError:
         """The error that names the first value which is not finite, found by computing the update again."""
-        with _unmoved(self.networks.callable.values()):
+        with _unmoved(self.networks.modules):
             for name, value, place in (each for segment in update.segments for each in self._watched(segment)):
                 if not value.isfinite().all():
                     return NotFiniteError(name, update.graph.name, self.step_count, place)
@@ -317,12 +322,10 @@ def watch_values(
         if name in graph.nodes:
             said, place = _said(graph, name)
             seen.append((said, value.detach(), place))
-    for name in (name for name in lowered.networks if name not in lookaheads):
-        own, module = program.network_of(name), networks.callable[name]
-        if isinstance(module, ParameterVector):
-            continue  # it is a value itself
-        module = module.of[0] if isinstance(module, LookedAhead | FromState | StateOf) else module
-        seen += [(f"{own}.{path}", p.detach(), "") for path, p in module.named_parameters()]
+    for form in lowered.networks.values():
+        if form.mode is not Mode.PARAMETERS:  # which is a value itself
+            parameters = networks.plain(form).named_parameters()
+            seen += [(f"{form.network}.{path}", parameter.detach(), "") for path, parameter in parameters]
 
     class Watcher(torch.fx.Interpreter):
         def run_node(self, node: torch.fx.Node) -> object:

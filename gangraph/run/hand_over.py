@@ -11,7 +11,7 @@ from gangraph.run.engine import Engine
 from gangraph.run.optimizer_state import MORE_STATE
 
 
-def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> tuple[str, ...]:
+def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
     """Give the engine of a phase what that of the phase before has; returns the parameters that start anew.
 
     Weights are carried over by name where their shapes fit, those of averages too. An average that is new begins at its
@@ -31,7 +31,7 @@ def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> tuple[str, 
     carry_tensors(averages, tensors, "average", {})
     if optimizers:
         _carry_optimizers(before, after)
-    return tuple(fresh)
+    return fresh
 
 
 def carry_tensors(

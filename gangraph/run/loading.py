@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gangraph.folder.saved import asked_of, first_good
+from gangraph.folder.find_checkpoint import first_good
+from gangraph.folder.saved_spec import asked_of
 from gangraph.language.document.parse import Choice
 from gangraph.language.spec import Spec
 from gangraph.run.continuing import refuse_training

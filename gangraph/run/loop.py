@@ -33,5 +33,5 @@ def train(training: Training, stop: Callable[[], bool]) -> Iterator[PhaseBegan |
     """
     while not stop():
         if not training.in_last_phase and training.phase_done:
-            yield PhaseBegan(training.next_phase())
+            yield PhaseBegan(tuple(training.next_phase()))
         yield Stepped(training.advance())

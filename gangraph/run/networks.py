@@ -1,35 +1,63 @@
-"""Networks with storage, and the forms of each that share it: live, whose parameters carry gradients; frozen; fused."""
+"""Networks with storage, and the modules that code calls: each is made from a form, and shares the storage."""
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from gangraph.build.network import module_name
 from gangraph.check.initialize import initialize
 from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
-from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE, Form
+from gangraph.lower.forms import Mode, NetworkForm
 from gangraph.run.lookahead import LookedAhead
+from gangraph.run.pixels import PixelByPixel
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The networks of a run by the spec's names, and by the names that generated code calls them."""
+    """The networks of a run by the spec's names, and what code calls by the names that it uses.
+
+    `frozen` are the `live` networks over the same storage, with parameters that carry no gradient.
+    """
 
     live: Mapping[str, nn.Module]
     averages: Mapping[str, nn.Module]
+    frozen: Mapping[str, nn.Module]
     callable: Mapping[str, nn.Module]
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Every network with layers of its own: a mode that is set in all of these holds in every form."""
+        return (*self.live.values(), *self.averages.values(), *self.frozen.values())
+
+    def plain(self, form: NetworkForm) -> nn.Module:
+        """The network whose parameters a form has."""
+        if form.frozen:
+            return self.frozen[form.network]
+        return self.averages[form.network] if form.network in self.averages else self.live[form.network]
+
+    def made(self, forms: Mapping[str, NetworkForm]) -> dict[str, nn.Module]:
+        """A module for each form, by the same names."""
+        return {name: self._module(form) for name, form in forms.items()}
+
+    def _module(self, form: NetworkForm) -> nn.Module:
+        network = self.plain(form)
+        if form.body is not None:
+            network = fx.GraphModule(network, form.body.graph)
+        return _OF_MODE[form.mode](network)
 
 
 def make_networks(
-    checked: Checked, fused: Mapping[str, Form], *, device: torch.device, dtype: torch.dtype, seed: int
+    checked: Checked, forms: Mapping[str, NetworkForm], *, device: torch.device, dtype: torch.dtype, seed: int
 ) -> Networks:
-    """Give every network storage and its initial parameters, a function of the seed and the network's name alone."""
+    """Give every network storage and its initial parameters, a function of the seed and the network's name alone.
+
+    What code can call are the networks and averages, and the `forms` of them.
+    """
     live: dict[str, nn.Module] = {}
     for name, model in checked.networks.items():
         module: nn.Module = copy.deepcopy(model.module).to_empty(device="cpu")
@@ -38,14 +66,10 @@ def make_networks(
     for name, tie in ((name, tie) for name, each in checked.tied_parts.items() for tie in each):
         live[name].add_module(tie.path, live[tie.owner].get_submodule(tie.path))
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
-    forms = {module_name(name): module for name, module in (*live.items(), *averages.items())}
-    forms |= {f"{module_name(name)}_frozen": frozen(module) for name, module in live.items()}
-    vectors = {f"{name}{PARAMETERS}": ParameterVector(module) for name, module in forms.items()}
-    ahead = {f"{module_name(name)}{AHEAD}": LookedAhead(module) for name, module in (*live.items(), *averages.items())}
-    forms |= {name: fx.GraphModule(forms[form.of], form.graph) for name, form in fused.items()}
-    again = {f"{name}{AGAIN}": FromState(module) for name, module in forms.items()}
-    states = {f"{name}{STATE}": StateOf(module) for name, module in forms.items()}
-    return Networks(live, averages, forms | vectors | ahead | again | states)
+    networks = Networks(live, averages, {name: frozen(module) for name, module in live.items()}, {})
+    plain = {name: NetworkForm(network=name) for name in (*live, *averages)}
+    named = {form.name: form for form in plain.values()}
+    return replace(networks, callable=networks.made({**named, **forms}))
 
 
 class ParameterVector(nn.Module):
@@ -82,6 +106,16 @@ class FromState(nn.Module):
     def forward(self, state: Mapping[str, Tensor], *inputs: Tensor) -> Any:
         """What the network gives."""
         return functional_call(self.of[0], {path: buffer.clone() for path, buffer in state.items()}, inputs)
+
+
+_OF_MODE: Mapping[Mode, Callable[[nn.Module], nn.Module]] = {
+    Mode.OUTPUT: lambda network: network,
+    Mode.PARAMETERS: ParameterVector,
+    Mode.STATE: StateOf,
+    Mode.AGAIN: FromState,
+    Mode.AHEAD: LookedAhead,
+    Mode.AUTOREGRESSIVE: PixelByPixel,
+}
 
 
 def frozen(module: nn.Module) -> nn.Module:

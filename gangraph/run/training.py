@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from gangraph.folder.find_checkpoint import find_checkpoint, results_folder
 from gangraph.folder.plugins import plugins_of
-from gangraph.folder.saved import find_checkpoint, results_folder, spec_damaged
+from gangraph.folder.saved_spec import spec_damaged
 from gangraph.folder.state import FILE, Changed, Trained, damaged
 from gangraph.language.continuation import Change
 from gangraph.language.document.copies import files_of
@@ -191,7 +192,7 @@ class Training:
         with self._moving():
             return self.engine.step(self.clock, draws)
 
-    def next_phase(self) -> tuple[str, ...]:
+    def next_phase(self) -> list[str]:
         """Begin the next phase; returns the parameters that start anew, as `network.path`. `hand_over` says more."""
         with self._moving():
             before, self._seen_before = self.engine, self.seen

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gangraph.check.held_out import trained_on
 from gangraph.check.lints.rates import rates_over
-from gangraph.folder.saved import run_of
+from gangraph.folder.find_checkpoint import run_of
 from gangraph.run.training import Training
 
 

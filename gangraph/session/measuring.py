@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
+from gangraph.folder.find_checkpoint import LATEST, is_run, results_folder
 from gangraph.folder.results import Measured, Measurements, read_results
-from gangraph.folder.saved import LATEST, is_run, results_folder
 from gangraph.folder.state import read_state
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import Spec

@@ -10,10 +10,10 @@ from pathlib import Path
 from gangraph.errors import RunError
 from gangraph.evaluate.evaluation import Evaluator
 from gangraph.evaluate.measure import measure as measure_engine
+from gangraph.folder.find_checkpoint import numbered
 from gangraph.folder.results import Measured, Measurements
-from gangraph.folder.saved import numbered
 from gangraph.language.spec import Spec
-from gangraph.lower.writer import Looking
+from gangraph.lower.model import Looking
 from gangraph.run.engine import Engine
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training

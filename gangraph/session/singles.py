@@ -12,7 +12,7 @@ from gangraph.errors import RunError, UsageError, nearest
 from gangraph.evaluate.evaluation import BoundEvaluation, over_set
 from gangraph.evaluate.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
 from gangraph.graph.model import Evaluation
-from gangraph.lower.writer import lower_look
+from gangraph.lower.phase import lower_look
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.session.run import load_evaluators

@@ -10,12 +10,12 @@ import keyword
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
 from gangraph.language.expression.schedule import is_dynamic
-from gangraph.lower.writer import AGAIN, AHEAD, PARAMETERS, STATE
+from gangraph.lower.forms import Mode, NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.plan import listed
 from gangraph.views.spec import WIDTH, table
@@ -23,7 +23,7 @@ from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
-    from gangraph.lower.writer import Lowered, Program
+    from gangraph.lower.model import Lowered, Program
     from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
 
@@ -40,11 +40,9 @@ class _Writer:
         self.graph: Graph = program.plan.checked.graph
         self.imports: dict[str, set[str]] = {"gangraph.run.networks": set()}
         segments = program.segments.values()
-        steps = {ahead.called for each in segments for ahead in each.segment.lookaheads}
-        called = dict.fromkeys(name for lowered in segments for name in lowered.networks)
-        self.networks = [name for name in called if name not in steps]
+        self.forms = program.forms
         self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(
-            self.networks
+            self.forms
         )
         self.functions = {
             name: f"compute_{name}" if name in self.taken else name for name in map(variable, program.segments)
@@ -63,12 +61,12 @@ class _Writer:
     def _numbers(self) -> Iterator[str]:
         """Numbers over time that the step computes with."""
         for node in self.graph.nodes.values():
-            if node.kind == "scalar" and node.expression is not None:
+            if node.expression is not None:
                 yield f"{variable(node.id)} = torch.tensor({_now(node.expression)})"
 
     def _given(self, text: str) -> Iterator[str]:
         """What the lines take as given."""
-        networks = dict.fromkeys(map(self.program.network_of, self.networks))
+        networks = dict.fromkeys(NetworkForm(network=form.network).name for form in self.forms.values())
         yield f"Given are the networks {listed(networks)}, and"
         known = {
             "draw(source)": "a new batch",
@@ -81,25 +79,8 @@ class _Writer:
         }
         used = [(call, about) for call, about in known.items() if re.search(_opening(call), text)]
         yield from table(used, indent="    ")
-        forms = self.program.forms
-        plain = {name: forms[name].of if name in forms else name for name in self.networks}
-        for name in dict.fromkeys(name for pair in plain.items() for name in reversed(pair)):
-            if name in forms:
-                inside = Counter(fusion.kernel for fusion in forms[name].fusions)
-                calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
-                yield f"{name} is {forms[name].of} with {calls} inside."
-            elif name.endswith(AGAIN):
-                own = name.removesuffix(AGAIN)
-                yield f"{name} is {own} with the buffers that it is given; it leaves its own alone."
-            elif name.endswith(STATE):
-                yield f"{name}() gives a copy of the buffers of {self.program.network_of(name)}."
-            elif name.endswith(AHEAD):
-                yield f"{name} is {self.program.network_of(name)} with the parameters and buffers that it is given."
-            elif name.endswith(PARAMETERS):
-                whose = name.removesuffix(PARAMETERS)
-                yield f"{name}() gives all parameters of {whose} as one vector."
-            elif (network := self.program.network_of(name)) != name:
-                yield f"{name} is {network} over the same storage, with parameters that carry no gradient."
+        told = {each.name: each for form in self.forms.values() for each in _from_plain(form)}
+        yield from filter(None, map(_about, told.values()))
 
     def _import(self, made: object) -> str:
         """Import a function; the name under which no value hides it."""
@@ -150,7 +131,7 @@ class _Writer:
         }
         functions = {name: made for name, made in functions.items() if f"{name}(" in code.src}
         called = {name: self._import(made) for name, made in functions.items()}
-        taken = {*called.values(), *lowered.networks, "torch"}
+        taken = {*called.values(), *lowered.called, "torch"}
         source = "\n".join(re.sub(r";  [\w = ]+ = None$", "", line) for line in code.src.split("\n") if line.strip())
         for node in lowered.graph.nodes:
             if node.name in taken:
@@ -212,11 +193,7 @@ class _Writer:
 
     def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
         for source in sources:
-            nodes = [
-                node
-                for node in self.graph.nodes.values()
-                if node.kind in ("stream", "random") and node.target == source
-            ]
+            nodes = [node for node in self.graph.nodes.values() if node.is_source and node.target == source]
             if len(nodes) == 1 and nodes[0].id == source:
                 yield f'{indent}{variable(source)} = draw("{source}")'
             elif len(nodes) == 1:
@@ -229,7 +206,7 @@ class _Writer:
         """Random numbers for layers such as dropout."""
         for call in update.noise:
             network = self.graph.nodes[call].target
-            for draw in self.plan.checked.networks[network].draws:
+            for draw in self.plan.checked.networks[self.graph.owner(network)].draws:
                 yield f'{indent}{variable(f"{call}.{draw.name}")} = draw_noise("{network}", "{draw.path}")'
 
     def _run(self, segment: Segment, indent: str) -> Iterator[str]:
@@ -284,6 +261,32 @@ class _Writer:
         for option, written in self.graph.spec.optimizers[group].options.items():
             if is_dynamic(written):
                 yield f'optimizers["{group}"].param_groups[0]["{option}"] = {_now(written)}'
+
+
+def _from_plain(form: NetworkForm) -> tuple[NetworkForm, ...]:
+    """A form after those that a reader has to know of first."""
+    return (form.plain, form) if form.body is not None and form.mode is Mode.OUTPUT else (form,)
+
+
+def _about(form: NetworkForm) -> str:
+    """What a form of a network is; nothing for the network itself."""
+    network, own = NetworkForm(network=form.network).name, form.asked(Mode.OUTPUT).name
+    if form.mode is not Mode.OUTPUT:
+        return _ABOUT[form.mode].format(name=form.name, network=network, own=own)
+    if form.body is not None:
+        inside = Counter(fusion.kernel for fusion in form.body.fusions)
+        calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
+        return f"{form.name} is {form.plain.name} with {calls} inside."
+    return f"{form.name} is {network} over the same storage, with parameters that carry no gradient." * form.frozen
+
+
+_ABOUT: Mapping[Mode, str] = {
+    Mode.PARAMETERS: "{name}() gives all parameters of {own} as one vector.",
+    Mode.STATE: "{name}() gives a copy of the buffers of {network}.",
+    Mode.AGAIN: "{name} is {own} with the buffers that it is given; it leaves its own alone.",
+    Mode.AHEAD: "{name} is {network} with the parameters and buffers that it is given.",
+    Mode.AUTOREGRESSIVE: "{name} draws an image pixel by pixel, by a call of {own} for each.",
+}
 
 
 def _changed(graph: UpdateGraph, network: str) -> str:

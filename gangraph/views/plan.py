@@ -16,7 +16,7 @@ from gangraph.views.spec import WIDTH, aim
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph, Lookahead
     from gangraph.language.spec import UpdateSpec
-    from gangraph.lower.writer import Program
+    from gangraph.lower.model import Program
     from gangraph.plan.model import Segment, UpdatePlan
 
 _LABEL = 15

@@ -6,7 +6,8 @@ from typing import get_args
 
 from torch import Tensor
 
-from gangraph.build.expressions import OPERATORS, shown
+from gangraph.build.arguments import shown
+from gangraph.build.expressions import OPERATORS
 from gangraph.build.network import layer_parameters
 from gangraph.check.initialize import KINDS, SCHEMES
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)

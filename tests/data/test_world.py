@@ -318,7 +318,7 @@ def test_the_contact_sheet_has_a_row_for_every_view() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"view": "imge"}, "view: found 'imge', expected one of image, .*; did you mean 'image'?"),
+        ({"view": "imge"}, "view: found 'imge', expected 'image', .*; did you mean 'image'?"),
         ({"view": []}, "view: found .*, expected one or more of image"),
         ({"view": ["image", "image"]}, "expected each name once"),
         ({"view": 3}, "view: found 3, expected names out of image"),
@@ -332,8 +332,8 @@ def test_the_contact_sheet_has_a_row_for_every_view() -> None:
         ({"count": 0}, "count: found 0, expected a whole number of at least 1"),
         ({"channels": 2}, "channels: found 2, expected 1"),
         ({"view": "low", "factor": 5}, "factor: found 5, expected a divisor of size, which is 64"),
-        ({"label": "x"}, "label: found 'x', expected one of shape, hue"),
-        ({"view": "under"}, r"under: found \(\), expected what to replace"),
+        ({"label": "x"}, "label: found 'x', expected 'shape', 'hue'"),
+        ({"view": "under"}, r"under: found \[\], expected what to replace"),
         ({"under": "texture"}, "under: found 'texture', expected changes such as"),
         ({"under": 5}, "under: found 5, expected changes such as"),
         ({"under": {"texure": "dots"}}, "under: found 'texure'.* did you mean 'texture'?"),

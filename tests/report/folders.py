@@ -118,7 +118,7 @@ def write_state(folder: Path, *, variant: str = "", seed: int = 0, text: str = S
     )
     nothing: dict[str, Any] = {"shared": {}, "positions": {}, "histories": {}, "gates": []}
     state = State(format=2, digest=None, step=step, extra=trained, **nothing)
-    (place / "state.json").write_text(state.model_dump_json())
+    (place / "state.json").write_text(state.text())
 
 
 def picture(size: tuple[int, int], seed: int) -> Image.Image:

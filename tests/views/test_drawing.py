@@ -11,7 +11,8 @@ from gangraph.graph.model import Graph
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.views.drawing import Picture, draw, draw_network, network_picture, step_picture
-from gangraph.views.drawing.layout import Box, Layout, Wire, arrange
+from gangraph.views.drawing.arrange import arrange
+from gangraph.views.drawing.layout import Box, Layout, Wire
 
 SVG = "{http://www.w3.org/2000/svg}"
 

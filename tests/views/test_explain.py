@@ -10,8 +10,7 @@ from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
 from gangraph.plan.planner import plan
-from gangraph.views.explain import explain, explain_text
-from gangraph.views.explain_update import explain_update
+from gangraph.views.explain import explain, explain_text, explain_update
 from gangraph.views.passages import Passage, block_text
 from gangraph.views.printers.words import over_time, written
 from gangraph.views.wording import counted

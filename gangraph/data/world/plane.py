@@ -7,10 +7,11 @@ from math import isqrt, log, pi
 import torch
 from torch import Tensor
 
+from gangraph.data.arguments import require_count, require_one_of, require_positive
 from gangraph.data.source import Field
-from gangraph.data.world.arguments import one_of, positive, refusal, whole
 from gangraph.data.world.chance import SPLITS, uniforms
 from gangraph.data.world.scene import cosine, sine
+from gangraph.errors import ArgumentError
 from gangraph.registry import op, source
 
 KINDS = {"ring": 8, "grid": 25, "spiral": 20}  # and how many modes each has by default
@@ -50,13 +51,13 @@ class Plane:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, KINDS)
+        require_one_of("kind", self.kind, KINDS)
         _counted(self.kind, self.modes)
         for name in ("radius", "std", "scale"):
-            positive(name, getattr(self, name))
-        whole("count", self.count, 1)
-        one_of("split", self.split, SPLITS)
-        whole("seed", self.seed, 0, 2**63 - 1)
+            require_positive(name, getattr(self, name))
+        require_count("count", self.count, least=1)
+        require_one_of("split", self.split, SPLITS)
+        require_count("seed", self.seed, least=0, most=2**63 - 1)
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -108,7 +109,7 @@ def centres(kind: str, modes: int | None = None, radius: float = 2.0) -> Tensor:
     Raises:
         ValueError: the kind is unknown, or a grid's number of modes is not a square.
     """
-    one_of("kind", kind, KINDS)
+    require_one_of("kind", kind, KINDS)
     count = _counted(kind, modes)
     steps = torch.arange(count, dtype=torch.float64)
     if kind == "grid":
@@ -133,8 +134,10 @@ def log_density(points: Tensor, modes: Tensor, std: float) -> Tensor:
 
 def _counted(kind: str, modes: int | None) -> int:
     """The number of modes, checked."""
-    count = KINDS[kind] if modes is None else whole("modes", modes, 2)
+    if modes is not None:
+        require_count("modes", modes, least=2)
+    count = KINDS[kind] if modes is None else modes
     side = round(count**0.5)
     if kind == "grid" and side**2 != count:
-        raise refusal("modes", modes, "a square number for a grid", f"the nearest is {side**2}")
+        raise ArgumentError("modes", modes, "a square number for a grid", f"the nearest is {side**2}")
     return count

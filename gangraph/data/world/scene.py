@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gangraph.data.world.arguments import one_of, refusal
+from gangraph.data.arguments import require_one_of
 from gangraph.data.world.chance import uniforms
+from gangraph.errors import ArgumentError
 
 SHAPES = ("disc", "square", "triangle", "star", "cross", "ring")
 TEXTURES = ("plain", "stripes", "dots", "checks", "grain")
@@ -170,10 +171,10 @@ def checked_change(argument: str, name: str, value: object) -> str | float:
         ValueError: the factor cannot have that value.
     """
     if FACTORS[name].names:
-        return one_of(argument, value, FACTORS[name].names)
+        return str(require_one_of(argument, value, FACTORS[name].names))
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
-    raise refusal(argument, value, "a number from 0 to 1")
+    raise ArgumentError(argument, value, "a number from 0 to 1")
 
 
 def _number(name: str, value: str | float) -> float:

@@ -8,13 +8,13 @@ from math import prod
 import torch
 from torch import Tensor
 
-from gangraph.data.arguments import Size, require_size, sides
+from gangraph.data.arguments import Size, require_count, require_one_of, require_size, require_some_of, sides
 from gangraph.data.source import Field
-from gangraph.data.world.arguments import one_of, refusal, some_of, whole
 from gangraph.data.world.caption import sentences
 from gangraph.data.world.chance import SPLITS
 from gangraph.data.world.scene import FACTORS, Scene, checked_change, draw, under, unlike
 from gangraph.data.world.views import LABELS, VIEWS, Camera, Shot
+from gangraph.errors import ArgumentError
 from gangraph.registry import source
 
 _FORCED = ("shape", "hue", "ground_hue", "texture", "ground_texture", "light")
@@ -189,21 +189,21 @@ class WorldDataset:
 
 def _checked(world: World) -> dict[str, object]:
     """The arguments in their canonical form."""
-    whole("seed", world.seed, 0, 2**63 - 1)
-    whole("count", world.count, 1)
-    whole("offset", world.offset, 0)
-    one_of("split", world.split, SPLITS)
-    one_of("label", world.label, LABELS)
+    require_count("seed", world.seed, least=0, most=2**63 - 1)
+    require_count("count", world.count, least=1)
+    require_count("offset", world.offset, least=0)
+    require_one_of("split", world.split, SPLITS)
+    require_one_of("label", world.label, LABELS)
     for name, value in world._forced.items():
         checked_change(name, name, value)
     _check_hues(world._forced, "hue and ground_hue")
-    views = some_of("view", world.view, VIEWS)
+    views = require_some_of("view", world.view, VIEWS)
     if not views:
-        raise refusal("view", world.view, f"one or more of {', '.join(VIEWS)}")
-    vary = ("all",) if world.vary == "all" else some_of("vary", world.vary, FACTORS)
+        raise ArgumentError("view", world.view, f"one or more of {', '.join(VIEWS)}")
+    vary = ("all",) if world.vary == "all" else require_some_of("vary", world.vary, FACTORS)
     changes = _changes_of(world.under)
     if "under" in views and not changes:
-        raise refusal("under", world.under, 'what to replace, such as ["texture=stripes"]')
+        raise ArgumentError("under", world.under, 'what to replace, such as ["texture=stripes"]')
     _check_camera(world, views)
     size = world.size if isinstance(world.size, int) else sides(world.size)
     return {"size": size, "view": views, "vary": vary, "under": changes}
@@ -212,21 +212,21 @@ def _checked(world: World) -> dict[str, object]:
 def _check_camera(world: World, views: Sequence[str]) -> None:
     require_size("size", world.size)
     for side in sides(world.size):
-        whole("size", side, 8, 1024)
+        require_count("size", side, least=8, most=1024)
     for name in ("frames", "stride"):
-        whole(name, getattr(world, name), 1)
-    whole("points", world.points, 3)
-    whole("factor", world.factor, 1, min(sides(world.size)))
+        require_count(name, getattr(world, name), least=1)
+    require_count("points", world.points, least=3)
+    require_count("factor", world.factor, least=1, most=min(sides(world.size)))
     if world.channels not in (1, 3):
-        raise refusal("channels", world.channels, "1 (luminance) or 3 (colour)")
+        raise ArgumentError("channels", world.channels, "1 (luminance) or 3 (colour)")
     if "low" in views and any(side % world.factor for side in sides(world.size)):
-        raise refusal("factor", world.factor, f"a divisor of size, which is {world.size}")
+        raise ArgumentError("factor", world.factor, f"a divisor of size, which is {world.size}")
 
 
 def _check_hues(changes: Mapping[str, object], argument: str) -> None:
     hue = changes.get("hue")
     if hue is not None and hue == changes.get("ground_hue"):
-        raise refusal(argument, hue, "two hues, since an object never has the colour of its ground")
+        raise ArgumentError(argument, hue, "two hues, since an object never has the colour of its ground")
 
 
 def _changes_of(found: object) -> tuple[str, ...]:
@@ -235,7 +235,7 @@ def _changes_of(found: object) -> tuple[str, ...]:
         found = [f"{name}={value}" for name, value in found.items()]
     texts = [found] if isinstance(found, str) else found
     if not isinstance(texts, list | tuple) or any(not isinstance(text, str) for text in texts):
-        raise refusal("under", found, _CHANGES)
+        raise ArgumentError("under", found, _CHANGES)
     changes = dict(_change(text) for text in texts)
     _check_hues(changes, "under")
     return tuple(f"{name}={changes[name]}" for name in FACTORS if name in changes)
@@ -244,8 +244,8 @@ def _changes_of(found: object) -> tuple[str, ...]:
 def _change(text: str) -> tuple[str, str | float]:
     left, equals, right = (part.strip() for part in text.partition("="))
     if not equals:
-        raise refusal("under", text, _CHANGES)
-    name = one_of("under", left, FACTORS)
+        raise ArgumentError("under", text, _CHANGES)
+    name = require_one_of("under", left, FACTORS)
     return name, checked_change(f"under {name}", name, right if FACTORS[name].names else _as_number(right))
 
 

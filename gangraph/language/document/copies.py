@@ -1,4 +1,4 @@
-"""The files that a spec was read from beside its own text: what a copy of it needs to be whole."""
+"""The files that a spec was read from besides its own text: what a complete copy needs."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath

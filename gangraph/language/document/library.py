@@ -20,7 +20,7 @@ _SPEC_KEY = re.compile(_KEY % "gangraph", re.MULTILINE)
 
 
 class UnreadableError(UsageError):
-    """A file is there that is no spec or network; `reason` says why, and tells nothing of what it holds."""
+    """A file exists and is no spec or network; `reason` says why, without showing its contents."""
 
     def __init__(self, called: str, reason: str) -> None:
         self.called, self.reason = called, reason
@@ -55,7 +55,7 @@ def find_spec(source: str | Path) -> tuple[Path | None, str]:
 
 
 def require_spec(source: Path | str) -> None:
-    """Refuse a file that does not say of itself that it is a spec: nothing of another file is to be shown.
+    """Refuse a file that does not declare itself a spec: nothing of another file may be shown.
 
     Raises:
         UnreadableError: it is none.

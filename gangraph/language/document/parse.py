@@ -89,7 +89,7 @@ def parse_text(
 
 
 def _refined(profile: Tree, laid: Mapping) -> Iterator[tuple[Scalar, Tree]]:
-    """The variants of which a profile says what they are in it, as they then are."""
+    """The variants that a profile changes, as they are in that profile."""
     variants = overlays(laid, "variants")
     yield from (variants[name] for name in overlays(profile, "variants"))
 

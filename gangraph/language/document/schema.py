@@ -168,7 +168,7 @@ Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, 
 
 
 class UnrollDocument(Model):
-    """How far an objective looks ahead: steps of another group on an objective of its own, taken and forgotten."""
+    """A lookahead: steps of another group on its own objective, which are forgotten afterwards."""
 
     update: Plain
     minimize: Expr | None = None
@@ -293,7 +293,7 @@ class TrainDocument(Model):
 
 
 class SamplerDocument(Model):
-    """A picture of a trained run, drawn when it is asked for: columns side by side, or frames one after another."""
+    """A picture of a trained run, drawn on request: columns side by side, or frames one after another."""
 
     show: Expr | None = Field(None, description="the values shown side by side as images, one sample in each row")
     frames: Expr | None = Field(None, description="the values shown one after another, as an animation")
@@ -303,7 +303,7 @@ class SamplerDocument(Model):
 
 
 class EvaluateDocument(Model):
-    """What is looked at and measured while training."""
+    """What is evaluated during training and measured afterwards."""
 
     every: Expr | None = None
     samples: Expr | None = Field(None, description="how many samples a grid shows or a metric sees")

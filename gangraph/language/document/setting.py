@@ -21,7 +21,7 @@ from gangraph.language.scalar import Scalar
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value as it was given, and what the names are that it may speak of; None for what is no lone constant."""
+    """A value as it was given, and the names that it may use; None for a name that is not a single constant."""
 
     written: Scalar
     names: AnyMapping[str, Expression | None]

@@ -218,7 +218,7 @@ def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100)
 def depths(written: Mapping[str, Expression]) -> dict[str, int]:
     """How many expressions stand in each other beneath each name, where a name stands for what is written under it.
 
-    Names come after those that they lean on. Where names lean on each other in a circle, it is cut open.
+    Names come after those that they depend on. A circle of names is cut at one place.
     """
     found: dict[str, int] = {}
     waiting, opened = list(written)[::-1], set[str]()

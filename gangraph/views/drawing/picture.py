@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gangraph.views.drawing.layout import Layout, arrange
+from gangraph.views.drawing.arrange import arrange
+from gangraph.views.drawing.layout import Layout
 
 UNKNOWN = 7  # the hue of no network in particular: grey
 Chip = tuple[str, int]  # a network and its hue

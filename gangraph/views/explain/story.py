@@ -13,8 +13,8 @@ from gangraph.language.tied import tied_to
 from gangraph.plan.model import Plan
 from gangraph.registry import optimizers
 from gangraph.views.decompile import over_values
-from gangraph.views.explain_objective import Objectives
-from gangraph.views.explain_update import explain_update
+from gangraph.views.explain.objectives import Objectives
+from gangraph.views.explain.update import explain_update
 from gangraph.views.passages import Block, Passage, block_text
 from gangraph.views.plan import listed
 from gangraph.views.printers.words import defined, over_time, taken_away, written

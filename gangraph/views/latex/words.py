@@ -6,7 +6,7 @@ from gangraph.check.phase import Checked
 from gangraph.graph.model import UpdateGraph
 from gangraph.language.tied import tied_to
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.notation import Notation
+from gangraph.views.latex.notation import Notation
 from gangraph.views.plan import listed
 from gangraph.views.printers.latex import moment
 from gangraph.views.printers.symbols import number

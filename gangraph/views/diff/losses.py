@@ -9,8 +9,8 @@ from itertools import zip_longest
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name, show
 from gangraph.views.decompile import Decompiled
-from gangraph.views.difference import Difference, groups_of, sides, trained
-from gangraph.views.matching import Matching
+from gangraph.views.diff.difference import Difference, groups_of, sides, trained
+from gangraph.views.diff.matching import Matching
 from gangraph.views.printers.words import constant_text, written
 from gangraph.views.terms import Term, terms
 from gangraph.views.wording import ordinal

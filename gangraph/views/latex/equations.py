@@ -1,4 +1,4 @@
-"""A spec as mathematics: what each update minimises, over what, and what the names in it stand for, in LaTeX."""
+"""The lines of every update: its objective, the definitions of what it names, laws, and words."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
 from gangraph.views.decompile import STOPS, called, calls_of, unstopped
-from gangraph.views.latex_words import words_of
-from gangraph.views.notation import Notation
+from gangraph.views.latex.notation import Notation
+from gangraph.views.latex.words import words_of
 from gangraph.views.printers.latex import Formula, scaled
 from gangraph.views.printers.precedence import PRODUCT
 from gangraph.views.printers.symbols import symbol

@@ -9,7 +9,7 @@ from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled, called, calls_of, over_values, unstopped
-from gangraph.views.explain_objective import Objectives
+from gangraph.views.explain.objectives import Objectives
 from gangraph.views.plan import listed
 from gangraph.views.printers.words import written
 from gangraph.views.wording import counted, times

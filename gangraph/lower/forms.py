@@ -1,0 +1,105 @@
+"""The forms in which code calls networks, as values.
+
+Nothing toggles `requires_grad`: a network has forms that share their storage, `D` whose parameters carry gradients,
+`D_frozen` whose parameters do not, and `D_fused` or `D_frozen_fused` with kernels inside; each call names the one it
+means. A name is made from its form, and is never read back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from torch import fx
+
+from gangraph.build.network import module_name
+from gangraph.check.instantiate import NetworkModel
+from gangraph.lower.fusing import Fusion, Kernels, fuse_network
+
+
+class Mode(Enum):
+    """What code asks of a network. The value is what the names of such forms end in."""
+
+    OUTPUT = ""  # what it gives for its inputs
+    PARAMETERS = "_parameters"  # all its parameters, as a vector
+    STATE = "_state"  # a copy of its buffers
+    AGAIN = "_again"  # what it gives with such a copy in the place of its buffers, which it leaves alone
+    AHEAD = "_ahead"  # what it gives at the parameters and buffers that it is called with; it has none itself
+    AUTOREGRESSIVE = "_autoregressive"  # an image, drawn pixel by pixel by a call for each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The layers of a network in another way than the spec writes them: as a graph that names its modules.
+
+    `label` tells it from other bodies of the network; `fusions` are the kernels in it.
+    """
+
+    label: str
+    graph: fx.Graph
+    fusions: tuple[Fusion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkForm:
+    """One form of a network or average of the spec: what code asks of it, and how it computes that.
+
+    `frozen` says that its parameters carry no gradient. Without a `body` its layers are those that the spec writes.
+    """
+
+    network: str
+    frozen: bool = False
+    body: Body | None = None
+    mode: Mode = Mode.OUTPUT
+
+    @property
+    def name(self) -> str:
+        """What code calls it."""
+        frozen, body = "_frozen" if self.frozen else "", f"_{self.body.label}" if self.body is not None else ""
+        return f"{module_name(self.network)}{frozen}{body}{self.mode.value}"
+
+    @property
+    def plain(self) -> "NetworkForm":
+        """The form whose parameters it has: it gives outputs, by the layers that the spec writes."""
+        return NetworkForm(network=self.network, frozen=self.frozen)
+
+    def asked(self, mode: Mode) -> "NetworkForm":
+        """The same form, asked for something else."""
+        return replace(self, mode=mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The networks that code calls, and the bodies that they have: with kernels, where these may be placed.
+
+    The networks in `bare` have no kernels; those in `evaluated` have other outputs in the evaluation than in training.
+    """
+
+    models: Mapping[str, NetworkModel]
+    kernels: Kernels
+    bare: frozenset[str]
+    evaluated: frozenset[str] = frozenset()
+    _fused: dict[tuple[str, int], tuple[fx.Graph, tuple[Fusion, ...]]] = field(default_factory=dict, repr=False)
+
+    def of_evaluation(self, evaluated: Mapping[str, NetworkModel]) -> "Models":
+        """The networks as the evaluation calls them."""
+        own = frozenset(evaluated)
+        return replace(self, models={**self.models, **evaluated}, bare=self.bare | own, evaluated=own)
+
+    def fused(self, owner: str, times: int) -> tuple[fx.Graph, tuple[Fusion, ...]]:
+        """A network's graph with kernels, for calls that are differentiated so many times; each is made once."""
+        if owner in self.bare:
+            return self.models[owner].module.graph, ()
+        if (owner, times) not in self._fused:
+            self._fused[owner, times] = fuse_network(self.models[owner], times=times, kernels=self.kernels)
+        return self._fused[owner, times]
+
+    def body(self, owner: str, times: int) -> Body | None:
+        """The body of such calls: none if no kernel fits and the network gives what the spec's layers give."""
+        if owner in self.evaluated:
+            return Body(label="evaluated", graph=self.models[owner].module.graph)
+        if self.kernels == "off":
+            return None
+        graph, fusions = self.fused(owner, times)
+        placed = tuple(fusion for fusion in fusions if not fusion.why_not)
+        label = "fused" if times == 1 else f"fused_{times}"
+        return Body(label=label, graph=graph, fusions=placed) if placed else None

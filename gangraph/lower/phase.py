@@ -1,0 +1,77 @@
+"""Stage 6, lower: a plan to one `torch.fx` graph per segment."""
+
+from gangraph.build.partition import Sets, after_all, after_metrics
+from gangraph.check.phase import Checked
+from gangraph.graph.model import Graph
+from gangraph.lower.forms import Models
+from gangraph.lower.fusing import Kernels
+from gangraph.lower.model import Looking, Program
+from gangraph.lower.writer import write_segment
+from gangraph.plan.model import Plan, Segment
+
+
+def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
+    """Write every segment, and the evaluation, as an fx graph, with kernels where they can be placed."""
+    checked = plan.checked
+    models = _models(checked, kernels)
+    whole = [segment for update in plan.updates for segment in update.segments]
+    steps = [ahead.each for segment in whole for ahead in segment.lookaheads]
+    segments = {segment.name: write_segment(checked.graph, models, segment) for segment in (*whole, *steps)}
+    seen = checked.graph.evaluation
+    evaluation = measurement = None
+    pictures: dict[str, Looking] = {}
+    if seen is not None:
+        models = models.of_evaluation(checked.evaluated)
+        evaluation = _looking(seen.graph, models, "evaluate", after_metrics(seen.graph, seen.looks))
+        numbers = tuple(node for _, node in seen.numbers)
+        measurement = _looking(seen.graph, models, "measure", after_all(seen.graph, numbers))
+        shown = {name: tuple(node for _, node in columns) for name, columns in seen.grids.items()}
+        shown |= {name: sampler.shown for name, sampler in seen.samplers.items()}
+        pictures = {
+            name: _looking(seen.graph, models, name or "grid", after_metrics(seen.graph, nodes))
+            for name, nodes in shown.items()
+        }
+    return Program(
+        plan=plan,
+        segments=segments,
+        evaluation=evaluation,
+        measurement=measurement,
+        pictures=pictures,
+        kernels=kernels,
+    )
+
+
+def lower_look(checked: Checked, nodes: tuple[str, ...]) -> Looking:
+    """What some values of the evaluation need and nothing else, without kernels."""
+    assert checked.graph.evaluation is not None
+    models = _models(checked, "off")
+    graph = checked.graph.evaluation.graph
+    return _looking(graph, models.of_evaluation(checked.evaluated), "look", after_metrics(graph, nodes))
+
+
+def _models(checked: Checked, kernels: Kernels) -> Models:
+    models = {**checked.networks, **checked.evaluators}
+    return Models(models=models, kernels=kernels, bare=frozenset(checked.evaluators))
+
+
+def _looking(graph: Graph, models: Models, name: str, sets: Sets) -> Looking:
+    return Looking(code=write_segment(graph, models, _whole_segment(graph, name, sets.batched)), whole=sets.whole)
+
+
+def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
+    """Everything that the roots need beyond sources and numbers over time, without gradients."""
+    below, waiting = set[str](), list(roots)
+    while waiting:
+        if (node := waiting.pop()) not in below:
+            below.add(node)
+            waiting += graph.read_for(node)
+    return Segment(
+        name=name,
+        purpose="looked at and measured",
+        nodes=tuple(n for n in graph.nodes if n in below and not graph.nodes[n].is_given),
+        inputs=tuple(n for n in graph.nodes if n in below and graph.nodes[n].is_given),
+        outputs=tuple(dict.fromkeys(roots)),
+        trained=(),
+        live=frozenset(),
+        detached=frozenset(),
+    )

@@ -1,0 +1,120 @@
+"""How the optimizers and the updates of two specs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gangraph.build.arguments import shown
+from gangraph.check.phase import Checked
+from gangraph.graph.model import Graph, Lookahead
+from gangraph.language.spec import (
+    OptimizerSpec,
+    PhaseSpec,
+)
+from gangraph.registry import optimizers
+from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.decompile import over_values_and_losses
+from gangraph.views.diff.difference import Difference, groups_of, sides
+from gangraph.views.diff.matching import Matching
+from gangraph.views.plan import listed
+from gangraph.views.printers.words import constant_text, over_time, written
+
+
+def optimizer_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:
+    """Groups that came or went, and of the others what they train, by what, and with which options."""
+    for name, other in sides(a.optimizers, b.optimizers, groups_of(a, b)):
+        ours, theirs = a.optimizers.get(name), b.optimizers.get(other)
+        if ours is None or theirs is None:
+            yield Difference("optimizers", name or other, *("" if g is None else _optimizer(g) for g in (ours, theirs)))
+            continue
+        members = [matching.networks.get(network, network) for network, _ in ours.networks]
+        if sorted(members) != sorted(network for network, _ in theirs.networks):
+            trained = (listed(network for network, _ in group.networks) for group in (ours, theirs))
+            yield Difference("optimizers", f"what {name} trains", *trained)
+        if ours.kind != theirs.kind:
+            yield Difference("optimizers", name, _optimizer(ours), _optimizer(theirs))
+            continue
+        for option in dict.fromkeys((*ours.options, *theirs.options)):
+            before, after = _option(ours, option), _option(theirs, option)
+            if before != after:
+                yield Difference("optimizers", f"{option} of {name}", before, after)
+
+
+def _optimizer(group: OptimizerSpec) -> str:
+    options = "".join(f", {key}={written(value)}" for key, value in group.options.items())
+    return f"{group.kind}({listed(name for name, _ in group.networks)}{options})"
+
+
+def _option(group: OptimizerSpec, name: str) -> str:
+    """An option as it is written, or as torch has it by default."""
+    if name in group.options:
+        return over_time(group.options[name])
+    return constant_text(optimizers[group.kind].signature.parameters[name].default)
+
+
+_TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
+           "when": ("the condition of update {}", "none"),
+           "gates": ("what decides the groups of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
+           "unroll": ("how far update {} looks ahead", "not at all"),
+           "accumulate": ("what update {} averages its gradient over", "one batch"),
+           "then": ("what follows update {}", "nothing")}  # fmt: skip
+
+
+def schedule_differences(matching: Matching) -> Iterator[Difference]:
+    """The order of updates, and how each runs."""
+    first, second = matching.first.graph, matching.second.graph
+    groups = groups_of(first.spec, second.spec)
+    ours = [" and ".join(groups.get(o.group, o.group) for o in update.objectives) for update in first.updates]
+    theirs = [" and ".join(o.group for o in update.objectives) for update in second.updates]
+    if ours != theirs:
+        orders = (", then ".join(f"{name} at once" if " and " in name else name for name in o) for o in (ours, theirs))
+        yield Difference("schedule", "the order of updates", *orders)
+    left = {j: (name, _timing(matching.second, j)) for j, name in enumerate(theirs)}
+    for i, name in enumerate(ours):
+        j = next((j for j, (other, _) in left.items() if other == name), None)
+        if j is not None:
+            yield from _retimed(name, _timing(matching.first, i, matching), left.pop(j)[1])
+    for name, timing in left.values():
+        yield from _retimed(name, {}, timing)
+
+
+def _retimed(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
+    options = {name: (f"{option.compared} in update {{}}", "none") for name, option in UPDATE_OPTIONS.items()}
+    for key, (what, plain) in (_TIMING | options).items():
+        if before.get(key) != after.get(key):
+            yield Difference("schedule", what.format(name), before.get(key, plain), after.get(key, plain))
+
+
+def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict[str, str]:
+    """How an update runs, where that is not once in each step on the draws of the step; in the second's `names`."""
+    sources, networks = (names.sources, names.networks) if names else ({}, {})
+    graph, update = checked.graph, checked.graph.updates[index]
+    given = {"times": update.times, "every": update.every, "when": update.when, **update.options}
+    forms = {"times": "{} times", "every": "every {} steps"}
+    timing = {key: forms.get(key, "{}").format(written(value)) for key, value in given.items() if value is not None}
+    if update.lookaheads:
+        timing["unroll"] = ", ".join(_ahead(graph, ahead, networks) for ahead in update.lookaheads)
+    gates = [f"{each.group}: {written(each.when)}" for each in update.objectives if each.when is not None]
+    if gates:
+        timing["gates"] = "; ".join(gates)
+    if update.accumulate > 1:
+        timing["accumulate"] = f"{update.accumulate} batches"
+    beneath = graph.below(*update.roots)
+    targets = {graph.nodes[name].target for name in beneath if graph.nodes[name].is_source}
+    first = index == 0 and not update.conditional and update.accumulate == 1
+    anew = [name for name in graph.spec.data if name in targets and name in (update.draws or ())]
+    if anew and not first:
+        timing["draws"] = listed(sorted(sources.get(name, name) for name in anew))
+    if update.then:
+        timing["then"] = ", ".join(
+            f"{name}({', '.join([networks.get(net, net), *map(shown, numbers)])})" for name, net, numbers in update.then
+        )
+    return timing
+
+
+def _ahead(graph: Graph, ahead: Lookahead, networks: Mapping[str, str]) -> str:
+    """`5 steps of adam on D, down judge`."""
+    goal = written(over_values_and_losses(graph).of(ahead.loss))
+    moved = listed(networks.get(name, name) for name in ahead.networks)
+    kind = graph.spec.optimizers[ahead.group].kind
+    return f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {kind} on {moved}, down {goal}"
