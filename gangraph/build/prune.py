@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-import networkx as nx
-
+from gangraph.graph.closure import closure
 from gangraph.graph.model import NetworkGraph, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
@@ -27,9 +26,8 @@ def trimmed(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:
     main = network.outputs.get(OUTPUT)
     if not isinstance(main, Ref) or not set(network.outputs).isdisjoint(fields):
         return network
-    edges = nx.DiGraph([(source, node.id) for node in network.nodes.values() for source in node.inputs])
-    edges.add_nodes_from(network.nodes)
-    needed = {main.id, *nx.ancestors(edges, main.id), *(n.id for n in network.nodes.values() if n.kind == "input")}
+    needed = closure((main.id,), lambda name: network.nodes[name].inputs)
+    needed |= {node.id for node in network.nodes.values() if node.kind == "input"}
     nodes = {name: node for name, node in network.nodes.items() if name in needed}
     layers = {node.target for node in nodes.values() if node.kind == "layer"}
     return replace(network, nodes=nodes, outputs={"": main}) if layers == set(network.layers) else network

@@ -7,15 +7,15 @@ at is shown as the one that it has parts of. Where nothing is known, or where su
 a picture has to say how it shows the value.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import networkx as nx
-
 from gangraph.check.infer import Types
 from gangraph.check.instantiate import ANY, Interval, op_range
 from gangraph.check.phase import Checked
+from gangraph.graph.closure import closure
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.node import kinds
 from gangraph.graph.types import TensorType
@@ -33,17 +33,19 @@ class Kinship:
     checked: Checked
 
     @cached_property
-    def places(self) -> nx.Graph:
-        """Images, and the inputs and outputs of networks, with an edge where one is the other or meets it."""
+    def places(self) -> Mapping[Place, set[Place]]:
+        """Images, and the inputs and outputs of networks, each with those that it is or meets."""
         graph, types = self.checked.graph.as_written, self.checked.types
-        places = nx.Graph()
+        places: defaultdict[Place, set[Place]] = defaultdict(set)
         for node in graph.nodes.values():
-            places.add_edges_from(_meetings(graph, types, node))
-        return places
+            for one, other in _meetings(graph, types, node):
+                places[one].add(other)
+                places[other].add(one)
+        return dict(places)
 
     def relatives(self, place: Place) -> set[Place]:
         """The places of one kind with this one."""
-        return set(nx.node_connected_component(self.places, place)) if place in self.places else set()
+        return closure((place,), self.places.__getitem__) if place in self.places else set()
 
     def sources(self, place: Place) -> tuple[str, ...]:
         """The nodes of data of that kind, in the order of the graph."""

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import networkx as nx
-
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds of nodes)
+from gangraph.graph.closure import closure
 from gangraph.graph.node import Argument, Node, Ref, with_arguments
 from gangraph.language.expression.model import Expression
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
@@ -149,12 +148,13 @@ class Graph:
     problems: tuple[Problem, ...]
 
     @cached_property
-    def digraph(self) -> nx.DiGraph:
-        """Nodes and the edges between them."""
-        graph = nx.DiGraph()
-        graph.add_nodes_from(self.nodes)
-        graph.add_edges_from((source, node.id) for node in self.nodes.values() for source in node.needs)
-        return graph
+    def readers(self) -> Mapping[str, tuple[str, ...]]:
+        """For each node those that are computed from it, in order."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for source in dict.fromkeys(node.needs):
+                found[source].append(node.id)
+        return {name: tuple(readers) for name, readers in found.items()}
 
     @cached_property
     def opaque(self) -> frozenset[str]:
@@ -185,12 +185,7 @@ class Graph:
 
     def below(self, *ids: str) -> set[str]:
         """The nodes and everything they are computed from."""
-        found, waiting = set(ids), list(ids)
-        while waiting:
-            fresh = [name for name in self.nodes[waiting.pop()].needs if name not in found]
-            found.update(fresh)
-            waiting += fresh
-        return found
+        return closure(ids, lambda name: self.nodes[name].needs)
 
     @cached_property
     def positions(self) -> Mapping[str, int]:

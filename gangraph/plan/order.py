@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-import networkx as nx
-
 from gangraph.check.instantiate import NetworkModel
+from gangraph.graph.closure import closure
 from gangraph.graph.model import Graph
 
 State = tuple[str, ...]  # what a call moves: the steps ahead that it belongs to, if any, and the networks that keep it
@@ -16,10 +15,8 @@ def states(graph: Graph, networks: Mapping[str, NetworkModel]) -> dict[str, Stat
     An average has buffers of its own. Networks with a part in common may have buffers in common: they are one state.
     """
     keepers = {name for name in (*graph.networks, *graph.averages) if _keeps(graph, networks, name)}
-    together = nx.Graph()
-    together.add_nodes_from(keepers)
-    together.add_edges_from((name, other) for name in keepers for other in graph.tied.get(name, ()) if other in keepers)
-    places = {name: tuple(sorted(each)) for each in nx.connected_components(together) for name in each}
+    tied = {name: keepers.intersection(graph.tied.get(name, ())) for name in keepers}
+    places = {name: tuple(sorted(closure((name,), tied.__getitem__))) for name in keepers}
     return {
         node.id: (node.ahead, *places[node.target])
         for node in graph.nodes.values()

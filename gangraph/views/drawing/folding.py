@@ -108,7 +108,7 @@ def _drawn(graph: Graph, losses: Iterable[str], values: Iterable[str]) -> set[st
     before = graph.below(*always, *named)
     drawn = always | {name for name in before if nodes[name].is_operation and name not in folded}
     for name in sorted(drawn):
-        readers = list(graph.digraph.successors(name))
+        readers = graph.readers[name]
         alone = len(readers) == 1 and readers[0] in drawn and name not in named
         if alone and _folds(graph, nodes[name], nodes[readers[0]]):
             drawn.discard(name)
