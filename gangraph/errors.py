@@ -157,7 +157,7 @@ class SpecError(GangraphError):
     exit_code = 1
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = in_order(problems)
+        self.problems = sorted_problems(problems)
         super().__init__(self.problems)
 
     def __str__(self) -> str:
@@ -245,7 +245,7 @@ _CUDA_NO_MEMORY = 2  # cudaErrorMemoryAllocation
 _OF_ALLOCATORS = ("DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def sorted_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Without repetitions, sorted by file and position.
 
     Problems of one kind at one place become one, with the callers of all: members of a family share their text.

@@ -13,7 +13,7 @@ from torch.nn import functional
 import gangraph
 from gangraph.errors import SpecError
 from gangraph.run.pixels import PixelByPixel
-from gangraph.session.run import measure
+from gangraph.session.run import measure_now
 from gangraph.terminal import Countdown
 from gangraph.vocabulary.causal import (
     DiagonalLstm,
@@ -481,7 +481,7 @@ def test_what_is_drawn_can_be_measured_in_batches_of_any_size() -> None:
     spec = trainer(drawn="x").spec.text.replace(
         "results: {nats: likelihood}", "result_samples: 7\n  results: {ink: 'mean(autoregressive(P(x), x, rows=1))'}"
     )
-    found = [measure(gangraph.Trainer(read(spec), device="cpu", precision="fp64"))["ink"] for _ in range(2)]
+    found = [measure_now(gangraph.Trainer(read(spec), device="cpu", precision="fp64"))["ink"] for _ in range(2)]
     assert found[0] == found[1]
     assert found[0].protocol["samples"] == 7
     assert found[0].value is not None and 0.1 < found[0].value < 0.9

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from gangraph.folder.results import Measured
-from gangraph.language.claims import Measure, margin, measures, verify
+from gangraph.language.claims import Measure, claim_problems, margin, measures
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
@@ -45,7 +45,7 @@ NUMBERS = {Measure("a", "full"): 3.0, Measure("a", "x"): 1.0, Measure("b", "x,y"
 )
 def test_the_margin_says_how_far_a_claim_is_from_failing(text: str, expected: float) -> None:
     check = written(text)
-    assert list(verify(check, ["a", "b"], ["x", "y"])) == []
+    assert list(claim_problems(check, ["a", "b"], ["x", "y"])) == []
     assert margin(check, NUMBERS.__getitem__, lambda _a, _b, start: 0.75 + start) == pytest.approx(expected)
 
 
@@ -78,7 +78,7 @@ def test_a_claim_names_metrics_of_variants() -> None:
     ],
 )
 def test_a_wrong_claim_is_told_where_and_why(text: str, message: str, fix: str) -> None:
-    (problem,) = verify(written(text), ["a", "b"], ["x", "y"])
+    (problem,) = claim_problems(written(text), ["a", "b"], ["x", "y"])
     assert (problem.message, problem.fix) == (message, fix)
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.session.run import measure
+from gangraph.session.run import measure_now
 from gangraph.vocabulary.coupled import BatchError, MinibatchDiscrimination, batch_mean, minibatch_std
 from gangraph.vocabulary.layers import GaussianNoise, weight_norm
 from gangraph.vocabulary.ops import logsumexp, total
@@ -199,13 +199,13 @@ EVALUATE = "evaluate:\n  samples: 4\n  result_samples: 10\n  results: {score: me
 def test_a_coupled_network_is_measured_on_whole_batches() -> None:
     coupled = trainer(small(networks_d=COUPLED, evaluate=EVALUATE))
     plain = trainer(small(evaluate=EVALUATE))
-    assert measure(coupled)["score"].protocol["samples"] == 8
-    assert measure(plain)["score"].protocol["samples"] == 10
+    assert measure_now(coupled)["score"].protocol["samples"] == 8
+    assert measure_now(plain)["score"].protocol["samples"] == 10
 
 
 def test_a_number_beside_a_coupled_network_is_measured_on_whole_batches_too() -> None:
     both = EVALUATE.replace("result_samples: 10", "result_samples: 9").replace("}", ", size: mean(norm(fake))}")
-    found = measure(trainer(small(networks_d=COUPLED, evaluate=both)))
+    found = measure_now(trainer(small(networks_d=COUPLED, evaluate=both)))
     assert {name: each.protocol["samples"] for name, each in found.items()} == {"score": 8, "size": 8}
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gangraph import Trainer
 from gangraph.graph.model import Graph
-from gangraph.run.history import decide
+from gangraph.run.history import exchanges
 from tests.reference.loops import CycleganLoop, DcganLoop, GanLoop, Losses, Pix2pixLoop, WganGpLoop, WganLoop
 from tests.reference.networks import (
     DcganDiscriminator,
@@ -211,7 +211,7 @@ def cyclegan(**options: Any) -> Pair:
         made["F"],
         made["D_y"],
         made["D_x"],
-        lambda name, batch: decide(0, buffers[name], next(calls[name]), batch, 3),
+        lambda name, batch: exchanges(0, buffers[name], next(calls[name]), batch, 3),
         pool_size=3,
     )
 
@@ -298,7 +298,7 @@ def test_running_statistics_agree_too_where_values_are_computed_once(
 def test_the_histories_of_cyclegan_exchange_images_in_these_steps() -> None:
     pair = cyclegan(share=True, merge=True)
     for name in pair.engine.engine.histories:
-        decisions = [decide(0, name, call, 2, 3)[0] for call in range(STEPS)]
+        decisions = [exchanges(0, name, call, 2, 3)[0] for call in range(STEPS)]
         assert any(any(exchange) for exchange in decisions[2:])
 
 

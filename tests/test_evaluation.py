@@ -19,7 +19,7 @@ from gangraph.folder.results import evaluators_in, facts_text, read_results
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import Spec
 from gangraph.registry import metric, vocabulary
-from gangraph.session.run import measure, measure_run, run
+from gangraph.session.run import measure_now, measure_run, run
 from gangraph.session.session import Session
 from tests.support import TINY, load, read, small, trainer
 
@@ -65,7 +65,7 @@ def test_a_result_is_the_number_of_all_samples_whatever_the_batch() -> None:
         "  samples: {}\n  result_samples: 60\n  data: {{x: 'plane(std=0.3, count=60)'}}\n"
         "  results: {{critic: mean(D(x)), spread: 'mean((x - mean(x)) ** 2)', slope: 'mean(norm(grad(D(x), x)))'}}"
     )
-    in_parts, at_once = (measure(measured(text.format(samples))) for samples in (7, 60))
+    in_parts, at_once = (measure_now(measured(text.format(samples))) for samples in (7, 60))
     assert {name: m.protocol["batch"] for name, m in in_parts.items()} == dict.fromkeys(in_parts, 7)
     for name, found in in_parts.items():
         assert found.protocol["samples"] == 60
@@ -77,25 +77,25 @@ def test_every_batch_of_a_result_has_other_draws_and_every_measurement_the_same(
     few, many = measured(text.format(8)), measured(text.format(4000))
     look = measured("  samples: 8\n  metrics: {power: mean(fake ** 2)}").evaluate()
     assert look is not None
-    first = measure(few)["power"]
+    first = measure_now(few)["power"]
     assert first.value == pytest.approx(look.metrics["power"], rel=1e-6)
-    assert measure(few)["power"] == first
+    assert measure_now(few)["power"] == first
     generator = many.networks["G"].eval()
     with torch.no_grad():
         expected = generator(torch.randn(20000, 2, generator=torch.Generator().manual_seed(1))).square().mean()
-    assert measure(many)["power"].value == pytest.approx(float(expected), rel=0.1)
+    assert measure_now(many)["power"].value == pytest.approx(float(expected), rel=0.1)
     assert abs(first.value or 0) != pytest.approx(float(expected), rel=1e-3)
 
 
 def test_no_sample_of_a_stream_is_used_twice_and_random_sources_are_endless() -> None:
     data = "  data: {x: 'plane(std=0.3, count=30)'}\n"
-    found = measure(measured(f"{data}  result_samples: 100\n  results: {{b: mean(fake)}}"))
+    found = measure_now(measured(f"{data}  result_samples: 100\n  results: {{b: mean(fake)}}"))
     assert found["b"].protocol["samples"] == 100
-    both = measure(measured(f"{data}  samples: 7\n  result_samples: 100\n  results: {{a: mean(x), b: mean(fake)}}"))
+    both = measure_now(measured(f"{data}  samples: 7\n  result_samples: 100\n  results: {{a: mean(x), b: mean(fake)}}"))
     assert [m.protocol["samples"] for m in both.values()] == [30, 100]
     x = Plane(std=0.3, count=30).open().batch(range(30), torch.Generator())["value"]
     assert both["a"].value == pytest.approx(float(x.mean()), rel=1e-5)
-    found = measure(measured(f"{data}  mode: train\n  samples: 8\n  results: {{a: mean(D(x))}}"))
+    found = measure_now(measured(f"{data}  mode: train\n  samples: 8\n  results: {{a: mean(D(x))}}"))
     assert found["a"].protocol["samples"] == 24  # whole batches
 
 
@@ -104,7 +104,7 @@ def test_sets_that_a_metric_takes_apart_have_samples_of_their_own(mode: str, cou
     data = "  data: {known: digits(), unseen: 'digits(split=\"test\")'}\n"
     values = "  values: {a: flatten(known.image), b: flatten(unseen.image)}\n"
     results = "  results: {near: 'nearest_neighbour_accuracy(a, known.label, b, unseen.label)', mean: mean(b)}"
-    found = measure(measured(f"{data}{values}  mode: {mode}\n  samples: 50\n  result_samples: 2000\n{results}"))
+    found = measure_now(measured(f"{data}{values}  mode: {mode}\n  samples: 50\n  result_samples: 2000\n{results}"))
     near = found["near"]
     assert near.protocol["sets"] == dict(zip(("train_features", "test_features"), counts, strict=True))
     assert near.protocol["samples"] == found["mean"].protocol["samples"] == counts[1]
@@ -127,7 +127,7 @@ def test_sets_that_share_a_value_and_what_is_computed_beside_them_have_as_many()
         "paired": "mean_absolute_error(fake, x)",
     }
     written = "".join(f"    {name}: {text}\n" for name, text in results.items())
-    found = {name: m.protocol for name, m in measure(measured(f"{data}  results:\n{written}")).items()}
+    found = {name: m.protocol for name, m in measure_now(measured(f"{data}  results:\n{written}")).items()}
     assert {name: facts["samples"] for name, facts in found.items()} == {
         "apart": 20, "shared": 20, "beside": 20, "paired": 30,
     }  # fmt: skip
@@ -144,14 +144,14 @@ def test_an_op_that_one_number_reads_and_a_network_too_is_computed_for_that_numb
         judge="mean(D(x) - D(fake))",
         fool="mean(D(fake))",
     )
-    both, alone = measure(run_), measure(run_, ["a"])
+    both, alone = measure_now(run_), measure_now(run_, ["a"])
     assert both["a"] == alone["a"]
     assert both["b"].value is not None
 
 
 def test_metrics_are_measured_again_over_many_samples() -> None:
     run_ = measured("  samples: 4\n  result_samples: 40\n  metrics: {a: mean(x)}\n  results: {b: mean(x)}")
-    found, look = measure(run_), run_.evaluate()
+    found, look = measure_now(run_), run_.evaluate()
     assert look is not None and look.metrics.keys() == {"a"}
     assert found["a"].value == found["b"].value != look.metrics["a"]
 
@@ -161,12 +161,12 @@ def test_measuring_changes_nothing_in_a_run() -> None:
     layers = "{inputs: x, layers: 'linear(6), batch_norm, relu, dropout(0.5), linear(1)'}"
     watched, alone = measured(evaluate, networks_d=layers), measured(evaluate, networks_d=layers)
     for _ in range(2):
-        assert measure(watched)["a"].value is not None
+        assert measure_now(watched)["a"].value is not None
         assert watched.step() == alone.step()
 
 
 def test_a_number_that_is_not_finite_is_none_and_says_why() -> None:
-    found = measure(measured("  results: {odd: 'mean(log(x - x - 1))'}"))
+    found = measure_now(measured("  results: {odd: 'mean(log(x - x - 1))'}"))
     assert found["odd"].value is None
     assert "not finite" in found["odd"].why
     json.dumps(found["odd"].protocol, allow_nan=False)
@@ -177,7 +177,7 @@ def test_a_number_that_is_not_finite_is_none_and_says_why() -> None:
 
 def test_a_metric_that_expects_sets_sees_all_samples_in_float32(metrics: dict[str, Any]) -> None:
     run_ = measured("  samples: 8\n  result_samples: 50\n  results: {d: 'set_distance(x, fake, least=40)'}")
-    found = measure(run_)["d"]
+    found = measure_now(run_)["d"]
     assert metrics["calls"] == [((50, 2), torch.float32)]
     assert found.protocol["statistic"] == "mean" and found.protocol["least"] == 40
     assert (found.protocol["mode"], found.protocol["seed"], found.protocol["step"]) == ("eval", 0, 0)
@@ -185,7 +185,7 @@ def test_a_metric_that_expects_sets_sees_all_samples_in_float32(metrics: dict[st
 
 def test_constants_that_change_a_number_are_facts_of_it() -> None:
     results = "{spread: 'covered_modes(fake, x, radius=0.25)', slices: 'sliced_wasserstein(x, fake, seed=7)'}"
-    found = measure(measured(f"  samples: 8\n  result_samples: 16\n  results: {results}"))
+    found = measure_now(measured(f"  samples: 8\n  result_samples: 16\n  results: {results}"))
     assert found["spread"].protocol["radius"] == 0.25
     slices = found["slices"].protocol
     assert (slices["directions"], slices["order"]) == (128, 1)
@@ -195,7 +195,7 @@ def test_constants_that_change_a_number_are_facts_of_it() -> None:
 def test_facts_in_which_metrics_of_one_result_differ_are_all_kept() -> None:
     near, far = (f"covered_modes(fake, x, radius={radius})" for radius in (0.25, 4))
     share = "high_quality_share(fake, x, std=0.3, within=2)"
-    found = measure(measured(f"  samples: 8\n  result_samples: 16\n  results: {{all: '{near} + {far} + {share}'}}"))
+    found = measure_now(measured(f"  samples: 8\n  result_samples: 16\n  results: {{all: '{near} + {far} + {share}'}}"))
     protocol = found["all"].protocol
     assert (protocol["std"], protocol["within"]) == (0.3, 2)
     assert (protocol["covered_modes 1"], protocol["covered_modes 2"]) == ({"radius": 0.25}, {"radius": 4})
@@ -226,7 +226,7 @@ def test_a_metric_in_a_look_stands_apart_and_others_keep_their_numbers(metrics: 
 def test_a_metric_that_refuses_its_values_is_named_with_its_line(metrics: dict[str, Any]) -> None:
     run_ = measured("  results:\n    d: set_distance(log(x - 100), fake)")
     with pytest.raises(RunError, match=r"spec:\d+:8: 'set_distance' cannot measure its values: found NaN"):
-        measure(run_)
+        measure_now(run_)
 
 
 def test_missing_weights_leave_a_metric_out_and_say_so_once(
@@ -310,7 +310,7 @@ def test_a_run_ends_with_its_results(finished: Path) -> None:
     assert found.fingerprint == fingerprint(changed()) and found.step == 3
     assert found.results.keys() == {"a", "b"}
     trained = gangraph.Trainer.resume(finished / "checkpoints" / "step-00000003", device="cpu")
-    assert found.results == measure(trained)
+    assert found.results == measure_now(trained)
 
 
 def test_a_run_that_is_measured_again_is_only_read(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

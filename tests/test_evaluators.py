@@ -18,7 +18,7 @@ from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.session import evaluators as cache
-from gangraph.session.run import measure, measure_run, prepare, run
+from gangraph.session.run import measure_now, measure_run, prepare, run
 from gangraph.session.session import Session
 from tests.support import DEFAULTS, DRAW_ONCE, SMALL, same, snapshot
 
@@ -88,11 +88,11 @@ def test_an_evaluator_is_trained_once_and_judges_frozen(tmp_path: Path, capsys: 
     assert "judged by C, network C of judge (error " in told.out
     stamp = (own / "metrics.jsonl").stat().st_mtime_ns
     trainer = gangraph.Trainer(spec, device="cpu")
-    before = measure(trainer)
+    before = measure_now(trainer)
     assert (own / "metrics.jsonl").stat().st_mtime_ns == stamp
     assert trainer.networks.keys() == {"G", "D"}
     trainer.train(steps=2)
-    assert measure(trainer)["side"].value != before["side"].value
+    assert measure_now(trainer)["side"].value != before["side"].value
     numbers = json.loads((own / "results.json").read_text())
     facts = before["side"].protocol["C"]
     assert facts["spec"] == "judge" and facts["error"] == numbers["results"]["error"]["value"]
@@ -115,7 +115,7 @@ def test_an_evaluator_gives_what_its_own_run_gives_in_evaluation_mode(tmp_path: 
 
 def test_an_average_and_its_network_judge_apart_and_both_are_frozen(tmp_path: Path) -> None:
     trainer = gangraph.Trainer(judged(tmp_path), device="cpu")
-    found = measure(trainer)
+    found = measure_now(trainer)
     assert found["side"].value != found["slow"].value
     evaluation = trainer.checked[0].graph.evaluation
     (own,) = runs(tmp_path)

@@ -21,7 +21,7 @@ from gangraph import RunError, UsageError
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, DataError, fault_of
 from gangraph.folder import checkpoint
-from gangraph.folder.lock import held
+from gangraph.folder.lock import locked
 from gangraph.folder.run_folder import RunFolder
 from gangraph.language.spec import Spec
 from gangraph.report.reading import Run
@@ -191,14 +191,14 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(
 
 def test_two_processes_cannot_train_in_one_folder(done: Path) -> None:
     message = rf"run '.*run' is in use by process {os.getpid()} on .*: wait for it to end, or take another folder"
-    with held(done):
+    with locked(done):
         with pytest.raises(RunError, match=message):
             run(spec(), resume=done, device="cpu")
         shutil.copytree(done / "checkpoints", done.parent / "kept")
         (done / "metrics.jsonl").unlink()
         with pytest.raises(RunError, match=message):
             run(spec(), out=done, device="cpu")
-    with held(done):  # which the one before has given back
+    with locked(done):  # which the one before has given back
         pass
 
 

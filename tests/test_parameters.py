@@ -7,7 +7,7 @@ from torch import Tensor
 import gangraph
 from gangraph.language.fingerprint import fingerprint
 from gangraph.run.engine import NotFiniteError
-from gangraph.session.run import measure
+from gangraph.session.run import measure_now
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import step_picture
@@ -80,7 +80,7 @@ def test_results_read_parameters_once_however_many_batches_there_are() -> None:
     for _ in range(3):
         engine.step()
     apart = _vector(engine) - _vector(engine, "G_mean")
-    found = measure(engine)
+    found = measure_now(engine)
     assert found["far"].value == pytest.approx(float(apart @ apart), rel=1e-5)
     assert found["far"].protocol["averages"] == ["G_mean"]
 

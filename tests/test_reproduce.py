@@ -21,7 +21,7 @@ from gangraph.folder.run_folder import RunFolder
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict, read_outcome
 from gangraph.reproduce.reproduction import Request, reproduce
 from gangraph.reproduce.tables import outcome_text, results_page, system_page
-from gangraph.reproduce.work import StoppedError, Task, work
+from gangraph.reproduce.work import StoppedError, Task, work_on
 from gangraph.session.run import run
 from gangraph.trainer import Trainer
 
@@ -79,9 +79,9 @@ def checkpoints(folder: Path) -> dict[str, bytes]:
 
 def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
     source, folder = spec(tmp_path), tmp_path / "out" / "seed-0"
-    first = work(task(source, folder))
+    first = work_on(task(source, folder))
     before = checkpoints(folder)
-    again = work(task(source, folder))
+    again = work_on(task(source, folder))
     assert first.trained
     assert not again.trained
     assert first.numbers == again.numbers
@@ -92,9 +92,9 @@ def test_a_run_is_trained_once_and_then_found(tmp_path: Path) -> None:
 
 def test_another_metric_is_measured_without_training(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
-    work(task(spec(tmp_path), folder))
+    work_on(task(spec(tmp_path), folder))
     before = checkpoints(folder)
-    found = work(task(spec(tmp_path, results="reach: mean(norm(fake)), lean: mean(fake)"), folder))
+    found = work_on(task(spec(tmp_path, results="reach: mean(norm(fake)), lean: mean(fake)"), folder))
     assert not found.trained
     assert set(found.numbers) == {"reach", "lean", "distance"}
     assert checkpoints(folder) == before
@@ -102,9 +102,9 @@ def test_another_metric_is_measured_without_training(tmp_path: Path) -> None:
 
 def test_another_training_is_another_run_and_the_former_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
-    work(task(spec(tmp_path), folder))
+    work_on(task(spec(tmp_path), folder))
     before = checkpoints(folder)
-    assert work(task(spec(tmp_path, rate="0.02"), folder)).trained
+    assert work_on(task(spec(tmp_path, rate="0.02"), folder)).trained
     (kept,) = (path for path in tmp_path.glob("seed-0-*"))
     assert checkpoints(kept) == before
     assert checkpoints(folder) != before
@@ -116,12 +116,12 @@ def test_a_network_that_changed_in_its_file_makes_another_run(tmp_path: Path) ->
     network.write_text("inputs: x\nlayers: linear(4), relu, linear(1)\n")
     source = spec(tmp_path)
     source.write_text(source.read_text().replace('D: "mlp(widths=[size])"', "D: own"))
-    work(task(source, folder))
+    work_on(task(source, folder))
     network.write_text("inputs: x\nlayers: linear(4), tanh, linear(1)\n")
     assert "tanh" not in str(Trainer.resume(RunFolder(folder).latest()).networks["D"])  # by its copy of the file
     with pytest.raises(UsageError, match=r"networks\.D\.layers"):
         Trainer.resume(RunFolder(folder).latest(), spec=gangraph.load(source))
-    assert work(task(source, folder)).trained
+    assert work_on(task(source, folder)).trained
     assert len(list(tmp_path.glob("seed-0-*"))) == 1
 
 
@@ -130,9 +130,9 @@ def test_a_run_that_was_cut_is_resumed_to_the_same_end(tmp_path: Path) -> None:
     from gangraph.language.resolve.document import resolve
 
     source = spec(tmp_path)
-    work(task(source, tmp_path / "whole"))
+    work_on(task(source, tmp_path / "whole"))
     run(resolve(parse(source), Choice(profile="quick")), out=tmp_path / "cut", steps=7, device="cpu")
-    assert work(task(source, tmp_path / "cut")).trained
+    assert work_on(task(source, tmp_path / "cut")).trained
     last = "checkpoints/step-00000020/tensors.safetensors"
     assert (tmp_path / "cut" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
 
@@ -141,46 +141,46 @@ def test_a_folder_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("")
-    assert work(task(spec(tmp_path), folder)).trained
+    assert work_on(task(spec(tmp_path), folder)).trained
 
 
 def test_a_run_that_diverges_is_a_finding(tmp_path: Path) -> None:
-    found = work(task(spec(tmp_path), tmp_path / "seed-0", variant="wild"))
+    found = work_on(task(spec(tmp_path), tmp_path / "seed-0", variant="wild"))
     assert "not finite" in found.failed
     assert found.numbers == {}
 
 
 def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
-    whole = work(task(spec(tmp_path), folder))
+    whole = work_on(task(spec(tmp_path), folder))
     before = checkpoints(folder)
     (folder / "checkpoints" / "step-00000020" / "state.json").write_text("{")
-    again = work(task(spec(tmp_path), folder))
+    again = work_on(task(spec(tmp_path), folder))
     assert again.trained and again.numbers == whole.numbers
     assert checkpoints(folder) == before
 
 
 def test_a_checkpoint_that_a_kill_left_aside_is_not_trained_again(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
-    work(task(spec(tmp_path), folder))
+    work_on(task(spec(tmp_path), folder))
     for path in [*(folder / "checkpoints").glob("step-*")]:
         path.rename(path.with_name(f".{path.name}.former"))
-    assert not work(task(spec(tmp_path), folder)).trained
+    assert not work_on(task(spec(tmp_path), folder)).trained
 
 
 def test_a_run_whose_files_are_damaged_is_a_finding(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
-    work(task(spec(tmp_path), folder))
+    work_on(task(spec(tmp_path), folder))
     for path in (folder / "checkpoints").glob("step-*/state.json"):
         path.write_text("{")
-    assert "state.json: Expecting property name" in work(task(spec(tmp_path), folder)).failed
+    assert "state.json: Expecting property name" in work_on(task(spec(tmp_path), folder)).failed
 
 
 def test_evaluations_by_other_metrics_are_not_taken_for_these(tmp_path: Path) -> None:
     folder, source = tmp_path / "seed-0", spec(tmp_path)
-    work(task(source, folder))
+    work_on(task(source, folder))
     source.write_text(source.read_text().replace("mean(D(x)) - mean(D(fake))", "0 - mean(D(fake))"))
-    found = work(task(source, folder))
+    found = work_on(task(source, folder))
     assert not found.trained
     assert found.evaluations == ()
     assert "evaluated by other metrics" in found.unevaluated
@@ -191,7 +191,7 @@ def test_nothing_begins_once_a_person_has_stopped(tmp_path: Path, monkeypatch: p
     stop.set()
     monkeypatch.setattr("gangraph.reproduce.work._stop", stop)
     with pytest.raises(StoppedError):
-        work(task(spec(tmp_path), tmp_path / "seed-0"))
+        work_on(task(spec(tmp_path), tmp_path / "seed-0"))
 
 
 def test_the_command_runs_judges_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +231,7 @@ def test_an_interrupted_reproduction_saves_and_goes_on(tmp_path: Path) -> None:
     assert going.returncode == 130
     (log,) = folder.glob("*/*/log.txt")
     assert "stopped at step" in log.read_text()
-    assert work(task(Path(source), log.parent)).trained
+    assert work_on(task(Path(source), log.parent)).trained
     assert re.search(r"continuing .*at step", log.read_text(), re.DOTALL)
     assert "finished at step 3000" in log.read_text()
 

@@ -15,7 +15,7 @@ from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.pipeline import check_spec, compile_phase, load
-from gangraph.run.restore import read_network
+from gangraph.run.restore import restore_network
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
@@ -222,7 +222,7 @@ def test_checkpoint_holds_shared_parts_once_and_each_network_is_read_alone(tmp_p
     assert "network/G_a/trunk.linear.weight" in stored and "network/G_b/trunk.linear.weight" not in stored
     assert "average/E_b/trunk.linear.weight" in stored
     module = trainer(coupled(share_g=""), seed=7).networks["G_b"]
-    read_network(folder, "G_b", module)
+    restore_network(folder, "G_b", module)
     assert same(snapshot({"": module}), snapshot({"": run.networks["G_b"]}))
 
 

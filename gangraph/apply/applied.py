@@ -38,7 +38,7 @@ class NoImageError(ValueError):
     """A network does not take one image and give one; the message says what it does instead."""
 
 
-def applied(checked: Checked, name: str, *, average: bool = False) -> Applied:
+def applicable(checked: Checked, name: str, *, average: bool = False) -> Applied:
     """The network of a name, or its moving average, if it can be applied to images.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gangraph.apply.applied import applied
+from gangraph.apply.applied import applicable
 from gangraph.apply.files import open_images, plan_files
 from gangraph.apply.sizes import Size
 from gangraph.apply.translation import Translation
@@ -61,7 +61,7 @@ def apply(
     plan = plan_files(archive, source, target, overwrite, say)
     training = load_run(run, which=which, device=device)
     checked = training.checked[training.phase]
-    found = applied(checked, network, average=average)
+    found = applicable(checked, network, average=average)
     if ground is not None:
         found = replace(found, options=_grounded(found.options, ground))
     made = interval or found.made

@@ -6,7 +6,7 @@ from gangraph.apply.applied import Applied
 from gangraph.apply.sizes import Follows, Size
 
 
-def introduction(found: Applied, follows: Follows | None, asked: Size | None) -> Iterator[str]:
+def preparation_text(found: Applied, follows: Follows | None, asked: Size | None) -> Iterator[str]:
     """How images are prepared for a network, and what becomes of their sizes."""
     like = f"as {found.like} is: " if found.like else ""
     colours, (low, high) = "grey" if found.options.channels == 1 else "colour", found.given

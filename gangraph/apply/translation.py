@@ -10,7 +10,7 @@ from torch import Tensor
 from gangraph.apply.anysize import AnySize
 from gangraph.apply.applied import Applied
 from gangraph.apply.files import write_image
-from gangraph.apply.introduction import introduction, size_text
+from gangraph.apply.introduction import preparation_text, size_text
 from gangraph.apply.prepare import Preparation
 from gangraph.apply.sizes import Size, bare
 from gangraph.check.instantiate import Interval
@@ -59,7 +59,7 @@ class Translation:
             raise UsageError(
                 f"'{found.name}' takes {size_text(found.size)} pixels alone, as it was trained: leave out --size"
             )
-        for text in introduction(found, self.network.follows, self.asked):
+        for text in preparation_text(found, self.network.follows, self.asked):
             self.say(text)
         self.images = Preparation(found, self.network.follows is not None, self.asked)
 

@@ -36,7 +36,7 @@ _LEVELS = 150  # of calls and values in each other that a spec may have
 SHALLOW = 30  # levels that are followed as they are met, whatever stands around them
 
 
-def in_order(written: Mapping[str, Expression]) -> Iterable[str]:
+def definition_order(written: Mapping[str, Expression]) -> Iterable[str]:
     """The names of values as they are written; where that is deep, each after those that it leans on."""
     found = ast.depths(written)
     return found if max(found.values(), default=0) > SHALLOW else written

@@ -9,7 +9,14 @@ from keyword import iskeyword
 from torch import fx, nn
 
 from gangraph.build.arguments import check_arguments
-from gangraph.build.expressions import LARGEST_NETWORK, ExpressionBuilder, NodeTable, bottomless, circle, in_order
+from gangraph.build.expressions import (
+    LARGEST_NETWORK,
+    ExpressionBuilder,
+    NodeTable,
+    bottomless,
+    circle,
+    definition_order,
+)
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
@@ -32,7 +39,7 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
     builder = _NetworkBuilder(spec)
     builder.problems += _one_name(spec)
     needed = _needed(spec)
-    for name in in_order(spec.values):
+    for name in definition_order(spec.values):
         if name in needed:
             builder.attempt(ast.Name(name, spec.values[name].span))
     outputs = {name: builder.attempt(expression) for name, expression in spec.outputs.items()}

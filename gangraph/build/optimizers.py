@@ -10,7 +10,7 @@ from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
-from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, verify
+from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, require_over_time
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers
 
@@ -65,7 +65,7 @@ def _check_option(name: str, value: Expression, annotation: Any, static_names: I
     if any(misplaced):
         raise SpecError([next(filter(None, misplaced))])
     if is_dynamic(value):
-        verify(value)
+        require_over_time(value)
     given = 0.0 if is_dynamic(value) else constant(value, static_names)
     if not fits(given, annotation):
         refuse(
@@ -120,7 +120,7 @@ def even_momentum(optimizer: torch.optim.Optimizer) -> None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def differentiable() -> list[str]:
+def unrollable() -> list[str]:
     """The optimizers of which an objective can look ahead."""
     return [name for name, definition in optimizers.items() if definition.traits.differentiable]
 

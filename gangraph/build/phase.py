@@ -11,7 +11,7 @@ from gangraph.build.values import ValueBuilder
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, SpecError, called_by, nearest
 from gangraph.graph.model import Graph, NetworkGraph
-from gangraph.language.expression.schedule import is_dynamic, verify
+from gangraph.language.expression.schedule import is_dynamic, require_over_time
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import load_plugins
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the vocabulary)
@@ -77,6 +77,6 @@ def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     decays = [network.decay for network in spec.networks.values() if isinstance(network, AverageSpec)]
     for expression in (*options, *decays):
         try:
-            verify(expression)
+            require_over_time(expression)
         except SpecError as error:
             problems += error.problems

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.build.arguments import shown
 from gangraph.build.lookahead import Unrolled, look_ahead
-from gangraph.build.optimizers import differentiable
+from gangraph.build.optimizers import unrollable
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
@@ -198,7 +198,7 @@ class _UpdateBuilder:
                     "a group of networks that have all their parts to themselves",
                 )
         kind = self.values.spec.optimizers[inner.group].kind
-        possible = differentiable()
+        possible = unrollable()
         if kind in optimizers and kind not in possible:
             refuse(
                 "GG511",

@@ -14,7 +14,7 @@ from gangraph.graph.node import kinds
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.schedule import TIME, is_dynamic, verify
+from gangraph.language.expression.schedule import TIME, is_dynamic, require_over_time
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
@@ -92,7 +92,7 @@ class ValueBuilder(ExpressionBuilder):
         for call in ast.walk(node):
             if isinstance(call, ast.Call) and (problem := outside(call)):
                 raise SpecError([problem])
-        verify(node)
+        require_over_time(node)
 
     def _defined(self, name: str) -> Argument:
         """What a value or loss stands for: a node, or a constant."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gangraph.check.infer import Types, said
 from gangraph.check.instantiate import NetworkModel, make_layer
-from gangraph.check.meta_runs import Run, layer_key, run_layer, run_op
+from gangraph.check.meta_runs import MetaRun, layer_key, run_layer, run_op
 from gangraph.errors import Problem
 from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments
@@ -113,7 +113,7 @@ class _Follower:
         )
 
 
-_layers: dict[object, tuple[list[torch.Size], Run]] = {}  # sizes of parameters, and what the layer gives
+_layers: dict[object, tuple[list[torch.Size], MetaRun]] = {}  # sizes of parameters, and what the layer gives
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from gangraph.build.network import INFERRED, value_name
-from gangraph.check.layer_state import misplaced, moves_state, wrapped
-from gangraph.check.meta_runs import Run, run_layer, run_op
+from gangraph.check.layer_state import layers_within, misplaced, moves_state
+from gangraph.check.meta_runs import MetaRun, run_layer, run_op
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
@@ -104,7 +104,7 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
     for node in graph.nodes.values():
         assembler.add(node)
     module = assembler.finish()
-    definitions = [vocabulary[each.name] for use in graph.layers.values() for each in wrapped(use)]
+    definitions = [vocabulary[each.name] for use in graph.layers.values() for each in layers_within(use)]
     definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
     return NetworkModel(
         graph=graph,
@@ -155,7 +155,7 @@ class _Assembler:
             raise MisfitError(node, shapes, first_line(error), batch=isinstance(error, BatchError)) from None
         self.examples[node.id], self.flops = run.example(), self.flops + run.flops
 
-    def _layer(self, node: Node) -> Run:
+    def _layer(self, node: Node) -> MetaRun:
         (source,) = node.inputs
         example = self.examples[source]
         use = self.graph.layers[node.target]
@@ -193,7 +193,7 @@ class _Assembler:
         self.modules[path] = module
         return module
 
-    def _op(self, node: Node) -> Run:
+    def _op(self, node: Node) -> MetaRun:
         examples = [with_arguments(argument, self.examples) for argument in node.arguments]
         keywords = {key: with_arguments(value, self.examples) for key, value in node.keywords}
         self.written[node.id] = write_op(self.fx, node, self.written, value_name(node.id))

@@ -9,16 +9,16 @@ from gangraph.graph.model import LayerUse
 from gangraph.registry import vocabulary
 
 
-def wrapped(use: LayerUse) -> Iterator[LayerUse]:
+def layers_within(use: LayerUse) -> Iterator[LayerUse]:
     """A layer and those inside of it, the outermost first."""
     yield use
     if use.wrapped is not None:
-        yield from wrapped(use.wrapped)
+        yield from layers_within(use.wrapped)
 
 
 def moves_state(use: LayerUse, module: nn.Module) -> bool:
     """Whether a call in training changes buffers of a layer: as the layer declares, or else whether it has any."""
-    told = [vocabulary[each.name].traits.moves_state for each in wrapped(use)]
+    told = [vocabulary[each.name].traits.moves_state for each in layers_within(use)]
     if next(module.buffers(), None) is None or all(each is False for each in told):
         return False
     return any(told) or None in told
@@ -47,7 +47,7 @@ def _mark(value: Any) -> object:
     return repr(value) if isinstance(value, int | float | str | None) else id(value)
 
 
-def moved(before: dict[str, object], after: dict[str, object]) -> frozenset[str]:
+def changed_paths(before: dict[str, object], after: dict[str, object]) -> frozenset[str]:
     """The paths at which something was changed, added or taken away."""
     return frozenset(
         path for path in before.keys() | after.keys() if before.get(path, before) != after.get(path, after)

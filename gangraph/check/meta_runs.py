@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from gangraph.check.layer_state import marks, moved
+from gangraph.check.layer_state import changed_paths, marks
 from gangraph.graph.model import LayerUse
 from gangraph.registry import Definition
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class MetaRun:
     """The result of a layer or an op, without storage, and the floating-point operations that it takes.
 
     `moved` are the paths of what the call changed in a layer, `steps` the shapes of an op's intermediate results, in
@@ -36,17 +36,17 @@ class Run:
 
 
 # Networks that grow have the same layers in every phase, and running one takes a millisecond even without storage.
-_runs: dict[object, Run] = {}
+_runs: dict[object, MetaRun] = {}
 
 
-def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any]) -> Run:
+def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any]) -> MetaRun:
     """An op on examples. Raises whatever the op raises for inputs that do not fit, ValueError for an empty result."""
     key = ("op", definition.function, _described(tuple(arguments)), _described(tuple(keywords.items())))
     given = [value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor)]
     return _remembered(key, lambda: definition.function(*arguments, **keywords), given)
 
 
-def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> Run:
+def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> MetaRun:
     """A layer on an example. Raises whatever it raises for an input that does not fit, ValueError for no result."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
     return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), [example], module)
@@ -57,7 +57,9 @@ def layer_key(use: LayerUse, example: Tensor) -> object:
     return _written(use), _described(example)
 
 
-def _remembered(key: object, run: Callable[[], Tensor], given: list[Tensor], module: nn.Module | None = None) -> Run:
+def _remembered(
+    key: object, run: Callable[[], Tensor], given: list[Tensor], module: nn.Module | None = None
+) -> MetaRun:
     if key not in _runs:
         before = marks(module) if module is not None else {}
         steps = _Steps() if module is None else None
@@ -65,9 +67,9 @@ def _remembered(key: object, run: Callable[[], Tensor], given: list[Tensor], mod
             made = run()
         if not made.numel() and all(value.numel() for value in given):  # the parameters of a network may be none
             raise ValueError(f"the result is empty: its shape would be {list(made.shape)}")
-        changed = moved(before, marks(module)) if module is not None else frozenset[str]()
+        changed = changed_paths(before, marks(module)) if module is not None else frozenset[str]()
         shapes = tuple(steps.shapes) if steps is not None else ()
-        _runs[key] = Run(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops(), changed, shapes)
+        _runs[key] = MetaRun(tuple(made.shape), made.stride(), made.dtype, counter.get_total_flops(), changed, shapes)
     return _runs[key]
 
 

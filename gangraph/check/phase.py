@@ -18,7 +18,7 @@ from gangraph.check.second_order import undifferentiable
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
 from gangraph.check.uncompiled import without_compiler
-from gangraph.errors import Problem, Span, SpecError, called_by, in_order
+from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
 from gangraph.graph.differentiability import differentiable_in_inputs
 from gangraph.graph.model import Evaluation, Graph, UpdateGraph
 from gangraph.graph.node import kinds
@@ -89,7 +89,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         problems += lint(graph.as_written, types)
     if errors:
         raise SpecError(problems)
-    lints = in_order(problem for problem in problems if problem.severity == "warning")
+    lints = sorted_problems(problem for problem in problems if problem.severity == "warning")
     return Checked(
         graph=graph,
         types=types,

@@ -18,7 +18,9 @@ def uncounted(graph: Graph, save: Quantity | None) -> Iterator[Problem]:
     evaluate = graph.spec.evaluate
     lengths = (graph.spec.length, save, evaluate.every if evaluate is not None else None)
     found = [("a length", length.unit, length.span) for length in lengths if length is not None]
-    found += [("a number over time", unit, span) for written in _over_time(graph) for unit, span in counted(written)]
+    found += [
+        ("a number over time", unit, span) for written in _over_time(graph) for unit, span in units_counted(written)
+    ]
     for what, unit, span in found:
         if unit != "steps":
             yield Problem(
@@ -42,7 +44,7 @@ def _over_time(graph: Graph) -> Iterator[Expression]:
         yield from (expression for expression in whole if expression is not None)
 
 
-def counted(written: Expression) -> Iterator[tuple[str, Span]]:
+def units_counted(written: Expression) -> Iterator[tuple[str, Span]]:
     """The units in which an expression counts, and where it does."""
     for node in ast.walk(written):
         if isinstance(node, Quantity):

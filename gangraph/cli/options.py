@@ -100,7 +100,7 @@ class Kernels(StrEnum):
     off = "off"
 
 
-class View(StrEnum):
+class ShowAs(StrEnum):
     """What `show` shows."""
 
     spec = "spec"
@@ -166,7 +166,7 @@ def textual(output: Path | None, view: str) -> None:
         raise UsageError(f"{view} is text: '{output}' would not be {output.suffix}; take .txt, or no -o at all")
 
 
-def drawn(output: Path | None) -> None:
+def require_svg(output: Path | None) -> None:
     """Refuse to write a drawing into a file whose suffix is not that of SVG. Raises UsageError."""
     if output is not None and output.suffix.lower() not in (".svg", ""):
         raise UsageError(f"the graph is drawn as SVG, and not as {output.suffix}: -o {output.with_suffix('.svg')}")

@@ -84,7 +84,7 @@ def _resumed(
     run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
 ) -> tuple["Spec | None", "Spec"]:
     """The spec that a run continues with, None if it continues unchanged; and the spec that it was trained by."""
-    from gangraph.folder.find_checkpoint import begun, readable
+    from gangraph.folder.find_checkpoint import begun, readable_checkpoint
     from gangraph.folder.saved_spec import asked_of, load_text
     from gangraph.folder.state import read_state
     from gangraph.language.document.parse import Choice
@@ -93,7 +93,7 @@ def _resumed(
     if spec is not None and not begun(run):
         fresh = read_spec(spec, profile, variant, settings)
         return fresh, fresh
-    checkpoint, choice = readable(run, None, tell), Choice(profile, variant, options.values_of(settings))
+    checkpoint, choice = readable_checkpoint(run, None, tell), Choice(profile, variant, options.values_of(settings))
     return asked_of(checkpoint, spec, choice), load_text(read_state(checkpoint).trained, checkpoint)
 
 
@@ -108,13 +108,13 @@ def measure(
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
-    from gangraph.folder.find_checkpoint import readable
+    from gangraph.folder.find_checkpoint import readable_checkpoint
     from gangraph.folder.saved_spec import asked_of
     from gangraph.language.document.parse import Choice
 
     options.there_is(run)
     with options.waiting(f"measuring {run}"):
-        good = readable(run, checkpoint, lambda _: None)  # `measure_run` tells of those that are not
+        good = readable_checkpoint(run, checkpoint, lambda _: None)  # `measure_run` tells of those that are not
         newer = asked_of(good, spec, Choice(set=options.values_of(settings)))
         from gangraph.folder.files import json_text
         from gangraph.folder.results import results_lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gangraph.cli import options
-from gangraph.cli.options import Kernels, View, emit, read_spec
+from gangraph.cli.options import Kernels, ShowAs, emit, read_spec
 from gangraph.errors import DataError, SpecError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], li
 def show(
     spec: options.SpecName,
     view: Annotated[
-        View,
+        ShowAs,
         typer.Option(
             "--as", help="What to show; 'graph' is an SVG, 'latex' the mathematics, 'grid' a PNG of the embedded world."
         ),
@@ -126,40 +126,40 @@ def show(
     ] = None,
 ) -> None:
     """Show a spec as any stage of the compiler sees it."""
-    if view is View.grid or spec == "world":
+    if view is ShowAs.grid or spec == "world":
         _show_world(spec, view, output)
         return
-    if view is View.graph:
-        options.drawn(output)
+    if view is ShowAs.graph:
+        options.require_svg(output)
     else:
         options.textual(output, f"the {view.value} view")
     resolved = read_spec(spec, profile, variant, settings)
-    if view is View.spec and not resolved.problems:
+    if view is ShowAs.spec and not resolved.problems:
         from gangraph.views.text import spec_text
 
         emit(spec_text(resolved), output)
         return
-    placed = (view is View.plan) if kernels is None else kernels is not Kernels.off
+    placed = (view is ShowAs.plan) if kernels is None else kernels is not Kernels.off
     with options.waiting(f"reading {spec}"):
         from gangraph.pipeline import check_spec
 
         shown = _shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge, kernels=placed)
-    if view is View.graph and len(resolved.phases) > 1:
+    if view is ShowAs.graph and len(resolved.phases) > 1:
         print(f"the last of {len(resolved.phases)} phases is drawn", file=sys.stderr)
     emit(shown, output)
 
 
 def _shown(
-    resolved: "Spec", checked: tuple["Checked", ...], view: View, *, share: bool, merge: bool, kernels: bool
+    resolved: "Spec", checked: tuple["Checked", ...], view: ShowAs, *, share: bool, merge: bool, kernels: bool
 ) -> str:
     """The text of a view; phases one after the other."""
     from gangraph.pipeline import compile_phase
     from gangraph.views import text
 
     titles = text.titles(resolved)
-    if view is View.graph:
+    if view is ShowAs.graph:
         return _drawn(checked[-1], titles[-1], resolved)
-    if view is View.latex:
+    if view is ShowAs.latex:
         from gangraph.views.latex import latex_text
 
         return latex_text(checked, titles)
@@ -168,11 +168,11 @@ def _shown(
 
     parts = []
     for title, phase in zip(titles, checked, strict=True):
-        if view is View.shapes:
+        if view is ShowAs.shapes:
             parts.append(text.shapes_text(phase, title=title))
             continue
         program = compile_phase(phase, share=share, merge=merge, kernels="auto" if kernels else "off")
-        parts.append(code_text(program, title=title) if view is View.code else plan_text(program, title=title))
+        parts.append(code_text(program, title=title) if view is ShowAs.code else plan_text(program, title=title))
     return "\n\n\n".join(parts)
 
 
@@ -183,8 +183,8 @@ def _drawn(phase: "Checked", title: str, resolved: "Spec") -> str:
     return draw(phase.graph, title=title, subtitle=resolved.about, shapes=shapes)
 
 
-def _show_world(spec: str, view: View, output: Path | None) -> None:
-    if spec != "world" or view is not View.grid:
+def _show_world(spec: str, view: ShowAs, output: Path | None) -> None:
+    if spec != "world" or view is not ShowAs.grid:
         raise UsageError(
             "the embedded world is shown as a grid, and nothing else is: gangraph show world --as grid -o world.png"
         )

@@ -44,7 +44,7 @@ def require_size(name: str, found: object) -> None:
     require(whole and len(both) == 2, name, found, "a whole number of at least 1, or [height, width]")
 
 
-def sides(size: Size) -> tuple[int, int]:
+def height_and_width(size: Size) -> tuple[int, int]:
     """Height and width."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 

@@ -100,10 +100,10 @@ def decode(data: bytes, rules: Rules) -> Picture:
     scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
     if scans * image.width * image.height > _MOST_SCANNED:
         raise ValueError(f"has {scans} scans of {image.width} x {image.height} pixels, which take long to decode")
-    return picture(image, rules, data)
+    return decoded(image, rules, data)
 
 
-def picture(image: Image.Image, rules: Rules, data: bytes = b"") -> Picture:
+def decoded(image: Image.Image, rules: Rules, data: bytes = b"") -> Picture:
     """An image as Pillow opened it, in the channels asked for; `data` are the bytes of its file.
 
     Raises:

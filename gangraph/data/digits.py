@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gangraph.data.arguments import Size, require_count, require_one_of, require_size, sides
+from gangraph.data.arguments import Size, height_and_width, require_count, require_one_of, require_size
 from gangraph.data.source import Field
 from gangraph.data.transform import LOWEST, Range
 from gangraph.errors import DataError
@@ -51,7 +51,7 @@ class Digits:
     def fields(self) -> Mapping[str, Field]:
         """`image`, [channels, height, width], and `label`, int64: the digit."""
         return {
-            "image": Field((self.channels, *sides(self.size)), LOWEST[self.range], 1),
+            "image": Field((self.channels, *height_and_width(self.size)), LOWEST[self.range], 1),
             "label": Field((), 0, 9, torch.int64),
         }
 
@@ -68,7 +68,7 @@ class Digits:
         order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(self.seed))
         chosen = order[list(SPLITS[self.split])]
         stored = torch.from_numpy(data.images)[chosen, None].float() / INK
-        images = functional.interpolate(stored, size=sides(self.size), mode="bilinear", antialias=True)
+        images = functional.interpolate(stored, size=height_and_width(self.size), mode="bilinear", antialias=True)
         low = LOWEST[self.range]
         scaled = (low + (1 - low) * images).expand(-1, self.channels, -1, -1)
         return DigitSet(scaled, torch.from_numpy(data.target)[chosen].long())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gangraph.data.arguments import Size, require, require_one_of, require_stretch, stretch
-from gangraph.data.decode import picture
+from gangraph.data.decode import decoded
 from gangraph.data.imageset import ImageSet, Loaded
 from gangraph.data.source import Field
 from gangraph.data.transform import ImageOptions, Interpolation, Range
@@ -131,7 +131,7 @@ class Torchvision:
 
         def load(index: int) -> Loaded:
             image, label = samples[chosen[index]]
-            return {"image": picture(image, options.rules), "label": torch.as_tensor(label, dtype=torch.int64)}
+            return {"image": decoded(image, options.rules), "label": torch.as_tensor(label, dtype=torch.int64)}
 
         names = [f"{self.name} in '{where}', image {index}" for index in chosen]
         return ImageSet(names, load, options)

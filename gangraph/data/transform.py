@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from gangraph.data.arguments import Size, require, require_count, require_one_of, require_size, sides
+from gangraph.data.arguments import Size, height_and_width, require, require_count, require_one_of, require_size
 from gangraph.data.decode import Pages, Picture, Rules, decode
 from gangraph.data.source import Field
 
@@ -86,7 +86,10 @@ class ImageOptions:
         alone = self.size is None or len(asked) == 1
         require(alone, "size", self.size, "size= alone, or resize= with crop=: size= already is a resize=")
         if self.resize is not None and self.crop is not None:
-            inside = all(cut <= side for cut, side in zip(sides(self.crop), sides(self.resize), strict=True))
+            inside = all(
+                cut <= side
+                for cut, side in zip(height_and_width(self.crop), height_and_width(self.resize), strict=True)
+            )
             require(inside, "crop", self.crop, f"at most resize={self.resize}")
         require_one_of("channels", self.channels, (1, 3))
         require_one_of("range", self.range, LOWEST)
@@ -110,7 +113,7 @@ class ImageOptions:
         """Height and width of one image."""
         size = self.crop or self.resize or self.size
         assert size is not None
-        return sides(size)
+        return height_and_width(size)
 
     @property
     def rules(self) -> Rules:
@@ -129,16 +132,16 @@ class ImageOptions:
         """
         picture = tuple(self._resized(band) for band in picture)
         first = picture[0]
-        if self.crop and not _fits(first, sides(self.crop)):
+        if self.crop and not _fits(first, height_and_width(self.crop)):
             raise ValueError(f"{first.width}x{first.height} is smaller than crop={self.crop}; give resize=")
         bands = [torch.from_numpy(np.array(band)).reshape(first.height, first.width, -1) for band in picture]
         return torch.cat(bands, dim=2).permute(2, 0, 1).contiguous()
 
     def _resized(self, band: Image.Image) -> Image.Image:
         size = self.resize or self.size
-        if size is None or band.size == sides(size)[::-1]:
+        if size is None or band.size == height_and_width(size)[::-1]:
             return band
-        height, width = sides(size)
+        height, width = height_and_width(size)
         box = _centred(band, height, width) if self.fit == "cover" else None
         resized = band.resize((width, height), FILTERS[self.interpolation], box=box)
         # Bicubic interpolation overshoots at edges; Pillow cuts that off at 8 bits, but not from floats.
@@ -148,7 +151,7 @@ class ImageOptions:
         """Crop and flip [..., height, width] by three numbers in [0, 1); equal numbers give the same crop and flip."""
         row, column, mirror = chances if self.augment else (0.5, 0.5, 1.0)
         if self.crop:
-            rows, columns = sides(self.crop)
+            rows, columns = height_and_width(self.crop)
             height, width = image.shape[-2:]
             top, left = int(row * (height - rows + 1)), int(column * (width - columns + 1))
             image = image[..., top : top + rows, left : left + columns]

@@ -86,7 +86,7 @@ def first_good(place: str | Path, which: str | None, read: Callable[[Path], Made
     return read(known[0])
 
 
-def readable(place: str | Path, which: str | None, say: Callable[[str], None]) -> Path:
+def readable_checkpoint(place: str | Path, which: str | None, say: Callable[[str], None]) -> Path:
     """The checkpoint that a person names; of a run, its newest one whose state can be read. Raises as `first_good`."""
 
     def read(path: Path) -> Path:

@@ -13,7 +13,7 @@ FILE = ".lock"
 
 
 @contextmanager
-def held(folder: Path, what: str = "run") -> Iterator[None]:
+def locked(folder: Path, what: str = "run") -> Iterator[None]:
     """Hold a folder's lock, which the system takes back however the process ends.
 
     Raises:

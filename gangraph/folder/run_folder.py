@@ -32,7 +32,7 @@ from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.folder.checkpoint import tidy
 from gangraph.folder.files import abandoned, json_text, read_json, write_whole
 from gangraph.folder.find_checkpoint import BEST, LATEST, find_checkpoint, first_good, numbered, run_of
-from gangraph.folder.lock import held
+from gangraph.folder.lock import locked
 from gangraph.folder.places import placed
 from gangraph.folder.saved_spec import copies_of
 from gangraph.folder.state import read_state
@@ -73,7 +73,7 @@ class RunFolder:
         Raises:
             RunError: another process trains here.
         """
-        with held(self.path):
+        with locked(self.path):
             tidy(self.path / "checkpoints")
             for folder in (self.path, self.path / "samples"):
                 for path in abandoned(folder):

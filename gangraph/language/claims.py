@@ -79,7 +79,7 @@ def margin(
     raise ValueError(f"'{show(check)}' is no number")
 
 
-def verify(check: Expression, metrics: Iterable[str], variants: Iterable[str]) -> Iterator[Problem]:
+def claim_problems(check: Expression, metrics: Iterable[str], variants: Iterable[str]) -> Iterator[Problem]:
     """What is wrong with a claim: no condition, or a metric or variant that the spec does not have."""
     yield from _condition(check)
     metrics, variants = tuple(metrics), (FULL, *variants)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from gangraph.report.numbers import number
+from gangraph.report.numbers import number_text
 from gangraph.report.reading import Points
 
 WIDTH, HEIGHT = 340.0, 190.0
@@ -48,7 +48,7 @@ class Scale:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             factors = (1,) if self.high / self.low > 100 else (1, 2, 5)
             inside = [f * 10.0**k for k in powers for f in factors if self.low <= f * 10.0**k <= self.high]
-            return tuple((value, number(value)) for value in inside[:: -(-len(inside) // 6)])
+            return tuple((value, number_text(value)) for value in inside[:: -(-len(inside) // 6)])
         rough = (self.high - self.low) / 4
         size = 10 ** math.floor(math.log10(rough))
         step = size * next(factor for factor in (1, 2, 5, 10) if factor * size >= rough * 0.999)
@@ -60,7 +60,7 @@ class Scale:
 def _labelled(value: float, digits: int) -> str:
     """A value with so many decimals, or in scientific notation where that takes too much room."""
     text = f"{value:,.{digits}f}".replace("-", "\u2212")
-    return text if len(text) <= _LETTERS else number(value)
+    return text if len(text) <= _LETTERS else number_text(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +159,11 @@ def _panel(name: str, variant: str, lines: Sequence[Line], scale: Scale) -> str:
     drawn.append(f'<path class="mean" d="{_path([(x, y) for x, y, *_ in mean], scale)}"/>')
     step, value, *_ = mean[-1]
     drawn.append(f'<circle class="end" cx="{scale.x(step):.1f}" cy="{scale.y(value):.1f}" r="2.6"/>')
-    drawn.append(_label(scale.x(step) + 6, scale.y(value) + 4, number(value), "last"))
+    drawn.append(_label(scale.x(step) + 6, scale.y(value) + 4, number_text(value), "last"))
     of = f" of {variant}" if variant and variant != name else ""
     over = f", mean of {len(lines)} seeds" if len(lines) > 1 else ""
     over += f"; {ended}" if (ended := _ended(lines)) else ""
-    first, last = (f"{number(point[1])} at step {point[0]:,.0f}" for point in (mean[0], mean[-1]))
+    first, last = (f"{number_text(point[1])} at step {point[0]:,.0f}" for point in (mean[0], mean[-1]))
     about = f"{name}{of} over training: {first}, {last}{over}"
     head = f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(about)}">'
     return "".join((head, *drawn, "</svg>"))

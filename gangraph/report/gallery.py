@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gangraph.errors import RunError, UsageError
-from gangraph.report.numbers import deviating, number
+from gangraph.report.numbers import deviating, number_text
 from gangraph.report.page import rendered, write, write_report
-from gangraph.report.pictures import Frame, thumbnail
-from gangraph.report.reading import Reproduction, Run, is_reproduction, is_run, read
+from gangraph.report.pictures import StepPicture, thumbnail
+from gangraph.report.reading import Reproduction, Run, holds_run, is_reproduction, read
 from gangraph.reproduce.tables import tally
 
 PAGE = "report.html"
@@ -30,7 +30,7 @@ class Card:
     verdict: str = ""
     held: bool = False  # whether every claim that was judged held
     numbers: Mapping[str, str]
-    picture: Frame | None = None
+    picture: StepPicture | None = None
     problem: str = ""
 
 
@@ -56,7 +56,7 @@ def write_gallery(folders: Sequence[Path], out: Path | None = None) -> tuple[Pat
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"there is no folder '{folder}'")
-    found = tuple(dict.fromkeys(place for folder in folders for place in places(folder)))
+    found = tuple(dict.fromkeys(place for folder in folders for place in contents(folder)))
     if not found:
         raise UsageError(f"there is no run and no reproduction in {', '.join(map(str, folders))}")
     target = out or folders[0] / "gallery.html"
@@ -70,14 +70,14 @@ def write_gallery(folders: Sequence[Path], out: Path | None = None) -> tuple[Pat
     return (*written, write(target, rendered("gallery.html", groups=shown)))
 
 
-def places(folder: Path) -> Iterator[Path]:
+def contents(folder: Path) -> Iterator[Path]:
     """Every run and reproduction in a folder, by name; the runs of a reproduction belong to it."""
-    if is_reproduction(folder) or is_run(folder):
+    if is_reproduction(folder) or holds_run(folder):
         yield folder
         return
     for below in sorted(folder.iterdir()):
         if below.is_dir() and not below.is_symlink() and not below.name.startswith("."):
-            yield from places(below)
+            yield from contents(below)
 
 
 def _card(place: Path, gallery: Path, width: int, written: list[Path]) -> Card:
@@ -101,8 +101,8 @@ def _changed(place: Path) -> float:
 
 def _run_card(run: Run, link: str, width: int) -> Card:
     measured = {name: deviating(item.mean, None) for name, item in run.results.items() if item.known}
-    last = {name: number(points[-1][1]) for name, points in run.curves("metrics").items()}
-    losses = {name: number(points[-1][1]) for name, points in run.curves("losses").items()}
+    last = {name: number_text(points[-1][1]) for name, points in run.curves("metrics").items()}
+    losses = {name: number_text(points[-1][1]) for name, points in run.curves("losses").items()}
     parts = (run.profile, run.variant, f"seed {run.environment['seed']}" if "seed" in run.environment else "")
     return Card(
         name=run.name,
@@ -132,7 +132,7 @@ def _reproduction_card(found: Reproduction, link: str, width: int) -> Card:
     )
 
 
-def _picture(runs: Sequence[Run], width: int) -> Frame | None:
+def _picture(runs: Sequence[Run], width: int) -> StepPicture | None:
     """The last grid of the first run that has one."""
     steps = next((grid for run in runs for grid in run.samples.values()), None)
     return thumbnail(steps, width) if steps else None

@@ -6,7 +6,7 @@ MISSING = "–"
 _DECIMALS = 6  # the mean is not rounded at a deviation that needs more
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     """Four significant digits, with a true minus sign; large whole numbers in groups of three."""
     if abs(value) >= 10_000 and abs(value) < 1e9:
         text = f"{value:,.0f}"
@@ -20,10 +20,10 @@ def deviating(mean: float | None, spread: float | None) -> str:
     if mean is None:
         return MISSING
     if not spread or not math.isfinite(spread):
-        return number(mean)
+        return number_text(mean)
     digits = max(0, 1 - math.floor(math.log10(spread)))
     if digits > _DECIMALS:
-        return f"{number(mean)} ± {spread:.2g}".replace("-", "\u2212")
+        return f"{number_text(mean)} ± {spread:.2g}".replace("-", "\u2212")
     return f"{mean:,.{digits}f} ± {spread:,.{digits}f}".replace("-", "\u2212")
 
 

@@ -16,7 +16,7 @@ from gangraph.language.claims import FULL
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import Reported
 from gangraph.report.curves import Chart, chart
-from gangraph.report.numbers import MISSING, deviating, duration, number
+from gangraph.report.numbers import MISSING, deviating, duration, number_text
 from gangraph.report.pictures import Film, films
 from gangraph.report.reading import Points, Reproduction, Run, read
 from gangraph.report.system import System, load_system
@@ -39,7 +39,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class HowMeasured:
     """How a number was measured; `missing` says of which variants it is not known, and why."""
 
     name: str
@@ -73,7 +73,7 @@ class Report:
     seeds: int
     variants: tuple[str, ...]
     columns: tuple[Column, ...]
-    measures: tuple[Measure, ...]
+    measures: tuple[HowMeasured, ...]
     environment: Mapping[str, Any]
     text: str
     verdicts: tuple[Verdict, ...] = ()
@@ -214,7 +214,11 @@ def _progress(run: Run) -> dict[str, str]:
     if not run.lines:
         return {"steps": "none yet"}
     speed = run.lines[-1].get("images_per_second", 0)
-    return {"steps": f"{run.steps:,}", "images": f"{run.lines[-1].get('seen', 0):,}", "images a second": number(speed)}
+    return {
+        "steps": f"{run.steps:,}",
+        "images": f"{run.lines[-1].get('seen', 0):,}",
+        "images a second": number_text(speed),
+    }
 
 
 def _charts(runs: Mapping[str, tuple[Run, ...]], section: Any) -> tuple[Chart, ...]:
@@ -241,12 +245,12 @@ def _columns(numbers: Mapping[str, Mapping[str, Number]], reported: Sequence[Rep
 
 
 def _reported(item: Reported, variants: Iterable[str]) -> Column:
-    values = {name: number(value) for name, value in item.values.items()}
+    values = {name: number_text(value) for name, value in item.values.items()}
     cells = {variant: values.get(variant, MISSING) for variant in variants}
     return Column(name=item.say, note=item.source, cells=cells, reported=True)
 
 
-def _measures(numbers: Mapping[str, Mapping[str, Number]]) -> tuple[Measure, ...]:
+def _measures(numbers: Mapping[str, Mapping[str, Number]]) -> tuple[HowMeasured, ...]:
     """The protocol of every number; a fact in which variants differ is listed by variant."""
     made = []
     for name in dict.fromkeys(name for found in numbers.values() for name in found):
@@ -254,7 +258,7 @@ def _measures(numbers: Mapping[str, Mapping[str, Number]]) -> tuple[Measure, ...
         keys = dict.fromkeys(key for item in known.values() for key in item.protocol)
         facts = {key: {variant: item.protocol.get(key) for variant, item in known.items()} for key in keys}
         made.append(
-            Measure(
+            HowMeasured(
                 name=name,
                 protocol={key: _common(values) for key, values in facts.items()},
                 missing=_missing({variant: item.why for variant, item in known.items() if item.why}),
@@ -301,7 +305,7 @@ def fact(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return number(value)
+            return number_text(value)
         case list() | tuple():
             return ", ".join(map(fact, value)) or "none"
     return str(value)

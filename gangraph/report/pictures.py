@@ -33,7 +33,7 @@ QUALITIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class StepPicture:
     """A picture at a step; `source` is a data URI, the size is in pixels."""
 
     step: int
@@ -47,10 +47,10 @@ class Reel:
     """One picture of a film over time: of a run, or of a variant."""
 
     label: str
-    frames: tuple[Frame, ...]
+    frames: tuple[StepPicture, ...]
 
     @property
-    def last(self) -> Frame:
+    def last(self) -> StepPicture:
         """The picture that is shown at first, and in print."""
         return self.frames[-1]
 
@@ -101,7 +101,7 @@ def films(runs: Mapping[str, Run], budget: int = BUDGET) -> tuple[Film, ...]:
     return ()
 
 
-def thumbnail(steps: Steps, width: int) -> Frame:
+def thumbnail(steps: Steps, width: int) -> StepPicture:
     """The upper part of the last picture, 4 wide and 3 high, `width` pixels wide. Raises RunError."""
     step, path = steps[-1]
     image = _opened(path)
@@ -113,7 +113,7 @@ def _estimate(steps: Steps, quality: Quality) -> int:
     return int(1.1 * min(len(steps), quality.frames) * len(_frames(steps[-1:], quality)[0].source))
 
 
-def _frames(steps: Steps, quality: Quality) -> tuple[Frame, ...]:
+def _frames(steps: Steps, quality: Quality) -> tuple[StepPicture, ...]:
     return tuple(
         _encoded(step, _opened(path), quality.width, quality.level) for step, path in thinned(steps, quality.frames)
     )
@@ -134,10 +134,10 @@ def _opened(path: Path) -> Image.Image:
         raise RunError(f"'{path}' is damaged: it is no picture") from None
 
 
-def _encoded(step: int, image: Image.Image, width: int, level: int) -> Frame:
+def _encoded(step: int, image: Image.Image, width: int, level: int) -> StepPicture:
     if image.width > width:
         image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
     buffer = BytesIO()
     image.save(buffer, format="WEBP", quality=level, method=3)
     text = base64.b64encode(buffer.getvalue()).decode()
-    return Frame(step, f"data:image/webp;base64,{text}", *image.size)
+    return StepPicture(step, f"data:image/webp;base64,{text}", *image.size)

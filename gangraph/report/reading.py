@@ -61,7 +61,7 @@ class Reproduction:
     runs: Mapping[str, tuple[Run, ...]]
 
 
-def is_run(folder: Path) -> bool:
+def holds_run(folder: Path) -> bool:
     """Whether a folder holds a run."""
     return all((folder / name).is_file() for name in ("spec.yaml", "environment.json"))
 
@@ -88,7 +88,7 @@ def read(folder: Path, which: str | None = None) -> Run | Reproduction:
         return _read_at(find_checkpoint(folder, which))
     if is_reproduction(folder):
         return _read_reproduction(folder)
-    if is_run(folder):
+    if holds_run(folder):
         return read_run(folder)
     raise UsageError(
         f"'{folder}' holds neither a run (spec.yaml, environment.json) nor a reproduction ({FILE}); "
@@ -104,7 +104,7 @@ def _read_reproduction(folder: Path) -> Reproduction:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"'{folder / FILE}' is damaged: {_said(error)}") from None
     runs = {
-        variant.name: tuple(read_run(folder / path) for path in variant.runs if is_run(folder / path))
+        variant.name: tuple(read_run(folder / path) for path in variant.runs if holds_run(folder / path))
         for variant in outcome.variants
     }
     return Reproduction(folder=folder, outcome=outcome, runs=runs)
@@ -148,7 +148,7 @@ def _read_at(checkpoint: Path) -> Run:
         samples={},
         trained=trained,
     )
-    if run is None or not is_run(run):
+    if run is None or not holds_run(run):
         return alone
     whole = read_run(run)
     samples = {

@@ -18,7 +18,7 @@ class MissingError(ValueError):
     """A number that a claim needs was not measured."""
 
 
-def number(name: str, found: Sequence[Found]) -> Number:
+def over_seeds(name: str, found: Sequence[Found]) -> Number:
     """One metric of one variant over the seeds."""
     given = [one.numbers.get(name) for one in found]
     reasons = [one.failed or (measured.why if measured else "") for one, measured in zip(found, given, strict=True)]
@@ -92,6 +92,6 @@ def _correlation(one: Measure, of_one: Found, other: Measure, of_other: Found, s
         raise MissingError(f"{one}: {of_one.unevaluated}")
     if len(pairs) < 3:
         raise MissingError(f"{claims.CORRELATION}: {one} and {other} have fewer than three evaluations")
-    if not all(math.isfinite(number) for pair in pairs for number in pair):
+    if not all(math.isfinite(value) for pair in pairs for value in pair):
         raise MissingError(f"{claims.CORRELATION}: {one} or {other} was not finite in an evaluation")
     return statistics.correlation(*zip(*pairs, strict=True))

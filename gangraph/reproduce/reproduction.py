@@ -15,15 +15,15 @@ from pathlib import Path
 import torch
 
 from gangraph.errors import RunError, UsageError, nearest
-from gangraph.folder.lock import held
+from gangraph.folder.lock import locked
 from gangraph.language.claims import FULL
 from gangraph.language.document.parse import Choice, Document, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
-from gangraph.reproduce.judge import judge, needed_variants, number
+from gangraph.reproduce.judge import judge, needed_variants, over_seeds
 from gangraph.reproduce.outcome import Outcome, VariantOutcome
-from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work
+from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work_on
 from gangraph.session.run import prepare
 from gangraph.views.diff import differences
 
@@ -74,7 +74,7 @@ def reproduce(request: Request, say: Say = print) -> Outcome:
     folder = request.out or Path("runs") / "reproduction" / f"{main.name}-{main.profile}"
     tasks = [_task(request, main, folder, name, seed) for seed in range(request.seeds) for name in specs]
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder, "reproduction"):
+    with locked(folder, "reproduction"):
         found = _work_all(tasks, request.jobs, say)
     findings = {name: [found[folder / name / f"seed-{seed}"] for seed in range(request.seeds)] for name in specs}
     outcome = Outcome(
@@ -164,7 +164,7 @@ def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Mapping[Futu
     """Submit the tasks. The pool's processes begin with interrupts blocked, which would kill them while they import."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return {pool.submit(work, task): task for task in tasks}
+        return {pool.submit(work_on, task): task for task in tasks}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -198,7 +198,7 @@ def _variant(name: str, spec: Spec, found: Sequence[Found]) -> VariantOutcome:
     return VariantOutcome(
         name=name,
         runs=tuple(f"{name}/seed-{seed}" for seed in range(len(found))),
-        numbers={metric: number(metric, found) for metric in metrics or named},
+        numbers={metric: over_seeds(metric, found) for metric in metrics or named},
     )
 
 

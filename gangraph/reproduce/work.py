@@ -92,7 +92,7 @@ def _interrupt_after(stop: Event) -> None:
         time.sleep(_AGAIN_SECONDS)
 
 
-def work(task: Task) -> Found:
+def work_on(task: Task) -> Found:
     """Train what is not trained yet, and measure it. A run that fails is a result, not an error.
 
     Raises:

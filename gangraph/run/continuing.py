@@ -20,7 +20,7 @@ _MOST = 8  # differences that a message lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Requested:
     """What a run is to go on with; None is as it was. `device` is the one that was chosen."""
 
     spec: Spec | None = None
@@ -49,7 +49,7 @@ def spec_trained(checkpoint: Checkpoint, folder: str | Path) -> Spec:
     return saved
 
 
-def applied(trained: Trained, saved: Spec, asked: Asked, folder: Path) -> tuple[Change, ...]:
+def applied_changes(trained: Trained, saved: Spec, asked: Requested, folder: Path) -> tuple[Change, ...]:
     """The differences that are applied from now on.
 
     Args:
@@ -87,7 +87,7 @@ def refuse_training(found: Iterable[Change], folder: Path) -> None:
         raise UsageError("\n".join([f"'{folder}' trains something else: {only}", *training[:_MOST]]))
 
 
-def _choices(trained: Trained, asked: Asked) -> Iterator[Change]:
+def _choices(trained: Trained, asked: Requested) -> Iterator[Change]:
     """What differs beside the spec. How something is computed is no part of what is trained, but for its precision."""
     if asked.seed not in (None, trained.seed):
         yield Change("seed", str(trained.seed), str(asked.seed), "trained")
@@ -144,7 +144,7 @@ def _told(fields: Mapping[str, Field]) -> str:
     )
 
 
-def _refusal(refused: list[Change], saved: Spec, asked: Asked, folder: Path) -> str:
+def _refusal(refused: list[Change], saved: Spec, asked: Requested, folder: Path) -> str:
     spec = asked.spec
     if spec is not None and spec.name != saved.name:
         own = f"'{folder}' is a run of '{saved.name}', profile {saved.profile}, and cannot go on as '{spec.name}'"

@@ -11,7 +11,7 @@ from gangraph.language.expression.schedule import Clock
 _ENTRY = ""  # where the memory of the gate of the whole update stands, beside those of its groups
 
 
-class MisfitError(ValueError):
+class GateMemoryError(ValueError):
     """What is to be remembered is not what a gate remembers; the text begins with the gate's group."""
 
 
@@ -84,7 +84,7 @@ class Gates:
             found, expected = tuple(map(type, items)), kinds.get(name)
             if found != expected:
                 shown = [kind.__name__ for kind in expected] if expected is not None else "no such gate"
-                raise MisfitError(f"{name}: found {list(items)}, expected {shown}")
+                raise GateMemoryError(f"{name}: found {list(items)}, expected {shown}")
 
     def restore(self, memory: Mapping[str, Sequence[bool | float]]) -> None:
         """Take back what a checkpoint kept."""

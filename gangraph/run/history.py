@@ -25,7 +25,7 @@ class History:
             return values.detach()
         if self.samples is None:
             self.samples = values.new_zeros((self.size, *values.shape[1:]))
-        exchange, slots = decide(self.seed, self.name, self.calls, len(values), self.size)
+        exchange, slots = exchanges(self.seed, self.name, self.calls, len(values), self.size)
         self.calls += 1
         mixed = values.detach().clone()
         for index in range(len(values)):
@@ -46,7 +46,7 @@ class History:
         self.count, self.calls = count, calls
 
 
-def decide(seed: int, name: str, call: int, batch: int, size: int) -> tuple[list[bool], list[int]]:
+def exchanges(seed: int, name: str, call: int, batch: int, size: int) -> tuple[list[bool], list[int]]:
     """For each sample of a batch: whether it is exchanged, and for which slot."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "history", name, call))
     exchange = torch.rand(batch, generator=generator) < 0.5

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint
 from gangraph.run.engine import Engine
 from gangraph.run.settings import PRECISIONS
-from gangraph.run.verify import verify, verify_module
+from gangraph.run.verify import verify_checkpoint, verify_module
 
 
 def restore(engine: Engine, checkpoint: Checkpoint) -> None:
@@ -18,7 +18,7 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: it belongs to other networks or optimizers, or holds what no run could have saved.
     """
-    verify(engine, checkpoint)
+    verify_checkpoint(engine, checkpoint)
     for kind, each in (("network", engine.networks.live), ("average", engine.networks.averages)):
         for name, module in each.items():
             _load_module(module, checkpoint.part(f"{kind}/{name}/"))
@@ -39,7 +39,7 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
     engine.step_count = state.step
 
 
-def read_network(folder: Path, name: str, module: nn.Module) -> None:
+def restore_network(folder: Path, name: str, module: nn.Module) -> None:
     """Give a module the tensors of one network, or average, of a checkpoint.
 
     Raises:

@@ -21,7 +21,7 @@ from gangraph.language.expression.schedule import Clock
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.run.continuing import Asked, applied, recorded, spec_trained
+from gangraph.run.continuing import Requested, applied_changes, recorded, spec_trained
 from gangraph.run.draws import Draws
 from gangraph.run.engine import Engine
 from gangraph.run.given import Given
@@ -278,7 +278,7 @@ class Training:
         """
         checkpoint = read_checkpoint(find_checkpoint(folder))
         trained, saved = checkpoint.state.trained, spec_trained(checkpoint, folder)
-        asked = Asked(
+        asked = Requested(
             spec=spec,
             seed=seed,
             precision=precision,
@@ -287,7 +287,7 @@ class Training:
             kernels=kernels,
             device=choose_device(device).type,
         )
-        found = applied(trained, saved, asked, results_folder(checkpoint.folder))
+        found = applied_changes(trained, saved, asked, results_folder(checkpoint.folder))
         try:
             resumed = cls(
                 spec or saved,

@@ -12,7 +12,7 @@ from gangraph.errors import CheckpointError
 from gangraph.folder.checkpoint import Checkpoint
 from gangraph.folder.state import FILE, damaged
 from gangraph.run.engine import Engine
-from gangraph.run.gates import MisfitError
+from gangraph.run.gates import GateMemoryError
 from gangraph.run.history import History
 from gangraph.run.optimizer_state import kept_by
 from gangraph.run.saving import shared_names, tied_names
@@ -22,7 +22,7 @@ from gangraph.run.tensor_kind import TensorKind
 _NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "acc_delta", "sum", "mu_product")
 
 
-def verify(engine: Engine, checkpoint: Checkpoint) -> None:
+def verify_checkpoint(engine: Engine, checkpoint: Checkpoint) -> None:
     """Compare a checkpoint with a program whose networks have storage, and then with its own digest.
 
     Raises:
@@ -105,7 +105,7 @@ def _verify_gates(engine: Engine, checkpoint: Checkpoint) -> None:
     for number, (gates, memory) in enumerate(zip(engine.gates, state.gates, strict=False)):
         try:
             gates.verify(memory)
-        except MisfitError as error:
+        except GateMemoryError as error:
             raise refuse(f"gates.{number}.{error}") from None
 
 

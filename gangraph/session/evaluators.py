@@ -22,7 +22,7 @@ from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
 from gangraph.lower.model import Looking
 from gangraph.run.engine import Engine
-from gangraph.run.restore import read_network
+from gangraph.run.restore import restore_network
 from gangraph.session.reporter import Reporter, aside
 
 
@@ -40,7 +40,7 @@ def place(spec: Spec) -> Path:
     return cache_folder() / "evaluators" / f"{spec.name}-{fingerprint(spec)}"
 
 
-def untrained(spec: Spec) -> tuple[EvaluatorSpec, ...]:
+def untrained_evaluators(spec: Spec) -> tuple[EvaluatorSpec, ...]:
     """The evaluators that a spec needs and the cache lacks."""
     needed = (evaluator for phase in spec.phases if phase.evaluate for evaluator in phase.evaluate.networks.values())
     known = {place(evaluator.spec): evaluator for evaluator in needed}
@@ -62,7 +62,7 @@ class EvaluatorCache:
         Raises:
             RunError: the training was stopped or failed.
         """
-        for evaluator in untrained(spec):
+        for evaluator in untrained_evaluators(spec):
             self._results(evaluator, device)
 
     def load(self, engine: Engine, part: Looking) -> dict[str, Evaluator]:
@@ -100,7 +100,7 @@ def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
     module = copy.deepcopy(model.module).to_empty(device="cpu")
     initialize(module, model.graph, torch.Generator())
     try:
-        read_network(_newest(place(evaluator.spec)), evaluator.network, module)
+        restore_network(_newest(place(evaluator.spec)), evaluator.network, module)
     except CheckpointError as error:  # an older one is another network
         raise RunError(f"{error}; remove '{place(evaluator.spec)}', and the evaluator is trained again") from None
     return module.requires_grad_(False).eval()

@@ -53,7 +53,7 @@ class Opened:
 
 
 @contextmanager
-def opened(asked: Asked) -> Iterator[Opened]:
+def opened_session(asked: Asked) -> Iterator[Opened]:
     """Make what is asked for, and hold its folder.
 
     Raises:

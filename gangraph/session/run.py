@@ -19,7 +19,7 @@ from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.session.evaluators import EvaluatorCache
 from gangraph.session.measuring import measure_checkpoint
-from gangraph.session.opening import Asked, opened
+from gangraph.session.opening import Asked, opened_session
 from gangraph.session.reporter import Reporter, reporter
 from gangraph.session.session import Session
 
@@ -75,13 +75,13 @@ def run(
         merge=merge,
         resume=resume,
     )
-    with opened(asked) as begun, report or reporter(json_lines=json) as told:
+    with opened_session(asked) as begun, report or reporter(json_lines=json) as told:
         if begun.note:
             told.say(begun.note)
         return Session(begun, told, steps=steps, load=load_evaluators, measure=_measure_on).go()
 
 
-def measure(training: Training, names: Collection[str] | None = None) -> dict[str, Measured]:
+def measure_now(training: Training, names: Collection[str] | None = None) -> dict[str, Measured]:
     """Every result and every metric of the spec, or those in `names`, as networks are now.
 
     Raises:
@@ -112,7 +112,7 @@ def measure_run(
         UsageError: there is no such run or checkpoint, or `spec` trains something else.
         RunError: the run has no checkpoint, or a metric refuses its values.
     """
-    return measure_checkpoint(Path(folder), spec, measure, which=which, device=device)
+    return measure_checkpoint(Path(folder), spec, measure_now, which=which, device=device)
 
 
 def _measure_on(folder: Path, device: str) -> Measurements:

@@ -16,7 +16,7 @@ from gangraph.evaluate.present import Load, PresentEvaluation
 from gangraph.folder.results import Measurements, results_lines
 from gangraph.run.loop import PhaseBegan, train
 from gangraph.session import announcements
-from gangraph.session.evaluators import untrained
+from gangraph.session.evaluators import untrained_evaluators
 from gangraph.session.opening import Opened
 from gangraph.session.record import Record
 from gangraph.session.reporter import Reporter
@@ -165,7 +165,7 @@ class Session:
         evaluate = training.present.evaluate
         if self.stop.asked or not ended or evaluate is None or not evaluate.results or not training.step_count:
             return
-        if evaluators := ", ".join(evaluator.called for evaluator in untrained(training.spec)):
+        if evaluators := ", ".join(evaluator.called for evaluator in untrained_evaluators(training.spec)):
             self.reporter.say(
                 f"results need {evaluators}, not trained here yet; gangraph measure {self.folder.path} does both"
             )

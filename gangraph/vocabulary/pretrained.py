@@ -185,7 +185,7 @@ def _digest(path: Path, _: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def facts(name: str) -> dict[str, str]:
+def weights_facts(name: str) -> dict[str, str]:
     """Which weights a number is measured with: the file's name and the first 12 digits of its SHA-256, or "missing"."""
     path = located(name)
     return {"weights": path.name, "sha256": digest(path)[:12]} if path else {"weights": "missing"}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from gangraph.errors import WeightsError
 from gangraph.vocabulary import pretrained
 from gangraph.vocabulary.metrics.images import lpips
-from gangraph.vocabulary.pretrained import CATALOGUE, digest, facts, find, network
+from gangraph.vocabulary.pretrained import CATALOGUE, digest, find, network, weights_facts
 from tests.metrics.shared import WEIGHTS, needs_shared, uniform
 
 ALEXNET = "alexnet_features_imagenet_f16.safetensors"
@@ -49,14 +49,14 @@ def test_a_metric_says_which_weights_it_misses(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("GANGRAPH_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match=r"they are not in '.*', which GANGRAPH_WEIGHTS names"):
         find("inception")
-    assert facts("inception") == {"weights": "missing"}
+    assert weights_facts("inception") == {"weights": "missing"}
 
 
 def test_the_given_folder_comes_before_the_libraries_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloaded = hub(tmp_path, "alexnet-owt-7be5be79.pth")
     downloaded.write_bytes(b"old")
     assert find("alexnet") == downloaded
-    assert facts("alexnet") == {"weights": "alexnet-owt-7be5be79.pth", "sha256": digest(downloaded)[:12]}
+    assert weights_facts("alexnet") == {"weights": "alexnet-owt-7be5be79.pth", "sha256": digest(downloaded)[:12]}
     monkeypatch.setenv("GANGRAPH_WEIGHTS", str(tmp_path))
     (tmp_path / ALEXNET).write_bytes(b"new")
     assert find("alexnet") == tmp_path / ALEXNET

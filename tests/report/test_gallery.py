@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gangraph.cli import main
-from gangraph.report.gallery import places, write_gallery
+from gangraph.report.gallery import contents, write_gallery
 from tests.report.folders import write_reproduction, write_run
 from tests.report.test_page import Page, check
 
@@ -17,7 +17,7 @@ def test_runs_of_a_reproduction_belong_to_it(tmp_path: Path) -> None:
     write_run(tmp_path / "a run")
     (tmp_path / ".hidden").mkdir()
     write_run(tmp_path / ".hidden" / "run")
-    assert [path.relative_to(tmp_path).as_posix() for path in places(tmp_path)] == ["a run", "deep/small"]
+    assert [path.relative_to(tmp_path).as_posix() for path in contents(tmp_path)] == ["a run", "deep/small"]
 
 
 def test_the_gallery_writes_what_is_missing_or_too_old_and_links_it(

@@ -8,7 +8,7 @@ import pytest
 
 from gangraph.errors import RunError
 from gangraph.report.curves import Scale, averaged, binned, chart
-from gangraph.report.numbers import deviating, duration, number
+from gangraph.report.numbers import deviating, duration, number_text
 from gangraph.report.page import spec_marked
 from gangraph.report.pictures import QUALITIES, films, thinned, thumbnail
 from gangraph.report.reading import read_run
@@ -20,7 +20,7 @@ from tests.report.folders import picture, write_run
     ("value", "text"), [(0.123456, "0.1235"), (-3, "−3"), (1234567, "1,234,567"), (1e-7, "1e−07"), (25.0, "25")]
 )
 def test_numbers_have_four_digits(value: float, text: str) -> None:
-    assert number(value) == text
+    assert number_text(value) == text
 
 
 @pytest.mark.parametrize(

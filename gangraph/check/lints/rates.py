@@ -6,7 +6,7 @@ from itertools import groupby
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
-from gangraph.check.times import counted
+from gangraph.check.times import units_counted
 from gangraph.errors import Problem, SpecError
 from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
@@ -23,7 +23,7 @@ def idle_rates(graph: Graph, _: Types) -> Iterator[Problem]:
     if length is not None:
         kinds = {"kimg": "images"}
         for name, rate in rates(graph):
-            if {kinds.get(unit, unit) for unit, _ in counted(rate)} <= {kinds.get(length.unit, length.unit)}:
+            if {kinds.get(unit, unit) for unit, _ in units_counted(rate)} <= {kinds.get(length.unit, length.unit)}:
                 yield from about_rate(name, rate, _moments(length), f"{length.value:g} {length.unit}")
 
 

@@ -61,13 +61,13 @@ class Raster:
         distance = _sorted_out(self.scene["shape"], DISTANCES, *self._object)
         return distance * _spread(self.scene.measure("scale"))
 
-    def image(self, colours: Tensor) -> Tensor:
+    def image(self, palette: Tensor) -> Tensor:
         """The scenes in the colours [len(HUES), C], each in [0, 1]: [B, C, H, W] in [-1, 1]."""
         front = coverage(self.distance, self.pixel)
         gain = self._light()
         ground = (1 - front) * gain * (1 - _MARK * self._ground_marks())
         front = front.mul_(gain).mul_(1 - _MARK * self._object_marks())
-        object_colour, ground_colour = colours[self.scene["hue"]], colours[self.scene["ground_hue"]]
+        object_colour, ground_colour = palette[self.scene["hue"]], palette[self.scene["ground_hue"]]
         image = front[:, None] * object_colour[:, :, None, None]
         image += ground[:, None] * ground_colour[:, :, None, None]
         return image.mul_(2).sub_(1)
@@ -135,7 +135,7 @@ def _shares(pixels: int) -> Tensor:
     return (2 * torch.arange(pixels, dtype=torch.float32) + 1) / pixels - 1
 
 
-def colours(channels: int) -> Tensor:
+def palette(channels: int) -> Tensor:
     """The palette: [len(HUES), channels]; one channel is its luminance."""
     return _channelled(torch.tensor([PALETTE[hue] for hue in HUES]), channels)
 

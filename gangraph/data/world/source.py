@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from gangraph.data.arguments import Size, require_count, require_one_of, require_size, require_some_of, sides
+from gangraph.data.arguments import Size, height_and_width, require_count, require_one_of, require_size, require_some_of
 from gangraph.data.source import Field
 from gangraph.data.world.caption import sentences
 from gangraph.data.world.chance import SPLITS
@@ -131,7 +131,7 @@ class World:
     def camera(self) -> Camera:
         """How the scenes are seen."""
         given = {field.name: getattr(self, field.name) for field in fields_of(Camera)}
-        return Camera(**given | {"size": sides(self.size)})
+        return Camera(**given | {"size": height_and_width(self.size)})
 
     @property
     def named_views(self) -> Mapping[str, str]:
@@ -181,7 +181,7 @@ class WorldDataset:
     def _shots(self, indices: Sequence[int]) -> Iterator[Shot]:
         """The samples, a few at a time."""
         whole_shot = self.world.shot(indices)
-        pixels = prod(sides(self.world.size)) * (self.world.frames if "clip" in self.world.view else 1)
+        pixels = prod(height_and_width(self.world.size)) * (self.world.frames if "clip" in self.world.view else 1)
         step = max(1, _PIXELS // pixels)
         for start in range(0, max(1, len(indices)), step):
             yield whole_shot.rows(start, start + step)
@@ -205,21 +205,21 @@ def _checked(world: World) -> dict[str, object]:
     if "under" in views and not changes:
         raise ArgumentError("under", world.under, 'what to replace, such as ["texture=stripes"]')
     _check_camera(world, views)
-    size = world.size if isinstance(world.size, int) else sides(world.size)
+    size = world.size if isinstance(world.size, int) else height_and_width(world.size)
     return {"size": size, "view": views, "vary": vary, "under": changes}
 
 
 def _check_camera(world: World, views: Sequence[str]) -> None:
     require_size("size", world.size)
-    for side in sides(world.size):
+    for side in height_and_width(world.size):
         require_count("size", side, least=8, most=1024)
     for name in ("frames", "stride"):
         require_count(name, getattr(world, name), least=1)
     require_count("points", world.points, least=3)
-    require_count("factor", world.factor, least=1, most=min(sides(world.size)))
+    require_count("factor", world.factor, least=1, most=min(height_and_width(world.size)))
     if world.channels not in (1, 3):
         raise ArgumentError("channels", world.channels, "1 (luminance) or 3 (colour)")
-    if "low" in views and any(side % world.factor for side in sides(world.size)):
+    if "low" in views and any(side % world.factor for side in height_and_width(world.size)):
         raise ArgumentError("factor", world.factor, f"a divisor of size, which is {world.size}")
 
 

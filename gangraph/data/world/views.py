@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from gangraph.data.source import Field
 from gangraph.data.world.caption import LENGTH, VOCABULARY, tokens
-from gangraph.data.world.render import Raster, coloured, colours, polygon
+from gangraph.data.world.render import Raster, coloured, palette, polygon
 from gangraph.data.world.scene import FACTORS, HUES, SHAPES, TEXTURES, Scene, moving
 
 LABELS = tuple(name for name, factor in FACTORS.items() if factor.names)
@@ -58,7 +58,7 @@ class Shot:
     @cached_property
     def image(self) -> Tensor:
         """The scenes in colour: [B, C, H, W]."""
-        return self.raster.image(colours(self.camera.channels))
+        return self.raster.image(palette(self.camera.channels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def _low(shot: Shot) -> Tensor:
 def _clip(shot: Shot) -> Tensor:
     camera = shot.camera
     film = Raster(moving(shot.scene, camera.frames, camera.stride), camera.size)
-    picture = film.image(colours(camera.channels))
+    picture = film.image(palette(camera.channels))
     return picture.view(-1, camera.frames, *picture.shape[1:])
 
 
 def _under(shot: Shot) -> Tensor:
-    return Raster(shot.under, shot.camera.size).image(colours(shot.camera.channels))
+    return Raster(shot.under, shot.camera.size).image(palette(shot.camera.channels))
 
 
 def _factors(shot: Shot) -> Tensor:

@@ -29,13 +29,13 @@ SECTIONS = (
 _KEYS = (*SECTIONS, "gangraph", "name", "default_profile", "profiles", "variants", "reported")
 
 
-def merge(base: Tree, overlay: Tree) -> Tree:
+def overlaid(base: Tree, overlay: Tree) -> Tree:
     """`overlay` over `base`: mappings merge key by key, everything else is replaced."""
     if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
         return overlay
     merged = copy(base)
     for key, value in overlay.items():
-        merged[key] = merge(base[key], value) if key in base else value
+        merged[key] = overlaid(base[key], value) if key in base else value
     return merged
 
 
@@ -74,8 +74,8 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
     if problems:
         raise SpecError(problems)
     if params:
-        sections = _with(sections, "params", merge(sections.get(Scalar("params"), params), params))
-    merged = merge(document, sections)
+        sections = _with(sections, "params", overlaid(sections.get(Scalar("params"), params), params))
+    merged = overlaid(document, sections)
     assert isinstance(merged, Mapping)
     return merged
 

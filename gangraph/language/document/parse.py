@@ -5,7 +5,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gangraph.errors import Problem, SpecError, Text, in_order, nearest, refuse
+from gangraph.errors import Problem, SpecError, Text, nearest, refuse, sorted_problems
 from gangraph.language.document.library import Files, display, find_spec
 from gangraph.language.document.overlay import lay_over, set_value
 from gangraph.language.document.tree import Mapping, Tree, read_tree
@@ -85,7 +85,7 @@ def parse_text(
                     read_document(lay_over(laid, variant, refined), problems)
             except SpecError as error:
                 problems.extend(error.problems)
-    return replace(document, problems=in_order(problems))
+    return replace(document, problems=sorted_problems(problems))
 
 
 def _refined(profile: Tree, laid: Mapping) -> Iterator[tuple[Scalar, Tree]]:

@@ -62,7 +62,7 @@ def is_dynamic(expression: Expression) -> bool:
     return free <= set(TIME) and called <= {*RAMPS, *FUNCTIONS} and bool(free or called & set(RAMPS))
 
 
-def verify(expression: Expression) -> None:
+def require_over_time(expression: Expression) -> None:
     """Refuse an expression that is no number over time.
 
     Raises:

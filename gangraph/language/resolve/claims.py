@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gangraph.errors import Problem, SpecError, nearest, refuse
-from gangraph.language.claims import FULL, measures_at, unknown, verify
+from gangraph.language.claims import FULL, claim_problems, measures_at, unknown
 from gangraph.language.document import schema
 from gangraph.language.document.parse import Choice, Document, chosen_tree, overlays
 from gangraph.language.document.sections import Sections
@@ -20,7 +20,7 @@ def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
     written = sections.model.claims
     sections.problems.extend(_taken(document))
     for claim in written:
-        wrong = list(verify(claim.check, metrics, variants))
+        wrong = list(claim_problems(claim.check, metrics, variants))
         sections.problems.extend(wrong or _unmeasured(document, claim.check))
     return tuple(
         Claim(say=str(claim.say), source=str(claim.source or ""), check=claim.check, note=str(claim.note or ""))

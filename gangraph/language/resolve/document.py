@@ -16,7 +16,7 @@ from gangraph.language.names import odd_names, taken_names
 from gangraph.language.phases import WrittenPhase, written_phases
 from gangraph.language.resolve.claims import resolve_claims, resolve_reported
 from gangraph.language.resolve.networks import resolve_networks
-from gangraph.language.resolve.training import Training
+from gangraph.language.resolve.training import TrainingSections
 from gangraph.language.resolve.updates import resolve_updates
 from gangraph.language.spec import Paper, PhaseSpec, Spec
 
@@ -100,7 +100,7 @@ def _paper(model: PaperDocument | None) -> Paper | None:
 
 def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
     """Evaluate every section."""
-    model, train, training = sections.model, sections.model.train, Training(sections)
+    model, train, training = sections.model, sections.model.train, TrainingSections(sections)
     data = sections.family_section(model.data)
     return PhaseSpec(
         name=name,

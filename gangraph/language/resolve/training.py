@@ -16,7 +16,7 @@ from gangraph.language.scalar import Scalar
 from gangraph.language.spec import EvaluateSpec, OptimizerSpec
 
 
-class Training:
+class TrainingSections:
     """The `train:` and `evaluate:` sections of a phase."""
 
     def __init__(self, sections: Sections) -> None:

@@ -15,7 +15,7 @@ from gangraph.vocabulary.metrics import features as feature_vectors
 
 
 def _frechet_checks(x: Tensor, y: Tensor) -> None:
-    feature_vectors.check(None, 2, x=x, y=y)
+    feature_vectors.require_features(None, 2, x=x, y=y)
 
 
 @metric(expects=_frechet_checks)
@@ -44,10 +44,10 @@ def _root(x: Tensor) -> Tensor:
 
 
 def _fid_checks(x: Tensor, y: Tensor) -> None:
-    feature_vectors.check("inception", 2, x=x, y=y)
+    feature_vectors.require_features("inception", 2, x=x, y=y)
 
 
-@metric(expects=_fid_checks, protocol=lambda **_: feature_vectors.facts("inception"))
+@metric(expects=_fid_checks, protocol=lambda **_: feature_vectors.feature_facts("inception"))
 def fid(x: Tensor, y: Tensor) -> Tensor:
     """Fréchet Inception distance of colour images in [-1, 1], of any size; lower is better, 0 or more.
 
@@ -62,7 +62,7 @@ def fid(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _kernel_checks(x: Tensor, y: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> None:
-    feature_vectors.check(None, 2, x=x, y=y)
+    feature_vectors.require_features(None, 2, x=x, y=y)
     _subset_checks(x, y, subsets, subset_size)
 
 
@@ -99,12 +99,12 @@ def _kernel(x: Tensor, y: Tensor, subsets: int, subset_size: int, seed: int) -> 
 
 
 def _kid_checks(x: Tensor, y: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> None:
-    feature_vectors.check("inception", 2, x=x, y=y)
+    feature_vectors.require_features("inception", 2, x=x, y=y)
     _subset_checks(x, y, subsets, subset_size)
 
 
 def _kid_protocol(**constants: int) -> dict[str, Any]:
-    return {**feature_vectors.facts("inception"), **_kernel_protocol(**constants)}
+    return {**feature_vectors.feature_facts("inception"), **_kernel_protocol(**constants)}
 
 
 @metric(expects=_kid_checks, protocol=_kid_protocol)
@@ -148,12 +148,12 @@ def _information(logs: Tensor) -> Tensor:
 
 
 def _coverage_checks(real: Tensor, fake: Tensor, k: int = 3, features: str | None = None) -> None:
-    feature_vectors.check(features, k + 1, real=real, fake=fake)
+    feature_vectors.require_features(features, k + 1, real=real, fake=fake)
     checks.positive(k=k)
 
 
 def _coverage_protocol(*, k: int, features: str | None) -> dict[str, Any]:
-    return {"k": k, **feature_vectors.facts(features)}
+    return {"k": k, **feature_vectors.feature_facts(features)}
 
 
 @metric(expects=_coverage_checks, protocol=_coverage_protocol)

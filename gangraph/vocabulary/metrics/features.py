@@ -21,7 +21,7 @@ _FACTS = {
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def check(network: str | None, least: int, **given: Tensor) -> None:
+def require_features(network: str | None, least: int, **given: Tensor) -> None:
     """Refuse what is not vectors [N, D], or images [N, 3, H, W] if a network is named. Raises ValueError."""
     if network is None:
         checks.same_size(**given)
@@ -57,8 +57,8 @@ def _once(network: str, x: Tensor) -> Tensor:
     return known[network, version]
 
 
-def facts(network: str | None) -> dict[str, Any]:
+def feature_facts(network: str | None) -> dict[str, Any]:
     """The facts that are stored beside a number measured in these features."""
     if network is None:
         return {"features": "as given"}
-    return {**_FACTS[network], "images": "rounded to 8 bits", **pretrained.facts(network)}
+    return {**_FACTS[network], "images": "rounded to 8 bits", **pretrained.weights_facts(network)}

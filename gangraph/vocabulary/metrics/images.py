@@ -113,7 +113,7 @@ def _lpips_protocol(*, net: str) -> dict[str, str]:
     return {
         "version": "0.1",
         "net": net,
-        **pretrained.facts(_TAPS[net][0]),
+        **pretrained.weights_facts(_TAPS[net][0]),
         "heads": f"torchmetrics {heads.name}, {pretrained.digest(heads)[:12]}",
     }
 
