@@ -12,6 +12,7 @@ from gangraph.data.source import Source
 from gangraph.data.transform import ImageOptions, Interpolation, Range
 from gangraph.errors import UsageError, nearest
 from gangraph.graph.model import Graph, Node
+from gangraph.graph.node import kinds
 
 _COLOURS = (1, 3)
 
@@ -147,7 +148,7 @@ def _is_seen_as_image(checked: Checked, kinship: Kinship, owner: str) -> bool:
 
 
 def _only_renames(graph: Graph, name: str) -> bool:
-    return graph.nodes[name].kind in ("detach", "held", "history", "alias")
+    return kinds[graph.nodes[name].kind].same
 
 
 def _is_shown(checked: Checked, owner: str) -> bool:
