@@ -31,7 +31,7 @@ _SEED = "evaluate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluator:
-    """A network that another spec trained, frozen; and what is known of it, such as that spec's own results."""
+    """A frozen network that another spec trained, and facts about it, such as that spec's own results."""
 
     network: nn.Module
     facts: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Evaluator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """What one evaluation gave: tensors by grid and column, numbers by metric; why other metrics are missing.
+    """The result of one evaluation: tensors by grid and column, numbers by metric, and why other metrics are missing.
 
     `ranges` says in which range each column is shown; None where that is not known.
     """

@@ -89,7 +89,7 @@ def _couples(bound: BoundEvaluation) -> bool:
 
 
 def _gathered(bound: BoundEvaluation, draws: Draws, clock: Clock, count: int) -> dict[str, Tensor]:
-    """What the networks give, and what else ops read, over all samples: batch after batch, on the CPU."""
+    """The outputs of networks, and everything else that ops read, over all samples: batch after batch, on the CPU."""
     parts: dict[str, list[Tensor]] = {}
     for index, start in enumerate(range(0, count, bound.spec.samples)):
         draws.batch = min(bound.spec.samples, count - start)

@@ -217,7 +217,7 @@ def _with_heads(tiles: Sequence[Tensor], above: Tensor, first: int) -> list[Tens
 
 
 def _enlarged(images: Tensor, width: int) -> Tensor:
-    """Small images at a size that can be seen, each pixel a square.
+    """Small images enlarged, each pixel to a square.
 
     They come out as large as images of `width` would, so that columns of different sizes stay in rows.
     """
@@ -248,7 +248,7 @@ def _titled(grid: Image.Image, columns: Sequence[_Shown], widths: Sequence[int])
 
 
 def _noted(picture: Image.Image, notes: Sequence[str]) -> Image.Image:
-    """A picture over lines of what there is to say about all of it."""
+    """A picture above lines of notes about all of it."""
     lines = _wrapped(notes, picture.width)
     canvas = Image.new("RGB", (picture.width, picture.height + _LINE * len(lines)), "white")
     canvas.paste(picture, (0, 0))

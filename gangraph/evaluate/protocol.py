@@ -1,4 +1,4 @@
-"""How a number was measured: plain facts, which stand beside it in `results.json`."""
+"""How a number was measured: facts that are stored beside it in `results.json`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

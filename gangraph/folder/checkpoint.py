@@ -1,8 +1,8 @@
 """Checkpoints: tensors as safetensors, everything else as JSON; nothing is ever unpickled.
 
-A checkpoint is a folder that appears whole or not at all: it is written beside its place and renamed. What is read
-here is believed by nobody: `run/verify.py` compares names, shapes, types and ranges with those of a program before the
-first tensor is loaded.
+A checkpoint is a folder that appears whole or not at all: it is written beside its place and renamed. Nothing that is
+read here is trusted: `run/verify.py` compares names, shapes, types and ranges with those of a program before the first
+tensor is loaded.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ class Checkpoint:
 def write_checkpoint(
     folder: Path, state: State, tensors: Mapping[str, Tensor], more: Mapping[str, str] | None = None
 ) -> Path:
-    """Write a checkpoint to `folder`, and return it. What stood there goes only when that is done.
+    """Write a checkpoint to `folder`, and return it. A former one there is removed only after that.
 
     Args:
         state: everything but the tensors; the digest of these is filled in.
@@ -112,7 +112,10 @@ def _digest(path: Path) -> str:
 
 
 def tidy(parent: Path) -> None:
-    """Remove what kills left unfinished, and put back what they left aside; for the one who holds the run's lock."""
+    """Remove files that killed processes left unfinished, and put back checkpoints that they left aside.
+
+    Needs the lock.
+    """
     for name in set_aside(parent):
         recover(parent / name)
     for path in (*abandoned(parent), *parent.glob(f".*{FORMER}")):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, JSON that every reader can read, files of others read with bounds."""
+"""Files that appear complete or not at all, JSON that every reader can read, bounded reading of other files."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ UNFINISHED = ".unfinished"  # the end of the name of whatever is being written; 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Where to write what then stands at `path`, whole; where writing fails, nothing is left of it."""
+    """A path to write to; the complete file is then renamed to `path`. If writing fails, nothing is left."""
     unfinished = unfinished_name(path)
     try:
         yield unfinished
@@ -39,7 +39,7 @@ def unfinished_name(path: Path) -> Path:
 
 
 def abandoned(folder: Path) -> Iterator[Path]:
-    """What processes that are no more were writing in a folder."""
+    """The unfinished files of processes that no longer exist."""
     for path in folder.glob(f".*{UNFINISHED}"):
         process = path.name.removesuffix(UNFINISHED).rpartition(".")[2]
         if not (process.isdecimal() and Path("/proc", process).exists()):

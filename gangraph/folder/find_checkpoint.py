@@ -24,7 +24,7 @@ def is_run(place: Path) -> bool:
 
 
 def begun(place: str | Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
+    """Whether there is a checkpoint to continue from."""
     return not is_run(Path(place)) or bool(numbered(Path(place)))
 
 
@@ -68,7 +68,7 @@ def find_checkpoint(place: str | Path, which: str | None = None) -> Path:
 
 
 def first_good(place: str | Path, which: str | None, read: Callable[[Path], Made], say: Callable[[str], None]) -> Made:
-    """What `read` makes of the checkpoint that a person names; of a run, of its newest one that is good.
+    """The result of `read` for a named checkpoint, or for the newest one of a run that is not damaged.
 
     `say` hears of those that are not.
 

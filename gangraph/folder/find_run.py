@@ -51,6 +51,6 @@ def find_trained(spec: Spec, seed: int, precision: str | None, folders: Iterable
 
 
 def _nearly(found: tuple[Change, ...]) -> str:
-    """The one difference of a run that could go on with it."""
+    """The only difference of a run that could continue with it."""
     training = [change for change in found if change.touches != "look"]
     return str(training[0]) if len(training) == 1 and training[0].touches == "now" else ""

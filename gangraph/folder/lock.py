@@ -14,7 +14,7 @@ FILE = ".lock"
 
 @contextmanager
 def locked(folder: Path, what: str = "run") -> Iterator[None]:
-    """Hold a folder's lock, which the system takes back however the process ends.
+    """Hold a folder's lock, which the system releases however the process ends.
 
     Raises:
         RunError: another process holds it, or the file system has no locks.

@@ -1,4 +1,4 @@
-"""Where checkpoints are: in their places, or where a kill between two renames left them."""
+"""Where checkpoints are: in their places, or where a process that was killed between two renames left them."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The plug-ins that a spec uses: part of what a run was trained by, though no copy of them is kept."""
+"""The plug-ins that a spec uses. A run depends on them, but keeps no copy of them."""
 
 import re
 from collections.abc import Mapping

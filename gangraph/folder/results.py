@@ -72,7 +72,7 @@ def results_lines(measurements: Measurements) -> list[str]:
 
 
 def facts_text(protocol: Mapping[str, Any]) -> str:
-    """The plain facts of a protocol in short."""
+    """The facts of a protocol as one line."""
     own = {key: value for key, value in protocol.items() if key not in ("samples", "batch", "mode", "seed", "step")}
     counts = f"{protocol.get('samples', 0)} samples, {protocol.get('batch', 0)} at a time"
     return ", ".join([counts, *_facts(own)])

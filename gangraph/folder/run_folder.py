@@ -68,7 +68,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the only process that trains here; what a killed one left unfinished is cleared away.
+        """Hold the folder's lock; files that a killed process left unfinished are removed.
 
         Raises:
             RunError: another process trains here.
@@ -144,7 +144,7 @@ class RunFolder:
             file.write(json_text(line) + "\n")
 
     def lines(self, say: Say = tell) -> list[dict[str, Any]]:
-        """What was reported, in order; lines that a kill tore are left out."""
+        """What was reported, in order, without lines that were cut when a process was killed."""
         return [json.loads(line) for line, step in self._reported(say) if step is not None]
 
     def _reported(self, say: Say) -> list[tuple[str, int | None]]:
@@ -189,14 +189,14 @@ class RunFolder:
         write(self._place(BEST), {"metric.json": json_text({"step": step, "value": value})})
 
     def _place(self, name: str) -> Path:
-        """Where a checkpoint belongs. A run whose folder was taken away ends there, and not in half of another."""
+        """The path of a checkpoint. Raises if the run's folder was removed, so that no half of a folder is created."""
         parent = self.path / "checkpoints"
         if not parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(parent))
         return parent / name
 
     def best(self, say: Say = tell) -> float | None:
-        """The metric of the best checkpoint so far; one that cannot be read, or is not finite, is of none."""
+        """The metric of the best checkpoint so far; None if there is none, or if it cannot be read or is not finite."""
         path = placed(self.path / "checkpoints" / BEST) / "metric.json"
         if not path.exists():
             return None
@@ -221,7 +221,7 @@ class RunFolder:
         return find_checkpoint(self.path, LATEST)
 
     def newest(self, read: Callable[[Path], Made], say: Say = tell) -> Made:
-        """What `read` makes of the newest checkpoint that is good; `say` hears of those that are not.
+        """The result of `read` for the newest checkpoint that is not damaged; damaged ones are reported to `say`.
 
         Raises:
             CheckpointError: there is none.

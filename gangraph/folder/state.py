@@ -25,7 +25,7 @@ Text = Annotated[str, Field(max_length=_LARGEST_FILE)]
 
 
 class _Frozen(BaseModel):
-    """No key but those that are named, and no value of another type, not even one that could be converted."""
+    """Only the named keys, and no value of another type, not even one that could be converted."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -72,7 +72,7 @@ class Trained(_Frozen):
 
 
 class Pool(_Frozen):
-    """How many samples a history holds, and how often it was given some."""
+    """How many samples a history holds, and how often it was called."""
 
     count: Count
     calls: Count

@@ -1,4 +1,4 @@
-"""What a run goes on with: which differences from what it was are applied, and which cannot be."""
+"""With what a run continues: which differences from before are applied, and which are refused."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ _MOST = 8  # differences that a message lists
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requested:
-    """What a run is to go on with; None is as it was. `device` is the one that was chosen."""
+    """With what a run should continue; None means as before. `device` is the chosen one."""
 
     spec: Spec | None = None
     seed: int | None = None
@@ -80,7 +80,7 @@ def recorded(found: Iterable[Change], step: int) -> Iterator[Changed]:
 
 
 def refuse_training(found: Iterable[Change], folder: Path) -> None:
-    """Refuse differences that only a run which goes on could have. Raises UsageError."""
+    """Refuse differences that change training. Raises UsageError."""
     training = [f"  {each}" for each in found if each.touches == "now"]
     if training:
         only = "only evaluate:, and where data of the same form lies, can be other than it was trained with"
@@ -88,7 +88,10 @@ def refuse_training(found: Iterable[Change], folder: Path) -> None:
 
 
 def _choices(trained: Trained, asked: Requested) -> Iterator[Change]:
-    """What differs beside the spec. How something is computed is no part of what is trained, but for its precision."""
+    """Differences outside of the spec.
+
+    How something is computed does not belong to what is trained, except for the precision.
+    """
     if asked.seed not in (None, trained.seed):
         yield Change("seed", str(trained.seed), str(asked.seed), "trained")
     if asked.precision not in (None, trained.precision):

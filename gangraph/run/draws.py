@@ -1,7 +1,7 @@
 """Everything random in a run: batches of data, random sources, and the noise of random layers.
 
 Each draw is a pure function of (seed, name, step, how often it was drawn in this step), so a resumed run
-continues exactly, and a value that is computed twice under the same draws comes out the same.
+continues exactly, and a value that is computed twice with the same draws is the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -116,6 +116,6 @@ class Draws:
         return max(self.positions.values(), default=0)
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop the threads that read ahead."""
         for stream in self.streams.values():
             stream.close()

@@ -33,7 +33,7 @@ Values = dict[str, Tensor]
 
 @contextmanager
 def _made_in(dtype: torch.dtype) -> Iterator[None]:
-    """Ops that make numbers from whole ones, such as one_hot, make them in this type."""
+    """Ops that turn whole numbers into floating-point ones, such as one_hot, use this type."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -171,7 +171,7 @@ class Engine:
         self.values.update(zip(lowered.writes, made, strict=True))
 
     def _number(self, update: UpdatePlan, node: str) -> float:
-        """The loss that a gate looks at, read back from the device. Raises NotFiniteError."""
+        """The loss that decides a gate, read back from the device. Raises NotFiniteError."""
         number = float(self.values[node].detach())
         if not math.isfinite(number):
             raise self.not_finite(update)
@@ -246,7 +246,7 @@ class Engine:
         return nullcontext() if self.settings.dtype == torch.get_default_dtype() else _made_in(self.settings.dtype)
 
     def _check_finite(self, update: UpdatePlan) -> None:
-        """Stop before a NaN reaches a parameter. On CUDA the losses are looked at when they are read anyway."""
+        """Stop before a NaN reaches a parameter. On CUDA the losses are checked when they are read anyway."""
         if self.settings.device.type == "cpu" and not all(
             self.values[o.loss].isfinite() for o in update.graph.objectives
         ):
@@ -281,14 +281,14 @@ def _unmoved(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
-    """The gradient in the parameter's order in memory, which torch's fused optimizers take for granted."""
+    """The gradient in the memory layout of its parameter, which torch's fused optimizers assume."""
     if gradient is None or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
 
 
 def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Without those that come again, as parts that networks share do."""
+    """Each parameter once, also if networks share it."""
     return list({id(parameter): parameter for parameter in parameters}.values())
 
 
@@ -302,7 +302,7 @@ def _repetitions(update: UpdatePlan, clock: Clock) -> int:
 
 
 def _said(graph: Graph, name: str) -> tuple[str, str]:
-    """What a person calls a value, its name or how it is written, and where it is."""
+    """A value as messages call it (its name, or its expression), and its place in the spec."""
     node, label = graph.nodes[name], graph.label(name)
     named = label in graph.values or label in graph.losses
     return label if named else phrase(graph, name, named=False), str(node.span)

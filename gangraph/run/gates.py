@@ -12,7 +12,7 @@ _ENTRY = ""  # where the memory of the gate of the whole update stands, beside t
 
 
 class GateMemoryError(ValueError):
-    """What is to be remembered is not what a gate remembers; the text begins with the gate's group."""
+    """What a checkpoint holds is not what a gate remembers; the text begins with the gate's group."""
 
 
 class Gates:
@@ -26,7 +26,7 @@ class Gates:
     def open(self, clock: Clock, read: Callable[[str], float]) -> tuple[ObjectiveGraph, ...]:
         """The objectives whose groups step now; `read` gives the number of a loss.
 
-        The gate of the whole update comes first; where it is shut, those of the groups are not asked.
+        The gate of the whole update is decided first; while it is closed, those of the groups are not decided.
 
         Raises:
             RunError: a gate has no value.

@@ -1,4 +1,4 @@
-"""Batches that are given to a step in place of drawn ones: what they have to be, looked at before anything moves."""
+"""Batches that are given to a step in place of drawn ones; they are checked before anything changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""A phase takes over from the one before: weights, and if it is asked for what optimizers keep."""
+"""What a phase takes over from the one before: weights, and on request the state of optimizers."""
 
 from collections.abc import Mapping
 

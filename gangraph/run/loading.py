@@ -1,4 +1,4 @@
-"""A trained run is loaded, to be measured or drawn from."""
+"""Load a trained run, to measure it or to draw from it."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Steps of an optimizer as differentiable functions: what an objective that looks ahead descends through.
+"""Steps of an optimizer as differentiable functions, through which the gradient of a lookahead flows.
 
 A step here gives the numbers of the optimizer of torch that it is named after, from that optimizer's own state and
 options, and changes nothing: parameters, buffers and moments of the networks ahead are values that are forgotten.
@@ -71,7 +71,7 @@ class LookedAhead(nn.Module):
         self.of = (network,)  # in a tuple, so that its parameters are not this module's
 
     def forward(self, ahead: Ahead, *inputs: Tensor) -> Any:
-        """What the network gives at the parameters of `ahead`, whose buffers it moves."""
+        """The network's output with the parameters of `ahead`, whose buffers the call changes."""
         (network,) = self.of
         return functional_call(network, ahead.tensors(network), inputs, strict=True)
 
@@ -131,7 +131,7 @@ def _adam(value: Tensor, gradient: Tensor, slots: Slots, options: Slots) -> tupl
 
 
 def _sgd(value: Tensor, gradient: Tensor, slots: Slots, options: Slots) -> tuple[Tensor, Slots]:
-    """Gradient descent, with momentum that begins at the first gradient."""
+    """Gradient descent; momentum begins with the first gradient."""
     gradient = gradient + options["weight_decay"] * value if options["weight_decay"] else gradient
     momentum = options["momentum"]
     if not momentum:

@@ -23,7 +23,7 @@ class Stepped:
 
 
 def train(training: Training, stop: Callable[[], bool]) -> Iterator[PhaseBegan | Stepped]:
-    """Train until `stop` says so, which is asked before every step. What happened is yielded as soon as it has.
+    """Train until `stop`, which is called before every step, returns true. Every event is yielded at once.
 
     Between two yields a step, or a change of phase, is under way; at a yield everything can be evaluated and saved.
 

@@ -1,4 +1,4 @@
-"""What an optimizer keeps of each parameter, found by letting one step."""
+"""What an optimizer keeps for each parameter, found by letting one of the same options take a step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

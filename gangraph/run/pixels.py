@@ -1,4 +1,4 @@
-"""Images drawn pixel by pixel from a network that tells each pixel from those before it."""
+"""Images drawn pixel by pixel from a network that predicts each pixel from those before it."""
 
 from itertools import product
 

@@ -77,7 +77,7 @@ class Training:
             restore(self.engine, _start)
 
     def _go_to(self, checkpoint: Checkpoint) -> None:
-        """Be in the phase of a checkpoint, whose networks are found to be those of the spec."""
+        """Go to the phase of a checkpoint, after verifying that its networks are those of the spec."""
         trained = checkpoint.state.trained
         if trained.phase >= len(self.spec.phases):
             why = f"extra.phase: found {trained.phase}, but the spec has {len(self.spec.phases)}, counted from 0"
@@ -203,7 +203,7 @@ class Training:
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """Inside, and for good if what is done there fails, there is nothing whole to save."""
+        """While this is entered, and for ever if its body fails, there is no complete state to save."""
         self.between_steps = False
         yield
         self.between_steps = True

@@ -67,7 +67,7 @@ def verify_module(checkpoint: Checkpoint, prefix: str, module: nn.Module) -> dic
 
 
 def _verify_state(engine: Engine, checkpoint: Checkpoint) -> None:
-    """Compare the names in a state with those of a program, and numbers with what they may be there."""
+    """Compare the names in a state with those of a program, and numbers with their allowed ranges."""
     state, draws, plan = checkpoint.state, engine.draws, engine.program.plan
 
     def refuse(why: str) -> CheckpointError:

@@ -31,7 +31,7 @@ def continuation(training: Training, checkpoint: Path, folder: Path, sizes: Mapp
 
 
 def beginning(training: Training, folder: Path, steps: int | None) -> Iterator[str]:
-    """On what is trained, for how long, and what there is to know about it. `steps` is where it is to end, if asked."""
+    """On which data a run trains, for how long, and notes about it. `steps` is where it should end, if given."""
     draws, graph = training.engine.draws, training.checked[training.phase].graph
     sizes = {name: len(dataset) for name, dataset in draws.datasets.items()}
     streams = ", ".join(f"{name}: {size} samples" for name, size in sizes.items())

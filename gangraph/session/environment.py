@@ -1,4 +1,4 @@
-"""Under what a run trains: the facts that stand in its `environment.json`."""
+"""The environment of a run: the facts in its `environment.json`."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Networks that other specs train, to evaluate a run by: trained once, kept in a cache, loaded frozen."""
+"""Networks that other specs train, for evaluations: trained once, kept in a cache, loaded frozen."""
 
 import copy
 import fcntl

@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A training with its data open, in a folder that no other process trains in.
+    """A training with its data opened, in a folder whose lock is held.
 
     Attributes:
         checkpoint: from where it goes on; None where it begins.

@@ -15,7 +15,7 @@ _SECONDS = 0.5  # between two reports of losses alone
 
 
 class EventWriter(Protocol):
-    """What TensorBoard's writer does here."""
+    """The part of TensorBoard's writer that is used."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """One number of a step."""

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: a live line on a terminal, plain lines elsewhere, JSON lines if asked."""
+"""Reports of a run in progress: a live line on a terminal, plain lines elsewhere, JSON lines on request."""
 
 import sys
 import textwrap
@@ -17,7 +17,7 @@ from gangraph.terminal import plain
 
 
 class Reporter(Protocol):
-    """Something that a run tells its progress to."""
+    """What a run reports its progress to."""
 
     def say(self, text: str) -> None:
         """A sentence for a person."""

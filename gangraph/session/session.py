@@ -177,9 +177,9 @@ class Session:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """What goes wrong becomes one line that names the last good checkpoint, after an attempt to write another.
+        """Turn an error into one line that names the last good checkpoint, after an attempt to write another.
 
-        A checkpoint is worth writing between two steps only, when what failed was a report, say.
+        A checkpoint can be written between two steps only, for example if a report failed.
         """
         try:
             yield

@@ -19,7 +19,7 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Inside, these signals do nothing but ask; a second Ctrl-C is answered with what is being waited for.
+        """While this is entered, these signals only ask to stop; a second Ctrl-C prints what the run waits for.
 
         SIGHUP is left alone where it is ignored, as nohup wants it.
         """

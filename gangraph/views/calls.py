@@ -28,7 +28,7 @@ def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]
 
 
 def unstopped(call: Call) -> Expression:
-    """The value of which `held`, `detach` or `history` is a form; for the history of a held value, what is held."""
+    """The value inside `held`, `detach` or `history`; for the history of a held value, the value that is held."""
     inside = call.arguments[0]
     twice = called(call) == "history" and called(inside) in ("held", "detach")
     return inside.arguments[0] if twice and isinstance(inside, Call) else inside

@@ -86,7 +86,7 @@ def _update_rows(program: Program, update: UpdatePlan, spec: UpdateSpec) -> Iter
 
 
 def _ahead(graph: Graph, ahead: Lookahead) -> str:
-    """The steps that an update looks ahead, and what each of them goes down."""
+    """The steps that an update looks ahead, and what each of them minimises."""
     kind = graph.spec.optimizers[ahead.group].kind
     return (
         f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {ahead.group} ({kind} on {listed(ahead.networks)}) down"

@@ -1,4 +1,4 @@
-"""A resolved spec as text, in the manner of a spec. Nothing here needs torch."""
+"""A resolved spec as text in the form of a spec. None of this imports torch."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence

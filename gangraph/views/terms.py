@@ -24,7 +24,7 @@ class Term:
 
 
 def terms(expression: Expression, definitions: Mapping[str, Expression]) -> tuple[Term, ...]:
-    """The terms of a sum; `definitions` says what the names stand for that are looked into."""
+    """The terms of a sum; names in `definitions` are replaced by what they stand for."""
     return _gathered(_split(expression, definitions))
 
 
@@ -65,7 +65,7 @@ def _is_no_factor(expression: Expression) -> bool:
 
 
 def _opened(expression: Expression, definitions: Mapping[str, Expression]) -> Expression:
-    """What a name stands for, as far as it is looked into."""
+    """What a name stands for, if it is in `definitions`."""
     while isinstance(expression, Name) and expression.id in definitions:
         expression = definitions[expression.id]
     return expression

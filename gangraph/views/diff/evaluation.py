@@ -33,7 +33,7 @@ _LOOKS = {"every": "the time between evaluations", "samples": "the number of sam
 
 
 def _looks(evaluate: EvaluateSpec | None) -> Iterator[tuple[str, str]]:
-    """Everything that an evaluation is, by name."""
+    """Everything that an evaluation states, by name."""
     for part in dataclasses.fields(evaluate) if evaluate is not None else ():
         value = getattr(evaluate, part.name)
         what = _LOOKS.get(part.name, part.name.replace("_", " "))

@@ -113,13 +113,13 @@ def _text(term: Term) -> str:
 
 
 def _told(side: _Side, term: Term, pairs: Mapping[str, str], other: Graph) -> bool:
-    """Whether a term is a loss that the other side defines as nothing, which is said of the loss itself."""
+    """Whether a term is a loss that the other side does not define, which is reported for the loss itself."""
     name = side.name(term)
     return bool(name) and pairs.get(name) not in other.losses
 
 
 def _apart(label: str, before: list[str], after: list[str], *, whole: bool) -> Iterator[Difference]:
-    """What only one side has: as a change of the whole sum, or term by term."""
+    """What one side alone has: as a change of the whole sum, or term by term."""
     if (before or after) and (whole or len(before) == len(after) == 1):
         yield Difference("losses", label if whole else f"a term of {label}", _sum(before), _sum(after))
         return

@@ -30,7 +30,7 @@ class Objectives:
         return {name: self.decompiled.definition(node) for name, node in self.graph.values.items()}
 
     def aim(self, objective: str) -> str:
-        """What is wanted of an objective that is minimised: `make judge smaller, and 2 times bound larger`.
+        """The goal of an objective that is minimised: `make judge smaller, and 2 times bound larger`.
 
         A constant is left out, since nothing moves it.
         """

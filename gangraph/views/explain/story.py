@@ -1,4 +1,4 @@
-"""What a run does, told in plain sentences: the data, the networks, each update and why it works as it does."""
+"""What a run does, in plain sentences: the data, the networks, each update and why it works as it does."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
 
 
 def explain_text(spec: Spec, plans: Sequence[Plan]) -> str:
-    """What `explain` tells, as text for a terminal."""
+    """The explanation as text for a terminal."""
     return "\n\n".join(map(block_text, explain(spec, plans)))
 
 
@@ -140,7 +140,7 @@ def _shared(checked: Checked, name: str, network: NetworkSpec) -> str:
 
 
 def _update(plan: Plan, index: int) -> Iterator[Passage]:
-    """One update: who learns what how, and then what the plan makes of it."""
+    """One update: which parameters it changes and how, and then what the plan decides about it."""
     graph, update = plan.checked.graph, plan.updates[index]
     yield Passage("heading", (f"Update {index + 1} of {len(plan.updates)}: {update.graph.name}",))
     if timing := " ".join(_timing(plan, index)):
@@ -207,7 +207,7 @@ def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
 
 
 def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passage]:
-    """What is looked at while training; the streams `known` are samples of training."""
+    """What is evaluated during training; the streams `known` consist of training samples."""
     every = f"Every {written(evaluate.every).removeprefix('1 ')}" if evaluate.every is not None else "At the end"
     mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
     own = " of data of its own" if evaluate.data.keys() - set(known) else ""
@@ -254,7 +254,7 @@ def _pictures(evaluate: EvaluateSpec) -> Iterator[str]:
 
 
 def _brief(texts: Iterable[str], many: str) -> list[str]:
-    """Texts one by one; four or more in a row that differ in numbers alone are told as `many` by their ends."""
+    """Texts one by one; four or more in a row that differ in numbers alone become `many`, with the first and last."""
     told: list[str] = []
     for _, together in groupby(texts, lambda text: re.sub(r"(?<![\w.])-?\d[\d.]*", "0", text)):
         row = list(together)

@@ -171,7 +171,7 @@ class _Story:
             )
 
     def again(self) -> Iterator[str]:
-        """What an earlier update computed too, and why its result is of no use here."""
+        """What an earlier update computed too, and why its result cannot be used here."""
         groups: dict[str, list[str]] = {}
         for name in (name for segment in self.own for name in self._calls(segment)):
             before = [i for i in range(self.index) if any(name in s.nodes for s in self.plan.updates[i].segments)]

@@ -68,7 +68,7 @@ def defined(name: str, expression: Expression) -> str:
 
 
 def taken_away(value: object) -> bool:
-    """Whether a spec says null, which leaves out what a base has."""
+    """Whether a value is null, which removes what the document has under that name."""
     return isinstance(value, ast.Literal) and value.value is None
 
 
