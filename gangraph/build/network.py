@@ -1,12 +1,8 @@
 """A network's spec to its graph of layers."""
 
-import builtins
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
-from keyword import iskeyword
-
-from torch import fx, nn
 
 from gangraph.build.arguments import check_arguments
 from gangraph.build.expressions import (
@@ -18,6 +14,7 @@ from gangraph.build.expressions import (
     definition_order,
 )
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
+from gangraph.graph.code_names import module_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
@@ -27,11 +24,6 @@ from gangraph.registry import Definition, vocabulary
 
 ANONYMOUS = "anonymous"  # where layers stand that belong to no part
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
-
-
-_MODULE = nn.Module()
-_RESERVED = frozenset(("self", "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", *dir(builtins)))
-_GRAPH_MODULE = fx.GraphModule(_MODULE, fx.Graph())  # what networks and segments are once they are code
 
 
 def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
@@ -267,23 +259,6 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
     if not isinstance(definition.function, type):
         return parameters[1:]
     return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
-
-
-def module_name(name: str) -> str:
-    """A network or part as an attribute of code: `down[3]` is `down_3`, and `graph`, which code has, `graph_`."""
-    plain = _plain(name)
-    return f"{plain}_" if iskeyword(plain) or hasattr(_GRAPH_MODULE, plain) else plain
-
-
-def value_name(name: str) -> str:
-    """A value as a variable of code, as `module_name`; `graph` may be one."""
-    plain = _plain(name)
-    return f"{plain}_" if iskeyword(plain) or plain in _RESERVED or hasattr(_MODULE, plain) else plain
-
-
-def _plain(name: str) -> str:
-    """A family member as a Python name."""
-    return name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_")
 
 
 def _called(item: Expression) -> str:

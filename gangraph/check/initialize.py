@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached, is_parametrized
 
-from gangraph.build.network import module_name
 from gangraph.check.instantiate import NetworkModel, first_line
 from gangraph.errors import Problem, SpecError, nearest
+from gangraph.graph.code_names import module_name
 from gangraph.graph.model import NetworkGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from gangraph.build.network import INFERRED, value_name
+from gangraph.build.network import INFERRED
 from gangraph.check.layer_state import layers_within, misplaced, moves_state
 from gangraph.check.meta_runs import MetaRun, run_layer, run_op
+from gangraph.graph.code_names import value_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError

@@ -1,10 +1,8 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gangraph.build.network import module_name
 from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
 from gangraph.check.batch_axis import batch_meets_features
@@ -19,6 +17,7 @@ from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
 from gangraph.check.uncompiled import without_compiler
 from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
+from gangraph.graph.code_names import is_form_of, module_name
 from gangraph.graph.differentiability import differentiable_in_inputs
 from gangraph.graph.model import Evaluation, Graph, UpdateGraph
 from gangraph.graph.node import kinds
@@ -109,17 +108,13 @@ def _values(graph: Graph, types: Types) -> Iterator[Problem]:
     yield from undifferentiable(graph, types)
 
 
-# What code adds to the name of a network for its other forms.
-_FORM = re.compile(r"(_frozen|_ahead|_again|_state|_parameters|_fused(_\d+)?|_evaluated|_autoregressive)*")
-
-
 def _names(graph: Graph) -> Iterator[Problem]:
     """No network has a name that stands for another, or for a form of another, in code."""
     networks = graph.spec.networks
     for name, network in networks.items():
         for other in (other for other in networks if other != name):
             mine, theirs = module_name(name), module_name(other)
-            if mine.startswith(theirs) and _FORM.fullmatch(mine, len(theirs)):
+            if is_form_of(mine, theirs):
                 yield Problem(
                     code="GG215",
                     message=f"'{name}' and '{other}' need one name in code",

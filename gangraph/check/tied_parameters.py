@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gangraph.build.network import module_name
 from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import Problem
+from gangraph.graph.code_names import module_name
 from gangraph.language.spec import NetworkSpec
 from gangraph.language.tied import Networks
 

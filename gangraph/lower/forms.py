@@ -7,24 +7,12 @@ means. A name is made from its form, and is never read back.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from torch import fx
 
-from gangraph.build.network import module_name
 from gangraph.check.instantiate import NetworkModel
+from gangraph.graph.code_names import EVALUATED, FROZEN, FUSED, Mode, module_name
 from gangraph.lower.fusing import Fusion, Kernels, fuse_network
-
-
-class Mode(Enum):
-    """What code asks of a network. The value is what the names of such forms end in."""
-
-    OUTPUT = ""  # what it gives for its inputs
-    PARAMETERS = "_parameters"  # all its parameters, as a vector
-    STATE = "_state"  # a copy of its buffers
-    AGAIN = "_again"  # what it gives with such a copy in the place of its buffers, which it leaves alone
-    AHEAD = "_ahead"  # what it gives at the parameters and buffers that it is called with; it has none itself
-    AUTOREGRESSIVE = "_autoregressive"  # an image, drawn pixel by pixel by a call for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +42,7 @@ class NetworkForm:
     @property
     def name(self) -> str:
         """What code calls it."""
-        frozen, body = "_frozen" if self.frozen else "", f"_{self.body.label}" if self.body is not None else ""
+        frozen, body = FROZEN if self.frozen else "", f"_{self.body.label}" if self.body is not None else ""
         return f"{module_name(self.network)}{frozen}{body}{self.mode.value}"
 
     @property
@@ -96,10 +84,10 @@ class Models:
     def body(self, owner: str, times: int) -> Body | None:
         """The body of such calls: none if no kernel fits and the network gives what the spec's layers give."""
         if owner in self.evaluated:
-            return Body(label="evaluated", graph=self.models[owner].module.graph)
+            return Body(label=EVALUATED, graph=self.models[owner].module.graph)
         if self.kernels == "off":
             return None
         graph, fusions = self.fused(owner, times)
         placed = tuple(fusion for fusion in fusions if not fusion.why_not)
-        label = "fused" if times == 1 else f"fused_{times}"
+        label = FUSED if times == 1 else f"{FUSED}_{times}"
         return Body(label=label, graph=graph, fusions=placed) if placed else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from gangraph.build.network import value_name
+from gangraph.graph.code_names import value_name
 from gangraph.lower.forms import NetworkForm
 from gangraph.lower.fusing import Fusion, Kernels
 from gangraph.plan.model import Plan, Segment

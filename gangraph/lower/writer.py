@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from gangraph.build.network import value_name
 from gangraph.check.instantiate import NetworkModel, write_op
+from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.graph.node import kinds
-from gangraph.lower.forms import Mode, Models, NetworkForm
+from gangraph.lower.forms import Models, NetworkForm
 from gangraph.lower.fusing import fuse
 from gangraph.lower.model import KernelUse, Lowered
 from gangraph.plan.model import Segment

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gangraph.build.network import module_name
+from gangraph.graph.code_names import module_name
 from gangraph.plan.facts import Facts, free
 from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 

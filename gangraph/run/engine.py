@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.errors import RunError
+from gangraph.graph.code_names import Mode
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.schedule import Clock, evaluate
-from gangraph.lower.forms import Mode
 from gangraph.lower.model import Lowered, Program
 from gangraph.lower.writer import noise_name
 from gangraph.plan.model import Segment, UpdatePlan

@@ -12,7 +12,8 @@ from torch.func import functional_call
 from gangraph.check.initialize import initialize
 from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
-from gangraph.lower.forms import Mode, NetworkForm
+from gangraph.graph.code_names import Mode
+from gangraph.lower.forms import NetworkForm
 from gangraph.run.lookahead import LookedAhead
 from gangraph.run.pixels import PixelByPixel
 

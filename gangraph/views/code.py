@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from gangraph.graph.code_names import Mode
 from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
 from gangraph.language.expression.schedule import is_dynamic
-from gangraph.lower.forms import Mode, NetworkForm
+from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.spec import WIDTH, table
 from gangraph.views.wording import listed

@@ -3,7 +3,8 @@
 import pytest
 from torch import fx
 
-from gangraph.lower.forms import Body, Mode, NetworkForm
+from gangraph.graph.code_names import Mode
+from gangraph.lower.forms import Body, NetworkForm
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.run.engine import NotFiniteError
 from gangraph.views.code import code_text

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from gangraph.build.network import ANONYMOUS, module_name
+from gangraph.build.network import ANONYMOUS
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.errors import Problem
+from gangraph.graph.code_names import module_name
 from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import losses_in
