@@ -1,4 +1,4 @@
-"""What is looked at and measured: sets of samples, protocols, named grids, and the file of results."""
+"""What is evaluated and measured: sets of samples, protocols, named grids, and the file of results."""
 
 import json
 from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,10 @@ def test_no_python_is_told(checkout: Path) -> None:
     done = set_up(checkout, "nowhere")
     assert done.returncode == 2
     assert "Python 3.11" in done.stderr
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    links = ("gangraph.kernels", "gangraph.specs", "gangraph.benchmarks")  # which a walk does not follow
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gangraph").rglob("__init__.py")}
+    assert set(listed) == found | set(links)

@@ -35,7 +35,7 @@ def build_evaluation(
         networks={**spec.networks, **{name: evaluator.spec for name, evaluator in evaluators.items()}},
         values=values,
     )
-    builder = ValueBuilder(fresh, sources, networks, broken, found, looking=True)
+    builder = ValueBuilder(fresh, sources, networks, broken, found, evaluating=True)
     shown = _Columns(builder, found)
     grids = {name: shown.columns(columns) for name, columns in evaluate.grids.items()}
     metrics, results = shown.named(evaluate.metrics), shown.named(evaluate.results)

@@ -33,10 +33,10 @@ class ValueBuilder(ExpressionBuilder):
         broken: set[str],
         problems: list[Problem],
         *,
-        looking: bool = False,
+        evaluating: bool = False,
     ) -> None:
         super().__init__(NodeTable())
-        self.looking = looking  # whether this is an evaluation, where nothing is differentiated or trained
+        self.evaluating = evaluating  # whether this is an evaluation, where nothing is differentiated or trained
         self.spec, self.networks, self.broken, self.problems = spec, networks, broken, problems
         self.sources = dict(sources)
         self.values: dict[str, str] = {}
@@ -334,7 +334,7 @@ class ValueBuilder(ExpressionBuilder):
         """An image that a network draws pixel by pixel. Raises SpecError."""
         hint = self.take_hint("drawn")
         usage = "autoregressive(P(x), x, rows=8): x with all pixels below its first rows drawn from P"
-        if not self.looking:
+        if not self.evaluating:
             refuse("GG570", "pixels are drawn in evaluations only", node.span, ast.show(node), "it under evaluate:")
         if len(node.arguments) != 2 or any(key != "rows" for key, _ in node.keywords):
             refuse("GG312", "'autoregressive' is called wrongly", node.span, ast.show(node), usage)

@@ -15,13 +15,13 @@ _PREPARATION = {field.name for field in fields(ImageOptions)} | {"direction"}
 
 def trained_on(graph: Graph) -> tuple[str, ...]:
     """The streams of a training graph's evaluation whose samples are those that training draws."""
-    seen = graph.evaluation
-    if seen is None:
+    evaluation = graph.evaluation
+    if evaluation is None:
         return ()
-    below = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers))
-    read = dict.fromkeys(node.target for name, node in seen.graph.nodes.items() if name in below)
+    below = evaluation.graph.below(*evaluation.every_time, *(node for _, node in evaluation.numbers))
+    read = dict.fromkeys(node.target for name, node in evaluation.graph.nodes.items() if name in below)
     known = [_samples(source) for source in graph.sources.values() if not isinstance(source, RandomSource)]
-    sources = {name: seen.graph.sources[name] for name in read if name in seen.graph.sources}
+    sources = {name: evaluation.graph.sources[name] for name in read if name in evaluation.graph.sources}
     return tuple(
         name for name, source in sources.items() if not isinstance(source, RandomSource) and _samples(source) in known
     )

@@ -59,9 +59,9 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         SpecError: every error found here, in `build`, and `earlier` in `resolve`. Lints do not raise.
     """
     types = infer(graph)
-    judges, refused = _judges(graph.evaluation)
+    evaluators, refused = _evaluators(graph.evaluation)
     seen = (
-        infer_evaluation(graph.evaluation, _alike({**types.networks, **judges}, graph.evaluation))
+        infer_evaluation(graph.evaluation, _alike({**types.networks, **evaluators}, graph.evaluation))
         if graph.evaluation
         else None
     )
@@ -79,7 +79,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         strays = _values(graph.evaluation.graph, seen)
         problems += [problem for problem in strays if (problem.code, problem.span) not in known]
         problems += check_evaluation(graph.evaluation, seen)
-    own = {name: model for name, model in seen.networks.items() if name not in judges} if seen else {}
+    own = {name: model for name, model in seen.networks.items() if name not in evaluators} if seen else {}
     networks = {**own, **types.networks}
     tied = tied_parts(graph.spec.networks, networks)
     problems += misfits(graph.spec.networks, networks, tied)
@@ -94,7 +94,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         types=types,
         evaluation=seen,
         networks=networks,
-        evaluators={name: seen.networks.get(name, model) for name, model in judges.items()} if seen else {},
+        evaluators={name: seen.networks.get(name, model) for name, model in evaluators.items()} if seen else {},
         evaluated={name: model for name, model in own.items() if model is not networks[name]},
         lints=lints,
         tied_parts=tied,
@@ -130,8 +130,8 @@ def _hiding(graph: Graph) -> Iterator[Problem]:
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
     called |= {*kinds.forms, "average", "sum", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
-    judges = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
-    for name, span in (*own, *((name, judge.span) for name, judge in judges.items())):
+    evaluators = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
+    for name, span in (*own, *((name, evaluator.span) for name, evaluator in evaluators.items())):
         if name.partition("[")[0] in called:
             yield Problem(
                 code="GG411",
@@ -153,18 +153,18 @@ def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[s
     }
 
 
-def _judges(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:
+def _evaluators(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:
     """The networks that other specs train, as these make them, and what is wrong with those specs."""
     models: dict[str, NetworkModel] = {}
     problems: list[Problem] = []
-    for name, judge in evaluation.evaluators.items() if evaluation else ():
-        spec = judge.spec
+    for name, evaluator in evaluation.evaluators.items() if evaluation else ():
+        spec = evaluator.spec
         try:
             last = [check(build(phase, spec.broken), spec.problems) for phase in spec.phases][-1]
         except SpecError as error:
-            problems += [called_by(p, name, judge.span) for p in error.problems if p.severity == "error"]
+            problems += [called_by(p, name, evaluator.span) for p in error.problems if p.severity == "error"]
             continue
-        models[name] = last.networks[last.graph.owner(judge.network)]
+        models[name] = last.networks[last.graph.owner(evaluator.network)]
     return models, problems
 
 

@@ -24,10 +24,12 @@ def _of_phase(checked: Checked) -> Iterator[tuple[str, Source]]:
     graph = checked.graph
     roots = (root for update in graph.updates for root in update.roots)
     yield from (("data." + name, source) for name, source in _streams(graph, *roots))
-    seen = graph.evaluation
-    if seen is not None:
+    evaluation = graph.evaluation
+    if evaluation is not None:
         own = graph.spec.evaluate.data if graph.spec.evaluate is not None else {}
-        for name, source in _streams(seen.graph, *seen.looks, *(node for _, node in seen.numbers)):
+        for name, source in _streams(
+            evaluation.graph, *evaluation.every_time, *(node for _, node in evaluation.numbers)
+        ):
             yield f"{'evaluate.' if name in own else ''}data.{name}", source
 
 

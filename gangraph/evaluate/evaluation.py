@@ -17,7 +17,7 @@ from gangraph.errors import RunError, WeightsError
 from gangraph.graph.model import Evaluation, Graph, Node, with_arguments
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
-from gangraph.lower.model import Looking
+from gangraph.lower.model import EvaluationPart
 from gangraph.lower.writer import UNIFORM, noise_name
 from gangraph.registry import vocabulary
 from gangraph.run.draws import Draws
@@ -65,7 +65,7 @@ class BoundEvaluation:
     """
 
     def __init__(
-        self, engine: Engine, part: Looking, evaluators: Mapping[str, Evaluator], *, seed: int | None = None
+        self, engine: Engine, part: EvaluationPart, evaluators: Mapping[str, Evaluator], *, seed: int | None = None
     ) -> None:
         self.engine, self.part, self.evaluation = engine, part, evaluation_of(engine)
         self.graph = self.evaluation.graph
@@ -215,7 +215,7 @@ def evaluation_of(engine: Engine) -> Evaluation:
     return evaluation
 
 
-def evaluators_called(evaluation: Evaluation, part: Looking) -> tuple[str, ...]:
+def evaluators_called(evaluation: Evaluation, part: EvaluationPart) -> tuple[str, ...]:
     """The evaluators whose networks a part of an evaluation calls."""
     nodes = (evaluation.graph.nodes[name] for name in part.code.segment.nodes)
     called = dict.fromkeys(node.target for node in nodes if node.of_network)

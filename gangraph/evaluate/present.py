@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gangraph.evaluate.evaluation import BoundEvaluation, Evaluated, Evaluator
-from gangraph.lower.model import Looking
+from gangraph.lower.model import EvaluationPart
 from gangraph.run.engine import Engine
 from gangraph.run.training import Training
 
-Load = Callable[[Engine, Looking], Mapping[str, Evaluator]]  # the evaluators that a part of an evaluation calls
+Load = Callable[[Engine, EvaluationPart], Mapping[str, Evaluator]]  # the evaluators that a part of an evaluation calls
 
 
 @dataclass

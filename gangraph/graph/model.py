@@ -305,7 +305,7 @@ class Evaluation:
     samplers: Mapping[str, "Sampler"] = field(default_factory=dict)
 
     @property
-    def looks(self) -> tuple[str, ...]:
+    def every_time(self) -> tuple[str, ...]:
         """The nodes that are computed in every evaluation during training."""
         columns = (node for grid in self.grids.values() for _, node in grid)
         return tuple(dict.fromkeys((*columns, *(node for _, node in self.metrics))))

@@ -52,7 +52,7 @@ class Lowered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looking:
+class EvaluationPart:
     """A part of an evaluation: `code` runs batch by batch, the ops `whole` once over all that it gave."""
 
     code: Lowered
@@ -69,9 +69,9 @@ class Program:
 
     plan: Plan
     segments: Mapping[str, Lowered]
-    evaluation: Looking | None
-    measurement: Looking | None
-    pictures: Mapping[str, Looking]
+    evaluation: EvaluationPart | None
+    measurement: EvaluationPart | None
+    pictures: Mapping[str, EvaluationPart]
     kernels: Kernels
 
     @property

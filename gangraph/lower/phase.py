@@ -5,7 +5,7 @@ from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph
 from gangraph.lower.forms import Models
 from gangraph.lower.fusing import Kernels
-from gangraph.lower.model import Looking, Program
+from gangraph.lower.model import EvaluationPart, Program
 from gangraph.lower.writer import write_segment
 from gangraph.plan.model import Plan, Segment
 
@@ -17,36 +17,36 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     whole = [segment for update in plan.updates for segment in update.segments]
     steps = [ahead.each for segment in whole for ahead in segment.lookaheads]
     segments = {segment.name: write_segment(checked.graph, models, segment) for segment in (*whole, *steps)}
-    seen = checked.graph.evaluation
-    evaluation = measurement = None
-    pictures: dict[str, Looking] = {}
-    if seen is not None:
+    evaluation = checked.graph.evaluation
+    each = measurement = None
+    pictures: dict[str, EvaluationPart] = {}
+    if evaluation is not None:
         models = models.of_evaluation(checked.evaluated)
-        evaluation = _looking(seen.graph, models, "evaluate", after_metrics(seen.graph, seen.looks))
-        numbers = tuple(node for _, node in seen.numbers)
-        measurement = _looking(seen.graph, models, "measure", after_all(seen.graph, numbers))
-        shown = {name: tuple(node for _, node in columns) for name, columns in seen.grids.items()}
-        shown |= {name: sampler.shown for name, sampler in seen.samplers.items()}
+        each = _part(evaluation.graph, models, "evaluate", after_metrics(evaluation.graph, evaluation.every_time))
+        numbers = tuple(node for _, node in evaluation.numbers)
+        measurement = _part(evaluation.graph, models, "measure", after_all(evaluation.graph, numbers))
+        shown = {name: tuple(node for _, node in columns) for name, columns in evaluation.grids.items()}
+        shown |= {name: sampler.shown for name, sampler in evaluation.samplers.items()}
         pictures = {
-            name: _looking(seen.graph, models, name or "grid", after_metrics(seen.graph, nodes))
+            name: _part(evaluation.graph, models, name or "grid", after_metrics(evaluation.graph, nodes))
             for name, nodes in shown.items()
         }
     return Program(
         plan=plan,
         segments=segments,
-        evaluation=evaluation,
+        evaluation=each,
         measurement=measurement,
         pictures=pictures,
         kernels=kernels,
     )
 
 
-def lower_look(checked: Checked, nodes: tuple[str, ...]) -> Looking:
+def lower_part(checked: Checked, nodes: tuple[str, ...]) -> EvaluationPart:
     """What some values of the evaluation need and nothing else, without kernels."""
     assert checked.graph.evaluation is not None
     models = _models(checked, "off")
     graph = checked.graph.evaluation.graph
-    return _looking(graph, models.of_evaluation(checked.evaluated), "look", after_metrics(graph, nodes))
+    return _part(graph, models.of_evaluation(checked.evaluated), "values", after_metrics(graph, nodes))
 
 
 def _models(checked: Checked, kernels: Kernels) -> Models:
@@ -54,8 +54,10 @@ def _models(checked: Checked, kernels: Kernels) -> Models:
     return Models(models=models, kernels=kernels, bare=frozenset(checked.evaluators))
 
 
-def _looking(graph: Graph, models: Models, name: str, sets: Sets) -> Looking:
-    return Looking(code=write_segment(graph, models, _whole_segment(graph, name, sets.batched)), whole=sets.whole)
+def _part(graph: Graph, models: Models, name: str, sets: Sets) -> EvaluationPart:
+    return EvaluationPart(
+        code=write_segment(graph, models, _whole_segment(graph, name, sets.batched)), whole=sets.whole
+    )
 
 
 def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
@@ -67,7 +69,7 @@ def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
             waiting += graph.read_for(node)
     return Segment(
         name=name,
-        purpose="looked at and measured",
+        purpose="evaluated and measured",
         nodes=tuple(n for n in graph.nodes if n in below and not graph.nodes[n].is_given),
         inputs=tuple(n for n in graph.nodes if n in below and graph.nodes[n].is_given),
         outputs=tuple(dict.fromkeys(roots)),

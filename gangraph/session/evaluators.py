@@ -20,7 +20,7 @@ from gangraph.folder.find_checkpoint import numbered
 from gangraph.folder.results import Measurements, read_results
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
-from gangraph.lower.model import Looking
+from gangraph.lower.model import EvaluationPart
 from gangraph.run.engine import Engine
 from gangraph.run.restore import restore_network
 from gangraph.session.reporter import Reporter, aside
@@ -65,7 +65,7 @@ class EvaluatorCache:
         for evaluator in untrained_evaluators(spec):
             self._results(evaluator, device)
 
-    def load(self, engine: Engine, part: Looking) -> dict[str, Evaluator]:
+    def load(self, engine: Engine, part: EvaluationPart) -> dict[str, Evaluator]:
         """The evaluators that a part of an evaluation calls, by name, on the engine's device and in its precision.
 
         Raises:

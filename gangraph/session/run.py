@@ -13,7 +13,7 @@ from gangraph.evaluate.measure import measure as measure_engine
 from gangraph.folder.find_checkpoint import numbered
 from gangraph.folder.results import Measured, Measurements
 from gangraph.language.spec import Spec
-from gangraph.lower.model import Looking
+from gangraph.lower.model import EvaluationPart
 from gangraph.run.engine import Engine
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
@@ -119,7 +119,7 @@ def _measure_on(folder: Path, device: str) -> Measurements:
     return measure_run(folder, device=device)
 
 
-def load_evaluators(engine: Engine, part: Looking) -> Mapping[str, Evaluator]:
+def load_evaluators(engine: Engine, part: EvaluationPart) -> Mapping[str, Evaluator]:
     """The evaluators that a part of an evaluation calls; one that this machine lacks is trained first.
 
     Raises:

@@ -12,7 +12,7 @@ from gangraph.errors import RunError, UsageError, nearest
 from gangraph.evaluate.evaluation import BoundEvaluation, over_set
 from gangraph.evaluate.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
 from gangraph.graph.model import Evaluation
-from gangraph.lower.phase import lower_look
+from gangraph.lower.phase import lower_part
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.session.run import load_evaluators
@@ -59,7 +59,7 @@ def sample_files(
         raise RunError("the spec shows nothing that can be drawn: name images in evaluate: grid")
     name = name or next(iter({**evaluation.grids, **evaluation.samplers}))
     columns = _columns(evaluation, name, say)
-    part = lower_look(training.checked[training.phase], tuple(columns.values()))
+    part = lower_part(training.checked[training.phase], tuple(columns.values()))
     evaluators = load_evaluators(training.engine, part)
     bound = BoundEvaluation(training.engine, part, evaluators, seed=training.seed if seed is None else seed)
     writer = _Writer(folder, columns, _ranges(bound, columns, interval), _folders(columns, name), say)

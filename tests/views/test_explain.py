@@ -190,7 +190,7 @@ def test_every_phase_has_its_part() -> None:
 def test_every_picture_has_its_sentence() -> None:
     grid = "{pairs: [x, fake], sweep: '[fake, x - 2, x - 1, x - 0, x - 0.5, x]'}"
     text = explained(small(evaluate=f"evaluate: {{every: 1 epochs, samples: 8, grid: {grid}}}"))
-    assert "Every epoch the run is looked at with 8 samples, the networks in evaluation mode." in text
+    assert "Every epoch the run is evaluated with 8 samples, the networks in evaluation mode." in text
     assert "A picture called pairs shows x and fake." in text
     assert "A picture called sweep shows fake, four columns from x - 2 to x - 0.5 and x." in text
     assert "A picture shows fake." in explained(small(evaluate="evaluate: {samples: 8, grid: fake}"))
@@ -202,7 +202,7 @@ def test_names_that_hold_for_looking_alone() -> None:
         " metrics: {judge: judge, far: mean(double), spread: 'mean(as[3])'}}"
     )
     assert (
-        "While it is looked at, these names hold: - x = plane(std=0.5) - double = 2 * fake - as[0] = fake - 0, and so"
+        "In the evaluation these names hold: - x = plane(std=0.5) - double = 2 * fake - as[0] = fake - 0, and so"
         " on to as[4] = fake - 4 It measures, as it goes on: - judge - far = mean(double) - spread = mean(as[3])"
     ) in explained(small(evaluate=looks))
 
@@ -243,7 +243,7 @@ def test_a_spec_without_evaluation_or_values_is_told_too() -> None:
     spec = read(BARE)
     text = explain_text(spec, [plan(phase) for phase in check_spec(spec)])
     assert "There is one network." in text
-    assert "These values have names" not in text and "looked at" not in text
+    assert "These values have names" not in text and "is evaluated with" not in text
 
 
 BARE = """

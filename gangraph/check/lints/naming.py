@@ -13,13 +13,13 @@ def unused(graph: Graph, _: Types) -> Iterator[Problem]:
     aheads = (ahead.loss for update in graph.updates for ahead in update.lookaheads)
     used = graph.below(*(root for update in graph.updates for root in update.roots), *aheads)
     if graph.evaluation is not None:
-        seen = graph.evaluation
-        drawn = (node for sampler in seen.samplers.values() for node in sampler.shown)
-        shown = seen.graph.below(*seen.looks, *(node for _, node in seen.numbers), *drawn)
-        labels = {seen.graph.label(name) for name in shown}
+        evaluation = graph.evaluation
+        drawn = (node for sampler in evaluation.samplers.values() for node in sampler.shown)
+        shown = evaluation.graph.below(*evaluation.every_time, *(node for _, node in evaluation.numbers), *drawn)
+        labels = {evaluation.graph.label(name) for name in shown}
         used |= {name for name in graph.nodes if graph.label(name) in labels}
-        called = {seen.graph.nodes[name].target for name in shown if seen.graph.nodes[name].of_network}
-        sources = {seen.graph.nodes[name].target for name in shown}
+        called = {evaluation.graph.nodes[name].target for name in shown if evaluation.graph.nodes[name].of_network}
+        sources = {evaluation.graph.nodes[name].target for name in shown}
     else:
         called, sources = set(), set()
     called |= {graph.nodes[name].target for name in used if graph.nodes[name].of_network}
@@ -40,6 +40,6 @@ def unused(graph: Graph, _: Types) -> Iterator[Problem]:
                 f"network '{name}' is used by nothing",
                 graph.spec.spans.get(name, graph.networks[name].spec.span),
             )
-    for name, judge in graph.evaluation.evaluators.items() if graph.evaluation is not None else ():
+    for name, evaluator in graph.evaluation.evaluators.items() if graph.evaluation is not None else ():
         if name not in called:
-            yield warn("GG608", f"network '{name}' is used by nothing", judge.span)
+            yield warn("GG608", f"network '{name}' is used by nothing", evaluator.span)

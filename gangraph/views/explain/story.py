@@ -154,7 +154,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     watched = ((name, node) for name, node in update.graph.watched if name not in told)
     values = over_values(graph)
     if looked := [f"{name} = {written(values.definition(node))}" for name, node in watched]:
-        yield from _listed("Its gates look at:", looked)
+        yield from _listed("Its gates watch:", looked)
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)
 
@@ -211,7 +211,7 @@ def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passag
     every = f"Every {written(evaluate.every).removeprefix('1 ')}" if evaluate.every is not None else "At the end"
     mode = "as in training" if evaluate.mode == "train" else "in evaluation mode"
     own = " of data of its own" if evaluate.data.keys() - set(known) else ""
-    text = f"{every} the run is looked at with {evaluate.samples} samples{own}, the networks {mode}."
+    text = f"{every} the run is evaluated with {evaluate.samples} samples{own}, the networks {mode}."
     if known:
         text += f" The samples of {listed(known)} are those that it is trained on."
     if evaluate.best is not None:
@@ -221,7 +221,7 @@ def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passag
     evaluators = [f"{name} = {evaluator_text(evaluator)}" for name, evaluator in evaluate.networks.items()]
     names = [*_defined(evaluate.data), *evaluators, *_defined(evaluate.values)]
     if names:
-        yield from _listed("While it is looked at, these names hold:", names)
+        yield from _listed("In the evaluation these names hold:", names)
     if metrics := _defined(evaluate.metrics):
         yield from _listed("It measures, as it goes on:", metrics)
     if results := _defined(evaluate.results):
