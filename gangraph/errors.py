@@ -175,7 +175,7 @@ def refuse(
 
 
 def give_up() -> NoReturn:
-    """Refuse what leans on something of which the problem has been told already. Raises SpecError without problems."""
+    """Refuse what depends on something that has been refused already. Raises SpecError without problems."""
     raise SpecError([])
 
 

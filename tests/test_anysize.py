@@ -9,7 +9,7 @@ from torch import Tensor
 from gangraph.apply.anysize import AnySize
 from gangraph.apply.sizes import bare, follows
 from gangraph.build.network import build_network
-from gangraph.check.instantiate import assemble
+from gangraph.check.instantiate import instantiate
 from gangraph.errors import RunError
 from gangraph.language.spec import NetworkSpec
 from tests.support import read
@@ -38,7 +38,7 @@ def network(layers: str, size: int = 16, *, memory: float = 1e12, seed: int = 0)
     assert isinstance(spec, NetworkSpec)
     graph, _ = build_network(spec)
     assert graph is not None
-    model = assemble(graph, (torch.empty((1, 3, size, size), device="meta"),))
+    model = instantiate(graph, (torch.empty((1, 3, size, size), device="meta"),))
     module = copy.deepcopy(model.module).to_empty(device="cpu").double().eval()
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
@@ -132,7 +132,7 @@ def test_what_is_filled_up_lies_beyond_the_image() -> None:
     made = network("conv2d(3, 2, stride=2), upsample(2)")
     assert made.follows is not None and made.follows.multiple == (2, 2)
     (odd,), (even,) = made(image(9, 9)), made(image(9, 9)[:, :, :8, :8])
-    assert torch.equal(odd[:, :8, :8], even)
+    assert (odd[:, :8, :8] - even).abs().max() < 1e-12  # sizes may be summed in another order
 
 
 @pytest.mark.parametrize("size", [(40, 3), (3, 40), (3, 3)])

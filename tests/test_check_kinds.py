@@ -245,7 +245,7 @@ def test_values_of_a_network_may_lean_on_each_other_in_a_long_chain(way: int) ->
 
 @pytest.mark.parametrize("form", ["tanh({})", "detach({})", "grad({}, z)", "lerp({0}, {0}, 0.5)", "{} + 1.0"])
 def test_values_lean_on_each_other_as_deep_as_is_allowed_in_any_order(form: str) -> None:
-    """With values that are written before what they lean on, and a metric that is deep itself, on top of them."""
+    """With values that are written before what they depend on, and a metric that is deep itself, on top of them."""
     links = [f'v{n}: "{form.format(f"v{n - 1}")}"' for n in range(1, 73)]
     values = "{fake: G(z), " + ", ".join([*links[::-1], "v0: tanh(fake)"]) + "}"
     measured = "mean(v72)" + " + mean(x) * 1.5" * 40

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from gangraph.check.infer import Types
 from gangraph.check.instantiate import Interval
 from gangraph.check.phase import Checked
-from gangraph.check.shown import Kinship, bounds, input_at, node_at, output_at
+from gangraph.check.shown import Relations, bounds, input_at, node_at, output_at
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.data.transform import ImageOptions, Interpolation, Range
@@ -100,10 +100,10 @@ def _applied(checked: Checked, name: str) -> Applied:
     made = tuple(model.made[""].shape)
     if len(made) != 4 or made[1] not in _COLOURS:
         raise NoImageError(f"it gives {list(made[1:])}, not an image of 1 or 3 channels")
-    kinship = Kinship(checked)
-    if not _is_seen_as_image(checked, kinship, owner):
+    relations = Relations(checked)
+    if not _is_seen_as_image(checked, relations, owner):
         raise NoImageError(f"it gives {list(made[1:])}, which the spec neither shows nor compares with an image")
-    like, given, options = _preparation(checked, kinship, owner, shape)
+    like, given, options = _preparation(checked, relations, owner, shape)
     return Applied(
         name=name,
         owner=owner,
@@ -111,17 +111,17 @@ def _applied(checked: Checked, name: str) -> Applied:
         given=given,
         options=options,
         size=(shape[2], shape[3]),
-        made=_range(checked, kinship, owner),
+        made=_range(checked, relations, owner),
     )
 
 
-def _range(checked: Checked, kinship: Kinship, owner: str) -> Interval | None:
+def _range(checked: Checked, relations: Relations, owner: str) -> Interval | None:
     """The range of what a network gives."""
     for graph, types in _graphs(checked):
         ranges = {bounds(types.nodes.get(node)) for node in _results(graph, owner)}
         if len(ranges) == 1 and None not in ranges:
             return ranges.pop()
-    return kinship.output(owner)
+    return relations.output(owner)
 
 
 def _graphs(checked: Checked) -> Iterator[tuple[Graph, Types]]:
@@ -139,10 +139,10 @@ def _results(graph: Graph, owner: str) -> Iterator[str]:
     yield from (n for n in graph.nodes if n in calls - split or (n in outputs and graph.nodes[n].field == ""))
 
 
-def _is_seen_as_image(checked: Checked, kinship: Kinship, owner: str) -> bool:
+def _is_seen_as_image(checked: Checked, relations: Relations, owner: str) -> bool:
     """Whether a spec shows what a network gives, feeds it to a network or compares it with an image."""
     own = set(_results(checked.graph, owner))
-    met = kinship.relatives(output_at(owner)) - {output_at(owner)} - {node_at(name) for name in own}
+    met = relations.relatives(output_at(owner)) - {output_at(owner)} - {node_at(name) for name in own}
     ways = {kind for kind, name, _ in met if kind != "node" or not _only_renames(checked.graph, name)}
     return bool(ways) or _is_shown(checked, owner)
 
@@ -167,7 +167,7 @@ def _is_shown(checked: Checked, owner: str) -> bool:
 
 
 def _preparation(
-    checked: Checked, kinship: Kinship, owner: str, shape: tuple[int, ...]
+    checked: Checked, relations: Relations, owner: str, shape: tuple[int, ...]
 ) -> tuple[str, Interval, ImageOptions]:
     """The source whose images a network is given, the range that it is given them in, and how they are prepared.
 
@@ -177,11 +177,11 @@ def _preparation(
     graph, types = next(each for each in _graphs(checked) if any(True for _ in _results(each[0], owner)))
     calls = [node for node in graph.nodes.values() if node.kind == "network" and graph.owner(node.target) == owner]
     direct = [node for call in calls if (node := _unwrapped(graph, call.inputs[0])).kind == "stream"]
-    kin = [checked.graph.nodes[name] for name in kinship.sources(input_at(owner, 0))]
+    related = [checked.graph.nodes[name] for name in relations.sources(input_at(owner, 0))]
     below = [graph.nodes[name] for name in graph.nodes if name in graph.below(*(call.id for call in calls))]
-    given = [bounds(types.nodes.get(call.inputs[0])) for call in calls] + [kinship.range(input_at(owner, 0))]
+    given = [bounds(types.nodes.get(call.inputs[0])) for call in calls] + [relations.range(input_at(owner, 0))]
     interval = next((its for its in given if its is not None), None)
-    for node in (*direct, *kin, *(node for node in below if node.kind == "stream")):
+    for node in (*direct, *related, *(node for node in below if node.kind == "stream")):
         source = graph.sources[node.target]
         if isinstance(source, RandomSource) or len(source.fields[node.field].shape) != 3:
             continue

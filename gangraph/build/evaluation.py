@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.network import build_network
-from gangraph.build.prune import trimmed_for
+from gangraph.build.prune import pruned_for
 from gangraph.build.sources import build_sources
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import Problem
@@ -28,7 +28,7 @@ def build_evaluation(
     sources = dict(build_sources(spec, data, found))
     broken = broken | (evaluate.networks.keys() - evaluators.keys()) | (data.keys() - sources.keys())
     values = {**spec.values, **evaluate.values}
-    networks = trimmed_for({**networks, **evaluators}, (*values.values(), *spec.losses.values(), *_written(evaluate)))
+    networks = pruned_for({**networks, **evaluators}, (*values.values(), *spec.losses.values(), *_written(evaluate)))
     fresh = replace(
         spec,
         data=data,

@@ -37,7 +37,7 @@ SHALLOW = 30  # levels that are followed as they are met, whatever stands around
 
 
 def definition_order(written: Mapping[str, Expression]) -> Iterable[str]:
-    """The names of values as they are written; where that is deep, each after those that it leans on."""
+    """The names of values as they are written; where that is deep, each after those that it depends on."""
     found = ast.depths(written)
     return found if max(found.values(), default=0) > SHALLOW else written
 
@@ -45,20 +45,20 @@ def definition_order(written: Mapping[str, Expression]) -> Iterable[str]:
 def too_deep(
     written: Mapping[str, Expression], levels: Mapping[str, int], spans: Mapping[str, Span]
 ) -> Iterator[tuple[str, Problem | None]]:
-    """The values that lean on each other too many levels deep, each with a problem where such a chain begins."""
+    """The values that depend on each other too many levels deep, each with a problem where such a chain begins."""
     told = set[str]()
     for name in (name for name in levels if levels[name] > _LEVELS):
         begins = told.isdisjoint(node.id for node in ast.walk(written[name]) if isinstance(node, ast.Name))
         told.add(name)
-        found = f"{name}, {levels[name]} levels deep with what it leans on"
+        found = f"{name}, {levels[name]} levels deep with what it depends on"
         yield name, bottomless(spans.get(name, written[name].span), found) if begins else None
 
 
 def bottomless(span: Span, found: str = "") -> Problem:
-    """Values lean on each other too many levels deep, or in a circle that is too long to be told."""
+    """Values depend on each other too many levels deep, or in a circle that is too long to be told."""
     return Problem(
         code="GG415",
-        message="the values lean on each other too many levels deep",
+        message="the values depend on each other too many levels deep",
         span=span,
         found=found,
         expected=f"at most {_LEVELS} levels of calls and values in each other, and no circle",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gangraph.build.evaluation import build_evaluation
 from gangraph.build.network import build_network
-from gangraph.build.prune import trimmed_for
+from gangraph.build.prune import pruned_for
 from gangraph.build.sources import build_sources
 from gangraph.build.updates import build_updates
 from gangraph.build.values import ValueBuilder
@@ -31,7 +31,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     written = [objective for update in spec.updates for objective in update.objectives]
     written += [objective.unroll.objective for objective in written if objective.unroll is not None]
     objectives = (objective.expression for objective in written)
-    trained = trimmed_for(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
+    trained = pruned_for(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)

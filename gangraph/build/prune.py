@@ -15,13 +15,13 @@ def fields_in(expressions: Iterable[Expression]) -> set[str]:
     return {node.name for e in expressions for node in ast.walk(e) if isinstance(node, ast.Attribute)}
 
 
-def trimmed_for(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
+def pruned_for(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
     """Networks with what some expressions read of them."""
     fields = fields_in(written)
-    return {name: trimmed(network, fields) for name, network in networks.items()}
+    return {name: pruned(network, fields) for name, network in networks.items()}
 
 
-def trimmed(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:
+def pruned(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:
     """The network with its main output alone, if no other one is among `fields` and all layers lead to that one."""
     main = network.outputs.get(OUTPUT)
     if not isinstance(main, Ref) or not set(network.outputs).isdisjoint(fields):

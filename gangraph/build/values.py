@@ -46,7 +46,7 @@ class ValueBuilder(ExpressionBuilder):
         self.written = {**spec.values, **spec.losses}
         self.made: dict[str, Argument] = {}
         self.levels = ast.depths(self.written)
-        self.places = {name: place for place, name in enumerate(self.levels)}  # after what they lean on
+        self.places = {name: place for place, name in enumerate(self.levels)}  # after what they depend on
         deep = dict(too_deep(self.written, self.levels, spec.spans))
         self.broken |= deep.keys()
         problems += [problem for problem in deep.values() if problem is not None]
@@ -123,7 +123,7 @@ class ValueBuilder(ExpressionBuilder):
         return made
 
     def _define_beneath(self, written: Expression, levels: int) -> None:
-        """Define first what an expression leans on where that is deep, the deepest first: so the stack stays low."""
+        """Define first what an expression depends on where that is deep, the deepest first: so the stack stays low."""
         if levels <= SHALLOW:
             return
         waiting, found = [written], set[str]()

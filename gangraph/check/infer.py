@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gangraph.check.instantiate import ANY, Interval, MisfitError, NetworkModel, assemble, first_line, op_range, ranges
+from gangraph.check.instantiate import (
+    ANY,
+    Interval,
+    MisfitError,
+    NetworkModel,
+    first_line,
+    instantiate,
+    op_range,
+    ranges,
+)
 from gangraph.check.meta_runs import run_op
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
@@ -41,7 +50,7 @@ def infer(
 ) -> Types:
     """Run every node on tensors without storage.
 
-    `networks` are those already assembled by another graph, `samples` says how many a metric will see.
+    `networks` are those already instantiated by another graph, `samples` says how many a metric will see.
     """
     inference = _Inference(graph, dict(networks or {}), samples or {})
     late = _above_vectors(graph)
@@ -69,7 +78,7 @@ class _Inference:
         self.types: dict[str, TensorType] = {}
         self.calls: dict[str, dict[str, TensorType]] = {}
         self.called: dict[str, NetworkModel] = {}
-        self.assembled: dict[object, NetworkModel] = {}
+        self.instantiated: dict[object, NetworkModel] = {}
         self.spans: dict[tuple[int, tuple[Interval, ...]], Mapping[str, Interval]] = {}
         self.refused: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
         self.problems: list[Problem] = []
@@ -241,16 +250,16 @@ class _Inference:
         average = self.graph.averages.get(name)
         owner = average.of if average else name
         if owner not in self.models:
-            self.models[owner] = assemble(graph, inputs)
+            self.models[owner] = instantiate(graph, inputs)
         model = self.models[owner]
         shapes, types = tuple(tuple(x.shape) for x in inputs), tuple(x.dtype for x in inputs)
         if (shapes, types) == (model.input_shapes, model.input_types):
             return model
-        if (owner, shapes, types) not in self.assembled:
-            other = assemble(graph, inputs)
+        if (owner, shapes, types) not in self.instantiated:
+            other = instantiate(graph, inputs)
             _same_layers(model, other)
-            self.assembled[owner, shapes, types] = other
-        return self.assembled[owner, shapes, types]
+            self.instantiated[owner, shapes, types] = other
+        return self.instantiated[owner, shapes, types]
 
     def _said(self, node: str) -> str:
         return said(self.graph, node)
@@ -397,7 +406,7 @@ def _batches_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> It
     """The nearest smaller and larger batches that the network can take."""
     batch = given[0].shape[0]
     for side in (range(batch - 1, 1, -1), range(batch + 1, 2 * batch + 2)):
-        works = next((count for count in side if _assembles(graph, resized(given, count))), None)
+        works = next((count for count in side if _instantiates(graph, resized(given, count))), None)
         if works is not None:
             yield works
 
@@ -410,13 +419,13 @@ def resized(given: tuple[TensorType, ...], batch: int) -> tuple[Tensor, ...]:
 
 def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: Size, known: NetworkModel | None) -> bool:
     inputs = (torch.empty((*v.shape[:2], *size), dtype=v.dtype, device="meta") for v in given)
-    return _assembles(graph, tuple(inputs), known)
+    return _instantiates(graph, tuple(inputs), known)
 
 
-def _assembles(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkModel | None = None) -> bool:
+def _instantiates(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkModel | None = None) -> bool:
     """Whether a network can take inputs, as the same layers that it is `known` to have."""
     try:
-        made = assemble(graph, inputs)
+        made = instantiate(graph, inputs)
         if known is not None:
             _same_layers(known, made)
     except MisfitError:

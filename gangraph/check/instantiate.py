@@ -95,16 +95,16 @@ class MisfitError(Exception):
         super().__init__(reason)
 
 
-def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
+def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
     """Instantiate the network's layers for inputs of these shapes (tensors on the meta device).
 
     Raises:
         MisfitError: a layer or op cannot take its input.
     """
-    assembler = _Assembler(graph, inputs)
+    instantiation = _Instantiation(graph, inputs)
     for node in graph.nodes.values():
-        assembler.add(node)
-    module = assembler.finish()
+        instantiation.add(node)
+    module = instantiation.finish()
     definitions = [vocabulary[each.name] for use in graph.layers.values() for each in layers_within(use)]
     definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
     return NetworkModel(
@@ -112,21 +112,23 @@ def assemble(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel:
         module=module,
         input_shapes=tuple(tuple(x.shape) for x in inputs),
         input_types=tuple(x.dtype for x in inputs),
-        made=assembler.outputs(),
-        shapes={name: tuple(value.shape) for name, value in assembler.examples.items()},
-        types={name: value.dtype for name, value in assembler.examples.items()},
-        draws=tuple(assembler.draws),
+        made=instantiation.outputs(),
+        shapes={name: tuple(value.shape) for name, value in instantiation.examples.items()},
+        types={name: value.dtype for name, value in instantiation.examples.items()},
+        draws=tuple(instantiation.draws),
         parameters=sum(p.numel() for p in module.parameters()),
-        flops=assembler.flops,
+        flops=instantiation.flops,
         coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.mixes_samples)),
         state=tuple(
-            dict.fromkeys(use.name for path, use in graph.layers.items() if moves_state(use, assembler.modules[path]))
+            dict.fromkeys(
+                use.name for path, use in graph.layers.items() if moves_state(use, instantiation.modules[path])
+            )
         ),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
 
 
-class _Assembler:
+class _Instantiation:
     """Runs the example through the graph while writing the fx graph."""
 
     def __init__(self, graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> None:

@@ -27,7 +27,7 @@ _PROBE: Interval = (-3.0, 7.0)
 
 
 @dataclass(frozen=True)
-class Kinship:
+class Relations:
     """Which images of a training are of one kind, by where they meet."""
 
     checked: Checked
@@ -96,22 +96,22 @@ def picture_ranges(checked: Checked) -> dict[str, Interval]:
     evaluation, types = checked.graph.evaluation, checked.evaluation
     if evaluation is None or types is None:
         return {}
-    graph, kinship = evaluation.graph, Kinship(checked)
+    graph, relations = evaluation.graph, Relations(checked)
     known: dict[str, Interval] = {}
     for node in graph.nodes.values():
-        found = bounds(types.nodes.get(node.id)) or _of_node(graph, kinship, node, known)
+        found = bounds(types.nodes.get(node.id)) or _of_node(graph, relations, node, known)
         if found is not None:
             known[node.id] = found
     return known
 
 
-def _of_node(graph: Graph, kinship: Kinship, node: Node, known: Mapping[str, Interval]) -> Interval | None:
-    """What kinship, or the ranges of what it is computed from, tell of a value without bounds of its own."""
+def _of_node(graph: Graph, relations: Relations, node: Node, known: Mapping[str, Interval]) -> Interval | None:
+    """What relations, or the ranges of what it is computed from, tell of a value without bounds of its own."""
     match node.kind:
         case "network":
-            return kinship.output(graph.owner(node.target))
+            return relations.output(graph.owner(node.target))
         case "output":
-            return kinship.output(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
+            return relations.output(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
         case "op":
             return _finite(op_range(node, {name: known.get(name, ANY) for name in node.inputs}))
     return known.get(node.inputs[0]) if kinds[node.kind].same else None
@@ -148,4 +148,4 @@ def _is_image(made: TensorType | None) -> bool:
     return made is not None and len(made.shape) == 4
 
 
-__all__ = ["Kinship", "bounds", "input_at", "node_at", "output_at", "picture_ranges"]
+__all__ = ["Relations", "bounds", "input_at", "node_at", "output_at", "picture_ranges"]

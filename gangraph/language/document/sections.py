@@ -63,7 +63,7 @@ class Sections:
         span = next((key.span for section in sections for key in section if key == name), self.span)
         return Problem(
             code="GG415",
-            message="definitions lean on each other too many levels deep",
+            message="definitions depend on each other too many levels deep",
             span=span,
             found=name,
             expected="shorter chains of definitions",
