@@ -15,21 +15,11 @@ from gangraph.graph.model import Argument, Node, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant, literal
 from gangraph.language.expression.gates import outside
-from gangraph.language.expression.model import Expression
+from gangraph.language.expression.model import Expression, dotted
 from gangraph.language.expression.static import Scope
 from gangraph.registry import Definition, vocabulary
 
 OPERATORS = {sign: name for name, sign in SIGNS.items() if name != "neg"}
-
-
-def dotted(expression: Expression) -> str | None:
-    """`a.b.c` as text, or None for anything else."""
-    if isinstance(expression, ast.Name):
-        return expression.id
-    if isinstance(expression, ast.Attribute):
-        base = dotted(expression.base)
-        return f"{base}.{expression.name}" if base else None
-    return None
 
 
 _LEVELS = 150  # of calls and values in each other that a spec may have
@@ -199,7 +189,7 @@ class ExpressionBuilder:
 
     def _call(self, node: ast.Call) -> Argument:
         name = dotted(node.function)
-        if name is None:
+        if not name:
             return self.curried(node)
         meaning = self.call(name, node)
         if meaning is not None:

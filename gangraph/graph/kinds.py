@@ -10,7 +10,7 @@ from gangraph.graph.node import (
     Builder,
     Form,
     Inference,
-    Networks,
+    NetworkFacts,
     Node,
     NodeKind,
     Ref,
@@ -32,11 +32,11 @@ SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg":
 # ------------------------------------------------------------------------------------------------------ gradients
 
 
-def _network_stops(networks: Networks, node: Node) -> bool:
+def _network_stops(networks: NetworkFacts, node: Node) -> bool:
     return networks.owner(node.target) in networks.opaque
 
 
-def _op_stops(_: Networks, node: Node) -> bool:
+def _op_stops(_: NetworkFacts, node: Node) -> bool:
     return vocabulary[node.target].traits.stops_gradient
 
 

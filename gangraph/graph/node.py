@@ -204,7 +204,7 @@ class Writer(Protocol):
         """Write the steps of an optimizer that are taken and forgotten."""
 
 
-class Networks(Protocol):
+class NetworkFacts(Protocol):
     """What following gradients needs to know about the networks of a graph."""
 
     @property
@@ -220,17 +220,17 @@ class Networks(Protocol):
 Build = Callable[[Builder, "NodeKind", ast.Call], Argument]
 Infer = Callable[[Inference, Node], TensorType | None]
 Write = Callable[[Writer, Node], None]
-Stops = Callable[[Networks, Node], bool]
+Stops = Callable[[NetworkFacts, Node], bool]
 Spelled = Callable[[Node, Callable[[Argument], Expression]], Expression]
 Target = Literal["", "source", "network", "op", "group", "buffer", "path"]
 
 
-def always(_: Networks, __: Node) -> bool:
+def always(_: NetworkFacts, __: Node) -> bool:
     """No gradient passes through any node of the kind."""
     return True
 
 
-def never(_: Networks, __: Node) -> bool:
+def never(_: NetworkFacts, __: Node) -> bool:
     """A gradient passes through every node of the kind."""
     return False
 

@@ -22,7 +22,7 @@ def verify(graph: Graph) -> None:
     Raises:
         InvariantError: with the first rule that is broken, and where.
     """
-    require(broken(graph))
+    raise_first(broken(graph))
 
 
 def verify_gradients(graph: Graph) -> None:
@@ -31,7 +31,7 @@ def verify_gradients(graph: Graph) -> None:
     Raises:
         InvariantError: names the gradient, or the steps.
     """
-    require(_gradients(graph))
+    raise_first(_gradients(graph))
 
 
 def _gradients(graph: Graph) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _gradients(graph: Graph) -> Iterator[str]:
             yield f"a step of '{ahead.id}' does not compute '{ahead.loss}', which it makes smaller"
 
 
-def require(told: Iterable[str]) -> None:
+def raise_first(told: Iterable[str]) -> None:
     """Raise an InvariantError with the first of some sentences, if there is one."""
     for sentence in told:
         raise InvariantError(sentence)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gangraph.graph.verify import require
+from gangraph.graph.verify import raise_first
 from gangraph.lower.model import Lowered, Program
 
 
@@ -16,7 +16,7 @@ def verify_program(program: Program) -> None:
     Raises:
         InvariantError: with the first rule that is broken, and where.
     """
-    require(_broken(program))
+    raise_first(_broken(program))
 
 
 def _broken(program: Program) -> Iterator[str]:

@@ -105,11 +105,11 @@ def labels(names: list[str]) -> tuple[str, ...]:
     found: list[str] = []
     for number, name in enumerate(names, 1):
         shared = names.count(name) > 1
-        found.append(free(f"{name}_update_{number}", {*names, *found}) if shared else name)
+        found.append(unique_name(f"{name}_update_{number}", {*names, *found}) if shared else name)
     return tuple(found)
 
 
-def free(name: str, taken: Iterable[str]) -> str:
+def unique_name(name: str, taken: Iterable[str]) -> str:
     """The name, with as many underscores appended as are needed to make it unique."""
     others = frozenset(taken)
     while name in others:

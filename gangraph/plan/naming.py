@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gangraph.graph.code_names import module_name
-from gangraph.plan.facts import Facts, free
+from gangraph.plan.facts import Facts, unique_name
 from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
 
@@ -18,7 +18,7 @@ def name_segments(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[Update
     called = set(map(module_name, (*facts.graph.spec.networks, *facts.graph.nodes)))
 
     def fresh(name: str, others: Iterable[str] = ()) -> str:
-        used.add(made := free(name, used.union(others)))
+        used.add(made := unique_name(name, used.union(others)))
         return made
 
     def named(segment: Segment, own: str) -> Segment:

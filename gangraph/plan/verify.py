@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gangraph.graph.model import Graph
-from gangraph.graph.verify import require
+from gangraph.graph.verify import raise_first
 from gangraph.plan.model import Plan, Segment, UpdatePlan
 
 
@@ -19,7 +19,7 @@ def verify_plan(plan: Plan) -> None:
     Raises:
         InvariantError: with the first rule that is broken, and where.
     """
-    require(_broken(plan))
+    raise_first(_broken(plan))
 
 
 def _broken(plan: Plan) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from gangraph.language.expression.model import Attribute, Call, Expression, Name
+from gangraph.language.expression.model import Call, Expression, dotted
 
 STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient on
 
@@ -10,16 +10,6 @@ STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient 
 def called(expression: Expression) -> str:
     """The name of what an expression calls, such as `least_squares.critic`; nothing where it is no call by name."""
     return dotted(expression.function) if isinstance(expression, Call) else ""
-
-
-def dotted(expression: Expression) -> str:
-    """A name, or attributes of one, as text; nothing for anything else."""
-    match expression:
-        case Name(id=name):
-            return name
-        case Attribute(base=base, name=name) if dotted(base):
-            return f"{dotted(base)}.{name}"
-    return ""
 
 
 def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]:

@@ -80,7 +80,7 @@ class Scene:
         return self.factors[name] * (factor.high - factor.low) + factor.low
 
 
-def draw(seed: int, split: str, indices: Sequence[int], vary: Sequence[str] = tuple(FACTORS)) -> Scene:
+def draw_scenes(seed: int, split: str, indices: Sequence[int], vary: Sequence[str] = tuple(FACTORS)) -> Scene:
     """The scenes at `indices`; the factors that are not in `vary` have their defaults."""
     numbers = uniforms(seed, split, indices, (*FACTORS, *WORDING))
     columns = dict(zip(FACTORS, numbers.unbind(1), strict=False))

@@ -12,7 +12,7 @@ from gangraph.data.arguments import Size, height_and_width, require_count, requi
 from gangraph.data.source import Field
 from gangraph.data.world.caption import sentences
 from gangraph.data.world.chance import SPLITS
-from gangraph.data.world.scene import FACTORS, Scene, checked_change, draw, under, unlike
+from gangraph.data.world.scene import FACTORS, Scene, checked_change, draw_scenes, under, unlike
 from gangraph.data.world.views import LABELS, VIEWS, Camera, Shot
 from gangraph.errors import ArgumentError
 from gangraph.registry import source
@@ -152,7 +152,7 @@ class World:
 
     def _drawn(self, indices: Sequence[int], seed: int) -> Scene:
         shifted = [int(index) + self.offset for index in indices]
-        return under(draw(seed, self.split, shifted, self._varying), self._forced)
+        return under(draw_scenes(seed, self.split, shifted, self._varying), self._forced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,3 +318,13 @@ def _show_literal(value: int | float | str | bool | None) -> str:
         quote = "'" if '"' in value else '"'
         return f"{quote}{value}{quote}"
     return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
+
+
+def dotted(expression: Expression) -> str:
+    """A name, or attributes of one, as text; nothing for anything else."""
+    match expression:
+        case Name(id=name):
+            return name
+        case Attribute(base=base, name=name) if dotted(base):
+            return f"{dotted(base)}.{name}"
+    return ""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Node
-from gangraph.language.expression.model import Attribute, Binary, Call, Expression, Name, Sequence, Unary
+from gangraph.language.expression.model import Attribute, Binary, Call, Expression, Name, Sequence, Unary, dotted
 from gangraph.language.spec import AverageSpec, NetworkSpec
-from gangraph.views.calls import called, dotted
+from gangraph.views.calls import called
 from gangraph.views.decompile import Decompiled, over_values_and_losses
 from gangraph.views.printers.registered import Given, bound, definition_of
 

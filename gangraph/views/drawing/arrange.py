@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import networkx as nx
 
-from gangraph.views.drawing.heights import Ports, mean, median, ports_of, settle, slid, straight
+from gangraph.views.drawing.columns import Columns, Item, ranks
+from gangraph.views.drawing.heights import Ports, median, ports_of, settle, slid, straight, weighted_mean
 from gangraph.views.drawing.layout import Box, Layout, Point, Wire
 from gangraph.views.drawing.order import disorder, orders
-from gangraph.views.drawing.plane import Item, Plane, ranks
 
 CALM, BALANCE = 24, 6  # rounds that minimise squares, and that centre boxes between equally good places
 NARROW, WIDE, STEEP = 46.0, 130.0, 0.16
@@ -44,7 +44,7 @@ def arrange(
     graph.add_edges_from(dict.fromkeys(edges))
     if down:
         sizes = {name: (height, width) for name, (width, height) in sizes.items()}
-    plane = Plane(sizes, graph, _columns(graph, set(late), teams or {}), 0.6 if down else 1.0)
+    plane = Columns(sizes, graph, _columns(graph, set(late), teams or {}), 0.6 if down else 1.0)
     best = min(orders(plane), key=lambda order: _placed(plane, order, exact=False).length + disorder(plane, order))
     layout = _placed(plane, best, exact=True)
     return layout.transposed if down else layout
@@ -62,11 +62,11 @@ def _columns(graph: nx.DiGraph, late: set[str], teams: Mapping[str, str]) -> dic
     return column
 
 
-def _placed(plane: Plane, columns: list[list[Item]], *, exact: bool) -> Layout:
+def _placed(plane: Columns, columns: list[list[Item]], *, exact: bool) -> Layout:
     """The layout with the columns in this order; its heights are `exact` or nearly good."""
     rank = ranks(columns)
     ports = {target: ports_of(plane, target, rank) for column in columns for target in column}
-    y = settle(plane, columns, ports, {}, mean, CALM)
+    y = settle(plane, columns, ports, {}, weighted_mean, CALM)
     for final in (False, False, True) if exact else ():
         y = settle(plane, columns, ports, straight(plane, columns, ports), median, BALANCE)
         ports = {target: slid(plane, target, ports[target], y, final=final) for target in ports}
@@ -84,7 +84,7 @@ def _placed(plane: Plane, columns: list[list[Item]], *, exact: bool) -> Layout:
 
 
 def _sides(
-    plane: Plane, columns: list[list[Item]], y: Mapping[Item, float], ports: Ports
+    plane: Columns, columns: list[list[Item]], y: Mapping[Item, float], ports: Ports
 ) -> tuple[list[float], list[float]]:
     """The left and right side of every column; the steeper the wires between two, the further they stand apart."""
     lefts, rights, x = [], [], 0.0
@@ -98,7 +98,7 @@ def _sides(
 
 
 def _wire(
-    plane: Plane,
+    plane: Columns,
     link: tuple[Item, Item],
     boxes: Mapping[str, Box],
     y: Mapping[Item, float],

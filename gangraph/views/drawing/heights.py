@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import networkx as nx
 
-from gangraph.views.drawing.plane import Item, Plane
+from gangraph.views.drawing.columns import Columns, Item
 
 Ports = Mapping[Item, Mapping[Item, float]]  # how far below the middle of a box each of its links enters
 Targets = list[tuple[float, float]]  # positions that an item is drawn to, and how strongly
@@ -15,7 +15,7 @@ GRAIN = 4  # steps of a length unit in the linear program, which takes whole num
 PORT, SLACK = 13.0, 24.0
 
 
-def ports_of(plane: Plane, target: Item, rank: Mapping[Item, float]) -> dict[Item, float]:
+def ports_of(plane: Columns, target: Item, rank: Mapping[Item, float]) -> dict[Item, float]:
     """How far below its middle each link enters a box."""
     sources = sorted(plane.before[target], key=rank.__getitem__)
     step = min(PORT, (plane.height(target) - 8) / max(len(sources), 1)) if len(sources) > 1 else 0.0
@@ -23,7 +23,7 @@ def ports_of(plane: Plane, target: Item, rank: Mapping[Item, float]) -> dict[Ite
 
 
 def slid(
-    plane: Plane, target: Item, ports: Mapping[Item, float], y: Mapping[Item, float], *, final: bool
+    plane: Columns, target: Item, ports: Mapping[Item, float], y: Mapping[Item, float], *, final: bool
 ) -> dict[Item, float]:
     """Ports moved along the side of a box where that makes their wires straight.
 
@@ -39,13 +39,13 @@ def slid(
     nearest = (gap if abs(gap - place) <= SLACK else place for gap, place in zip(gaps, offsets, strict=True))
     span = [place - offsets[0] for place in offsets]
     low, high = min(-room, offsets[0]), max(room, offsets[-1]) - span[-1]
-    places = _settled([[(place, 1.0)] for place in nearest], span, mean)
+    places = _settled([[(place, 1.0)] for place in nearest], span, weighted_mean)
     moved = (min(max(place - step, low), high) + step for place, step in zip(places, span, strict=True))
     return dict(zip(ports, moved, strict=True))
 
 
 def settle(
-    plane: Plane,
+    plane: Columns,
     columns: list[list[Item]],
     ports: Ports,
     y: Mapping[Item, float],
@@ -64,7 +64,7 @@ def settle(
     return places
 
 
-def straight(plane: Plane, columns: list[list[Item]], ports: Ports) -> dict[Item, float]:
+def straight(plane: Columns, columns: list[list[Item]], ports: Ports) -> dict[Item, float]:
     """Heights with the least sum of weighted lengths: potentials of the flow that is dual to that."""
     flow = nx.DiGraph()
     for source, target in plane.links:
@@ -87,7 +87,7 @@ def straight(plane: Plane, columns: list[list[Item]], ports: Ports) -> dict[Item
     return {item: found[item] / GRAIN for item in flow}
 
 
-def _targets(plane: Plane, item: Item, y: Mapping[Item, float], ports: Ports) -> Targets:
+def _targets(plane: Columns, item: Item, y: Mapping[Item, float], ports: Ports) -> Targets:
     back = [(y[other] - ports[item][other], plane.weight(other, item)) for other in plane.before[item]]
     return back + [(y[other] + ports[other][item], plane.weight(item, other)) for other in plane.after[item]]
 
@@ -105,7 +105,7 @@ def _settled(wishes: Sequence[Targets], span: Sequence[float], center: Callable[
     return [place + offset for place, offset in zip(flat, span, strict=True)]
 
 
-def mean(targets: Targets) -> float:
+def weighted_mean(targets: Targets) -> float:
     """The weighted mean of the places."""
     return sum(place * weight for place, weight in targets) / sum(weight for _, weight in targets)
 

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from statistics import fmean
 
-from gangraph.views.drawing.plane import Item, Plane, ranks
+from gangraph.views.drawing.columns import Columns, Item, ranks
 
 STARTS, SWEEPS, FINALISTS = 64, 12, 16
 END_ORDER, ORDER = 80.0, 4.0  # the length of wire worth having two boxes in the given order
 
 
-def orders(plane: Plane) -> list[list[list[Item]]]:
+def orders(plane: Columns) -> list[list[list[Item]]]:
     """The best orders of all columns that were found."""
     found: list[tuple[int, list[list[Item]]]] = []
     for seed in range(STARTS):
@@ -33,7 +33,7 @@ def orders(plane: Plane) -> list[list[list[Item]]]:
     return best[:FINALISTS]
 
 
-def disorder(plane: Plane, order: list[list[Item]]) -> float:
+def disorder(plane: Columns, order: list[list[Item]]) -> float:
     """How much wire the pairs of boxes are worth that stand in another order than they were given in."""
     given, total = {name: i for i, name in enumerate(plane.sizes)}, 0.0
     for column in order:
@@ -43,7 +43,7 @@ def disorder(plane: Plane, order: list[list[Item]]) -> float:
     return total
 
 
-def _sweep(plane: Plane, columns: list[list[Item]], *, forward: bool) -> None:
+def _sweep(plane: Columns, columns: list[list[Item]], *, forward: bool) -> None:
     for index in range(len(columns)) if forward else reversed(range(len(columns))):
         near = plane.before if forward else plane.after
         rank = ranks(columns)
@@ -51,7 +51,7 @@ def _sweep(plane: Plane, columns: list[list[Item]], *, forward: bool) -> None:
         columns[index].sort(key=lambda item: fmean(rank[other] for other in wish[item]))
 
 
-def _swap(plane: Plane, columns: list[list[Item]]) -> None:
+def _swap(plane: Columns, columns: list[list[Item]]) -> None:
     rank = ranks(columns)
     for column in columns:
         for i in range(len(column) - 1):
@@ -61,12 +61,12 @@ def _swap(plane: Plane, columns: list[list[Item]]) -> None:
                 rank[upper], rank[lower] = rank[lower], rank[upper]
 
 
-def _pair(plane: Plane, upper: Item, lower: Item, rank: Mapping[Item, float]) -> int:
+def _pair(plane: Columns, upper: Item, lower: Item, rank: Mapping[Item, float]) -> int:
     sides = ((side[upper], side[lower]) for side in (plane.before, plane.after))
     return sum(rank[a] > rank[b] for above, below in sides for a in above for b in below)
 
 
-def _crossings(plane: Plane, columns: list[list[Item]]) -> int:
+def _crossings(plane: Columns, columns: list[list[Item]]) -> int:
     rank, passed = ranks(columns), defaultdict[int, list[float]](list)
     total = 0
     for source, target in sorted(plane.links, key=lambda link: (rank[link[0]], rank[link[1]])):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from gangraph.views.drawing.picture import MARGIN, MONO, NARROWEST, UNKNOWN, Chip, Figure, Picture, chip_width
-from gangraph.views.printers.text import filled
+from gangraph.views.printers.text import lines_of
 
 # The palette of Okabe and Ito, darkened until white text stands out; the second of a pair is for lines on black.
 HUES = (
@@ -83,7 +83,7 @@ def _schedule_lines(schedule: Sequence[str], width: float, y: float) -> tuple[li
     if not schedule:
         return [], y
     letters = int((width - 2 * MARGIN) / 7.2)
-    lines = [line for entry in schedule for line in filled(entry, letters, "   ")]
+    lines = [line for entry in schedule for line in lines_of(entry, letters, "   ")]
     drawn = [_text(MARGIN, y + 18, "Every step, in this order", 13, "b")]
     for i, line in enumerate(lines):
         drawn.append(_text(MARGIN + 16 * line.startswith(" "), y + 40 + 20 * i, line.strip(), 13))

@@ -84,11 +84,11 @@ def wrapped(text: str, first: str = "", width: int = LINE) -> tuple[str, ...]:
         return (first + text,)
     lines: list[str] = []
     for term in summands(text):
-        lines += filled(term, width - len(first), "   ")
+        lines += lines_of(term, width - len(first), "   ")
     return tuple((" " * len(first) if i else first) + line for i, line in enumerate(lines))
 
 
-def filled(text: str, width: int, indent: str) -> list[str]:
+def lines_of(text: str, width: int, indent: str) -> list[str]:
     """Text in lines of a width, later ones indented."""
     return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 

@@ -13,7 +13,7 @@ Item = tuple[str, int]  # a box in its own column; in a later column, a bend of 
 BETWEEN_BOXES, BESIDE_WIRE, BETWEEN_WIRES = 20.0, 16.0, 11.0
 
 
-class Plane:
+class Columns:
     """Boxes in columns, with their bends and the links between neighbouring columns."""
 
     def __init__(self, sizes: Mapping[str, Point], graph: nx.DiGraph, column: Mapping[str, int], pace: float) -> None:
