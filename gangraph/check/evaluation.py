@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from gangraph.check.infer import Types, infer, resized
+from gangraph.check.infer import Types, infer
 from gangraph.check.instantiate import NetworkModel
+from gangraph.check.nearest_sizes import resized
 from gangraph.errors import Problem
 from gangraph.graph.model import Evaluation, Sampler
 from gangraph.graph.types import TensorType

@@ -17,8 +17,10 @@ from gangraph.check.instantiate import (
     instantiate,
     op_range,
     ranges,
+    require_same_layers,
 )
 from gangraph.check.meta_runs import run_op
+from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_work
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
@@ -257,7 +259,7 @@ class _Inference:
             return model
         if (owner, shapes, types) not in self.instantiated:
             other = instantiate(graph, inputs)
-            _same_layers(model, other)
+            require_same_layers(model, other)
             self.instantiated[owner, shapes, types] = other
         return self.instantiated[owner, shapes, types]
 
@@ -283,8 +285,8 @@ class _Inference:
             self._misfit_batch(node, graph, given, misfit)
             return
         given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
-        sizes = sorted(_sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
-        fix = f"the nearest sizes that work: {' and '.join(map(_pixels, sizes))}" if sizes else ""
+        sizes = sorted(sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
+        fix = f"the nearest sizes that work: {' and '.join(map(pixels, sizes))}" if sizes else ""
         self.report(
             "GG402",
             f"network '{node.target}' does not fit its input",
@@ -304,7 +306,7 @@ class _Inference:
     def _misfit_batch(
         self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError
     ) -> None:
-        works = [str(count) for count in _batches_that_work(graph, given)]
+        works = [str(count) for count in batches_that_work(graph, given)]
         self.report(
             "GG541",
             f"network '{node.target}' cannot take a batch of {given[0].shape[0]}",
@@ -354,83 +356,4 @@ def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:
         yield f"    {own} [{', '.join(map(str, shape))}], {place}"
 
 
-def _same_layers(first: NetworkModel, second: NetworkModel) -> None:
-    """Refuse a call whose input would need other layers than the first call made. Raises MisfitError."""
-    mine, other = dict(first.module.named_parameters()), dict(second.module.named_parameters())
-    for name, parameter in mine.items():
-        if other[name].shape != parameter.shape:
-            node = next(n for n in first.graph.nodes.values() if n.kind == "layer" and name.startswith(f"{n.target}."))
-            inputs = tuple((source, second.shapes[source]) for source in node.inputs)
-            raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
-
-
-Size = tuple[int, int]  # height and width
-_POWERS = [2**k for k in range(10)]
-
-
-def _pixels(size: Size) -> str:
-    return f"{size[0]} px" if size[0] == size[1] else f"{size[0]} x {size[1]} px"
-
-
-def _sizes_that_work(graph: NetworkGraph, given: tuple[TensorType, ...], known: NetworkModel | None) -> Iterator[Size]:
-    """The nearest smaller and larger images that the network can take, with the layers that it has by now.
-
-    Of images that differ in size, the size of the first where that works; none where no size mends a misfit.
-    """
-    if not given or any(len(value.shape) != 4 for value in given):
-        return
-    height, width = given[0].shape[2:]
-    size = (height, width)
-    if any(tuple(value.shape[2:]) != size for value in given) and _fits(graph, given, size, known):
-        yield size
-        return
-    for side in (_smaller(size), _larger(size)):
-        works = next((candidate for candidate in side if _fits(graph, given, candidate, known)), None)
-        if works is not None:
-            yield works
-
-
-def _smaller(size: Size) -> list[Size]:
-    """Sizes of which both sides are multiples of a power of two, the nearest first; square ones of a square."""
-    found = {(size[0] // power * power, size[1] // power * power) for power in _POWERS}
-    return sorted((each for each in found if min(each) > 0 and each != size), reverse=True)
-
-
-def _larger(size: Size) -> list[Size]:
-    found = {((size[0] // power + 1) * power, (size[1] // power + 1) * power) for power in _POWERS}
-    found |= {(-(-size[0] // power) * power, -(-size[1] // power) * power) for power in _POWERS}
-    return sorted(found - {size})
-
-
-def _batches_that_work(graph: NetworkGraph, given: tuple[TensorType, ...]) -> Iterator[int]:
-    """The nearest smaller and larger batches that the network can take."""
-    batch = given[0].shape[0]
-    for side in (range(batch - 1, 1, -1), range(batch + 1, 2 * batch + 2)):
-        works = next((count for count in side if _instantiates(graph, resized(given, count))), None)
-        if works is not None:
-            yield works
-
-
-def resized(given: tuple[TensorType, ...], batch: int) -> tuple[Tensor, ...]:
-    """Examples of another number of samples; one number for all of them stays one."""
-    shapes = ((batch, *value.shape[1:]) if value.shape else () for value in given)
-    return tuple(torch.empty(shape, dtype=v.dtype, device="meta") for shape, v in zip(shapes, given, strict=True))
-
-
-def _fits(graph: NetworkGraph, given: tuple[TensorType, ...], size: Size, known: NetworkModel | None) -> bool:
-    inputs = (torch.empty((*v.shape[:2], *size), dtype=v.dtype, device="meta") for v in given)
-    return _instantiates(graph, tuple(inputs), known)
-
-
-def _instantiates(graph: NetworkGraph, inputs: tuple[Tensor, ...], known: NetworkModel | None = None) -> bool:
-    """Whether a network can take inputs, as the same layers that it is `known` to have."""
-    try:
-        made = instantiate(graph, inputs)
-        if known is not None:
-            _same_layers(known, made)
-    except MisfitError:
-        return False
-    return True
-
-
-__all__ = ["Interval", "Types", "infer", "resized", "said"]
+__all__ = ["Interval", "Types", "infer", "said"]

@@ -298,3 +298,13 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, (TypeError, AttributeError, LookupError)):
         return next((meaning for words, meaning in _MEANT.items() if words in line), line or type(error).__name__)
     return line or type(error).__name__
+
+
+def require_same_layers(first: NetworkModel, second: NetworkModel) -> None:
+    """Refuse a call whose input would need other layers than the first call made. Raises MisfitError."""
+    mine, other = dict(first.module.named_parameters()), dict(second.module.named_parameters())
+    for name, parameter in mine.items():
+        if other[name].shape != parameter.shape:
+            node = next(n for n in first.graph.nodes.values() if n.kind == "layer" and name.startswith(f"{n.target}."))
+            inputs = tuple((source, second.shapes[source]) for source in node.inputs)
+            raise MisfitError(node, inputs, f"an earlier call gave {list(first.shapes[node.inputs[0]])}")
