@@ -316,7 +316,7 @@ def test_a_run_ends_with_its_results(finished: Path) -> None:
 def test_a_run_that_is_measured_again_is_only_read(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_results(finished)
     asked: list[Any] = []
-    monkeypatch.setattr("gangraph.session.run.measure", lambda trainer, names: asked.append(names) or {})
+    monkeypatch.setattr("gangraph.session.run.measure_now", lambda trainer, names: asked.append(names) or {})
     assert measure_run(finished, device="cpu") == before
     assert asked == [[]]
 

@@ -23,11 +23,11 @@ def after_all(graph: Graph, roots: tuple[str, ...]) -> Sets:
 
 
 def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
-    """Only metrics that look at sets, and what is computed from them, stand apart."""
+    """Only metrics that need whole sets of samples, and what is computed from them, stand apart."""
     late: set[str] = set()
     for node in graph.nodes.values():
-        looks = node.kind == "op" and vocabulary[node.target].traits.expects is not None
-        if looks or (kinds[node.kind].whole and not late.isdisjoint(node.inputs)):
+        checks_itself = node.kind == "op" and vocabulary[node.target].traits.expects is not None
+        if checks_itself or (kinds[node.kind].whole and not late.isdisjoint(node.inputs)):
             late.add(node.id)
     return _split(graph, roots, lambda node: node.id in late)
 

@@ -21,7 +21,7 @@ from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 
-_TIMES = 3  # as large as the spec's is the other batch: what divides a batch divides it as well
+_TIMES = 3  # the other batch is this many times the spec's: ops that need a multiple of something can take both
 _IMAGES = 4  # axes of a value whose first axis no layer takes for anything but the batch
 
 Pair = tuple[Tensor, Tensor]  # one value in the spec's batch and in the other, without storage

@@ -46,7 +46,7 @@ def _numbers(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
 
 
 def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
-    """Every network whose layers compare samples in evaluation can take the batch of a look."""
+    """Every network whose layers compare samples in evaluation can take the batch of an evaluation."""
     graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
     assert spec is not None
     for node in graph.nodes.values():

@@ -2,9 +2,9 @@
 
 A value whose own type is bounded is shown in that range: a source declares one, and `tanh` and `sigmoid` have one. A
 network without a bounded last layer is shown in the range of the data that the training compares its images with: what
-else is fed to the same input of a network, or stands beside it in a loss of two images. A network that is only looked
-at is shown as the one that it has parts of. Where nothing is known, or where such data disagree, there is no range, and
-a picture has to say how it shows the value.
+else is fed to the same input of a network, or stands beside it in a loss of two images. A network that is only
+evaluated is shown as the one whose parts it has. Where nothing is known, or where such data disagree, there is no
+range, and a picture has to say how it shows the value.
 """
 
 from collections import defaultdict

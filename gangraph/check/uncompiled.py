@@ -1,46 +1,57 @@
 """Shapes without torch's compiler.
 
-Many functions by which torch finds shapes on the meta device are marked as not to be compiled. The first call of such a
-function imports the compiler to be told what to call in its stead, which takes a second: a third of what a check takes.
+Torch marks many of the functions that it finds shapes by as not to be compiled. The first call of such a function
+imports the compiler, to ask it for a form of the function that it leaves alone, and keeps that form. The import takes a
+second, a third of a check. Inside `without_compiler` such a question is answered by the function itself.
 """
 
 import importlib
+import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _COMPILER = "torch._dynamo"
-_MARK = "__dynamo_disable"  # where a marked function keeps what the compiler said
+_MARK = "__dynamo_disable"  # where a marked function keeps the compiler's answer
 
 
 class _StandIn(ModuleType):
-    """Says to call each function as it is. Whoever asks it anything else gets the compiler."""
+    """Stands for the compiler until it is asked for anything but torch's own question; then the compiler answers."""
 
     def __init__(self) -> None:
         super().__init__(_COMPILER)
-        self.asked: list[Callable[..., Any]] = []
+        self.__spec__ = importlib.util.find_spec(_COMPILER)
+        self.stands = True
+        self.asked: list[FunctionType] = []
 
-    def disable(self, function: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:
-        """The function itself."""
-        self.asked.append(function)
-        return function
+    def disable(self, function: Any = None, *arguments: Any, wrapping: bool = True, **keywords: Any) -> Any:
+        """The function itself where torch asks, which alone says `wrapping=False`; else the compiler's answer."""
+        if self.stands and not wrapping and isinstance(function, FunctionType):
+            self.asked.append(function)
+            return function
+        return self.compiler().disable(function, *arguments, wrapping=wrapping, **keywords)
 
-    def graph_break(self, *_: object, **__: object) -> None:
+    def graph_break(self, *arguments: Any, **keywords: Any) -> Any:
         """Nothing, as outside of what is compiled; optimizers say it at every step."""
+        return None if self.stands else self.compiler().graph_break(*arguments, **keywords)
+
+    def compiler(self) -> ModuleType:
+        """Torch's compiler, imported now if it was not before."""
+        if sys.modules.get(_COMPILER) is self:
+            del sys.modules[_COMPILER]
+        return importlib.import_module(_COMPILER)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
-        if sys.modules.get(_COMPILER) is self:
-            del sys.modules[_COMPILER]
-        return getattr(importlib.import_module(_COMPILER), name)
+        return getattr(self.compiler(), name)
 
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Nothing inside imports torch's compiler for that. Afterwards torch is as it was: compiled code is the same."""
+    """Torch does not import its compiler only to find shapes. Afterwards no function keeps what was answered here."""
     if _COMPILER in sys.modules:
         yield
         return
@@ -48,6 +59,7 @@ def without_compiler() -> Iterator[None]:
     try:
         yield
     finally:
+        stand_in.stands = False
         if sys.modules.get(_COMPILER) is stand_in:
             del sys.modules[_COMPILER]
         for function in stand_in.asked:

@@ -286,7 +286,8 @@ class NodeKind:
         source: whether it is a batch that is drawn at the beginning of a step, or when an update draws anew.
         of_network: whether a network is what it comes from, so that it changes with the network's parameters.
         remembers: how long it remembers an earlier value: `step` for the one first computed in a step, `run` for those
-            of earlier steps, which are part of a run's state.
+            of earlier steps. These are kept in a buffer, which is part of a run's state: the arguments are the value
+            and the size of the buffer, and the engine mixes the value with it as `gangraph.run.history` says.
         same: whether it is the value of its first argument, or one like it from before: of the same type and range.
         like: the place of the argument whose shape it has, if its shape is always an argument's; the batch of a value
             without such an argument is not followed.
@@ -337,10 +338,12 @@ class Kinds(Mapping[str, NodeKind]):
         """Let graphs have nodes of another kind.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: the name is taken, or it remembers for a run without the arguments of a buffer.
         """
         if kind.name in self._records:
             raise ValueError(f"there is already a kind of node called '{kind.name}'")
+        if kind.remembers == "run" and kind.arguments != (Ref, int):
+            raise ValueError(f"'{kind.name}' remembers for a run: its arguments are a value and the size of its buffer")
         self._records[kind.name] = kind
 
     @property

@@ -63,8 +63,8 @@ class EvaluationPart:
 class Program:
     """A plan with its segments as code.
 
-    `evaluation` is what a look computes, `measurement` what is computed over many samples, `pictures` what
-    each grid and sampler draws.
+    `evaluation` is what an evaluation during training computes, `measurement` what is computed over many samples,
+    `pictures` what each grid and sampler draws.
     """
 
     plan: Plan

@@ -76,7 +76,7 @@ class Engine:
         self.histories = {
             node.id: History(node.id, size, settings.seed)
             for node in self.graph.nodes.values()
-            if node.kind == "history" and isinstance(size := node.arguments[1], int)
+            if node.remembers == "run" and isinstance(size := node.arguments[1], int)
         }
         self.gates = [Gates(update) for update in self.graph.updates]
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]

@@ -6,14 +6,13 @@ What is printed runs, given the names that its first lines list; a test runs it 
 from __future__ import annotations
 
 import ast as python
-import keyword
 import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from gangraph.graph.code_names import Mode
+from gangraph.graph.code_names import Mode, module_name, value_name
 from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.forms import NetworkForm
@@ -118,7 +117,7 @@ class _Writer:
         flow = "and gradients flow through all of them" if ahead.live else "through which no gradient flows"
         yield from _wrapped(f"def {ahead.called}", reads, ":")
         yield f'    """{listed(graph.networks)} after {graph.steps} steps of {kind} that are forgotten, {flow}."""'
-        yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(variable, graph.networks))}])'
+        yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(module_name, graph.networks))}])'
         yield f"    for _ in range({graph.steps}):"
         yield from _wrapped(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
         yield f"        ahead = ahead.step(loss, through={ahead.live})"
@@ -239,12 +238,13 @@ class _Writer:
             yield from _guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for operation, network, numbers in graph.then:
             self.imports.setdefault(PARAMETER_OPERATIONS[operation].__module__, set()).add(operation)
-            line = f"{operation}({', '.join([variable(network), *map(repr, numbers)])})"
+            line = f"{operation}({', '.join([module_name(network), *map(repr, numbers)])})"
             yield from _guarded([line], _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 self.imports["gangraph.run.networks"].add("update_average")
-                given = f'{variable(name)}, {variable(average.of)}, {_now(average.decay)}, buffers="{average.buffers}"'
+                both = f"{module_name(name)}, {module_name(average.of)}"
+                given = f'{both}, {_now(average.decay)}, buffers="{average.buffers}"'
                 yield from _guarded([f"update_average({given})"], _changed(graph, average.of), indent)
 
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
@@ -304,9 +304,8 @@ def _guarded(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]
 
 
 def variable(name: str) -> str:
-    """A value's name as Python writes it: `down[3]` is `down_3`."""
-    written = name.replace("[", "_").replace("]", "").replace("-", "m").replace(".", "_").replace("+", "_and_")
-    return f"{written}_" if keyword.iskeyword(written) else written
+    """What code calls a value or a segment: `down[3]` is `down_3`, and `a+b` is `a_and_b`."""
+    return value_name(name.replace("+", "_and_"))
 
 
 def _opening(call: str) -> str:

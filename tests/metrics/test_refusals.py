@@ -249,7 +249,7 @@ def test_values_out_of_range_are_refused(name: str, example: Example, message: s
 
 @pytest.mark.parametrize("name", [n for n, d in vocabulary.of_kind("metric").items() if d.traits.protocol])
 def test_protocols_are_plain_facts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics.images.pretrained, "facts", lambda network: {"weights": network})
+    monkeypatch.setattr(metrics.images.pretrained, "weights_facts", lambda network: {"weights": network})
     definition = vocabulary[name]
     constants = {
         key: RIGHT[name].get(key, p.default)
