@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Set
 from gangraph.plan.facts import Facts
 from gangraph.plan.order import in_order
 from gangraph.plan.split import loops
-from gangraph.plan.versions import moved, repeats
+from gangraph.plan.versions import repeats
 
 
 def takers(facts: Facts, index: int) -> Iterator[int]:
@@ -35,7 +35,7 @@ def shared(
 def _alike(facts: Facts, index: int, later: int, left: frozenset[str]) -> set[str]:
     """The values that are the same in the later update, and everything through which its gradient flows to them."""
     live, versions = facts.live[later], facts.versions
-    mine = versions.mask(moved(facts.graph, index))
+    mine = versions.moved[index]
     found = set[str]()
     for name in facts.ordered((left & live) - facts.ahead(left)):  # each after all that its gradient passes through
         if not versions.same(name, index, later) or versions.beneath[name] & mine:

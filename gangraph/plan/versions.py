@@ -18,12 +18,14 @@ class Versions:
     """What values depend on, and what changes. Sets are whole numbers, in which bit i stands for `things[i]`.
 
     The things are networks and sources. `beneath` has the set that each value depends on; `changed[later][first]` the
-    set of those that have another version when the update number `later` computes than when number `first` did.
+    set of those that have another version when the update number `later` computes than when number `first` did, and
+    `moved` the set of networks that each update changes.
     """
 
     things: tuple[str, ...]
     beneath: Mapping[str, int]
     changed: tuple[tuple[int, ...], ...]
+    moved: tuple[int, ...]
     held: frozenset[str]
 
     def same(self, value: str, first: int, later: int) -> bool:
@@ -48,6 +50,7 @@ def versions(graph: Graph) -> Versions:
         things=things,
         beneath=_beneath(graph, {thing: 1 << place for place, thing in enumerate(things)}),
         changed=tuple(_since(changes[: later + 1]) for later in range(len(changes))),
+        moved=tuple(_bits(things, moved(graph, index)) for index in range(len(graph.updates))),
         held=frozenset(node.id for node in graph.nodes.values() if node.remembers == "step"),
     )
 
