@@ -5,12 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from gangraph.errors import SpecError
 from gangraph.language.document.parse import parse_text
 from gangraph.language.resolve.document import resolve
 from gangraph.pipeline import check_spec
 from gangraph.trainer import Trainer
+from gangraph.views.code import code_text
+from tests.support import copy_parameters, read, small, trainer
 
 SPEC = """gangraph: 1
 name: small
@@ -160,3 +163,28 @@ def test_a_name_is_no_other_thing_of_that_name(turn: int) -> None:
     assert seen is not None
     assert [*made.step()] == [names["judge"], names["fool"]]
     assert all(math.isfinite(value) for value in (*made.step().values(), *seen.metrics.values()))
+
+
+@pytest.mark.parametrize("name", ["self", "torch", "draw", "optimizers"])
+def test_a_network_of_any_name_runs_and_its_code_runs(name: str) -> None:
+    spec = small(judge="logistic.critic(real=D(x), fake=D(fake)) + mean(returned)", more_values="  returned: D(x) ** 2")
+    other = read(re.sub(r"\bD\b", name, spec.text))
+    one, two = (trainer(each) for each in (spec, other))
+    copy_parameters(one.networks["D"], two.networks[name])
+    copy_parameters(one.networks["G"], two.networks["G"])
+    x, z = (torch.randn(4, 2, dtype=torch.float64) for _ in range(2))
+    first, second = (list(each.step({"x": x, "z": z}).values()) for each in (one, two))
+    assert first == second
+    compile(code_text(two.engine.program), "step", "exec")
+
+
+def test_values_hide_nothing_in_printed_code() -> None:
+    names = ("returned", "itself", "draw", "optimizers", "all")
+    values = "\n".join(f"  {name}: detach(D(x))" if i else f"  {name}: D(x)" for i, name in enumerate(names))
+    read_by = " + ".join(f"mean({name})" for name in names)
+    spec = small(judge=f"logistic.critic(real=D(x), fake=D(fake)) + {read_by}", more_values=values)
+    run = trainer(spec)
+    text = code_text(run.engine.program)
+    compile(text, "step", "exec")
+    assert not re.search(r"^(draw|optimizers|all) = ", text, re.MULTILINE)
+    assert "itdetach" not in text

@@ -62,7 +62,7 @@ def test_one_setting_a_folder_is_enough_to_train_on_photographs_of_ones_own(
     assert main(["run", spec, "--profile", "folders", *own(spec, *SMALL[spec])]) == 0
     said = capsys.readouterr().out
     streams = "x, y" if spec == "cyclegan" else "pair"
-    assert f"the evaluation looks at samples of training: {streams}; others are set by evaluate.data." in said
+    assert f"the evaluation reads samples of training: {streams}; others are set by evaluate.data." in said
     assert (photos / "runs" / f"{spec}-folders-001" / "samples" / "latest.png").is_file()
 
 

@@ -214,7 +214,7 @@ def list_specs(json: options.Json = False) -> None:
         head = f"{row['name']:<{indent}}{row['year'] or '':<4}  "
         print(_wrapped(head + row["title"], indent + 6))
         print(_wrapped(" " * (indent + 6) + row["about"], indent + 6))
-    print("\nevaluators, networks that judge others")
+    print("\nevaluators, networks that others are evaluated by")
     for row in shipped_evaluators:
         print(f"  {row['name']}\n{_wrapped(' ' * (indent + 6) + row['about'], indent + 6)}")
 

@@ -147,7 +147,7 @@ class BoundEvaluation:
                 with self.engine.precision():
                     made = self.module(*(given[name] for name in code.reads))
             except BatchError as error:
-                raise RunError(f"{error}: look at more samples") from None
+                raise RunError(f"{error}: evaluate with more samples") from None
         return dict(zip(code.writes, made, strict=True))
 
     def _inputs(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor | None]:

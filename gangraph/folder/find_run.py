@@ -52,5 +52,5 @@ def find_trained(spec: Spec, seed: int, precision: str | None, folders: Iterable
 
 def _nearly(found: tuple[Change, ...]) -> str:
     """The only difference of a run that could continue with it."""
-    training = [change for change in found if change.touches != "look"]
+    training = [change for change in found if change.touches != "evaluation"]
     return str(training[0]) if len(training) == 1 and training[0].touches == "now" else ""

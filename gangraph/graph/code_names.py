@@ -34,7 +34,8 @@ _FORM = re.compile(f"({'|'.join(_ENDINGS)})*")
 def module_name(name: str) -> str:
     """A network or part as an attribute of code: `down[3]` is `down_3`, and `graph`, which code has, `graph_`."""
     plain = _plain(name)
-    return f"{plain}_" if iskeyword(plain) or hasattr(_GRAPH_MODULE, plain) else plain
+    taken = iskeyword(plain) or plain in ("self", "torch") or hasattr(_GRAPH_MODULE, plain)
+    return f"{plain}_" if taken else plain
 
 
 def value_name(name: str) -> str:

@@ -27,8 +27,8 @@ from gangraph.language.spec import (
 )
 
 # What a difference touches: what has been trained, which cannot change; training from now on; where data comes from,
-# which can if it has the same form; and what is looked at, saved or called otherwise, which changes no training.
-Touches = Literal["trained", "now", "data", "look"]
+# which can if it has the same form; and evaluations, saving and names, which change no training.
+Touches = Literal["trained", "now", "data", "evaluation"]
 
 _LONGEST = 60  # characters of a value that a message shows
 _NOTHING = "nothing"
@@ -84,7 +84,7 @@ def _of_pair(saved: PhaseSpec | None, asked: PhaseSpec | None, ahead: int) -> li
         return [Change("train.phases", before, after, "now" if ahead > 0 else "trained")]
     found = list(_compared(_of_phase(saved), _of_phase(asked)))
     if ahead > 0:
-        return [replace(each, touches="look" if each.touches == "look" else "now") for each in found]
+        return [replace(each, touches="evaluation" if each.touches == "evaluation" else "now") for each in found]
     # What a phase that is over did from then on it did: another rate for it changes nothing any more.
     return [each for each in found if each.touches == "trained"] if ahead < 0 else found
 
@@ -144,8 +144,8 @@ def _without_time(node: Any) -> Any:
 
 def _of_spec(spec: Spec) -> dict[str, _Fact]:
     chosen = {"name": spec.name, "profile": spec.profile, "variant": spec.variant, "train.keep": str(spec.keep)}
-    found = {path: _Fact(value, "look") for path, value in chosen.items() if value}
-    return found | _given({"train.save": spec.save}, "look")
+    found = {path: _Fact(value, "evaluation") for path, value in chosen.items() if value}
+    return found | _given({"train.save": spec.save}, "evaluation")
 
 
 def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
@@ -208,21 +208,21 @@ def _of_objective(path: str, objective: Objective, *, alone: bool) -> dict[str, 
     return found
 
 
-def _of_evaluation(seen: EvaluateSpec) -> dict[str, _Fact]:
+def _of_evaluation(evaluate: EvaluateSpec) -> dict[str, _Fact]:
     """What is evaluated, which changes no training."""
-    plain = {"samples": seen.samples, "result_samples": seen.result_samples, "mode": seen.mode}
+    plain = {"samples": evaluate.samples, "result_samples": evaluate.result_samples, "mode": evaluate.mode}
     texts = {name: str(value) for name, value in plain.items()}
-    texts |= {"best": f"{seen.best[0]}({seen.best[1]})"} if seen.best else {}
-    texts |= {f"grid.{name}" if name else "grid": _listed(columns) for name, columns in seen.grids.items()}
-    for name, made in seen.samplers.items():
+    texts |= {"best": f"{evaluate.best[0]}({evaluate.best[1]})"} if evaluate.best else {}
+    texts |= {f"grid.{name}" if name else "grid": _listed(columns) for name, columns in evaluate.grids.items()}
+    for name, made in evaluate.samplers.items():
         above = f"{show(made.above)} above " if made.above is not None else ""
         texts[f"samplers.{name}"] = f"{above}{_listed(made.columns)}, samples={made.samples}, rate={made.rate}"
-    for name, judge in seen.networks.items():
-        texts[f"networks.{name}"] = f"{judge.network} of {judge.called} ({fingerprint(judge.spec)})"
-    named = {"every": seen.every} | _under("data", seen.data) | _under("values", seen.values)
-    named |= _under("metrics", seen.metrics) | _under("results", seen.results)
-    found = {f"evaluate.{path}": _Fact(text, "look") for path, text in texts.items()}
-    return found | {f"evaluate.{path}": fact for path, fact in _given(named, "look").items()}
+    for name, evaluator in evaluate.networks.items():
+        texts[f"networks.{name}"] = f"{evaluator.network} of {evaluator.called} ({fingerprint(evaluator.spec)})"
+    named = {"every": evaluate.every} | _under("data", evaluate.data) | _under("values", evaluate.values)
+    named |= _under("metrics", evaluate.metrics) | _under("results", evaluate.results)
+    found = {f"evaluate.{path}": _Fact(text, "evaluation") for path, text in texts.items()}
+    return found | {f"evaluate.{path}": fact for path, fact in _given(named, "evaluation").items()}
 
 
 def _under(path: str, named: Mapping[str, Expression | None]) -> dict[str, Expression | None]:

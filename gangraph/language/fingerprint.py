@@ -163,8 +163,8 @@ def _optimizer(group: OptimizerSpec) -> list[Any]:
     ]
 
 
-def _evaluator(judge: EvaluatorSpec) -> list[Any]:
-    return [fingerprint(judge.spec), judge.network, *_listed(_others(judge, "spec", "network"))]
+def _evaluator(evaluator: EvaluatorSpec) -> list[Any]:
+    return [fingerprint(evaluator.spec), evaluator.network, *_listed(_others(evaluator, "spec", "network"))]
 
 
 _PLACED: Mapping[type, Callable[[Any], Any]] = {

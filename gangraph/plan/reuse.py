@@ -123,4 +123,6 @@ def _reuse(facts: Facts, name: str, by: int) -> Reuse:
     if name in facts.versions.held:
         return Reuse(value=name, source=by, why="it is held as it was when first computed")
     beneath = " ".join(facts.versions.named(name))
+    if not beneath:
+        return Reuse(value=name, source=by, why="it depends on time alone, which stands still within a step")
     return Reuse(value=name, source=by, why=f"nothing beneath it has changed since ({beneath})")

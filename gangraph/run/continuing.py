@@ -69,7 +69,15 @@ def applied_changes(trained: Trained, saved: Spec, asked: Requested, folder: Pat
     refused = [each for each in found if each.touches == "trained"]
     if refused:
         raise UsageError(_refusal(refused, saved, asked, folder))
+    if asked.spec is not None and not any(each.touches in ("now", "data") for each in found):
+        _require_same(saved, asked.spec, folder)
     return tuple(found)
+
+
+def _require_same(saved: Spec, asked: Spec, folder: Path) -> None:
+    """Refuse a spec that trains something else in a way that no difference tells. Raises UsageError."""
+    if fingerprint(saved) != fingerprint(asked):
+        raise UsageError(f"'{folder}' trains something else than this spec, and no single difference of them is known")
 
 
 def recorded(found: Iterable[Change], step: int) -> Iterator[Changed]:
@@ -99,11 +107,11 @@ def _choices(trained: Trained, asked: Requested) -> Iterator[Change]:
     switches = {"share": (trained.share, asked.share), "merge": (trained.merge, asked.merge)}
     for name, (before, after) in switches.items():
         if after not in (None, before):
-            yield Change(name, _switch(before), _switch(after), "look")
+            yield Change(name, _switch(before), _switch(after), "evaluation")
     if asked.kernels not in (None, trained.kernels):
-        yield Change("kernels", trained.kernels, str(asked.kernels), "look")
+        yield Change("kernels", trained.kernels, str(asked.kernels), "evaluation")
     if trained.device and asked.device not in ("", trained.device):
-        yield Change("device", trained.device, asked.device, "look")
+        yield Change("device", trained.device, asked.device, "evaluation")
 
 
 def _switch(value: bool | None) -> str:

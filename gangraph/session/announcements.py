@@ -46,7 +46,7 @@ def beginning(training: Training, folder: Path, steps: int | None) -> Iterator[s
             yield f"{warning.message}: {warning.found}"
     if known := trained_on(graph):
         others = ", ".join(f"evaluate.data.{name}" for name in known)
-        yield f"the evaluation looks at samples of training: {', '.join(known)}; others are set by {others}"
+        yield f"the evaluation reads samples of training: {', '.join(known)}; others are set by {others}"
     for segment, why in training.engine.fallbacks.items():
         yield f"segment '{segment}' is not compiled: {why}"
 

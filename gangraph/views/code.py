@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
 
+_KNOWN = {  # what printed code takes as given
+    "draw(source)": "a new batch",
+    "draw_noise(network, layer)": "what a random layer draws",
+    "histories[name]": "past values; push(present) gives a mixture of both",
+    "now(expression)": "a number that changes over time",
+    "decide(update, losses)": "the groups whose gates are open; averages and switches in gates remember",
+    "parameters_of(group)": "the parameters of an optimizer group",
+    "optimizers[group]": "the optimizer itself",
+}
+_GIVEN = {*(re.split(r"\W", call)[0] for call in _KNOWN), "opened", "gradients"}  # names that no value takes
+
+
 def code_text(program: Program, *, title: str = "") -> str:
     """One step of training as Python."""
     return "\n".join(_Writer(program).lines(title)).rstrip()
@@ -67,20 +79,18 @@ class _Writer:
     def _given(self, text: str) -> Iterator[str]:
         """What the lines take as given."""
         networks = dict.fromkeys(NetworkForm(network=form.network).name for form in self.forms.values())
+        networks |= dict.fromkeys(module_name(name) for name in self._averaged())
         yield f"Given are the networks {listed(networks)}, and"
-        known = {
-            "draw(source)": "a new batch",
-            "draw_noise(network, layer)": "what a random layer draws",
-            "histories[name]": "past values; push(present) gives a mixture of both",
-            "now(expression)": "a number that changes over time",
-            "decide(update, losses)": "the groups whose gates are open; averages and switches in gates remember",
-            "parameters_of(group)": "the parameters of an optimizer group",
-            "optimizers[group]": "the optimizer itself",
-        }
-        used = [(call, about) for call, about in known.items() if re.search(_opening(call), text)]
+        used = [(call, about) for call, about in _KNOWN.items() if re.search(_opening(call), text)]
         yield from table(used, indent="    ")
         told = {each.name: each for form in self.forms.values() for each in _from_plain(form)}
         yield from filter(None, map(_about, told.values()))
+
+    def _averaged(self) -> Iterator[str]:
+        """The averages that some update moves, and the networks that they follow."""
+        for name, average in self.graph.averages.items():
+            if any(average.of in update.differentiated for update in self.plan.updates):
+                yield from (average.of, name)
 
     def _import(self, made: object) -> str:
         """Import a function; the name under which no value hides it."""
@@ -139,7 +149,7 @@ class _Writer:
         for name, short in called.items():
             source = re.sub(rf"(?<![\w.]){name}\(", f"{short}(", source)
         given = {str(node.target): node.name for node in lowered.graph.nodes if node.op == "placeholder"}
-        _, *body = source.replace("self.", "").split("\n")
+        _, *body = re.sub(r"\bself\.", "", source).split("\n")
         body = [line for line in body if line.strip() not in {f"{name} = {target}" for target, name in given.items()}]
         name = self.functions[variable(lowered.segment.name)]
         yield from _wrapped(f"def {name}", list(given.values()), ":")
@@ -305,7 +315,8 @@ def _guarded(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]
 
 def variable(name: str) -> str:
     """What code calls a value or a segment: `down[3]` is `down_3`, and `a+b` is `a_and_b`."""
-    return value_name(name.replace("+", "_and_"))
+    called = value_name(name.replace("+", "_and_"))
+    return f"{called}_" if called in _GIVEN else called
 
 
 def _opening(call: str) -> str:
@@ -345,7 +356,7 @@ def _now(expression: Expression | None) -> str:
 
 def _tidy(line: str) -> str:
     """Spacing as PEP 8 has it, and no parentheses around what is returned."""
-    if line.lstrip().startswith("return"):
+    if re.match(r"\s*return\s", line):
         inside = line.strip().removeprefix("return").strip()
         return f"    return {inside.removeprefix('(').removesuffix(')').rstrip(',')}".rstrip()
     name, equals, value = line.partition(" = ")

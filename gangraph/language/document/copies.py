@@ -14,16 +14,16 @@ def files_of(spec: Spec) -> dict[str, str]:
         for made in phase.networks.values():
             if isinstance(made, NetworkSpec) and made.file is not None:
                 found[network_path(made.template)] = made.file.content
-        for judge in phase.evaluate.networks.values() if phase.evaluate else ():
-            found |= _of_evaluator(judge, found)
+        for evaluator in phase.evaluate.networks.values() if phase.evaluate else ():
+            found |= _of_evaluator(evaluator, found)
     return dict(sorted(found.items()))
 
 
-def _of_evaluator(judge: EvaluatorSpec, taken: Mapping[str, str]) -> dict[str, str]:
+def _of_evaluator(evaluator: EvaluatorSpec, taken: Mapping[str, str]) -> dict[str, str]:
     """The evaluator's spec and its files: in its folder, or under its own name where another file is there."""
-    place = PurePosixPath(evaluator_path(judge.called))
-    found = {str(place): judge.spec.text}
-    for path, text in files_of(judge.spec).items():
+    place = PurePosixPath(evaluator_path(evaluator.called))
+    found = {str(place): evaluator.spec.text}
+    for path, text in files_of(evaluator.spec).items():
         shared = str(place.parent / path)
         found[shared if taken.get(shared, text) == text else str(place.with_suffix("") / path)] = text
     return found

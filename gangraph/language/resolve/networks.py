@@ -296,5 +296,8 @@ class _Networks:
                 found=ast.show(call),
                 expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
             )
+        decay = keywords["decay"]
+        if isinstance(decay, ast.Literal) and isinstance(decay.value, int | float) and not 0 <= decay.value <= 1:
+            refuse("GG214", "a decay is from 0 to 1", decay.span, ast.show(decay), "decay=0.999, say")
         how: Literal["copy", "average"] = "average" if ast.show(buffers) == '"average"' else "copy"
         return AverageSpec(of=call.arguments[0].id, decay=keywords["decay"], buffers=how, span=call.span)

@@ -278,6 +278,8 @@ def _are(one: bool) -> str:
 def _unchanged(beneath: tuple[str, ...]) -> str:
     """`neither G nor z has changed`."""
     match beneath:
+        case ():
+            return "time stands still within a step"
         case (only,):
             return f"{only} has not changed"
         case (first, second):
