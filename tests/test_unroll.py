@@ -84,6 +84,70 @@ def test_the_comparison_notices_one_step_more() -> None:
     assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) > TOLERANCE
 
 
+@pytest.mark.parametrize("more", [0, 3], ids=["equally far", "each further"])
+def test_updates_in_a_loop_have_steps_of_their_own(more: int) -> None:
+    """Against the loop by hand: each generator looks `1 + more * i` steps ahead of the one critic."""
+    spec = resolve(parse_text(_LOOP), Choice(set={"more": str(more)}))
+    engine, twin = trainer(spec), trainer(spec)
+    makers, critic = [twin.networks["G[0]"], twin.networks["G[1]"]], twin.networks["D"]
+    softplus, call = nn.functional.softplus, partial(torch.func.functional_call, critic)
+
+    def judge(weights: dict[str, Tensor]) -> Tensor:
+        made = torch.add(*(maker(z) for maker in makers))
+        real, fake = (call(weights, (each,)) for each in (x, made))
+        total: Tensor = softplus(-real).mean() + softplus(fake).mean()
+        return total
+
+    for x, z in zip(normals(3, 4, 2, seed=1), normals(3, 4, 2, seed=2), strict=True):
+        engine.step({"x": x, "z": z})
+        for i, maker in enumerate(makers):
+            weights: dict[str, Tensor] = dict(critic.named_parameters())
+            for _ in range(1 + more * i):
+                slopes = autograd.grad(judge(weights), list(weights.values()), create_graph=True)
+                weights = {name: w - 0.5 * slope for (name, w), slope in zip(weights.items(), slopes, strict=True)}
+            _descend(maker, softplus(-call(weights, (maker(z),))).mean())
+        _descend(critic, judge(dict(critic.named_parameters())))
+    for name, network in twin.networks.items():
+        pairs = zip(engine.networks[name].parameters(), network.parameters(), strict=True)
+        assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) <= TOLERANCE
+    code = code_text(engine.engine.program)
+    assert re.findall(r"range\((\d)\)", code) == ["1", str(1 + more)]
+    assert re.findall(r"^def (\w+_steps)\(", code, flags=re.MULTILINE) == ["g_0_ahead_steps", "g_1_ahead_steps"]
+
+
+_LOOP = """
+gangraph: 1
+name: loop
+params: {more: 0}
+data: {x: plane(), z: normal(2)}
+networks:
+  G[i in 0..1]: {inputs: z, layers: "linear(3), tanh, linear(2)"}
+  D: {inputs: x, layers: "linear(3), tanh, linear(1)"}
+values:
+  fake[i in 0..1]: G[i](z)
+  both: fake[0] + fake[1]
+losses:
+  judge: logistic.critic(real=D(x), fake=D(both))
+  fool[i in 0..1]: logistic.generator(D(fake[i]))
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {"d": "sgd(D, lr=0.5)", "g[i in 0..1]": "sgd(G[i], lr=0.5)"}
+  step:
+    - for i in 0..1:
+        - {update: "g[i]", minimize: "fool[i]", unroll: {update: d, minimize: judge, steps: 1 + more * i}}
+    - {update: d, minimize: judge}
+"""
+
+
+def _descend(network: nn.Module, loss: Tensor) -> None:
+    """One step of gradient descent."""
+    parameters = list(network.parameters())
+    with torch.no_grad():
+        for parameter, slope in zip(parameters, autograd.grad(loss, parameters), strict=True):
+            parameter -= 0.5 * slope
+
+
 @pytest.mark.parametrize(("variant", "critic"), [(None, 513), ("notebook", 17_025)])
 def test_the_networks_have_the_sizes_of_paper_and_notebook(variant: str | None, critic: int) -> None:
     (checked,) = check_spec(gangraph.load("unrolled", profile="paper", variant=variant))

@@ -43,7 +43,7 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
         "lookahead",
         f"{objective.group}_ahead",
         span=unrolled.span,
-        unique=unrolled.span,  # each update has steps of its own, since what else it trains is part of their code
+        unique=object(),  # each update has steps of its own, since what else it trains is part of their code
         target=inner.group,
         arguments=tuple(map(Ref, reads)),
     )
