@@ -532,6 +532,18 @@ def test_every_reading_tells_of_the_steps() -> None:
     assert second["unroll"] == {}
 
 
+def test_readings_write_a_value_that_depends_on_the_steps_by_its_name() -> None:
+    """Each value below stands twice in the next, so the whole written out would have a million leaves."""
+    chain = "".join(f"\n  v{i}: tanh(v{i - 1} * v{i - 1})" for i in range(1, 21))
+    values = f"  v0: D(fake){chain}\n  slope: mean(grad(v2, v1))"
+    spec = small(ahead(2, "mean(E(v20)) + slope"), D_STEP, more_values=values, more_networks="  E: mlp(widths=[3])")
+    program = compile_phase(check_spec(spec)[0])
+    told, planned = explain_text(spec, [program.plan]), plan_text(program)
+    assert "passes through D(fake), with D looked ahead" in told and "E(v20)" in told
+    assert "v0_ahead = D_ahead(fake)" in planned and "E(v20_ahead)" in planned
+    assert len(told) < 5000 and len(planned) < 5000
+
+
 def test_a_drawing_shows_what_a_spec_writes_alone() -> None:
     plain = small("{update: g, minimize: -judge}", D_STEP)
     ahead_of, as_is = (step_picture(check_spec(each)[0].graph, {}) for each in (looking(3), plain))
