@@ -23,6 +23,7 @@ from gangraph.run.lookahead import Ahead, LookedAhead, root
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw, step_picture
+from gangraph.views.drawing.schedule import schedule
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
@@ -530,6 +531,13 @@ def test_every_reading_tells_of_the_steps() -> None:
     (first, second) = check_json(spec, checked)["updates"]
     assert first["unroll"] == {"g": {"update": "d", "objective": "minimize judge", "steps": 3}}
     assert second["unroll"] == {}
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, "one step"), (2, "two steps")])
+def test_code_and_drawing_count_the_steps(count: int, steps: str) -> None:
+    checked = check_spec(looking(count))[0]
+    assert f"D after {steps} of adam, then forgotten" in code_text(compile_phase(checked))
+    assert f"looks {steps} of d ahead" in " ".join(schedule(checked.graph))
 
 
 def test_readings_write_a_value_that_depends_on_the_steps_by_its_name() -> None:
