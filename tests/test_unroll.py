@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ from torch import Tensor, autograd, nn
 
 import gangraph
 from gangraph import Trainer
+from gangraph.build.phase import build
+from gangraph.graph.differentiability import differentiable
+from gangraph.graph.kinds import kinds
+from gangraph.graph.node import Argument, Builder, Form, NodeKind, Ref
 from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.expression import model as ast
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
@@ -397,6 +403,44 @@ def test_a_name_that_generated_code_would_choose_is_free_for_the_spec(old: str, 
     functions = re.findall(r"^def (\w+)", code_text(engine.engine.program), flags=re.MULTILINE)
     assert len(set(functions)) == len(functions) == 4
     assert not set(functions) & {*engine.networks, *engine.engine.values}
+
+
+def _of_network(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+    """`scaled(NETWORK, value)`, as a plug-in could have it."""
+    network, value = call.arguments
+    given = builder.values_of(replace(call, arguments=(value,)), 1, "")
+    return builder.add(kind.name, kind.name, call, *given, target=ast.show(network))
+
+
+@pytest.fixture
+def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in's kind of a network's values that is no call."""
+    kind = replace(
+        kinds["parameters"],
+        name="scaled",
+        arguments=(Ref,),
+        infer=lambda inference, node: inference.types[node.inputs[0]],
+        form=Form("scaled(NETWORK, value)", build=_of_network),
+    )
+    monkeypatch.setitem(kinds._records, "scaled", kind)
+
+
+@pytest.mark.usefixtures("scaled")
+@pytest.mark.parametrize(
+    ("minimize", "inner"), [("mean(scaled(D, fake))", "judge"), ("fool", "judge + mean(scaled(D, x))")]
+)
+def test_what_a_plug_in_computes_of_a_looked_ahead_network_is_refused(minimize: str, inner: str) -> None:
+    (problem,) = build(small(ahead(2, minimize, inner), D_STEP).phases[0]).problems
+    assert (problem.code, problem.found) == ("GG514", "scaled(D)")
+    assert problem.message == "'scaled' of 'D' cannot be looked at while it is looked ahead"
+
+
+@pytest.mark.usefixtures("scaled")
+def test_steps_depend_on_the_network_that_a_plug_in_computes_with() -> None:
+    graph = build(small(ahead(2, "mean(D(x))", "mean(scaled(G, D(x)))"), D_STEP).phases[0])
+    (objective,) = graph.updates[0].objectives
+    assert not graph.problems
+    assert objective.loss in differentiable(graph, ["G"], graph.below(objective.loss))
 
 
 # What is planned around it.

@@ -5,7 +5,7 @@ of its own beside that one, its `origin`. What does not depend on such a network
 one more node, of kind `lookahead`: it reads what they need from outside, and calls of looked-ahead networks read it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.values import ValueBuilder
@@ -59,8 +59,8 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
     return replace(objective, loss=_again(values, moved, told)[objective.loss], ahead=told)
 
 
-def _refuse_state(node: Node, networks: Iterable[str]) -> None:
-    """What has one state in a run has none at looked-ahead networks."""
+def _refuse_state(node: Node, networks: Collection[str]) -> None:
+    """Refuse what has one state in a run, and of a network all but its calls: they know nothing looked ahead."""
     if node.remembers == "run":
         refuse(
             "GG514",
@@ -69,12 +69,12 @@ def _refuse_state(node: Node, networks: Iterable[str]) -> None:
             f"a history of what depends on {', '.join(networks)}",
             "a history outside of what looks ahead, such as history(held(v), 50)",
         )
-    if node.kind == "parameters":
+    if node.of_network and not node.is_call and node.target in networks:
         refuse(
             "GG514",
-            f"the parameters of '{node.target}' cannot be looked at while it is looked ahead",
+            f"'{node.kind}' of '{node.target}' cannot be looked at while it is looked ahead",
             node.span,
-            f"parameters({node.target})",
+            f"{node.kind}({node.target})",
             "an objective and steps of values that the network computes",
         )
 
