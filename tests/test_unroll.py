@@ -14,6 +14,7 @@ from torch import Tensor, autograd, nn
 
 import gangraph
 from gangraph import Trainer
+from gangraph.build import lookahead
 from gangraph.build.phase import build
 from gangraph.graph.differentiability import differentiable
 from gangraph.graph.kinds import kinds
@@ -403,6 +404,20 @@ def test_a_name_that_generated_code_would_choose_is_free_for_the_spec(old: str, 
     functions = re.findall(r"^def (\w+)", code_text(engine.engine.program), flags=re.MULTILINE)
     assert len(set(functions)) == len(functions) == 4
     assert not set(functions) & {*engine.networks, *engine.engine.values}
+
+
+@pytest.mark.parametrize("values", [5, 20])
+def test_the_way_of_a_gradient_is_found_in_one_pass(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many values lie between a gradient and its input: passes over the graph are counted."""
+    passes: list[str] = []
+    below = lookahead._below
+    monkeypatch.setattr(lookahead, "_below", lambda nodes, root: passes.append(root) or below(nodes, root))
+    chain = "".join(f"\n  c{i}: tanh(c{i - 1})" for i in range(1, values))
+    made = f"  c0: fake * 2{chain}\n  slope: grad(D(c{values - 1}), c0)"
+    graph = build(small(ahead(2, "fool", "judge + mean(slope)"), D_STEP, more_values=made).phases[0])
+    (steps,) = graph.lookaheads.values()
+    assert {f"c{i}" for i in range(1, values)} <= {*steps.body} and "c0" not in steps.body
+    assert len(passes) == 6
 
 
 def _of_network(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:

@@ -106,9 +106,17 @@ def _with_paths(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -
     below, found = _below(nodes, root), set(_moved(nodes, root, networks))
     for name in below:
         if name in found and nodes[name].kind == "grad":
-            output, at = nodes[name].inputs
-            found |= {n for n in _below(nodes, output) if n != at and at in _below(nodes, n)}
+            found |= _between(nodes, *nodes[name].inputs)
     return tuple(name for name in below if name in found)
+
+
+def _between(nodes: Mapping[str, Node], output: str, at: str) -> set[str]:
+    """What beneath a node, itself included, is computed from `at`."""
+    found = {at}
+    for name in _below(nodes, output):
+        if nodes[name].remembers != "step" and not found.isdisjoint(nodes[name].inputs):
+            found.add(name)
+    return found - {at}
 
 
 def _again(values: ValueBuilder, moved: Iterable[str], ahead: Lookahead) -> dict[str, str]:
