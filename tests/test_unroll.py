@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from torch import Tensor, autograd, nn
 
 import gangraph
 from gangraph import Trainer
+from gangraph.build import lookahead
+from gangraph.build.phase import build
+from gangraph.graph.differentiability import differentiable
+from gangraph.graph.kinds import kinds
+from gangraph.graph.node import Argument, Builder, Form, NodeKind, Ref
 from gangraph.language.document.parse import Choice, parse_text
+from gangraph.language.expression import model as ast
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
@@ -23,6 +30,7 @@ from gangraph.run.lookahead import Ahead, LookedAhead, root
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw, step_picture
+from gangraph.views.drawing.schedule import schedule
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
@@ -82,6 +90,70 @@ def test_the_comparison_notices_one_step_more() -> None:
     loop.step(x, z)
     pairs = zip(engine.networks["G"].parameters(), own["G"].parameters(), strict=True)
     assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) > TOLERANCE
+
+
+@pytest.mark.parametrize("more", [0, 3], ids=["equally far", "each further"])
+def test_updates_in_a_loop_have_steps_of_their_own(more: int) -> None:
+    """Against the loop by hand: each generator looks `1 + more * i` steps ahead of the one critic."""
+    spec = resolve(parse_text(_LOOP), Choice(set={"more": str(more)}))
+    engine, twin = trainer(spec), trainer(spec)
+    makers, critic = [twin.networks["G[0]"], twin.networks["G[1]"]], twin.networks["D"]
+    softplus, call = nn.functional.softplus, partial(torch.func.functional_call, critic)
+
+    def judge(weights: dict[str, Tensor]) -> Tensor:
+        made = torch.add(*(maker(z) for maker in makers))
+        real, fake = (call(weights, (each,)) for each in (x, made))
+        total: Tensor = softplus(-real).mean() + softplus(fake).mean()
+        return total
+
+    for x, z in zip(normals(3, 4, 2, seed=1), normals(3, 4, 2, seed=2), strict=True):
+        engine.step({"x": x, "z": z})
+        for i, maker in enumerate(makers):
+            weights: dict[str, Tensor] = dict(critic.named_parameters())
+            for _ in range(1 + more * i):
+                slopes = autograd.grad(judge(weights), list(weights.values()), create_graph=True)
+                weights = {name: w - 0.5 * slope for (name, w), slope in zip(weights.items(), slopes, strict=True)}
+            _descend(maker, softplus(-call(weights, (maker(z),))).mean())
+        _descend(critic, judge(dict(critic.named_parameters())))
+    for name, network in twin.networks.items():
+        pairs = zip(engine.networks[name].parameters(), network.parameters(), strict=True)
+        assert worst(deviation(p.detach(), q.detach()) for p, q in pairs) <= TOLERANCE
+    code = code_text(engine.engine.program)
+    assert re.findall(r"range\((\d)\)", code) == ["1", str(1 + more)]
+    assert re.findall(r"^def (\w+_steps)\(", code, flags=re.MULTILINE) == ["g_0_ahead_steps", "g_1_ahead_steps"]
+
+
+_LOOP = """
+gangraph: 1
+name: loop
+params: {more: 0}
+data: {x: plane(), z: normal(2)}
+networks:
+  G[i in 0..1]: {inputs: z, layers: "linear(3), tanh, linear(2)"}
+  D: {inputs: x, layers: "linear(3), tanh, linear(1)"}
+values:
+  fake[i in 0..1]: G[i](z)
+  both: fake[0] + fake[1]
+losses:
+  judge: logistic.critic(real=D(x), fake=D(both))
+  fool[i in 0..1]: logistic.generator(D(fake[i]))
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {"d": "sgd(D, lr=0.5)", "g[i in 0..1]": "sgd(G[i], lr=0.5)"}
+  step:
+    - for i in 0..1:
+        - {update: "g[i]", minimize: "fool[i]", unroll: {update: d, minimize: judge, steps: 1 + more * i}}
+    - {update: d, minimize: judge}
+"""
+
+
+def _descend(network: nn.Module, loss: Tensor) -> None:
+    """One step of gradient descent."""
+    parameters = list(network.parameters())
+    with torch.no_grad():
+        for parameter, slope in zip(parameters, autograd.grad(loss, parameters), strict=True):
+            parameter -= 0.5 * slope
 
 
 @pytest.mark.parametrize(("variant", "critic"), [(None, 513), ("notebook", 17_025)])
@@ -334,6 +406,58 @@ def test_a_name_that_generated_code_would_choose_is_free_for_the_spec(old: str, 
     assert not set(functions) & {*engine.networks, *engine.engine.values}
 
 
+@pytest.mark.parametrize("values", [5, 20])
+def test_the_way_of_a_gradient_is_found_in_one_pass(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many values lie between a gradient and its input: passes over the graph are counted."""
+    passes: list[str] = []
+    below = lookahead._below
+    monkeypatch.setattr(lookahead, "_below", lambda nodes, root: passes.append(root) or below(nodes, root))
+    chain = "".join(f"\n  c{i}: tanh(c{i - 1})" for i in range(1, values))
+    made = f"  c0: fake * 2{chain}\n  slope: grad(D(c{values - 1}), c0)"
+    graph = build(small(ahead(2, "fool", "judge + mean(slope)"), D_STEP, more_values=made).phases[0])
+    (steps,) = graph.lookaheads.values()
+    assert {f"c{i}" for i in range(1, values)} <= {*steps.body} and "c0" not in steps.body
+    assert len(passes) == 6
+
+
+def _of_network(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+    """`scaled(NETWORK, value)`, as a plug-in could have it."""
+    network, value = call.arguments
+    given = builder.values_of(replace(call, arguments=(value,)), 1, "")
+    return builder.add(kind.name, kind.name, call, *given, target=ast.show(network))
+
+
+@pytest.fixture
+def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in's kind of a network's values that is no call."""
+    kind = replace(
+        kinds["parameters"],
+        name="scaled",
+        arguments=(Ref,),
+        infer=lambda inference, node: inference.types[node.inputs[0]],
+        form=Form("scaled(NETWORK, value)", build=_of_network),
+    )
+    monkeypatch.setitem(kinds._records, "scaled", kind)
+
+
+@pytest.mark.usefixtures("scaled")
+@pytest.mark.parametrize(
+    ("minimize", "inner"), [("mean(scaled(D, fake))", "judge"), ("fool", "judge + mean(scaled(D, x))")]
+)
+def test_what_a_plug_in_computes_of_a_looked_ahead_network_is_refused(minimize: str, inner: str) -> None:
+    (problem,) = build(small(ahead(2, minimize, inner), D_STEP).phases[0]).problems
+    assert (problem.code, problem.found) == ("GG514", "scaled(D)")
+    assert problem.message == "'scaled' of 'D' cannot be looked at while it is looked ahead"
+
+
+@pytest.mark.usefixtures("scaled")
+def test_steps_depend_on_the_network_that_a_plug_in_computes_with() -> None:
+    graph = build(small(ahead(2, "mean(D(x))", "mean(scaled(G, D(x)))"), D_STEP).phases[0])
+    (objective,) = graph.updates[0].objectives
+    assert not graph.problems
+    assert objective.loss in differentiable(graph, ["G"], graph.below(objective.loss))
+
+
 # What is planned around it.
 
 
@@ -466,6 +590,25 @@ def test_every_reading_tells_of_the_steps() -> None:
     (first, second) = check_json(spec, checked)["updates"]
     assert first["unroll"] == {"g": {"update": "d", "objective": "minimize judge", "steps": 3}}
     assert second["unroll"] == {}
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, "one step"), (2, "two steps")])
+def test_code_and_drawing_count_the_steps(count: int, steps: str) -> None:
+    checked = check_spec(looking(count))[0]
+    assert f"D after {steps} of adam, then forgotten" in code_text(compile_phase(checked))
+    assert f"looks {steps} of d ahead" in " ".join(schedule(checked.graph))
+
+
+def test_readings_write_a_value_that_depends_on_the_steps_by_its_name() -> None:
+    """Each value below stands twice in the next, so the whole written out would have a million leaves."""
+    chain = "".join(f"\n  v{i}: tanh(v{i - 1} * v{i - 1})" for i in range(1, 21))
+    values = f"  v0: D(fake){chain}\n  slope: mean(grad(v2, v1))"
+    spec = small(ahead(2, "mean(E(v20)) + slope"), D_STEP, more_values=values, more_networks="  E: mlp(widths=[3])")
+    program = compile_phase(check_spec(spec)[0])
+    told, planned = explain_text(spec, [program.plan]), plan_text(program)
+    assert "passes through D(fake), with D looked ahead" in told and "E(v20)" in told
+    assert "v0_ahead = D_ahead(fake)" in planned and "E(v20_ahead)" in planned
+    assert len(told) < 5000 and len(planned) < 5000
 
 
 def test_a_drawing_shows_what_a_spec_writes_alone() -> None:

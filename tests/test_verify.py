@@ -122,6 +122,10 @@ GRAPHS: Mapping[str, tuple[Callable[[], Graph], str]] = {
         lambda: with_update(1, objectives=graph().updates[0].objectives),
         f"'{node('lookahead')}' looks ahead for no objective",
     ),
+    "steps": (
+        lambda: replace(graph(), updates=(*graph().updates, graph().updates[1])),
+        f"'{node('lookahead')}' looks ahead for 2 objectives",
+    ),
     "value": (
         lambda: replace(graph(), values={**graph().values, "slope": "steep"}),
         "the value 'slope' is 'steep', and there is no such node",

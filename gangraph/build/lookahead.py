@@ -5,7 +5,7 @@ of its own beside that one, its `origin`. What does not depend on such a network
 one more node, of kind `lookahead`: it reads what they need from outside, and calls of looked-ahead networks read it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.values import ValueBuilder
@@ -43,7 +43,7 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
         "lookahead",
         f"{objective.group}_ahead",
         span=unrolled.span,
-        unique=unrolled.span,  # each update has steps of its own, since what else it trains is part of their code
+        unique=object(),  # each update has steps of its own, since what else it trains is part of their code
         target=inner.group,
         arguments=tuple(map(Ref, reads)),
     )
@@ -59,8 +59,8 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
     return replace(objective, loss=_again(values, moved, told)[objective.loss], ahead=told)
 
 
-def _refuse_state(node: Node, networks: Iterable[str]) -> None:
-    """What has one state in a run has none at looked-ahead networks."""
+def _refuse_state(node: Node, networks: Collection[str]) -> None:
+    """Refuse what has one state in a run, and of a network all but its calls: they know nothing looked ahead."""
     if node.remembers == "run":
         refuse(
             "GG514",
@@ -69,12 +69,12 @@ def _refuse_state(node: Node, networks: Iterable[str]) -> None:
             f"a history of what depends on {', '.join(networks)}",
             "a history outside of what looks ahead, such as history(held(v), 50)",
         )
-    if node.kind == "parameters":
+    if node.of_network and not node.is_call and node.target in networks:
         refuse(
             "GG514",
-            f"the parameters of '{node.target}' cannot be looked at while it is looked ahead",
+            f"'{node.kind}' of '{node.target}' cannot be looked at while it is looked ahead",
             node.span,
-            f"parameters({node.target})",
+            f"{node.kind}({node.target})",
             "an objective and steps of values that the network computes",
         )
 
@@ -106,9 +106,17 @@ def _with_paths(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -
     below, found = _below(nodes, root), set(_moved(nodes, root, networks))
     for name in below:
         if name in found and nodes[name].kind == "grad":
-            output, at = nodes[name].inputs
-            found |= {n for n in _below(nodes, output) if n != at and at in _below(nodes, n)}
+            found |= _between(nodes, *nodes[name].inputs)
     return tuple(name for name in below if name in found)
+
+
+def _between(nodes: Mapping[str, Node], output: str, at: str) -> set[str]:
+    """What beneath a node, itself included, is computed from `at`."""
+    found = {at}
+    for name in _below(nodes, output):
+        if nodes[name].remembers != "step" and not found.isdisjoint(nodes[name].inputs):
+            found.add(name)
+    return found - {at}
 
 
 def _again(values: ValueBuilder, moved: Iterable[str], ahead: Lookahead) -> dict[str, str]:

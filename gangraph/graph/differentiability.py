@@ -31,11 +31,11 @@ def _is_constant(graph: Graph, node: Node) -> bool:
 
 
 def _inside(graph: Graph, node: Node) -> set[str]:
-    """The networks that the steps of a lookahead call as they are."""
+    """The networks that the steps of a lookahead compute with as they are."""
     if node.kind != "lookahead":
         return set()
     ahead = graph.lookaheads[node.id]
-    called = {graph.nodes[name].target for name in ahead.body if graph.nodes[name].kind == "network"}
+    called = {graph.nodes[name].target for name in ahead.body if graph.nodes[name].of_network}
     return called - {*ahead.networks}
 
 

@@ -1,5 +1,6 @@
 """What holds of every graph that a stage hands on. A graph that breaks a rule is a mistake in the compiler."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gangraph.errors import Span
@@ -67,6 +68,8 @@ def broken(graph: Graph) -> Iterator[str]:
     yield from _names(graph.losses, "loss", graph.nodes)
     for update in graph.updates:
         yield from (f"update '{update.name}': {sentence}" for sentence in _update(graph, update))
+    steps = Counter(ahead.id for update in graph.updates for ahead in update.lookaheads)
+    yield from (f"'{name}' looks ahead for {count} objectives" for name, count in steps.items() if count > 1)
     if graph.evaluation is not None:
         yield from (f"evaluation: {sentence}" for sentence in _evaluation(graph.evaluation))
 

@@ -18,7 +18,7 @@ from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.views.spec import WIDTH, table
-from gangraph.views.wording import listed
+from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:
@@ -124,9 +124,9 @@ class _Writer:
         self.imports.setdefault("gangraph.run.lookahead", set()).add("Ahead")
         reads = list(map(variable, self.program.segments[ahead.each.name].reads))
         kind = self.graph.spec.optimizers[graph.group].kind
-        flow = "and gradients flow through all of them" if ahead.live else "through which no gradient flows"
+        steps, flow = counted(graph.steps, "step"), "gradients flow" if ahead.live else "no gradient flows"
         yield from _wrapped(f"def {ahead.called}", reads, ":")
-        yield f'    """{listed(graph.networks)} after {graph.steps} steps of {kind} that are forgotten, {flow}."""'
+        yield f'    """{listed(graph.networks)} after {steps} of {kind}, then forgotten, through which {flow}."""'
         yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(module_name, graph.networks))}])'
         yield f"    for _ in range({graph.steps}):"
         yield from _wrapped(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")

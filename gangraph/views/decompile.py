@@ -16,7 +16,7 @@ class Decompiled:
     """The nodes of a graph as expressions, in which the nodes of `names` stand by their names.
 
     Each node is decompiled once, when it is first asked for. The name of a network that is called as it would be after
-    steps ahead is followed by `ahead`.
+    steps ahead is followed by `ahead`, and so is that of a value which is computed there.
     """
 
     graph: Graph
@@ -35,8 +35,11 @@ class Decompiled:
 
     def of(self, node: str) -> Expression:
         """A node as it stands inside an expression: by its name, or where it has none by its definition."""
+        made = self.graph.nodes[node]
         if node in self.names:
-            return Name(self.names[node], self.graph.nodes[node].span)
+            return Name(self.names[node], made.span)
+        if made.origin in self.names and made.kind != "alias":
+            return Name(f"{self.names[made.origin]}{self.ahead}", made.span)
         return self.definition(node)
 
     def _argument(self, argument: Argument, span: Span) -> Expression:

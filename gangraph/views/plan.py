@@ -153,8 +153,8 @@ def _call(graph: Graph, segment: Segment, name: str) -> str:
 
 def _definition(graph: Graph, name: str) -> str:
     """`name = what it is`, or what it is where a value has no name."""
-    name_of_value = f"{graph.label(name)} = " if name in graph.names else ""
-    return name_of_value + phrase(graph, name, named=False)
+    called, made = phrase(graph, name), phrase(graph, name, named=False)
+    return made if called == made else f"{called} = {made}"
 
 
 def _merged(graph: Graph, group: tuple[str, ...]) -> str:

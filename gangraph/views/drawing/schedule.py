@@ -7,7 +7,7 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.printers.words import constant_text
-from gangraph.views.wording import listed
+from gangraph.views.wording import counted, listed
 
 
 def schedule(graph: Graph) -> Iterator[str]:
@@ -26,7 +26,7 @@ def schedule(graph: Graph) -> Iterator[str]:
         parts += [text.replace("steps steps", "steps") for text in filled]
         options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
         parts += [option.told(option.caption, show(value)) for option, value in options]
-        parts += [f"looks {each.steps} steps of {each.group} ahead" for each in update.lookaheads]
+        parts += [f"looks {counted(each.steps, 'step')} of {each.group} ahead" for each in update.lookaheads]
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
         parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
