@@ -166,6 +166,18 @@ def test_a_gradient_through_what_stops_it_is_refused() -> None:
         verify_gradients(made)
 
 
+def test_gradients_of_an_evaluation_are_verified_too() -> None:
+    steepness = '"mean(detach(D(x))) + mean(grad(D(x), x))"'
+    made = build(small(evaluate=f"evaluate:\n  samples: 8\n  metrics: {{steepness: {steepness}}}\n").phases[0])
+    assert made.evaluation is not None
+    verify_gradients(made)
+    seen = made.evaluation.graph
+    changed = replace(seen.nodes["grad"], arguments=(Ref("detached"), Ref("x")))
+    seen = replace(seen, nodes={**seen.nodes, "grad": changed})
+    with pytest.raises(InvariantError, match="evaluation: 'grad' is a gradient of 'detached', which does not depend"):
+        verify_gradients(replace(made, evaluation=replace(made.evaluation, graph=seen)))
+
+
 def test_steps_ahead_that_do_not_compute_their_objective_are_refused() -> None:
     made = with_ahead(loss="fake")
     verify(made)

@@ -43,6 +43,8 @@ def _gradients(graph: Graph) -> Iterator[str]:
     for ahead in graph.lookaheads.values():
         if ahead.loss not in ahead.body:
             yield f"a step of '{ahead.id}' does not compute '{ahead.loss}', which it makes smaller"
+    if graph.evaluation is not None:
+        yield from (f"evaluation: {sentence}" for sentence in _gradients(graph.evaluation.graph))
 
 
 def raise_first(told: Iterable[str]) -> None:
