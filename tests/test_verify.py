@@ -9,9 +9,12 @@ import pytest
 from torch import fx
 
 from gangraph.build.phase import build
+from gangraph.graph import differentiability
 from gangraph.graph.model import Graph, Ref
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
+from gangraph.lower import writer
 from gangraph.lower.model import Lowered, Program
+from gangraph.lower.phase import lower
 from gangraph.lower.verify import verify_program
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.plan.model import Plan, Segment
@@ -262,6 +265,27 @@ PROGRAMS: Mapping[str, tuple[Callable[[], Program], str]] = {
     "writes": (lambda: with_code(writes=("a", *program().segments["d"].writes[1:])), "the code of 'd' does not write"),
     "networks": (lambda: with_code(networks={}), "the code of 'd' calls D, which it does not list"),
 }
+
+
+def test_calls_that_need_each_other_are_not_left_out_of_code() -> None:
+    made = with_segment(lambda segment: replace(segment, merges=(("D_out", "slope"),)))
+    with pytest.raises(InvariantError, match="segment 'd' has no order in which D_out, slope, "):
+        lower(made)
+
+
+def test_what_a_gradient_passes_is_followed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, followed = 6, list[str]()
+
+    def passed(graph: Graph, output: str, at: str) -> set[str]:
+        followed.append(output)
+        return differentiability.passed(graph, output, at)
+
+    monkeypatch.setattr(writer, "passed", passed)
+    slopes = "".join(f"\n  slope{i}: grad(D({i + 2} * x), x)" for i in range(count))
+    terms = " + ".join(f"mean(slope{i})" for i in range(count))
+    spec = small("{update: d, minimize: judge}", more_values=slopes[1:], judge=terms)
+    compile_phase(check_phase(spec, spec.phases[0]))
+    assert len(followed) == count
 
 
 @pytest.mark.parametrize("rule", PROGRAMS)
