@@ -90,7 +90,7 @@ Names = tuple[str, ...]
 def in_turn(groups: Sequence[Names], before: Callable[[str], Iterable[str]]) -> tuple[list[Names], list[Names]]:
     """Groups in an order in which each stands after all that are `before` one of its nodes, and those without a place.
 
-    Of what can stand next it is always the first of the given order. Those without a place need each other, or what does.
+    Of what can stand next it is always the first of the given order. Without a place are circles and what needs them.
     """
     place = {name: position for position, group in enumerate(groups) for name in group}
     needs = [{place[each] for name in group for each in before(name) if each in place} for group in groups]
