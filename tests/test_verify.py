@@ -9,9 +9,12 @@ import pytest
 from torch import fx
 
 from gangraph.build.phase import build
+from gangraph.graph import differentiability
 from gangraph.graph.model import Graph, Ref
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
+from gangraph.lower import writer
 from gangraph.lower.model import Lowered, Program
+from gangraph.lower.phase import lower
 from gangraph.lower.verify import verify_program
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.plan.model import Plan, Segment
@@ -29,6 +32,7 @@ def program() -> Program:
         D_STEP,
         G_STEP,
         networks_g="{inputs: z, parts: {p: linear(2)}, outputs: {image: p(z), code: tanh(p(z))}}",
+        more_networks="  A: average(G, decay=0.9)",
         networks_d='{inputs: x, layers: "linear(4), tanh, linear(1)"}',
         more_values="  image: fake.image\n  mixed: history(image, 5)\n  slope: grad(D(x), x)",
         judge='"mean(D(mixed)) - mean(D(x)) + mean(slope ** 2)"',
@@ -75,6 +79,13 @@ def with_network(**changes: Any) -> Graph:
     return replace(graph(), networks={**graph().networks, "G": replace(graph().networks["G"], **changes)})
 
 
+def with_layer(**changes: Any) -> Graph:
+    """The graph with the layer of its generator changed."""
+    nodes = graph().networks["G"].nodes
+    (name,) = (name for name, each in nodes.items() if each.kind == "layer")
+    return with_network(nodes={**nodes, name: replace(nodes[name], **changes)})
+
+
 def with_evaluation(**changes: Any) -> Graph:
     seen = graph().evaluation
     assert seen is not None
@@ -110,6 +121,26 @@ GRAPHS: Mapping[str, tuple[Callable[[], Graph], str]] = {
     "layer": (lambda: with_node("slope", kind="layer"), "'slope' is of kind 'layer', which stands in networks alone"),
     "source": (lambda: with_node("z", target="w"), "'z' is drawn from 'w', and there is no such source"),
     "field": (lambda: with_node("x", field="label"), "'x' is the field 'label' of 'x', which has no such field"),
+    "call": (
+        lambda: with_node("fake", arguments=(3,)),
+        "'fake' is of kind 'network', which takes values alone",
+    ),
+    "named": (
+        lambda: with_node("fake", keywords=(("z", 3),)),
+        "'fake' is of kind 'network', which takes values alone",
+    ),
+    "operation": (
+        lambda: with_node(node("op"), arguments=()),
+        "calls 'mean' wrongly: missing a required",
+    ),
+    "operand": (
+        lambda: with_node(node("op"), keywords=(("of", 3),)),
+        "calls 'mean' wrongly: got an unexpected",
+    ),
+    "average": (
+        lambda: replace(graph(), averages={"A": replace(graph().averages["A"], of="F")}),
+        "'A' is an average of 'F', and there is no such network",
+    ),
     "network": (lambda: with_node("fake", target="H"), "'fake' comes from 'H', and there is no such network"),
     "op": (lambda: with_node(node("op"), target="conv2d"), "calls 'conv2d', and there is no such op, loss or metric"),
     "group": (lambda: with_node(node("lookahead"), target="h"), "takes steps of 'h', and there is no such optimizer"),
@@ -135,6 +166,11 @@ GRAPHS: Mapping[str, tuple[Callable[[], Graph], str]] = {
     "written": (lambda: with_objective(written="x"), "update 'd': the objective of 'd' is not the one that is written"),
     "optimizer": (lambda: with_objective(group="e"), "update 'd': there is no optimizer 'e'"),
     "trained": (lambda: with_objective(networks=("E",)), "update 'd': 'd' trains 'E', and there is no such network"),
+    "nothing": (lambda: with_objective(networks=()), "update 'd': 'd' trains no network"),
+    "draws": (lambda: with_update(0, draws=("w",)), "update 'd': it draws 'w', and there is no such source"),
+    "names": (lambda: with_update(0, named=frozenset({"j"})), "update 'd': it names 'j', and there is no such loss"),
+    "then": (lambda: with_update(0, then=(("clip", "E", (-1, 1)),)), "update 'd': 'clip' changes 'E', and there is no"),
+    "numbers": (lambda: with_update(0, then=(("clip", "D", ()),)), "there is no operation 'clip' on parameters with 0"),
     "watched": (
         lambda: with_update(0, watched=(("judge", "j"),)),
         "update 'd': the watched loss 'judge' is 'j', and there is no such node",
@@ -143,6 +179,19 @@ GRAPHS: Mapping[str, tuple[Callable[[], Graph], str]] = {
     "reads": (lambda: with_node(node("lookahead"), arguments=()), "does not read"),
     "layers": (lambda: with_network(layers={}), "network 'G': 'p' is the layer at 'p.linear', and nothing"),
     "outputs": (lambda: with_network(outputs={**graph().networks["G"].outputs, "x": Ref("y")}), "the output 'x' is no"),
+    "given": (
+        lambda: with_layer(arguments=(3,)),
+        "network 'G': 'p' is of kind 'layer', which takes values",
+    ),
+    "layer inputs": (
+        lambda: with_layer(arguments=(Ref("z"), Ref("z"))),
+        "network 'G': 'p' is a layer, which takes one value; it has 2",
+    ),
+    "network inputs": (
+        lambda: with_network(spec=replace(graph().networks["G"].spec, inputs=("w",))),
+        "network 'G': the input 'w' is no node",
+    ),
+    "no outputs": (lambda: with_network(outputs={}), "network 'G': it has no output"),
     "metric": (
         lambda: with_evaluation(metrics=(("distance", "d"),)),
         "evaluation: the metric 'distance' is 'd', and there is no such node",
@@ -168,6 +217,18 @@ def test_a_gradient_through_what_stops_it_is_refused() -> None:
     verify(made)
     with pytest.raises(InvariantError, match="'slope' is a gradient of 'stopped', which does not depend"):
         verify_gradients(made)
+
+
+def test_gradients_of_an_evaluation_are_verified_too() -> None:
+    steepness = '"mean(detach(D(x))) + mean(grad(D(x), x))"'
+    made = build(small(evaluate=f"evaluate:\n  samples: 8\n  metrics: {{steepness: {steepness}}}\n").phases[0])
+    assert made.evaluation is not None
+    verify_gradients(made)
+    seen = made.evaluation.graph
+    changed = replace(seen.nodes["grad"], arguments=(Ref("detached"), Ref("x")))
+    seen = replace(seen, nodes={**seen.nodes, "grad": changed})
+    with pytest.raises(InvariantError, match="evaluation: 'grad' is a gradient of 'detached', which does not depend"):
+        verify_gradients(replace(made, evaluation=replace(made.evaluation, graph=seen)))
 
 
 def test_steps_ahead_that_do_not_compute_their_objective_are_refused() -> None:
@@ -254,6 +315,27 @@ PROGRAMS: Mapping[str, tuple[Callable[[], Program], str]] = {
     "writes": (lambda: with_code(writes=("a", *program().segments["d"].writes[1:])), "the code of 'd' does not write"),
     "networks": (lambda: with_code(networks={}), "the code of 'd' calls D, which it does not list"),
 }
+
+
+def test_calls_that_need_each_other_are_not_left_out_of_code() -> None:
+    made = with_segment(lambda segment: replace(segment, merges=(("D_out", "slope"),)))
+    with pytest.raises(InvariantError, match="segment 'd' has no order in which D_out, slope, "):
+        lower(made)
+
+
+def test_what_a_gradient_passes_is_followed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, followed = 6, list[str]()
+
+    def passed(graph: Graph, output: str, at: str) -> set[str]:
+        followed.append(output)
+        return differentiability.passed(graph, output, at)
+
+    monkeypatch.setattr(writer, "passed", passed)
+    slopes = "".join(f"\n  slope{i}: grad(D({i + 2} * x), x)" for i in range(count))
+    terms = " + ".join(f"mean(slope{i})" for i in range(count))
+    spec = small("{update: d, minimize: judge}", more_values=slopes[1:], judge=terms)
+    compile_phase(check_phase(spec, spec.phases[0]))
+    assert len(followed) == count
 
 
 @pytest.mark.parametrize("rule", PROGRAMS)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
 
-from gangraph.build.arguments import check_arguments
+from gangraph.build.arguments import check_arguments, shown
 from gangraph.build.expressions import (
     LARGEST_NETWORK,
     ExpressionBuilder,
@@ -221,6 +221,10 @@ class _NetworkBuilder(ExpressionBuilder):
         return self.operation(definition, call, first=(flow,))
 
     def _add_layer(self, path: str, use: LayerUse, flow: Argument) -> Argument:
+        if not isinstance(flow, Ref):
+            refuse(
+                "GG312", "a layer takes one value", use.span, shown(flow), "what the network computes from its inputs"
+            )
         self.layers.setdefault(path, use)
         return self.table.add(
             "layer", self.take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,)

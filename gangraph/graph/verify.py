@@ -8,6 +8,7 @@ from gangraph.graph.differentiability import passed
 from gangraph.graph.model import Evaluation, Graph, NetworkGraph, UpdateGraph
 from gangraph.graph.node import Node, Ref, kinds
 from gangraph.registry import vocabulary
+from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of
 
 
 class InvariantError(Exception):
@@ -44,6 +45,8 @@ def _gradients(graph: Graph) -> Iterator[str]:
     for ahead in graph.lookaheads.values():
         if ahead.loss not in ahead.body:
             yield f"a step of '{ahead.id}' does not compute '{ahead.loss}', which it makes smaller"
+    if graph.evaluation is not None:
+        yield from (f"evaluation: {sentence}" for sentence in _gradients(graph.evaluation.graph))
 
 
 def raise_first(told: Iterable[str]) -> None:
@@ -54,6 +57,8 @@ def raise_first(told: Iterable[str]) -> None:
 
 def broken(graph: Graph) -> Iterator[str]:
     """A sentence for each rule that a graph breaks, where it breaks it."""
+    for name, network in graph.networks.items():
+        yield from (f"network '{name}': {sentence}" for sentence in _network(network))
     earlier: set[str] = set()
     for name, node in graph.nodes.items():
         yield from _named(name, node)
@@ -62,8 +67,9 @@ def broken(graph: Graph) -> Iterator[str]:
         for rule in _RULES:
             yield from rule(graph, node)
         earlier.add(name)
-    for name, network in graph.networks.items():
-        yield from (f"network '{name}': {sentence}" for sentence in _network(network))
+    for name, average in graph.averages.items():
+        if average.of not in graph.networks:
+            yield f"'{name}' is an average of '{average.of}', and there is no such network"
     yield from _names(graph.values, "value", graph.nodes)
     yield from _names(graph.losses, "loss", graph.nodes)
     for update in graph.updates:
@@ -93,9 +99,10 @@ def _ordered(node: Node, earlier: set[str]) -> Iterator[str]:
 
 
 def _fitting(node: Node) -> Iterator[str]:
-    """The arguments of a node are those that its kind takes."""
+    """The arguments of a node are those that its kind takes, or what it calls."""
     kind = kinds[node.kind]
     if kind.arguments is None:
+        yield from _open(node)
         return
     fits = len(node.arguments) == len(kind.arguments) and all(map(isinstance, node.arguments, kind.arguments))
     if not fits:
@@ -104,6 +111,24 @@ def _fitting(node: Node) -> Iterator[str]:
     for key, _ in node.keywords:
         if key not in kind.keywords:
             yield f"'{node.id}' is of kind '{kind.name}', which has no argument '{key}'"
+
+
+def _open(node: Node) -> Iterator[str]:
+    """What has no arguments of its kind's has those of what it calls, or values alone."""
+    if node.is_operation and _is_operation(node.target):
+        try:
+            vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords))
+        except TypeError as error:
+            yield f"'{node.id}' calls '{node.target}' wrongly: {error}"
+    if node.kind in _OF_VALUES and (node.keywords or not all(isinstance(each, Ref) for each in node.arguments)):
+        yield f"'{node.id}' is of kind '{node.kind}', which takes values alone, and none by name"
+
+
+def _is_operation(name: str) -> bool:
+    return name in vocabulary and vocabulary[name].kind in ("op", "loss", "metric")
+
+
+_OF_VALUES = ("network", "layer", "lookahead")
 
 
 def _placed(_: Graph, node: Node) -> Iterator[str]:
@@ -120,7 +145,7 @@ def _targeted(graph: Graph, node: Node) -> Iterator[str]:
             yield f"'{node.id}' is the field '{node.field}' of '{node.target}', which has no such field"
         case "network" if graph.owner(node.target) not in graph.networks:
             yield f"'{node.id}' comes from '{node.target}', and there is no such network"
-        case "op" if node.target not in vocabulary or vocabulary[node.target].kind not in ("op", "loss", "metric"):
+        case "op" if not _is_operation(node.target):
             yield f"'{node.id}' calls '{node.target}', and there is no such op, loss or metric"
         case "group" if node.target not in graph.spec.optimizers:
             yield f"'{node.id}' takes steps of '{node.target}', and there is no such optimizer"
@@ -165,11 +190,18 @@ def _network(network: NetworkGraph) -> Iterator[str]:
         yield from _fitting(node)
         if node.kind == "layer" and node.target not in network.layers:
             yield f"'{name}' is the layer at '{node.target}', and nothing stands there"
-        if node.kind == "op" and node.target not in vocabulary:
+        if node.kind == "layer" and len(node.arguments) != 1:
+            yield f"'{name}' is a layer, which takes one value; it has {len(node.arguments)}"
+        if node.kind == "op" and not _is_operation(node.target):
             yield f"'{name}' calls '{node.target}', and there is no such op"
         if not kinds[node.kind].in_networks and node.kind != "op":
             yield f"'{name}' is of kind '{node.kind}', which stands in no network"
         earlier.add(name)
+    for name in network.spec.inputs:
+        if name not in network.nodes or network.nodes[name].kind != "input":
+            yield f"the input '{name}' is no node"
+    if not network.outputs:
+        yield "it has no output"
     for name, output in network.outputs.items():
         if not isinstance(output, Ref) or output.id not in network.nodes:
             yield f"the output '{name}' is no node"
@@ -187,6 +219,8 @@ def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
     for objective in update.objectives:
         if objective.group not in graph.spec.optimizers:
             yield f"there is no optimizer '{objective.group}'"
+        if not objective.networks:
+            yield f"'{objective.group}' trains no network"
         for network in objective.moved:
             if network not in graph.networks:
                 yield f"'{objective.group}' trains '{network}', and there is no such network"
@@ -195,6 +229,14 @@ def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
         if objective.ahead is None and objective.loss != objective.written:
             yield f"the objective of '{objective.group}' is not the one that is written, and looks at nothing ahead"
     yield from _names(dict(update.watched), "watched loss", graph.nodes)
+    yield from (f"it names '{name}', and there is no such loss" for name in update.named - graph.spec.losses.keys())
+    for name in {*(update.draws or ())} - graph.sources.keys():
+        yield f"it draws '{name}', and there is no such source"
+    for operation, network, numbers in update.then:
+        if operation not in PARAMETER_OPERATIONS or len(numbers) != len(numbers_of(operation)):
+            yield f"there is no operation '{operation}' on parameters with {len(numbers)} numbers"
+        if network not in graph.networks:
+            yield f"'{operation}' changes '{network}', and there is no such network"
     for ahead in update.lookaheads:
         if ahead.id not in graph.nodes or graph.nodes[ahead.id].kind != "lookahead":
             yield f"the steps that '{ahead.id}' looks ahead have no node"

@@ -1,9 +1,10 @@
 """The code of a segment: its nodes as a `torch.fx` graph that calls networks by the names of their forms."""
 
-import heapq
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.graph.node import kinds
+from gangraph.graph.verify import InvariantError
 from gangraph.lower.forms import Models, NetworkForm
 from gangraph.lower.fusing import fuse
 from gangraph.lower.model import KernelUse, Lowered
+from gangraph.plan.grouping import in_turn
 from gangraph.plan.model import Segment
 
 UNIFORM = "uniform"  # what the numbers are called that the pixels of a drawn image are chosen by
@@ -60,6 +63,8 @@ class _Writer:
         self.merge_of = {name: group for group in segment.merges for name in group}
         nodes = [graph.nodes[name] for name in segment.nodes]
         ats = {node.inputs[1] for node in nodes if node.kind == "grad"}
+        self.passed = {node.id: passed(graph, *node.inputs) for node in nodes if node.kind == "grad"}
+        self.passes = Counter(chain.from_iterable(self.passed.values()))  # how many gradients pass each value
         self.twice = bool(segment.lookaheads or segment.moved)
         self.watched = ats - segment.live
         self.aliased = ats & segment.live if segment.moved else set()  # the moved networks are computed from the rest
@@ -150,22 +155,11 @@ class _Writer:
 
         Of what can be computed next it is always the first in the order of the segment.
         """
-        groups = list(dict.fromkeys(self.merge_of.get(name, (name,)) for name in self.segment.nodes))
-        place = {name: position for position, group in enumerate(groups) for name in group}
-        before = [{place[each] for name in group for each in self._before(name) if each in place} for group in groups]
-        after: list[list[int]] = [[] for _ in groups]
-        for position, needed in enumerate(before):
-            for each in needed:
-                after[each].append(position)
-        waits = list(map(len, before))
-        ready, ordered = [position for position, count in enumerate(waits) if not count], []
-        while ready:
-            position = heapq.heappop(ready)
-            ordered.append(groups[position])
-            for each in after[position]:
-                waits[each] -= 1
-                if not waits[each]:
-                    heapq.heappush(ready, each)
+        groups = tuple(dict.fromkeys(self.merge_of.get(name, (name,)) for name in self.segment.nodes))
+        ordered, circle = in_turn(groups, self._before)
+        if circle:
+            names = ", ".join(name for group in circle for name in group)
+            raise InvariantError(f"segment '{self.segment.name}' has no order in which {names} can be computed")
         return ordered
 
     def _before(self, name: str) -> set[str]:
@@ -304,13 +298,9 @@ class _Writer:
 
     def _is_passed_again(self, grad: Node) -> bool:
         """Whether something else is differentiated through what a gradient passes."""
-        mine = passed(self.graph, *grad.inputs)
-        mine |= {name for group in self.segment.merges if not mine.isdisjoint(group) for name in group}
-        nodes = [self.graph.nodes[name] for name in self.segment.nodes]
-        others = (node for node in nodes if node.kind == "grad" and node.id != grad.id)
-        return not mine.isdisjoint(self.segment.live) or any(
-            not mine.isdisjoint(passed(self.graph, *other.inputs)) for other in others
-        )
+        own, groups = self.passed[grad.id], map(self.merge_of.get, self.passed[grad.id])
+        mine = own.union(*{group for group in groups if group})
+        return not mine.isdisjoint(self.segment.live) or any(self.passes[name] > (name in own) for name in mine)
 
     def alias(self, node: Node) -> None:
         self.written[node.id] = self.fx.call_function(alias, (self.written[node.inputs[0]],))

@@ -1,7 +1,8 @@
 """Group nodes of a graph such that it stays acyclic when each group becomes one node."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 
 @dataclass(slots=True)
@@ -81,6 +82,32 @@ def grouped(before: Mapping[str, Iterable[str]], alike: Mapping[str, Hashable]) 
             firsts[alike[name]] = likes | 1 << own
     made = (groups.by_place[first] for likes in firsts.values() for first in _places(likes))
     return tuple(tuple(group.names) for group in made if len(group.names) > 1)
+
+
+Names = tuple[str, ...]
+
+
+def in_turn(groups: Sequence[Names], before: Callable[[str], Iterable[str]]) -> tuple[list[Names], list[Names]]:
+    """Groups in an order in which each stands after all that are `before` one of its nodes, and those without a place.
+
+    Of what can stand next it is always the first of the given order. Without a place are circles and what needs them.
+    """
+    place = {name: position for position, group in enumerate(groups) for name in group}
+    needs = [{place[each] for name in group for each in before(name) if each in place} for group in groups]
+    after: list[list[int]] = [[] for _ in groups]
+    for position, needed in enumerate(needs):
+        for each in needed:
+            after[each].append(position)
+    waits = list(map(len, needs))
+    ready, ordered = [position for position, count in enumerate(waits) if not count], list[Names]()
+    while ready:
+        position = heappop(ready)
+        ordered.append(groups[position])
+        for each in after[position]:
+            waits[each] -= 1
+            if not waits[each]:
+                heappush(ready, each)
+    return ordered, [group for group, count in zip(groups, waits, strict=True) if count]
 
 
 def _lowest(nodes: int) -> int:

@@ -46,7 +46,7 @@ class TrainingSections:
             )
         listed = call.arguments[0]
         names = listed.items if isinstance(listed, ast.Sequence) else (listed,)
-        wrong = next((item for item in names if not isinstance(item, ast.Name)), None)
+        wrong = next((item for item in names if not isinstance(item, ast.Name)), None if names else listed)
         if wrong is not None:
             refuse(
                 "GG220",
