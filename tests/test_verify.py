@@ -266,6 +266,23 @@ def skipped() -> Plan:
     return replace(whole, updates=(replace(first, graph=replace(first.graph, accumulate=2)), second))
 
 
+def with_plan(number: int = 0, **changes: Any) -> Plan:
+    """The plan with one update changed."""
+    updates = list(program().plan.updates)
+    updates[number] = replace(updates[number], **changes)
+    return replace(program().plan, updates=tuple(updates))
+
+
+def with_step(*, passed: bool = False, **changes: Any) -> Plan:
+    """The plan with the step changed that the second update looks ahead, and whether a gradient passes it."""
+
+    def change(segment: Segment) -> Segment:
+        (ahead,) = segment.lookaheads
+        return replace(segment, lookaheads=(replace(ahead, live=passed, each=replace(ahead.each, **changes)),))
+
+    return with_segment(change, 1)
+
+
 PLANS: Mapping[str, tuple[Callable[[], Plan], str]] = {
     "read": (lambda: with_segment(lambda s: replace(s, inputs=(*s.inputs, "judge")), 1, 0), "reads 'judge', which is"),
     "freed": (freed, "reads 'image', which is not there"),
@@ -279,6 +296,47 @@ PLANS: Mapping[str, tuple[Callable[[], Plan], str]] = {
     "again": (lambda: with_segment(lambda s: replace(s, again=("D_out",))), "calls 'D_out' again, and its state was"),
     "keeps": (lambda: with_segment(lambda s: replace(s, keeps=("E_out",))), "keeps the state before E_out, which it"),
     "live": (lambda: with_segment(lambda s: replace(s, live=frozenset(("E",)))), "differentiates E, which it does not"),
+    "unknown": (lambda: with_segment(lambda s: replace(s, inputs=(*s.inputs, "y"))), "names 'y', and there is no such"),
+    "loss": (lambda: with_plan(losses=(("judge", "j"),)), "update 'd' computes 'j', and there is no such node"),
+    "alike": (
+        lambda: with_segment(lambda s: replace(s, merges=(("D_out", "slope"),))),
+        "D_out, slope, which are not alike",
+    ),
+    "calls": (
+        lambda: with_segment(lambda s: replace(s, merges=(("slope", "slope"),))),
+        "makes one call of slope, slope, which are no calls, or are made twice",
+    ),
+    "trained": (lambda: with_segment(lambda s: replace(s, trained=())), "trains nothing, in place of D"),
+    "stranger": (lambda: with_segment(lambda s: replace(s, trained=("E",))), "trains E, in place of D"),
+    "dead": (lambda: with_segment(lambda s: replace(s, live=frozenset())), "segment 'd' does not differentiate D_out"),
+    "alive": (
+        lambda: with_segment(lambda s: replace(s, live=s.live | {"x"})),
+        "segment 'd' differentiates x, on which no gradient depends",
+    ),
+    "target": (lambda: with_segment(lambda s: replace(s, target=2)), "segment 'd' is differentiated in no update"),
+    "detached": (
+        lambda: with_segment(lambda s: replace(s, detached=frozenset({"y"}))),
+        "reads y without a gradient, which it does not read",
+    ),
+    "calls in order": (
+        lambda: with_segment(lambda s: replace(s, order=(("slope", "D_out"),))),
+        "does not call 'slope' before 'D_out', whose state that moves",
+    ),
+    "order of none": (lambda: with_segment(lambda s: replace(s, order=(("a", "b"),))), "does not call 'a' before 'b'"),
+    "names": (lambda: with_plan(body=program().plan.updates[0].body * 2), "2 segments are called 'd"),
+    "sources": (lambda: replace(program().plan, sources=("z",)), "reads 'x', which is not drawn"),
+    "noise": (lambda: with_plan(noise=("E_out",)), "update 'd' draws numbers for 'E_out', which it does not call"),
+    "histories": (
+        lambda: with_segment(lambda s: replace(s, histories=(*s.histories, "slope"))),
+        "mixes 'slope' with its past, which is not kept",
+    ),
+    "steps": (lambda: with_step(nodes=()), "looks ahead, where 'g_ahead_step' "),
+    "live steps": (lambda: with_step(live=frozenset()), "looks ahead, where 'g_ahead_step' does not differentiate "),
+    "passed steps": (
+        lambda: with_step(passed=True, trained=("G",)),
+        "'g_ahead_step' is passed by a gradient in one place",
+    ),
+    "trained steps": (lambda: with_step(trained=("E",)), "looks ahead, where 'g_ahead_step' trains E, in place of "),
 }
 
 
@@ -288,6 +346,24 @@ def test_a_plan_that_breaks_a_rule_is_refused(rule: str) -> None:
     with pytest.raises(InvariantError) as caught:
         verify_plan(made())
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    ["mean(D(x + mean(D(x)))) + mean(F(x))", "mean(D(x + mean(F(x)))) + mean(F(x + mean(D(x))))"],
+    ids=["one", "other"],
+)
+def test_calls_that_need_each_other_are_not_merged(judge: str) -> None:
+    trained = "sgd([D, F], lr=0.1)"
+    spec = small("{update: d, minimize: judge}", judge=judge, optimizer_d=trained, more_networks="  F: mlp(widths=[4])")
+    made = compile_phase(check_phase(spec, spec.phases[0])).plan
+    (update,) = made.updates
+    (segment,) = update.body
+    calls = {network: [each.id for each in made.checked.graph.calls(network)] for network in ("D", "F")}
+    merges = [tuple(name for name in names if name in segment.nodes) for names in calls.values()]
+    segment = replace(segment, merges=tuple(filter(None, merges)))
+    with pytest.raises(InvariantError, match="segment 'd' makes one call each of calls that need each other: D_out"):
+        verify_plan(replace(made, updates=(replace(update, body=(segment,)),)))
 
 
 # -------------------------------------------------------------------------------------------------------- code
