@@ -98,11 +98,19 @@ optimizers = Registry()  # apart: an expression may use the name of an optimizer
 def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         chosen = name or function.__name__
+        if kind == "optimizer" and not _is_optimizer(function):
+            raise TypeError(f"the optimizer '{chosen}' is {function!r}, expected a subclass of torch.optim.Optimizer")
         definition = Definition(chosen, kind, function, inspect.signature(function), traits_of(kind, chosen, traits))
         (optimizers if kind == "optimizer" else vocabulary).add(definition)
         return function
 
     return register
+
+
+def _is_optimizer(made: object) -> bool:
+    """Whether it is a class of optimizers, of torch, which is not imported for this."""
+    bases = made.__mro__ if isinstance(made, type) else ()
+    return any((base.__module__, base.__qualname__) == ("torch.optim.optimizer", "Optimizer") for base in bases)
 
 
 def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:

@@ -4,10 +4,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import gangraph.data.sources
 import gangraph.vocabulary  # noqa: F401  # what there is already
@@ -98,3 +99,10 @@ def test_a_plug_in_that_comes_first_is_the_one_that_is_named(folder: Path) -> No
         ).stdout
     assert "the plug-in 'wrong'" in said
     assert "there is already an op called 'abs'" in said
+
+
+@pytest.mark.parametrize("made", [same, Path, torch.optim.lr_scheduler.StepLR])
+def test_what_is_no_optimizer_is_refused(made: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match=r"the optimizer 'steps' is <.*>, expected a subclass of torch.optim.Optimizer"):
+        optimizer("steps")(made)
+    assert "steps" not in optimizers
