@@ -29,6 +29,7 @@ from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
+from gangraph.views.text import check_json
 from tests.plugin import installed
 from tests.support import DRAW_ONCE, copy_parameters, deviation, small, trainer
 
@@ -187,6 +188,9 @@ def test_every_view_tells_it() -> None:
     assert "The gradient is multiplied by 0.5." in " ".join(explain_text(spec, [program.plan]).split())
     assert r"\text{the gradient is multiplied by } 0.5" in latex_text([checked])
     assert "gradient times 0.5" in draw(checked.graph)
+    first, second = check_json(spec, [checked])["updates"]
+    assert first["options"] == {"clip_grad_value": "0.05", "scale_grad": "0.5"}
+    assert second["options"] == {}
 
 
 def test_it_is_part_of_what_differs() -> None:
