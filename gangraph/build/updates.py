@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from gangraph.build.arguments import shown
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
 from gangraph.build.values import ValueBuilder
-from gangraph.errors import give_up, nearest, refuse
+from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant

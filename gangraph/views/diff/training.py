@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gangraph.build.arguments import shown
 from gangraph.check.phase import Checked
+from gangraph.errors import shown
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.spec import (
     OptimizerSpec,
