@@ -254,6 +254,13 @@ def test_printed_code_keeps_functions_of_one_name_apart() -> None:
     assert 'scale_grad_of(parameters_of("d"), 3)' in text
 
 
+def test_braces_in_what_is_compared_are_text() -> None:
+    update_option("half", **{**TEXTS, "compared": r"the factor a_{x}"})(halve)
+    one, other = (small(f"{{update: d, minimize: judge, half: {number}}}", DRAW_ONCE[1]) for number in (1, 2))
+    (found,) = compare(one, other).differences
+    assert found.what == "the factor a_{x} in update d"
+
+
 class Holder:
     @staticmethod
     def method(parameters: Sequence[nn.Parameter], number: float) -> None: ...
