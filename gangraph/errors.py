@@ -179,13 +179,20 @@ def give_up() -> NoReturn:
     raise SpecError([])
 
 
+def shown(value: object) -> str:
+    """A constant as a spec writes it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
+
+
 class ArgumentError(ValueError):
     """An argument of a source is wrong: its name, what was found, what was expected, and perhaps the nearest fix."""
 
     def __init__(self, argument: str, found: object, expected: str, fix: str = "") -> None:
         super().__init__(argument, found, expected, fix)
         self.argument, self.expected, self.fix = argument, expected, fix
-        self.found = repr(list(found) if isinstance(found, tuple) else found)  # as a spec writes it
+        self.found = shown(found)
 
     def __str__(self) -> str:
         return f"{self.argument}: found {self.found}, expected {self.expected}" + (f"; {self.fix}" if self.fix else "")

@@ -6,9 +6,10 @@ same checks and the same errors as gangraph's own.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -16,6 +17,11 @@ from gangraph.errors import UsageError
 from gangraph.traits import Kind, Traits, traits_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+FORMS = frozenset(("autoregressive", "detach", "grad", "held", "history", "parameters"))  # gangraph's own `kinds.forms`
+_SPECIAL = FORMS | {"average", "sum", "trained"}  # what the language itself makes of a call
+# What registers gangraph's own names. Plug-ins come after it, so that one that takes such a name is the one refused.
+_OWN = ("gangraph.vocabulary", "gangraph.data.sources", "gangraph.graph.kinds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,9 @@ class Definition:
 class Registry(Mapping[str, Definition]):
     """Named definitions. A name is registered once; a second registration is the author's mistake."""
 
-    def __init__(self) -> None:
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._definitions: dict[str, Definition] = {}
+        self._reserved = set(reserved)
 
     def __getitem__(self, name: str) -> Definition:
         return self._definitions[name]
@@ -53,30 +60,57 @@ class Registry(Mapping[str, Definition]):
         """Register one definition.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: the name is taken, or reserved.
         """
-        if definition.name in self._definitions:
-            other = self._definitions[definition.name]
-            raise ValueError(f"{definition.kind} '{definition.name}' is already registered as a {other.kind}")
+        self._verify_free(definition.name)
+        if definition.name in self._reserved:
+            kind = definition.kind
+            raise ValueError(f"{_article(kind)} {kind} cannot be called '{definition.name}', a form of the language")
         self._definitions[definition.name] = definition
+
+    def reserve(self, name: str) -> None:
+        """Keep a name for a form of the language.
+
+        Raises:
+            ValueError: a definition has it.
+        """
+        self._verify_free(name)
+        self._reserved.add(name)
+
+    def _verify_free(self, name: str) -> None:
+        if name in self._definitions:
+            kind = self._definitions[name].kind
+            raise ValueError(f"there is already {_article(kind)} {kind} called '{name}'")
 
     def of_kind(self, *kinds: Kind) -> dict[str, Definition]:
         """The definitions of some kinds, sorted by name."""
         return {name: d for name, d in sorted(self._definitions.items()) if d.kind in kinds}
 
 
-vocabulary = Registry()
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
+
+
+vocabulary = Registry(_SPECIAL)
 optimizers = Registry()  # apart: an expression may use the name of an optimizer for something else
 
 
 def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         chosen = name or function.__name__
+        if kind == "optimizer" and not _is_optimizer(function):
+            raise TypeError(f"the optimizer '{chosen}' is {function!r}, expected a subclass of torch.optim.Optimizer")
         definition = Definition(chosen, kind, function, inspect.signature(function), traits_of(kind, chosen, traits))
         (optimizers if kind == "optimizer" else vocabulary).add(definition)
         return function
 
     return register
+
+
+def _is_optimizer(made: object) -> bool:
+    """Whether it is a class of optimizers, of torch, which is not imported for this."""
+    bases = made.__mro__ if isinstance(made, type) else ()
+    return any((base.__module__, base.__qualname__) == ("torch.optim.optimizer", "Optimizer") for base in bases)
 
 
 def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
@@ -145,18 +179,33 @@ def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Fu
     return _registers("optimizer", name, traits)
 
 
-@cache
 def load_plugins() -> tuple[str, ...]:
     """Import every installed plug-in once; returns their names.
 
     Raises:
-        UsageError: a plug-in raises or exits as it is imported; it is named.
+        UsageError: a plug-in raises or exits as it is imported; it is named, and so it is by every further call.
     """
+    loaded = _loaded()
+    if isinstance(loaded, UsageError):
+        raise loaded
+    return loaded
+
+
+@cache
+def _loaded() -> tuple[str, ...] | UsageError:
+    """What `load_plugins` returns or raises: a module that failed half-way would fail for another reason again."""
     found = sorted(entry_points(group="gangraph.plugins"), key=lambda entry: entry.name)
+    for module in _OWN if found else ():
+        import_module(module)
     for entry in found:
         try:
             entry.load()
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise UsageError(f"the plug-in '{entry.name}' ({entry.value}) cannot be imported: {said}") from error
+            failed = UsageError(f"the plug-in '{entry.name}' ({entry.value}) cannot be imported: {said}")
+            failed.__cause__ = error
+            return failed
     return tuple(entry.name for entry in found)
+
+
+load_plugins.cache_clear = _loaded.cache_clear  # type: ignore[attr-defined]  # for tests

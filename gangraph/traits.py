@@ -1,8 +1,10 @@
 """What the author of a definition can say of it, for the checker, the planner and the printers to rely on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from inspect import formatannotation
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from gangraph.errors import nearest
 
@@ -56,16 +58,53 @@ TRAITS: Mapping[Kind, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_ANNOTATIONS = {each.name: each.type for each in fields(Traits)}
+
+
 def traits_of(kind: Kind, name: str, given: Mapping[str, Any]) -> Traits:
     """The traits that the author of a definition gives it.
 
     Raises:
-        TypeError: definitions of this kind have no trait of that name; the nearest one is named.
+        TypeError: definitions of this kind have no trait of that name, and the nearest one is named; or a value is not
+            what its annotation says.
     """
-    for trait in given:
+    for trait, value in given.items():
         if trait not in TRAITS[kind]:
             raise TypeError(f"the {kind} '{name}' cannot have a trait '{trait}'{_instead(trait, kind)}")
+        if not _fits(value, _ANNOTATIONS[trait]):
+            expected = " | ".join(map(_written, _alternatives(_ANNOTATIONS[trait])))
+            raise TypeError(f"the trait '{trait}' of the {kind} '{name}' is {value!r}, expected {expected}")
     return Traits(**given)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _written(annotation: Any) -> str:
+    return "None" if annotation is NoneType else formatannotation(annotation).replace("collections.abc.", "")
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a value is what an annotation says, as far as those of traits go. Whole numbers fit floats."""
+    alternatives = _alternatives(annotation)
+    if len(alternatives) > 1:
+        return any(_fits(value, each) for each in alternatives)
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return value in inner
+    if origin is Callable:
+        return callable(value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            _fits(each, expected) for item in value.items() for each, expected in zip(item, inner, strict=True)
+        )
+    if origin is tuple:
+        of = inner[:1] * len(value) if isinstance(value, tuple) and ... in inner else inner
+        return isinstance(value, tuple) and len(value) == len(of) and all(map(_fits, value, of))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, annotation)
 
 
 def _instead(trait: str, kind: Kind) -> str:

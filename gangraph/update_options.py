@@ -1,8 +1,8 @@
 """The options of an update: its keys that change gradients between the backward pass and the optimizer's step.
 
 Each is one record here, or one of a plug-in: how it is checked, computed, printed and told all follows from it. They
-are applied in the order of `UPDATE_OPTIONS`. A record names its function instead of holding it, so that reading a spec
-does not import torch.
+are applied in the order of `UPDATE_OPTIONS`. The records here name their functions instead of holding them, so that
+reading a spec does not import torch.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,10 @@ from gangraph.registry import load_plugins
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+KEYS = frozenset(
+    ("update", "minimize", "maximize", "unroll", "draw", "times", "every", "when", "then", "accumulate", "options")
+)  # what updates have beside their options: the fields of `UpdateDocument`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOption:
@@ -25,7 +29,7 @@ class UpdateOption:
     """
 
     name: str
-    function: str  # the dotted name of `function(parameters, number)`; a parameter without gradient has `grad` None
+    function: str | Callable[..., Any]  # of parameters and a number, or its name in torch; `grad` may be None
     about: str  # for editors, in a few words
     sentence: str  # for `explain`
     latex: str  # for `show --as latex`, in text that follows the objective
@@ -33,15 +37,25 @@ class UpdateOption:
     compared: str  # what `diff` calls it, before "in update ..."
     least: float | None = None  # the smallest number that it takes
 
+    @property
+    def package(self) -> str:
+        """The first part of the name of the module that the function is from."""
+        name = self.function if isinstance(self.function, str) else self.function.__module__
+        return name.partition(".")[0]
+
     def told(self, template: str, value: str) -> str:
         """One of its texts, with a number in it."""
         return Template(template).substitute(value=value)
 
 
-@cache
 def function_of(option: UpdateOption) -> Callable[..., object]:
     """What an option does: a function of parameters and a number that changes their gradients in place."""
-    found: Callable[..., object] = resolve_name(option.function)
+    return _named(option.function) if isinstance(option.function, str) else option.function
+
+
+@cache
+def _named(name: str) -> Callable[..., object]:
+    found: Callable[..., object] = resolve_name(name)
     return found
 
 
@@ -49,10 +63,48 @@ UPDATE_OPTIONS: dict[str, UpdateOption] = {}
 
 
 def add(option: UpdateOption) -> None:
-    """Register an option. Raises ValueError if there is one of that name."""
-    if option.name in UPDATE_OPTIONS:
-        raise ValueError(f"the option '{option.name}' of updates is already registered")
-    UPDATE_OPTIONS[option.name] = option
+    """Register an option.
+
+    Raises:
+        ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
+        TypeError: printed code could not import the function by its module and name.
+    """
+    name = option.name
+    if name in UPDATE_OPTIONS:
+        raise ValueError(f"the option '{name}' of updates is already registered")
+    if name in KEYS or not name.isidentifier():
+        why = "updates have a key of that name" if name in KEYS else "it has to be a name as in Python"
+        raise ValueError(f"an option of updates cannot be called '{name}': {why}")
+    _verify_texts(option)
+    if not isinstance(option.function, str):
+        _verify_importable(name, option.function)
+    UPDATE_OPTIONS[name] = option
+
+
+def _verify_texts(option: UpdateOption) -> None:
+    """Refuse a text that cannot be printed. Raises ValueError."""
+    for key in ("sentence", "latex", "caption", "compared"):
+        text = getattr(option, key)
+        try:
+            option.told(text, "1")
+        except (KeyError, TypeError, ValueError) as error:
+            said = f"'{key}' of the option '{option.name}' of updates is {text!r}"
+            raise ValueError(f"{said}, in which $value is all that is filled in, and $$ is a dollar") from error
+
+
+def _verify_importable(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a function that no import by its module and name finds, as that of printed code. Raises TypeError."""
+    called = getattr(function, "__qualname__", repr(function))
+    others = (each.function for each in UPDATE_OPTIONS.values() if not isinstance(each.function, str))
+    hidden = any(
+        function is not other and (function.__module__, called) == (other.__module__, other.__qualname__)
+        for other in others
+    )
+    if hidden or not called.isidentifier():
+        why = "another option's function has its name" if hidden else "it has no name in its module"
+        raise TypeError(
+            f"the option '{name}' of updates cannot be '{called}': {why}, and printed code imports it by that"
+        )
 
 
 def update_option(
@@ -70,8 +122,8 @@ def update_option(
     def register(function: Function) -> Function:
         add(
             UpdateOption(
-                name=name or function.__name__,
-                function=f"{function.__module__}.{function.__qualname__}",
+                name=name or str(getattr(function, "__name__", "")),
+                function=function,
                 about=about,
                 sentence=sentence,
                 latex=latex,
@@ -101,6 +153,7 @@ add(
         latex=r"\text{each entry of the gradient is limited to } \pm $value",
         caption="each gradient within ±$value",
         compared="the limit on the gradient",
+        least=0,
     )
 )
 add(
@@ -112,5 +165,6 @@ add(
         latex=r"\text{the gradient is scaled to a norm of at most } $value",
         caption="gradient norm at most $value",
         compared="the limit on the norm of the gradient",
+        least=0,
     )
 )

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gangraph.graph.kinds import kinds
 from gangraph.registry import Definition, load_plugins, optimizers, vocabulary
 from gangraph.traits import traits_of
 from gangraph.update_options import UPDATE_OPTIONS
@@ -88,7 +89,8 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
     package.mkdir()
     (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 0.1.0\n")
     (package / "entry_points.txt").write_text(f"[gangraph.plugins]\n{name} = {module}\n")
-    names, steppers, options = set(vocabulary), set(optimizers), set(UPDATE_OPTIONS)
+    names, steppers, options, forms = set(vocabulary), set(optimizers), set(UPDATE_OPTIONS), set(kinds)
+    reserved = set(vocabulary._reserved)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(folder)
@@ -101,6 +103,9 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
             del optimizers._definitions[added]
         for added in set(UPDATE_OPTIONS) - options:
             del UPDATE_OPTIONS[added]
+        for added in set(kinds) - forms:
+            del kinds._records[added]
+        vocabulary._reserved.intersection_update(reserved)
         sys.modules.pop(module, None)
         importlib.invalidate_caches()
         load_plugins.cache_clear()

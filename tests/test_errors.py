@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gangraph.codes import CODES
-from gangraph.errors import SpecError
+from gangraph.errors import ArgumentError, SpecError
 from gangraph.language.document.parse import parse_text
 from gangraph.language.resolve.document import resolve
 from gangraph.pipeline import check_spec, load
@@ -99,3 +99,11 @@ def test_an_objective_behind_an_op_without_a_gradient_reaches_nothing() -> None:
     text = text.replace("logistic.generator(D(fake))", "mean(above(D(fake), 0))")
     with pytest.raises(SpecError, match=r"GG501: the objective of .* does not reach G"):
         check_spec(resolve(parse_text(text, name="cut.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("found", "written"),
+    [(True, "true"), (None, "none"), ((1, False, "a"), "[1, false, 'a']"), ("a", "'a'"), (-1.5, "-1.5")],
+)
+def test_a_source_shows_an_argument_as_a_spec_writes_it(found: object, written: str) -> None:
+    assert str(ArgumentError("flip", found, "another")) == f"flip: found {written}, expected another"

@@ -1,7 +1,9 @@
 """A new key of an update costs one file: a function and its record. Here a plug-in adds `scale_grad`."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,16 @@ from torch import Tensor, nn
 
 import gangraph
 from gangraph.cli.specs import schema
-from gangraph.errors import SpecError
+from gangraph.errors import RunError, SpecError
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
+from gangraph.language.document.schema import UpdateDocument
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.update_options import UPDATE_OPTIONS, add
+from gangraph.registry import load_plugins
+from gangraph.update_options import KEYS, UPDATE_OPTIONS, UpdateOption, add, function_of, update_option
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
@@ -25,6 +29,7 @@ from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
+from gangraph.views.text import check_json
 from tests.plugin import installed
 from tests.support import DRAW_ONCE, copy_parameters, deviation, small, trainer
 
@@ -73,11 +78,25 @@ def refused(spec: Spec) -> str:
     [
         ("-1", "error GG225: a number of at least 0 belongs here"),
         ("true", "error GG225: a number of at least 0 belongs here"),
+        ("linear(1, -3)", "error GG225: a number of at least 0 belongs here"),
         ("judge", "error GG307: 'judge' is no number over time"),
     ],
 )
 def test_a_wrong_value_is_refused_where_it_stands(written: str, said: str) -> None:
-    assert f"spec:24:49: {said}" in refused(scaled(written))
+    column = 49 + written.find("-3") * ("-3" in written)
+    assert f"spec:24:{column}: {said}" in refused(scaled(written))
+
+
+@pytest.mark.parametrize("key", ["clip_grad_norm", "clip_grad_value"])
+def test_a_negative_limit_which_trains_uphill_is_refused(key: str) -> None:
+    assert "GG225: a number of at least 0" in refused(small(f"{{update: d, minimize: judge, {key}: -1}}", DRAW_ONCE[1]))
+
+
+def test_a_number_over_time_is_compared_as_the_run_goes_on() -> None:
+    run = trainer(scaled("1 - step"))
+    run.train(steps=2)
+    with pytest.raises(RunError, match="spec:24:49: scale_grad is -1 at step 2, below 0"):
+        run.train(steps=1)
 
 
 def test_a_misspelt_key_is_refused_with_the_nearest_name() -> None:
@@ -91,6 +110,12 @@ def test_a_misspelt_key_is_refused_with_the_nearest_name() -> None:
 def test_the_key_that_holds_the_options_cannot_be_written() -> None:
     with pytest.raises(SpecError, match="unknown key 'options'"):
         small("{update: d, minimize: judge, options: {scale_grad: 2}}")
+
+
+def test_nor_can_its_name_inside() -> None:
+    for value in ("{scale_grad: 2}", "3", "[1]"):
+        with pytest.raises(SpecError, match="GG201: unknown key 'options of an update'"):
+            small(f"{{update: d, minimize: judge, scale_grad: 2, options of an update: {value}}}")
 
 
 def test_editors_learn_of_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,6 +188,9 @@ def test_every_view_tells_it() -> None:
     assert "The gradient is multiplied by 0.5." in " ".join(explain_text(spec, [program.plan]).split())
     assert r"\text{the gradient is multiplied by } 0.5" in latex_text([checked])
     assert "gradient times 0.5" in draw(checked.graph)
+    first, second = check_json(spec, [checked])["updates"]
+    assert first["options"] == {"clip_grad_value": "0.05", "scale_grad": "0.5"}
+    assert second["options"] == {}
 
 
 def test_it_is_part_of_what_differs() -> None:
@@ -193,3 +221,83 @@ def test_a_run_remembers_which_plug_in_it_came_from() -> None:
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'clip_grad_norm' of updates is already registered"):
         add(UPDATE_OPTIONS["clip_grad_norm"])
+
+
+TEXTS = dict.fromkeys(("about", "sentence", "latex", "caption", "compared"), "by $value")
+
+
+def halve(parameters: Sequence[nn.Parameter], number: float) -> None:
+    """Not what another function of this name does."""
+
+
+def namesake() -> Callable[[Sequence[nn.Parameter], float], None]:
+    """Another function that calls itself `halve`, in this module."""
+
+    def other(parameters: Sequence[nn.Parameter], number: float) -> None: ...
+
+    other.__name__ = other.__qualname__ = "halve"
+    return other
+
+
+def scale_grad(parameters: Sequence[nn.Parameter], number: float) -> None:
+    """Not the plug-in's."""
+
+
+def test_printed_code_keeps_functions_of_one_name_apart() -> None:
+    load_plugins()
+    update_option("half", **TEXTS)(scale_grad)
+    spec = small("{update: d, minimize: judge, scale_grad: 2, half: 3}", DRAW_ONCE[1])
+    text = code_text(compile_phase(check_spec(spec)[0]))
+    assert "from gangraph_scaling import scale_grad\n" in text
+    assert f"from {__name__} import scale_grad as scale_grad_of\n" in text
+    assert 'scale_grad(parameters_of("d"), 2)' in text
+    assert 'scale_grad_of(parameters_of("d"), 3)' in text
+
+
+def test_braces_in_what_is_compared_are_text() -> None:
+    update_option("half", **{**TEXTS, "compared": r"the factor a_{x}"})(halve)
+    one, other = (small(f"{{update: d, minimize: judge, half: {number}}}", DRAW_ONCE[1]) for number in (1, 2))
+    (found,) = compare(one, other).differences
+    assert found.what == "the factor a_{x} in update d"
+
+
+class Holder:
+    @staticmethod
+    def method(parameters: Sequence[nn.Parameter], number: float) -> None: ...
+
+
+def test_the_record_holds_the_function_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = halve
+    update_option("half", **TEXTS)(first)
+    monkeypatch.setitem(globals(), "halve", namesake())
+    assert function_of(UPDATE_OPTIONS["half"]) is first
+
+
+def test_a_function_that_no_import_finds_is_refused() -> None:
+    def local(parameters: Sequence[nn.Parameter], number: float) -> None: ...
+
+    for function in (local, lambda parameters, number: None, partial(halve, number=1.0), Holder.method):
+        with pytest.raises(TypeError, match=r"the option 'wrong' of updates cannot be .* it has no name in its module"):
+            update_option("wrong", **TEXTS)(function)
+    update_option("half", **TEXTS)(halve)
+    with pytest.raises(TypeError, match="the option 'wrong' of updates cannot be 'halve': another option's function"):
+        update_option("wrong", **TEXTS)(namesake())
+    assert "wrong" not in UPDATE_OPTIONS
+
+
+@pytest.mark.parametrize("name", [*sorted(KEYS), "no name", "1st", ""])
+def test_a_name_that_updates_cannot_have_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"an option of updates cannot be called '{name}'"):
+        add(UpdateOption(name=name, function=halve, **TEXTS))
+
+
+def test_the_names_that_are_taken_are_those_of_the_document() -> None:
+    assert set(UpdateDocument.model_fields) == KEYS
+
+
+@pytest.mark.parametrize("text", ["$valu", "costs 3$", "${}", 3])
+@pytest.mark.parametrize("key", ["sentence", "latex", "caption", "compared"])
+def test_a_text_that_cannot_be_printed_is_refused_at_once(key: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' of the option 'half' of updates is {re.escape(repr(text))}"):
+        update_option("half", **{**TEXTS, key: text})(halve)
+    assert "half" not in UPDATE_OPTIONS

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from torch import Tensor
 
-from gangraph.errors import Problem, Span, SpecError, nearest, refuse
+from gangraph.errors import Problem, Span, SpecError, nearest, refuse, shown
 from gangraph.graph.model import Ref
 from gangraph.language.expression import model as ast
 
@@ -123,13 +123,6 @@ def _bind(
             for p in signature.parameters.values()
         )
         refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
-
-
-def shown(value: object) -> str:
-    """A constant as a spec writes it."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(shown, value))}]"
-    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
 
 
 def fits(value: object, annotation: Any) -> bool:

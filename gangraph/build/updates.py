@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
-from gangraph.build.arguments import shown
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
 from gangraph.build.values import ValueBuilder
-from gangraph.errors import give_up, nearest, refuse
+from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.schedule import RAMPS
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -270,7 +270,13 @@ def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
 
 
 def _verify_option(written: Expression, least: float | None) -> None:
-    """Refuse a constant that is no number, or below the least that an option takes. Raises SpecError."""
+    """Refuse what is no number, or below the least that an option takes: a constant, or an end of a ramp.
+
+    Other numbers over time are compared in the run. Raises SpecError.
+    """
+    if isinstance(written, ast.Call) and ast.show(written.function) in RAMPS:
+        for end in written.arguments:
+            _verify_option(end, least)
     value = written.value if isinstance(written, ast.Literal) else None
     small = least is not None and isinstance(value, int | float) and value < least
     if small or isinstance(value, bool):

@@ -16,7 +16,7 @@ def plugins_of(spec: Spec) -> dict[str, str]:
     words = {word for text in (spec.text, *files_of(spec).values()) for word in re.findall(r"\w+", text)}
     used = {vocabulary[word].function.__module__.partition(".")[0] for word in words & vocabulary.keys()}
     used |= {optimizers[word].function.__module__.partition(".")[0] for word in words & optimizers.keys()}
-    used |= {UPDATE_OPTIONS[word].function.partition(".")[0] for word in words & UPDATE_OPTIONS.keys()}
+    used |= {UPDATE_OPTIONS[word].package for word in words & UPDATE_OPTIONS.keys()}
     return {name: known for name, (module, known) in _installed().items() if module in used}
 
 

@@ -14,6 +14,7 @@ from gangraph.errors import Span
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.registry import vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,12 +339,15 @@ class Kinds(Mapping[str, NodeKind]):
         """Let graphs have nodes of another kind.
 
         Raises:
-            ValueError: the name is taken, or it remembers for a run without the arguments of a buffer.
+            ValueError: the name is taken, by a word of the vocabulary too where a spec spells the kind by it; or it
+                remembers for a run without the arguments of a buffer.
         """
         if kind.name in self._records:
             raise ValueError(f"there is already a kind of node called '{kind.name}'")
         if kind.remembers == "run" and kind.arguments != (Ref, int):
             raise ValueError(f"'{kind.name}' remembers for a run: its arguments are a value and the size of its buffer")
+        if kind.form is not None:
+            vocabulary.reserve(kind.name)
         self._records[kind.name] = kind
 
     @property

@@ -196,7 +196,10 @@ class Engine:
     def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
         self._set_options(group, clock)
         for name, value in update.graph.options.items():
-            function_of(UPDATE_OPTIONS[name])(self.parameters[group], evaluate(value, clock))
+            option, number = UPDATE_OPTIONS[name], evaluate(value, clock)
+            if option.least is not None and number < option.least:
+                raise RunError(f"{value.span}: {name} is {number:g} at step {clock.step}, below {option.least:g}")
+            function_of(option)(self.parameters[group], number)
         even_momentum(self.optimizers[group])
         self.optimizers[group].step()
 

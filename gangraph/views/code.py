@@ -16,7 +16,7 @@ from gangraph.graph.code_names import Mode, module_name, value_name
 from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.forms import NetworkForm
-from gangraph.update_options import UPDATE_OPTIONS, function_of
+from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.spec import WIDTH, table
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -96,6 +96,7 @@ class _Writer:
         """Import a function; the name under which no value hides it."""
         name: str = made.__name__  # type: ignore[attr-defined]
         hidden = name in self.taken or name in self.functions.values()
+        hidden |= any(name in names for module, names in self.imports.items() if module != made.__module__)
         self.imports.setdefault(made.__module__, set()).add(f"{name} as {name}_of" if hidden else name)
         return f"{name}_of" if hidden else name
 
@@ -262,8 +263,7 @@ class _Writer:
         yield from self._options(each.group)
         for name, value in graph.options.items():
             option = UPDATE_OPTIONS[name]
-            of_torch = option.function.startswith("torch.")
-            function = option.function if of_torch else self._import(function_of(option))
+            function = option.function if isinstance(option.function, str) else self._import(option.function)
             yield f'{function}(parameters_of("{each.group}"), {_now(value)})'
         yield f'optimizers["{each.group}"].step()'
 

@@ -162,6 +162,7 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
         "draw": None if update.draw is None else [name for name, _ in update.draw],
         **timing,
         "accumulate": update.accumulate,
+        "options": {name: show(value) for name, value in update.options.items()},
         "then": [show(item) for item in update.then],
     }
 

@@ -6,11 +6,11 @@ from typing import get_args
 
 from torch import Tensor
 
-from gangraph.build.arguments import shown
 from gangraph.build.expressions import OPERATORS
 from gangraph.build.network import layer_parameters
 from gangraph.check.initialize import KINDS, SCHEMES
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
+from gangraph.errors import shown
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition, optimizers, vocabulary
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the rest)

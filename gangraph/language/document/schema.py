@@ -19,7 +19,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gangraph.errors import Problem, SpecError
 from gangraph.language.document.tree import Mapping, Sequence
@@ -191,7 +191,14 @@ Group = Annotated[
 ]
 
 
-_OPTIONS = "options of an update"  # no key that a person could type: the options stand beside the other keys
+_OPTIONS = "options of an update"  # no key of a spec: the options stand beside the other keys
+
+
+def _gathered(options: Any) -> Any:
+    """Refuse the key of the options where a spec has it."""
+    if isinstance(options, Mapping) or not isinstance(options, dict):
+        raise PydanticKnownError("extra_forbidden")
+    return options
 
 
 def _add_options(schema: dict[str, Any]) -> None:
@@ -218,7 +225,7 @@ class UpdateDocument(Model):
         None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
     )
     accumulate: Expr | None = Field(None, description="number of micro-batches whose gradients are averaged")
-    options: dict[str, Expr] = Field({}, alias=_OPTIONS)
+    options: Annotated[dict[str, Expr], BeforeValidator(_gathered)] = Field({}, alias=_OPTIONS)
 
     @model_validator(mode="before")
     @classmethod
@@ -227,7 +234,7 @@ class UpdateDocument(Model):
         if not isinstance(tree, Mapping):
             return tree
         options = {key: tree[key] for key in tree if key not in cls.model_fields and is_option(key)}
-        return {**{key: value for key, value in tree.items() if key not in options}, _OPTIONS: options}
+        return {_OPTIONS: options, **{key: value for key, value in tree.items() if key not in options}}
 
 
 class StepLoop(RootModel[Annotated[dict[LoopKey, "Updates"], BeforeValidator(_alone)]]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gangraph.build.arguments import shown
 from gangraph.check.phase import Checked
+from gangraph.errors import shown
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.spec import (
     OptimizerSpec,
@@ -82,7 +82,7 @@ def _retimed(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> 
     options = {name: (f"{option.compared} in update {{}}", "none") for name, option in UPDATE_OPTIONS.items()}
     for key, (what, plain) in (_TIMING | options).items():
         if before.get(key) != after.get(key):
-            yield Difference("schedule", what.format(name), before.get(key, plain), after.get(key, plain))
+            yield Difference("schedule", what.replace("{}", name), before.get(key, plain), after.get(key, plain))
 
 
 def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict[str, str]:
