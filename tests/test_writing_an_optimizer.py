@@ -39,6 +39,25 @@ class Signs(torch.optim.Optimizer):
                     state["mean"] = torch.zeros_like(parameter)
                 state["mean"] = state["mean"] * group["decay"] + parameter.grad.sign()
                 parameter.data.add_(state["mean"], alpha=-group["lr"])
+
+
+@optimizer("counting")
+class Counting(Signs):
+    """The same, with a number for each parameter that is no tensor."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for state in self.state.values():
+            state["count"] = state.get("count", 0) + 1
+
+
+@optimizer("sharing")
+class Sharing(Signs):
+    """The same, with a tensor that belongs to no parameter."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.state["all"]["count"] = torch.ones(())
 '''
 
 
@@ -66,6 +85,21 @@ def test_its_options_are_checked_against_its_signature() -> None:
         check_spec(by_signs("lr=0.1, dekay=0.9"))
     assert "'signs' has no option 'dekay'" in str(caught.value)
     assert "did you mean 'decay'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("counting", "state[parameter]['count'] of type int"),
+        ("sharing", "state['all'], which belongs to no parameter"),
+    ],
+)
+def test_one_that_keeps_what_a_checkpoint_cannot_hold_is_refused(name: str, found: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_spec(small(optimizer_d=f"{name}(D)"))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.found) == ("GG320", found)
+    assert "tensors in state[parameter]" in problem.expected
 
 
 def test_it_is_told_compared_and_remembered() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
@@ -78,11 +79,32 @@ def _check_option(name: str, value: Expression, annotation: Any, static_names: I
 
 
 def _try_step(group: OptimizerSpec) -> None:
-    """Take a step with a weight of its own. Raises whatever the optimizer raises."""
+    """Take a step with a weight of its own. Raises whatever the optimizer raises.
+
+    Raises:
+        SpecError: a checkpoint could not hold what the optimizer keeps.
+    """
     weight = torch.nn.Parameter(torch.zeros(2, 2))
     optimizer = make_optimizer(group, [weight])
     weight.grad = torch.ones_like(weight)
     optimizer.step()
+    if found := next(_beyond_tensors(optimizer, weight), ""):
+        refuse(
+            "GG320",
+            f"a checkpoint could not hold what '{group.kind}' keeps",
+            group.span,
+            found,
+            "all that a step changes as tensors in state[parameter], such as torch.zeros(()) for a count",
+        )
+
+
+def _beyond_tensors(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> Iterator[str]:
+    """What an optimizer keeps after a step, other than tensors of its parameter."""
+    for key in optimizer.state.keys() - {weight}:
+        yield f"state[{key!r}], which belongs to no parameter"
+    for key, kept in optimizer.state[weight].items():
+        if not isinstance(kept, Tensor):
+            yield f"state[parameter][{key!r}] of type {type(kept).__name__}"
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
