@@ -51,6 +51,26 @@ class Counting(Signs):
             state["count"] = state.get("count", 0) + 1
 
 
+@optimizer("ticking")
+class Ticking(Signs):
+    """The same, with a count in its group."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            group["k"] = group.get("k", 0) + 1
+
+
+@optimizer("warming")
+class Warming(Signs):
+    """The same, with a rate that each step makes larger."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            group["lr"] *= 2
+
+
 @optimizer("sharing")
 class Sharing(Signs):
     """The same, with a tensor that belongs to no parameter."""
@@ -91,6 +111,8 @@ def test_its_options_are_checked_against_its_signature() -> None:
     ("name", "found"),
     [
         ("counting", "state[parameter]['count'] of type int"),
+        ("ticking", "group['k'], which a step changes from nothing to 1"),
+        ("warming", "group['lr'], which a step changes from 0.01 to 0.02"),
         ("sharing", "state['all'], which belongs to no parameter"),
     ],
 )

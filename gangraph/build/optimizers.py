@@ -1,6 +1,6 @@
 """Optimizers by name, checked against their signatures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -87,8 +87,9 @@ def _try_step(group: OptimizerSpec) -> None:
     weight = torch.nn.Parameter(torch.zeros(2, 2))
     optimizer = make_optimizer(group, [weight])
     weight.grad = torch.ones_like(weight)
+    before = _own_options(optimizer)
     optimizer.step()
-    if found := next(_beyond_tensors(optimizer, weight), ""):
+    if found := next(_beyond_tensors(optimizer, weight, before), ""):
         refuse(
             "GG320",
             f"a checkpoint could not hold what '{group.kind}' keeps",
@@ -98,8 +99,18 @@ def _try_step(group: OptimizerSpec) -> None:
         )
 
 
-def _beyond_tensors(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> Iterator[str]:
-    """What an optimizer keeps after a step, other than tensors of its parameter."""
+def _own_options(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """The options of an optimizer's only group as text, which a later step does not change."""
+    return {name: repr(value) for name, value in optimizer.param_groups[0].items() if name != "params"}
+
+
+def _beyond_tensors(
+    optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter, before: Mapping[str, str]
+) -> Iterator[str]:
+    """What an optimizer keeps after a step, other than tensors of its parameter. `before` are its options before it."""
+    for name, value in _own_options(optimizer).items():
+        if before.get(name) != value:
+            yield f"group[{name!r}], which a step changes from {before.get(name, 'nothing')} to {value}"
     for key in optimizer.state.keys() - {weight}:
         yield f"state[{key!r}], which belongs to no parameter"
     for key, kept in optimizer.state[weight].items():
