@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gangraph.build.optimizers import make_optimizer
 from gangraph.language.spec import OptimizerSpec
@@ -15,40 +15,42 @@ MORE_STATE = {"amsgrad": True, "centered": True, "momentum": 0.5}  # options und
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an optimizer keeps of each parameter: `always`, `usual` once it stepped, and what is `possible`.
-
-    Of that, None stands for a tensor like the parameter.
-    """
+    """What an optimizer keeps of a parameter: `always`, `usual` once it stepped, and what is `possible`."""
 
     always: frozenset[str]
     usual: frozenset[str]
-    possible: Mapping[str, TensorKind | None]
+    possible: Mapping[str, TensorKind]
 
 
-def kept_by(group: OptimizerSpec) -> Kept:
-    """What an optimizer of a group keeps: with its options, and with every other value that these may have had.
-
-    An option may change over time, and a phase takes over the state of the phase before, which had other options.
-    """
-    like = (2, 3)
-    always, usual = _after_a_step(group, like, {})
-    most = _after_a_step(group, like, MORE_STATE)[1]
-    least = _after_a_step(group, like, dict.fromkeys(MORE_STATE, False))[1]
-    possible = {key: None if kind.shape == like else kind for key, kind in {**usual, **most}.items()}
+def kept_by(group: OptimizerSpec, kind: TensorKind) -> Kept:
+    """What an optimizer of a group keeps of a parameter of some kind, with whatever values its options may have had."""
+    parameter = torch.zeros(kind.shape, dtype=kind.dtype)
+    always, _ = _after_a_step(group, parameter, {})
+    _, least = _after_a_step(group, parameter, dict.fromkeys(MORE_STATE, False))
+    possible = {key: TensorKind.of(tensor) for key, tensor in possible_state(group, parameter).items()}
     return Kept(frozenset(always), frozenset(least), possible)
 
 
+def possible_state(group: OptimizerSpec, parameter: Tensor) -> dict[str, Tensor]:
+    """Tensors like all those that an optimizer of a group may keep of a parameter, where it keeps them.
+
+    Both with its options, and with every other value that these may have had: an option may change over time, and a
+    phase takes over the state of the phase before, which had other options.
+    """
+    return _after_a_step(group, parameter, {})[1] | _after_a_step(group, parameter, MORE_STATE)[1]
+
+
 def _after_a_step(
-    group: OptimizerSpec, shape: tuple[int, ...], options: Mapping[str, float]
-) -> tuple[set[str], dict[str, TensorKind]]:
-    """The keys of an optimizer's state before its first step, and after that the kind of each."""
-    parameter = nn.Parameter(torch.zeros(shape))
+    group: OptimizerSpec, like: Tensor, options: Mapping[str, float]
+) -> tuple[set[str], dict[str, Tensor]]:
+    """The keys of an optimizer's state of a parameter before its first step, and that state after the step."""
+    parameter = nn.Parameter(torch.zeros_like(like))
     optimizer = make_optimizer(group, [parameter])
     before = set(optimizer.state[parameter])
     for option in options.keys() & optimizer.defaults.keys():
         optimizer.param_groups[0][option] = options[option]
     if options.get("momentum") == 0:
         optimizer.param_groups[0]["nesterov"] = False
-    parameter.grad = torch.zeros(shape)
+    parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    return before, {key: TensorKind.of(tensor) for key, tensor in optimizer.state[parameter].items()}
+    return before, dict(optimizer.state[parameter])
