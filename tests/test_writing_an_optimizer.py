@@ -1,10 +1,14 @@
 """A new optimizer costs one file. Here a plug-in adds `signs`, which steps by the signs of gradients."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as functional
+from torch import Tensor, autograd
+from torch.func import functional_call
 
 import gangraph
 from gangraph.errors import SpecError
@@ -15,7 +19,7 @@ from gangraph.run.saving import tensors_of
 from gangraph.views.diff import compare
 from gangraph.views.explain import explain_text
 from tests.plugin import installed
-from tests.support import same, small, trainer
+from tests.support import deviation, normals, same, small, trainer, worst
 
 PLUGIN = '''
 import torch
@@ -23,12 +27,15 @@ import torch
 from gangraph import optimizer
 
 
-@optimizer("signs", differentiable=True)
+@optimizer("signs")
 class Signs(torch.optim.Optimizer):
     """Steps of one length: the sign of the gradient times a rate, after a mean of earlier signs."""
 
-    def __init__(self, params, lr: float = 1e-2, decay: float = 0.5, differentiable: bool = False) -> None:
-        super().__init__(params, {"lr": lr, "decay": decay, "differentiable": differentiable})
+    def __init__(self, params, lr: float = 1e-2, decay: float = 0.5) -> None:
+        super().__init__(params, {"lr": lr, "decay": decay})
+
+    def direction(self, gradient):
+        return gradient.sign()
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -38,8 +45,21 @@ class Signs(torch.optim.Optimizer):
                 state = self.state[parameter]
                 if not state:
                     state["mean"] = torch.zeros_like(parameter)
-                state["mean"] = state["mean"] * group["decay"] + parameter.grad.sign()
+                state["mean"] = state["mean"] * group["decay"] + self.direction(parameter.grad)
                 parameter.data.add_(state["mean"], alpha=-group["lr"])
+
+
+def soft_step(value, gradient, state, options):
+    mean = state.get("mean", 0.0) * options["decay"] + gradient.tanh()
+    return value - options["lr"] * mean, {"mean": mean}
+
+
+@optimizer("soft_signs", differentiable=soft_step)
+class SoftSigns(Signs):
+    """The same with the hyperbolic tangent, of which an objective can look ahead."""
+
+    def direction(self, gradient):
+        return gradient.tanh()
 
 
 optimizer("adafactor")(torch.optim.Adafactor)
@@ -135,6 +155,58 @@ def test_it_is_told_compared_and_remembered() -> None:
     (found,) = compare(spec, by_signs("lr=0.1, decay=0.9")).differences
     assert (found.before, found.after) == ("0.5", "0.9")
     assert plugins_of(spec) == {"signs": "gangraph-signs 0.1.0"}
+
+
+def looking_ahead(group: str) -> Spec:
+    """The generator looks three steps of the discriminator's optimizer ahead."""
+    unroll = "unroll: {update: d, minimize: judge, steps: 3}"
+    steps = (f"{{update: g, minimize: -judge, {unroll}}}", "{update: d, minimize: judge}")
+    return small(*steps, optimizer_d=group)
+
+
+def test_an_objective_looks_ahead_of_its_steps_as_a_loop_by_hand_does() -> None:
+    """The second iteration starts from the mean that the first has left."""
+    rate, decay = 0.2, 0.5
+    run = trainer(looking_ahead(f"soft_signs(D, lr={rate}, decay={decay})"))
+    generator, critic = (copy.deepcopy(run.networks[name]) for name in "GD")
+    names = [name for name, _ in critic.named_parameters()]
+    means = [torch.zeros_like(p) for p in critic.parameters()]
+
+    def judge(weights: list[Tensor]) -> Tensor:
+        own = dict(zip(names, weights, strict=True))
+        real, fake = (functional_call(critic, own, (value,)) for value in (x, generator(z)))
+        return torch.as_tensor(functional.softplus(-real).mean() + functional.softplus(fake).mean())
+
+    def step(weights: list[Tensor], means: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        gradients = autograd.grad(judge(weights), weights, create_graph=True)
+        means = [decay * mean + gradient.tanh() for mean, gradient in zip(means, gradients, strict=True)]
+        return [weight - rate * mean for weight, mean in zip(weights, means, strict=True)], means
+
+    for x, z in zip(normals(2, 4, 2, seed=1), normals(2, 4, 2, seed=2), strict=True):
+        run.step({"x": x, "z": z})
+        ahead = list(critic.parameters()), means
+        for _ in range(3):
+            ahead = step(*ahead)
+        gradients = autograd.grad(-judge(ahead[0]), list(generator.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(generator.parameters(), gradients, strict=True):
+                parameter -= 0.1 * gradient
+        moved, means = step(list(critic.parameters()), means)
+        means = [mean.detach() for mean in means]
+        with torch.no_grad():
+            for parameter, value in zip(critic.parameters(), moved, strict=True):
+                parameter.copy_(value)
+    for name, network in (("G", generator), ("D", critic)):
+        pairs = zip(run.networks[name].parameters(), network.parameters(), strict=True)
+        assert worst(deviation(one.detach(), other.detach()) for one, other in pairs) <= 1e-12
+
+
+def test_one_without_a_differentiable_step_cannot_be_looked_ahead_of() -> None:
+    with pytest.raises(SpecError) as caught:
+        check_spec(looking_ahead("signs(D)"))
+    (problem,) = caught.value.problems
+    assert problem.code == "GG511"
+    assert "soft_signs" in problem.expected
 
 
 @pytest.mark.parametrize("group", ["signs(D, lr=0.1)", "adafactor(D)"])
