@@ -43,10 +43,10 @@ class Signs(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 state = self.state[parameter]
-                if not state:
-                    state["mean"] = torch.zeros_like(parameter)
-                state["mean"] = state["mean"] * group["decay"] + self.direction(parameter.grad)
-                parameter.data.add_(state["mean"], alpha=-group["lr"])
+                mean = self.direction(parameter.grad)
+                if group["decay"]:
+                    mean = state["mean"] = state.get("mean", 0.0) * group["decay"] + mean
+                parameter.data.add_(mean, alpha=-group["lr"])
 
 
 def soft_step(value, gradient, state, options):
@@ -209,10 +209,10 @@ def test_one_without_a_differentiable_step_cannot_be_looked_ahead_of() -> None:
     assert "soft_signs" in problem.expected
 
 
-@pytest.mark.parametrize("group", ["signs(D, lr=0.1)", "adafactor(D)"])
+@pytest.mark.parametrize("group", ["signs(D)", "signs(D, decay=linear(0, 0.5))", "adafactor(D)"])
 @pytest.mark.parametrize("precision", ["fp32", "fp64"])
 def test_a_resumed_run_ends_with_the_same_bits(group: str, precision: str, tmp_path: Path) -> None:
-    """Adafactor keeps a row and a column for each matrix, and all squares of a vector."""
+    """Signs keep a mean as soon as it decays. Adafactor has a row and a column of a matrix, and a vector's squares."""
     spec = small(optimizer_d=group)
     whole, first = trainer(spec, precision=precision), trainer(spec, precision=precision)
     whole.train(steps=4)

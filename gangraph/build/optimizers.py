@@ -37,7 +37,7 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         )
         return
     options = optimizers[group.kind].signature.parameters
-    known = [name for name in options if name not in _HIDDEN]
+    known = options_of(group.kind)
     for name, value in group.options.items():
         if name not in known:
             yield Problem(
@@ -58,6 +58,11 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         yield from error.problems
     except Exception as error:  # torch raises many types; every one means that the options do not go together
         yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
+
+
+def options_of(kind: str) -> list[str]:
+    """The options of an optimizer that a spec may give."""
+    return [name for name in optimizers[kind].signature.parameters if name not in _HIDDEN]
 
 
 def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:

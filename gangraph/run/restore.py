@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint
 from gangraph.language.spec import OptimizerSpec
 from gangraph.run.engine import Engine
-from gangraph.run.optimizer_state import possible_state
+from gangraph.run.optimizer_state import Keeping
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.verify import verify_checkpoint, verify_module
 
@@ -64,8 +64,9 @@ def _load_optimizer(
     for full, value in tensors.items():
         index, _, key = full.partition(".")
         optimizer.state[parameters[int(index)]][key] = value
+    keeping = Keeping(group)
     for parameter, state in optimizer.state.items():
-        made = possible_state(group, parameter)
+        made = keeping.possible(parameter)
         state.update({key: torch.empty_like(made[key]).copy_(value) for key, value in state.items()})
 
 
