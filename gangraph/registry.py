@@ -173,8 +173,12 @@ def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
 def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
     """Register a subclass of `torch.optim.Optimizer`, whose `__init__` takes parameters and annotated options.
 
-    Traits: `fused=True` if it takes the option `fused`, which updates all parameters in one call; `differentiable=True`
-    if it takes the option `differentiable`, so that an objective can look ahead of its steps (`unroll`).
+    All that a step changes is a tensor in `state[parameter]`, for a checkpoint to hold.
+
+    Traits: `fused=True` if it takes the option `fused`, which updates all parameters in one call; `differentiable` is
+    its step as a function, so that an objective can look ahead (`unroll`): from a parameter, its gradient, the state
+    of the parameter (empty before its first step) and the options of its group to the next parameter and state, of
+    which it changes none.
     """
     return _registers("optimizer", name, traits)
 

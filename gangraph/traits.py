@@ -43,7 +43,7 @@ class Traits:
     sets: tuple[tuple[str, ...], ...] = ()  # the arguments that have equally many samples, set by set
     random: bool = False  # it makes random numbers, and may stand inside a value
     fused: bool = False  # it takes `fused=True`, which updates all parameters in one call
-    differentiable: bool = False  # it takes `differentiable=True`, so that an objective can look ahead of its steps
+    differentiable: Callable[..., Any] | None = None  # its step as a function, so that an objective can look ahead
 
 
 TRAITS: Mapping[Kind, tuple[str, ...]] = {

@@ -26,7 +26,7 @@ from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.run.engine import NotFiniteError
-from gangraph.run.lookahead import Ahead, LookedAhead, root
+from gangraph.run.lookahead import Ahead, LookedAhead
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw, step_picture
@@ -36,6 +36,7 @@ from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
 from gangraph.views.text import check_json
+from gangraph.vocabulary.optimizer_steps import root
 from tests.reference.networks import Mlp
 from tests.reference.unrolled import UnrolledLoop
 from tests.support import copy_parameters, deviation, load, normals, same, small, snapshot, trainer, worst

@@ -1,20 +1,25 @@
 """A new optimizer costs one file. Here a plug-in adds `signs`, which steps by the signs of gradients."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as functional
+from torch import Tensor, autograd
+from torch.func import functional_call
 
 import gangraph
 from gangraph.errors import SpecError
 from gangraph.folder.plugins import plugins_of
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.run.saving import tensors_of
 from gangraph.views.diff import compare
 from gangraph.views.explain import explain_text
 from tests.plugin import installed
-from tests.support import small, trainer
+from tests.support import deviation, normals, same, small, trainer, worst
 
 PLUGIN = '''
 import torch
@@ -22,12 +27,15 @@ import torch
 from gangraph import optimizer
 
 
-@optimizer("signs", differentiable=True)
+@optimizer("signs")
 class Signs(torch.optim.Optimizer):
     """Steps of one length: the sign of the gradient times a rate, after a mean of earlier signs."""
 
-    def __init__(self, params, lr: float = 1e-2, decay: float = 0.5, differentiable: bool = False) -> None:
-        super().__init__(params, {"lr": lr, "decay": decay, "differentiable": differentiable})
+    def __init__(self, params, lr: float = 1e-2, decay: float = 0.5) -> None:
+        super().__init__(params, {"lr": lr, "decay": decay})
+
+    def direction(self, gradient):
+        return gradient.sign()
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -35,10 +43,65 @@ class Signs(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 state = self.state[parameter]
-                if not state:
-                    state["mean"] = torch.zeros_like(parameter)
-                state["mean"] = state["mean"] * group["decay"] + parameter.grad.sign()
-                parameter.data.add_(state["mean"], alpha=-group["lr"])
+                mean = self.direction(parameter.grad)
+                if group["decay"]:
+                    mean = state["mean"] = state.get("mean", 0.0) * group["decay"] + mean
+                parameter.data.add_(mean, alpha=-group["lr"])
+
+
+def soft_step(value, gradient, state, options):
+    mean = state.get("mean", 0.0) * options["decay"] + gradient.tanh()
+    return value - options["lr"] * mean, {"mean": mean}
+
+
+@optimizer("soft_signs", differentiable=soft_step)
+class SoftSigns(Signs):
+    """The same with the hyperbolic tangent, of which an objective can look ahead."""
+
+    def direction(self, gradient):
+        return gradient.tanh()
+
+
+optimizer("adafactor")(torch.optim.Adafactor)
+
+
+@optimizer("counting")
+class Counting(Signs):
+    """The same, with a number for each parameter that is no tensor."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for state in self.state.values():
+            state["count"] = state.get("count", 0) + 1
+
+
+@optimizer("ticking")
+class Ticking(Signs):
+    """The same, with a count in its group."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            group["k"] = group.get("k", 0) + 1
+
+
+@optimizer("warming")
+class Warming(Signs):
+    """The same, with a rate that each step makes larger."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            group["lr"] *= 2
+
+
+@optimizer("sharing")
+class Sharing(Signs):
+    """The same, with a tensor that belongs to no parameter."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.state["all"]["count"] = torch.ones(())
 '''
 
 
@@ -68,6 +131,23 @@ def test_its_options_are_checked_against_its_signature() -> None:
     assert "did you mean 'decay'?" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("counting", "state[parameter]['count'] of type int"),
+        ("ticking", "group['k'], which a step changes from nothing to 1"),
+        ("warming", "group['lr'], which a step changes from 0.01 to 0.02"),
+        ("sharing", "state['all'], which belongs to no parameter"),
+    ],
+)
+def test_one_that_keeps_what_a_checkpoint_cannot_hold_is_refused(name: str, found: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_spec(small(optimizer_d=f"{name}(D)"))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.found) == ("GG320", found)
+    assert "tensors in state[parameter]" in problem.expected
+
+
 def test_it_is_told_compared_and_remembered() -> None:
     spec = by_signs()
     (checked,) = check_spec(spec)
@@ -77,12 +157,68 @@ def test_it_is_told_compared_and_remembered() -> None:
     assert plugins_of(spec) == {"signs": "gangraph-signs 0.1.0"}
 
 
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole, first = trainer(by_signs()), trainer(by_signs())
+def looking_ahead(group: str) -> Spec:
+    """The generator looks three steps of the discriminator's optimizer ahead."""
+    unroll = "unroll: {update: d, minimize: judge, steps: 3}"
+    steps = (f"{{update: g, minimize: -judge, {unroll}}}", "{update: d, minimize: judge}")
+    return small(*steps, optimizer_d=group)
+
+
+def test_an_objective_looks_ahead_of_its_steps_as_a_loop_by_hand_does() -> None:
+    """The second iteration starts from the mean that the first has left."""
+    rate, decay = 0.2, 0.5
+    run = trainer(looking_ahead(f"soft_signs(D, lr={rate}, decay={decay})"))
+    generator, critic = (copy.deepcopy(run.networks[name]) for name in "GD")
+    names = [name for name, _ in critic.named_parameters()]
+    means = [torch.zeros_like(p) for p in critic.parameters()]
+
+    def judge(weights: list[Tensor]) -> Tensor:
+        own = dict(zip(names, weights, strict=True))
+        real, fake = (functional_call(critic, own, (value,)) for value in (x, generator(z)))
+        return torch.as_tensor(functional.softplus(-real).mean() + functional.softplus(fake).mean())
+
+    def step(weights: list[Tensor], means: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        gradients = autograd.grad(judge(weights), weights, create_graph=True)
+        means = [decay * mean + gradient.tanh() for mean, gradient in zip(means, gradients, strict=True)]
+        return [weight - rate * mean for weight, mean in zip(weights, means, strict=True)], means
+
+    for x, z in zip(normals(2, 4, 2, seed=1), normals(2, 4, 2, seed=2), strict=True):
+        run.step({"x": x, "z": z})
+        ahead = list(critic.parameters()), means
+        for _ in range(3):
+            ahead = step(*ahead)
+        gradients = autograd.grad(-judge(ahead[0]), list(generator.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(generator.parameters(), gradients, strict=True):
+                parameter -= 0.1 * gradient
+        moved, means = step(list(critic.parameters()), means)
+        means = [mean.detach() for mean in means]
+        with torch.no_grad():
+            for parameter, value in zip(critic.parameters(), moved, strict=True):
+                parameter.copy_(value)
+    for name, network in (("G", generator), ("D", critic)):
+        pairs = zip(run.networks[name].parameters(), network.parameters(), strict=True)
+        assert worst(deviation(one.detach(), other.detach()) for one, other in pairs) <= 1e-12
+
+
+def test_one_without_a_differentiable_step_cannot_be_looked_ahead_of() -> None:
+    with pytest.raises(SpecError) as caught:
+        check_spec(looking_ahead("signs(D)"))
+    (problem,) = caught.value.problems
+    assert problem.code == "GG511"
+    assert "soft_signs" in problem.expected
+
+
+@pytest.mark.parametrize("group", ["signs(D)", "signs(D, decay=linear(0, 0.5))", "adafactor(D)"])
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_a_resumed_run_ends_with_the_same_bits(group: str, precision: str, tmp_path: Path) -> None:
+    """Signs keep a mean as soon as it decays. Adafactor has a row and a column of a matrix, and a vector's squares."""
+    spec = small(optimizer_d=group)
+    whole, first = trainer(spec, precision=precision), trainer(spec, precision=precision)
     whole.train(steps=4)
     first.train(steps=2)
     resumed = gangraph.Trainer.resume(first.save(tmp_path / "half"), device="cpu")
     resumed.train(steps=2)
-    for name, network in whole.networks.items():
-        for one, other in zip(network.parameters(), resumed.networks[name].parameters(), strict=True):
-            assert torch.equal(one, other)
+    theirs, own = tensors_of(resumed.engine), tensors_of(whole.engine)
+    assert same(theirs, own)
+    assert all(theirs[name].dtype == tensor.dtype for name, tensor in own.items())

@@ -1,9 +1,10 @@
 """Optimizers by name, checked against their signatures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
@@ -36,7 +37,7 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         )
         return
     options = optimizers[group.kind].signature.parameters
-    known = [name for name in options if name not in _HIDDEN]
+    known = options_of(group.kind)
     for name, value in group.options.items():
         if name not in known:
             yield Problem(
@@ -59,6 +60,11 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
 
 
+def options_of(kind: str) -> list[str]:
+    """The options of an optimizer that a spec may give."""
+    return [name for name in optimizers[kind].signature.parameters if name not in _HIDDEN]
+
+
 def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:
     """Refuse an option that is neither a constant of its type nor a number over time. Raises SpecError."""
     misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
@@ -78,11 +84,43 @@ def _check_option(name: str, value: Expression, annotation: Any, static_names: I
 
 
 def _try_step(group: OptimizerSpec) -> None:
-    """Take a step with a weight of its own. Raises whatever the optimizer raises."""
+    """Take a step with a weight of its own. Raises whatever the optimizer raises.
+
+    Raises:
+        SpecError: a checkpoint could not hold what the optimizer keeps.
+    """
     weight = torch.nn.Parameter(torch.zeros(2, 2))
     optimizer = make_optimizer(group, [weight])
     weight.grad = torch.ones_like(weight)
+    before = _own_options(optimizer)
     optimizer.step()
+    if found := next(_beyond_tensors(optimizer, weight, before), ""):
+        refuse(
+            "GG320",
+            f"a checkpoint could not hold what '{group.kind}' keeps",
+            group.span,
+            found,
+            "all that a step changes as tensors in state[parameter], such as torch.zeros(()) for a count",
+        )
+
+
+def _own_options(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """The options of an optimizer's only group as text, which a later step does not change."""
+    return {name: repr(value) for name, value in optimizer.param_groups[0].items() if name != "params"}
+
+
+def _beyond_tensors(
+    optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter, before: Mapping[str, str]
+) -> Iterator[str]:
+    """What an optimizer keeps after a step, other than tensors of its parameter. `before` are its options before it."""
+    for name, value in _own_options(optimizer).items():
+        if before.get(name) != value:
+            yield f"group[{name!r}], which a step changes from {before.get(name, 'nothing')} to {value}"
+    for key in optimizer.state.keys() - {weight}:
+        yield f"state[{key!r}], which belongs to no parameter"
+    for key, kept in optimizer.state[weight].items():
+        if not isinstance(kept, Tensor):
+            yield f"state[parameter][{key!r}] of type {type(kept).__name__}"
 
 
 def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

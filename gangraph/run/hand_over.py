@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gangraph.check.tied_parameters import TiedPart
 from gangraph.folder.checkpoint import part
 from gangraph.run.engine import Engine
-from gangraph.run.optimizer_state import MORE_STATE
+from gangraph.run.optimizer_state import state_after_a_step
 
 
 def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
@@ -61,8 +61,8 @@ def carry_tensors(
 def _carry_optimizers(before: Engine, after: Engine) -> None:
     """Let optimizers go on with the state that those of the same group and kind had in the phase before.
 
-    Parameters are matched by name and shape, and those that are new begin without state. So does an optimizer that
-    keeps more than the one before did.
+    Parameters are matched by name and shape, and those that are new begin without state. So do those of which the
+    optimizer keeps more than the one before did.
     """
     known, named = _parameters_by_name(before), _parameters_by_name(after)
     names: dict[int, list[str]] = {}
@@ -70,17 +70,14 @@ def _carry_optimizers(before: Engine, after: Engine) -> None:
         names.setdefault(id(parameter), []).append(name)
     for group, optimizer in after.optimizers.items():
         former = before.optimizers.get(group)
-        if former is None or type(former) is not type(optimizer) or _keeps_more(optimizer, former):
+        if former is None or type(former) is not type(optimizer):
             continue
         for parameter in after.parameters[group]:
             old = next((known[name] for name in names[id(parameter)] if name in known), None)
             if old is not None and old.shape == parameter.shape and old in former.state:
-                optimizer.state[parameter] = former.state[old]
-
-
-def _keeps_more(optimizer: torch.optim.Optimizer, former: torch.optim.Optimizer) -> bool:
-    """Whether an option asks for state that the other does not have."""
-    return any(optimizer.defaults.get(option) and not former.defaults.get(option) for option in MORE_STATE)
+                needed = state_after_a_step(after.graph.spec.optimizers[group], parameter).keys()
+                if needed <= former.state[old].keys():
+                    optimizer.state[parameter] = former.state[old]
 
 
 def _parameters_by_name(engine: Engine) -> dict[str, nn.Parameter]:

@@ -1,54 +1,80 @@
 """What an optimizer keeps for each parameter, found by letting one of the same options take a step."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gangraph.build.optimizers import make_optimizer
+from gangraph.build.optimizers import make_optimizer, options_of
 from gangraph.language.spec import OptimizerSpec
 from gangraph.run.tensor_kind import TensorKind
-
-MORE_STATE = {"amsgrad": True, "centered": True, "momentum": 0.5}  # options under which an optimizer keeps more
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an optimizer keeps of each parameter: `always`, `usual` once it stepped, and what is `possible`.
-
-    Of that, None stands for a tensor like the parameter.
-    """
+    """What an optimizer keeps of a parameter: `always`, `usual` once it stepped, and what is `possible`."""
 
     always: frozenset[str]
     usual: frozenset[str]
-    possible: Mapping[str, TensorKind | None]
+    possible: Mapping[str, TensorKind]
 
 
-def kept_by(group: OptimizerSpec) -> Kept:
-    """What an optimizer of a group keeps: with its options, and with every other value that these may have had.
+class Keeping:
+    """What optimizers of a group keep of a parameter, with whatever values their options may have had.
 
     An option may change over time, and a phase takes over the state of the phase before, which had other options.
     """
-    like = (2, 3)
-    always, usual = _after_a_step(group, like, {})
-    most = _after_a_step(group, like, MORE_STATE)[1]
-    least = _after_a_step(group, like, dict.fromkeys(MORE_STATE, False))[1]
-    possible = {key: None if kind.shape == like else kind for key, kind in {**usual, **most}.items()}
-    return Kept(frozenset(always), frozenset(least), possible)
+
+    def __init__(self, group: OptimizerSpec) -> None:
+        self.group = group
+        weight = torch.zeros(2, 3)
+        own = state_after_a_step(group, weight).keys()
+        self.others = [
+            other for other in _others(group, weight) if state_after_a_step(group, weight, other).keys() != own
+        ]
+
+    def of(self, kind: TensorKind) -> Kept:
+        """What they keep of a parameter of some kind."""
+        parameter = nn.Parameter(torch.zeros(kind.shape, dtype=kind.dtype))
+        always = frozenset(make_optimizer(self.group, [parameter]).state[parameter])
+        states = list(self._states(parameter))
+        possible = {key: TensorKind.of(tensor) for state in states for key, tensor in state.items()}
+        return Kept(always, frozenset(possible).intersection(*states), possible)
+
+    def possible(self, parameter: Tensor) -> dict[str, Tensor]:
+        """Tensors like all those that they may keep of a parameter, where they keep them."""
+        return {key: tensor for state in self._states(parameter) for key, tensor in state.items()}
+
+    def _states(self, parameter: Tensor) -> Iterator[dict[str, Tensor]]:
+        yield state_after_a_step(self.group, parameter)
+        for other in self.others:
+            yield state_after_a_step(self.group, parameter, other)
 
 
-def _after_a_step(
-    group: OptimizerSpec, shape: tuple[int, ...], options: Mapping[str, float]
-) -> tuple[set[str], dict[str, TensorKind]]:
-    """The keys of an optimizer's state before its first step, and after that the kind of each."""
-    parameter = nn.Parameter(torch.zeros(shape))
+def state_after_a_step(
+    group: OptimizerSpec, like: Tensor, options: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    """What an optimizer keeps of a parameter after its first step, with some options that differ from its group's."""
+    parameter = nn.Parameter(torch.zeros_like(like))
     optimizer = make_optimizer(group, [parameter])
-    before = set(optimizer.state[parameter])
-    for option in options.keys() & optimizer.defaults.keys():
-        optimizer.param_groups[0][option] = options[option]
-    if options.get("momentum") == 0:
-        optimizer.param_groups[0]["nesterov"] = False
-    parameter.grad = torch.zeros(shape)
+    optimizer.param_groups[0].update(options)
+    parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    return before, {key: TensorKind.of(tensor) for key, tensor in optimizer.state[parameter].items()}
+    return dict(optimizer.state[parameter])
+
+
+def _others(group: OptimizerSpec, weight: Tensor) -> Iterator[dict[str, float]]:
+    """Each switch or number among the options of a group turned on if it is off, and off if it is on.
+
+    Those with which the optimizer cannot take a step are left out.
+    """
+    defaults = make_optimizer(group, [nn.Parameter(weight)]).defaults
+    for option in options_of(group.kind):
+        if isinstance(value := defaults.get(option), int | float):
+            other = {option: not value if isinstance(value, bool) else 0.0 if value else 0.5}
+            with suppress(Exception):  # torch raises many types
+                state_after_a_step(group, weight, other)
+                yield other

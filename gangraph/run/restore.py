@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint
+from gangraph.language.spec import OptimizerSpec
 from gangraph.run.engine import Engine
+from gangraph.run.optimizer_state import Keeping
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.verify import verify_checkpoint, verify_module
 
@@ -23,7 +25,8 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
         for name, module in each.items():
             _load_module(module, checkpoint.part(f"{kind}/{name}/"))
     for name, optimizer in engine.optimizers.items():
-        _load_optimizer(optimizer, engine.parameters[name], checkpoint.part(f"optimizer/{name}/"))
+        group, found = engine.graph.spec.optimizers[name], checkpoint.part(f"optimizer/{name}/")
+        _load_optimizer(group, optimizer, engine.parameters[name], found)
     state, settings = checkpoint.state, engine.settings
     converts = PRECISIONS[state.trained.precision] != settings.dtype
     for name, history in engine.histories.items():
@@ -51,18 +54,20 @@ def restore_network(folder: Path, name: str, module: nn.Module) -> None:
 
 
 def _load_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], tensors: Mapping[str, Tensor]
+    group: OptimizerSpec,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    tensors: Mapping[str, Tensor],
 ) -> None:
-    """Replace the whole state. Scalars such as Adam's step stay where the optimizer makes them."""
+    """Replace the whole state by tensors of the type, and on the device, that the optimizer itself gives them."""
     optimizer.state.clear()
     for full, value in tensors.items():
         index, _, key = full.partition(".")
-        parameter = parameters[int(index)]
-        if value.dim() or (value.shape == parameter.shape and key not in ("step", "mu_product")):
-            own = torch.empty_like(parameter).copy_(value)
-        else:
-            own = value.clone().to(parameter.device if optimizer.defaults.get("fused") else "cpu")
-        optimizer.state[parameter][key] = own
+        optimizer.state[parameters[int(index)]][key] = value
+    keeping = Keeping(group)
+    for parameter, state in optimizer.state.items():
+        made = keeping.possible(parameter)
+        state.update({key: torch.empty_like(made[key]).copy_(value) for key, value in state.items()})
 
 
 def _load_module(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from gangraph.folder.state import FILE, damaged
 from gangraph.run.engine import Engine
 from gangraph.run.gates import GateMemoryError
 from gangraph.run.history import History
-from gangraph.run.optimizer_state import kept_by
+from gangraph.run.optimizer_state import Keeping
 from gangraph.run.saving import shared_names, tied_names
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.tensor_kind import TensorKind
@@ -121,12 +121,13 @@ def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
             expected[f"history/{name}/samples"] = _pool_kinds(engine, name, history, checkpoint)
     optional: dict[str, tuple[TensorKind, ...]] = {}
     for group, parameters in engine.parameters.items():
-        kept = kept_by(engine.graph.spec.optimizers[group])
-        for index, parameter in enumerate(parameters):
-            prefix = f"optimizer/{group}/{index}."
+        kinds = [TensorKind.of(parameter).under(own, saved) for parameter in parameters]
+        keeping = Keeping(engine.graph.spec.optimizers[group])
+        kept_of = {kind: keeping.of(kind) for kind in dict.fromkeys(kinds)}
+        for index, kind in enumerate(kinds):
+            kept, prefix = kept_of[kind], f"optimizer/{group}/{index}."
             found = {key for key in kept.possible if f"{prefix}{key}" in checkpoint.tensors}
-            for key in kept.possible:
-                of = kept.possible[key] or TensorKind.of(parameter).under(own, saved)
+            for key, of in kept.possible.items():
                 needed = key in kept.always or (key in kept.usual and bool(found))
                 (expected if needed else optional)[f"{prefix}{key}"] = (of,)
     _verify_names(checkpoint, expected, optional)

@@ -7,13 +7,14 @@ options with annotations.
 from torch import optim
 
 from gangraph.registry import optimizer
+from gangraph.vocabulary import optimizer_steps as steps
 
-optimizer("adam", fused=True, differentiable=True)(optim.Adam)
-optimizer("adamw", fused=True, differentiable=True)(optim.AdamW)
+optimizer("adam", fused=True, differentiable=steps.adam)(optim.Adam)
+optimizer("adamw", fused=True, differentiable=steps.adam)(optim.AdamW)
 optimizer("adamax")(optim.Adamax)
 optimizer("nadam")(optim.NAdam)
 optimizer("radam")(optim.RAdam)
-optimizer("rmsprop", differentiable=True)(optim.RMSprop)
-optimizer("sgd", fused=True, differentiable=True)(optim.SGD)
-optimizer("adagrad", fused=True, differentiable=True)(optim.Adagrad)
+optimizer("rmsprop", differentiable=steps.rmsprop)(optim.RMSprop)
+optimizer("sgd", fused=True, differentiable=steps.sgd)(optim.SGD)
+optimizer("adagrad", fused=True, differentiable=steps.adagrad)(optim.Adagrad)
 optimizer("adadelta")(optim.Adadelta)
