@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
 
-from gangraph.build.arguments import check_arguments, shown
+from gangraph.build.arguments import check_arguments
 from gangraph.build.expressions import (
     LARGEST_NETWORK,
     ExpressionBuilder,
@@ -13,7 +13,7 @@ from gangraph.build.expressions import (
     circle,
     definition_order,
 )
-from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
+from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse, shown
 from gangraph.graph.code_names import module_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
