@@ -133,7 +133,7 @@ def _graphs(checked: Checked) -> Iterator[tuple[Graph, Types]]:
 
 def _results(graph: Graph, owner: str) -> Iterator[str]:
     """The nodes that are what a network, or an average of it, gives as its main output."""
-    calls = {node.id for node in graph.nodes.values() if node.kind == "network" and graph.owner(node.target) == owner}
+    calls = {node.id for node in graph.nodes.values() if node.is_call and graph.owner(node.target) == owner}
     outputs = {n.id for n in graph.nodes.values() if n.kind == "output" and n.inputs[0] in calls}
     split = {graph.nodes[name].inputs[0] for name in outputs}
     yield from (n for n in graph.nodes if n in calls - split or (n in outputs and graph.nodes[n].field == ""))
@@ -162,7 +162,8 @@ def _is_shown(checked: Checked, owner: str) -> bool:
     while waiting:
         if (name := waiting.pop()) not in seen:
             seen.add(name)
-            waiting += graph.nodes[name].inputs if graph.nodes[name].kind in ("op", "detach", "held", "alias") else ()
+            node = graph.nodes[name]
+            waiting += node.inputs if node.is_operation or kinds[node.kind].same else ()
     return not seen.isdisjoint(_results(graph, owner))
 
 
@@ -175,7 +176,7 @@ def _preparation(
     that its input is computed from.
     """
     graph, types = next(each for each in _graphs(checked) if any(True for _ in _results(each[0], owner)))
-    calls = [node for node in graph.nodes.values() if node.kind == "network" and graph.owner(node.target) == owner]
+    calls = [node for node in graph.nodes.values() if node.is_call and graph.owner(node.target) == owner]
     direct = [node for call in calls if (node := _unwrapped(graph, call.inputs[0])).kind == "stream"]
     related = [checked.graph.nodes[name] for name in relations.sources(input_at(owner, 0))]
     below = [graph.nodes[name] for name in graph.nodes if name in graph.below(*(call.id for call in calls))]

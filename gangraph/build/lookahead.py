@@ -142,7 +142,7 @@ def _again(values: ValueBuilder, moved: Iterable[str], ahead: Lookahead) -> dict
             arguments=tuple(with_arguments(argument, places) for argument in node.arguments),
             keywords=tuple((key, with_arguments(value, places)) for key, value in node.keywords),
             origin=name,
-            ahead=ahead.id if node.kind == "network" and node.target in ahead.networks else "",
+            ahead=ahead.id if node.is_call and node.target in ahead.networks else "",
         ).id
     return made
 

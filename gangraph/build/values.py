@@ -217,7 +217,7 @@ class ValueBuilder(ExpressionBuilder):
         called = self.spec.networks.get(call.target)
         owner = called.of if isinstance(called, AverageSpec) else call.target
         outputs = list(self.networks[owner].outputs) if owner in self.networks else []
-        if call.kind != "network" or name not in outputs:
+        if not call.is_call or name not in outputs:
             expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
             refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))
         return self.table.add("output", hint, span=node.span, field=name, arguments=(Ref(call.id),))
@@ -356,7 +356,7 @@ class ValueBuilder(ExpressionBuilder):
         node = self.table.nodes[value.id] if isinstance(value, Ref) else None
         if node is not None and node.kind == "output":
             node = self.table.nodes[node.inputs[0]]
-        return node if node is not None and node.kind == "network" else None
+        return node if node is not None and node.is_call else None
 
     def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
         """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""

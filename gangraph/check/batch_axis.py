@@ -57,7 +57,7 @@ class _Follower:
         if any(name not in self.pairs and name not in self.outputs for name in node.inputs):
             return
         try:
-            if node.kind == "network" and node.id in self.seen.calls:
+            if node.is_call and node.id in self.seen.calls:
                 self._network(node)
             elif node.kind == "output":
                 self.pairs[node.id] = self.outputs[node.inputs[0]][node.field]
@@ -96,9 +96,9 @@ class _Follower:
         given = [(name, self.seen.nodes[name]) for name in node.inputs]
         found = " and ".join(f"{said(self.graph, name)} {made}" for name, made in given)
         message = f"'{SIGNS.get(node.target, node.target)}' lines up the batch with another axis"
-        if node.kind == "network":
+        if node.is_call:
             message = f"network '{node.target}' takes the batch as features"
-        axes = max(2 * (node.kind == "network"), *(len(made.shape) for _, made in given))
+        axes = max(2 * node.is_call, *(len(made.shape) for _, made in given))
         short = next((name for name, made in given if len(made.shape) == 1 < axes), None)
         reshaped = f"reshape({said(self.graph, short)}, {', '.join(['1'] * (axes - 1))})" if short is not None else ""
         return Problem(

@@ -50,7 +50,7 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
     graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
     assert spec is not None
     for node in graph.nodes.values():
-        model = seen.networks.get(graph.owner(node.target)) if node.kind == "network" else None
+        model = seen.networks.get(graph.owner(node.target)) if node.is_call else None
         if model is None or not model.couples_always or any(n not in seen.nodes for n in (node.id, *node.inputs)):
             continue
         given = tuple(seen.nodes[name] for name in node.inputs)

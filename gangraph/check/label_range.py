@@ -18,7 +18,7 @@ def labels_beyond_classes(graph: Graph, seen: Types) -> Iterator[Problem]:
             shapes = {name: seen.nodes[name].shape for name in known}
             for argument, span, classes in _read_by_op(node, known, shapes):
                 yield _problem(node.target, node, said(graph, argument), span, classes)
-        elif node.kind == "network" and node.id in seen.calls:
+        elif node.is_call and node.id in seen.calls:
             yield from _in_network(graph, node, seen)
 
 

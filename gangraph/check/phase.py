@@ -145,7 +145,7 @@ def _hiding(graph: Graph) -> Iterator[Problem]:
 def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[str, NetworkModel]:
     """The networks that the evaluation calls in the form in which they are already instantiated."""
     graph = evaluation.graph
-    runs = {graph.owner(node.target) for node in graph.nodes.values() if node.kind == "network"}
+    runs = {graph.owner(node.target) for node in graph.nodes.values() if node.is_call}
     return {
         name: model
         for name, model in models.items()

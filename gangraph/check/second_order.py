@@ -81,7 +81,7 @@ def _value(node: Node, graph: Graph, seen: Types, known: Mapping[str, Any]) -> A
 
 def _computed(node: Node, graph: Graph, seen: Types, known: Mapping[str, Any]) -> Any:
     given = [known[name] for name in node.inputs]
-    if node.kind == "network":
+    if node.is_call:
         return seen.calls[node.id].module(*given)
     if node.kind == "output":
         return given[0][node.field]

@@ -176,7 +176,7 @@ class BoundEvaluation:
         noise: dict[str, Tensor | None] = {}
         for name in self.part.code.segment.nodes:
             node = self.graph.nodes[name]
-            if node.kind != "network":
+            if not node.is_call:
                 continue
             owner = self.graph.owner(node.target)
             module = modules[owner]

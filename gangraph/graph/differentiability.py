@@ -16,7 +16,7 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
     chosen = set(networks)
     reached: set[str] = set()
     for node in map(graph.nodes.__getitem__, graph.in_order(within)):
-        if node.kind != "network" and stops(graph, node):
+        if not node.is_call and stops(graph, node):
             continue
         starts = node.of_network and node.target in chosen and not node.ahead and not _is_constant(graph, node)
         through = not reached.isdisjoint(node.needs) and not stops(graph, node)
@@ -27,7 +27,7 @@ def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str])
 
 def _is_constant(graph: Graph, node: Node) -> bool:
     """Whether no output of a network depends differentiably on any of its layers."""
-    return node.kind == "network" and graph.owner(node.target) in graph.constant
+    return node.is_call and graph.owner(node.target) in graph.constant
 
 
 def _inside(graph: Graph, node: Node) -> set[str]:
@@ -47,7 +47,7 @@ def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -
 
 def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
     """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node."""
-    calls = sum(1 << place for place, node in enumerate(graph.nodes.values()) if node.kind == "network")
+    calls = sum(1 << place for place, node in enumerate(graph.nodes.values()) if node.is_call)
     found = []
     for node in graph.nodes.values():
         if node.kind == "grad":

@@ -248,7 +248,7 @@ class Graph:
 
     def calls(self, network: str) -> Iterator[Node]:
         """The calls of a network."""
-        return (node for node in self.nodes.values() if node.kind == "network" and node.target == network)
+        return (node for node in self.nodes.values() if node.is_call and node.target == network)
 
     @cached_property
     def value_names(self) -> Mapping[str, str]:

@@ -155,13 +155,13 @@ def _targeted(graph: Graph, node: Node) -> Iterator[str]:
 
 def _called(graph: Graph, node: Node) -> Iterator[str]:
     """A call has as many inputs as its network, and an output is one of the call's."""
-    if node.kind == "network":
+    if node.is_call:
         inputs = graph.networks[graph.owner(node.target)].spec.inputs
         if len(node.arguments) != len(inputs):
             yield f"'{node.id}' gives '{node.target}' {len(node.arguments)} inputs of {len(inputs)}"
     if node.kind == "output":
         call = graph.nodes[node.inputs[0]]
-        if call.kind != "network" or node.field not in graph.networks[graph.owner(call.target)].outputs:
+        if not call.is_call or node.field not in graph.networks[graph.owner(call.target)].outputs:
             yield f"'{node.id}' is the output '{node.field}' of '{call.id}', which has no such output"
 
 
@@ -173,7 +173,7 @@ def _looking_ahead(graph: Graph, node: Node) -> Iterator[str]:
         yield f"'{node.id}' looks ahead for no objective"
     if node.ahead:
         ahead = graph.lookaheads.get(node.ahead)
-        if ahead is None or node.kind != "network" or node.target not in ahead.networks:
+        if ahead is None or not node.is_call or node.target not in ahead.networks:
             yield f"'{node.id}' is no call of a network that '{node.ahead}' looks ahead of"
 
 

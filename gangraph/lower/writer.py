@@ -125,7 +125,7 @@ class _Writer:
         """The kernels inside of each call of a network."""
         for name in self.segment.nodes:
             node = self.graph.nodes[name]
-            if node.kind == "network":
+            if node.is_call:
                 for fusion in self.models.fused(self.graph.owner(node.target), self._times(name))[1]:
                     yield KernelUse(value=name, fusion=fusion, under=self.penalties.get(name, ()))
 
@@ -139,7 +139,7 @@ class _Writer:
         """Placeholders for the random numbers that layers of the called networks take, in steps ahead as well."""
         for name in (*self.segment.nodes, *(n for ahead in self.segment.lookaheads for n in ahead.each.nodes)):
             node = self.graph.nodes[name]
-            if node.kind == "network":
+            if node.is_call:
                 for noise in self._noise(node):
                     if noise not in self.written:
                         self._read(noise)

@@ -131,7 +131,7 @@ def _outputs(checked: Checked) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {
         node.id: []
         for node in graph.nodes.values()
-        if node.kind == "network" and not checked.networks[graph.owner(node.target)].single
+        if node.is_call and not checked.networks[graph.owner(node.target)].single
     }
     for node in graph.nodes.values():
         if node.kind == "output":

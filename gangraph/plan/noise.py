@@ -34,5 +34,5 @@ def _random_calls(facts: Facts, segments: Iterable[Segment]) -> Iterator[str]:
         steps = (name for ahead in segment.lookaheads for name in ahead.graph.body)
         for name in (*(nodes[each].origin or each for each in segment.nodes), *steps):
             node = nodes[name]
-            if node.kind == "network" and networks[facts.graph.owner(node.target)].draws:
+            if node.is_call and networks[facts.graph.owner(node.target)].draws:
                 yield name

@@ -20,7 +20,7 @@ def states(graph: Graph, networks: Mapping[str, NetworkModel]) -> dict[str, Stat
     return {
         node.id: (node.ahead, *places[node.target])
         for node in graph.nodes.values()
-        if node.kind == "network" and node.target in places
+        if node.is_call and node.target in places
     }
 
 

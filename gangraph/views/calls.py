@@ -1,10 +1,8 @@
-"""Calls among expressions: what they call, and the forms of values that pass no gradient on."""
+"""Calls among expressions: what they call, and what they are calls of."""
 
 from collections.abc import Iterable, Iterator
 
 from gangraph.language.expression.model import Call, Expression, dotted
-
-STOPS = ("held", "detach", "history")  # forms of a value that pass no gradient on
 
 
 def called(expression: Expression) -> str:

@@ -31,7 +31,7 @@ def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG622: a layer that couples the samples of a batch gets micro-batches only."""
     for update in graph.updates:
         below = graph.below(*(objective.loss for objective in update.objectives))
-        calls = [node for node in graph.nodes.values() if node.id in below and node.kind == "network"]
+        calls = [node for node in graph.nodes.values() if node.id in below and node.is_call]
         for node in {node.target: node for node in reversed(calls)}.values():  # the first call of each network
             model = types.networks.get(graph.owner(node.target))
             if update.accumulate > 1 and model is not None and model.mixes_samples:
@@ -51,7 +51,7 @@ def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:
         if not grows:
             continue
         sizes: dict[int, Span] = {}
-        for node in (n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name):
+        for node in (n for n in graph.nodes.values() if n.is_call and graph.owner(n.target) == name):
             if node.inputs[0] in types.nodes:
                 sizes.setdefault(types.nodes[node.inputs[0]].shape[0], node.span)
         if graph.evaluation is not None and len(sizes) == 1:
@@ -72,5 +72,5 @@ def _sizes_in_evaluation(
     """The other batch size that an evaluation gives a network, and where; nothing if it does not call it."""
     graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
     samples = spec.samples * size // batch if spec is not None else size
-    calls = [n for n in graph.nodes.values() if n.kind == "network" and graph.owner(n.target) == name]
+    calls = [n for n in graph.nodes.values() if n.is_call and graph.owner(n.target) == name]
     return {samples: calls[0].span} if calls and samples not in known else {}

@@ -114,4 +114,4 @@ def _scoring(graph: Graph, name: str) -> str:
     """The network whose output a value is; empty if it is none."""
     node = graph.nodes[name]
     call = graph.nodes[node.inputs[0]] if node.kind == "output" else node
-    return call.target if call.kind == "network" else ""
+    return call.target if call.is_call else ""

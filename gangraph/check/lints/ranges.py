@@ -77,7 +77,7 @@ def sigmoid_before_logits(graph: Graph, types: Types) -> Iterator[Problem]:
         for name in filter(None, named):
             source = _unshaped(graph, name)
             call = graph.nodes[source.inputs[0]] if source.kind == "output" else source
-            model = types.networks.get(call.target) if call.kind == "network" else None
+            model = types.networks.get(call.target) if call.is_call else None
             squashed = source.target if source.kind == "op" else model.last_ops.get(source.field, "") if model else ""
             if squashed in ("sigmoid", "softmax"):
                 where = graph.label(source.id) if source.kind == "op" else call.target

@@ -11,10 +11,10 @@ from gangraph.language.expression.model import Binary, Call, Expression, Name
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
-from gangraph.views.calls import STOPS, called, calls_of, unstopped
+from gangraph.views.calls import called, calls_of, unstopped
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
-from gangraph.views.printers.latex import Formula, scaled
+from gangraph.views.printers.latex import Formula, accent_of, scaled
 from gangraph.views.printers.precedence import PRODUCT
 from gangraph.views.printers.symbols import symbol
 
@@ -185,7 +185,7 @@ def _stopped(notation: Notation, beneath: set[str]) -> Iterator[_Row]:
     made = [notation.decompiled.definition(name) for name in notation.graph.nodes if name in beneath]
     inside = [call.arguments[0] for call in calls_of("history", made)]
     for call in made:
-        if not isinstance(call, Call) or called(call) not in STOPS or call in inside:
+        if not isinstance(call, Call) or not accent_of(called(call)) or call in inside:
             continue
         left, what = notation.formula(call), notation.formula(unstopped(call))
         yield _Row(left.text, _without_gradient(call, what.text), notation.names(call))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
+from gangraph.graph.kinds import kinds
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, children, show
 from gangraph.language.expression.schedule import RAMPS
@@ -20,7 +21,11 @@ from gangraph.views.printers.text import summands
 _PLACE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _SIGNS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "in": r"\in",
           "and": r"\text{ and }", "or": r"\text{ or }"}  # fmt: skip
-_ACCENTS = {"held": "overline", "detach": "overline", "history": "widetilde"}
+
+
+def accent_of(name: str) -> str:
+    """What LaTeX writes over the value in a call of this name; nothing for most."""
+    return kinds[name].accent if name in kinds else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +119,8 @@ class Printer:
                 return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
-            case _ if name in _ACCENTS:
-                return Formula(rf"\{_ACCENTS[name]}{{{self.formula(unstopped(call)).text}}}")
+            case _ if accent := accent_of(name):
+                return Formula(rf"\{accent}{{{self.formula(unstopped(call)).text}}}")
             case _, (first, last) if name in RAMPS and first == last:
                 return self.formula(first)
         if definition is not None and definition.traits.latex:
