@@ -294,8 +294,8 @@ class NodeKind:
             without such an argument is not followed.
         whole: whether an evaluation may compute it once over all samples, where no network or gradient needs it.
         in_networks: whether it stands in networks alone, and not in the step.
-        accent: what LaTeX writes over its first argument: a bar where the gradient is stopped, a tilde over what is mixed
-            with its past.
+        accent: what LaTeX writes over its first argument: a bar where the gradient is stopped, a tilde over what is
+            mixed with its past.
         stops: whether no gradient passes through a node.
         infer: finds the node's type; None where it has a problem, or no type of its own.
         write: writes the node as code.
