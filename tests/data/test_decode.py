@@ -388,7 +388,7 @@ def test_a_set_may_mix_depths() -> None:
         ({"largest": 0}, "largest: found 0, expected a whole number"),
         ({"size": (4, 6, 3)}, "size: found .4, 6, 3., expected a whole number of at least 1, or .height, width."),
         ({"size": (4, 0)}, "size: found .4, 0., expected"),
-        ({"size": (4, True)}, "size: found .4, True., expected"),
+        ({"size": (4, True)}, "size: found .4, true., expected"),
     ],
 )
 def test_a_wrong_option_says_what_was_found(options: dict[str, Any], message: str) -> None:

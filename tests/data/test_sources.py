@@ -603,7 +603,7 @@ def test_torchvision_without_its_files_says_where_it_looked(tmp_path: Path, name
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Images("x"), "size: found None, expected the side of the images in pixels, or .height, width.: size="),
+        (lambda: Images("x"), "size: found none, expected the side of the images in pixels, or .height, width.: size="),
         (lambda: Images("x", size=0), "size: found 0, expected a whole number of at least 1"),
         (lambda: Images("x", size=8, crop=8), "size: found 8, expected size= alone"),
         (lambda: Images("x", resize=8, crop=9), "crop: found 9, expected at most resize=8"),
@@ -614,7 +614,7 @@ def test_torchvision_without_its_files_says_where_it_looked(tmp_path: Path, name
         (lambda: Npz("x", key="y", shape=[3, 0]), "shape: found 0, expected a whole number"),
         (lambda: Npz("x", key="y", shape=[3, 8, 8], frames=4), r"expected \[C, 4, H, W\], since frames=4"),
         (lambda: Torchvision("MINST"), "name: found 'MINST', expected .*; did you mean 'MNIST'"),
-        (lambda: Torchvision("CelebA"), "size: found None"),
+        (lambda: Torchvision("CelebA"), "size: found none"),
         (lambda: Torchvision("STL10", split="extra"), "split: found 'extra', expected 'train', 'test', "),
     ],
 )

@@ -153,7 +153,7 @@ def test_one_hot_draws_have_a_single_one() -> None:
         (lambda: normal(3, std=-1), "std: found -1, expected 0 or more"),
         (lambda: uniform(low=1), "high: found 1.0, expected more than low=1"),
         (lambda: uniform(high="1"), "high: found '1', expected a number"),  # type: ignore[arg-type]
-        (lambda: categorical(True), "classes: found True, expected a whole number"),
+        (lambda: categorical(True), "classes: found true, expected a whole number"),
         (lambda: bernoulli(p=2), "p: found 2, expected a probability in"),
     ],
 )

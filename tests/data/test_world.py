@@ -328,7 +328,7 @@ def test_the_contact_sheet_has_a_row_for_every_view() -> None:
         ({"light": 2}, "light: found 2, expected a number from 0 to 1"),
         ({"hue": "red", "ground_hue": "red"}, "hue and ground_hue: found 'red', expected two hues"),
         ({"size": 7}, "size: found 7, expected a whole number from 8 to 1024"),
-        ({"size": True}, "size: found True"),
+        ({"size": True}, "size: found true"),
         ({"count": 0}, "count: found 0, expected a whole number of at least 1"),
         ({"channels": 2}, "channels: found 2, expected 1"),
         ({"view": "low", "factor": 5}, "factor: found 5, expected a divisor of size, which is 64"),
