@@ -214,6 +214,7 @@ class _Laying:
     def _nowhere(self, parts: list[str], known: tuple[str, ...], said: str = "", fix: str = "") -> SpecError:
         head, start = parts[0], max(0, self._start(parts))
         top = _places(self.document) if not start else ()
+        known = (*_names(self.document, "params"), *known) if not start else known  # a path may begin with either
         others = [place for place in top if place.rpartition(".")[2] == parts[-1] != place]
         meant = f"did you mean {' or '.join(map(repr, others[:3]))}?" if others else nearest(head, known)
         problem = Problem(
