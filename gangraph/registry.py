@@ -204,12 +204,9 @@ def _loaded() -> tuple[str, ...] | UsageError:
     for entry in found:
         try:
             entry.load()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # a stranger's module can raise anything
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             failed = UsageError(f"the plug-in '{entry.name}' ({entry.value}) cannot be imported: {said}")
             failed.__cause__ = error
             return failed
     return tuple(entry.name for entry in found)
-
-
-load_plugins.cache_clear = _loaded.cache_clear  # type: ignore[attr-defined]  # for tests

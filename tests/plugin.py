@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.graph.kinds import kinds
-from gangraph.registry import Definition, load_plugins, optimizers, vocabulary
+from gangraph.registry import Definition, _loaded, optimizers, vocabulary
 from gangraph.traits import traits_of
 from gangraph.update_options import UPDATE_OPTIONS
 
@@ -94,7 +94,7 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(folder)
-            load_plugins.cache_clear()
+            _loaded.cache_clear()
             yield
     finally:
         for added in set(vocabulary) - names:
@@ -108,4 +108,4 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
         vocabulary._reserved.intersection_update(reserved)
         sys.modules.pop(module, None)
         importlib.invalidate_caches()
-        load_plugins.cache_clear()
+        _loaded.cache_clear()

@@ -14,7 +14,7 @@ from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
 from gangraph.views.vocabulary_page import vocabulary_page
 from tests.plugin import installed
-from tests.support import read, trainer
+from tests.support import read, small, trainer
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -108,3 +108,15 @@ def test_misuse_of_a_plugin_is_shown_where_it_is(plugin: str, right: str, wrong:
     problem = caught.value.problems[0]
     assert problem.code == code
     assert problem.span.start == text.index(wrong) + wrong.rindex(at)
+
+
+def test_kind_of_node_of_the_page_works_as_printed(tmp_path: Path) -> None:
+    (module,) = blocks(DOCS / "plugins.md", "py")
+    with installed("reversal", "gangraph_reversal", module, tmp_path):
+        assert "reversal" in load_plugins()
+        turned = "logistic.critic(real=D(x), fake=D(reversed_gradient(fake)))"
+        (losses, plain) = (
+            trainer(small("{update: {g: {minimize: judge}, d: {minimize: judge}}}", judge=judge)).train(steps=2)
+            for judge in (turned, "logistic.critic(real=D(x), fake=D(fake))")
+        )
+    assert losses["judge"] != plain["judge"]

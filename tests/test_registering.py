@@ -15,7 +15,7 @@ import gangraph.vocabulary  # noqa: F401  # what there is already
 from gangraph import layer, op, optimizer
 from gangraph.errors import UsageError
 from gangraph.graph.kinds import Form, NodeKind, kinds
-from gangraph.registry import FORMS, load_plugins, optimizers, vocabulary
+from gangraph.registry import FORMS, _loaded, load_plugins, optimizers, vocabulary
 from tests.plugin import installed
 
 KIND = """
@@ -41,9 +41,9 @@ def same(x: float) -> float:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    load_plugins.cache_clear()
+    _loaded.cache_clear()
     yield tmp_path
-    load_plugins.cache_clear()
+    _loaded.cache_clear()
 
 
 def test_forms_are_those_of_the_kinds() -> None:

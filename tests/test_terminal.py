@@ -121,7 +121,7 @@ def test_a_plugin_that_raises_or_exits_as_it_is_imported_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     entry = EntryPoint("bad", "bad_plugin", "gangraph.plugins")
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    registry.load_plugins.cache_clear()
+    registry._loaded.cache_clear()
     sys.modules.pop("bad_plugin", None)
     try:
         with pytest.raises(UsageError, match=r"the plug-in .bad. \(bad_plugin\) cannot be imported: "):
@@ -130,7 +130,7 @@ def test_a_plugin_that_raises_or_exits_as_it_is_imported_is_named(
         assert "'bad'" in capsys.readouterr().err
     finally:
         monkeypatch.undo()
-        registry.load_plugins.cache_clear()
+        registry._loaded.cache_clear()
 
 
 class _Broken:

@@ -20,7 +20,7 @@ from gangraph.language.expression.model import Expression, Literal, Name, show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.registry import load_plugins
+from gangraph.registry import _loaded, load_plugins
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw
@@ -73,13 +73,13 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (installed / "entry_points.txt").write_text("[gangraph.plugins]\nreversal = reversal\n")
     with monkeypatch.context() as patch:
         patch.syspath_prepend(tmp_path)
-        load_plugins.cache_clear()
+        _loaded.cache_clear()
         assert "reversal" in load_plugins()
         yield
     kinds._records.pop("reversed_gradient")
     sys.modules.pop("reversal", None)
     importlib.invalidate_caches()
-    load_plugins.cache_clear()
+    _loaded.cache_clear()
 
 
 def text(**parts: str) -> str:

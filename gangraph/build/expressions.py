@@ -140,7 +140,7 @@ class ExpressionBuilder:
             case ast.Broken():
                 give_up()
             case ast.Literal() | ast.Sequence() if is_constant(node):
-                return constant(node)  # type: ignore[return-value]
+                return constant(node)  # type: ignore[return-value]  # an Argument, of a constant
             case ast.Sequence(items=items):
                 return tuple(self.visit(item) for item in items)
             case ast.Name():

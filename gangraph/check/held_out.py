@@ -33,7 +33,7 @@ def _samples(source: Source) -> tuple[object, ...]:
 
 
 def _places(source: Source) -> Iterator[object]:
-    for field in fields(source):  # type: ignore[arg-type]
+    for field in fields(source):  # type: ignore[arg-type]  # sources are dataclasses
         value = getattr(source, field.name)
         if field.name not in _PREPARATION:
             yield os.path.normpath(os.path.expanduser(value)) if isinstance(value, str) else value

@@ -142,7 +142,7 @@ def _parametrizations(layer: nn.Module) -> dict[str, Any]:
 
 def _restart(layer: nn.Module) -> None:
     """Estimate a spectral norm from the weight as it is now: its vectors are buffers, which nothing else fills."""
-    weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
+    weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]  # of torch's parametrize
     for norm in weight:
         if not hasattr(norm, "n_power_iterations"):
             continue

@@ -226,7 +226,7 @@ def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str)
     function = OPERATORS.get(node.target, vocabulary[node.target].function)
     arguments = tuple(with_arguments(argument, written) for argument in node.arguments)
     keywords = {key: with_arguments(value, written) for key, value in node.keywords}
-    return graph.create_node("call_function", function, arguments, keywords, name=name)  # type: ignore[arg-type]
+    return graph.create_node("call_function", function, arguments, keywords, name=name)  # type: ignore[arg-type]  # what fx takes
 
 
 def make_layer(use: LayerUse, example: Tensor) -> nn.Module:

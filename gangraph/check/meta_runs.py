@@ -77,7 +77,7 @@ class _Steps(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
     """Notes the shape of every tensor that is computed."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.shapes: list[tuple[int, ...]] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -20,14 +20,14 @@ def require_count(name: str, found: object, *, least: int = 1, most: int | None 
     """Raise ArgumentError unless `found` is a whole number from `least` to `most`, both included."""
     whole = isinstance(found, int) and not isinstance(found, bool)
     bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-    holds = whole and least <= found and (most is None or found <= most)  # type: ignore[operator]
+    holds = whole and least <= found and (most is None or found <= most)  # type: ignore[operator]  # a number where it is compared
     require(holds, name, found, f"a whole number {bounds}")
 
 
 def require_positive(name: str, found: object) -> None:
     """Raise ArgumentError unless `found` is a finite number above 0."""
     number = isinstance(found, int | float) and not isinstance(found, bool)
-    holds = number and isfinite(found) and found > 0  # type: ignore[operator, arg-type]
+    holds = number and isfinite(found) and found > 0  # type: ignore[operator, arg-type]  # likewise
     require(holds, name, found, "a finite number above 0")
 
 

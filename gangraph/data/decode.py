@@ -150,7 +150,7 @@ def _has_more_pages(image: Image.Image) -> bool:
         image.seek(1)
     except EOFError:
         return False
-    except Exception:
+    except Exception:  # decoders raise nearly anything
         return True  # there is one, if damaged
     return True
 

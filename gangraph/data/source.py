@@ -93,7 +93,7 @@ def reading(name: str, source: Source) -> Iterator[None]:
         yield
     except (GangraphError, MemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a plug-in can raise anything
         kind, said = type(source), f"{type(error).__name__}: {error}".rstrip(": ")
         raise DataError(f"data '{name}', {kind.__name__} of {kind.__module__}, cannot be read: {said}") from error
 

@@ -187,7 +187,7 @@ class Session:
             if isinstance(error, DataError | WeightsError):
                 self._rescue()
             raise self._failed(str(error)) from None
-        except Exception as error:
+        except Exception as error:  # what is no fault of the system is raised again
             fault = fault_of(error)
             if fault is None:
                 raise

@@ -94,7 +94,7 @@ class _Writer:
 
     def _import(self, made: object) -> str:
         """Import a function; the name under which no value hides it."""
-        name: str = made.__name__  # type: ignore[attr-defined]
+        name: str = made.__name__  # type: ignore[attr-defined]  # functions have it
         hidden = name in self.taken or name in self.functions.values()
         hidden |= any(name in names for module, names in self.imports.items() if module != made.__module__)
         self.imports.setdefault(made.__module__, set()).add(f"{name} as {name}_of" if hidden else name)

@@ -121,7 +121,7 @@ def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, 
     for part in loc:
         if isinstance(value, Mapping) and part in value:
             span = next(key.span for key in value if key == part)
-            value = value[part]  # type: ignore[index]
+            value = value[part]  # type: ignore[index]  # the path came from it
             yield part, span, value
         elif isinstance(value, TreeSequence) and isinstance(part, int) and part < len(value):
             value = value[part]

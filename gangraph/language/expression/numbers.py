@@ -34,7 +34,7 @@ def is_number(value: object) -> bool:
 
 def is_whole(value: object) -> bool:
     """Whether a value is a number without a fraction, such as 2 or 2.0."""
-    return is_number(value) and float(value).is_integer()  # type: ignore[arg-type]
+    return is_number(value) and float(value).is_integer()  # type: ignore[arg-type]  # a number by then
 
 
 def exact(value: float) -> int | float:

@@ -280,7 +280,7 @@ class _Reducer:
             return ast.Literal(not operand.value, node.span)
         if isinstance(operand, ast.Literal | ast.Quantity) and is_number(operand.value):
             sign = -1 if node.operator == "-" else 1
-            return replace(operand, value=sign * operand.value, span=node.span)  # type: ignore[operator, arg-type]
+            return replace(operand, value=sign * operand.value, span=node.span)  # type: ignore[operator, arg-type]  # a number
         return replace(node, operand=operand)
 
     def _binary(self, node: ast.Binary) -> Expression:
@@ -305,7 +305,7 @@ class _Reducer:
             value = function(*values)
         except (ArithmeticError, ValueError, TypeError) as error:
             refuse("GG301", f"{text} has no value", span, found=str(error))
-        if is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]
+        if is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]  # a number
             refuse("GG301", f"{text} is too large", span, expected="a number below 1e30")
         return literal(value, span)
 
@@ -326,7 +326,7 @@ class _Reducer:
         start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
         if not (is_whole(start) and is_whole(stop)):
             refuse("GG306", "a range runs between whole numbers", node.span, found=f"{start}..{stop}")
-        first, last = int(start), int(stop)  # type: ignore[call-overload]
+        first, last = int(start), int(stop)  # type: ignore[call-overload]  # whole numbers, as was verified
         if abs(last - first) >= LARGEST_FAMILY:
             refuse_length(abs(last - first) + 1, node.span)
         step = 1 if last >= first else -1

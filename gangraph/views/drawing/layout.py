@@ -25,10 +25,6 @@ class Box:
         """The y of its lower side."""
         return self.y + self.height
 
-    def overlaps(self, other: "Box") -> bool:
-        """Whether two boxes share any area."""
-        return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
@@ -57,5 +53,5 @@ class Layout:
     def transposed(self) -> "Layout":
         """The layout with right and down exchanged."""
         boxes = {name: Box(x=box.y, y=box.x, width=box.height, height=box.width) for name, box in self.boxes.items()}
-        wires = tuple(replace(wire, points=tuple((y, x) for x, y in wire.points)) for wire in self.wires)  # type: ignore[arg-type]
+        wires = tuple(replace(wire, points=tuple((y, x) for x, y in wire.points)) for wire in self.wires)  # type: ignore[arg-type]  # as many points
         return Layout(boxes=boxes, wires=wires, width=self.height, height=self.width)
