@@ -154,7 +154,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     watched = ((name, node) for name, node in update.graph.watched if name not in told)
     values = over_values(graph)
     if looked := [f"{name} = {written(values.definition(node))}" for name, node in watched]:
-        yield from _listed("Its gates watch:", looked)
+        yield from _listed("Its gates look at:", looked)
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)
 
