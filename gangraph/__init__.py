@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from gangraph.errors import ArgumentError, DataError, GangraphError, Problem, RunError, SpecError, UsageError
 from gangraph.registry import layer, loss, metric, op, optimizer, source
 from gangraph.update_options import update_option
+from gangraph.update_schedule import update_guard
 
 if TYPE_CHECKING:
     from gangraph.pipeline import check_spec, load
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
-    "check_spec", "layer", "load", "loss", "metric", "op", "optimizer", "source", "update_option",
+    "check_spec", "layer", "load", "loss", "metric", "op", "optimizer", "source", "update_guard", "update_option",
 ]  # fmt: skip
 
 

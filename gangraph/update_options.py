@@ -9,43 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pkgutil import resolve_name
-from string import Template
 from typing import Any, TypeVar
 
-from gangraph.registry import load_plugins
+from gangraph.update_keys import UpdateKey, table, verify
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-KEYS = frozenset(
-    ("update", "minimize", "maximize", "unroll", "draw", "times", "every", "when", "then", "accumulate", "options")
-)  # what updates have beside their options: the fields of `UpdateDocument`
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateOption:
+class UpdateOption(UpdateKey):
     """A key of an update whose value is a number over time, for a function that changes gradients in place.
 
-    In the texts `$value` stands for that number as it is written.
+    What `diff` calls it stands before "in update ...".
     """
 
-    name: str
     function: str | Callable[..., Any]  # of parameters and a number, or its name in torch; `grad` may be None
-    about: str  # for editors, in a few words
-    sentence: str  # for `explain`
-    latex: str  # for `show --as latex`, in text that follows the objective
-    caption: str  # for drawings and plans, in a few words
-    compared: str  # what `diff` calls it, before "in update ..."
-    least: float | None = None  # the smallest number that it takes
-
-    @property
-    def package(self) -> str:
-        """The first part of the name of the module that the function is from."""
-        name = self.function if isinstance(self.function, str) else self.function.__module__
-        return name.partition(".")[0]
-
-    def told(self, template: str, value: str) -> str:
-        """One of its texts, with a number in it."""
-        return Template(template).substitute(value=value)
 
 
 def function_of(option: UpdateOption) -> Callable[..., object]:
@@ -60,6 +38,7 @@ def _named(name: str) -> Callable[..., object]:
 
 
 UPDATE_OPTIONS: dict[str, UpdateOption] = {}
+table(UPDATE_OPTIONS)
 
 
 def add(option: UpdateOption) -> None:
@@ -69,42 +48,8 @@ def add(option: UpdateOption) -> None:
         ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
         TypeError: printed code could not import the function by its module and name.
     """
-    name = option.name
-    if name in UPDATE_OPTIONS:
-        raise ValueError(f"the option '{name}' of updates is already registered")
-    if name in KEYS or not name.isidentifier():
-        why = "updates have a key of that name" if name in KEYS else "it has to be a name as in Python"
-        raise ValueError(f"an option of updates cannot be called '{name}': {why}")
-    _verify_texts(option)
-    if not isinstance(option.function, str):
-        _verify_importable(name, option.function)
-    UPDATE_OPTIONS[name] = option
-
-
-def _verify_texts(option: UpdateOption) -> None:
-    """Refuse a text that cannot be printed. Raises ValueError."""
-    for key in ("sentence", "latex", "caption", "compared"):
-        text = getattr(option, key)
-        try:
-            option.told(text, "1")
-        except (KeyError, TypeError, ValueError) as error:
-            said = f"'{key}' of the option '{option.name}' of updates is {text!r}"
-            raise ValueError(f"{said}, in which $value is all that is filled in, and $$ is a dollar") from error
-
-
-def _verify_importable(name: str, function: Callable[..., Any]) -> None:
-    """Refuse a function that no import by its module and name finds, as that of printed code. Raises TypeError."""
-    called = getattr(function, "__qualname__", repr(function))
-    others = (each.function for each in UPDATE_OPTIONS.values() if not isinstance(each.function, str))
-    hidden = any(
-        function is not other and (function.__module__, called) == (other.__module__, other.__qualname__)
-        for other in others
-    )
-    if hidden or not called.isidentifier():
-        why = "another option's function has its name" if hidden else "it has no name in its module"
-        raise TypeError(
-            f"the option '{name}' of updates cannot be '{called}': {why}, and printed code imports it by that"
-        )
+    verify(option, "option", ("sentence", "latex", "caption", "compared"))
+    UPDATE_OPTIONS[option.name] = option
 
 
 def update_option(
@@ -135,13 +80,6 @@ def update_option(
         return function
 
     return register
-
-
-def is_option(key: str) -> bool:
-    """Whether updates have an option of this name; plug-ins are loaded to know what they add."""
-    if key not in UPDATE_OPTIONS:
-        load_plugins()
-    return key in UPDATE_OPTIONS
 
 
 add(

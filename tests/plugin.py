@@ -16,6 +16,7 @@ from gangraph.graph.kinds import kinds
 from gangraph.registry import Definition, _loaded, optimizers, vocabulary
 from gangraph.traits import traits_of
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.update_schedule import SCHEDULE_KEYS
 
 
 class Counting(nn.Module):
@@ -89,7 +90,8 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
     package.mkdir()
     (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 0.1.0\n")
     (package / "entry_points.txt").write_text(f"[gangraph.plugins]\n{name} = {module}\n")
-    names, steppers, options, forms = set(vocabulary), set(optimizers), set(UPDATE_OPTIONS), set(kinds)
+    names, steppers, forms = set(vocabulary), set(optimizers), set(kinds)
+    options, schedule = set(UPDATE_OPTIONS), set(SCHEDULE_KEYS)
     reserved = set(vocabulary._reserved)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -103,6 +105,8 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
             del optimizers._definitions[added]
         for added in set(UPDATE_OPTIONS) - options:
             del UPDATE_OPTIONS[added]
+        for added in set(SCHEDULE_KEYS) - schedule:
+            del SCHEDULE_KEYS[added]
         for added in set(kinds) - forms:
             del kinds._records[added]
         vocabulary._reserved.intersection_update(reserved)

@@ -102,14 +102,12 @@ def test_every_part_of_an_update_may_use_the_index() -> None:
           unroll: {update: generators, minimize: "fool[k]", steps: k}
     - {update: generators, minimize: "sum(fool[k] for k in 0..2)"}"""
     last = families(step).phases[0].updates[2]
-    written = (last.every, last.when, *last.then, *last.options.values())
-    assert [show(each) for each in written if each is not None] == [
-        "3",
-        "step > 2",
-        "clip(D[2], -3, 3)",
-        "3.3333333333333335",
-    ]
-    assert last.accumulate == 3
+    assert {name: show(written) for name, written in last.schedule.items()} == {
+        "every": "3",
+        "when": "step > 2",
+        "accumulate": "3",
+    }
+    assert [show(each) for each in (*last.then, *last.options.values())] == ["clip(D[2], -3, 3)", "3.3333333333333335"]
     ahead = last.objectives[0].unroll
     assert ahead is not None and (ahead.steps, show(ahead.objective.expression)) == (2, "fool[2]")
 

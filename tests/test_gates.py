@@ -377,5 +377,5 @@ def test_gates_are_part_of_what_differs_and_of_the_fingerprint() -> None:
 def test_a_gate_may_be_named_under_let() -> None:
     text = gated("{update: d, minimize: judge, when: weak or ahead}", "{update: g, minimize: fool}").text
     named = text.replace("data:", "let: {weak: real_cost > 0.69, ahead: fake_cost < 0.6}\ndata:", 1)
-    (only,) = [update.when for update in resolve(parse_text(named), Choice()).phases[0].updates if update.when]
+    only = resolve(parse_text(named), Choice()).phases[0].updates[0].schedule["when"]
     assert only == expression("real_cost > 0.69 or fake_cost < 0.6")

@@ -12,6 +12,8 @@ from gangraph.build.phase import build
 from gangraph.graph import differentiability
 from gangraph.graph.model import Graph, Ref
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
+from gangraph.language.expression.model import Literal
+from gangraph.language.timing import Timing
 from gangraph.lower import writer
 from gangraph.lower.model import Lowered, Program
 from gangraph.lower.phase import lower
@@ -263,7 +265,8 @@ def skipped() -> Plan:
     """The plan with a first update that may be passed over."""
     whole = program().plan
     first, second = whole.updates
-    return replace(whole, updates=(replace(first, graph=replace(first.graph, accumulate=2)), second))
+    timing = Timing.of({"accumulate": Literal(2, first.graph.span)})
+    return replace(whole, updates=(replace(first, graph=replace(first.graph, timing=timing)), second))
 
 
 def with_plan(number: int = 0, **changes: Any) -> Plan:

@@ -21,7 +21,8 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
-from gangraph.update_options import KEYS, UPDATE_OPTIONS, UpdateOption, add, function_of, update_option
+from gangraph.update_keys import KEYS
+from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, add, function_of, update_option
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw

@@ -47,22 +47,23 @@ class _UpdateBuilder:
     def _update(self, spec: UpdateSpec) -> UpdateGraph:
         made = [self.values.attempt(self._objective, objective) for objective in spec.objectives]
         then = tuple(self._parameter_operation(item) for item in spec.then)
-        gates = [spec.when, *(objective.when for objective in spec.objectives)]
-        watched = dict(pair for gate in gates if gate is not None for pair in self._watched(gate))
-        for expression in (spec.times, spec.every, *spec.options.values()):
-            if expression is not None:
-                self.values.verified(expression)
-        for name, written in spec.options.items():
-            _verify_option(written, UPDATE_OPTIONS[name].least)
-        for count, least in ((spec.times, 0), (spec.every, 1)):
-            if isinstance(count, ast.Literal) and not _is_count(count.value, least):
-                refuse("GG225", f"a whole number of at least {least} belongs here", count.span, shown(count.value))
+        conditions = (written for key, written in spec.timing if key.takes == "condition")
+        gates = [*conditions, *(objective.when for objective in spec.objectives if objective.when is not None)]
+        watched = dict(pair for gate in gates for pair in self._watched(gate))
+        numbers = [(key, written) for key, written in spec.timing if key.takes != "condition"]
+        options = [(UPDATE_OPTIONS[name], written) for name, written in spec.options.items()]
+        for _, written in (*numbers, *options):
+            self.values.verified(written)
+        for option, written in options:
+            _verify_number(written, option.least)
+        for key, written in numbers:
+            (_verify_number if key.takes == "number" else _verify_count)(written, key.least)
         objectives = tuple(objective for objective in made if objective is not None)
         if len(objectives) < len(spec.objectives):
             give_up()
         _refuse_shared(objectives)
-        if watched and spec.accumulate > 1:
-            place = next(gate for gate in gates if gate is not None and not is_over_time(gate))
+        if watched and "accumulate" in spec.schedule:
+            place = next(gate for gate in gates if not is_over_time(gate))
             refuse(
                 "GG525",
                 "a gate on losses looks at one forward pass, and accumulate: makes several",
@@ -74,15 +75,11 @@ class _UpdateBuilder:
             name=spec.name,
             objectives=objectives,
             draws=self._draws(spec),
-            times=spec.times,
-            every=spec.every,
-            when=spec.when,
-            then=then,
-            accumulate=spec.accumulate,
+            timing=spec.timing,
             options=spec.options,
+            then=then,
             span=spec.span,
             watched=tuple(watched.items()),
-            late=spec.when is not None and not is_over_time(spec.when),
             named=self._named(spec.objectives) | watched.keys(),
         )
 
@@ -269,14 +266,14 @@ def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
         owner |= dict.fromkeys(objective.networks, objective.group)
 
 
-def _verify_option(written: Expression, least: float | None) -> None:
-    """Refuse what is no number, or below the least that an option takes: a constant, or an end of a ramp.
+def _verify_number(written: Expression, least: float | None) -> None:
+    """Refuse what is no number, or below the least that a key takes: a constant, or an end of a ramp.
 
     Other numbers over time are compared in the run. Raises SpecError.
     """
     if isinstance(written, ast.Call) and ast.show(written.function) in RAMPS:
         for end in written.arguments:
-            _verify_option(end, least)
+            _verify_number(end, least)
     value = written.value if isinstance(written, ast.Literal) else None
     small = least is not None and isinstance(value, int | float) and value < least
     if small or isinstance(value, bool):
@@ -284,5 +281,12 @@ def _verify_option(written: Expression, least: float | None) -> None:
         refuse("GG225", f"a number{bound} belongs here", written.span, shown(value))
 
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least and value % 1 == 0
+def _verify_count(written: Expression, least: float | None) -> None:
+    """Refuse a constant that is no whole number, or below the least that a key takes. Raises SpecError."""
+    if not isinstance(written, ast.Literal):
+        return
+    value = written.value
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is None or number % 1 or (least is not None and number < least):
+        bound = "" if least is None else f" of at least {least:g}"
+        refuse("GG225", f"a whole number{bound} belongs here", written.span, shown(value))

@@ -231,8 +231,7 @@ def _one_number(what: str, made: TensorType | None, span: Span) -> Iterator[Prob
 
 def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Problem]:
     """Every loss that a gate looks at is one number."""
-    gates = [update.when, *(objective.when for objective in update.objectives)]
-    for name in (name for gate in gates if gate is not None for name in losses_in(gate)):
+    for name in (name for gate in update.gates.values() if gate is not None for name in losses_in(gate)):
         made = types.nodes.get(dict(update.watched).get(name.id, ""))
         if made is not None and made.shape != ():
             yield Problem(
@@ -252,7 +251,7 @@ def _held(graph: Graph) -> Iterator[Problem]:
             continue
         computing = [i for i, below in enumerate(needed) if node.inputs[0] in below]
         users = [i for i, below in enumerate(needed) if node.id in below]
-        certain = [i for i in computing if not graph.updates[i].conditional]
+        certain = [i for i in computing if not graph.updates[i].timing.conditional]
         if len(users) > 1 and (not certain or certain[0] > users[0]):
             first = graph.updates[computing[0]]
             yield Problem(

@@ -39,8 +39,8 @@ def _over_time(graph: Graph) -> Iterator[Expression]:
     yield from (network.decay for network in graph.spec.networks.values() if isinstance(network, AverageSpec))
     yield from (node.over_time for node in graph.nodes.values() if node.kind == "scalar")
     for update in graph.updates:
-        gates = (update.when, *(objective.when for objective in update.objectives))
-        whole = (update.times, update.every, *update.options.values(), *gates)
+        timing = (written for _, written in update.timing)
+        whole = (*timing, *update.options.values(), *(objective.when for objective in update.objectives))
         yield from (expression for expression in whole if expression is not None)
 
 

@@ -8,6 +8,7 @@ from gangraph.language.document.copies import files_of
 from gangraph.language.spec import Spec
 from gangraph.registry import load_plugins, optimizers, vocabulary
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.update_schedule import SCHEDULE_KEYS
 
 
 def plugins_of(spec: Spec) -> dict[str, str]:
@@ -16,7 +17,8 @@ def plugins_of(spec: Spec) -> dict[str, str]:
     words = {word for text in (spec.text, *files_of(spec).values()) for word in re.findall(r"\w+", text)}
     used = {vocabulary[word].function.__module__.partition(".")[0] for word in words & vocabulary.keys()}
     used |= {optimizers[word].function.__module__.partition(".")[0] for word in words & optimizers.keys()}
-    used |= {UPDATE_OPTIONS[word].package for word in words & UPDATE_OPTIONS.keys()}
+    keys = {**SCHEDULE_KEYS, **UPDATE_OPTIONS}
+    used |= {keys[word].package for word in words & keys.keys()}
     return {name: known for name, (module, known) in _installed().items() if module in used}
 
 

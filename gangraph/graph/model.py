@@ -13,6 +13,7 @@ from gangraph.graph.node import Argument, Node, Ref, with_arguments
 from gangraph.language.expression.model import Expression
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
 from gangraph.language.tied import tied
+from gangraph.language.timing import Timing
 from gangraph.registry import vocabulary
 
 
@@ -80,23 +81,19 @@ class ObjectiveGraph:
 class UpdateGraph:
     """One entry of the step. `draws` is None where the update shares the draws of the one before it.
 
-    `watched` are the losses that decide its gates, by name; `late` says that `when` is decided after they are computed.
-    `named` are the losses that it names, in its objectives and gates or in what these name. `options` change the
-    gradient before the step of the optimizer, in their order.
+    `timing` says when it runs and how often. `watched` are the losses that decide its gates, by name. `named` are the
+    losses that it names, in its objectives and gates or in what these name. `options` change the gradient before the
+    step of the optimizer, in their order.
     """
 
     name: str
     objectives: tuple[ObjectiveGraph, ...]
     draws: tuple[str, ...] | None
-    times: Expression | None
-    every: Expression | None
-    when: Expression | None
-    then: tuple[tuple[str, str, tuple[object, ...]], ...]
-    accumulate: int
+    timing: Timing
     options: Mapping[str, Expression]
+    then: tuple[tuple[str, str, tuple[object, ...]], ...]
     span: Span
     watched: tuple[tuple[str, str], ...] = ()
-    late: bool = False
     named: frozenset[str] = frozenset()
 
     @property
@@ -107,7 +104,17 @@ class UpdateGraph:
     @property
     def gated(self) -> bool:
         """Whether some of its groups may stay as they are although everything was computed."""
-        return self.late or any(each.when is not None for each in self.objectives)
+        return any(gate is not None for gate in self.gates.values())
+
+    @property
+    def gates(self) -> Mapping[str, Expression | None]:
+        """The conditions under which its groups step, by group; under "" that of the whole update."""
+        return {"": self.timing.gate, **{each.group: each.when for each in self.objectives}}
+
+    @property
+    def accumulate(self) -> int:
+        """The number of batches over which its gradient is averaged."""
+        return self.timing.number("accumulate")
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -120,11 +127,6 @@ class UpdateGraph:
         """The networks outside of its groups that share a part with one of them."""
         named = {name for objective in self.objectives for name in objective.networks}
         return tuple(name for name in self.networks if name not in named)
-
-    @property
-    def conditional(self) -> bool:
-        """Whether there are steps in which this update computes nothing."""
-        return any(part is not None for part in (self.times, self.every, None if self.late else self.when))
 
     @property
     def lookaheads(self) -> tuple[Lookahead, ...]:

@@ -8,8 +8,9 @@ evaluated, may change from now on. In a phase that has not begun everything may 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from gangraph.errors import Span
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import is_over_time
 from gangraph.language.expression.model import Expression, show
@@ -24,6 +25,7 @@ from gangraph.language.spec import (
     PhaseSpec,
     Spec,
     UpdateSpec,
+    counts,
 )
 
 # What a difference touches: what has been trained, which cannot change; training from now on; where data comes from,
@@ -32,6 +34,8 @@ Touches = Literal["trained", "now", "data", "evaluation"]
 
 _LONGEST = 60  # characters of a value that a message shows
 _NOTHING = "nothing"
+_TRAINED: Touches = "trained"
+_NOW: Touches = "now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +189,34 @@ def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
 
 
 def _of_update(path: str, update: UpdateSpec) -> dict[str, _Fact]:
-    found = {f"{path}.draw": _Fact(_draws(update)), f"{path}.accumulate": _Fact(str(update.accumulate), "now")}
+    """Every field that counts, so that none can be forgotten; what no place is known for has been trained with."""
+    found = {f"{path}.draw": _Fact(_draws(update.draw))}
     for objective in update.objectives:
         found |= _of_objective(path, objective, alone=len(update.objectives) == 1)
-    found |= _given({f"{path}.when": update.when}) | {f"{path}.then.{i}": _Fact(v) for i, v in enumerate(update.then)}
-    return found | _given(_under(path, {"times": update.times, "every": update.every, **update.options}), "now")
+    for each in fields(update):
+        value = getattr(update, each.name)
+        told = each.name in ("objectives", "draw") or isinstance(value, Span)
+        if counts(each) and not told and value is not None and value != each.default:
+            found |= _of_field(path, each.name, value)
+    return found
 
 
-def _draws(update: UpdateSpec) -> str:
-    return "the step's draws" if update.draw is None else ", ".join(name for name, _ in update.draw)
+_TABLES = ("schedule", "options")  # fields whose names stand beside other keys, and may change from now on
+
+
+def _of_field(path: str, name: str, value: Any) -> dict[str, _Fact]:
+    """A field of an update: each of its entries if it has several."""
+    where, touches = (path, _NOW) if name in _TABLES else (f"{path}.{name}", _TRAINED)
+    entries = {where: value}
+    if isinstance(value, Mapping | tuple):
+        numbered = value if isinstance(value, Mapping) else dict(enumerate(value))
+        entries = {f"{where}.{key}": entry for key, entry in numbered.items()}
+    of_language = get_args(Expression)
+    return {at: _Fact(it if isinstance(it, of_language) else str(it), touches) for at, it in entries.items()}
+
+
+def _draws(draw: tuple[tuple[str, Span], ...] | None) -> str:
+    return "the step's draws" if draw is None else ", ".join(name for name, _ in draw)
 
 
 def _of_objective(path: str, objective: Objective, *, alone: bool) -> dict[str, _Fact]:

@@ -120,17 +120,19 @@ def _listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _update(update: UpdateSpec) -> list[Any]:
     options = {name: value for name, value in update.options.items() if name not in _FIRST_OPTIONS}
-    first = (update.accumulate, *(update.options.get(name) for name in _FIRST_OPTIONS))
+    schedule = {name: value for name, value in update.schedule.items() if name not in (*_FIRST_TIMES, "accumulate")}
+    first = (update.timing.number("accumulate"), *(update.options.get(name) for name in _FIRST_OPTIONS))
     return [
         _facts(update.objectives),
         _facts(update.draw),
-        _facts((update.times, update.every, update.when)),
+        [*(_facts(update.schedule.get(name)) for name in _FIRST_TIMES), *_listed(_facts(schedule))],
         _facts(update.then),
         [*_facts(first), *_listed(_facts(options))],
-        *_listed(_others(update, "objectives", "draw", "times", "every", "when", "then", "accumulate", "options")),
+        *_listed(_others(update, "objectives", "draw", "schedule", "then", "options")),
     ]
 
 
+_FIRST_TIMES = ("times", "every", "when")
 _FIRST_OPTIONS = ("clip_grad_norm", "clip_grad_value")
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression.model import Expression, Quantity
+from gangraph.language.timing import Timing
 
 Names = Mapping[str, Expression]
 
@@ -105,19 +106,22 @@ class Objective:
 class UpdateSpec:
     """One entry of `step:`. `draw` is None for the default: the step's first update draws everything.
 
-    `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
+    `schedule` says when it runs and how often, in the order of `gangraph.update_schedule`; what changes nothing is left
+    out. `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
     """
 
     name: str = field(metadata=ASIDE)
     objectives: tuple[Objective, ...]
     draw: tuple[tuple[str, Span], ...] | None
-    times: Expression | None
-    every: Expression | None
-    when: Expression | None
-    then: tuple[Expression, ...]
-    accumulate: int
+    schedule: Names
     options: Names
+    then: tuple[Expression, ...]
     span: Span
+
+    @property
+    def timing(self) -> Timing:
+        """What its schedule means."""
+        return Timing.of(self.schedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

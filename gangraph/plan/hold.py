@@ -3,7 +3,6 @@
 from collections.abc import Sequence, Set
 
 from gangraph.graph.model import Graph
-from gangraph.plan.versions import repeats
 
 
 def held(graph: Graph, needed: Sequence[Set[str]]) -> tuple[frozenset[str], ...]:
@@ -24,5 +23,5 @@ def _first(graph: Graph, needed: Sequence[Set[str]], name: str, value: str) -> i
     reader = next((index for index, names in enumerate(needed) if name in names), None)
     if reader is None:
         return None
-    certain = (index for index in range(reader) if value in needed[index] and not repeats(graph.updates[index]))
+    certain = (index for index in range(reader) if value in needed[index] and graph.updates[index].timing.once)
     return next(certain, reader)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from gangraph.plan.facts import Facts
 from gangraph.plan.model import Segment, UpdatePlan
-from gangraph.plan.versions import repeats
 
 
 def draw_noise(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
@@ -19,7 +18,7 @@ def draw_noise(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePla
     for index, update in enumerate(updates):
         calls = facts.ordered(set(_random_calls(facts, update.segments)))
         anew = tuple(call for call in calls if call not in drew or not facts.versions.same(call, drew[call], index))
-        if repeats(update.graph):
+        if not update.graph.timing.once:
             drew = {call: by for call, by in drew.items() if call not in anew}
         else:
             drew |= dict.fromkeys(anew, index)

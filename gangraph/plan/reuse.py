@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from gangraph.plan.facts import Facts
 from gangraph.plan.model import Reuse
 from gangraph.plan.split import changes_while_repeating
-from gangraph.plan.versions import repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def work(facts: Facts, past: Past, index: int) -> Work:
 
 def left_by(facts: Facts, past: Past, done: Work, live_for: Mapping[str, int | None]) -> Past:
     """What later updates can reuse after an update has run. `live_for` has the values that carry their gradients."""
-    runs = not repeats(facts.updates[done.index])
+    runs = facts.updates[done.index].timing.once
     offered = done.wanted if runs else done.wanted & facts.versions.held
     made = {name: Standing(done.index, live_for.get(name)) for name in offered - facts.ahead(offered)}
     calls = done.wanted & facts.moves.keys()

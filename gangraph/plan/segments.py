@@ -10,7 +10,6 @@ from gangraph.plan.order import in_order
 from gangraph.plan.reuse import Work
 from gangraph.plan.share import shared, takers
 from gangraph.plan.stages import stages
-from gangraph.plan.versions import repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +146,7 @@ def _segment(facts: Facts, work: Work, made: Made, part: Part) -> Segment:
 
 def _is_read(facts: Facts, index: int, part: Part, name: str) -> bool:
     """Whether something outside of a segment may read a value: a call with several outputs is none."""
-    offered = name in facts.later[index] and not repeats(facts.updates[index])
+    offered = name in facts.later[index] and facts.updates[index].timing.once
     return name not in facts.outputs and (name in part.outside or offered)
 
 

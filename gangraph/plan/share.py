@@ -4,14 +4,12 @@ from collections.abc import Iterable, Iterator, Set
 
 from gangraph.plan.facts import Facts
 from gangraph.plan.order import in_order
-from gangraph.plan.split import loops
-from gangraph.plan.versions import repeats
 
 
 def takers(facts: Facts, index: int) -> Iterator[int]:
     """The later updates that may take over values with their gradients."""
-    if facts.share and not repeats(facts.updates[index]):
-        yield from (later for later in range(index + 1, len(facts.updates)) if not loops(facts.updates[later]))
+    if facts.share and facts.updates[index].timing.once:
+        yield from (later for later in range(index + 1, len(facts.updates)) if not facts.updates[later].timing.repeated)
 
 
 def shared(

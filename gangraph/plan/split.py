@@ -2,19 +2,13 @@
 
 from collections.abc import Callable, Set
 
-from gangraph.graph.model import UpdateGraph
 from gangraph.plan.facts import Facts
 from gangraph.plan.versions import drawn, moved
 
 
-def loops(update: UpdateGraph) -> bool:
-    """Whether an update runs several times in a row, or on several batches before it steps."""
-    return update.times is not None or update.accumulate > 1
-
-
 def changes_while_repeating(facts: Facts, index: int) -> Callable[[str], bool]:
     """Whether a value, by its name, is another one each time that an update repeats."""
-    if not loops(facts.updates[index]):
+    if not facts.updates[index].timing.repeated:
         return lambda name: False
     beneath, held = facts.versions.beneath, facts.versions.held
     changing = facts.versions.mask((*moved(facts.graph, index), *drawn(facts.graph, index)))
@@ -30,7 +24,7 @@ def split(
     changes state once for each value: if its value is the same in every repetition and it is not made `again`, it is
     also made once before.
     """
-    if not loops(facts.updates[index]):
+    if not facts.updates[index].timing.repeated:
         return frozenset(), wanted
     changing = _changing(facts, index, wanted)
     body = _with_above(facts, changing | (facts.along(changing) & wanted), wanted)

@@ -88,7 +88,7 @@ def _called(graph: Graph, update: UpdatePlan) -> set[str]:
 
 def _left(graph: Graph, update: UpdatePlan, before: set[str], made: set[str]) -> set[str]:
     """What later updates may read."""
-    if not update.graph.conditional and update.graph.accumulate == 1:
+    if update.graph.timing.once:
         return made - {*update.frees}
     given = {name for segment in update.segments for name in (*segment.outputs, *segment.histories)}
     held = {name for name in given if graph.nodes[name].remembers == "step"}

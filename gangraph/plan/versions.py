@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import or_
 
-from gangraph.graph.model import Graph, Node, UpdateGraph
+from gangraph.graph.model import Graph, Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,6 @@ def versions(graph: Graph) -> Versions:
         moved=tuple(_bits(things, moved(graph, index)) for index in range(len(graph.updates))),
         held=frozenset(node.id for node in graph.nodes.values() if node.remembers == "step"),
     )
-
-
-def repeats(update: UpdateGraph) -> bool:
-    """Whether an update may run less or more than once in a step."""
-    return update.conditional or update.accumulate > 1
 
 
 def drawn(graph: Graph, index: int) -> tuple[str, ...]:

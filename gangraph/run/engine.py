@@ -12,6 +12,7 @@ from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.errors import RunError
 from gangraph.graph.code_names import Mode
 from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.lower.model import Lowered, Program
 from gangraph.lower.writer import noise_name
@@ -23,7 +24,8 @@ from gangraph.run.history import History
 from gangraph.run.lookahead import Steps
 from gangraph.run.networks import Networks, update_average
 from gangraph.run.settings import Settings
-from gangraph.update_options import UPDATE_OPTIONS, function_of
+from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, function_of
+from gangraph.update_schedule import ScheduleKey
 from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -196,10 +198,8 @@ class Engine:
     def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
         self._set_options(group, clock)
         for name, value in update.graph.options.items():
-            option, number = UPDATE_OPTIONS[name], evaluate(value, clock)
-            if option.least is not None and number < option.least:
-                raise RunError(f"{value.span}: {name} is {number:g} at step {clock.step}, below {option.least:g}")
-            function_of(option)(self.parameters[group], number)
+            option = UPDATE_OPTIONS[name]
+            function_of(option)(self.parameters[group], _now(option, value, clock))
         even_momentum(self.optimizers[group])
         self.optimizers[group].step()
 
@@ -296,12 +296,21 @@ def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:
-    graph = update.graph
-    if graph.every is not None and clock.step % max(1, round(evaluate(graph.every, clock))):
-        return 0
-    if graph.when is not None and not graph.late and not evaluate(graph.when, clock):
-        return 0
-    return 1 if graph.times is None else max(0, round(evaluate(graph.times, clock)))
+    """How often an update runs in this step."""
+    for key, written in update.graph.timing:
+        if key.function is not None and not key.function(clock.step, _now(key, written, clock)):
+            return 0
+    times = update.graph.timing.written("times")
+    return 1 if times is None else max(0, round(evaluate(times, clock)))
+
+
+def _now(key: UpdateOption | ScheduleKey, written: Expression, clock: Clock) -> float:
+    """The present value of a key of an update. Raises RunError for a number below the least that it takes."""
+    number = evaluate(written, clock)
+    limited = isinstance(key, UpdateOption) or key.takes == "number"  # functions of whole numbers limit them themselves
+    if key.least is not None and limited and number < key.least:
+        raise RunError(f"{written.span}: {key.name} is {number:g} at step {clock.step}, below {key.least:g}")
+    return number
 
 
 def _said(graph: Graph, name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from gangraph.language.expression.gates import Memory, decide, remembered
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock
 
-_ENTRY = ""  # where the memory of the gate of the whole update stands, beside those of its groups
+_ENTRY = ""  # where the gate of the whole update stands, beside those of its groups
 
 
 class GateMemoryError(ValueError):
@@ -35,7 +35,7 @@ class Gates:
             return self.update.objectives
         losses = {name: read(node) for name, node in self.update.watched}
         chosen: tuple[ObjectiveGraph, ...] = ()
-        if not self.update.late or self._decide(_ENTRY, self.update.when, clock, losses):
+        if self._decide(_ENTRY, self.update.timing.gate, clock, losses):
             chosen = tuple(
                 each for each in self.update.objectives if self._decide(each.group, each.when, clock, losses)
             )
@@ -57,7 +57,8 @@ class Gates:
 
     def shares(self) -> dict[str, float]:
         """By group with a gate, the share of the times since this was last asked for that the group stepped."""
-        gated = [each.group for each in self.update.objectives if self.update.late or each.when is not None]
+        whole = self.update.timing.gate is not None
+        gated = [each.group for each in self.update.objectives if whole or each.when is not None]
         found = {group: self.stepped[group] / self.asked for group in gated} if self.asked else {}
         self.asked, self.stepped = 0, dict.fromkeys(self.stepped, 0)
         return found
@@ -73,8 +74,7 @@ class Gates:
 
     def _kinds(self) -> dict[str, tuple[type, ...]]:
         """What is remembered for each gate that remembers anything."""
-        gates = {each.group: each.when for each in self.update.objectives} | {_ENTRY: self.update.when}
-        kinds = {name: remembered(gate) for name, gate in gates.items() if gate is not None}
+        kinds = {name: remembered(gate) for name, gate in self.update.gates.items() if gate is not None}
         return {name: kind for name, kind in kinds.items() if kind}
 
     def verify(self, memory: Mapping[str, Sequence[bool | float]]) -> None:

@@ -5,7 +5,6 @@ What is printed runs, given the names that its first lines list; a test runs it 
 
 from __future__ import annotations
 
-import ast as python
 import re
 import textwrap
 from collections import Counter
@@ -13,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gangraph.graph.code_names import Mode, module_name, value_name
-from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
+from gangraph.language.expression.model import show
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.moments import all_of, condition, now
 from gangraph.views.spec import WIDTH, table
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -74,7 +74,7 @@ class _Writer:
         """Numbers over time that the step computes with."""
         for node in self.graph.nodes.values():
             if node.expression is not None:
-                yield f"{variable(node.id)} = torch.tensor({_now(node.expression)})"
+                yield f"{variable(node.id)} = torch.tensor({now(node.expression)})"
 
     def _given(self, text: str) -> Iterator[str]:
         """What the lines take as given."""
@@ -160,19 +160,18 @@ class _Writer:
     def _drive(self, index: int, update: UpdatePlan) -> Iterator[str]:
         """The lines around the functions: when they run, on which draws, and what follows from the gradients."""
         graph, indent = update.graph, ""
-        conditions = [f"{_now(graph.when)}"] if graph.when is not None and not graph.late else []
-        conditions += [f"step % {_now(graph.every)} == 0"] if graph.every is not None else []
-        if conditions:
-            yield f"if {' and '.join(conditions)}:"
+        guards = ((key, value) for key, value in graph.timing if key.function is not None)
+        if conditions := [condition(key, value, self._import) for key, value in guards]:
+            yield f"if {all_of(conditions)}:"
             indent = "    "
-        if graph.times is not None:
-            yield f"{indent}for repetition in range({_now(graph.times)}):"
+        times, micro = graph.timing.written("times"), graph.accumulate
+        if times is not None:
+            yield f"{indent}for repetition in range({now(times)}):"
             indent += "    "
-        repeated, micro = graph.times is not None, graph.accumulate
         if micro > 1:
             yield f"{indent}for part in range({micro}):"
         inside = indent + ("    " if micro > 1 else "")
-        counters = (["repetition"] if repeated else []) + (["part"] if micro > 1 else [])
+        counters = (["repetition"] if times is not None else []) + (["part"] if micro > 1 else [])
         first = " or ".join(f"{counter} > 0" for counter in counters)
         if index > 0:
             yield from self._draw(update.redraws, inside)
@@ -198,9 +197,8 @@ class _Writer:
         if graph.gated:
             looked = "".join(f", {name}={variable(node)}" for name, node in graph.watched)
             yield f"{indent}opened = decide({index}{looked})"
-            gates = {"every group": graph.when} if graph.late else {}
-            gates |= {each.group: each.when for each in graph.objectives}
-            yield from (f"{indent}# {name}: {show(gate)}" for name, gate in gates.items() if gate is not None)
+            gates = ((name or "every group", gate) for name, gate in graph.gates.items() if gate is not None)
+            yield from (f"{indent}# {name}: {show(gate)}" for name, gate in gates)
 
     def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
         for source in sources:
@@ -255,7 +253,7 @@ class _Writer:
             if average.of in update.differentiated:
                 self.imports["gangraph.run.networks"].add("update_average")
                 both = f"{module_name(name)}, {module_name(average.of)}"
-                given = f'{both}, {_now(average.decay)}, buffers="{average.buffers}"'
+                given = f'{both}, {now(average.decay)}, buffers="{average.buffers}"'
                 yield from _guarded([f"update_average({given})"], _changed(graph, average.of), indent)
 
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
@@ -264,14 +262,14 @@ class _Writer:
         for name, value in graph.options.items():
             option = UPDATE_OPTIONS[name]
             function = option.function if isinstance(option.function, str) else self._import(option.function)
-            yield f'{function}(parameters_of("{each.group}"), {_now(value)})'
+            yield f'{function}(parameters_of("{each.group}"), {now(value)})'
         yield f'optimizers["{each.group}"].step()'
 
     def _options(self, group: str) -> Iterator[str]:
         """The options of an optimizer that change over time, at their present values."""
         for option, written in self.graph.spec.optimizers[group].options.items():
             if is_dynamic(written):
-                yield f'optimizers["{group}"].param_groups[0]["{option}"] = {_now(written)}'
+                yield f'optimizers["{group}"].param_groups[0]["{option}"] = {now(written)}'
 
 
 def _from_plain(form: NetworkForm) -> tuple[NetworkForm, ...]:
@@ -340,18 +338,6 @@ def _wrapped(head: str, arguments: list[str], tail: str) -> Iterator[str]:
 
 def _name(graph: Graph, value: str) -> str:
     return variable(graph.label(value)) if graph.label(value) != value else variable(value)
-
-
-def _now(expression: Expression | None) -> str:
-    """A number over time: as it stands where Python reads it alike, else by `now`."""
-    assert expression is not None
-    text = show(expression)
-    foreign = any(
-        isinstance(n, Quantity) or (isinstance(n, Literal) and not isinstance(n.value, int | float))
-        for n in walk(expression)
-    )
-    called = any(isinstance(node, python.Call) for node in python.walk(python.parse(text))) if not foreign else True
-    return f'now("{text}")' if called else text
 
 
 def _tidy(line: str) -> str:

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gangraph.language.expression.gates import is_over_time
 from gangraph.language.expression.model import show
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
@@ -32,24 +31,11 @@ def plan_text(program: Program, *, title: str = "") -> str:
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
     for number, (update, spec) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
-        lines += ["", f"update {number} of {len(plan.updates)}: {update.graph.name}{_when(spec)}"]
+        parts = "; ".join(key.told(key.caption, show(value)) for key, value in update.graph.timing)
+        title = f"update {number} of {len(plan.updates)}: {update.graph.name}"
+        lines += ["", f"{title} ({parts})" if parts else title]
         lines += _update_rows(program, update, spec)
     return "\n".join(lines)
-
-
-def _when(update: UpdateSpec) -> str:
-    """How often an update runs in a step."""
-    parts = []
-    if update.times is not None:
-        parts.append(f"{show(update.times)} times in a row")
-    if update.every is not None:
-        parts.append(f"in every step whose number {show(update.every)} divides")
-    if update.when is not None:
-        late = "its gradient is taken only when" if not is_over_time(update.when) else "when"
-        parts.append(f"{late} {show(update.when)}")
-    if update.accumulate > 1:
-        parts.append(f"gradients averaged over {update.accumulate} batches")
-    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _update_rows(program: Program, update: UpdatePlan, spec: UpdateSpec) -> Iterator[str]:

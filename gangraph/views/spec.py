@@ -2,7 +2,10 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, get_args
 
+from gangraph.errors import Span
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import (
@@ -15,6 +18,7 @@ from gangraph.language.spec import (
     SamplerSpec,
     Spec,
     UpdateSpec,
+    counts,
 )
 from gangraph.language.tied import tied_to
 
@@ -187,14 +191,25 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
         for each in update.objectives:
             parts = (f"{aim(each.sign)}: {_goal(each)}", *_unroll(each))
             yield f"    {each.group}: {{{', '.join(parts)}}}"
-    if update.draw is not None:
-        yield f"  draw: [{', '.join(name for name, _ in update.draw)}]"
-    given = {"times": update.times, "every": update.every, "when": update.when, **update.options}
-    yield from (f"  {key}: {show(written)}" for key, written in given.items() if written is not None)
-    if update.accumulate > 1:
-        yield f"  accumulate: {update.accumulate}"
-    if update.then:
-        yield f"  then: [{', '.join(map(show, update.then))}]"
+    for field in fields(update):
+        value = getattr(update, field.name)
+        told = field.name == "objectives" or isinstance(value, Span)
+        if counts(field) and not told and value is not None and value != field.default:
+            yield from (f"  {line}" for line in _field_lines(field.name, value))
+
+
+def _field_lines(name: str, value: Any) -> Iterator[str]:
+    """A field of an update: a table as its keys, a list as its entries. That nothing is drawn is said."""
+    if isinstance(value, Mapping):
+        yield from (f"{key}: {_plain(written)}" for key, written in value.items())
+    elif value or name == "draw":
+        yield f"{name}: [{', '.join(map(_plain, value))}]" if isinstance(value, tuple) else f"{name}: {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    """An expression as it is written, a name with its place as the name, and what is neither as Python has it."""
+    name = value[0] if isinstance(value, tuple) else value
+    return show(name) if isinstance(name, get_args(Expression)) else str(name)
 
 
 def _unroll(objective: Objective) -> Iterator[str]:

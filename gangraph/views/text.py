@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gangraph.language.expression.model import show
 from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
 from gangraph.language.tied import tied_to
+from gangraph.language.timing import Timing
+from gangraph.update_schedule import SCHEDULE_KEYS
 from gangraph.views.printers.words import layer_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles
 from gangraph.views.wording import listed
@@ -144,9 +146,7 @@ def _network_json(checked: Checked, name: str) -> dict[str, Any]:
 
 
 def _update_json(update: UpdateSpec) -> dict[str, Any]:
-    timing = {
-        key: None if (written := getattr(update, key)) is None else show(written) for key in ("times", "every", "when")
-    }
+    timing = {key: _timing_json(key, update.timing) for key in SCHEDULE_KEYS}
     return {
         "name": update.name,
         "objectives": {each.group: f"{aim(each.sign)} {show(each.expression)}" for each in update.objectives},
@@ -161,10 +161,16 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
         },
         "draw": None if update.draw is None else [name for name, _ in update.draw],
         **timing,
-        "accumulate": update.accumulate,
         "options": {name: show(value) for name, value in update.options.items()},
         "then": [show(item) for item in update.then],
     }
+
+
+def _timing_json(key: str, timing: Timing) -> str | int | None:
+    """What is written of a key of a schedule, which is a number where it is known before the run."""
+    if SCHEDULE_KEYS[key].takes == "static":
+        return timing.number(key)
+    return None if (written := timing.written(key)) is None else show(written)
 
 
 __all__ = [

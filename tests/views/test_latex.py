@@ -158,7 +158,7 @@ def test_how_often_and_on_which_draws_is_said_in_words() -> None:
     phase = checked("{update: d, minimize: judge, times: 5, draw: all, then: 'clip(D, -1, 1)'}",
                     "{update: g, minimize: fool, when: step % 2 == 0}")  # fmt: skip
     assert lines(phase, "words") == [
-        r"5 \text{ times, each} \; \text{on fresh draws of } x \text{ and } z",
+        r"5 \text{ times in a row} \text{, each time on fresh draws of } x \text{ and } z",
         r"\text{then } \theta_{D} \leftarrow \mathrm{clip}(\theta_{D}, -1, 1)",
         r"\text{only in steps where } \mathrm{step} \bmod 2 = 0",
     ]

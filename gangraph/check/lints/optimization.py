@@ -109,7 +109,7 @@ def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG618: a closed gate that nothing can open again: no other update changes its losses, and it names no time."""
     for index, update in enumerate(graph.updates):
         others = {name for i, other in enumerate(graph.updates) if i != index for name in other.networks}
-        own = [(update.when, update.networks)] + [(each.when, each.networks) for each in update.objectives]
+        own = [(update.timing.gate, update.networks)] + [(each.when, each.networks) for each in update.objectives]
         for gate, shut in own:
             looked = losses_in(gate) if gate is not None else ()
             if gate is None or not looked or any(isinstance(n, ast.Name) and n.id in TIME for n in ast.walk(gate)):

@@ -26,7 +26,9 @@ from gangraph.language.document.tree import Mapping, Sequence
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression, parse_loop
 from gangraph.language.scalar import Scalar
-from gangraph.update_options import UPDATE_OPTIONS, is_option
+from gangraph.update_keys import is_in
+from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.update_schedule import SCHEDULE_KEYS
 
 
 def _scalar(tree: Any) -> Scalar:
@@ -191,50 +193,52 @@ Group = Annotated[
 ]
 
 
-_OPTIONS = "options of an update"  # no key of a spec: the options stand beside the other keys
+# No keys of a spec: what the tables of an update's keys know stands beside its other keys.
+_SCHEDULE, _OPTIONS = "schedule of an update", "options of an update"
 
 
-def _gathered(options: Any) -> Any:
-    """Refuse the key of the options where a spec has it."""
-    if isinstance(options, Mapping) or not isinstance(options, dict):
+def _gathered(written: Any) -> Any:
+    """Refuse the key of a whole table where a spec has it."""
+    if isinstance(written, Mapping) or not isinstance(written, dict):
         raise PydanticKnownError("extra_forbidden")
-    return options
+    return written
 
 
-def _add_options(schema: dict[str, Any]) -> None:
-    """Tell editors of every option of an update as a key of its own."""
+def _add_records(schema: dict[str, Any]) -> None:
+    """Tell editors of everything in the tables as a key of its own."""
     keys = schema["properties"]
-    written = keys.pop(_OPTIONS)["additionalProperties"]
-    keys |= {name: {**written, "description": UPDATE_OPTIONS[name].about} for name in sorted(UPDATE_OPTIONS)}
+    for field, records in ((_SCHEDULE, SCHEDULE_KEYS), (_OPTIONS, dict(sorted(UPDATE_OPTIONS.items())))):
+        written = keys.pop(field)["additionalProperties"]
+        keys |= {name: {**written, "description": record.about} for name, record in records.items()}
 
 
 class UpdateDocument(Model):
     """One parameter update: which group, what it minimises, on which draws, how often, and its options."""
 
-    model_config = ConfigDict(populate_by_name=False, json_schema_extra=_add_options)
+    model_config = ConfigDict(populate_by_name=False, json_schema_extra=_add_records)
 
     update: Group
     minimize: Expr | None = None
     maximize: Expr | None = None
     unroll: UnrollDocument | None = Field(None, description="steps of another group that the objective looks ahead")
     draw: Expr | None = Field(None, description="sources drawn anew before the update: all, a name, or a list")
-    times: Expr | None = Field(None, description="how often in a row; may depend on step")
-    every: Expr | None = Field(None, description="only when step is a multiple of this")
-    when: Expr | None = Field(None, description="only when this condition on losses or time holds")
     then: OneOrMore | None = Field(
         None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
     )
-    accumulate: Expr | None = Field(None, description="number of micro-batches whose gradients are averaged")
+    schedule: Annotated[dict[str, Expr], BeforeValidator(_gathered)] = Field({}, alias=_SCHEDULE)
     options: Annotated[dict[str, Expr], BeforeValidator(_gathered)] = Field({}, alias=_OPTIONS)
 
     @model_validator(mode="before")
     @classmethod
-    def _with_options(cls, tree: Any) -> Any:
-        """Put keys that are options under one field. Others that are unknown stay, to be refused."""
+    def _with_records(cls, tree: Any) -> Any:
+        """Put keys that a table knows under one field. Others that are unknown stay, to be refused."""
         if not isinstance(tree, Mapping):
             return tree
-        options = {key: tree[key] for key in tree if key not in cls.model_fields and is_option(key)}
-        return {_OPTIONS: options, **{key: value for key, value in tree.items() if key not in options}}
+        keys = [key for key in tree if key not in cls.model_fields]
+        schedule = {key: tree[key] for key in keys if is_in(SCHEDULE_KEYS, key)}
+        options = {key: tree[key] for key in keys if is_in(UPDATE_OPTIONS, key)}
+        others = {key: value for key, value in tree.items() if key not in schedule and key not in options}
+        return {_SCHEDULE: schedule, _OPTIONS: options, **others}
 
 
 class StepLoop(RootModel[Annotated[dict[LoopKey, "Updates"], BeforeValidator(_alone)]]):

@@ -13,6 +13,7 @@ from gangraph.language.document.tree import Mapping, Tree
 from gangraph.language.document.tree import Sequence as TreeSequence
 from gangraph.language.expression.syntax import is_loop
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.update_schedule import SCHEDULE_KEYS
 
 _Model = TypeVar("_Model", bound=Model)
 
@@ -130,7 +131,7 @@ def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, 
 
 def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
     """The keys that the model at a path accepts."""
-    schema = _json_schema(model, tuple(UPDATE_OPTIONS))
+    schema = _json_schema(model, (*SCHEDULE_KEYS, *UPDATE_OPTIONS))
     node: dict[str, Any] = schema
     for part in path:
         node = _inside(schema, node, part) or node
@@ -140,8 +141,8 @@ def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
 
 
 @cache
-def _json_schema(model: type[Model], options: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON schema of a model, while updates have these options."""
+def _json_schema(model: type[Model], keys: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON schema of a model, while updates have these keys."""
     return model.model_json_schema()
 
 

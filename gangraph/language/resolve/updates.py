@@ -1,6 +1,6 @@
 """Updates: the entries of `step:`, its loops written out, with everything static evaluated."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gangraph.errors import Problem, Span, refuse
@@ -12,6 +12,7 @@ from gangraph.language.expression.static import Scope
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Objective, Unroll, UpdateSpec
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.update_schedule import SCHEDULE_KEYS
 
 LARGEST_STEP = 300  # updates
 LARGEST_LOOKAHEAD = 1000  # steps, all of which stay in memory until the gradient has come back through them
@@ -68,14 +69,21 @@ class _Entry:
             name="+".join(each.group for each in objectives),
             objectives=objectives,
             draw=self._draw(self._reduced(entry.draw)),
-            times=self._reduced(entry.times),
-            every=self._reduced(entry.every),
-            when=self._reduced(entry.when),
-            then=tuple(self.scope.reduce(item) for item in then),
-            accumulate=self.sections.whole(entry.accumulate, 1, self.scope),
+            schedule=dict(self._schedule(entry.schedule)),
             options={name: self.scope.reduce(entry.options[name]) for name in UPDATE_OPTIONS if name in entry.options},
+            then=tuple(self.scope.reduce(item) for item in then),
             span=first.span,
         )
+
+    def _schedule(self, written: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+        """What is written of a schedule, without what is static and has no effect."""
+        for name, key in SCHEDULE_KEYS.items():
+            if name in written and key.takes == "static":
+                number = self.sections.whole(written[name], 1, self.scope)
+                if number != key.least:
+                    yield name, ast.Literal(number, written[name].span)
+            elif name in written:
+                yield name, self.scope.reduce(written[name])
 
     def _reduced(self, expression: Expression | None) -> Expression | None:
         return None if expression is None else self.scope.reduce(expression)

@@ -13,6 +13,7 @@ from gangraph.language.spec import (
 )
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.update_schedule import SCHEDULE_KEYS
 from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff.difference import Difference, groups_of, sides
 from gangraph.views.diff.matching import Matching
@@ -52,11 +53,9 @@ def _option(group: OptimizerSpec, name: str) -> str:
     return constant_text(optimizers[group.kind].signature.parameters[name].default)
 
 
-_TIMING = {"times": ("how often update {} runs", "once"), "every": ("the rhythm of update {}", "every step"),
-           "when": ("the condition of update {}", "none"),
-           "gates": ("what decides the groups of update {}", "none"), "draws": ("what update {} draws anew", "nothing"),
-           "unroll": ("how far update {} looks ahead", "not at all"),
-           "accumulate": ("what update {} averages its gradient over", "one batch"),
+# Beside the records of keys, what else is told of an update, and what is said where that is usual.
+_OTHERS = {"gates of groups": ("what decides the groups of update {}", "none"),
+           "draws": ("what update {} draws anew", "nothing"), "unroll": ("how far update {} looks ahead", "not at all"),
            "then": ("what follows update {}", "nothing")}  # fmt: skip
 
 
@@ -79,8 +78,9 @@ def schedule_differences(matching: Matching) -> Iterator[Difference]:
 
 
 def _retimed(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
+    keys = {key: (record.compared, record.usual) for key, record in SCHEDULE_KEYS.items()}
     options = {name: (f"{option.compared} in update {{}}", "none") for name, option in UPDATE_OPTIONS.items()}
-    for key, (what, plain) in (_TIMING | options).items():
+    for key, (what, plain) in (keys | _OTHERS | options).items():
         if before.get(key) != after.get(key):
             yield Difference("schedule", what.replace("{}", name), before.get(key, plain), after.get(key, plain))
 
@@ -89,19 +89,16 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
     """How an update runs, where that is not once in each step on the draws of the step; in the second's `names`."""
     sources, networks = (names.sources, names.networks) if names else ({}, {})
     graph, update = checked.graph, checked.graph.updates[index]
-    given = {"times": update.times, "every": update.every, "when": update.when, **update.options}
-    forms = {"times": "{} times", "every": "every {} steps"}
-    timing = {key: forms.get(key, "{}").format(written(value)) for key, value in given.items() if value is not None}
+    timing = {key.name: key.told(key.stated, written(value)) for key, value in update.timing}
+    timing |= {name: written(value) for name, value in update.options.items()}
     if update.lookaheads:
         timing["unroll"] = ", ".join(_ahead(graph, ahead, networks) for ahead in update.lookaheads)
     gates = [f"{each.group}: {written(each.when)}" for each in update.objectives if each.when is not None]
     if gates:
-        timing["gates"] = "; ".join(gates)
-    if update.accumulate > 1:
-        timing["accumulate"] = f"{update.accumulate} batches"
+        timing["gates of groups"] = "; ".join(gates)
     beneath = graph.below(*update.roots)
     targets = {graph.nodes[name].target for name in beneath if graph.nodes[name].is_source}
-    first = index == 0 and not update.conditional and update.accumulate == 1
+    first = index == 0 and update.timing.once
     anew = [name for name in graph.spec.data if name in targets and name in (update.draws or ())]
     if anew and not first:
         timing["draws"] = listed(sorted(sources.get(name, name) for name in anew))

@@ -17,18 +17,10 @@ def schedule(graph: Graph) -> Iterator[str]:
         fresh = [name for name in draws or () if name in graph.spec.data]
         shared = "on the same draws as the update before"
         parts = [shared if draws is None else f"draws {listed(fresh) or 'nothing'} afresh"]
-        said = (
-            ("{} times in a row", update.times),
-            ("every {} steps", update.every),
-            ("when {}", update.when),
-        )
-        filled = (words.format(show(value)) for words, value in said if value is not None)
-        parts += [text.replace("steps steps", "steps") for text in filled]
         options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
-        parts += [option.told(option.caption, show(value)) for option, value in options]
+        parts += [key.told(key.caption, show(value)) for key, value in (*update.timing, *options)]
         parts += [f"looks {counted(each.steps, 'step')} of {each.group} ahead" for each in update.lookaheads]
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
-        parts += [f"gradients summed over {update.accumulate} batches"] * (update.accumulate > 1)
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
         named = [name for name in update.networks if name not in update.tied]
         yield f"{number}.  {update.name}: updates {listed(named)}; " + "; ".join(parts)

@@ -162,32 +162,24 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
 def _timing(plan: Plan, index: int) -> Iterator[str]:
     """How often an update runs, and on what."""
     graph, update = plan.checked.graph, plan.updates[index].graph
-    if update.every is not None:
-        yield f"It runs only in every step whose number can be divided by {written(update.every)}."
-    if update.when is not None and not update.late:
-        yield f"It runs only in steps where {show(update.when)}."
-    yield from _gates(update)
-    if update.times is not None:
-        often = "twice" if written(update.times) == "2" else f"{written(update.times)} times"
-        yield f"It runs {often} in a row."
-    if update.accumulate > 1:
-        yield f"It averages its gradient over {counted(update.accumulate, 'batch', 'batches')}."
-    anew = [name for name in plan.updates[index].redraws if index > 0 or update.conditional or update.accumulate > 1]
+    said = [(key, key.told(key.sentence, written(value))) for key, value in update.timing]
+    yield from (sentence for key, sentence in said if not key.repeated and not key.late)
+    if update.gated:
+        yield from _gates(update, [sentence for key, sentence in said if key.late])
+    yield from (sentence for key, sentence in said if key.repeated)
+    anew = [name for name in plan.updates[index].redraws if index > 0 or not update.timing.once]
     named = [name if name in graph.spec.data else f"the random numbers of {name.partition('.')[0]}" for name in anew]
     if named:
-        each = "Each time it" if update.times is not None or update.accumulate > 1 else "It"
+        each = "Each time it" if update.timing.repeated else "It"
         yield f"{each} draws {listed(named)} anew."
 
 
-def _gates(update: UpdateGraph) -> Iterator[str]:
-    """Conditions that are decided when the losses are known."""
-    if not update.gated:
-        return
+def _gates(update: UpdateGraph, whole: Iterable[str]) -> Iterator[str]:
+    """Conditions that are decided when the losses are known; `whole` are sentences on those of the whole update."""
     names = [name for name, _ in update.watched]
     if names:
         yield f"Everything is computed each time, then the host reads {listed(names)} and decides what steps."
-    if update.when is not None and update.late:
-        yield f"Parameters change only where {show(update.when)}."
+    yield from whole
     for each in update.objectives:
         if each.when is not None:
             change = "changes" if len(each.networks) == 1 else "change"

@@ -194,7 +194,7 @@ class _Story:
         reasons = [f"{listed(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
         told = dict.fromkeys(map(self._source, drawn))
         reasons += [f"{listed(told)} {_are(len(told) == 1)} new"] if drawn else []
-        if not reasons and self.plan.updates[before].graph.conditional:
+        if not reasons and self.plan.updates[before].graph.timing.conditional:
             reasons = [f"update {self._number(before)} may not have run"]
         return " and ".join(reasons) or "here its gradient is needed as well"
 

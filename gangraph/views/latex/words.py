@@ -46,22 +46,16 @@ def _timing(notation: Notation, update: UpdateGraph, named: Sequence[str]) -> It
     """How often an update runs and on which draws of those `named`, and what is done with its gradient."""
     drawn = [node for name in named if (node := notation.graph.nodes[name]).is_source]
     anew = [node.id for source in update.draws or () for node in drawn if node.target == source]
-    fresh = rf"\text{{on fresh draws of }} {_listed(map(notation.name, anew))}" if anew else ""
-    if update.times is not None:
-        times = moment(update.times)
-        yield rf"{times} \text{{ times{', each' if anew else ' in a row'}}} \; {fresh}".removesuffix(r" \; ")
-    elif fresh:
-        yield fresh
-    if update.every is not None:
-        yield rf"\text{{in every step that }} {moment(update.every)} \text{{ divides}}"
-    if update.when is not None:
-        yield rf"\text{{only in steps where }} {moment(update.when)}"
+    fresh = rf"fresh draws of }} {_listed(map(notation.name, anew))}" if anew else ""
+    often = [key.told(key.latex, moment(value)) for key, value in update.timing if key.repeated]
+    if often and fresh:
+        often[-1] += rf" \text{{, each time on {fresh}"
+    yield from often or ([rf"\text{{on {fresh}"] if fresh else [])
+    yield from (key.told(key.latex, moment(value)) for key, value in update.timing if not key.repeated)
     for each in update.objectives:
         if each.when is not None:
             players = _listed(notation.network(name) for name in each.networks)
             yield rf"{players} \text{{ only in steps where }} {moment(each.when)}"
-    if update.accumulate > 1:
-        yield rf"\text{{its gradient averaged over {update.accumulate} batches}}"
     for name, value in update.options.items():
         option = UPDATE_OPTIONS[name]
         yield option.told(option.latex, moment(value))

@@ -1,0 +1,64 @@
+"""The schedule of one update: what is written of it, as the records that know what it means."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gangraph.language.expression.gates import is_over_time
+from gangraph.language.expression.model import Expression, Literal
+from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When an update runs and how often: the keys of its schedule that are written, in the order of their table."""
+
+    keys: tuple[tuple[ScheduleKey, Expression], ...]
+
+    @classmethod
+    def of(cls, schedule: Mapping[str, Expression]) -> "Timing":
+        """What a schedule means. A condition on losses may have another record than one on time."""
+        return cls(tuple((_meant(SCHEDULE_KEYS[name], written), written) for name, written in schedule.items()))
+
+    def __iter__(self) -> Iterator[tuple[ScheduleKey, Expression]]:
+        return iter(self.keys)
+
+    def written(self, name: str) -> Expression | None:
+        """What is written of a key, if anything is."""
+        return next((written for key, written in self.keys if key.name == name), None)
+
+    def number(self, name: str) -> int:
+        """The number of a key that is known before the run: its least where it is not written.
+
+        Raises:
+            ValueError: the key is one that may change over time.
+        """
+        match self.written(name):
+            case None:
+                return int(SCHEDULE_KEYS[name].least or 0)
+            case Literal(value=int(number)):
+                return number
+        raise ValueError(f"'{name}' is not known before the run")
+
+    @property
+    def gate(self) -> Expression | None:
+        """The condition that is decided when the losses are known."""
+        return next((written for key, written in self.keys if key.late), None)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there are steps in which the update computes nothing."""
+        return any(key.conditional for key, _ in self.keys)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the update may compute its objectives several times in a step."""
+        return any(key.repeated for key, _ in self.keys)
+
+    @property
+    def once(self) -> bool:
+        """Whether the update computes its objectives exactly once in every step."""
+        return not self.conditional and not self.repeated
+
+
+def _meant(key: ScheduleKey, written: Expression) -> ScheduleKey:
+    return key.on_losses if key.on_losses is not None and not is_over_time(written) else key

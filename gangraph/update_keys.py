@@ -1,0 +1,100 @@
+"""What the keys of an update have in common that are one record each, here or in a plug-in.
+
+There are two kinds: those that say when and how often an update runs (`gangraph.update_schedule`), and those that
+change gradients before the optimizer steps (`gangraph.update_options`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from string import Template
+from typing import Any, Literal
+
+from gangraph.registry import load_plugins
+
+KEYS = frozenset(
+    ("update", "minimize", "maximize", "unroll", "draw", "then", "schedule", "options")
+)  # what updates have beside their records: the fields of `UpdateDocument`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateKey:
+    """A key of an update whose value is a number or a condition, and everything that is said of it.
+
+    In the texts `$value` stands for the value as it is written.
+    """
+
+    name: str
+    about: str  # for editors, in a few words
+    sentence: str  # for `explain`
+    latex: str  # for `show --as latex`, in text that follows the objective
+    caption: str  # for drawings and plans, in a few words
+    compared: str  # what `diff` calls it
+    least: float | None = None  # the smallest number that it takes
+    function: str | Callable[..., Any] | None = None  # what it does, or the name of that
+
+    @property
+    def package(self) -> str:
+        """The first part of the name of the module that the function is from."""
+        name = self.function if isinstance(self.function, str) else getattr(self.function, "__module__", "gangraph")
+        return name.partition(".")[0]
+
+    def told(self, template: str, value: str) -> str:
+        """One of its texts, with what is written in it."""
+        return Template(template).substitute(value=value)
+
+
+_TABLES: list[Mapping[str, UpdateKey]] = []
+
+
+def table(records: Mapping[str, UpdateKey]) -> None:
+    """Make a table of records known, so that no name is in two of them."""
+    _TABLES.append(records)
+
+
+def verify(record: UpdateKey, what: Literal["option", "key"], texts: Iterable[str]) -> None:
+    """Refuse a record that could not be written, told or printed; `texts` are its fields with a `$value`.
+
+    Raises:
+        ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
+        TypeError: printed code could not import the function by its module and name.
+    """
+    name, said = record.name, f"the {what} '{record.name}' of updates"
+    if any(name in records for records in _TABLES):
+        raise ValueError(f"{said} is already registered")
+    if name in KEYS or not name.isidentifier():
+        why = "updates have a key of that name" if name in KEYS else "it has to be a name as in Python"
+        raise ValueError(f"{'an' if what == 'option' else 'a'} {what} of updates cannot be called '{name}': {why}")
+    for key in texts:
+        _verify_text(record, key, said)
+    if callable(record.function):
+        _verify_importable(record.function, what, said)
+
+
+def _verify_text(record: UpdateKey, key: str, said: str) -> None:
+    """Refuse a text that cannot be printed. Raises ValueError."""
+    text = getattr(record, key)
+    try:
+        record.told(text, "1")
+    except (KeyError, TypeError, ValueError) as error:
+        filled = "in which $value is all that is filled in, and $$ is a dollar"
+        raise ValueError(f"'{key}' of {said} is {text!r}, {filled}") from error
+
+
+def _verify_importable(function: Callable[..., Any], what: str, said: str) -> None:
+    """Refuse a function that no import by its module and name finds, as that of printed code. Raises TypeError."""
+    called = getattr(function, "__qualname__", repr(function))
+    others = (each.function for records in _TABLES for each in records.values() if callable(each.function))
+    hidden = any(
+        function is not other and (function.__module__, called) == (other.__module__, other.__qualname__)
+        for other in others
+    )
+    if hidden or not called.isidentifier():
+        why = f"another {what}'s function has its name" if hidden else "it has no name in its module"
+        raise TypeError(f"{said} cannot be '{called}': {why}, and printed code imports it by that")
+
+
+def is_in(records: Mapping[str, UpdateKey], key: str) -> bool:
+    """Whether a table has a record of this name; plug-ins are loaded to know what they add."""
+    if key not in records:
+        load_plugins()
+    return key in records

@@ -1,0 +1,47 @@
+"""Numbers and conditions over time as printed code has them."""
+
+import ast as python
+from collections.abc import Callable, Sequence
+
+from gangraph.language.expression.model import Expression, Literal, Quantity, show, walk
+from gangraph.update_schedule import ScheduleKey
+
+_LOOSE = python.BoolOp | python.IfExp | python.Lambda
+_TIGHT = python.Constant | python.Name | python.Call
+
+
+def now(expression: Expression) -> str:
+    """A number over time: as it stands where Python reads it alike, else by `now`."""
+    text = show(expression)
+    foreign = any(
+        isinstance(n, Quantity) or (isinstance(n, Literal) and not isinstance(n.value, int | float))
+        for n in walk(expression)
+    )
+    called = any(isinstance(node, python.Call) for node in python.walk(python.parse(text))) if not foreign else True
+    return f'now("{text}")' if called else text
+
+
+def condition(key: ScheduleKey, value: Expression, named: Callable[[object], str]) -> str:
+    """Whether an update runs in this step, as far as one key of its schedule decides that.
+
+    `named` imports a function, and says by which name.
+    """
+    if not key.code:
+        return f"{named(key.function)}(step, {now(value)})"
+    return key.told(key.code, now(value) if key.code == "$value" else _operand(now(value)))
+
+
+def all_of(conditions: Sequence[str]) -> str:
+    """Conditions that all have to hold; one of them keeps its own words."""
+    if len(conditions) == 1:
+        return conditions[0]
+    return " and ".join(f"({each})" if isinstance(_parsed(each), _LOOSE) else each for each in conditions)
+
+
+def _operand(text: str) -> str:
+    """A number as an operand: in parentheses unless it is one word or call."""
+    return text if isinstance(_parsed(text), _TIGHT) else f"({text})"
+
+
+def _parsed(text: str) -> python.expr:
+    return python.parse(text, mode="eval").body
