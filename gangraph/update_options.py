@@ -25,7 +25,7 @@ KEYS = frozenset(
 class UpdateOption:
     """A key of an update whose value is a number over time, for a function that changes gradients in place.
 
-    In the texts `$value` stands for that number as it is written.
+    In `sentence`, `latex` and `caption`, `$value` stands for that number as it is written.
     """
 
     name: str
@@ -60,13 +60,15 @@ def _named(name: str) -> Callable[..., object]:
 
 
 UPDATE_OPTIONS: dict[str, UpdateOption] = {}
+_OF_ANY_VALUE = ("about", "compared")  # texts in which no value is filled in
 
 
 def add(option: UpdateOption) -> None:
     """Register an option.
 
     Raises:
-        ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
+        ValueError: the name is taken or is no name, or a text is none, or has something to fill in that
+            nothing is filled in for.
         TypeError: printed code could not import the function by its module and name.
     """
     name = option.name
@@ -83,12 +85,18 @@ def add(option: UpdateOption) -> None:
 
 def _verify_texts(option: UpdateOption) -> None:
     """Refuse a text that cannot be printed. Raises ValueError."""
-    for key in ("sentence", "latex", "caption", "compared"):
+    for key in ("about", "sentence", "latex", "caption", "compared"):
         text = getattr(option, key)
+        said = f"'{key}' of the option '{option.name}' of updates is {text!r}"
+        if not isinstance(text, str):
+            raise ValueError(f"{said}, which is no text")
+        if key in _OF_ANY_VALUE:
+            if "$value" in text or "${value}" in text:
+                raise ValueError(f"{said}, in which nothing is filled in: it is said of the option, whatever its value")
+            continue
         try:
             option.told(text, "1")
-        except (KeyError, TypeError, ValueError) as error:
-            said = f"'{key}' of the option '{option.name}' of updates is {text!r}"
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{said}, in which $value is all that is filled in, and $$ is a dollar") from error
 
 
