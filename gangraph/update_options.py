@@ -45,10 +45,11 @@ def add(option: UpdateOption) -> None:
     """Register an option.
 
     Raises:
-        ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
+        ValueError: the name is taken or is no name, or a text is none, or has something to fill in that
+            nothing is filled in for.
         TypeError: printed code could not import the function by its module and name.
     """
-    verify(option, "option", ("sentence", "latex", "caption", "compared"))
+    verify(option, "option", ("sentence", "latex", "caption"))
     UPDATE_OPTIONS[option.name] = option
 
 

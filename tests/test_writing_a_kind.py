@@ -1,9 +1,9 @@
 """A kind of node costs one file: a plug-in adds one, and every stage and every view knows it."""
 
 import copy
-import importlib
-import sys
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gangraph import Trainer
+from gangraph.check.phase import Checked
 from gangraph.cli import main
 from gangraph.errors import SpecError
 from gangraph.graph.kinds import NodeKind, kinds
@@ -20,15 +21,18 @@ from gangraph.language.expression.model import Expression, Literal, Name, show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.registry import _loaded, load_plugins
+from gangraph.registry import load_plugins
 from gangraph.views.code import code_text
+from gangraph.views.decompile import over_values
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
+from gangraph.views.printers.text import formula
 from gangraph.views.text import shapes_text
-from tests.support import DEFAULTS, SMALL, deviation, read, same, snapshot, trainer, worst
+from tests.plugin import fail, installed
+from tests.support import DEFAULTS, SMALL, deviation, read, same, small, snapshot, trainer, worst
 
 TOLERANCE = 1e-12
 
@@ -64,22 +68,11 @@ JUDGE = "logistic.critic(real=D(x), fake=D(flow))"
 
 
 @pytest.fixture(autouse=True)
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _plugin(tmp_path: Path) -> Iterator[None]:
     """The plug-in as if it were installed. Afterwards its kind is gone."""
-    (tmp_path / "reversal.py").write_text(PLUGIN)
-    installed = tmp_path / "reversal-0.1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: reversal\nVersion: 0.1.0\n")
-    (installed / "entry_points.txt").write_text("[gangraph.plugins]\nreversal = reversal\n")
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(tmp_path)
-        _loaded.cache_clear()
+    with installed("reversal", "reversal", PLUGIN, tmp_path):
         assert "reversal" in load_plugins()
         yield
-    kinds._records.pop("reversed_gradient")
-    sys.modules.pop("reversal", None)
-    importlib.invalidate_caches()
-    _loaded.cache_clear()
 
 
 def text(**parts: str) -> str:
@@ -109,6 +102,55 @@ def test_misuse_is_told(call: str, code: str) -> None:
     (problem,) = (each for each in caught.value.problems if each.severity == "error")
     assert problem.code == code
     assert "reversed_gradient" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("asked", "when", "show"),
+    [
+        ("build", "a call of it is built", shapes_text),
+        ("infer", "the type of a value is inferred", shapes_text),
+        ("stops", "gradients are followed", shapes_text),
+        ("write", "code is written for it", compile_phase),
+        ("spelled", "it is printed", lambda checked: latex_text([checked])),
+    ],
+)
+def test_one_that_fails_is_told_with_its_module_and_its_place(
+    asked: str, when: str, show: Callable[[Checked], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = kinds["reversed_gradient"]
+    assert kind.form is not None
+    broken = {"form": replace(kind.form, build=fail)} if asked == "build" else {asked: fail}
+    monkeypatch.setitem(kinds._records, kind.name, replace(kind, **broken))
+    made = spec()
+    with pytest.raises(SpecError) as caught:
+        show(check_phase(made, made.phases[0]))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.reason) == ("GG441", "RuntimeError: not today")
+    assert problem.message == f"the kind of node '{kind.name}' of the plug-in's module 'tests.plugin' fails as {when}"
+    assert problem.span.text.content[problem.span.start : problem.span.end] == "reversed_gradient(fake)"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("infer", "it gives (4, 2), expected a TensorType"), ("write", "it calls nothing of the writer")],
+)
+def test_one_that_answers_wrongly_is_told(asked: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, made = kinds["reversed_gradient"], spec()
+    monkeypatch.setitem(kinds._records, kind.name, replace(kind, **{asked: lambda _, __: (4, 2)}))
+    with pytest.raises(SpecError) as caught:
+        compile_phase(check_phase(made, made.phases[0]))
+    assert said in caught.value.problems[0].reason
+
+
+def test_a_fault_of_gangraph_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    own.__module__ = kinds["held"].infer.__module__
+    monkeypatch.setitem(kinds._records, "held", replace(kinds["held"], infer=own))
+    made = spec(more_values=VALUES + "\n  past: held(flow)")
+    with pytest.raises(RuntimeError, match="a mistake"):
+        check_phase(made, made.phases[0])
 
 
 def test_it_is_planned_and_written_as_code() -> None:
@@ -203,6 +245,55 @@ def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(text())
     assert main(["check", str(path)]) == 0
     assert "no errors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("known", "other"), [("detach", "arrest"), ("held", "pent"), ("history", "archive")])
+def test_a_kind_with_the_record_of_another_is_treated_as_that_everywhere(
+    known: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No stage and no view asks for the name: of two kinds that differ in it alone, all that is said is the same."""
+    form = kinds[known].form
+    assert form is not None
+    usage = form.usage.replace(known, other)
+    made = replace(kinds[known], name=other, form=replace(form, usage=usage, hint=form.hint or known))
+    monkeypatch.setitem(kinds._records, other, made)
+    one, two = (told_of(name) for name in (known, other))
+    assert {what: re.sub(rf"\b{other}\b", known, text) for what, text in two.items()} == one
+    assert "GG602" in one["lints"] and "GG604" in one["lints"]
+
+
+def told_of(kind: str) -> dict[str, str]:
+    """All that is said of a spec in which values of a kind are trained on, drawn, shown and linted."""
+
+    def form(value: str) -> str:
+        return f"{kind}({value}, 5)" if kind in ("history", "archive") else f"{kind}({value})"
+
+    values = {"past": "fake", "twice": "past * 2", "plain": "x", "odds": "sigmoid(D(x))"}
+    written = small(
+        more_values="\n".join(f"  {name}: {form(value)}" for name, value in values.items()),
+        judge=f'"mean({form("D(x)")}) - mean(D(past)) + mean({form("twice")}) + mean(plain)"',
+        fool='"logistic.critic(real=odds, fake=D(fake)) + mean(past ** 2)"',
+        evaluate="evaluate:\n  samples: 8\n  metrics: {distance: mean(past)}\n",
+    )
+    (phase,) = written.phases
+    checked = check_phase(written, phase)
+    program = compile_phase(checked)
+    return {
+        "lints": "\n".join(map(str, checked.lints)),
+        "shapes": shapes_text(checked),
+        "plan": plan_text(program),
+        "code": code_text(program),
+        "story": explain_text(written, [program.plan]),
+        "latex": latex_text([checked]),
+        "drawing": draw(checked.graph),
+        "formula": formula(over_values(checked.graph).definition(checked.graph.losses["judge"])),
+    }
+
+
+def test_what_is_computed_over_all_samples_is_an_op_or_the_same() -> None:
+    with pytest.raises(ValueError, match="'doubled' is computed over all samples: it has to be the same as"):
+        kinds.add(NodeKind(name="doubled", whole=True, infer=lambda _, __: None, write=lambda _, __: None))
+    assert "doubled" not in kinds
 
 
 def test_a_name_is_taken_once() -> None:

@@ -55,7 +55,7 @@ def from_step(step, first):
     """Whether a step is not before the first."""
     return step >= first
 '''
-TEXTS = dict.fromkeys(("about", "sentence", "latex", "caption"), "by $value") | {"compared": "what {} does"}
+TEXTS = dict.fromkeys(("sentence", "latex", "caption"), "by $value") | {"about": "by", "compared": "what {} does"}
 
 
 @pytest.fixture(autouse=True)
@@ -286,8 +286,8 @@ def test_a_text_that_cannot_be_printed_is_refused_at_once(key: str, text: str) -
 
 
 def test_what_is_compared_names_the_update() -> None:
-    with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'by \$value', in which \{\} is"):
-        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "by $value"}))
+    with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'the step', in which \{\} is"):
+        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "the step"}))
 
 
 def test_what_may_keep_an_update_from_running_is_known_to_the_plan() -> None:

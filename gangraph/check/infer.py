@@ -24,8 +24,9 @@ from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_w
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
-from gangraph.graph.kinds import SIGNS, kinds
+from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Graph, NetworkGraph, Node, with_arguments
+from gangraph.graph.node import NodeKind
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.causal import levels_of
@@ -67,7 +68,7 @@ def _above_vectors(graph: Graph) -> set[str]:
     """The vectors of the parameters of networks, and everything that is computed from them."""
     found: set[str] = set()
     for node in graph.nodes.values():
-        if node.kind == "parameters" or not found.isdisjoint(node.needs):
+        if node.of_parameters or not found.isdisjoint(node.needs):
             found.add(node.id)
     return found
 
@@ -93,9 +94,20 @@ class _Inference:
         if node.kind != "output" and any(name not in self.types for name in node.inputs):
             self._needs_output(node)
             return
-        made = kinds[node.kind].infer(self, node)
+        made = self._made(node.record, node)
         if made is not None:
             self.types[node.id] = made
+
+    def _made(self, kind: NodeKind, node: Node) -> TensorType | None:
+        """What a kind says of a node's type. Keeps the problem of a plug-in that fails."""
+        try:
+            made = kind.infer(self, node)
+            if made is not None and not isinstance(made, TensorType):
+                raise TypeError(f"it gives {made!r}, expected a TensorType")
+        except (Exception, SystemExit) as error:  # a plug-in can raise anything
+            self.problems.append(kind.fault(error, kind.infer, "the type of a value is inferred", node.span))
+            return None
+        return made
 
     def source(self, node: Node) -> TensorType:
         source = self.graph.sources[node.target]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, fx
 
 from gangraph.check.instantiate import NetworkModel, write_op
+from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
-from gangraph.graph.node import kinds
 from gangraph.graph.verify import InvariantError
 from gangraph.lower.forms import Models, NetworkForm
 from gangraph.lower.fusing import fuse
@@ -170,7 +170,13 @@ class _Writer:
         return self.models.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
-        kinds[node.kind].write(self, node)
+        kind = node.record
+        try:
+            kind.write(self, node)
+            if node.id not in self.written:
+                raise TypeError("it calls nothing of the writer for this node")
+        except (Exception, SystemExit) as error:  # a plug-in can raise anything
+            raise SpecError([kind.fault(error, kind.write, "code is written for it", node.span)]) from error
         self._watch(node.id)
 
     def _watch(self, name: str) -> None:
@@ -228,7 +234,7 @@ class _Writer:
     def lookahead(self, node: Node) -> None:
         (ahead,) = (ahead for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
         each = ahead.each
-        calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].kind == "network"]
+        calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].is_call]
         inputs = [self.written[name] for name in each.inputs]
         noise = [self.written[name] for name in dict.fromkeys(n for call in calls for n in self._noise(call))]
         self.written[node.id] = self.fx.create_node(
