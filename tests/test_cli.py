@@ -60,6 +60,14 @@ def test_a_slip_in_the_text_is_found_without_torch(command: list[str], broken: s
     assert "torch" not in modules_after(*command, broken)
 
 
+def test_what_a_check_imports_is_not_searched_for_garbage_and_what_it_makes_is() -> None:
+    script = (
+        "import gc, sys; from gangraph.cli import main; code = main(['check', 'gan']);"
+        "sys.exit(code or not gc.isenabled() or gc.get_freeze_count() < 100_000)"
+    )
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+
 def test_a_slip_in_the_text_is_shown_where_it_is(broken: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", broken]) == 1
     message = capsys.readouterr().err

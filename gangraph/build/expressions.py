@@ -16,6 +16,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant, literal
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression, dotted
+from gangraph.language.expression.size import depths
 from gangraph.language.expression.static import Scope
 from gangraph.registry import Definition, vocabulary
 
@@ -28,7 +29,7 @@ SHALLOW = 30  # levels that are followed as they are met, whatever stands around
 
 def definition_order(written: Mapping[str, Expression]) -> Iterable[str]:
     """The names of values as they are written; where that is deep, each after those that it depends on."""
-    found = ast.depths(written)
+    found = depths(written)
     return found if max(found.values(), default=0) > SHALLOW else written
 
 
@@ -150,11 +151,16 @@ class ExpressionBuilder:
             case ast.Attribute(base=base, name=name):
                 return self.attribute(node, base, name)
             case ast.Unary(operator="-", operand=operand):
-                return self._operation("neg", (operand,), node)
+                name = self.take_hint("neg")
+                return self.operate("neg", node, (self.visit(operand),), name)
             case ast.Unary(operator="+", operand=operand):
                 return self.visit(operand, hint)
+            case ast.Binary(operator="+" | "-"):
+                return self._sum(node)
             case ast.Binary(operator=operator, left=left, right=right) if operator in OPERATORS:
-                return self._operation(OPERATORS[operator], (left, right), node)
+                target = OPERATORS[operator]
+                name = self.take_hint(target)
+                return self.operate(target, node, (self.visit(left), self.visit(right)), name)
         return refuse(
             "GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names"
         )
@@ -164,14 +170,29 @@ class ExpressionBuilder:
         hint, self.hint = self.hint, None
         return hint or default
 
-    def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
-        name = self.take_hint(target)
-        arguments = tuple(self.visit(operand) for operand in operands)
-        if are_numbers(arguments):
-            return self._number(node, arguments)
-        return self.table.add("op", name, span=node.span, target=target, arguments=arguments)
+    def _sum(self, node: ast.Binary) -> Argument:
+        """A sum from left to right, the terms that are one number over time together."""
+        whole = self.take_hint(OPERATORS[node.operator])
+        first, sums = ast.summands(node)
+        together = max(self.dynamic_start(ast.parts(node)), 1)
+        made = self.visit((first, *sums)[together - 1])
+        for each in sums[together - 1 :]:
+            target = OPERATORS[each.operator]
+            operands = made, self.visit(each.right)
+            made = self.operate(target, each, operands, whole if each is node else target)
+        return made
 
-    def _number(self, node: ast.Unary | ast.Binary, numbers: tuple[Argument, ...]) -> Argument:
+    def dynamic_start(self, terms: Iterable[Expression]) -> int:
+        """How many terms of a sum, from the first on, are together one number over time."""
+        return 0
+
+    def operate(self, target: str, node: ast.Unary | ast.Binary, operands: tuple[Argument, ...], name: str) -> Argument:
+        """Arithmetic between what its operands stand for."""
+        if are_numbers(operands):
+            return self.number(node, operands)
+        return self.table.add("op", name, span=node.span, target=target, arguments=operands)
+
+    def number(self, node: ast.Unary | ast.Binary, numbers: tuple[Argument, ...]) -> Argument:
         """Arithmetic between numbers, which values may stand for too. Raises SpecError."""
         names = ("operand",) if isinstance(node, ast.Unary) else ("left", "right")
         operands: dict[str, Any] = {

@@ -14,7 +14,8 @@ from gangraph.graph.node import Form, NodeKind, kinds
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.schedule import TIME, is_dynamic, require_over_time
+from gangraph.language.expression.schedule import TIME, dynamic_start, is_dynamic, require_over_time
+from gangraph.language.expression.size import depths
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
@@ -45,7 +46,7 @@ class ValueBuilder(ExpressionBuilder):
         self.owner = ""
         self.written = {**spec.values, **spec.losses}
         self.made: dict[str, Argument] = {}
-        self.levels = ast.depths(self.written)
+        self.levels = depths(self.written)
         self.places = {name: place for place, name in enumerate(self.levels)}  # after what they depend on
         deep = dict(too_deep(self.written, self.levels, spec.spans))
         self.broken |= deep.keys()
@@ -365,14 +366,17 @@ class ValueBuilder(ExpressionBuilder):
             node = self.table.nodes[node.inputs[0]]
         return node if node is not None and node.is_call else None
 
-    def _operation(self, target: str, operands: tuple[Expression, ...], node: ast.Unary | ast.Binary) -> Argument:
+    def dynamic_start(self, terms: Iterable[Expression]) -> int:
+        """How many terms of a sum, from the first on, are together one number over time."""
+        return dynamic_start(terms)
+
+    def operate(self, target: str, node: ast.Unary | ast.Binary, values: tuple[Argument, ...], name: str) -> Argument:
         """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""
-        name = self.take_hint(target)
-        values = [self.visit(operand) for operand in operands]
         if are_numbers(values):
-            return self._number(node, tuple(values))
+            return self.number(node, values)
         zeros = [value == 0 and isinstance(value, int | float) and not isinstance(value, bool) for value in values]
         if target == "mul" and any(zeros):
+            operands = [*ast.children(node)]
             terms = [operand for operand, value in zip(operands, values, strict=True) if isinstance(value, Ref)]
             self._warn_zero((terms or [operands[zeros.index(True)]])[0], node.span)
             return 0
@@ -382,7 +386,7 @@ class ValueBuilder(ExpressionBuilder):
             return values[0]
         if target == "add" and zeros[0]:
             return values[1]
-        return self.table.add("op", name, span=node.span, target=target, arguments=tuple(values))
+        return self.table.add("op", name, span=node.span, target=target, arguments=values)
 
     def _warn_zero(self, term: Expression, span: Span) -> None:
         problem = Problem(

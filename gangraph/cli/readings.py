@@ -35,10 +35,10 @@ def explain(
     options.textual(output, "an explanation")
     resolved = read_spec(spec, profile, variant, settings)
     with options.waiting(f"reading {spec}"):
-        from gangraph.pipeline import check_spec
-        from gangraph.plan.planner import plan
-        from gangraph.views.explain import explain_text
-
+        with options.importing():
+            from gangraph.pipeline import check_spec
+            from gangraph.plan.planner import plan
+            from gangraph.views.explain import explain_text
         plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]
         text = explain_text(resolved, plans)
     emit(text, output)
@@ -60,8 +60,8 @@ def diff(
     options.textual(output, "a comparison")
     a, b = _form(first), _form(second)
     with options.waiting("comparing"):
-        from gangraph.views.diff import compare, diff_text
-
+        with options.importing():
+            from gangraph.views.diff import compare, diff_text
         comparison = compare(a, b)
     emit(diff_text(a, b, comparison, (first, second)), output)
     if exit_code and comparison.differences:

@@ -32,8 +32,8 @@ def check(
     try:
         resolved = read_spec(spec, profile, variant, settings)
         with options.waiting(f"checking {spec}"):
-            from gangraph.pipeline import check_spec
-
+            with options.importing():
+                from gangraph.pipeline import check_spec
             checked = check_spec(resolved)
     except SpecError as error:
         if not json:
@@ -141,8 +141,8 @@ def show(
         return
     placed = (view is ShowAs.plan) if kernels is None else kernels is not Kernels.off
     with options.waiting(f"reading {spec}"):
-        from gangraph.pipeline import check_spec
-
+        with options.importing():
+            from gangraph.pipeline import check_spec
         shown = _shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge, kernels=placed)
     if view is ShowAs.graph and len(resolved.phases) > 1:
         print(f"the last of {len(resolved.phases)} phases is drawn", file=sys.stderr)

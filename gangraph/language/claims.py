@@ -69,6 +69,12 @@ def margin(
         case ast.Unary(operator=operator, operand=operand):
             value = margin(operand, number, correlation)
             return value if operator == "+" else -value  # `not` turns a margin round, as a minus does a number
+        case ast.Binary(operator="+" | "-"):
+            return ast.along(
+                check,
+                lambda first: margin(first, number, correlation),
+                lambda left, each: _ARITHMETIC[each.operator](left, margin(each.right, number, correlation)),
+            )
         case ast.Binary(operator=operator, left=left, right=right):
             sides = margin(left, number, correlation), margin(right, number, correlation)
             return (_ARITHMETIC | _COMPARISONS | _JUNCTIONS)[operator](*sides)
@@ -120,8 +126,8 @@ def _number(node: Expression) -> Iterator[Problem]:
             return
         case ast.Unary(operator="+" | "-", operand=operand):
             yield from _number(operand)
-        case ast.Binary(operator=operator, left=left, right=right) if operator in _ARITHMETIC:
-            yield from (*_number(left), *_number(right))
+        case ast.Binary(operator=operator) if operator in _ARITHMETIC:
+            yield from (problem for part in ast.parts(node) for problem in _number(part))
         case ast.Binary(operator=operator) if operator in _COMPARISONS:
             yield _refusal("a comparison is no number", node, "a < b and b < c")
         case ast.Call(function=ast.Name(id=name), arguments=arguments) if name == CORRELATION:
@@ -164,7 +170,7 @@ def measures_at(node: Expression) -> Iterator[tuple[Measure, Span]]:
     if named is not None:
         yield named, node.span
         return
-    for child in node.arguments if isinstance(node, ast.Call) else ast.children(node):
+    for child in node.arguments if isinstance(node, ast.Call) else ast.parts(node):
         yield from measures_at(child)
 
 

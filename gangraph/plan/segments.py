@@ -8,7 +8,7 @@ from gangraph.plan.facts import Facts
 from gangraph.plan.model import LookaheadPlan, Segment
 from gangraph.plan.order import in_order
 from gangraph.plan.reuse import Work
-from gangraph.plan.share import shared, takers
+from gangraph.plan.share import lasting, shared, takers
 from gangraph.plan.stages import stages
 
 
@@ -59,9 +59,13 @@ def segments(facts: Facts, work: Work, once: frozenset[str], body: frozenset[str
             outside=work.roots | facts.inputs(body),
         ),
     )
-    made, left = before, body
+    made, left, same = before, body, lasting(facts, index, body)
     for later in takers(facts, index):
-        live, taken = shared(facts, index, later, left, made.again)
+        changed = facts.versions.changed[later][index]
+        same = {beneath: names for beneath, names in same.items() if not beneath & changed}
+        if not same:
+            break
+        live, taken = shared(facts, same.values(), later, left, made.again)
         if live:
             left -= taken
             made = _staged(facts, work, made, _for_later(facts, work, later, live, taken, left))

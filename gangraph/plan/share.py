@@ -12,32 +12,45 @@ def takers(facts: Facts, index: int) -> Iterator[int]:
         yield from (later for later in range(index + 1, len(facts.updates)) if not facts.updates[later].timing.repeated)
 
 
+def lasting(facts: Facts, index: int, values: Set[str]) -> dict[int, set[str]]:
+    """Those of an update's values that it leaves as they are, by the set of all that they depend on.
+
+    Values with one such set change together, so a later update need not look at each of them. What is held depends on
+    nothing that changes within a step.
+    """
+    versions = facts.versions
+    found: dict[int, set[str]] = {}
+    for name in values - facts.ahead(values):
+        if not versions.beneath[name] & versions.moved[index]:
+            found.setdefault(0 if name in versions.held else versions.beneath[name], set()).add(name)
+    return found
+
+
 def shared(
-    facts: Facts, index: int, later: int, left: frozenset[str], again: Iterable[str]
+    facts: Facts, alike: Iterable[Set[str]], later: int, left: frozenset[str], again: Iterable[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
     """The values `left` that a later update differentiates unchanged, and those among `left` that they need.
 
-    All of these can be computed before everything else. A call is left out, with everything computed from it, if a call
-    that changes the same state before it is left out.
+    `alike` are sets of values that are the same in the later update. All that is found can be computed before
+    everything else. A call is left out, with everything computed from it, if a call that changes the same state before
+    it is left out.
     """
-    chosen = _alike(facts, index, later, left)
-    while True:
+    chosen = _reached(facts, later, set[str]().union(*(values & facts.live[later] for values in alike)) & left)
+    while chosen:
         taken = _with_below(facts, chosen, left)
         pairs = in_order(facts.moving(left, again), facts.moves)
         late = {second for first, second in pairs if second in taken and first not in taken}
         if not late:
             return frozenset(chosen), taken
         chosen -= _above(facts, late)
+    return frozenset(), frozenset()
 
 
-def _alike(facts: Facts, index: int, later: int, left: frozenset[str]) -> set[str]:
-    """The values that are the same in the later update, and everything through which its gradient flows to them."""
-    live, versions = facts.live[later], facts.versions
-    mine = versions.moved[index]
+def _reached(facts: Facts, later: int, names: Set[str]) -> set[str]:
+    """Those of some values to which the gradient of a later update flows through these values alone."""
+    live = facts.live[later]
     found = set[str]()
-    for name in facts.ordered((left & live) - facts.ahead(left)):  # each after all that its gradient passes through
-        if not versions.same(name, index, later) or versions.beneath[name] & mine:
-            continue
+    for name in facts.ordered(names):  # each after all that its gradient passes through
         if all(each in found for each in facts.graph.nodes[name].inputs if each in live):
             found.add(name)
     return found

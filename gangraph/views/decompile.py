@@ -1,10 +1,11 @@
 """From a graph back to expressions, which every view prints in its own notation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gangraph.errors import Span, SpecError
+from gangraph.graph.closure import closure
 from gangraph.graph.model import Graph
 from gangraph.graph.node import Argument, Node, Ref
 from gangraph.language.expression.constants import literal
@@ -27,20 +28,34 @@ class Decompiled:
     def definition(self, node: str) -> Expression:
         """What a node is computed as, over the names of the nodes beneath it."""
         if node not in self._definitions:
-            made = self.graph.nodes[node]
-            called = replace(made, target=f"{made.target}{self.ahead}") if made.ahead else made
-            inside = partial(self._argument, span=made.span)
-            self._definitions[node] = _spelled(called, inside)
+            for each in self.graph.in_order(closure((node,), self._inside)):  # not by recursion: sums are long
+                self._definitions[each] = self._define(each)
         return self._definitions[node]
+
+    def _inside(self, node: str) -> Iterator[str]:
+        """The nodes that stand inside a node by their definitions, and have none yet."""
+        for name in self.graph.nodes[node].inputs:
+            if name not in self._definitions and self._name(name) is None:
+                yield name
+
+    def _define(self, node: str) -> Expression:
+        made = self.graph.nodes[node]
+        called = replace(made, target=f"{made.target}{self.ahead}") if made.ahead else made
+        return _spelled(called, partial(self._argument, span=made.span))
 
     def of(self, node: str) -> Expression:
         """A node as it stands inside an expression: by its name, or where it has none by its definition."""
+        name = self._name(node)
+        return self.definition(node) if name is None else Name(name, self.graph.nodes[node].span)
+
+    def _name(self, node: str) -> str | None:
+        """The name that stands for a node, if one does."""
         made = self.graph.nodes[node]
         if node in self.names:
-            return Name(self.names[node], made.span)
+            return self.names[node]
         if made.origin in self.names and made.kind != "alias":
-            return Name(f"{self.names[made.origin]}{self.ahead}", made.span)
-        return self.definition(node)
+            return f"{self.names[made.origin]}{self.ahead}"
+        return None
 
     def _argument(self, argument: Argument, span: Span) -> Expression:
         if isinstance(argument, Ref):

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from gangraph.language.expression.model import Binary, Expression, Literal, Name, Unary
-from gangraph.language.expression.schedule import is_dynamic
+from gangraph.language.expression.model import Binary, Expression, Literal, Name, Unary, parts, summands
+from gangraph.language.expression.schedule import dynamic_start, is_dynamic
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,8 @@ def _split(expression: Expression, definitions: Mapping[str, Expression]) -> Ite
     match opened:
         case Literal(value=int() | float() as number):
             yield Term(None, number)
-        case Binary(operator="+" | "-" as sign, left=left, right=right) if not is_dynamic(opened):
-            yield from _split(left, definitions)
-            yield from (term.times(-1 if sign == "-" else 1) for term in _split(right, definitions))
+        case Binary(operator="+" | "-") if not is_dynamic(opened):
+            yield from _split_sum(opened, definitions)
         case Unary(operator="-", operand=operand) if not is_dynamic(opened):
             yield from (term.times(-1) for term in _split(operand, definitions))
         case Binary(operator="*", left=left, right=right) if not is_dynamic(opened):
@@ -45,6 +44,15 @@ def _split(expression: Expression, definitions: Mapping[str, Expression]) -> Ite
             yield from (replace(term, weight=term.weight / number) for term in _split(left, definitions))
         case _:
             yield Term(opened)
+
+
+def _split_sum(expression: Binary, definitions: Mapping[str, Expression]) -> Iterator[Term]:
+    """The terms of a sum; those that it begins with are one if they are one number over time."""
+    first, sums = summands(expression)
+    together = max(dynamic_start(parts(expression)), 1)
+    yield from _split((first, *sums)[together - 1], definitions)
+    for each in sums[together - 1 :]:
+        yield from (term.times(-1 if each.operator == "-" else 1) for term in _split(each.right, definitions))
 
 
 def _scaled(

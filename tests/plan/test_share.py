@@ -1,14 +1,16 @@
 """Sharing: what an update computes for a later one to differentiate."""
 
 from gangraph.plan.facts import Facts
-from gangraph.plan.share import shared, takers
+from gangraph.plan.share import lasting, shared, takers
 from tests.plan.planning import known
 
 
 def given_to(facts: Facts, later: int = 1) -> tuple[frozenset[str], frozenset[str]]:
     """What the first update gives to a later one."""
     left = facts.needed[0] - {"x", "z"}
-    return shared(facts, 0, later, left, ())
+    changed = facts.versions.changed[later][0]
+    same = [names for beneath, names in lasting(facts, 0, left).items() if not beneath & changed]
+    return shared(facts, same, later, left, ())
 
 
 def test_a_value_of_networks_that_stay_is_given_with_its_gradient() -> None:

@@ -89,7 +89,7 @@ def _switched(call: Remembering, now: float, before: float | bool | None) -> boo
 
 def _calls(gate: Expression) -> list[ast.Call]:
     """The calls that remember, those inside of others first."""
-    inner = [call for child in ast.children(gate) for call in _calls(child)]
+    inner = [call for child in ast.parts(gate) for call in _calls(child)]
     return [*inner, gate] if isinstance(gate, ast.Call) and ast.show(gate.function) in USAGE else inner
 
 
@@ -106,6 +106,8 @@ def _with_values(node: Expression, losses: Mapping[str, float], values: Mapping[
             return ast.Literal(losses[name], node.span)
         case ast.Unary():
             return replace(node, operand=inside(node.operand))
+        case ast.Binary(operator="+" | "-"):
+            return ast.along(node, inside, lambda left, each: replace(each, left=left, right=inside(each.right)))
         case ast.Binary():
             return replace(node, left=inside(node.left), right=inside(node.right))
         case ast.Conditional(otherwise=otherwise) if otherwise is not None:
@@ -162,8 +164,8 @@ def _kind(node: Expression) -> Kind:
         case ast.Binary(operator=operator, left=left, right=right) if operator in _COMPARISONS:
             _same(node, "number", left, right)
             return "truth"
-        case ast.Binary(operator=operator, left=left, right=right) if operator in _ARITHMETIC:
-            return _same(node, "number", left, right)
+        case ast.Binary(operator=operator) if operator in _ARITHMETIC:
+            return _same(node, "number", *ast.parts(node))
         case ast.Conditional(then=then, test=test, otherwise=otherwise) if otherwise is not None:
             _same(node, "truth", test)
             return _same(node, _kind(then), otherwise)

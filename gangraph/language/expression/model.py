@@ -7,10 +7,14 @@ that write the same mathematics hold equal expressions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import TypeGuard, TypeVar
 
 from gangraph.errors import Span
+
+T = TypeVar("T")
 
 LONGEST_NAME = 100  # characters, as names become parts of paths
 
@@ -82,14 +86,26 @@ class Unary:
     span: Span = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Binary:
-    """Arithmetic, comparison, `and`, `or`, `in`."""
+    """Arithmetic, comparison, `and`, `or`, `in`. A sum of many terms is a long chain of these to the left."""
 
     operator: str
     left: Expression
     right: Expression
     span: Span = field(compare=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        mine: object = self
+        while isinstance(mine, Binary) and isinstance(other, Binary) and mine is not other:
+            if mine.operator != other.operator or mine.right != other.right:
+                return False
+            mine, other = mine.left, other.left
+        return mine is other or (not isinstance(mine, Binary) and mine == other)
+
+    def __hash__(self) -> int:
+        first, sums = summands(self)
+        return hash((first, *((each.operator, each.right) for each in sums)) if sums else (*children(self),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,64 +204,42 @@ def children(expression: Expression) -> Iterator[Expression]:
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """The expression and everything inside it."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
-
-
-def size(expression: Expression, most: int) -> int:
-    """How many parts an expression has; looks at no more than `most` of them, or one more."""
-    waiting, seen = [expression], 0
-    while waiting and seen <= most:
-        seen += 1
-        waiting.extend(children(waiting.pop()))
-    return seen
-
-
-def too_large(expression: Expression, *, parts: int = 20_000, levels: int = 100) -> bool:
-    """Whether an expression is larger than the compiler can follow; looks at no more than `parts` of it."""
-    waiting, seen = [(expression, 1)], 0
+    """The expression and everything inside it, in reading order."""
+    waiting = [expression]
     while waiting:
-        node, level = waiting.pop()
-        seen += 1
-        if seen > parts or level > levels:
-            return True
-        waiting.extend((child, level + 1) for child in children(node))
-    return False
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed([*children(node)]))
 
 
-def depths(written: Mapping[str, Expression]) -> dict[str, int]:
-    """How many expressions stand in each other beneath each name, where a name stands for what is written under it.
+def is_sum(expression: Expression) -> TypeGuard[Binary]:
+    """Whether the outermost operation of an expression is a sum or a difference."""
+    return isinstance(expression, Binary) and expression.operator in ("+", "-")
 
-    Names come after those that they depend on. A circle of names is cut at one place.
+
+def summands(expression: Expression) -> tuple[Expression, tuple[Binary, ...]]:
+    """The first term of a sum, and the sums that begin with it, the shortest first; for anything else itself and none.
+
+    `a + b - c` is `a`, and `a + b` and `a + b - c`: each of these has one more term on its right. A sum may have
+    thousands of terms, so what goes through expressions goes along a sum by `along` and `parts`, not by recursion.
     """
-    found: dict[str, int] = {}
-    waiting, opened = list(written)[::-1], set[str]()
-    while waiting:
-        name = waiting[-1]
-        levels = list(_levels(written[name]))
-        inside = [(node.id, level) for node, level in levels if isinstance(node, Name)]
-        below = [other for other, _ in inside if other in written and other not in opened]
-        if name not in opened and below:
-            opened.add(name)
-            waiting += reversed(below)
-        elif name not in found:
-            opened.add(waiting.pop())
-            own = max(level for _, level in levels)
-            found[name] = max([own, *(level + found.get(other, 0) for other, level in inside)])
-        else:
-            waiting.pop()
-    return found
+    sums = []
+    while is_sum(expression):
+        sums.append(expression)
+        expression = expression.left
+    return expression, tuple(reversed(sums))
 
 
-def _levels(expression: Expression) -> Iterator[tuple[Expression, int]]:
-    """Each part of an expression, and how many stand around it, itself included."""
-    waiting = [(expression, 1)]
-    while waiting:
-        node, level = waiting.pop()
-        yield node, level
-        waiting.extend((child, level + 1) for child in reversed([*children(node)]))
+def along(expression: Binary, first: Callable[[Expression], T], then: Callable[[T, Binary], T]) -> T:
+    """What becomes of a sum: of its first term, and then of each sum with one term more, from what came before it."""
+    start, sums = summands(expression)
+    return reduce(then, sums, first(start))
+
+
+def parts(expression: Expression) -> Iterator[Expression]:
+    """All terms of a sum; of anything else its direct parts, in reading order."""
+    first, sums = summands(expression)
+    yield from (first, *(each.right for each in sums)) if sums else children(expression)
 
 
 def keyword_span(keyword: str, value: Expression) -> Span:
@@ -299,9 +293,8 @@ def _show(expression: Expression) -> str:
             return f"{show(function, atom)}({', '.join(inside)})"
         case Unary(operator=operator, operand=operand):
             return f"{operator}{' ' if operator == 'not' else ''}{show(operand, level)}"
-        case Binary(operator=operator, left=left, right=right):
-            binds_right = operator == "**"
-            return f"{show(left, level + binds_right)} {operator} {show(right, level + (not binds_right))}"
+        case Binary():
+            return _show_operation(expression, level)
         case Conditional(then=then, test=test, otherwise=otherwise):
             tail = f" else {show(otherwise, level)}" if otherwise is not None else ""
             return f"{show(then, level + 1)} if {show(test, level + 1)}{tail}"
@@ -311,6 +304,14 @@ def _show(expression: Expression) -> str:
             return f"[{', '.join(map(show, items))}]"
         case Comprehension(item=item, variable=variable, domain=domain):
             return f"{show(item)} for {variable} in {show(domain)}"
+
+
+def _show_operation(expression: Binary, level: int) -> str:
+    first, sums = summands(expression)
+    if sums:
+        return "".join((show(first, level), *(f" {each.operator} {show(each.right, level + 1)}" for each in sums)))
+    left, right = (level + 1, level) if expression.operator == "**" else (level, level + 1)
+    return f"{show(expression.left, left)} {expression.operator} {show(expression.right, right)}"
 
 
 def _show_literal(value: int | float | str | bool | None) -> str:

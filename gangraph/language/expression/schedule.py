@@ -5,8 +5,9 @@ phase), evaluated on the host; compiled code receives them as values, so that a 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
@@ -54,12 +55,30 @@ _OPERATORS: dict[str, Callable[[float, float], float]] = {
 
 def is_dynamic(expression: Expression) -> bool:
     """Whether an expression is a number that changes with time: it names time or a ramp, and nothing else."""
-    nodes = list(ast.walk(expression))
-    functions = {id(node.function) for node in nodes if isinstance(node, ast.Call)}
-    names = [node for node in nodes if isinstance(node, ast.Name)]
-    called = {node.id for node in names if id(node) in functions}
-    free = {node.id for node in names if id(node) not in functions}
-    return free <= set(TIME) and called <= {*RAMPS, *FUNCTIONS} and bool(free or called & set(RAMPS))
+    return _changes(expression) or False
+
+
+def dynamic_start(terms: Iterable[Expression]) -> int:
+    """How many terms of a sum, from the first on, are together a number that changes with time; 0 if none are."""
+    known = list(takewhile(lambda changes: changes is not None, map(_changes, terms)))
+    return len(known) if any(known) else 0
+
+
+def _changes(expression: Expression) -> bool | None:
+    """Whether a number changes with time; nothing for what is no number known on the host, at its first such name."""
+    functions, changes = set[int](), False
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Call):
+            functions.add(id(node.function))
+        elif isinstance(node, ast.Name) and id(node) in functions:
+            if node.id not in RAMPS and node.id not in FUNCTIONS:
+                return None
+            changes = changes or node.id in RAMPS
+        elif isinstance(node, ast.Name):
+            if node.id not in TIME:
+                return None
+            changes = True
+    return changes
 
 
 def require_over_time(expression: Expression) -> None:
@@ -146,6 +165,12 @@ def _value(node: Expression, clock: Clock) -> float:
         case ast.Unary(operator=operator, operand=operand):
             value = _value(operand, clock)
             return not value if operator == "not" else -value if operator == "-" else value
+        case ast.Binary(operator="+" | "-"):
+            return ast.along(
+                node,
+                lambda first: _value(first, clock),
+                lambda left, each: _OPERATORS[each.operator](left, _value(each.right, clock)),
+            )
         case ast.Binary(operator=operator, left=left, right=right) if operator in _OPERATORS:
             return _OPERATORS[operator](_value(left, clock), _value(right, clock))
         case ast.Conditional(then=then, test=test, otherwise=otherwise) if otherwise is not None:

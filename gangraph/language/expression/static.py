@@ -22,11 +22,11 @@ from gangraph.language.expression.constants import (
 )
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.numbers import ARITHMETIC, FUNCTIONS, NUMBERS_ONLY, exact, is_number, is_whole
+from gangraph.language.expression.size import size, too_large
 
 LARGEST_TOTAL = 200_000  # parts of all expressions of a phase, or of a network in a file
 LARGEST_UNROLLING = 10_000
 _LARGEST_NUMBER = 1e30
-_LONGEST_SUM = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Scope:
         """
         self.grow(0, expression.span)
         reduced = _Reducer(self).reduce(expression)
-        self.grow(ast.size(reduced, LARGEST_TOTAL), expression.span)
+        self.grow(size(reduced, LARGEST_TOTAL), expression.span)
         return reduced
 
     def grow(self, parts: int, span: Span) -> None:
@@ -168,7 +168,7 @@ class Scope:
 
 
 def _bounded(expression: Expression, span: Span) -> Expression:
-    if ast.too_large(expression):
+    if too_large(expression):
         refuse(
             "GG301",
             "what this stands for is too large",
@@ -284,7 +284,13 @@ class _Reducer:
         return replace(node, operand=operand)
 
     def _binary(self, node: ast.Binary) -> Expression:
-        left, right = self.reduce(node.left), self.reduce(node.right)
+        if ast.is_sum(node):
+            return ast.along(node, self.reduce, lambda left, each: self._operation(each, left))
+        return self._operation(node, self.reduce(node.left))
+
+    def _operation(self, node: ast.Binary, left: Expression) -> Expression:
+        """An operation of which the left side is reduced already."""
+        right = self.reduce(node.right)
         if node.operator == "in" and is_constant(left) and is_constant(right):
             return ast.Literal(constant(left) in members(right), node.span)
         length = _length(node.operator, left, right)
@@ -372,10 +378,7 @@ def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity 
 
 
 def _total(terms: tuple[Expression, ...], span: Span) -> Expression:
-    """The sum from left to right; very many terms are summed in halves, which keeps the expression flat."""
-    if len(terms) > _LONGEST_SUM:
-        half = len(terms) // 2
-        return ast.Binary("+", _total(terms[:half], span), _total(terms[half:], span), span)
+    """The sum from left to right."""
     return reduce(lambda left, right: ast.Binary("+", left, right, span), terms)
 
 

@@ -38,8 +38,8 @@ from gangraph.language.expression.model import (
     Range,
     Sequence,
     Unary,
-    too_large,
 )
+from gangraph.language.expression.size import too_large
 from gangraph.language.scalar import Scalar
 
 _TOKEN = re.compile(

@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Node
-from gangraph.language.expression.model import Attribute, Binary, Call, Expression, Name, Sequence, Unary, dotted
+from gangraph.language.expression.model import (
+    Attribute,
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Sequence,
+    Unary,
+    dotted,
+    is_sum,
+)
 from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.views.calls import called
 from gangraph.views.decompile import Decompiled, over_values_and_losses
@@ -125,13 +135,21 @@ class Matching:
             case (Unary(), Unary()):
                 return first.operator == second.operator and self.same(first.operand, second.operand)
             case (Binary(), Binary()):
-                sides = (first.left, first.right), (second.left, second.right)
-                return first.operator == second.operator and self._all_same(*sides)
+                return self._same_operation(first, second)
             case (Sequence(), Sequence()):
                 return self._all_same(first.items, second.items)
             case (Call(), Call()):
                 return self._same_call(first, second)
         return first == second
+
+    def _same_operation(self, first: Binary, second: Binary) -> bool:
+        """Whether two operations are the same; sums are compared term by term, from the last on."""
+        while first.operator == second.operator and self.same(first.right, second.right):
+            left, other = first.left, second.left
+            if not (is_sum(left) and is_sum(other)):
+                return self.same(left, other)
+            first, second = left, other
+        return False
 
     def same_node(self, first: str, second: str) -> bool:
         """Whether two nodes compute the same from the same."""

@@ -41,11 +41,13 @@ class Folding:
 
     def behind(self, ids: Iterable[str]) -> Iterator[str]:
         """The drawn nodes that lie behind some nodes."""
-        for name in ids:
+        waiting = [*ids][::-1]
+        while waiting:
+            name = waiting.pop()
             if name in self.drawn:
                 yield name
             else:
-                yield from self.behind(self.graph.nodes[name].inputs)
+                waiting += reversed(self.graph.nodes[name].inputs)
 
     def formula(self, node: str) -> str:
         """What a node is computed as, over names."""

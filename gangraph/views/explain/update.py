@@ -35,6 +35,7 @@ class _Story:
         self.graph: Graph = plan.checked.graph
         self.update: UpdatePlan = plan.updates[index]
         self.decompiled: Decompiled = over_values(self.graph)
+        self.moving = [node for node in self.graph.nodes.values() if node.of_network or node.is_source]
         self.own = [s for s in self.update.segments if s.trained == self.update.differentiated]
 
     def lookahead(self) -> Iterator[str]:
@@ -248,7 +249,7 @@ class _Story:
 
     def _beneath(self, name: str) -> tuple[str, ...]:
         """The networks and sources that a value depends on."""
-        nodes = [self.graph.nodes[n] for n in self.graph.nodes if n in self.graph.below(name)]
+        nodes = [each for each in self.moving if self.graph.depends(name, each.id)]
         networks = dict.fromkeys(self.graph.owner(n.target) for n in nodes if n.of_network)
         sources = dict.fromkeys(self._source(n.target) for n in nodes if n.is_source)
         return (*networks, *sources)

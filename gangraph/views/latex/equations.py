@@ -7,7 +7,7 @@ from typing import Literal
 
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead, ObjectiveGraph
-from gangraph.language.expression.model import Binary, Call, Expression, Name
+from gangraph.language.expression.model import Binary, Call, Expression, Name, is_sum
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
@@ -154,12 +154,16 @@ class _Term:
 def _terms(notation: Notation, value: Expression, *, minus: bool, loss: str) -> Iterator[_Term]:
     if isinstance(value, Name):
         loss = notation.losses.get(value.id, loss)
-    match notation.opened(value):
-        case Binary(operator="+" | "-" as sign, left=left, right=right) if not _are_constants(left, right):
-            yield from _terms(notation, left, minus=minus, loss=loss)
-            yield from _terms(notation, right, minus=minus != (sign == "-"), loss=loss)
-        case _:
-            yield _Term(value, minus, loss)
+    opened, sums = notation.opened(value), list[Binary]()
+    while is_sum(opened) and not _are_constants(opened.left, opened.right):
+        sums.append(opened)
+        opened = opened.left
+    if not sums:
+        yield _Term(value, minus, loss)
+        return
+    yield from _terms(notation, opened, minus=minus, loss=loss)
+    for each in reversed(sums):
+        yield from _terms(notation, each.right, minus=minus != (each.operator == "-"), loss=loss)
 
 
 def _are_constants(*sides: Expression) -> bool:

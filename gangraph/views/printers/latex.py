@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import PRECEDENCE, Expression, binding, children, show
+from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
@@ -78,6 +78,10 @@ class Printer:
                 return self._call(expression)
             case ast.Unary(operator=operator, operand=operand):
                 return _unary(operator, self.formula(operand))
+            case ast.Binary(operator="+" | "-"):
+                return ast.along(
+                    expression, self.formula, lambda left, each: _sum(each.operator, left, self.formula(each.right))
+                )
             case ast.Binary(operator=operator, left=left, right=right):
                 return _binary(operator, self.formula(left), self.formula(right))
             case ast.Conditional(then=then, test=test, otherwise=otherwise):
@@ -89,12 +93,12 @@ class Printer:
         found = dict[str, None]()
         for expression in expressions:
             if isinstance(expression, ast.Name):
-                inside = self.inline.get(expression.id)
+                written = self.inline.get(expression.id)
                 own = (expression.id,) if expression.id in self.symbols.names else ()
-                found |= dict.fromkeys(self.names(inside) if inside is not None else own)
+                found |= dict.fromkeys(self.names(written) if written is not None else own)
             else:
-                parts = [*children(expression)][isinstance(expression, ast.Call) :]
-                found |= dict.fromkeys(self.names(*parts))
+                inside = [*parts(expression)][isinstance(expression, ast.Call) :]
+                found |= dict.fromkeys(self.names(*inside))
         return tuple(found)
 
     def _symbol(self, name: str) -> str:
@@ -179,8 +183,6 @@ def _unary(operator: str, operand: Formula) -> Formula:
 def _binary(operator: str, left: Formula, right: Formula) -> Formula:
     level = PRECEDENCE[operator]
     match operator:
-        case "+" | "-":
-            return _sum(operator, left, right)
         case "*":
             (one, first), (other, second) = left.factors, right.factors
             bases = [base for base in (first, second) if base is not None]

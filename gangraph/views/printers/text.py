@@ -36,6 +36,8 @@ def _formula(expression: Expression) -> tuple[str, int]:
             return _guarded(left, ATOM) + POWERS[exponent], POWER
         case ast.Binary(operator="**", left=left, right=right):
             return f"{_guarded(left, ATOM)}^{_guarded(right, ATOM)}", POWER
+        case ast.Binary(operator="+" | "-"):
+            return _sum(expression), SUM
         case ast.Binary():
             return _binary(expression)
         case ast.Call():
@@ -43,11 +45,17 @@ def _formula(expression: Expression) -> tuple[str, int]:
     return show(expression), binding(expression)
 
 
+def _sum(expression: ast.Binary) -> str:
+    first, sums = ast.summands(expression)
+    terms = (f" {each.operator} {_guarded(each.right, SUM + (each.operator == '-'))}" for each in sums)
+    return "".join((_guarded(first, SUM), *terms))
+
+
 def _binary(expression: ast.Binary) -> tuple[str, int]:
     """An operation between two formulas; a number before something else that is no sum stands before it as it is."""
     operator, level = expression.operator, PRECEDENCE[expression.operator]
     left = _guarded(expression.left, level)
-    right = _guarded(expression.right, level + (operator not in ("+", "*")))
+    right = _guarded(expression.right, level + (operator != "*"))
     scales = operator == "*" and _is_number(left) and not _is_number(right)
     if scales and _formula(expression.right)[1] >= POWER:
         return f"{left} {right}", level
