@@ -81,7 +81,7 @@ CODES = {
     "GG501": Code("An objective reaches no parameter of its group", "Its gradient would be zero: the update would do nothing."),
     "GG502": Code("There is nothing to train", "A spec trains in at least one update."),
     "GG503": Code("A gradient that is always zero", "`grad(output, input)` needs an output that is computed from the input."),
-    "GG504": Code("A held value that may not exist", "`held(v)` is the value as it was when first computed in the step; an update with `times:`, `every:` or `when:` may be passed over, and then there is none."),
+    "GG504": Code("A held value that may not exist", "`held(v)` is the value as it was when first computed in the step; an update with `times:` that varies, `every:` or `when:` may be passed over, and then there is none; one that repeats while the value changes would have several."),
     "GG505": Code("A length that cannot be counted", "Epochs and images are counted by what is drawn from data; a spec with random sources alone has a length in steps."),
     "GG510": Code("A group that looks ahead of itself", "`unroll:` takes steps of another group and forgets them; a group's own step cannot be a part of its objective."),
     "GG511": Code("An optimizer whose steps have no differentiable form", "The gradient of an objective that looks ahead flows through every step of the other group's optimizer, so each step has to be a differentiable function of its gradient."),
