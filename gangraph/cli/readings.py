@@ -40,7 +40,7 @@ def explain(
         from gangraph.views.explain import explain_text
 
         plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]
-        text = explain_text(resolved, plans)
+        text = explain_text(resolved, plans, options.columns(output))
     emit(text, output)
 
 
