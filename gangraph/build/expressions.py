@@ -221,7 +221,9 @@ class ExpressionBuilder:
         name = self.take_hint(definition.name.rpartition(".")[2])
         arguments = (*first, *(self.visit(argument) for argument in node.arguments))
         keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
-        check_arguments(definition.name, definition.signature, arguments, keywords, node, len(first))
+        check_arguments(
+            definition.name, definition.signature, arguments, keywords, node, len(first), definition.traits.ordered
+        )
         return self.table.add(
             "op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords
         )
