@@ -198,7 +198,8 @@ class ExpressionBuilder:
         if definition is None and (problem := outside(node)):
             raise SpecError([problem])
         if definition is None:
-            near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")])
+            given = ast.show(node).removeprefix(ast.show(node.function))
+            near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")], given)
             expected = f"an op, a loss, or one of {', '.join(self.callables())}"
             refuse("GG310", f"there is nothing called '{name}' to call", node.function.span, name, expected, near)
         return self.operation(definition, node)

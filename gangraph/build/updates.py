@@ -290,7 +290,8 @@ def _verify_number(written: Expression, least: float | None) -> None:
     small = least is not None and isinstance(value, int | float) and value < least
     if small or isinstance(value, bool):
         bound = "" if least is None else f" of at least {least:g}"
-        refuse("GG225", f"a number{bound} belongs here", written.span, shown(value))
+        fix = "write 1, which is what true stood for in earlier versions" if value is True else ""
+        refuse("GG225", f"a number{bound} belongs here", written.span, shown(value), fix=fix)
 
 
 def _verify_count(written: Expression, least: float | None) -> None:
