@@ -290,7 +290,15 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that proposes the closest known name, or an empty string."""
+def nearest(name: str, known: Iterable[str], after: str = "") -> str:
+    """A sentence that proposes the closest known name, or an empty string.
+
+    In place of a family it is a member, with what stands `after` the name, such as the arguments of a call.
+    """
+    known = list(known)
+    members = [each for each in known if each.startswith(f"{name}[")]
+    if members:
+        last = f" to {members[-1]}" if len(members) > 1 else ""
+        return f"'{name}' is a family, {members[0]}{last}: write one of them, such as {members[0]}{after}"
     found = closest(name, known)
     return "" if found is None else f"did you mean '{found}'?"

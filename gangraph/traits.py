@@ -28,6 +28,7 @@ class Traits:
     init: str | None = None  # the kind of layer that `init:` addresses it by
     labels: str | Mapping[str, str] = ""  # what counts the classes: of a layer's input, of an op's labels by parameter
     range: Callable[..., Range] | None = None  # from the ranges of its arguments to its own
+    ordered: tuple[str, str] | None = None  # the first of these parameters is no greater than the second
     latex: str = ""  # its formula
     words: str = ""  # what it is in a sentence
     logits: bool | tuple[str, ...] = False  # it takes scores before any sigmoid: all its values, or these parameters
@@ -50,11 +51,11 @@ class Traits:
 
 TRAITS: Mapping[Kind, tuple[str, ...]] = {
     "layer": ("mixes_samples", "only_in_training", "grows_with_batch", "moves_state", "stops_gradient", "wraps", "init",
-              "labels"),
-    "op": ("mixes_samples", "stops_gradient", "labels", "range", "latex", "words"),
+              "labels", "ordered"),
+    "op": ("mixes_samples", "stops_gradient", "labels", "range", "ordered", "latex", "words"),
     "loss": ("labels", "latex", "words", "logits", "saturates", "player", "needs_lipschitz", "compares", "ranges",
-             "per_element", "nats"),
-    "metric": ("expects", "protocol", "sets"),
+             "per_element", "nats", "ordered"),
+    "metric": ("expects", "protocol", "sets", "ordered"),
     "source": ("random",),
     "optimizer": ("fused", "differentiable", "shapes_state", "at_start"),
 }  # fmt: skip

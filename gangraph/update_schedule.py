@@ -115,7 +115,7 @@ add(
         stated="$value times",
         usual="once",
         takes="whole",
-        least=0,
+        least=1,
         conditional=True,
         repeated=True,
     )

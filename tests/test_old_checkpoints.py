@@ -4,12 +4,14 @@
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from gangraph import Trainer
+from gangraph import Trainer, load
+from gangraph.errors import CheckpointError
 from gangraph.folder.checkpoint import read_checkpoint
 from tests.checkpoints.write import PRECISIONS, SAVED, STEPS, digests, rounding
 
@@ -37,6 +39,22 @@ def test_state_is_taken_back_as_it_was_written(name: str, tmp_path: Path) -> Non
         assert torch.equal(tensor, after.tensors[key]), key
     old, new = (each.state.model_dump(exclude={"digest", "trained"}) for each in (before, after))
     assert old == new
+
+
+def test_a_limit_that_was_true_goes_on_as_one(tmp_path: Path) -> None:
+    """Earlier versions took `clip_grad_norm: true` for 1; it is refused now, with a way out that works."""
+    folder = tmp_path / "old"
+    shutil.copytree(FOLDER / "format_1/plain", folder)
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    text = state["extra"]["spec"]
+    once = text.replace("minimize: judge", "minimize: judge, clip_grad_norm: true", 1)
+    state["extra"] |= {"spec": once, "fingerprint": ""}
+    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"write 1, which is what true stood for .*run SPEC --resume RUN"):
+        Trainer.resume(folder, device="cpu")
+    corrected = tmp_path / "corrected.yaml"
+    corrected.write_text(once.replace("norm: true", "norm: 1"), encoding="utf-8")
+    assert Trainer.resume(folder, spec=load(corrected), device="cpu").step_count == SAVED
 
 
 @pytest.mark.parametrize("name", OLD)

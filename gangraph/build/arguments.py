@@ -15,6 +15,7 @@ from torch import Tensor
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse, shown
 from gangraph.graph.model import Ref
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.order import require_order
 
 
 def check_arguments(
@@ -24,6 +25,7 @@ def check_arguments(
     keywords: tuple[tuple[str, Any], ...],
     call: ast.Call,
     skipped: int = 0,
+    ordered: tuple[str, str] | None = None,
 ) -> None:
     """Refuse arguments that do not fit what `name` calls.
 
@@ -31,15 +33,19 @@ def check_arguments(
         arguments: what the call's arguments stand for: constants, and `Ref` for what is computed in a run.
         skipped: how many of them are not written in the call, as the running value of a chain; if it is negative, how
             many that are written are none of them, as the layer that another one wraps.
+        ordered: the first of these parameters is no greater than the second.
 
     Raises:
-        SpecError: too many, too few or unknown arguments, or one of another type than the annotation says.
+        SpecError: too many, too few or unknown arguments, or one of another type than the annotation says, or
+            a pair in the wrong order.
     """
     for key, value in _bind(signature, name, arguments, keywords, call).items():
         parameter = signature.parameters[key]
         values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
         for index, each in enumerate(values):
             _check_argument(name, parameter, each, argument_span(signature, key, call, skipped - index))
+    if ordered is not None:
+        require_order(call, ordered, signature, skipped=skipped)
 
 
 def _check_argument(name: str, parameter: inspect.Parameter, value: object, span: Span) -> None:

@@ -219,7 +219,8 @@ class ExpressionBuilder:
         if definition is None and (problem := outside(node)):
             raise SpecError([problem])
         if definition is None:
-            near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")])
+            given = ast.show(node).removeprefix(ast.show(node.function))
+            near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")], given)
             expected = f"an op, a loss, or one of {', '.join(self.callables())}"
             refuse("GG310", f"there is nothing called '{name}' to call", node.function.span, name, expected, near)
         return self.operation(definition, node)
@@ -242,7 +243,9 @@ class ExpressionBuilder:
         name = self.take_hint(definition.name.rpartition(".")[2])
         arguments = (*first, *(self.visit(argument) for argument in node.arguments))
         keywords = tuple((key, self.visit(value)) for key, value in node.keywords)
-        check_arguments(definition.name, definition.signature, arguments, keywords, node, len(first))
+        check_arguments(
+            definition.name, definition.signature, arguments, keywords, node, len(first), definition.traits.ordered
+        )
         return self.table.add(
             "op", name, span=node.span, target=definition.name, arguments=arguments, keywords=keywords
         )

@@ -253,7 +253,8 @@ class _NetworkBuilder(ExpressionBuilder):
         arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
         keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
         signature = definition.signature.replace(parameters=layer_parameters(definition))
-        check_arguments(name, signature, arguments, keywords, call, len(written) - len(call.arguments))
+        skipped = len(written) - len(call.arguments)
+        check_arguments(name, signature, arguments, keywords, call, skipped, definition.traits.ordered)
         return LayerUse(name=name, arguments=arguments, keywords=keywords, wrapped=inner, span=call.span)
 
 

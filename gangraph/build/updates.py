@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from gangraph.build.arguments import check_arguments
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
 from gangraph.build.values import ValueBuilder
@@ -22,7 +23,7 @@ from gangraph.language.spec import (
 from gangraph.language.tied import tied
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of, usage
+from gangraph.vocabulary.parameters import LEAST, ORDERED, PARAMETER_OPERATIONS, numbers_of, signature_of, usage
 
 
 def build_updates(values: ValueBuilder) -> tuple[UpdateGraph, ...]:
@@ -239,7 +240,7 @@ class _UpdateBuilder:
                         "one of " + ", ".join(known),
                         nearest(network, known),
                     )
-                return name, network, tuple(constant(number) for number in numbers)
+                return name, network, _numbers(name, expression)
         return refuse(
             "GG321",
             "there is no such operation on parameters",
@@ -247,6 +248,17 @@ class _UpdateBuilder:
             ast.show(expression),
             " or ".join(map(usage, PARAMETER_OPERATIONS)),
         )
+
+
+def _numbers(operation: str, call: ast.Call) -> tuple[object, ...]:
+    """The numbers that an operation on parameters is given. Raises SpecError where they do not fit."""
+    values, signature = tuple(map(constant, call.arguments[1:])), signature_of(operation)
+    check_arguments(operation, signature, values, (), call, skipped=-1, ordered=ORDERED.get(operation))
+    for name, value, written in zip(signature.parameters, values, call.arguments[1:], strict=True):
+        least = LEAST.get((operation, name))
+        if least is not None and isinstance(value, int | float) and value < least:
+            refuse("GG225", f"a number of at least {least:g} belongs here", written.span, shown(value))
+    return values
 
 
 def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
@@ -278,7 +290,8 @@ def _verify_number(written: Expression, least: float | None) -> None:
     small = least is not None and isinstance(value, int | float) and value < least
     if small or isinstance(value, bool):
         bound = "" if least is None else f" of at least {least:g}"
-        refuse("GG225", f"a number{bound} belongs here", written.span, shown(value))
+        fix = "write 1, which is what true stood for in earlier versions" if value is True else ""
+        refuse("GG225", f"a number{bound} belongs here", written.span, shown(value), fix=fix)
 
 
 def _verify_count(written: Expression, least: float | None) -> None:

@@ -1,5 +1,6 @@
 """Initialization of parameters: the schemes that `init:` names, checked before a run and applied when it begins."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from gangraph.graph.model import NetworkGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.order import require_order
 from gangraph.language.scalar import Scalar
 from gangraph.language.tied import family_of
 from gangraph.registry import vocabulary
@@ -25,6 +27,7 @@ SCHEMES: Mapping[str, Callable[..., Tensor]] = {
     "kaiming_uniform": nn.init.kaiming_uniform_, "kaiming_normal": nn.init.kaiming_normal_,
 }  # fmt: skip
 _OF_MATRICES = ("orthogonal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
+_ORDERED = {"uniform": ("a", "b"), "truncated_normal": ("a", "b")}  # the bounds of these
 KINDS = ("conv", "linear", "norm", "embedding", "bias", "all")
 Scheme = Callable[[Tensor], Tensor]
 
@@ -85,7 +88,7 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
                 _scheme(expression)(torch.empty(2) if kind == "bias" else torch.empty(2, 2))
         except SpecError as error:
             yield from error.problems
-        except (TypeError, ValueError, KeyError, RuntimeError):
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
             known = ("default", *(name for name in SCHEMES if kind != "bias" or name not in _OF_MATRICES))
             name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
             example = "constant(0.1)" if kind == "bias" else "normal(0, 0.02)"
@@ -95,7 +98,8 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
                 span=expression.span,
                 found=ast.show(expression),
                 expected="one of " + ", ".join(known) + f", such as {example}",
-                fix=nearest(name, known),
+                reason=f"torch says: {first_line(error)}" if name in known else "",
+                fix="" if name in known else nearest(name, known),
             )
 
 
@@ -185,7 +189,10 @@ def _scheme(expression: Expression) -> Scheme:
         return _default if expression.id == "default" else SCHEMES[expression.id]
     if not isinstance(expression, ast.Call):
         raise KeyError(ast.show(expression))
-    fill = SCHEMES[ast.show(expression.function)]
+    name = ast.show(expression.function)
+    fill = SCHEMES[name]
+    if name in _ORDERED:
+        require_order(expression, _ORDERED[name], inspect.signature(fill), skipped=1)
     arguments = tuple(constant(argument) for argument in expression.arguments)
     keywords = {key: constant(value) for key, value in expression.keywords}
     return lambda weight: fill(weight, *arguments, **keywords)

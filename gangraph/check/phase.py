@@ -7,6 +7,7 @@ from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
 from gangraph.check.batch_axis import batch_meets_features
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
+from gangraph.check.held_values import unfixed
 from gangraph.check.infer import Types, infer
 from gangraph.check.initialize import check_initialization
 from gangraph.check.instantiate import NetworkModel
@@ -65,7 +66,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         if graph.evaluation
         else None
     )
-    found = () if earlier else (*_gradients(graph, types), *_held(graph), *uncounted(graph, save))
+    found = () if earlier else (*_gradients(graph, types), *unfixed(graph), *uncounted(graph, save))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     problems += _reports(graph, types)
     problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
@@ -240,24 +241,4 @@ def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Proble
                 span=name.span,
                 found=str(made),
                 expected=f"a loss that is one number, such as {name.id}: mean(...)",
-            )
-
-
-def _held(graph: Graph) -> Iterator[Problem]:
-    """A held value is first computed in an update that no step passes over."""
-    needed = [graph.below(*update.roots) for update in graph.updates]
-    for node in graph.nodes.values():
-        if node.remembers != "step":
-            continue
-        computing = [i for i, below in enumerate(needed) if node.inputs[0] in below]
-        users = [i for i, below in enumerate(needed) if node.id in below]
-        certain = [i for i in computing if not graph.updates[i].timing.conditional]
-        if len(users) > 1 and (not certain or certain[0] > users[0]):
-            first = graph.updates[computing[0]]
-            yield Problem(
-                code="GG504",
-                message=f"the held value may not exist: update '{first.name}', which computes it first, can be skipped",
-                span=node.span,
-                found=f"times:, every: or when: in update '{first.name}'",
-                expected="a value that an earlier update without them computes",
             )

@@ -19,6 +19,7 @@ import typer
 
 from gangraph import terminal
 from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
+from gangraph.cli.usage import usage_text
 from gangraph.errors import GangraphError, RunError, SpecError, UsageError, fault_of
 
 _EPILOG = "Exit codes: 0 good, 1 the spec is invalid, 2 wrong usage, 3 the run failed."
@@ -163,11 +164,10 @@ def _report_usage(error: BaseException, given: Sequence[str]) -> int:
     """Print what is wrong with an option or argument, or the help if there was no argument; returns the exit code."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gangraph"
-    message = str(error.format_message()).strip()  # type: ignore[attr-defined]
     if type(error).__name__ == "NoArgsIsHelpError":
-        _say(message)
+        _say(str(error.format_message()).strip())  # type: ignore[attr-defined]
     else:
-        _say(f"{path}: {message[:1].lower()}{message[1:].rstrip('.')}{_meant_setting(given)}\nsee {path} --help")
+        _say(f"{path}: {usage_text(error, given)}{_meant_setting(given)}\nsee {path} --help")
     return 2
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -213,6 +214,12 @@ def _setting(text: str) -> tuple[str, str]:
     if not (path and equals and value):
         raise UsageError(f"--set takes PATH=VALUE, such as --set train.batch=4; found '{text}'")
     return path, value
+
+
+def columns(output: Path | None, widest: int = 100) -> int:
+    """How many letters a line of prose takes: as many as the terminal has, at least 40; 80 elsewhere, as in a file."""
+    seen = shutil.get_terminal_size().columns if output is None else 80
+    return max(40, min(seen, widest))
 
 
 def emit(text: str, output: Path | None) -> None:

@@ -40,7 +40,7 @@ def explain(
             from gangraph.plan.planner import plan
             from gangraph.views.explain import explain_text
         plans = [plan(phase, share=not no_share, merge=not no_merge) for phase in check_spec(resolved)]
-        text = explain_text(resolved, plans)
+        text = explain_text(resolved, plans, options.columns(output))
     emit(text, output)
 
 
@@ -75,7 +75,10 @@ def _form(argument: str) -> "Spec":
         SpecError: the text does not parse, or there is no such profile or variant.
         UsageError: there is no such spec, or a selector is empty or written twice.
     """
-    source, chosen = argument, dict[str, str]()
+    from gangraph.language.scalar import Scalar
+
+    source, chosen = argument, dict[str, Scalar]()
+    typed = Scalar.of(argument, argument)
     while not Path(source).is_file() and (selector := _SELECTOR.search(source)):
         sign, name = selector.groups()
         if not name:
@@ -83,6 +86,7 @@ def _form(argument: str) -> "Spec":
         if sign in chosen:
             one = "a spec has one profile" if sign == "@" else "several variants stand behind one ':', with commas"
             raise UsageError(f"'{argument}' has '{sign}' twice; {one}")
-        chosen[sign] = name
+        start, end = selector.span(2)
+        chosen[sign] = Scalar.at(name, typed.text, typed.offsets[start : end + 1])
         source = source[: selector.start()]
     return read_spec(source, chosen.get("@"), chosen.get(":"), None)

@@ -33,7 +33,9 @@ def spec_damaged(error: SpecError, folder: Path, plugins: Mapping[str, str] | No
         return MissingPluginError(f"checkpoint '{folder}' cannot be used: {gone}")
     first = next(problem for problem in error.problems if problem.severity == "error")
     place = f"{first.span}: {first.code}: {first.message}" + (f", found {first.found}" if first.found else "")
-    return damaged(folder, FILE, f"extra.spec: its text has errors: {place}")
+    fix = f"; {first.fix}" if first.fix else ""
+    way_out = "a run goes on by a corrected spec: gangraph run SPEC --resume RUN"
+    return damaged(folder, FILE, f"extra.spec: its text has errors: {place}{fix}; {way_out}")
 
 
 def trained_fingerprint(trained: Trained, saved: Spec) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
+from gangraph.language.expression.foreign import in_ascii
 from gangraph.language.expression.model import LONGEST_NAME
 from gangraph.language.expression.schedule import TIME
 from gangraph.language.scalar import Scalar
@@ -20,7 +21,9 @@ _EXPECTED = f"letters, digits and _ . + -, at most {LONGEST_NAME} of them, begin
 def refuse_odd(name: Scalar, what: str) -> None:
     """Refuse a name that is no plain part of a path: with slashes, say, or very long. Raises SpecError."""
     if not _PLAIN.fullmatch(name):
-        refuse("GG410", f"this cannot be the name of a {what}", name.span, found=repr(str(name)), expected=_EXPECTED)
+        plain = "" if name.isascii() else in_ascii(name)
+        fix = f"write '{plain}'" if plain else ""
+        refuse("GG410", f"this cannot be the name of a {what}", name.span, repr(str(name)), _EXPECTED, fix)
 
 
 def odd_names(model: schema.Document) -> Iterator[Problem]:

@@ -46,8 +46,8 @@ class Timing:
 
     @property
     def conditional(self) -> bool:
-        """Whether there are steps in which the update computes nothing."""
-        return any(key.conditional for key, _ in self.keys)
+        """Whether there are steps in which the update computes nothing. Repeated a constant number of times, it runs."""
+        return any(key.conditional and not (key.repeated and isinstance(written, Literal)) for key, written in self.keys)
 
     @property
     def repeated(self) -> bool:

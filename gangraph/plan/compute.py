@@ -2,12 +2,12 @@
 
 from collections.abc import Set
 
+from gangraph.graph.changes import drawn
 from gangraph.plan.facts import Facts
 from gangraph.plan.model import UpdatePlan
 from gangraph.plan.reuse import Past, left_by, work
 from gangraph.plan.segments import segments
 from gangraph.plan.split import split
-from gangraph.plan.versions import drawn
 
 
 def compute(facts: Facts) -> tuple[UpdatePlan, ...]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Set
 
+from gangraph.graph.changes import drawn, moved
 from gangraph.plan.facts import Facts
-from gangraph.plan.versions import drawn, moved
 
 
 def changes_while_repeating(facts: Facts, index: int) -> Callable[[str], bool]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import or_
 
+from gangraph.graph.changes import drawn, moved
 from gangraph.graph.model import Graph, Node
 
 
@@ -53,22 +54,6 @@ def versions(graph: Graph) -> Versions:
         moved=tuple(_bits(things, moved(graph, index)) for index in range(len(graph.updates))),
         held=frozenset(node.id for node in graph.nodes.values() if node.remembers == "step"),
     )
-
-
-def drawn(graph: Graph, index: int) -> tuple[str, ...]:
-    """The sources that an update draws anew each time it runs."""
-    update = graph.updates[index]
-    if update.accumulate > 1 and update.draws is None:
-        return tuple(graph.sources)
-    return update.draws or ()
-
-
-def moved(graph: Graph, index: int) -> tuple[str, ...]:
-    """The networks that an update changes: what it trains, what `then` changes, and all that are tied to these."""
-    update = graph.updates[index]
-    then = [network for _, network, _ in update.then]
-    tied = (other for network in then for other in graph.tied.get(network, ()))
-    return tuple(dict.fromkeys((*update.networks, *then, *tied)))
 
 
 def _bits(things: tuple[str, ...], chosen: Iterable[str]) -> int:

@@ -1,11 +1,14 @@
 """Prose in passages, which a terminal shows filled into lines and a page as its own elements."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-WIDTH = 100
+WIDTH = 100  # letters of the widest line that is easily read
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_OPERATOR = re.compile(r" (\*\*|//|[<>=!]=|[-+*/·<>]) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +22,29 @@ class Passage:
 Block = tuple[Passage, ...]  # passages that belong together; what follows a heading stands below it
 
 
-def block_text(block: Block) -> str:
-    """A block in lines of at most 100 letters, indented below a heading; items begin with a dash."""
+def block_text(block: Block, width: int = WIDTH) -> str:
+    """A block in lines of at most `width` letters, indented below a heading; items begin with a dash.
+
+    Only a word that is longer by itself, such as a path, makes a longer line: it is never cut.
+    """
     indent = "  " if block[0].kind == "heading" else ""
-    return "\n".join(line for passage in block for line in _lines(passage, indent))
+    return "\n".join(line for passage in block for line in _lines(passage, indent, width))
 
 
-def _lines(passage: Passage, indent: str) -> Iterator[str]:
+def _lines(passage: Passage, indent: str, width: int) -> Iterator[str]:
     for text in passage.texts:
         match passage.kind:
             case "title" | "heading":
-                yield text
+                yield from _filled(text, "", "  ", width)
             case "paragraph":
-                yield from _filled(text, indent, indent)
+                yield from _filled(text, indent, indent, width)
             case "list":
-                yield from _filled(text, f"{indent}  - ", f"{indent}    ")
+                yield from _filled(text, f"{indent}  - ", f"{indent}    ", width)
 
 
-def _filled(text: str, first: str, others: str) -> Sequence[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=others,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+def _filled(text: str, first: str, others: str, width: int) -> Sequence[str]:
+    """Text in lines; a formula breaks before an operator, which so begins the next line, or after a comma."""
+    kept = _OPERATOR.sub(rf" \1{_NO_BREAK}", text)
+    lines = textwrap.wrap(kept, width, initial_indent=first, subsequent_indent=others,
+                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return [line.replace(_NO_BREAK, " ") for line in lines]

@@ -284,7 +284,7 @@ def _clamped(x: Interval, low: Interval, high: Interval) -> Interval:
     return min(max(x[0], low[0]), high[0]), min(max(x[1], low[1]), high[1])
 
 
-@op(range=_clamped, latex=r"\min(\max(${x}, ${low}), ${high})")
+@op(range=_clamped, ordered=("low", "high"), latex=r"\min(\max(${x}, ${low}), ${high})")
 def clamp(x: Tensor, low: float, high: float) -> Tensor:
     """x limited to [low, high]."""
     return x.clamp(low, high)

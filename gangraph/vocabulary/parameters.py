@@ -26,9 +26,20 @@ def max_norm(module: nn.Module, limit: float) -> None:
 PARAMETER_OPERATIONS: Mapping[str, Callable[..., None]] = {"clip": clip, "max_norm": max_norm}
 
 
+# The least value of a number that an operation takes, and pairs of which the first is no greater than the second.
+LEAST: Mapping[tuple[str, str], float] = {("max_norm", "limit"): 0.0}
+ORDERED: Mapping[str, tuple[str, str]] = {"clip": ("low", "high")}
+
+
+def signature_of(operation: str) -> inspect.Signature:
+    """The numbers that an operation takes after the network."""
+    signature = inspect.signature(PARAMETER_OPERATIONS[operation])
+    return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
 def numbers_of(operation: str) -> list[str]:
     """The names of the numbers that an operation takes after the network."""
-    return list(inspect.signature(PARAMETER_OPERATIONS[operation]).parameters)[1:]
+    return [*signature_of(operation).parameters]
 
 
 def usage(operation: str) -> str:

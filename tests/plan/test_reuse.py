@@ -39,7 +39,7 @@ def test_a_value_without_its_gradient_is_computed_again_by_who_differentiates_it
 def test_nothing_is_taken_from_an_update_that_may_be_skipped_but_what_is_held() -> None:
     skipped = ("{update: d, minimize: judge, every: 2}", "{update: d, minimize: judge}", "{update: g, minimize: fool}")
     assert after(known(*skipped), {}).reuses == ()
-    repeated = (skipped[0].replace("every", "accumulate"), *skipped[1:])
+    repeated = (skipped[0].replace("every: 2", "accumulate: 2, draw: x"), *skipped[1:])
     held = after(known(*repeated, judge="logistic.critic(real=D(x), fake=D(held(fake)))"), {})
     assert [(reuse.value, reuse.why) for reuse in held.reuses] == [("held", "it is held as it was when first computed")]
 

@@ -225,6 +225,21 @@ def test_a_wrong_argument_has_one_message(argument: str, message: str, capsys: p
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("gan@quik", "gan@quik:1:5: error GG205: there is no profile 'quik'"),
+        ("gan@quick:untrained,satrating", "gan@quick:untrained,satrating:1:21: error GG205: there is no variant"),
+    ],
+)
+def test_a_form_that_is_not_there_is_shown_as_it_was_typed(
+    argument: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", argument, "gan"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(message) and f"| {argument}\n" in said and "did you mean" in said
+
+
 def test_a_file_is_a_file_whatever_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine@quick"
     path.write_text(SPEC.format(f="fake", judge="judge", D="D", x="x", inline="fake"))

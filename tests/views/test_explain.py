@@ -45,7 +45,8 @@ def test_sentences_are_whole(name: str) -> None:
     sentences = [s for p in plans for i in range(len(p.updates)) for s in explain_update(p, i)]
     assert sentences
     assert all(sentence.endswith(".") and "  " not in sentence for sentence in sentences)
-    assert all(len(line) <= 100 for line in explain_text(spec, plans).splitlines())
+    for width in (100, 80, 60):
+        assert all(len(line) <= width for line in explain_text(spec, plans, width).splitlines())
 
 
 def test_a_value_that_a_later_update_differentiates_is_computed_ahead_and_reused() -> None:
@@ -69,6 +70,14 @@ def test_an_update_that_may_not_run_leaves_nothing() -> None:
         "{update: d, minimize: judge}",
     )
     assert "since G has changed" in told(1, *step)
+
+
+def test_a_constant_number_of_times_is_no_doubt() -> None:
+    judge, fool = "{update: d, minimize: judge, times: 2}", "{update: g, minimize: fool}"
+    again = "G(z) is computed again, since update 1 (d)"
+    assert f"{again} repeats and keeps nothing for later ones." in told(1, judge, fool)
+    varied = judge.replace("2", "2 if step > 3 else 0")
+    assert f"{again} may not have run." in told(1, varied, fool)
 
 
 def test_frozen_networks_are_named_with_who_trains_them() -> None:
@@ -97,6 +106,29 @@ def test_blocks_are_filled_into_lines() -> None:
     block = (Passage("heading", ("Update 1: d",)), Passage("paragraph", ("It goes",)), Passage("list", ("a - b", "c")))
     assert block_text(block) == "Update 1: d\n  It goes\n    - a - b\n    - c"
     assert block_text(block[1:]) == "It goes\n  - a - b\n  - c"
+
+
+def test_a_formula_breaks_before_an_operator() -> None:
+    block = (Passage("list", ("loss = mean(first) + mean(second) * third(fourth, fifth)",)),)
+    assert block_text(block, 28).splitlines() == [
+        "  - loss = mean(first)", "    + mean(second)", "    * third(fourth, fifth)",
+    ]  # fmt: skip
+    assert block_text(block, 24).splitlines()[2:] == ["    * third(fourth,", "    fifth)"]
+
+
+def test_the_command_folds_to_the_terminal_and_to_80_letters_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widest = {}
+    for columns in (None, "60", "300"):
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
+        else:
+            monkeypatch.delenv("COLUMNS", raising=False)
+            monkeypatch.setattr("os.get_terminal_size", lambda *_: (_ for _ in ()).throw(OSError))
+        assert main(["explain", "gan"]) == 0
+        widest[columns] = max(map(len, capsys.readouterr().out.splitlines()))
+    assert 75 < widest[None] <= 80 and 55 < widest["60"] <= 60 and 95 < widest["300"] <= 100
 
 
 @pytest.mark.parametrize(

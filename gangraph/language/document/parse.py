@@ -39,7 +39,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which form of a document is meant: a profile, a variant and settings, laid over in this order."""
+    """Which form of a document is meant: a profile, a variant and settings, laid over in this order.
+
+    A name that is a Scalar is refused where it was written, any other at the option that gives it.
+    """
 
     profile: str | None = None
     variant: str | None = None
@@ -113,13 +116,27 @@ def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
     profile = choice.profile or (str(default) if default is not None else "paper")
     tree = document.tree
     if profile != "paper":
-        where = default if choice.profile is None and isinstance(default, Scalar) else Scalar.of(profile, "--profile")
+        where = default if choice.profile is None and isinstance(default, Scalar) else _placed(profile, "--profile")
         tree = _overlaid(tree, "profiles", profile, where)
-    for variant in filter(None, (choice.variant or "").split(",")):
-        tree = _overlaid(tree, "variants", variant, Scalar.of(variant, "--variant"))
+    for variant in _listed(_placed(choice.variant or "", "--variant")):
+        tree = _overlaid(tree, "variants", variant, variant)
     for path, value in choice.set.items():
         tree = set_value(tree, path, value)
-    return tree, profile
+    return tree, str(profile)
+
+
+def _placed(name: str, option: str) -> Scalar:
+    return name if isinstance(name, Scalar) else Scalar.of(name, option)
+
+
+def _listed(names: Scalar) -> Iterator[Scalar]:
+    """Names between commas, each with its place."""
+    start = 0
+    for name in names.split(","):
+        end = start + len(name)
+        if name:
+            yield Scalar.at(name, names.text, names.offsets[start : end + 1])
+        start = end + 1
 
 
 def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:

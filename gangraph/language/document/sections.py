@@ -12,7 +12,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant, literal, member_name, members
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Family, Scope, is_absent
-from gangraph.language.expression.syntax import parse_header, parse_loop
+from gangraph.language.expression.syntax import parse_header, parse_loop, parse_name
 from gangraph.language.scalar import Scalar
 
 T = TypeVar("T")
@@ -84,6 +84,7 @@ class Sections:
         """A scope of params and `let` names."""
         scope = Scope(outer=outer)
         for key, value in params.items():
+            self.guarded(key, parse_name, key)
             if isinstance(value, dict):
                 self.guarded(key, scope.tables.update, {str(key): self._table(value)})
             else:

@@ -5,6 +5,7 @@ exponential average, `hysteresis` a switch with two thresholds. What they rememb
 of their calls in the order in which these are evaluated, so that it can stand in a checkpoint.
 """
 
+import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 from gangraph.errors import Problem, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.order import require_order
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS, TIME, Clock, evaluate, verify_call
 
 Memory = tuple[float | bool | None, ...]
@@ -24,6 +26,7 @@ _OPTIONS: Mapping[str, Mapping[str, float | bool | None]] = {
     "running": {"decay": 0.9},
     "hysteresis": {"low": None, "high": None, "open": True},
 }
+_HYSTERESIS = inspect.signature(lambda of, low=None, high=None, open=True: None)
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 _ARITHMETIC = ("+", "-", "*", "/", "//", "%", "**")
 
@@ -204,6 +207,8 @@ def _kind_of_call(node: ast.Call) -> Kind:
 def _read(call: ast.Call) -> Remembering:
     """What a call that remembers is given. Raises SpecError."""
     name = ast.show(call.function)
+    if name == "hysteresis":
+        require_order(call, ("low", "high"), _HYSTERESIS)
     options, given = dict(_OPTIONS[name]), dict(call.keywords)
     fits = len(call.arguments) == 1 and given.keys() <= options.keys()
     for key, value in given.items() if fits else ():
@@ -212,17 +217,11 @@ def _read(call: ast.Call) -> Remembering:
         fits = fits and (key == "open" or not isinstance(getattr(value, "value", None), bool))
         options[key] = getattr(value, "value", None)
     chosen = {key: value for key, value in options.items() if value is not None}
-    if not fits or len(chosen) < len(options) or not _sensible(chosen):
+    if not fits or len(chosen) < len(options) or not 0 <= chosen.get("decay", 0) < 1:
         refuse("GG522", f"'{name}' is not written like this", call.span, ast.show(call), USAGE[name])
     if not losses_in(call.arguments[0]):
         refuse("GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.show(call.arguments[0]), USAGE[name])
     return Remembering(name, call.arguments[0], chosen)
-
-
-def _sensible(options: Mapping[str, float | bool]) -> bool:
-    if "decay" in options:
-        return 0 <= options["decay"] < 1
-    return options["low"] <= options["high"]
 
 
 def outside(node: ast.Call) -> Problem | None:

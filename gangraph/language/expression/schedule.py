@@ -4,6 +4,7 @@ They are expressions over `step`, `epoch`, `seen` (images drawn so far) and `pro
 phase), evaluated on the host; compiled code receives them as values, so that a ramp never recompiles anything.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from itertools import takewhile
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.order import require_order
 
 TIME = ("step", "epoch", "seen", "progress")
 UNIT_OF = {"step": "steps", "epoch": "epochs", "seen": "images"}  # in what the names of time count
@@ -41,6 +43,7 @@ def _cosine(share: float, start: float, end: float) -> float:
 
 # name(from, to, start=, end=): from until start, then on a curve to `to` at end.
 RAMPS: dict[str, Callable[[float, float, float], float]] = {"linear": _linear, "ramp": _linear, "cosine": _cosine}
+_RAMP = inspect.signature(lambda first, last, start=None, end=None: None)
 FUNCTIONS: dict[str, Callable[..., float]] = {
     "min": min, "max": max, "abs": abs, "floor": math.floor, "exp": math.exp, "log": math.log, "sqrt": math.sqrt,
 }  # fmt: skip
@@ -138,6 +141,7 @@ def verify_call(node: ast.Call) -> None:
                 found=ast.show(node),
                 expected=f"{name}(from, to), optionally with end=200 epochs and start=100 epochs, in one unit",
             )
+        require_order(node, ("start", "end"), _RAMP)
 
 
 def evaluate(expression: Expression, clock: Clock) -> float:

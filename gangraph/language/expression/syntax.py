@@ -1,4 +1,4 @@
-"""From the text of an expression to its syntax tree: a lexer and a precedence-climbing parser.
+"""From the text of an expression to its syntax tree: a precedence-climbing parser over the tokens.
 
 chain       = expression {"," expression}
 expression  = or ["if" or ["else" expression]]
@@ -16,13 +16,11 @@ unit        = "steps" | "epochs" | "images" | "kimg"
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import NoReturn
 
-from gangraph.errors import Span, nearest, refuse
+from gangraph.errors import Span, nearest
+from gangraph.language.expression.lexer import Token, refuse_part, tokenize
 from gangraph.language.expression.model import (
-    LONGEST_NAME,
     PRECEDENCE,
     UNITS,
     Attribute,
@@ -42,31 +40,9 @@ from gangraph.language.expression.model import (
 from gangraph.language.expression.size import too_large
 from gangraph.language.scalar import Scalar
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<number>(?:\d+\.(?!\.)\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)
-      | (?P<name>[A-Za-z_][A-Za-z_0-9]*)
-      | (?P<string>"[^"]*"|'[^']*')
-      | (?P<symbol>\*\*|//|<=|>=|==|!=|\.\.|[-+*/%<>=.,()\[\]])""",
-    re.VERBOSE,
-)
-_KEYWORDS = {"if", "else", "for", "in", "and", "or", "not"}
 _CONSTANTS = {"true": True, "false": False, "none": None}
-_FIXES = {
-    "{": "a mapping has no place inside an expression", "}": "a mapping has no place inside an expression",
-    "&": "write 'and'", "|": "write 'or'", "!": "write 'not'", "^": "write '**' for a power",
-    "=": "write '==' to compare", '"': "close the quote", "'": "close the quote",
-}  # fmt: skip
 _DEEPEST = 30  # brackets in brackets
 _LARGEST_NUMBER = 1e30
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    start: int
-    end: int
 
 
 def parse_expression(source: Scalar) -> Expression:
@@ -92,6 +68,14 @@ def parse_chain(source: Scalar) -> tuple[Expression, ...]:
     for item in items:
         parser.bounded(item)
     return tuple(items)
+
+
+def parse_name(source: Scalar) -> str:
+    """A key that is a name and nothing else. Raises SpecError."""
+    parser = _Parser(source)
+    name = parser.expect("name", "a name").text
+    parser.finish("the end of the name")
+    return name
 
 
 def parse_header(source: Scalar) -> tuple[str, str | None, Expression | None]:
@@ -132,43 +116,25 @@ class _Parser:
         self.source = source
         self.position = 0
         self.depth = 0
-        self.tokens = self._tokenize()
-
-    def _tokenize(self) -> list[_Token]:
-        tokens, offset = [], 0
-        while offset < len(self.source):
-            found = _TOKEN.match(self.source, offset)
-            if found is None:
-                self._refuse(offset, offset + 1, repr(self.source[offset]), "a name, a number, a string or an operator")
-            kind = str(found.lastgroup)
-            text = found.group()
-            if kind == "name" and len(text) > LONGEST_NAME:
-                self._refuse(offset, found.end(), f"a name of {len(text)} characters", f"at most {LONGEST_NAME}")
-            if kind in ("symbol",) or text in _KEYWORDS:
-                kind = text
-            if kind != "space":
-                tokens.append(_Token(kind, text, offset, found.end()))
-            offset = found.end()
-        tokens.append(_Token("end", "", len(self.source), len(self.source)))
-        return tokens
+        self.tokens = tokenize(source)
 
     @property
-    def token(self) -> _Token:
+    def token(self) -> Token:
         return self.tokens[self.position]
 
     @property
-    def following(self) -> _Token:
+    def following(self) -> Token:
         return self.tokens[min(self.position + 1, len(self.tokens) - 1)]
 
-    def advance(self) -> _Token:
+    def advance(self) -> Token:
         token = self.token
         self.position += token.kind != "end"
         return token
 
-    def accept(self, *kinds: str) -> _Token | None:
+    def accept(self, *kinds: str) -> Token | None:
         return self.advance() if self.token.kind in kinds else None
 
-    def expect(self, kind: str, description: str) -> _Token:
+    def expect(self, kind: str, description: str) -> Token:
         if self.token.kind != kind:
             self._refuse_token(description)
         return self.advance()
@@ -182,9 +148,7 @@ class _Parser:
         self._refuse(token.start, token.end, f"'{token.text}'" if token.text else "the end of the expression", expected)
 
     def _refuse(self, start: int, end: int, found: str, expected: str, fix: str = "") -> NoReturn:
-        span = self.source.part(start, max(end, start + 1))
-        told = fix or _FIXES.get(self.source[start:end], "")
-        refuse("GG102", "this expression does not parse", span, found, expected, told)
+        refuse_part(self.source, start, end, found, expected, fix)
 
     def _span(self, start: int) -> Span:
         return self.source.part(start, self.tokens[self.position - 1].end)

@@ -201,9 +201,16 @@ class _Story:
         reasons = [f"{listed(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
         told = dict.fromkeys(map(self._source, drawn))
         reasons += [f"{listed(told)} {_are(len(told) == 1)} new"] if drawn else []
-        if not reasons and self.plan.updates[before].graph.timing.conditional:
-            reasons = [f"update {self._number(before)} may not have run"]
-        return " and ".join(reasons) or "here its gradient is needed as well"
+        return " and ".join(reasons) or self._why_not_kept(before)
+
+    def _why_not_kept(self, before: int) -> str:
+        """Why a value that is the same as in update number `before` is not taken from there."""
+        timing = self.plan.updates[before].graph.timing
+        if timing.conditional:
+            return f"update {self._number(before)} may not have run"
+        if timing.repeated:
+            return f"update {self._number(before)} repeats and keeps nothing for later ones"
+        return "here its gradient is needed as well"
 
     def penalties(self) -> Iterator[str]:
         """Gradients that are differentiated."""

@@ -1,0 +1,60 @@
+"""Held values: several updates read the same one only if one update surely fixes it, and fixes it once."""
+
+from collections.abc import Iterator
+
+from gangraph.errors import Problem
+from gangraph.graph.changes import drawn, moved
+from gangraph.graph.model import Graph, Node, UpdateGraph
+
+
+def unfixed(graph: Graph) -> Iterator[Problem]:
+    """A problem for each held value that several updates read, and that may not exist or be another one each time.
+
+    An update that runs once and computes the value before all of them fixes it; else the first of them does.
+    """
+    needed = [graph.below(*update.roots) for update in graph.updates]
+    for node in graph.nodes.values():
+        if node.remembers != "step":
+            continue
+        users = [i for i, below in enumerate(needed) if node.id in below]
+        before = [i for i in range(min(users, default=0)) if node.inputs[0] in needed[i]]
+        if len(users) < 2 or any(graph.updates[i].timing.once for i in before):
+            continue
+        first = graph.updates[users[0]]
+        if first.timing.conditional:
+            yield _skipped(first, node)
+        elif first.timing.repeated and (new := _new_each_time(graph, node, users[0])):
+            yield _repeated(first, node, new)
+
+
+def _skipped(update: UpdateGraph, node: Node) -> Problem:
+    return Problem(
+        code="GG504",
+        message=f"the held value may not exist: update '{update.name}', which holds it first, can be skipped",
+        span=node.span,
+        found=f"times:, every: or when: in update '{update.name}'",
+        expected="a value that an update holds which runs in every step",
+        fix=f"let an update that runs in every step read the value before '{update.name}'",
+    )
+
+
+def _repeated(update: UpdateGraph, node: Node, new: tuple[str, ...]) -> Problem:
+    key = "times:" if update.timing.written("times") is not None else "accumulate:"
+    are = "is" if len(new) == 1 else "are"
+    return Problem(
+        code="GG504",
+        message=f"the held value is another one each time that update '{update.name}' repeats",
+        span=node.span,
+        found=f"{key} in update '{update.name}', and {' and '.join(new)} {are} new each time",
+        expected="a value that does not change while the update that holds it first repeats",
+        fix=f"let an update that runs once read the value before '{update.name}'",
+    )
+
+
+def _new_each_time(graph: Graph, node: Node, index: int) -> tuple[str, ...]:
+    """The networks and sources beneath a value that change while an update repeats."""
+    below = [graph.nodes[name] for name in graph.below(node.id)]
+    beneath = {graph.owner(each.target) for each in below if each.of_network}
+    beneath |= {each.target for each in below if each.is_source}
+    trained = moved(graph, index) if graph.updates[index].timing.written("times") is not None else ()
+    return tuple(name for name in (*trained, *drawn(graph, index)) if name in beneath)

@@ -1,0 +1,19 @@
+"""What an update changes each time that it runs: the sources it draws, the networks it moves."""
+
+from gangraph.graph.model import Graph
+
+
+def drawn(graph: Graph, index: int) -> tuple[str, ...]:
+    """The sources that an update draws anew each time it runs."""
+    update = graph.updates[index]
+    if update.accumulate > 1 and update.draws is None:
+        return tuple(graph.sources)
+    return update.draws or ()
+
+
+def moved(graph: Graph, index: int) -> tuple[str, ...]:
+    """The networks that an update changes: what it trains, what `then` changes, and all that are tied to these."""
+    update = graph.updates[index]
+    then = [network for _, network, _ in update.then]
+    tied = (other for network in then for other in graph.tied.get(network, ()))
+    return tuple(dict.fromkeys((*update.networks, *then, *tied)))
