@@ -46,8 +46,10 @@ class Timing:
 
     @property
     def conditional(self) -> bool:
-        """Whether there are steps in which the update computes nothing. Repeated a constant number of times, it runs."""
-        return any(key.conditional and not (key.repeated and isinstance(written, Literal)) for key, written in self.keys)
+        """Whether there are steps in which the update computes nothing. A constant number of times is never 0."""
+        return any(
+            key.conditional and not (key.repeated and isinstance(written, Literal)) for key, written in self.keys
+        )
 
     @property
     def repeated(self) -> bool:
