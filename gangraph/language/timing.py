@@ -47,9 +47,8 @@ class Timing:
     @property
     def conditional(self) -> bool:
         """Whether there are steps in which the update computes nothing. A constant number of times is never 0."""
-        return any(
-            key.conditional and not (key.repeated and isinstance(written, Literal)) for key, written in self.keys
-        )
+        varying = (key for key, written in self.keys if not (key.repeated and isinstance(written, Literal)))
+        return any(key.conditional for key in varying)
 
     @property
     def repeated(self) -> bool:

@@ -15,7 +15,7 @@ from gangraph.registry import optimizers
 from gangraph.views.decompile import over_values
 from gangraph.views.explain.objectives import Objectives
 from gangraph.views.explain.update import explain_update
-from gangraph.views.passages import Block, Passage, block_text
+from gangraph.views.passages import WIDTH, Block, Passage, block_text
 from gangraph.views.printers.words import defined, over_time, taken_away, written
 from gangraph.views.spec import evaluator_text, titles
 from gangraph.views.wording import counted, listed, spelled
@@ -37,9 +37,9 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
         yield _listed("The spec claims, as conditions on what its variants measure:", said)
 
 
-def explain_text(spec: Spec, plans: Sequence[Plan]) -> str:
-    """The explanation as text for a terminal."""
-    return "\n\n".join(map(block_text, explain(spec, plans)))
+def explain_text(spec: Spec, plans: Sequence[Plan], width: int = WIDTH) -> str:
+    """The explanation as text, in lines of at most `width` letters."""
+    return "\n\n".join(block_text(block, width) for block in explain(spec, plans))
 
 
 def _phase(plan: Plan) -> Iterator[Block]:
