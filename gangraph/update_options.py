@@ -48,7 +48,7 @@ def add(option: UpdateOption) -> None:
         ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
         TypeError: printed code could not import the function by its module and name.
     """
-    verify(option, "option", ("sentence", "latex", "caption", "compared"))
+    verify(option, "option", ("sentence", "latex", "caption"))
     UPDATE_OPTIONS[option.name] = option
 
 

@@ -55,7 +55,7 @@ def from_step(step, first):
     """Whether a step is not before the first."""
     return step >= first
 '''
-TEXTS = dict.fromkeys(("about", "sentence", "latex", "caption"), "by $value") | {"compared": "what {} does"}
+TEXTS = dict.fromkeys(("sentence", "latex", "caption"), "by $value") | {"about": "odd", "compared": "what {} does"}
 
 
 @pytest.fixture(autouse=True)
@@ -286,8 +286,15 @@ def test_a_text_that_cannot_be_printed_is_refused_at_once(key: str, text: str) -
 
 
 def test_what_is_compared_names_the_update() -> None:
-    with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'by \$value', in which \{\} is"):
-        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "by $value"}))
+    with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'by', in which \{\} is"):
+        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "by"}))
+
+
+@pytest.mark.parametrize("key", ["about", "compared"])
+def test_a_value_in_what_is_said_of_any_value_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' of the key 'odd' of updates is .* in which nothing is filled in"):
+        add(ScheduleKey(name="odd", **{**TEXTS, key: "{} by $value"}))
+    assert "odd" not in SCHEDULE_KEYS
 
 
 def test_what_may_keep_an_update_from_running_is_known_to_the_plan() -> None:

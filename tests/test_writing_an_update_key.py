@@ -224,7 +224,7 @@ def test_a_name_is_registered_once() -> None:
         add(UPDATE_OPTIONS["clip_grad_norm"])
 
 
-TEXTS = dict.fromkeys(("about", "sentence", "latex", "caption", "compared"), "by $value")
+TEXTS = {**dict.fromkeys(("sentence", "latex", "caption"), "by $value"), "about": "halved", "compared": "the half"}
 
 
 def halve(parameters: Sequence[nn.Parameter], number: float) -> None:
@@ -296,8 +296,13 @@ def test_the_names_that_are_taken_are_those_of_the_document() -> None:
     assert set(UpdateDocument.model_fields) == KEYS
 
 
-@pytest.mark.parametrize("text", ["$valu", "costs 3$", "${}", 3])
-@pytest.mark.parametrize("key", ["sentence", "latex", "caption", "compared"])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        *((key, text) for key in ("sentence", "latex", "caption") for text in ("$valu", "costs 3$", "${}", 3)),
+        *((key, text) for key in ("about", "compared") for text in ("by $value", "by ${value}", 3)),
+    ],
+)
 def test_a_text_that_cannot_be_printed_is_refused_at_once(key: str, text: str) -> None:
     with pytest.raises(ValueError, match=f"'{key}' of the option 'half' of updates is {re.escape(repr(text))}"):
         update_option("half", **{**TEXTS, key: text})(halve)
