@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from gangraph.errors import UsageError
+from gangraph.errors import UsageError, nearest
 from gangraph.traits import Kind, Traits, traits_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -101,6 +101,8 @@ def _registers(kind: Kind, name: str | None, traits: Mapping[str, Any]) -> Calla
         if kind == "optimizer" and not _is_optimizer(function):
             raise TypeError(f"the optimizer '{chosen}' is {function!r}, expected a subclass of torch.optim.Optimizer")
         definition = Definition(chosen, kind, function, inspect.signature(function), traits_of(kind, chosen, traits))
+        if kind == "optimizer":
+            _verify_named_options(definition)
         (optimizers if kind == "optimizer" else vocabulary).add(definition)
         return function
 
@@ -111,6 +113,18 @@ def _is_optimizer(made: object) -> bool:
     """Whether it is a class of optimizers, of torch, which is not imported for this."""
     bases = made.__mro__ if isinstance(made, type) else ()
     return any((base.__module__, base.__qualname__) == ("torch.optim.optimizer", "Optimizer") for base in bases)
+
+
+def _verify_named_options(optimizer: Definition) -> None:
+    """Refuse traits that name options which the optimizer does not have. Raises TypeError."""
+    traits, options = optimizer.traits, tuple(optimizer.signature.parameters)[1:]
+    for trait, names in (("shapes_state", traits.shapes_state), ("at_start", traits.at_start)):
+        for name in names:
+            if name not in options:
+                known = nearest(name, options) or f"there are {', '.join(options)}"
+                raise TypeError(
+                    f"the trait '{trait}' of the optimizer '{optimizer.name}' names '{name}', no option; {known}"
+                )
 
 
 def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
@@ -173,12 +187,13 @@ def metric(name: str | None = None, **traits: Any) -> Callable[[Function], Funct
 def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
     """Register a subclass of `torch.optim.Optimizer`, whose `__init__` takes parameters and annotated options.
 
-    All that a step changes is a tensor in `state[parameter]`, for a checkpoint to hold.
+    All that a step changes is a tensor in `state[parameter]`, for a checkpoint to hold, and no attribute of its own.
 
     Traits: `fused=True` if it takes the option `fused`, which updates all parameters in one call; `differentiable` is
     its step as a function, so that an objective can look ahead (`unroll`): from a parameter, its gradient, the state
     of the parameter (empty before its first step) and the options of its group to the next parameter and state, of
-    which it changes none.
+    which it changes none. For runs that go on with other options, `shapes_state=("momentum",)` names those without
+    which (0 or false) it keeps less of each parameter, and `at_start` those that only the first step reads.
     """
     return _registers("optimizer", name, traits)
 

@@ -44,6 +44,8 @@ class Traits:
     random: bool = False  # it makes random numbers, and may stand inside a value
     fused: bool = False  # it takes `fused=True`, which updates all parameters in one call
     differentiable: Callable[..., Any] | None = None  # its step as a function, so that an objective can look ahead
+    shapes_state: tuple[str, ...] = ()  # options without which (0 or false) it keeps less of each parameter
+    at_start: tuple[str, ...] = ()  # options that only its first step reads
 
 
 TRAITS: Mapping[Kind, tuple[str, ...]] = {
@@ -54,7 +56,7 @@ TRAITS: Mapping[Kind, tuple[str, ...]] = {
              "per_element", "nats"),
     "metric": ("expects", "protocol", "sets"),
     "source": ("random",),
-    "optimizer": ("fused", "differentiable"),
+    "optimizer": ("fused", "differentiable", "shapes_state", "at_start"),
 }  # fmt: skip
 
 

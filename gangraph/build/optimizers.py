@@ -1,6 +1,8 @@
 """Optimizers by name, checked against their signatures."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import pickle
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, r
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers
 
+_CHANGED_BY_TORCH = ("state", "param_groups", "_need_device_dtype_check_for_fused")  # the last is done once, and again
 _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
 
 
@@ -92,9 +95,10 @@ def _try_step(group: OptimizerSpec) -> None:
     weight = torch.nn.Parameter(torch.zeros(2, 2))
     optimizer = make_optimizer(group, [weight])
     weight.grad = torch.ones_like(weight)
-    before = _own_options(optimizer)
+    options, attributes = _own_options(optimizer), _own_attributes(optimizer)
     optimizer.step()
-    if found := next(_beyond_tensors(optimizer, weight, before), ""):
+    told = (*_changed(options, _own_options(optimizer)), *_changed(attributes, _own_attributes(optimizer)))
+    if found := next(iter((*told, *_beyond_tensors(optimizer, weight))), ""):
         refuse(
             "GG320",
             f"a checkpoint could not hold what '{group.kind}' keeps",
@@ -104,18 +108,52 @@ def _try_step(group: OptimizerSpec) -> None:
         )
 
 
-def _own_options(optimizer: torch.optim.Optimizer) -> dict[str, str]:
-    """The options of an optimizer's only group as text, which a later step does not change."""
-    return {name: repr(value) for name, value in optimizer.param_groups[0].items() if name != "params"}
+Contents = dict[str, tuple[str, bytes]]  # what an object has by what code calls it, as text and in full
 
 
-def _beyond_tensors(
-    optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter, before: Mapping[str, str]
-) -> Iterator[str]:
-    """What an optimizer keeps after a step, other than tensors of its parameter. `before` are its options before it."""
-    for name, value in _own_options(optimizer).items():
-        if before.get(name) != value:
-            yield f"group[{name!r}], which a step changes from {before.get(name, 'nothing')} to {value}"
+def _own_options(optimizer: torch.optim.Optimizer) -> Contents:
+    """The options of an optimizer's only group as they are now."""
+    own = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
+    return {f"group[{name!r}]": _content(value) for name, value in own.items()}
+
+
+def _own_attributes(optimizer: torch.optim.Optimizer) -> Contents:
+    """The attributes of an optimizer as they are now, beside its state and its groups."""
+    own = {name: value for name, value in vars(optimizer).items() if name not in _CHANGED_BY_TORCH}
+    return {f"self.{name}": _content(value) for name, value in own.items()}
+
+
+def _content(value: object) -> tuple[str, bytes]:
+    """A value as text, and all that it is made of; of what cannot be pickled only the text."""
+    said, full = " ".join(repr(value).split()), BytesIO()
+    try:
+        _Pickler(full).dump(value)
+    except Exception:  # an object of a plug-in may raise anything
+        return said, said.encode()
+    return said, full.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """Writes what a value is made of, but not what a step is there to change: parameters."""
+
+    def persistent_id(self, value: object) -> object:
+        """A generator of random numbers by its state."""
+        if isinstance(value, torch.Generator):
+            return value.get_state().tolist()
+        return "parameter" if isinstance(value, torch.nn.Parameter) else None
+
+
+def _changed(before: Contents, after: Contents) -> Iterator[str]:
+    """What a step has changed."""
+    for name, (said, full) in after.items():
+        earlier, was = before.get(name, ("nothing", b""))
+        if was != full:
+            how = f"from {earlier} to {said}" if earlier != said else f"within {said}"
+            yield f"{name}, which a step changes {how}"
+
+
+def _beyond_tensors(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> Iterator[str]:
+    """What the state of an optimizer has after a step, other than tensors of its parameter."""
     for key in optimizer.state.keys() - {weight}:
         yield f"state[{key!r}], which belongs to no parameter"
     for key, kept in optimizer.state[weight].items():

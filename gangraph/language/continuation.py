@@ -27,6 +27,7 @@ from gangraph.language.spec import (
     UpdateSpec,
     counts,
 )
+from gangraph.registry import load_plugins, optimizers
 
 # What a difference touches: what has been trained, which cannot change; training from now on; where data comes from,
 # which can if it has the same form; and evaluations, saving and names, which change no training.
@@ -54,10 +55,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """One thing that a phase states: its value, and what another value would affect."""
+    """One thing that a phase states: its value, and what another value would affect.
+
+    Of an option that shapes what an optimizer `keeps`: whether it keeps more by this value, and if there is none.
+    """
 
     value: Any
     touches: Touches = "trained"
+    keeps: tuple[bool, bool] | None = None
 
     @property
     def text(self) -> str:
@@ -119,16 +124,17 @@ def _touched(path: str, before: _Fact | None, after: _Fact | None) -> Touches:
     values = [None if each is None else each.value for each in (before, after)]
     if path.startswith("train.step.") and path.endswith(".when"):  # a gate that looks at losses remembers them
         return "now" if all(value is None or is_over_time(value) for value in values) else "trained"
-    rate = path.startswith("train.optimizers.") and known.touches == "now"
-    if rate and path.endswith(".momentum"):  # without it an optimizer keeps less of each parameter
-        return "now" if len({_is_zero(value) for value in values}) == 1 else "trained"
+    if known.keeps is not None:
+        by_default = known.keeps[1]
+        kept = {each.keeps[0] if each is not None and each.keeps else by_default for each in (before, after)}
+        return "now" if len(kept) == 1 else "trained"
     if known.touches == "trained" and before is not None and after is not None:
         return "now" if _alike_but_for_time(before.value, after.value) else "trained"
     return known.touches
 
 
-def _is_zero(value: Expression | None) -> bool:
-    return value is None or (isinstance(value, ast.Literal) and value.value == 0)
+def _is_zero(value: Expression) -> bool:
+    return isinstance(value, ast.Literal) and not value.value
 
 
 def _alike_but_for_time(a: object, b: object) -> bool:
@@ -178,14 +184,21 @@ def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
     return found | ({".share": _Fact(shared)} if shared else {})
 
 
-_AT_ITS_START = ("amsgrad", "centered", "initial_accumulator_value")  # options that shape what an optimizer keeps
-
-
 def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
     networks = ", ".join(name for name, _ in group.networks)
-    kept = {name: value for name, value in group.options.items() if name in _AT_ITS_START}
-    rates = {name: value for name, value in group.options.items() if name not in _AT_ITS_START}
-    return {path: _Fact(f"{group.kind}({networks})")} | _given(_under(path, kept)) | _given(_under(path, rates), "now")
+    options = {f"{path}.{name}": _of_option(group.kind, name, value) for name, value in group.options.items()}
+    return {path: _Fact(f"{group.kind}({networks})")} | options
+
+
+def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:
+    """An option of an optimizer. One that there is not has been refused, or will be."""
+    load_plugins()
+    if optimizer not in optimizers:
+        return _Fact(value, "now")
+    definition = optimizers[optimizer]
+    if name in definition.traits.shapes_state:
+        return _Fact(value, "now", keeps=(not _is_zero(value), bool(definition.signature.parameters[name].default)))
+    return _Fact(value, "trained" if name in definition.traits.at_start else "now")
 
 
 def _of_update(path: str, update: UpdateSpec) -> dict[str, _Fact]:

@@ -9,12 +9,12 @@ from torch import optim
 from gangraph.registry import optimizer
 from gangraph.vocabulary import optimizer_steps as steps
 
-optimizer("adam", fused=True, differentiable=steps.adam)(optim.Adam)
-optimizer("adamw", fused=True, differentiable=steps.adam)(optim.AdamW)
+optimizer("adam", fused=True, differentiable=steps.adam, shapes_state=("amsgrad",))(optim.Adam)
+optimizer("adamw", fused=True, differentiable=steps.adam, shapes_state=("amsgrad",))(optim.AdamW)
 optimizer("adamax")(optim.Adamax)
 optimizer("nadam")(optim.NAdam)
 optimizer("radam")(optim.RAdam)
-optimizer("rmsprop", differentiable=steps.rmsprop)(optim.RMSprop)
-optimizer("sgd", fused=True, differentiable=steps.sgd)(optim.SGD)
-optimizer("adagrad", fused=True, differentiable=steps.adagrad)(optim.Adagrad)
+optimizer("rmsprop", differentiable=steps.rmsprop, shapes_state=("centered", "momentum"))(optim.RMSprop)
+optimizer("sgd", fused=True, differentiable=steps.sgd, shapes_state=("momentum",))(optim.SGD)
+optimizer("adagrad", fused=True, differentiable=steps.adagrad, at_start=("initial_accumulator_value",))(optim.Adagrad)
 optimizer("adadelta")(optim.Adadelta)
