@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from gangraph.errors import UsageError, nearest
+from gangraph.errors import GangraphError, Problem, Span, UsageError, nearest
 from gangraph.traits import Kind, Traits, traits_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -196,6 +196,35 @@ def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Fu
     which (0 or false) it keeps less of each parameter, and `at_start` those that only the first step reads.
     """
     return _registers("optimizer", name, traits)
+
+
+def plugin_module(*functions: object) -> str:
+    """The module of the first of some functions or classes that is neither gangraph's nor torch's; empty for none."""
+    modules = (str(getattr(function, "__module__", None) or "") for function in functions)
+    return next((name for name in modules if name and name.partition(".")[0] not in ("gangraph", "torch")), "")
+
+
+def plugin_fault(error: BaseException, what: str, *functions: object) -> tuple[str, str]:
+    """What has failed in which plug-in, and what it raised; to be called where the error is handled.
+
+    Args:
+        what: what has failed and when, with `{}` where the plug-in is named.
+        functions: those that can have raised it.
+
+    Raises:
+        BaseException: the error itself, if none of the functions is a plug-in's, or if it is a message of its own.
+    """
+    module = plugin_module(*functions)
+    if not module or isinstance(error, GangraphError | MemoryError | RecursionError):
+        raise error
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return what.format(f"of the plug-in's module '{module}'"), said
+
+
+def plugin_problem(error: BaseException, what: str, span: Span, *functions: object) -> Problem:
+    """GG441, which says so of a place in a spec. Raises as `plugin_fault`."""
+    message, reason = plugin_fault(error, what, *functions)
+    return Problem(code="GG441", message=message, span=span, reason=reason)
 
 
 def load_plugins() -> tuple[str, ...]:

@@ -76,6 +76,11 @@ class Masking(nn.Module):
         return x * self.mask
 
 
+def fail(*_: object) -> Any:
+    """What a kind of node is asked, answered with an error."""
+    raise RuntimeError("not today")
+
+
 def registered(patch: pytest.MonkeyPatch, name: str, function: Callable[..., Any], **traits: Any) -> None:
     """Register a layer until the test ends."""
     definition = Definition(name, "layer", function, inspect.signature(function), traits_of("layer", name, traits))

@@ -1,9 +1,8 @@
 """A kind of node costs one file: a plug-in adds one, and every stage and every view knows it."""
 
 import copy
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gangraph import Trainer
+from gangraph.check.phase import Checked
 from gangraph.cli import main
 from gangraph.errors import SpecError
 from gangraph.graph.kinds import NodeKind, kinds
@@ -20,7 +20,7 @@ from gangraph.language.expression.model import Expression, Literal, Name, show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.registry import _loaded, load_plugins
+from gangraph.registry import load_plugins
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw
@@ -28,6 +28,7 @@ from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.text import shapes_text
+from tests.plugin import fail, installed
 from tests.support import DEFAULTS, SMALL, deviation, read, same, snapshot, trainer, worst
 
 TOLERANCE = 1e-12
@@ -64,22 +65,11 @@ JUDGE = "logistic.critic(real=D(x), fake=D(flow))"
 
 
 @pytest.fixture(autouse=True)
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _plugin(tmp_path: Path) -> Iterator[None]:
     """The plug-in as if it were installed. Afterwards its kind is gone."""
-    (tmp_path / "reversal.py").write_text(PLUGIN)
-    installed = tmp_path / "reversal-0.1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: reversal\nVersion: 0.1.0\n")
-    (installed / "entry_points.txt").write_text("[gangraph.plugins]\nreversal = reversal\n")
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(tmp_path)
-        _loaded.cache_clear()
+    with installed("reversal", "reversal", PLUGIN, tmp_path):
         assert "reversal" in load_plugins()
         yield
-    kinds._records.pop("reversed_gradient")
-    sys.modules.pop("reversal", None)
-    importlib.invalidate_caches()
-    _loaded.cache_clear()
 
 
 def text(**parts: str) -> str:
@@ -109,6 +99,55 @@ def test_misuse_is_told(call: str, code: str) -> None:
     (problem,) = (each for each in caught.value.problems if each.severity == "error")
     assert problem.code == code
     assert "reversed_gradient" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("asked", "when", "show"),
+    [
+        ("build", "a call of it is built", shapes_text),
+        ("infer", "the type of a value is inferred", shapes_text),
+        ("stops", "gradients are followed", shapes_text),
+        ("write", "code is written for it", compile_phase),
+        ("spelled", "it is printed", lambda checked: latex_text([checked])),
+    ],
+)
+def test_one_that_fails_is_told_with_its_module_and_its_place(
+    asked: str, when: str, show: Callable[[Checked], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = kinds["reversed_gradient"]
+    assert kind.form is not None
+    broken = {"form": replace(kind.form, build=fail)} if asked == "build" else {asked: fail}
+    monkeypatch.setitem(kinds._records, kind.name, replace(kind, **broken))
+    made = spec()
+    with pytest.raises(SpecError) as caught:
+        show(check_phase(made, made.phases[0]))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.reason) == ("GG441", "RuntimeError: not today")
+    assert problem.message == f"the kind of node '{kind.name}' of the plug-in's module 'tests.plugin' fails as {when}"
+    assert problem.span.text.content[problem.span.start : problem.span.end] == "reversed_gradient(fake)"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("infer", "it gives (4, 2), expected a TensorType"), ("write", "it calls nothing of the writer")],
+)
+def test_one_that_answers_wrongly_is_told(asked: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, made = kinds["reversed_gradient"], spec()
+    monkeypatch.setitem(kinds._records, kind.name, replace(kind, **{asked: lambda _, __: (4, 2)}))
+    with pytest.raises(SpecError) as caught:
+        compile_phase(check_phase(made, made.phases[0]))
+    assert said in caught.value.problems[0].reason
+
+
+def test_a_fault_of_gangraph_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    own.__module__ = kinds["held"].infer.__module__
+    monkeypatch.setitem(kinds._records, "held", replace(kinds["held"], infer=own))
+    made = spec(more_values=VALUES + "\n  past: held(flow)")
+    with pytest.raises(RuntimeError, match="a mistake"):
+        check_phase(made, made.phases[0])
 
 
 def test_it_is_planned_and_written_as_code() -> None:

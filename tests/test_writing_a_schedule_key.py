@@ -132,6 +132,18 @@ def test_the_update_runs_from_that_step_on() -> None:
         assert same == (step < 2)
 
 
+def test_one_that_fails_is_told_with_its_module_and_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(step: int, first: float) -> bool:
+        raise ArithmeticError("no such step")
+
+    load_plugins()
+    fails.__module__ = "gangraph_starting"
+    monkeypatch.setitem(SCHEDULE_KEYS, "from_step", replace(SCHEDULE_KEYS["from_step"], function=fails))
+    who = "at step 0, the key 'from_step' of the plug-in's module 'gangraph_starting' fails"
+    with pytest.raises(RunError, match=rf"^spec:\d+:\d+: {who}: ArithmeticError: no such step$"):
+        trainer(delayed()).train(steps=1)
+
+
 def test_nothing_of_it_is_offered_to_later_updates() -> None:
     plain, guarded = (compile_phase(check_spec(spec)[0]) for spec in (small(*DRAW_ONCE), delayed()))
     assert plain.plan.updates[1].reuses

@@ -11,7 +11,7 @@ from torch import Tensor, autograd
 from torch.func import functional_call
 
 import gangraph
-from gangraph.errors import SpecError
+from gangraph.errors import RunError, SpecError
 from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
 from gangraph.language.spec import Spec
@@ -61,6 +61,22 @@ class SoftSigns(Signs):
 
     def direction(self, gradient):
         return gradient.tanh()
+
+
+@optimizer("failing")
+class Failing(Signs):
+    """The same, which fails: as it is made, with more parameters than the check has, or at a later step."""
+
+    def __init__(self, params, lr: float = 1e-2, early: bool = False, many: bool = False) -> None:
+        super().__init__(params, lr)
+        if early or (many and len(self.param_groups[0]["params"]) > 1):
+            raise AttributeError("no such thing")
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            if group["lr"] > 1:
+                raise KeyError("too fast")
 
 
 optimizer("adafactor")(torch.optim.Adafactor)
@@ -173,6 +189,28 @@ def test_its_steps_are_taken() -> None:
     for old, new in zip(before, run.networks["D"].parameters(), strict=True):
         step = (old - new).detach()
         assert torch.allclose(step.abs()[step != 0], torch.tensor(0.1, dtype=step.dtype))
+
+
+def test_one_that_fails_is_told_with_its_module_and_its_place() -> None:
+    with pytest.raises(SpecError) as caught:
+        check_spec(small(optimizer_d="failing(D, early=true)"))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.reason) == ("GG441", "AttributeError: no such thing")
+    assert "the optimizer 'failing' of the plug-in's module 'gangraph_signs' fails" in problem.message
+    assert problem.span.excerpt().splitlines()[0].endswith("d: failing(D, early=true)")
+    where = r"^spec:\d+:\d+: "
+    who = "the optimizer 'failing' of the plug-in's module 'gangraph_signs' fails: "
+    with pytest.raises(RunError, match=f"{where}{who}AttributeError: no such thing"):
+        trainer(small(optimizer_d="failing(D, many=true)"))
+    run = trainer(small(optimizer_d="failing(D, lr=step)"))
+    run.train(steps=2)
+    with pytest.raises(RunError, match=f"{where}at step 2, {who}KeyError: 'too fast'"):
+        run.train(steps=1)
+
+
+def test_one_that_refuses_a_value_says_so_itself() -> None:
+    with pytest.raises(SpecError, match=r"(?s)GG320: 'adafactor' refuses its options.*reason: +Learning rate"):
+        check_spec(small(optimizer_d="adafactor(D, lr=-1)"))
 
 
 def test_its_options_are_checked_against_its_signature() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -98,6 +99,22 @@ def test_a_number_over_time_is_compared_as_the_run_goes_on() -> None:
     run.train(steps=2)
     with pytest.raises(RunError, match="spec:24:49: scale_grad is -1 at step 2, below 0"):
         run.train(steps=1)
+
+
+def test_one_that_fails_is_told_with_its_module_and_its_place(tmp_path: Path) -> None:
+    def refuse(parameters: Sequence[nn.Parameter], number: float) -> None:
+        raise SystemExit("no more")
+
+    load_plugins()
+    run = trainer(scaled())
+    run.train(steps=1)
+    with pytest.MonkeyPatch.context() as patch:
+        refuse.__module__ = UPDATE_OPTIONS["scale_grad"].function.__module__
+        patch.setitem(UPDATE_OPTIONS, "scale_grad", replace(UPDATE_OPTIONS["scale_grad"], function=refuse))
+        with pytest.raises(RunError) as caught:
+            run.train(steps=1)
+    said = "at step 1, the option 'scale_grad' of the plug-in's module 'gangraph_scaling' fails: SystemExit: no more"
+    assert str(caught.value) == f"spec:24:49: {said}"
 
 
 def test_a_misspelt_key_is_refused_with_the_nearest_name() -> None:

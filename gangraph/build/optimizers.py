@@ -15,7 +15,7 @@ from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, require_over_time
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
-from gangraph.registry import optimizers
+from gangraph.registry import optimizers, plugin_module, plugin_problem
 
 _CHANGED_BY_TORCH = ("state", "param_groups", "_need_device_dtype_check_for_fused")  # the last is done once, and again
 _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximize")
@@ -59,8 +59,17 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         _try_step(group)
     except SpecError as error:
         yield from error.problems
-    except Exception as error:  # torch raises many types; every one means that the options do not go together
-        yield Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
+    except (Exception, SystemExit) as error:  # torch raises many types, and plug-ins any
+        yield _refused(group, error)
+
+
+def _refused(group: OptimizerSpec, error: BaseException) -> Problem:
+    """An optimizer that raises. Any error of torch's, or ValueError, means that the options do not go together."""
+    function = optimizers[group.kind].function
+    if isinstance(error, ValueError) or not plugin_module(function):
+        return Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
+    what = f"the optimizer '{group.kind}' {{}} fails with these options, on a weight of 2 x 2"
+    return plugin_problem(error, what, group.span, function)
 
 
 def options_of(kind: str) -> list[str]:

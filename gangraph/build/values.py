@@ -10,7 +10,7 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.model import Argument, NetworkGraph, Node, Ref
-from gangraph.graph.node import kinds
+from gangraph.graph.node import Form, NodeKind, kinds
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
@@ -230,11 +230,18 @@ class ValueBuilder(ExpressionBuilder):
             return self._network_call(name, node)
         kind = kinds.get(name)
         if kind is not None and kind.form is not None:
-            return kind.form.build(self, kind, node)
+            return self._called(kind, kind.form, node)
         definition = vocabulary.get(name)
         if definition is not None and definition.traits.random:
             return self._anonymous_source(node)
         return None
+
+    def _called(self, kind: NodeKind, form: Form, call: ast.Call) -> Argument:
+        """What a call of a kind of node stands for. Raises SpecError."""
+        try:
+            return form.build(self, kind, call)
+        except (Exception, SystemExit) as error:  # a plug-in can raise anything
+            raise SpecError([kind.fault(error, form.build, "a call of it is built", call.span)]) from error
 
     def _network_call(self, name: str, node: ast.Call) -> Argument:
         hint = self.take_hint(f"{name}_out")

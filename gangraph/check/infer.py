@@ -26,6 +26,7 @@ from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
 from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, NetworkGraph, Node, with_arguments
+from gangraph.graph.node import NodeKind
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.causal import levels_of
@@ -93,9 +94,20 @@ class _Inference:
         if node.kind != "output" and any(name not in self.types for name in node.inputs):
             self._needs_output(node)
             return
-        made = kinds[node.kind].infer(self, node)
+        made = self._made(kinds[node.kind], node)
         if made is not None:
             self.types[node.id] = made
+
+    def _made(self, kind: NodeKind, node: Node) -> TensorType | None:
+        """What a kind says of a node's type. Keeps the problem of a plug-in that fails."""
+        try:
+            made = kind.infer(self, node)
+            if made is not None and not isinstance(made, TensorType):
+                raise TypeError(f"it gives {made!r}, expected a TensorType")
+        except (Exception, SystemExit) as error:  # a plug-in can raise anything
+            self.problems.append(kind.fault(error, kind.infer, "the type of a value is inferred", node.span))
+            return None
+        return made
 
     def source(self, node: Node) -> TensorType:
         source = self.graph.sources[node.target]

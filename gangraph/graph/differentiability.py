@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Iterable
 
+from gangraph.errors import SpecError
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.node import kinds
 
 
 def stops(graph: Graph, node: Node) -> bool:
-    """Whether no gradient passes through a value."""
-    return kinds[node.kind].stops(graph, node)
+    """Whether no gradient passes through a value. Raises SpecError where a plug-in fails to say."""
+    kind = kinds[node.kind]
+    try:
+        return kind.stops(graph, node)
+    except (Exception, SystemExit) as error:  # a plug-in can raise anything
+        raise SpecError([kind.fault(error, kind.stops, "gradients are followed", node.span)]) from error
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any, Literal, Protocol
 
-from gangraph.errors import Span
+from gangraph.errors import Problem, Span
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.registry import vocabulary
+from gangraph.registry import plugin_problem, vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +321,22 @@ class NodeKind:
     write: Write
     form: Form | None = None
     spelled: Spelled = as_call
+
+    def fault(self, error: BaseException, asked: Callable[..., Any], when: str, span: Span) -> Problem:
+        """The problem of a kind of a plug-in, of which the function that was `asked` raised an error, at a place.
+
+        Raises:
+            BaseException: the error itself, if the kind is gangraph's own or the error is a message already.
+        """
+        functions = (
+            asked,
+            self.infer,
+            self.write,
+            self.stops,
+            self.spelled,
+            *((self.form.build,) if self.form else ()),
+        )
+        return plugin_problem(error, f"the kind of node '{self.name}' {{}} fails as {when}", span, *functions)
 
 
 class Kinds(Mapping[str, NodeKind]):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from gangraph.check.instantiate import NetworkModel, write_op
+from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
@@ -170,7 +171,13 @@ class _Writer:
         return self.models.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
-        kinds[node.kind].write(self, node)
+        kind = kinds[node.kind]
+        try:
+            kind.write(self, node)
+            if node.id not in self.written:
+                raise TypeError("it calls nothing of the writer for this node")
+        except (Exception, SystemExit) as error:  # a plug-in can raise anything
+            raise SpecError([kind.fault(error, kind.write, "code is written for it", node.span)]) from error
         self._watch(node.id)
 
     def _watch(self, name: str) -> None:

@@ -14,15 +14,18 @@ from gangraph.graph.code_names import Mode
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate
+from gangraph.language.spec import OptimizerSpec
 from gangraph.lower.model import Lowered, Program
 from gangraph.lower.writer import noise_name
 from gangraph.plan.model import Segment, UpdatePlan
+from gangraph.registry import optimizers
 from gangraph.run.draws import Draws
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
 from gangraph.run.history import History
 from gangraph.run.lookahead import Steps
 from gangraph.run.networks import Networks, update_average
+from gangraph.run.plugin_calls import telling
 from gangraph.run.settings import Settings
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, function_of
 from gangraph.update_schedule import ScheduleKey
@@ -68,7 +71,7 @@ class Engine:
         }
         groups = {name: group for name, group in self.graph.spec.optimizers.items() if called[name]}
         self.parameters = {name: _each_once(p for each in called[name] for p in each.parameters()) for name in groups}
-        self.optimizers = {name: make_optimizer(group, self.parameters[name]) for name, group in groups.items()}
+        self.optimizers = {name: self._optimizer(group) for name, group in groups.items()}
         self.modules = {
             segment.name: self._bind(program.segments[segment.name])
             for update in program.plan.updates
@@ -82,6 +85,10 @@ class Engine:
         }
         self.gates = [Gates(update) for update in self.graph.updates]
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
+
+    def _optimizer(self, group: OptimizerSpec) -> torch.optim.Optimizer:
+        with telling(f"the optimizer '{group.kind}'", group.span, optimizers[group.kind].function):
+            return make_optimizer(group, self.parameters[group.name])
 
     def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
         module = lowered.bind({**self.networks.callable, **dict(self._lookaheads(lowered))})
@@ -199,9 +206,13 @@ class Engine:
         self._set_options(group, clock)
         for name, value in update.graph.options.items():
             option = UPDATE_OPTIONS[name]
-            function_of(option)(self.parameters[group], _now(option, value, clock))
+            number, function = _now(option, value, clock), function_of(option)
+            with telling(f"at step {clock.step}, the option '{name}'", value.span, function):
+                function(self.parameters[group], number)
         even_momentum(self.optimizers[group])
-        self.optimizers[group].step()
+        told = self.graph.spec.optimizers[group]
+        with telling(f"at step {clock.step}, the optimizer '{told.kind}'", told.span, optimizers[told.kind].function):
+            self.optimizers[group].step()
 
     def _set_options(self, group: str, clock: Clock) -> None:
         """Give an optimizer's options that change over time their present values."""
@@ -298,8 +309,11 @@ def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:
     """How often an update runs in this step."""
     for key, written in update.graph.timing:
-        if key.function is not None and not key.function(clock.step, _now(key, written, clock)):
-            return 0
+        if key.function is not None:
+            number = _now(key, written, clock)
+            with telling(f"at step {clock.step}, the key '{key.name}'", written.span, key.function):
+                if not key.function(clock.step, number):
+                    return 0
     times = update.graph.timing.written("times")
     return 1 if times is None else max(0, round(evaluate(times, clock)))
 

@@ -1,12 +1,12 @@
 """From a graph back to expressions, which every view prints in its own notation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from gangraph.errors import Span
+from gangraph.errors import Span, SpecError
 from gangraph.graph.model import Graph
-from gangraph.graph.node import Argument, Ref, kinds
+from gangraph.graph.node import Argument, Node, Ref, kinds
 from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Expression, Name, Sequence
 
@@ -30,7 +30,7 @@ class Decompiled:
             made = self.graph.nodes[node]
             called = replace(made, target=f"{made.target}{self.ahead}") if made.ahead else made
             inside = partial(self._argument, span=made.span)
-            self._definitions[node] = kinds[made.kind].spelled(called, inside)
+            self._definitions[node] = _spelled(called, inside)
         return self._definitions[node]
 
     def of(self, node: str) -> Expression:
@@ -49,6 +49,15 @@ class Decompiled:
             return Sequence(tuple(self._argument(each, span) for each in argument), span)
         whole = isinstance(argument, float) and argument.is_integer()
         return literal(int(argument) if whole else argument, span)  # type: ignore[arg-type]  # a number
+
+
+def _spelled(node: Node, inside: Callable[[Argument], Expression]) -> Expression:
+    """What a spec would write for a node. Raises SpecError where a plug-in fails to say."""
+    kind = kinds[node.kind]
+    try:
+        return kind.spelled(node, inside)
+    except (Exception, SystemExit) as error:  # a plug-in can raise anything
+        raise SpecError([kind.fault(error, kind.spelled, "it is printed", node.span)]) from error
 
 
 def over_values(graph: Graph) -> Decompiled:
