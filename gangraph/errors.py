@@ -9,6 +9,7 @@ The whole tree:
         +-- DataError    a file or folder of data is missing or corrupt
         +-- WeightsError a file of pretrained weights is missing or corrupt
         +-- CheckpointError a checkpoint is missing, damaged, or of something else
+            +-- MissingPluginError it needs a plug-in that is not installed, and so do those before it
 
 Beside it, a source refuses an argument with `ArgumentError`, a ValueError that the check puts where it is written.
 """
@@ -218,6 +219,10 @@ class WeightsError(RunError):
 
 class CheckpointError(RunError):
     """A checkpoint is missing, damaged, or of something else; an older one may be good."""
+
+
+class MissingPluginError(CheckpointError):
+    """A checkpoint needs a plug-in that is not installed. It is not damaged, and an older one would need it as well."""
 
 
 def fault_of(error: BaseException) -> str | None:

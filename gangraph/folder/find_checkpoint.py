@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gangraph.errors import CheckpointError, UsageError
+from gangraph.errors import CheckpointError, MissingPluginError, UsageError
 from gangraph.folder.places import placed, set_aside
 from gangraph.folder.state import FILE, TENSORS, read_state
 
@@ -74,13 +74,15 @@ def first_good(place: str | Path, which: str | None, read: Callable[[Path], Made
 
     Raises:
         UsageError: there is no such run or checkpoint.
-        CheckpointError: none is good.
+        CheckpointError: none is good, or the newest needs a plug-in that is not there.
     """
     chosen = find_checkpoint(place, which)
     known = numbered(Path(place)) if which in (None, LATEST) and is_run(Path(place)) else [chosen]
     for path in reversed(known[1:]):
         try:
             return read(path)
+        except MissingPluginError:
+            raise
         except CheckpointError as error:
             say(f"{error}; the one before it is taken")
     return read(known[0])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gangraph.errors import CheckpointError, SpecError
+from gangraph.errors import CheckpointError, MissingPluginError, SpecError
 from gangraph.folder.plugins import missing_plugins
 from gangraph.folder.state import FILE, Trained, damaged, read_state
 from gangraph.language.document.copies import files_of
@@ -30,7 +30,7 @@ def spec_damaged(error: SpecError, folder: Path, plugins: Mapping[str, str] | No
     """The error about the text that a checkpoint holds, or about plug-ins that it needs and that are not there."""
     gone = missing_plugins(plugins or {})
     if gone:
-        return CheckpointError(f"checkpoint '{folder}' cannot be used: {gone}")
+        return MissingPluginError(f"checkpoint '{folder}' cannot be used: {gone}")
     first = next(problem for problem in error.problems if problem.severity == "error")
     place = f"{first.span}: {first.code}: {first.message}" + (f", found {first.found}" if first.found else "")
     return damaged(folder, FILE, f"extra.spec: its text has errors: {place}")

@@ -10,6 +10,7 @@ from latex2mathml.converter import convert
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
+from gangraph.folder.plugins import missing_plugins
 from gangraph.folder.saved_spec import spec_of
 from gangraph.folder.state import Trained
 from gangraph.language.spec import Spec
@@ -71,6 +72,8 @@ def load_system(trained: Trained | None, kernels: str) -> System | str:
         spec = spec_of(trained)
         checked = check_spec(spec)
     except SpecError as error:
+        if gone := missing_plugins(trained.plugins):
+            return f"The system cannot be shown: {gone}."
         return f"This version of gangraph does not accept the spec any more: {error.problems[0].message}."
     known = cast("Kernels", kernels if kernels in ("on", "off") else "auto")
     programs = [compile_phase(one, share=trained.share, merge=trained.merge, kernels=known) for one in checked]
