@@ -343,9 +343,58 @@ PLANS: Mapping[str, tuple[Callable[[], Plan], str]] = {
 }
 
 
-@pytest.mark.parametrize("rule", PLANS)
+@cache
+def random() -> Plan:
+    """A critic that drops out and keeps state, called twice in each update, and steps of it that are looked ahead."""
+    spec = small(
+        D_STEP, G_STEP, D_STEP, networks_d='{inputs: x, layers: "linear(4), batch_norm(), dropout(0.5), linear(1)"}'
+    )
+    return compile_phase(check_phase(spec, spec.phases[0])).plan
+
+
+def random_but(number: int, **changes: Any) -> Plan:
+    """The random plan with one update changed."""
+    updates = list(random().updates)
+    updates[number] = replace(updates[number], **changes)
+    return replace(random(), updates=tuple(updates))
+
+
+def without_order() -> Plan:
+    """The random plan without the order of the calls in its first update."""
+    return random_but(0, body=tuple(replace(segment, order=()) for segment in random().updates[0].body))
+
+
+def without_order_ahead() -> Plan:
+    """The random plan without the order of the calls in the steps that it looks ahead."""
+    (segment,) = random().updates[1].body
+    (ahead,) = segment.lookaheads
+    return random_but(1, body=(replace(segment, lookaheads=(replace(ahead, each=replace(ahead.each, order=())),)),))
+
+
+RANDOM: Mapping[str, tuple[Callable[[], Plan], str]] = {
+    "no numbers": (lambda: random_but(0, noise=("D_out",)), "'d' draws no numbers for 'D_out_2', which has none of"),
+    "old numbers": (lambda: random_but(1, noise=("D_out",)), "'g' draws no numbers for 'D_out_2', which has none of"),
+    "other numbers": (
+        lambda: random_but(2, noise=("D_out", "D_out_2")),
+        "'d' draws numbers for 'D_out', which has those of this value",
+    ),
+    "numbers of none": (
+        lambda: random_but(0, noise=("D_out", "D_out_2", "fake")),
+        "'d' draws numbers for 'fake', which takes none",
+    ),
+    "state": (without_order, "segment 'd_update_1' may call 'D_out_2' before 'D_out', which moves the same state"),
+    "state ahead": (without_order_ahead, "looks ahead, where 'g_ahead_step' may call 'D_out_2' before 'D_out', which"),
+}
+
+
+def test_a_plan_of_random_layers_and_state_is_whole() -> None:
+    verify_plan(random())
+    assert [update.noise for update in random().updates] == [("D_out", "D_out_2"), ("D_out", "D_out_2"), ("D_out_2",)]
+
+
+@pytest.mark.parametrize("rule", [*PLANS, *RANDOM])
 def test_a_plan_that_breaks_a_rule_is_refused(rule: str) -> None:
-    made, sentence = PLANS[rule]
+    made, sentence = {**PLANS, **RANDOM}[rule]
     with pytest.raises(InvariantError) as caught:
         verify_plan(made())
     assert sentence in str(caught.value)

@@ -1,7 +1,7 @@
 """What holds of every plan: all that is read was computed before it, in the order in which a step runs."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from gangraph.graph.differentiability import differentiable
@@ -9,6 +9,8 @@ from gangraph.graph.model import Graph
 from gangraph.graph.verify import raise_first
 from gangraph.plan.grouping import in_turn
 from gangraph.plan.model import LookaheadPlan, Plan, Segment, UpdatePlan
+from gangraph.plan.order import State, states
+from gangraph.plan.versions import versions
 
 
 def verify_plan(plan: Plan) -> None:
@@ -16,10 +18,13 @@ def verify_plan(plan: Plan) -> None:
 
     1. A segment reads what is given, or what an earlier one gives and no update has freed since. Its sources are drawn.
     2. It computes each of its nodes after what the node needs, and gives what it computes.
-    3. Calls that run as one are alike and do not need each other; they, and calls whose state is kept, are its own.
+    3. Calls that run as one are alike and do not need each other; they, and calls whose state is kept, are its own. Of
+       two calls that move the same state, the second is told to follow the first.
     4. It differentiates through all that depends on what its update trains, or on what its steps ahead move.
     5. An update has its objectives and losses when its segments have run. One that may not run, or runs again, gives
        nothing to later ones but held values.
+    6. Random layers draw in an update for each of its calls of which no numbers of the same value are there, and for no
+       other.
 
     Raises:
         InvariantError: with the first rule that is broken, and where.
@@ -31,7 +36,8 @@ def verify_plan(plan: Plan) -> None:
 class _Place:
     """Where a segment stands: in which update, by its number, what can be read there, and which states were kept.
 
-    `reached` has for each update what depends differentiably on the networks that it trains.
+    `reached` has for each update what depends differentiably on the networks that it trains, `moves` the state that
+    each call changes, if it does.
     """
 
     index: int
@@ -39,11 +45,13 @@ class _Place:
     drawn: Collection[str]
     kept: Set[str]
     reached: tuple[Set[str], ...]
+    moves: Mapping[str, State]
 
 
 def _broken(plan: Plan) -> Iterator[str]:
     yield from _named(plan)
     graph, there, kept = plan.checked.graph, set[str](), set[str]()
+    moves = states(graph, plan.checked.networks)
     reached = tuple(
         differentiable(graph, update.graph.networks, graph.below(*update.graph.roots)) for update in plan.updates
     )
@@ -51,16 +59,15 @@ def _broken(plan: Plan) -> Iterator[str]:
         made = set(there)
         for segment in update.segments:
             drawn = {*plan.sources, *update.redraws}
-            place = _Place(index=index, there=made, drawn=drawn, kept=kept, reached=reached)
+            place = _Place(index=index, there=made, drawn=drawn, kept=kept, reached=reached, moves=moves)
             yield from (f"segment '{segment.name}' {told}" for told in _segment(plan, segment, place))
             made |= {*segment.outputs, *segment.histories}
             kept |= set(segment.keeps)
         for name in graph.in_order(_wanted(update) - made):
             if not graph.nodes[name].is_given:
                 yield f"update '{update.graph.name}' has not computed '{name}' when its segments have run"
-        for name in sorted({*update.noise} - _called(graph, update)):
-            yield f"update '{update.graph.name}' draws numbers for '{name}', which it does not call"
         there = _left(graph, update, there, made)
+    yield from _noise(plan)
 
 
 def _named(plan: Plan) -> Iterator[str]:
@@ -103,6 +110,7 @@ def _segment(plan: Plan, segment: Segment, place: _Place) -> Iterator[str]:
             yield f"names '{name}', and there is no such node"
     yield from _read(graph, segment, place)
     yield from _computed(graph, segment)
+    yield from _in_turn(graph, segment, place.moves)
     for name in segment.outputs:
         if name not in segment.nodes:
             yield f"gives '{name}', which it does not compute"
@@ -116,7 +124,8 @@ def _segment(plan: Plan, segment: Segment, place: _Place) -> Iterator[str]:
     yield from _trained(segment, trained)
     yield from _differentiated(graph, segment, segment.target == place.index, place.reached[segment.target])
     for ahead in segment.lookaheads:
-        yield from (f"looks ahead, where '{ahead.each.name}' {told}" for told in _ahead(graph, segment, ahead, trained))
+        wrong = (*_ahead(graph, segment, ahead, trained), *_in_turn(graph, ahead.each, place.moves))
+        yield from (f"looks ahead, where '{ahead.each.name}' {told}" for told in wrong)
 
 
 def _read(graph: Graph, segment: Segment, place: _Place) -> Iterator[str]:
@@ -157,6 +166,38 @@ def _computed(graph: Graph, segment: Segment) -> Iterator[str]:
         yield f"keeps the state before {_listed({*segment.keeps} - own)}, which it does not call"
     if not segment.live <= done:
         yield f"differentiates {_listed(segment.live - done)}, which it does not have"
+
+
+def _in_turn(graph: Graph, segment: Segment, moves: Mapping[str, State]) -> Iterator[str]:
+    """Whether calls that move the same state are told to follow each other as the spec writes them."""
+    last: dict[State, str] = {}
+    for name in graph.in_order(moves.keys() & {*segment.nodes} - {*segment.again}):
+        first = last.get(moves[name])
+        if first is not None and (first, name) not in segment.order:
+            yield f"may call '{name}' before '{first}', which moves the same state and comes first"
+        last[moves[name]] = name
+
+
+def _noise(plan: Plan) -> Iterator[str]:
+    """Whether random layers draw numbers for each value once."""
+    graph, known = plan.checked.graph, versions(plan.checked.graph)
+    drew: dict[str, int] = {}  # the last update in which the layers of a call surely drew
+    for index, update in enumerate(plan.updates):
+        called, title = _called(graph, update), f"update '{update.graph.name}'"
+        for name in sorted({*update.noise} - called):
+            yield f"{title} draws numbers for '{name}', which it does not call"
+        for name in graph.in_order(called):
+            there = name in drew and known.same(name, drew[name], index)
+            random = bool(plan.checked.networks[graph.owner(graph.nodes[name].target)].draws)
+            if random and not there and name not in update.noise:
+                yield f"{title} draws no numbers for '{name}', which has none of this value"
+            if name in update.noise and (there or not random):
+                why = "has those of this value" if there else "takes none"
+                yield f"{title} draws numbers for '{name}', which {why}"
+        if update.graph.timing.once:
+            drew |= dict.fromkeys(update.noise, index)
+        else:
+            drew = {name: by for name, by in drew.items() if name not in update.noise}
 
 
 def _merged(graph: Graph, segment: Segment) -> Iterator[str]:
