@@ -6,6 +6,7 @@ from torch import Tensor
 
 import gangraph
 from gangraph.language.fingerprint import fingerprint
+from gangraph.pipeline import check_spec
 from gangraph.run.engine import NotFiniteError
 from gangraph.session.run import measure_now
 from gangraph.views.code import code_text
@@ -50,6 +51,13 @@ def test_a_uniform_average_is_the_mean_of_the_past_parameters_from_the_first_ste
         past.append(_vector(engine))
         assert torch.allclose(_vector(engine, "G_mean"), torch.stack(past).mean(0), rtol=1e-12, atol=1e-15)
     assert float(apart @ apart) > 0
+
+
+@pytest.mark.parametrize(("value", "warned"), [("parameters(G)", False), ("z", True)])
+def test_held_parameters_are_held_for_something(value: str, warned: bool) -> None:
+    steps = ("{update: g, minimize: fool}", "{update: d, minimize: judge}")
+    (checked,) = check_spec(small(*steps, fool=f"logistic.generator(D(fake)) + mean(held({value}))"))
+    assert ("GG612" in {lint.code for lint in checked.lints}) is warned
 
 
 @pytest.mark.parametrize(("share", "merge"), [(True, True), (False, False)])

@@ -1,6 +1,7 @@
 """A kind of node costs one file: a plug-in adds one, and every stage and every view knows it."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +23,16 @@ from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.registry import load_plugins
 from gangraph.views.code import code_text
+from gangraph.views.decompile import over_values
 from gangraph.views.diff import differences
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
+from gangraph.views.printers.text import formula
 from gangraph.views.text import shapes_text
 from tests.plugin import fail, installed
-from tests.support import DEFAULTS, SMALL, deviation, read, same, snapshot, trainer, worst
+from tests.support import DEFAULTS, SMALL, deviation, read, same, small, snapshot, trainer, worst
 
 TOLERANCE = 1e-12
 
@@ -242,6 +245,55 @@ def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(text())
     assert main(["check", str(path)]) == 0
     assert "no errors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("known", "other"), [("detach", "arrest"), ("held", "pent"), ("history", "archive")])
+def test_a_kind_with_the_record_of_another_is_treated_as_that_everywhere(
+    known: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No stage and no view asks for the name: of two kinds that differ in it alone, all that is said is the same."""
+    form = kinds[known].form
+    assert form is not None
+    usage = form.usage.replace(known, other)
+    made = replace(kinds[known], name=other, form=replace(form, usage=usage, hint=form.hint or known))
+    monkeypatch.setitem(kinds._records, other, made)
+    one, two = (told_of(name) for name in (known, other))
+    assert {what: re.sub(rf"\b{other}\b", known, text) for what, text in two.items()} == one
+    assert "GG602" in one["lints"] and "GG604" in one["lints"]
+
+
+def told_of(kind: str) -> dict[str, str]:
+    """All that is said of a spec in which values of a kind are trained on, drawn, shown and linted."""
+
+    def form(value: str) -> str:
+        return f"{kind}({value}, 5)" if kind in ("history", "archive") else f"{kind}({value})"
+
+    values = {"past": "fake", "twice": "past * 2", "plain": "x", "odds": "sigmoid(D(x))"}
+    written = small(
+        more_values="\n".join(f"  {name}: {form(value)}" for name, value in values.items()),
+        judge=f'"mean({form("D(x)")}) - mean(D(past)) + mean({form("twice")}) + mean(plain)"',
+        fool='"logistic.critic(real=odds, fake=D(fake)) + mean(past ** 2)"',
+        evaluate="evaluate:\n  samples: 8\n  metrics: {distance: mean(past)}\n",
+    )
+    (phase,) = written.phases
+    checked = check_phase(written, phase)
+    program = compile_phase(checked)
+    return {
+        "lints": "\n".join(map(str, checked.lints)),
+        "shapes": shapes_text(checked),
+        "plan": plan_text(program),
+        "code": code_text(program),
+        "story": explain_text(written, [program.plan]),
+        "latex": latex_text([checked]),
+        "drawing": draw(checked.graph),
+        "formula": formula(over_values(checked.graph).definition(checked.graph.losses["judge"])),
+    }
+
+
+def test_what_is_computed_over_all_samples_is_an_op_or_the_same() -> None:
+    with pytest.raises(ValueError, match="'doubled' is computed over all samples: it has to be the same as"):
+        kinds.add(NodeKind(name="doubled", whole=True, infer=lambda _, __: None, write=lambda _, __: None))
+    assert "doubled" not in kinds
 
 
 def test_a_name_is_taken_once() -> None:

@@ -11,8 +11,7 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.data.transform import ImageOptions, Interpolation, Range
 from gangraph.errors import UsageError, nearest
-from gangraph.graph.model import Graph, Node
-from gangraph.graph.node import kinds
+from gangraph.graph.model import Graph
 
 _COLOURS = (1, 3)
 
@@ -143,12 +142,8 @@ def _is_seen_as_image(checked: Checked, relations: Relations, owner: str) -> boo
     """Whether a spec shows what a network gives, feeds it to a network or compares it with an image."""
     own = set(_results(checked.graph, owner))
     met = relations.relatives(output_at(owner)) - {output_at(owner)} - {node_at(name) for name in own}
-    ways = {kind for kind, name, _ in met if kind != "node" or not _only_renames(checked.graph, name)}
+    ways = {kind for kind, name, _ in met if kind != "node" or not checked.graph.nodes[name].is_same}
     return bool(ways) or _is_shown(checked, owner)
-
-
-def _only_renames(graph: Graph, name: str) -> bool:
-    return kinds[graph.nodes[name].kind].same
 
 
 def _is_shown(checked: Checked, owner: str) -> bool:
@@ -163,7 +158,7 @@ def _is_shown(checked: Checked, owner: str) -> bool:
         if (name := waiting.pop()) not in seen:
             seen.add(name)
             node = graph.nodes[name]
-            waiting += node.inputs if node.is_operation or kinds[node.kind].same else ()
+            waiting += node.inputs if node.is_operation or node.is_same else ()
     return not seen.isdisjoint(_results(graph, owner))
 
 
@@ -177,7 +172,7 @@ def _preparation(
     """
     graph, types = next(each for each in _graphs(checked) if any(True for _ in _results(each[0], owner)))
     calls = [node for node in graph.nodes.values() if node.is_call and graph.owner(node.target) == owner]
-    direct = [node for call in calls if (node := _unwrapped(graph, call.inputs[0])).kind == "stream"]
+    direct = [node for call in calls if (node := graph.unwrapped(call.inputs[0])).kind == "stream"]
     related = [checked.graph.nodes[name] for name in relations.sources(input_at(owner, 0))]
     below = [graph.nodes[name] for name in graph.nodes if name in graph.below(*(call.id for call in calls))]
     given = [bounds(types.nodes.get(call.inputs[0])) for call in calls] + [relations.range(input_at(owner, 0))]
@@ -194,13 +189,6 @@ def _preparation(
     if interval is None:
         raise NoImageError("the range of the images that it takes is not known")
     return "", interval, _options(None, interval, shape)
-
-
-def _unwrapped(graph: Graph, name: str) -> Node:
-    node = graph.nodes[name]
-    while _only_renames(graph, node.id):
-        node = graph.nodes[node.inputs[0]]
-    return node
 
 
 def _options(source: Source | None, interval: Interval, shape: tuple[int, ...]) -> ImageOptions:

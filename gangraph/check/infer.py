@@ -24,7 +24,7 @@ from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_w
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
-from gangraph.graph.kinds import SIGNS, kinds
+from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Graph, NetworkGraph, Node, with_arguments
 from gangraph.graph.node import NodeKind
 from gangraph.graph.types import TensorType
@@ -68,7 +68,7 @@ def _above_vectors(graph: Graph) -> set[str]:
     """The vectors of the parameters of networks, and everything that is computed from them."""
     found: set[str] = set()
     for node in graph.nodes.values():
-        if node.kind == "parameters" or not found.isdisjoint(node.needs):
+        if node.of_parameters or not found.isdisjoint(node.needs):
             found.add(node.id)
     return found
 
@@ -94,7 +94,7 @@ class _Inference:
         if node.kind != "output" and any(name not in self.types for name in node.inputs):
             self._needs_output(node)
             return
-        made = self._made(kinds[node.kind], node)
+        made = self._made(node.record, node)
         if made is not None:
             self.types[node.id] = made
 

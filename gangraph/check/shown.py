@@ -17,7 +17,6 @@ from gangraph.check.instantiate import ANY, Interval, op_range
 from gangraph.check.phase import Checked
 from gangraph.graph.closure import closure
 from gangraph.graph.model import Graph, Node
-from gangraph.graph.node import kinds
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 
@@ -114,7 +113,7 @@ def _of_node(graph: Graph, relations: Relations, node: Node, known: Mapping[str,
             return relations.output(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
         case "op":
             return _finite(op_range(node, {name: known.get(name, ANY) for name in node.inputs}))
-    return known.get(node.inputs[0]) if kinds[node.kind].same else None
+    return known.get(node.inputs[0]) if node.is_same else None
 
 
 def _finite(interval: Interval) -> Interval | None:
@@ -131,7 +130,7 @@ def _meetings(graph: Graph, types: Types, node: Node) -> Iterator[tuple[Place, P
             yield node_at(node.id), output_at(owner)
         case "output":
             yield node_at(node.id), output_at(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
-        case kind if kinds[kind].same:
+        case _ if node.is_same:
             yield node_at(node.id), node_at(node.inputs[0])
         case "op" if vocabulary[node.target].traits.compares:
             yield from ((node_at(images[0]), node_at(other)) for other in images[1:])

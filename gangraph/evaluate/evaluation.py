@@ -258,7 +258,7 @@ def _plain(value: Tensor) -> Tensor:
 
 
 def _applied(node: Node, values: Mapping[str, Tensor]) -> Tensor:
-    if node.kind != "op":
+    if not node.is_operation:  # it is the same as what it is computed from: `Kinds.add` sees to it
         return values[node.inputs[0]]
     arguments = [with_arguments(argument, values) for argument in node.arguments]
     keywords = {key: with_arguments(value, values) for key, value in node.keywords}

@@ -103,7 +103,7 @@ def _gathered(bound: BoundEvaluation, draws: Draws, clock: Clock, count: int) ->
 
 def _is_vector(bound: BoundEvaluation, name: str) -> bool:
     """Whether a value is the parameters of a network, which have no samples."""
-    return name in bound.graph.nodes and bound.graph.nodes[name].kind == "parameters"
+    return name in bound.graph.nodes and bound.graph.nodes[name].of_parameters
 
 
 def _joined(values: list[Tensor]) -> Tensor:

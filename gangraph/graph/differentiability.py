@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable
 
 from gangraph.errors import SpecError
 from gangraph.graph.model import Graph, Node
-from gangraph.graph.node import kinds
 
 
 def stops(graph: Graph, node: Node) -> bool:
     """Whether no gradient passes through a value. Raises SpecError where a plug-in fails to say."""
-    kind = kinds[node.kind]
+    kind = node.record
     try:
         return kind.stops(graph, node)
     except (Exception, SystemExit) as error:  # a plug-in can raise anything
         raise SpecError([kind.fault(error, kind.stops, "gradients are followed", node.span)]) from error
+
+
+def is_stop(graph: Graph, node: Node) -> bool:
+    """Whether a node is a form of a value that passes no gradient on, such as `held(fake)`."""
+    return stops(graph, node) and not (node.is_given or node.is_operation or node.of_network)
 
 
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:

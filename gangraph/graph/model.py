@@ -243,6 +243,13 @@ class Graph:
         made = self.nodes[node.inputs[0]]
         return self.nodes[made.inputs[0]] if made.kind == "output" else made
 
+    def unwrapped(self, name: str) -> Node:
+        """What a value is the same as, beneath forms such as `detach` and `held`."""
+        node = self.nodes[name]
+        while node.is_same:
+            node = self.nodes[node.inputs[0]]
+        return node
+
     def read_for(self, name: str) -> tuple[str, ...]:
         """What is computed before a node: what it needs, or in place of a call that it repeats the inputs of that."""
         node = self.nodes[name]

@@ -47,14 +47,19 @@ class Node:
     span: Span
 
     @property
+    def record(self) -> "NodeKind":
+        """All that the stages know of its kind."""
+        return kinds[self.kind]
+
+    @property
     def is_source(self) -> bool:
         """Whether it is a batch of data or of random numbers."""
-        return kinds[self.kind].source
+        return self.record.source
 
     @property
     def is_given(self) -> bool:
         """Whether a segment is given its value rather than computes it: data, random numbers, numbers over time."""
-        return kinds[self.kind].given
+        return self.record.given
 
     @property
     def is_call(self) -> bool:
@@ -64,17 +69,27 @@ class Node:
     @property
     def is_operation(self) -> bool:
         """Whether it is a call of an op, a loss or a metric."""
-        return kinds[self.kind].target == "op"
+        return self.record.target == "op"
 
     @property
     def of_network(self) -> bool:
         """Whether it depends on a network directly: a call, its parameters, or an image that is drawn from it."""
-        return kinds[self.kind].of_network
+        return self.record.of_network
+
+    @property
+    def of_parameters(self) -> bool:
+        """Whether it depends on a network by no call of it, such as the vector of its parameters: it has no samples."""
+        return self.of_network and not self.is_call and not self.inputs
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it is the value of its first input, or one like it from before."""
+        return self.record.same
 
     @property
     def remembers(self) -> Literal["", "step", "run"]:
         """How long it remembers an earlier value: for a `step`, for a `run`, or not at all."""
-        return kinds[self.kind].remembers
+        return self.record.remembers
 
     @property
     def over_time(self) -> Expression:
@@ -292,10 +307,12 @@ class NodeKind:
         same: whether it is the value of its first argument, or one like it from before: of the same type and range.
         like: the place of the argument whose shape it has, if its shape is always an argument's; the batch of a value
             without such an argument is not followed.
-        whole: whether an evaluation may compute it once over all samples, where no network or gradient needs it.
+        whole: whether an evaluation may compute it once over all samples, where no network or gradient needs it; a kind
+            that is no op has to be the `same` then.
         in_networks: whether it stands in networks alone, and not in the step.
         accent: what LaTeX writes over its first argument: a bar where the gradient is stopped, a tilde over what is
-            mixed with its past.
+            mixed with its past. Formulas in plain text leave out what is a bar, and write the first argument alone of
+            what is a tilde.
         stops: whether no gradient passes through a node.
         infer: finds the node's type; None where it has a problem, or no type of its own.
         write: writes the node as code.
@@ -359,12 +376,15 @@ class Kinds(Mapping[str, NodeKind]):
 
         Raises:
             ValueError: the name is taken, by a word of the vocabulary too where a spec spells the kind by it; or it
-                remembers for a run without the arguments of a buffer.
+                remembers for a run without the arguments of a buffer, or is computed over all samples without being an
+                op or the same as its argument.
         """
         if kind.name in self._records:
             raise ValueError(f"there is already a kind of node called '{kind.name}'")
         if kind.remembers == "run" and kind.arguments != (Ref, int):
             raise ValueError(f"'{kind.name}' remembers for a run: its arguments are a value and the size of its buffer")
+        if kind.whole and not (kind.same or kind.target == "op"):
+            raise ValueError(f"'{kind.name}' is computed over all samples: it has to be the same as its argument")
         if kind.form is not None:
             vocabulary.reserve(kind.name)
         self._records[kind.name] = kind

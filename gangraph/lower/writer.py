@@ -15,7 +15,6 @@ from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
-from gangraph.graph.node import kinds
 from gangraph.graph.verify import InvariantError
 from gangraph.lower.forms import Models, NetworkForm
 from gangraph.lower.fusing import fuse
@@ -171,7 +170,7 @@ class _Writer:
         return self.models.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
-        kind = kinds[node.kind]
+        kind = node.record
         try:
             kind.write(self, node)
             if node.id not in self.written:
@@ -235,7 +234,7 @@ class _Writer:
     def lookahead(self, node: Node) -> None:
         (ahead,) = (ahead for ahead in self.segment.lookaheads if ahead.graph.id == node.id)
         each = ahead.each
-        calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].kind == "network"]
+        calls = [self.graph.nodes[name] for name in each.nodes if self.graph.nodes[name].is_call]
         inputs = [self.written[name] for name in each.inputs]
         noise = [self.written[name] for name in dict.fromkeys(n for call in calls for n in self._noise(call))]
         self.written[node.id] = self.fx.create_node(

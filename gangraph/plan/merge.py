@@ -58,7 +58,7 @@ def _groups(facts: Facts, penalised: Set[str], segment: Segment) -> tuple[tuple[
     alike = {
         name: (nodes[name].target, nodes[name].ahead, name in segment.live, shapes)
         for name in before
-        if nodes[name].kind == "network" and name not in penalised and (shapes := _shapes(facts, nodes[name]))
+        if nodes[name].is_call and name not in penalised and (shapes := _shapes(facts, nodes[name]))
     }
     return grouped(before, alike)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from gangraph.graph.kinds import NodeKind, kinds
 from gangraph.language.expression.model import Call, Expression, dotted
 
 
@@ -15,8 +16,20 @@ def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]
     return (each for each in expressions if isinstance(each, Call) and called(each) == function)
 
 
+def kind_of(expression: Expression) -> NodeKind | None:
+    """The kind of node that an expression is a call of, such as that of `held(fake)`."""
+    kind = kinds.get(called(expression))
+    return kind if kind is not None and kind.form is not None else None
+
+
+def accent_of(expression: Expression) -> str:
+    """What LaTeX writes over the value in a call; nothing for most."""
+    kind = kind_of(expression)
+    return kind.accent if kind is not None else ""
+
+
 def unstopped(call: Call) -> Expression:
-    """The value inside `held`, `detach` or `history`; for the history of a held value, the value that is held."""
+    """The value inside a call with an accent; for the history of a held value, the value that is held."""
     inside = call.arguments[0]
-    twice = called(call) == "history" and called(inside) in ("held", "detach")
+    twice = accent_of(call) == "widetilde" and accent_of(inside) == "overline"
     return inside.arguments[0] if twice and isinstance(inside, Call) else inside

@@ -6,7 +6,7 @@ from functools import partial
 
 from gangraph.errors import Span, SpecError
 from gangraph.graph.model import Graph
-from gangraph.graph.node import Argument, Node, Ref, kinds
+from gangraph.graph.node import Argument, Node, Ref
 from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Expression, Name, Sequence
 
@@ -53,7 +53,7 @@ class Decompiled:
 
 def _spelled(node: Node, inside: Callable[[Argument], Expression]) -> Expression:
     """What a spec would write for a node. Raises SpecError where a plug-in fails to say."""
-    kind = kinds[node.kind]
+    kind = node.record
     try:
         return kind.spelled(node, inside)
     except (Exception, SystemExit) as error:  # a plug-in can raise anything

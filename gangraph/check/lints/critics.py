@@ -71,7 +71,7 @@ def trained_to_be_caught(graph: Graph, _: Types) -> Iterator[Problem]:
                 makers = {
                     graph.nodes[n].target
                     for n in made_by
-                    if graph.nodes[n].kind == "network" and graph.nodes[n].target in objective.networks
+                    if graph.nodes[n].is_call and graph.nodes[n].target in objective.networks
                 }
                 # Whatever the real samples go through belongs to the critic: one network, or a shared trunk and a head.
                 real = dict(node.keywords).get("real", node.arguments[0] if node.arguments else None)
@@ -107,11 +107,11 @@ def _subtracted(graph: Graph, root: str) -> set[str]:
 def _networks_in(graph: Graph, value: object) -> set[str]:
     """The networks that a value depends on; none if it is a number."""
     below = graph.below(value.id) if isinstance(value, Ref) else ()
-    return {graph.nodes[n].target for n in below if graph.nodes[n].kind == "network"}
+    return {graph.nodes[n].target for n in below if graph.nodes[n].of_network}
 
 
 def _scoring(graph: Graph, name: str) -> str:
-    """The network whose output a value is; empty if it is none."""
-    node = graph.nodes[name]
+    """The network whose output a value is, or is the same as; empty if it is none."""
+    node = graph.unwrapped(name)
     call = graph.nodes[node.inputs[0]] if node.kind == "output" else node
     return call.target if call.is_call else ""

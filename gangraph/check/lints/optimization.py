@@ -90,18 +90,18 @@ def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG612: `held` of a value that is the same before and after each update."""
+    """GG612: `held`, or another form that remembers, of a value that is the same before and after each update."""
     changed = {name for update in graph.updates for name in update.networks}
     for node in graph.nodes.values():
-        if node.kind == "held":
-            beneath = {graph.nodes[n].target for n in graph.below(node.inputs[0]) if graph.nodes[n].kind == "network"}
+        if node.remembers == "step":
+            beneath = {graph.nodes[n].target for n in graph.below(*node.inputs) if graph.nodes[n].of_network}
             if not beneath & changed:
                 yield warn(
                     "GG612",
                     "nothing beneath this value changes within a step",
                     node.span,
                     found=graph.label(node.inputs[0]),
-                    fix="leave out held()",
+                    fix=f"leave out {node.kind}()",
                 )
 
 
@@ -115,7 +115,7 @@ def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
             if gate is None or not looked or any(isinstance(n, ast.Name) and n.id in TIME for n in ast.walk(gate)):
                 continue
             below = graph.below(*(dict(update.watched)[name.id] for name in looked))
-            beneath = {graph.owner(graph.nodes[n].target) for n in below if graph.nodes[n].kind == "network"}
+            beneath = {graph.owner(graph.nodes[n].target) for n in below if graph.nodes[n].of_network}
             moving = others | (set(update.networks) - set(shut))
             if beneath and not beneath & moving:
                 yield warn(

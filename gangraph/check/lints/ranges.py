@@ -92,9 +92,9 @@ def sigmoid_before_logits(graph: Graph, types: Types) -> Iterator[Problem]:
 
 def _unshaped(graph: Graph, name: str) -> Node:
     """What a value is before it was brought into another shape."""
-    node = graph.nodes[name]
+    node = graph.unwrapped(name)
     while node.kind == "op" and node.target in ("reshape", "flatten", "rearrange") and node.inputs:
-        node = graph.nodes[node.inputs[0]]
+        node = graph.unwrapped(node.inputs[0])
     return node
 
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from gangraph.graph.differentiability import stops
+from gangraph.graph.differentiability import is_stop
 from gangraph.graph.model import Graph, Node
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
@@ -124,8 +124,3 @@ def _is_arithmetic(node: Node) -> bool:
 def _folds(graph: Graph, node: Node, reader: Node) -> bool:
     both = node, reader
     return all(each.is_operation for each in both) or all(is_stop(graph, each) for each in both)
-
-
-def is_stop(graph: Graph, node: Node) -> bool:
-    """Whether a node is a form of a value that passes no gradient on, such as `held(fake)`."""
-    return stops(graph, node) and not (node.is_source or node.is_operation or node.of_network)

@@ -4,11 +4,12 @@ import textwrap
 from collections.abc import Mapping
 
 from gangraph.data.random import RandomSource
+from gangraph.graph.differentiability import is_stop
 from gangraph.graph.model import Graph, Node, UpdateGraph
 from gangraph.language.expression.model import Call, Expression, Literal, show
 from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.language.tied import tied_to
-from gangraph.views.drawing.folding import Folding, is_stop
+from gangraph.views.drawing.folding import Folding
 from gangraph.views.drawing.picture import UNKNOWN, Chip, Figure, Picture
 from gangraph.views.drawing.schedule import schedule
 from gangraph.views.drawing.svg import Frame, document

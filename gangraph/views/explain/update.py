@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gangraph.graph.differentiability import differentiable
-from gangraph.graph.model import Graph, ObjectiveGraph
-from gangraph.language.expression.model import Expression
+from gangraph.graph.differentiability import differentiable, is_stop
+from gangraph.graph.model import Graph, Node, ObjectiveGraph
+from gangraph.language.expression.model import Call, Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.calls import called, calls_of, unstopped
+from gangraph.views.calls import calls_of, unstopped
 from gangraph.views.decompile import Decompiled, over_values
 from gangraph.views.explain.objectives import Objectives
 from gangraph.views.printers.words import written
@@ -138,14 +138,16 @@ class _Story:
     def stopped(self) -> Iterator[str]:
         """Held, detached and past values among what the objective depends on."""
         beneath = self.graph.below(*(each.loss for each in self.update.graph.objectives))
-        made = [self.decompiled.definition(name) for name in self.graph.nodes if name in beneath]
-        if held := [call.arguments[0] for call in calls_of("held", made)]:
+        nodes = [node for name, node in self.graph.nodes.items() if name in beneath]
+        if held := [self._first(node) for node in nodes if node.remembers == "step"]:
             one = len(held) == 1
             was = "it was when it was" if one else "they were when they were"
             yield f"{_written(held)} {_are(one)} taken as {was} first computed in this step."
         pasts: dict[str, list[Expression]] = {}
-        for call in calls_of("history", made):
-            pasts.setdefault(written(call.arguments[1]), []).append(unstopped(call))
+        for node in (node for node in nodes if node.remembers == "run"):
+            call = self.decompiled.definition(node.id)
+            value = unstopped(call) if isinstance(call, Call) else self._first(node)
+            pasts.setdefault(str(node.arguments[1]), []).append(value)
         for size, values in pasts.items():
             one = len(values) == 1
             yield (
@@ -154,14 +156,18 @@ class _Story:
                 if size != "0"
                 else f"{_written(values)} {_are(one)} not mixed with the past: the buffer has size 0."
             )
-        if stops := [call.arguments[0] for call in calls_of("detach", made)]:
+        if stops := [self._first(node) for node in nodes if is_stop(self.graph, node) and not node.remembers]:
             yield f"The spec stops the gradient at {_written(stops)}."
+
+    def _first(self, node: Node) -> Expression:
+        """What a node is the same as; the node itself where it is another value than its first argument."""
+        return self.decompiled.of(node.inputs[0]) if node.is_same else self.decompiled.definition(node.id)
 
     def reused(self) -> Iterator[str]:
         """What is taken from earlier in the step, and why that is allowed."""
         groups: dict[tuple[int, tuple[str, ...]], list[str]] = {}
         for each in self.update.reuses:
-            if called(self.decompiled.definition(each.value)) not in ("held", "history"):
+            if not self.graph.nodes[each.value].remembers:
                 groups.setdefault((each.source, self._beneath(each.value)), []).append(each.value)
         for (source, beneath), values in groups.items():
             one = len(values) == 1

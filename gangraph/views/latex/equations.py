@@ -11,10 +11,10 @@ from gangraph.language.expression.model import Binary, Call, Expression, Name
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
-from gangraph.views.calls import called, calls_of, unstopped
+from gangraph.views.calls import accent_of, kind_of, unstopped
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
-from gangraph.views.printers.latex import Formula, accent_of, scaled
+from gangraph.views.printers.latex import Formula, scaled
 from gangraph.views.printers.precedence import PRODUCT
 from gangraph.views.printers.symbols import symbol
 
@@ -183,19 +183,19 @@ def _definitions(notation: Notation, rows: Iterable[_Row]) -> list[_Row]:
 def _stopped(notation: Notation, beneath: set[str]) -> Iterator[_Row]:
     """What stands under a bar or a tilde, in words; not what is held for a history alone."""
     made = [notation.decompiled.definition(name) for name in notation.graph.nodes if name in beneath]
-    inside = [call.arguments[0] for call in calls_of("history", made)]
-    for call in made:
-        if not isinstance(call, Call) or not accent_of(called(call)) or call in inside:
-            continue
+    accented = [each for each in made if isinstance(each, Call) and accent_of(each)]
+    inside = [call.arguments[0] for call in accented if accent_of(call) == "widetilde"]
+    for call in (each for each in accented if each not in inside):
         left, what = notation.formula(call), notation.formula(unstopped(call))
         yield _Row(left.text, _without_gradient(call, what.text), notation.names(call))
 
 
 def _without_gradient(call: Call, what: str) -> str:
     """How a value differs from another, `what`, whose gradient it does not pass on."""
-    match called(call), call.arguments:
-        case "history", (_, Constant(value=int(size))) if size:
+    kind = kind_of(call)
+    match kind.remembers if kind is not None else "", call.arguments:
+        case "run", (_, Constant(value=int(size))) if size:
             return rf"\text{{: }} {what} \text{{ mixed with its past (a buffer of {size}), without gradient}}"
-        case "held", _:
+        case "step", _:
             return rf"= {what} \text{{ as it was when first computed, without gradient}}"
     return rf"= {what} \text{{, without gradient}}"

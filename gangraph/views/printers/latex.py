@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
-from gangraph.graph.kinds import kinds
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, children, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition
-from gangraph.views.calls import called, unstopped
+from gangraph.views.calls import accent_of, called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.registered import Given, bound, definition_of
 from gangraph.views.printers.symbols import Symbols, number, symbol, upright
@@ -21,11 +20,6 @@ from gangraph.views.printers.text import summands
 _PLACE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _SIGNS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "in": r"\in",
           "and": r"\text{ and }", "or": r"\text{ or }"}  # fmt: skip
-
-
-def accent_of(name: str) -> str:
-    """What LaTeX writes over the value in a call of this name; nothing for most."""
-    return kinds[name].accent if name in kinds else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +113,7 @@ class Printer:
                 return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
-            case _ if accent := accent_of(name):
+            case _ if accent := accent_of(call):
                 return Formula(rf"\{accent}{{{self.formula(unstopped(call)).text}}}")
             case _, (first, last) if name in RAMPS and first == last:
                 return self.formula(first)

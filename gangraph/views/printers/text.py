@@ -5,14 +5,13 @@ from collections.abc import Iterator
 
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, show
-from gangraph.views.calls import called
+from gangraph.views.calls import accent_of, called
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.words import constant_text
 
 SIGNS = {"*": "·"}  # of operators that a formula writes in another way than a spec
 FENCES = {"norm": "‖{}‖", "abs": "|{}|"}
 POWERS = {2: "²", 3: "³"}
-TRANSPARENT = ("held", "detach")  # what is the same value
 LINE = 38  # letters
 _OPENING, _CLOSING = (*"([{", r"\lV", r"\lv"), (*")]}", r"\rV", r"\rv")
 
@@ -59,10 +58,8 @@ def _call(call: ast.Call) -> tuple[str, int]:
     match called(call), call.arguments:
         case "grad", (output, *_):
             return f"∇{_guarded(output, ATOM)}", ATOM
-        case "history", (value, *_):
-            return f"history({formula(value)})", ATOM
-        case name, (value,) if name in TRANSPARENT:
-            return _formula(value)
+        case name, (value, *_) if accent := accent_of(call):
+            return _formula(value) if accent == "overline" else (f"{name}({formula(value)})", ATOM)
         case name, (value,) if name in FENCES and not call.keywords:
             return FENCES[name].format(formula(value)), ATOM
     inside = [*map(formula, call.arguments), *(f"{key}={formula(value)}" for key, value in call.keywords)]
