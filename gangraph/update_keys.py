@@ -20,7 +20,7 @@ KEYS = frozenset(
 class UpdateKey:
     """A key of an update whose value is a number or a condition, and everything that is said of it.
 
-    In the texts `$value` stands for the value as it is written.
+    In the texts `$value` stands for the value as it is written, but not in `about` and `compared`, said of any value.
     """
 
     name: str
@@ -56,7 +56,7 @@ def verify(record: UpdateKey, what: Literal["option", "key"], texts: Iterable[st
     """Refuse a record that could not be written, told or printed; `texts` are its fields with a `$value`.
 
     Raises:
-        ValueError: the name is taken or is no name, or a text has something to fill in that is not `$value`.
+        ValueError: the name is taken or is no name, or a text has something to fill in that nothing is filled in for.
         TypeError: printed code could not import the function by its module and name.
     """
     name, said = record.name, f"the {what} '{record.name}' of updates"
@@ -69,6 +69,8 @@ def verify(record: UpdateKey, what: Literal["option", "key"], texts: Iterable[st
         _verify_said_of_any(record, key, said)
     for key in texts:
         _verify_text(record, key, said)
+    for key in ("about", "compared"):
+        _verify_plain(getattr(record, key), key, said)
     if callable(record.function):
         _verify_importable(record.function, what, said)
 
@@ -91,6 +93,14 @@ def _verify_text(record: UpdateKey, key: str, said: str) -> None:
     except (KeyError, TypeError, ValueError) as error:
         filled = "in which $value is all that is filled in, and $$ is a dollar"
         raise ValueError(f"'{key}' of {said} is {text!r}, {filled}") from error
+
+
+def _verify_plain(text: object, key: str, said: str) -> None:
+    """Refuse a text with a value in it where none is filled in. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError(f"'{key}' of {said} is {text!r}, expected a text")
+    if "$value" in text or "${value}" in text:
+        raise ValueError(f"'{key}' of {said} is {text!r}, in which nothing is filled in: it is said of any value")
 
 
 def _verify_importable(function: Callable[..., Any], what: str, said: str) -> None:

@@ -55,7 +55,7 @@ def from_step(step, first):
     """Whether a step is not before the first."""
     return step >= first
 '''
-TEXTS = dict.fromkeys(("sentence", "latex", "caption"), "by $value") | {"about": "by", "compared": "what {} does"}
+TEXTS = dict.fromkeys(("sentence", "latex", "caption"), "by $value") | {"about": "odd", "compared": "what {} does"}
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +130,18 @@ def test_the_update_runs_from_that_step_on() -> None:
         run.train(steps=1)
         same = all(map(torch.equal, before, run.networks["D"].parameters()))
         assert same == (step < 2)
+
+
+def test_one_that_fails_is_told_with_its_module_and_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(step: int, first: float) -> bool:
+        raise ArithmeticError("no such step")
+
+    load_plugins()
+    fails.__module__ = "gangraph_starting"
+    monkeypatch.setitem(SCHEDULE_KEYS, "from_step", replace(SCHEDULE_KEYS["from_step"], function=fails))
+    who = "at step 0, the key 'from_step' of the plug-in's module 'gangraph_starting' fails"
+    with pytest.raises(RunError, match=rf"^spec:\d+:\d+: {who}: ArithmeticError: no such step$"):
+        trainer(delayed()).train(steps=1)
 
 
 def test_nothing_of_it_is_offered_to_later_updates() -> None:
@@ -286,8 +298,15 @@ def test_a_text_that_cannot_be_printed_is_refused_at_once(key: str, text: str) -
 
 
 def test_what_is_compared_names_the_update() -> None:
-    with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'the step', in which \{\} is"):
-        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "the step"}))
+    with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'by', in which \{\} is"):
+        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "by"}))
+
+
+@pytest.mark.parametrize("key", ["about", "compared"])
+def test_a_value_in_what_is_said_of_any_value_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' of the key 'odd' of updates is .* in which nothing is filled in"):
+        add(ScheduleKey(name="odd", **{**TEXTS, key: "{} by $value"}))
+    assert "odd" not in SCHEDULE_KEYS
 
 
 def test_what_may_keep_an_update_from_running_is_known_to_the_plan() -> None:

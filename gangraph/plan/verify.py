@@ -194,10 +194,10 @@ def _noise(plan: Plan) -> Iterator[str]:
             if name in update.noise and (there or not random):
                 why = "has those of this value" if there else "takes none"
                 yield f"{title} draws numbers for '{name}', which {why}"
-        if not update.graph.timing.once:
-            drew = {name: by for name, by in drew.items() if name not in update.noise}
-        else:
+        if update.graph.timing.once:
             drew |= dict.fromkeys(update.noise, index)
+        else:
+            drew = {name: by for name, by in drew.items() if name not in update.noise}
 
 
 def _merged(graph: Graph, segment: Segment) -> Iterator[str]:

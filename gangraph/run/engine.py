@@ -309,8 +309,11 @@ def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:
     """How often an update runs in this step."""
     for key, written in update.graph.timing:
-        if key.function is not None and not key.function(clock.step, _now(key, written, clock)):
-            return 0
+        if key.function is not None:
+            number = _now(key, written, clock)
+            with telling(f"at step {clock.step}, the key '{key.name}'", written.span, key.function):
+                if not key.function(clock.step, number):
+                    return 0
     times = update.graph.timing.written("times")
     return 1 if times is None else max(0, round(evaluate(times, clock)))
 
