@@ -65,24 +65,12 @@ def verify(record: UpdateKey, what: Literal["option", "key"], texts: Iterable[st
     if name in KEYS or not name.isidentifier():
         why = "updates have a key of that name" if name in KEYS else "it has to be a name as in Python"
         raise ValueError(f"{'an' if what == 'option' else 'a'} {what} of updates cannot be called '{name}': {why}")
-    for key in _OF_ANY_VALUE:
-        _verify_said_of_any(record, key, said)
     for key in texts:
         _verify_text(record, key, said)
-    for key in ("about", "compared"):
+    for key in _OF_ANY_VALUE:
         _verify_plain(getattr(record, key), key, said)
     if callable(record.function):
         _verify_importable(record.function, what, said)
-
-
-def _verify_said_of_any(record: UpdateKey, key: str, said: str) -> None:
-    """Refuse a text about any value of a record that has a value to fill in. Raises ValueError."""
-    text = getattr(record, key)
-    if not isinstance(text, str):
-        raise ValueError(f"'{key}' of {said} is {text!r}, which is no text")
-    if "$value" in text or "${value}" in text:
-        said_of = f"'{key}' of {said} is {text!r}"
-        raise ValueError(f"{said_of}, in which nothing is filled in: it is said of the key, whatever its value")
 
 
 def _verify_text(record: UpdateKey, key: str, said: str) -> None:
