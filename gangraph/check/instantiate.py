@@ -279,24 +279,11 @@ def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
     return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
 
 
-# What Python says about its own objects, and what that means for the inputs of a layer or an op.
-_MEANT = {
-    "index out of range": "it needs more dimensions than its input has",
-    "object is not": "an argument is of a type that it does not take",
-    "object has no": "an argument is of a type that it does not take",
-    "object cannot": "an argument is of a type that it does not take",
-    "operand type": "an argument is of a type that it does not take",
-    "not supported between": "an argument is of a type that it does not take",
-    "invalid combination of arguments": "an argument is of a type that it does not take",
-    "must be real number": "an argument is of a type that it does not take",
-}
-
-
 def first_line(error: BaseException) -> str:
-    """What an error says, without the trace that some of torch's errors carry, and in words of a spec."""
+    """What an error says, without the trace that some of torch's errors carry; where Python says it, with its type."""
     line = str(error).strip().partition("\n")[0]
     if isinstance(error, (TypeError, AttributeError, LookupError)):
-        return next((meaning for words, meaning in _MEANT.items() if words in line), line or type(error).__name__)
+        return f"Python says: {type(error).__name__}: {line}"
     return line or type(error).__name__
 
 
