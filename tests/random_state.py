@@ -44,7 +44,8 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "unroll": "unroll: ",
     "history": r"history\(",
     "history of a history": r"history\(history",
-    "held": r"held\(",
+    "at first": r"at_first\(",
+    "again": r"again\(",
     "detach": r"detach\(",
     "gradient as a value": r"grad\(",
     "parameters as a value": r"parameters\(",
@@ -184,8 +185,10 @@ class _Maker:
         forms += [f"P({inside}).a", f"P({inside}).b"] if "P" in self.has else []
         forms += [f"lerp({inside}, {other}, 0.5)", f"{inside} + {other}", f"lerp({inside}, {other}, uniform(1))"]
         forms += [f"detach({inside})", f"history({inside}, 6)"]
+        if inside.startswith(("fake", "G(", "T(", "H(", "S(", "F[", "P(")):
+            forms += [f"again({inside})"]
         if self.certain:
-            forms += [f"held({inside})", f"history(held({inside}), 6)", f"history(history({inside}, 6), 6)"]
+            forms += [f"at_first({inside})", f"history(at_first({inside}), 6)", f"history(history({inside}, 6), 6)"]
         return self.pick(forms)
 
     def loss(self, name: str) -> str:
@@ -201,7 +204,7 @@ class _Maker:
             "0", f"0.1 * mean(D({value}))", f"0.1 * l2(D({value}).features, D({other}).features)",
             f"0.1 * mean(norm(grad(D({from_at}), {at})))", f"0.1 * mean(norm(grad(D({from_at}).features, {at})))",
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
-            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, held({other}))" if self.certain else "0",
+            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
         ]  # fmt: skip
         if "A" in self.has:
             terms += [f"0.1 * mean(A({value}))", f"0.1 * l2(A({value}).features, D({value}).features)"] * 2

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
+from gangraph.build.again import computed_anew
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
@@ -358,6 +359,22 @@ class ValueBuilder(ExpressionBuilder):
             "autoregressive", hint, span=node.span, unique=(self.owner, node.span), target=made.target,
             arguments=(call, image), keywords=tuple(rows.items()),
         )  # fmt: skip
+
+    def again(self, node: ast.Call) -> Argument:
+        """A value from calls of networks of its own. Raises SpecError."""
+        hint, usage = self.take_hint("again"), "again(value): the value, every call of a network beneath it made anew"
+        (value,) = self.values_of(node, 1, usage)
+        assert isinstance(value, Ref)
+        made = computed_anew(self.table, value)
+        if made is None:
+            refuse(
+                "GG556",
+                "nothing is computed anew here: no call of a network is on the way to this value",
+                node.span,
+                ast.show(node),
+                "a value that a network computes, such as again(D(x)); not behind detach, at_first or history",
+            )
+        return self.table.add("again", hint, span=node.span, arguments=(made,), anew=value.id)
 
     def _call_behind(self, value: Argument) -> Node | None:
         """The call of a network that a value is, or is an output of."""

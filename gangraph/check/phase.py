@@ -26,7 +26,7 @@ from gangraph.graph.types import TensorType
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
-from gangraph.registry import vocabulary
+from gangraph.registry import SYNONYMS, vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
 def _hiding(graph: Graph) -> Iterator[Problem]:
     """No network has the name of something else that is called: it would be called in its place."""
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
-    called |= {*kinds.forms, "average", "sum", *RAMPS, *FUNCTIONS}
+    called |= {*kinds.forms, *SYNONYMS, "average", "sum", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
     evaluators = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
     for name, span in (*own, *((name, evaluator.span) for name, evaluator in evaluators.items())):
@@ -205,7 +205,7 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                     message=f"the objective of '{objective.group}' does not reach {names}",
                     span=objective.span,
                     found=f"no differentiable path to the parameters of {names}",
-                    expected=f"a loss that depends on {names}, not only through detach, held or history",
+                    expected=f"a loss that depends on {names}, not only through detach, at_first or history",
                 )
 
 

@@ -134,6 +134,10 @@ def _spell_first(node: Node, inside: Inside) -> Expression:
     return inside(node.arguments[0])
 
 
+def _spell_again(node: Node, inside: Inside) -> Expression:
+    return ast.Call(ast.Name("again", node.span), (inside(Ref(node.anew)),), (), node.span)
+
+
 def _spell_parameters(node: Node, _: Inside) -> Expression:
     return ast.Call(ast.Name("parameters", node.span), (ast.Name(node.target, node.span),), (), node.span)
 
@@ -217,7 +221,7 @@ KINDS = (
         form=Form("detach(value)", "detached"),
     ),
     NodeKind(  # the value as it was when first computed in this step
-        name="held",
+        name="at_first",
         arguments=(Ref,),
         remembers="step",
         same=True,
@@ -227,7 +231,18 @@ KINDS = (
         stops=always,
         infer=_first,
         write=lambda writer, node: writer.method(node, "detach"),
-        form=Form("held(value)"),
+        form=Form("at_first(value)"),
+    ),
+    NodeKind(  # the value from calls of its own
+        name="again",
+        arguments=(Ref,),
+        same=True,
+        like=0,
+        whole=True,
+        infer=_first,
+        write=lambda writer, node: writer.alias(node),
+        spelled=_spell_again,
+        form=Form("again(value)", build=lambda builder, _, call: builder.again(call)),
     ),
     NodeKind(  # past values mixed with the present one, before a segment; target: the buffer, arguments: value and size
         name="history",

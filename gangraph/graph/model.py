@@ -244,7 +244,7 @@ class Graph:
         return self.nodes[made.inputs[0]] if made.kind == "output" else made
 
     def unwrapped(self, name: str) -> Node:
-        """What a value is the same as, beneath forms such as `detach` and `held`."""
+        """What a value is the same as, beneath forms such as `detach` and `at_first`."""
         node = self.nodes[name]
         while node.is_same:
             node = self.nodes[node.inputs[0]]

@@ -32,7 +32,7 @@ class Node:
     """One value: what computes it, and from what.
 
     A value that depends on looked-ahead networks stands beside the one that the spec writes, its `origin`; a call of
-    such a network names the node that looks `ahead`.
+    such a network names the node that looks `ahead`. What is computed `anew` names what it repeats.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Node:
     expression: Expression | None = None
     origin: str = ""
     ahead: str = ""
+    anew: str = ""
     span: Span
 
     @property
@@ -152,6 +153,9 @@ class Builder(Protocol):
 
     def autoregressive(self, call: ast.Call) -> Argument:
         """An image that is drawn pixel by pixel."""
+
+    def again(self, call: ast.Call) -> Argument:
+        """A value from calls of networks of its own."""
 
 
 class Inference(Protocol):

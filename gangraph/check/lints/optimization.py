@@ -90,7 +90,7 @@ def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG612: `held`, or another form that remembers, of a value that is the same before and after each update."""
+    """GG612: `at_first`, or another form that remembers, of a value that is the same before and after each update."""
     changed = {name for update in graph.updates for name in update.networks}
     for node in graph.nodes.values():
         if node.remembers == "step":
