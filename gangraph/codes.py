@@ -108,6 +108,10 @@ CODES = {
     "GG541": Code("A batch that a coupled layer cannot take", "A layer that compares the samples of a batch needs two or more, or a multiple of the size of its groups."),
     "GG542": Code("The parameters of no network", "`parameters(G)` is all parameters of one network or average as a vector."),
     "GG543": Code("Parameters that are not known", "A network's layers are made for the values that it is called on; nothing calls this one before its parameters are used."),
+    "GG550": Code("A state that is written wrongly", "A state is `{start, next}`, and perhaps `every` or `when`; it begins as a number or a tensor that is known before the run, and `none` takes it away."),
+    "GG551": Code("A state that changes its type", "What a step leaves to the next has one shape in all of a run. A batch is no state: the samples of the next step are others."),
+    "GG552": Code("A state that becomes a constant", "After its first move it would never change; a constant is a param."),
+    "GG553": Code("A state that waits for a loss", "States move at the end of a step, on the device. In which steps they do is known from time alone; what depends on values is arithmetic in `next:`."),
     "GG556": Code("Nothing that could be computed anew", "`again(v)` makes every call of a network on the way from v to its draws once more; behind `detach`, `at_first` and `history` nothing is computed anew."),
     "GG560": Code("An evaluation of a constant", "Grids, metrics and results are computed from values; a text in quotes inside a list is a text, not an expression."),
     "GG561": Code("A sampler of something else than images", "A sampler draws images of one or three channels, or points; frames, and what stands above columns, have the same size."),
@@ -137,6 +141,7 @@ CODES = {
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels its weight is too large by the number of pixels, and the code loses its information (posterior collapse). Likelihoods sum over a sample. If the mean is intended, give it a larger weight than the divergence."),
     "GG630": Code("A learning rate that is 0 for half of the training", "The schedule ends long before the training does, as it does where the length is set and the schedule is not: the group stands still for the rest."),
     "GG631": Code("A learning rate that never changes", "Its schedule begins where the training ends, as it does where the length is set and the schedule is not."),
+    "GG650": Code("A state of values as they are at the end of the step", "`next:` is computed after all updates, so a network that changed in the step is called once more, with its new parameters. `at_first(v)` is v as the updates had it, and costs nothing; `again(v)` says that the end is meant."),
     "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
     "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
 }  # fmt: skip

@@ -46,6 +46,11 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "history of a history": r"history\(history",
     "at first": r"at_first\(",
     "again": r"again\(",
+    "state that a loss reads": r"(?m)^  (?!s:|m:).*\bs\b",
+    "state of the end of a step": r"s: \{start: 0, next: \"(?!.*at_first).*",
+    "state as it was in an update": r"s: \{start: 0, next: \".*at_first",
+    "state that is a tensor": r"m: \{start: \"zeros",
+    "state that moves now and then": r"[sm]: .*(every|when): ",
     "detach": r"detach\(",
     "gradient as a value": r"grad\(",
     "parameters as a value": r"parameters\(",
@@ -86,7 +91,7 @@ values:
 {values}
 losses:
 {losses}
-train:
+{state}train:
   batch: 4
   length: 100 steps
   optimizers:
@@ -142,6 +147,7 @@ class _Maker:
         self.has = {"G", "D", *more}
         self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
         self.values = ["x", "z", *["fake"] * 4]
+        self.moves = self.one_in(3)  # whether there are states
 
     def one_in(self, count: int) -> bool:
         return self.random.randrange(count) == 0
@@ -149,6 +155,7 @@ class _Maker:
     def text(self) -> str:
         """The whole spec."""
         values = ["  fake: G(z)"]
+        self.values += ["(x + s)", "(fake - m)"] * self.moves
         for number in range(self.random.randint(1, 2)):
             values.append(f"  v{number}: {self.value()}")
             self.values += [f"v{number}"] * 2
@@ -167,6 +174,7 @@ class _Maker:
             losses="\n".join(f'  "{name}": {loss}' for name, loss in used.items()),
             optimizers="\n".join(self.optimizers()),
             step=step,
+            state=self.state(),
         )
 
     def layers(self, *, mean: bool = True) -> str:
@@ -213,6 +221,19 @@ class _Maker:
         if "F" in self.has:
             terms += [f"0.1 * mean(norm(grad(F[1]({from_at}), {at})))"]
         return self.pick(terms)
+
+    def state(self) -> str:
+        """A number and a tensor that steps leave to the next, or nothing."""
+        if not self.moves:
+            return ""
+        value, other = self.value(), self.value()
+        first = f"at_first({value})" if self.certain else value
+        rules = [f"mean({value})", f"mean(D({other}))", f"mean(again(D(fake)) + {value})", f"mean({first} + 0.1 * m)"]
+        often = [self.pick(["", "", ", every: 2", ", when: step > 1"]) for _ in range(2)]
+        return (
+            f'state:\n  s: {{start: 0, next: "clamp(lerp(s, {self.pick(rules)}, 0.5), -1, 1)"{often[0]}}}\n'
+            f'  m: {{start: "zeros(1, 2)", next: "lerp(m, clamp(batch_mean({other}), -1, 1), 0.2)"{often[1]}}}\n'
+        )
 
     def optimizers(self) -> Iterable[str]:
         networks = {"d": "D", "g": "G", "h": "H", "p": "P", "f[k in 1..2]": "F[k]"}

@@ -247,7 +247,7 @@ def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no errors" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("known", "other"), [("detach", "arrest"), ("at_first", "pent"), ("history", "archive")])
+@pytest.mark.parametrize(("known", "other"), [("detach", "arrest"), ("at_first", "original"), ("history", "archive")])
 def test_a_kind_with_the_record_of_another_is_treated_as_that_everywhere(
     known: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def known_names(self) -> Iterable[str]:
         """Everything that an expression may name."""
-        return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *TIME)
+        return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *self.spec.states, *TIME)
 
     def callables(self) -> Iterable[str]:
         """Everything that an expression may call."""
@@ -94,7 +94,7 @@ class ValueBuilder(ExpressionBuilder):
         for call in ast.walk(node):
             if isinstance(call, ast.Call) and (problem := outside(call)):
                 raise SpecError([problem])
-        require_over_time(node)
+        require_over_time(node, self.spec.states)
 
     def _defined(self, name: str) -> Argument:
         """What a value or loss stands for: a node, or a constant."""
@@ -160,12 +160,12 @@ class ValueBuilder(ExpressionBuilder):
                     " or ".join(f"{name}.{field}" for field in fields),
                 )
             return self._source_node(name, fields[0], node.span)
-        if name in self.spec.values or name in self.spec.losses:
-            if name in self.broken:
-                give_up()
-            return self._defined(name)
         if name in self.broken:
             give_up()
+        if name in self.spec.values or name in self.spec.losses:
+            return self._defined(name)
+        if name in self.spec.states:
+            return self.state(name, node.span)
         if name in self.spec.networks:
             refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
         known = list(self.known_names())
@@ -177,6 +177,11 @@ class ValueBuilder(ExpressionBuilder):
             "one of " + ", ".join(known),
             nearest(name, known),
         )
+
+    def state(self, name: str, span: Span) -> Ref:
+        """What a state is in this step."""
+        spec = self.spec.states[name]
+        return self.table.add("state", name, span=span, target=name, arguments=(spec.value, *spec.shape))
 
     def _source_node(self, name: str, field: str, span: Span) -> Ref:
         source = self.sources[name]

@@ -14,6 +14,7 @@ from gangraph.check.instantiate import NetworkModel
 from gangraph.check.label_range import labels_beyond_classes
 from gangraph.check.lints import lint
 from gangraph.check.second_order import undifferentiable
+from gangraph.check.states import states_change_type
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
 from gangraph.check.uncompiled import without_compiler
@@ -106,6 +107,7 @@ def _values(graph: Graph, types: Types) -> Iterator[Problem]:
     """What is wrong with values whose shapes fit."""
     yield from batch_meets_features(graph, types)
     yield from labels_beyond_classes(graph, types)
+    yield from states_change_type(graph, types)
     yield from undifferentiable(graph, types)
 
 
@@ -212,7 +214,7 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
 def _reports(graph: Graph, types: Types) -> Iterator[Problem]:
     """Every loss that an update computes is reported, so it is one number."""
     minimised = {objective.loss for update in graph.updates for objective in update.objectives}
-    computed = graph.below(*(root for update in graph.updates for root in update.roots)) - minimised
+    computed = graph.below(*(root for update in graph.step for root in update.roots)) - minimised
     for name, node in graph.losses.items():
         made = types.nodes.get(node)
         if node in computed and made is not None and made.shape != ():
@@ -235,9 +237,10 @@ def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Proble
     for name in (name for gate in update.gates.values() if gate is not None for name in losses_in(gate)):
         made = types.nodes.get(dict(update.watched).get(name.id, ""))
         if made is not None and made.shape != ():
+            what = "state" if name.id in graph.spec.states else "loss"
             yield Problem(
                 code="GG521",
-                message=f"the loss '{name.id}' is not one number, and a gate looks at numbers",
+                message=f"the {what} '{name.id}' is not one number, and a gate looks at numbers",
                 span=name.span,
                 found=str(made),
                 expected=f"a loss that is one number, such as {name.id}: mean(...)",

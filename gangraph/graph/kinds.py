@@ -47,6 +47,11 @@ def _number(_: Inference, __: Node) -> TensorType:
     return TensorType((), torch.float32)
 
 
+def _state(_: Inference, node: Node) -> TensorType:
+    shape = node.arguments[1:]
+    return TensorType(tuple(size for size in shape if isinstance(size, int)), torch.float32)
+
+
 def _first(inference: Inference, node: Node) -> TensorType:
     return inference.types[node.inputs[0]]
 
@@ -106,6 +111,10 @@ Inside = Callable[[Argument], Expression]
 
 def _spell_source(node: Node, _: Inside) -> Expression:
     return dotted_name(node.id, node.span)
+
+
+def _spell_state(node: Node, _: Inside) -> Expression:
+    return dotted_name(node.target, node.span)
 
 
 def _spell_number(node: Node, _: Inside) -> Expression:
@@ -172,6 +181,16 @@ KINDS = (
         infer=_number,
         write=_given,
         spelled=_spell_number,
+    ),
+    NodeKind(  # what the steps before left; target: its name, arguments: the number that it began as, and its shape
+        name="state",
+        arguments=None,
+        target="state",
+        given=True,
+        stops=always,
+        infer=_state,
+        write=_given,
+        spelled=_spell_state,
     ),
     NodeKind(  # a call of a network
         name="network",

@@ -59,8 +59,13 @@ class Node:
 
     @property
     def is_given(self) -> bool:
-        """Whether a segment is given its value rather than computes it: data, random numbers, numbers over time."""
+        """Whether a segment is given its value rather than computes it: draws, numbers over time, states."""
         return self.record.given
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is what the steps before left under the name of a state, its `target`."""
+        return self.record.target == "state"
 
     @property
     def is_call(self) -> bool:
@@ -242,7 +247,7 @@ Infer = Callable[[Inference, Node], TensorType | None]
 Write = Callable[[Writer, Node], None]
 Stops = Callable[[NetworkFacts, Node], bool]
 Spelled = Callable[[Node, Callable[[Argument], Expression]], Expression]
-Target = Literal["", "source", "network", "op", "group", "buffer", "path"]
+Target = Literal["", "source", "network", "op", "group", "buffer", "path", "state"]
 
 
 def always(_: NetworkFacts, __: Node) -> bool:

@@ -63,7 +63,8 @@ def evaluation_fingerprint(phase: PhaseSpec) -> str:
 
 
 def _training(phase: PhaseSpec) -> dict[str, Any]:
-    reached = _reached(_expressions(phase.updates), {**phase.losses, **phase.values})
+    written = (*_expressions(phase.updates), *_expressions(phase.states))
+    reached = _reached(written, {**phase.losses, **phase.values})
     reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
     reached |= _owners(phase, reached)
     # An average changes nothing, but is part of what training leaves.

@@ -117,7 +117,8 @@ def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
             below = graph.below(*(dict(update.watched)[name.id] for name in looked))
             beneath = {graph.owner(graph.nodes[n].target) for n in below if graph.nodes[n].of_network}
             moving = others | (set(update.networks) - set(shut))
-            if beneath and not beneath & moving:
+            moved = any(graph.nodes[n].is_state for n in below)
+            if beneath and not moved and not beneath & moving:
                 yield warn(
                     "GG618",
                     f"while this gate is shut, nothing changes {' or '.join(sorted(beneath))}",
