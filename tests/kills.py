@@ -33,7 +33,7 @@ networks:
   G_ema: average(G, decay=0.9)
 values: {fake: G(z)}
 losses:
-  judge: logistic.critic(real=D(x), fake=D(history(held(fake), 5)))
+  judge: logistic.critic(real=D(x), fake=D(history(at_first(fake), 5)))
   fool: logistic.generator(D(fake))
 train:
   batch: 4

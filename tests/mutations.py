@@ -71,7 +71,7 @@ TOKENS = (
     "&", "!", "!!python/object:os.system", "&a", "*a", "|", ">", "%", "@", "`", "'", '"', ",", ".", "..", "**", "^",
     "==", "=", "if", "else", "for", "in", "not", "- ", "? ", "---", "...", "\t", "\n", "\r\n", "\\", "\x00", "\x07",
     "\ufeff", "é", "漢字", "🙂", "\u2028", "٣", "²", "[" * 200, "(" * 200, "-" * 500, "{a: " * 100, "1 + " * 400 + "1",
-    "a" * 20000, "fake + " * 90 + "fake", "[[k for k in 1..1000] for j in 1..1000]", "history(fake, 50)", "held(x)",
+    "a" * 20000, "fake + " * 90 + "fake", "[[k for k in 1..1000] for j in 1..1000]", "history(fake, 50)", "at_first(x)",
     "detach(fake)", "grad(D(x), x)", "conv2d(10 ** 12, 3)", "conv2d(8, 0)", "linear(10**9)", "linear(-1)",
     "batch_norm", "reshape(3, 5)", "upsample(10**6)", "spectral_norm(linear(8))", "rearrange('a b -> b a')",
     "dropout(2)", "normal(10**12, 10**12)", "uniform(1)", "world(size=16)", "plane(kind='grid')", "adam",
@@ -89,7 +89,7 @@ NAMES = (
     "",
 )
 WRAPPERS = _listed("""
-    mean({}); detach({}); held({}); history({}, 4); -{}; {} + {}; {} * {}; {} / 2; {} ** 2; 1 / {}; norm({});
+    mean({}); detach({}); at_first({}); history({}, 4); -{}; {} + {}; {} * {}; {} / 2; {} ** 2; 1 / {}; norm({});
     {}[0]; {}[1]; {}(x); {}(); {}.score; {}.a; [{}]; [{}, {}]; grad({}, x); grad({}, {});
     norm(grad(mean({}), {})); cat({}, {}); concat({}, {}); flatten({}); reshape({}, 2, 2); sum({}); abs({});
     lerp({}, {}, 0.5); running({}, decay=0.9); parameters({}); average({}, decay=0.9); sum({} for k in 1..2);

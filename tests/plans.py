@@ -61,7 +61,7 @@ def _trainers(spec: Spec) -> dict[str, Trainer]:
     known: list[tuple[UpdatePlan, ...]] = []
     runs = {}
     for name, (share, merge) in PLANS.items():
-        if (updates := plan(checked, share=share, merge=merge).updates) not in known:
+        if (updates := plan(checked, share=share, merge=merge).step) not in known:
             known.append(updates)
             with patch("gangraph.run.training.check_phase", lambda *_: checked):  # once for all
                 runs[name] = trainer(spec, share=share, merge=merge)
@@ -76,9 +76,11 @@ def _stepped(run: Trainer) -> dict[str, float] | None:
 
 
 def tensors(run: Trainer) -> dict[str, Tensor]:
-    """Every parameter and buffer of networks and averages, as they are."""
+    """Every parameter and buffer of networks and averages, and every state, as they are."""
+    states = {f"state {name}": tensor for name, tensor in run.states.items()}
     modules = {**run.engine.networks.live, **run.engine.networks.averages}
-    return {f"{name}.{path}": t for name, module in modules.items() for path, t in module.state_dict().items()}
+    own = {f"{name}.{path}": t for name, module in modules.items() for path, t in module.state_dict().items()}
+    return own | states
 
 
 def _differences(

@@ -44,7 +44,13 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "unroll": "unroll: ",
     "history": r"history\(",
     "history of a history": r"history\(history",
-    "held": r"held\(",
+    "at first": r"at_first\(",
+    "again": r"again\(",
+    "state that a loss reads": r"(?m)^  (?!s:|m:).*\bs\b",
+    "state of the end of a step": r"s: \{start: 0, next: \"(?!.*at_first).*",
+    "state as it was in an update": r"s: \{start: 0, next: \".*at_first",
+    "state that is a tensor": r"m: \{start: \"zeros",
+    "state that moves now and then": r"[sm]: .*(every|when): ",
     "detach": r"detach\(",
     "gradient as a value": r"grad\(",
     "parameters as a value": r"parameters\(",
@@ -85,7 +91,7 @@ values:
 {values}
 losses:
 {losses}
-train:
+{state}train:
   batch: 4
   length: 100 steps
   optimizers:
@@ -141,6 +147,7 @@ class _Maker:
         self.has = {"G", "D", *more}
         self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
         self.values = ["x", "z", *["fake"] * 4]
+        self.moves = self.one_in(3)  # whether there are states
 
     def one_in(self, count: int) -> bool:
         return self.random.randrange(count) == 0
@@ -148,6 +155,7 @@ class _Maker:
     def text(self) -> str:
         """The whole spec."""
         values = ["  fake: G(z)"]
+        self.values += ["(x + s)", "(fake - m)"] * self.moves
         for number in range(self.random.randint(1, 2)):
             values.append(f"  v{number}: {self.value()}")
             self.values += [f"v{number}"] * 2
@@ -166,6 +174,7 @@ class _Maker:
             losses="\n".join(f'  "{name}": {loss}' for name, loss in used.items()),
             optimizers="\n".join(self.optimizers()),
             step=step,
+            state=self.state(),
         )
 
     def layers(self, *, mean: bool = True) -> str:
@@ -184,8 +193,10 @@ class _Maker:
         forms += [f"P({inside}).a", f"P({inside}).b"] if "P" in self.has else []
         forms += [f"lerp({inside}, {other}, 0.5)", f"{inside} + {other}", f"lerp({inside}, {other}, uniform(1))"]
         forms += [f"detach({inside})", f"history({inside}, 6)"]
+        if inside.startswith(("fake", "G(", "T(", "H(", "S(", "F[", "P(")):
+            forms += [f"again({inside})"]
         if self.certain:
-            forms += [f"held({inside})", f"history(held({inside}), 6)", f"history(history({inside}, 6), 6)"]
+            forms += [f"at_first({inside})", f"history(at_first({inside}), 6)", f"history(history({inside}, 6), 6)"]
         return self.pick(forms)
 
     def loss(self, name: str) -> str:
@@ -201,7 +212,7 @@ class _Maker:
             "0", f"0.1 * mean(D({value}))", f"0.1 * l2(D({value}).features, D({other}).features)",
             f"0.1 * mean(norm(grad(D({from_at}), {at})))", f"0.1 * mean(norm(grad(D({from_at}).features, {at})))",
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
-            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, held({other}))" if self.certain else "0",
+            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
         ]  # fmt: skip
         if "A" in self.has:
             terms += [f"0.1 * mean(A({value}))", f"0.1 * l2(A({value}).features, D({value}).features)"] * 2
@@ -210,6 +221,19 @@ class _Maker:
         if "F" in self.has:
             terms += [f"0.1 * mean(norm(grad(F[1]({from_at}), {at})))"]
         return self.pick(terms)
+
+    def state(self) -> str:
+        """A number and a tensor that steps leave to the next, or nothing."""
+        if not self.moves:
+            return ""
+        value, other = self.value(), self.value()
+        first = f"at_first({value})" if self.certain else value
+        rules = [f"mean({value})", f"mean(D({other}))", f"mean(again(D(fake)) + {value})", f"mean({first} + 0.1 * m)"]
+        often = [self.pick(["", "", ", every: 2", ", when: step > 1"]) for _ in range(2)]
+        return (
+            f'state:\n  s: {{start: 0, next: "clamp(lerp(s, {self.pick(rules)}, 0.5), -1, 1)"{often[0]}}}\n'
+            f'  m: {{start: "zeros(1, 2)", next: "lerp(m, clamp(batch_mean({other}), -1, 1), 0.2)"{often[1]}}}\n'
+        )
 
     def optimizers(self) -> Iterable[str]:
         networks = {"d": "D", "g": "G", "h": "H", "p": "P", "f[k in 1..2]": "F[k]"}

@@ -304,7 +304,7 @@ def random_spec(seed: int) -> Spec:
         "linear(4), layer_norm, tanh",
     ]
     at = pick.choice(["mix", "fake", "x"])
-    pasts = ["history(fake, 6)", "detach(fake)"] if conditional else ["held(fake)", "history(held(fake), 6)"]
+    pasts = ["history(fake, 6)", "detach(fake)"] if conditional else ["at_first(fake)", "history(at_first(fake), 6)"]
 
     def judge() -> str:
         real, fake = pick.choice(["x", "mix", "H(x)", "G(H(x))"]), pick.choice(["fake", "back", "G(z2)", *pasts])

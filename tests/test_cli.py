@@ -256,7 +256,7 @@ def test_new_writes_a_spec_that_checks_and_never_overwrites(
     [
         ("spec", ["fake_y: G(x)", "F: like G, with parameters of its own", "length: 600 steps"]),
         ("shapes", ["fake_y [4, 3, 48, 48] [-1, 1]", "network G, resnet_generator: ", "conv2d(3, 7)"]),
-        ("plan", ["differentiates G and F", "G(x) and G(y) run as one call", "held(fake_x) from 'translators'"]),
+        ("plan", ["differentiates G and F", "G(x) and G(y) run as one call", "at_first(fake_x) from 'translators'"]),
         ("code", ["fake_y = chunk[0]", "generator = least_squares_generator(D_y_out)", 'optimizers["critics"].step()']),
         ("graph", ["<svg", "cyclegan, profile quick"]),
     ],

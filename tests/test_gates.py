@@ -246,7 +246,10 @@ def test_sharing_and_merging_change_nothing_where_gates_decide(step: tuple[str, 
 
 
 def test_a_value_may_be_held_from_an_update_whose_gate_looks_at_losses() -> None:
-    aged, both = "logistic.critic(real=D(x), fake=D(held(fake)))", "logistic.generator(D(fake)) + l2(fake, held(fake))"
+    aged, both = (
+        "logistic.critic(real=D(x), fake=D(at_first(fake)))",
+        "logistic.generator(D(fake)) + l2(fake, at_first(fake))",
+    )
     steps = "{update: d, minimize: judge, when: judge > 0.1}", "{update: g, minimize: fool}"
     check_spec(small(*steps, judge=aged, fool=both))
     with pytest.raises(SpecError, match="GG504"):

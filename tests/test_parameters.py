@@ -56,7 +56,7 @@ def test_a_uniform_average_is_the_mean_of_the_past_parameters_from_the_first_ste
 @pytest.mark.parametrize(("value", "warned"), [("parameters(G)", False), ("z", True)])
 def test_held_parameters_are_held_for_something(value: str, warned: bool) -> None:
     steps = ("{update: g, minimize: fool}", "{update: d, minimize: judge}")
-    (checked,) = check_spec(small(*steps, fool=f"logistic.generator(D(fake)) + mean(held({value}))"))
+    (checked,) = check_spec(small(*steps, fool=f"logistic.generator(D(fake)) + mean(at_first({value}))"))
     assert ("GG612" in {lint.code for lint in checked.lints}) is warned
 
 

@@ -104,7 +104,7 @@ def test_second_update_sees_the_parameters_that_the_first_one_left(share: bool) 
 def test_held_value_stays_as_it_was_before_its_network_was_updated(share: bool) -> None:
     held, current = (
         trainer(small(FOOL, JUDGE, judge=f"logistic.critic(real=D(x), fake=D({fake}))"), share=share)
-        for fake in ("held(fake)", "fake")
+        for fake in ("at_first(fake)", "fake")
     )
     before = copy.deepcopy(current.networks["G"])
     d = copy.deepcopy(current.networks["D"])
@@ -484,7 +484,7 @@ def test_evaluation_leaves_parameters_statistics_modes_and_training_as_they_are(
         networks_d="{inputs: x, layers: 'spectral_norm(linear(6)), leaky_relu(0.2), dropout(0.3), linear(1)'}",
         more_networks="  slow: average(G, decay=0.9)",
         more_values="  slope: norm(grad(D(fake), fake))",
-        judge="logistic.critic(real=D(x), fake=D(history(held(fake), 6)))",
+        judge="logistic.critic(real=D(x), fake=D(history(at_first(fake), 6)))",
         evaluate="evaluate:\n  samples: 3\n  mode: train\n  grid: [x, fake, slow(z)]\n"
         "  metrics: {steepness: mean(slope), judged: judge}",
     )

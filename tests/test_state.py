@@ -104,7 +104,7 @@ def again(plan: Plan) -> list[str]:
         {"values": MEAN, "first": "{update: d, minimize: judge, accumulate: 2}"},
         {"values": MEAN, "second": "{update: g, minimize: fool, every: 2}"},
         {"values": MEAN, "first": "{update: d, minimize: judge, when: judge > 1}"},
-        {"values": 'fake: "history(held(T(G(z))), 6)"', "fool": "mean(D(G(z)) + T(G(z)))"},
+        {"values": 'fake: "history(at_first(T(G(z))), 6)"', "fool": "mean(D(G(z)) + T(G(z)))"},
         {"d": SPECTRAL, "fool": "mean(D(fake)) + mean(norm(grad(D(fake), fake)))"},
         {"d": SPECTRAL, "second": "{update: g, minimize: fool, unroll: {update: d, minimize: judge, steps: 2}}"},
         {"d": SPECTRAL, "first": "{update: {d: {minimize: judge}, g: {minimize: fool}}}"},
@@ -185,7 +185,7 @@ def test_a_layer_inside_of_a_wrapper_couples_samples_too(monkeypatch: pytest.Mon
 
 def test_calls_move_state_in_the_order_in_which_they_are_written_in_every_plan() -> None:
     """The past needs T(G(z)) early, and T(x) stands before it."""
-    source = text(judge="mean(D(T(x))) - mean(D(history(held(T(fake)), 6)))", fool="mean(D(fake))")
+    source = text(judge="mean(D(T(x))) - mean(D(history(at_first(T(fake)), 6)))", fool="mean(D(fake))")
     (*_, plain) = agree(source)
     names = [name for s in plain.engine.program.plan.updates[0].segments for name in s.nodes]
     calls = [name for name in names if plain.engine.graph.nodes[name].target == "T"]
@@ -197,7 +197,7 @@ def test_a_history_of_a_history_is_mixed_after_it() -> None:
 
 
 def test_a_past_beneath_a_value_that_a_later_update_differentiates_is_mixed_before_it() -> None:
-    for past in ("history(fake, 6)", "history(held(fake), 6)", "history(held(history(held(fake), 6)), 6)"):
+    for past in ("history(fake, 6)", "history(at_first(fake), 6)", "history(at_first(history(at_first(fake), 6)), 6)"):
         agree(text(values=f'fake: G(z), mixed: "fake + {past}"', judge="mean(D(mixed))", fool="l2(mixed, x)"))
 
 
@@ -254,14 +254,14 @@ def test_looking_ahead_moves_the_state_of_no_network() -> None:
 def test_a_value_that_is_held_stays_so_between_a_gradient_and_its_input() -> None:
     source = text(
         d="linear(4), tanh, linear(1)",
-        values='fake: G(z), slope: "norm(grad(D(fake + held(fake)), fake))"',
+        values='fake: G(z), slope: "norm(grad(D(fake + at_first(fake)), fake))"',
         judge="mean(slope)",
         fool="mean(slope)",
         first="{update: g, minimize: fool}",
         second="{update: d, minimize: judge}",
     )
     plan = planned(source)
-    (name,) = (node.id for node in plan.checked.graph.nodes.values() if node.kind == "held")
+    (name,) = (node.id for node in plan.checked.graph.nodes.values() if node.kind == "at_first")
     assert [name in {n for s in update.segments for n in s.nodes} for update in plan.updates] == [True, False]
     agree(source)
 
@@ -327,7 +327,7 @@ def test_a_layer_that_moves_what_it_does_not_tell_is_refused(
         ("mean(D(x)S) + mean(looked)", "mean(D(x).features) + mean(D(x)S)", "e", "d"),
         ("mean(D(fake).features) + mean(looked)", "mean(D(fake)S)", "e", "g"),
         ("mean(D(fake)S) + mean(looked)", "mean(D(fake).features) + mean(D(fake)S)", "e", "g"),
-        ("mean(D(lerp(x, history(held(fake), 5), 0.5))S) + mean(D(fake)S)", "mean(D(fake).features)", "d", "g"),
+        ("mean(D(lerp(x, history(at_first(fake), 5), 0.5))S) + mean(D(fake)S)", "mean(D(fake).features)", "d", "g"),
         ("mean(norm(grad(D(fake).features, fake)))", "mean(D(fake)S)", "d", "g"),
         ("mean(norm(grad(D(x).features, x))) + mean(looked)", "mean(D(x)S)", "e", "d"),
     ],

@@ -473,7 +473,7 @@ def test_steps_depend_on_the_network_that_a_plug_in_computes_with() -> None:
         ahead(2, more=", every: 2"),
         ahead(2, "fool", "judge + 0.1 * mean((norm(grad(D(mix), mix)) - 1) ** 2)"),
         ahead(2, "fool + 0.1 * mean(norm(grad(D(mix), mix)))"),
-        ahead(2, "fool + l1(fake, x) + mean(held(D(x)))"),
+        ahead(2, "fool + l1(fake, x) + mean(at_first(D(x)))"),
         ahead(2).replace('minimize: "judge"', 'maximize: "-judge"'),
         "{update: {g: {minimize: fool, unroll: {update: d, minimize: judge, steps: 2}}, d: {minimize: judge}}}",
     ],

@@ -146,9 +146,9 @@ def test_a_fault_of_gangraph_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def own(*_: object) -> None:
         raise RuntimeError("a mistake")
 
-    own.__module__ = kinds["held"].infer.__module__
-    monkeypatch.setitem(kinds._records, "held", replace(kinds["held"], infer=own))
-    made = spec(more_values=VALUES + "\n  past: held(flow)")
+    own.__module__ = kinds["at_first"].infer.__module__
+    monkeypatch.setitem(kinds._records, "at_first", replace(kinds["at_first"], infer=own))
+    made = spec(more_values=VALUES + "\n  past: at_first(flow)")
     with pytest.raises(RuntimeError, match="a mistake"):
         check_phase(made, made.phases[0])
 
@@ -221,7 +221,7 @@ def test_it_is_printed_as_latex() -> None:
 
 def test_it_is_spelled_as_it_was_written() -> None:
     """Every node of a step turns back into the expression that a spec would write."""
-    made = spec(more_values=VALUES + "\n  past: history(held(-flow), 5)\n  slope: grad(D(x) * 2, x)\n")
+    made = spec(more_values=VALUES + "\n  past: history(at_first(-flow), 5)\n  slope: grad(D(x) * 2, x)\n")
     nodes = check_phase(made, made.phases[0]).graph.nodes
 
     def spelled(argument: object) -> Expression:
@@ -234,7 +234,7 @@ def test_it_is_spelled_as_it_was_written() -> None:
     found = {name: show(spelled(Ref(name))) for name in ("flow", "past", "slope", "judge")}
     assert found == {
         "flow": "reversed_gradient(G(z))",
-        "past": "history(held(-reversed_gradient(G(z))), 5)",
+        "past": "history(at_first(-reversed_gradient(G(z))), 5)",
         "slope": "grad(D(x) * 2, x)",
         "judge": "logistic.critic(real=D(x), fake=D(reversed_gradient(G(z))))",
     }
@@ -247,7 +247,7 @@ def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no errors" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("known", "other"), [("detach", "arrest"), ("held", "pent"), ("history", "archive")])
+@pytest.mark.parametrize(("known", "other"), [("detach", "arrest"), ("at_first", "original"), ("history", "archive")])
 def test_a_kind_with_the_record_of_another_is_treated_as_that_everywhere(
     known: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

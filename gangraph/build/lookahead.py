@@ -67,7 +67,7 @@ def _refuse_state(node: Node, networks: Collection[str]) -> None:
             "the past of a value holds no values at looked-ahead networks",
             node.span,
             f"a history of what depends on {', '.join(networks)}",
-            "a history outside of what looks ahead, such as history(held(v), 50)",
+            "a history outside of what looks ahead, such as history(at_first(v), 50)",
         )
     if node.of_network and not node.is_call and node.target in networks:
         refuse(

@@ -1,7 +1,7 @@
 """Optimizers by name, checked against their signatures."""
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +12,7 @@ from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
-from gangraph.language.expression.model import Call, Expression, keyword_span, show, walk
+from gangraph.language.expression.model import Call, Expression, Name, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, require_over_time
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers, plugin_module, plugin_problem
@@ -24,10 +24,10 @@ _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximi
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
     """Every group names a known optimizer and options that it has."""
     for group in spec.optimizers.values():
-        yield from _check_group(group, spec.static_names)
+        yield from _check_group(group, spec)
 
 
-def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[Problem]:
+def _check_group(group: OptimizerSpec, spec: PhaseSpec) -> Iterator[Problem]:
     if group.kind not in optimizers:
         function = Span(group.span.text, group.span.start, group.span.start + len(group.kind))
         yield Problem(
@@ -55,7 +55,7 @@ def _check_group(group: OptimizerSpec, static_names: Iterable[str]) -> Iterator[
         return
     try:
         for name, value in group.options.items():
-            _check_option(name, value, options[name].annotation, static_names)
+            _check_option(name, value, options[name].annotation, spec)
         _try_step(group)
     except SpecError as error:
         yield from error.problems
@@ -77,14 +77,14 @@ def options_of(kind: str) -> list[str]:
     return [name for name in optimizers[kind].signature.parameters if name not in _HIDDEN]
 
 
-def _check_option(name: str, value: Expression, annotation: Any, static_names: Iterable[str]) -> None:
+def _check_option(name: str, value: Expression, annotation: Any, spec: PhaseSpec) -> None:
     """Refuse an option that is neither a constant of its type nor a number over time. Raises SpecError."""
     misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
     if any(misplaced):
         raise SpecError([next(filter(None, misplaced))])
-    if is_dynamic(value):
-        require_over_time(value)
-    given = 0.0 if is_dynamic(value) else constant(value, static_names)
+    if is_dynamic(value) or any(isinstance(node, Name) and node.id in spec.states for node in walk(value)):
+        require_over_time(value, spec.states)
+    given = 0.0 if is_dynamic(value) else constant(value, spec.static_names)
     if not fits(given, annotation):
         refuse(
             "GG320",

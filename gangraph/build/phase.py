@@ -6,6 +6,7 @@ from gangraph.build.evaluation import build_evaluation
 from gangraph.build.network import build_network
 from gangraph.build.prune import pruned_for
 from gangraph.build.sources import build_sources
+from gangraph.build.states import build_states
 from gangraph.build.updates import build_updates
 from gangraph.build.values import ValueBuilder
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
@@ -30,11 +31,13 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     broken |= {name for name in spec.data if name not in sources}
     written = [objective for update in spec.updates for objective in update.objectives]
     written += [objective.unroll.objective for objective in written if objective.unroll is not None]
+    nexts = (state.next for state in spec.states.values())
     objectives = (objective.expression for objective in written)
-    trained = pruned_for(networks, (*spec.values.values(), *spec.losses.values(), *objectives))
+    trained = pruned_for(networks, (*spec.values.values(), *spec.losses.values(), *nexts, *objectives))
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)
+    moves = build_states(builder)
     _check_schedules(spec, problems)
     return Graph(
         spec=spec,
@@ -45,6 +48,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
         values=builder.values,
         losses=builder.losses,
         updates=updates,
+        moves=moves,
         evaluation=build_evaluation(spec, spec.evaluate, networks, set(broken), problems) if spec.evaluate else None,
         problems=tuple(problems),
     )
@@ -77,6 +81,6 @@ def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     decays = [network.decay for network in spec.networks.values() if isinstance(network, AverageSpec)]
     for expression in (*options, *decays):
         try:
-            require_over_time(expression)
+            require_over_time(expression, spec.states)
         except SpecError as error:
             problems += error.problems

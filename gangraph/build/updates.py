@@ -58,7 +58,7 @@ class _UpdateBuilder:
         for option, written in options:
             _verify_number(written, option.least)
         for key, written in numbers:
-            (_verify_number if key.takes == "number" else _verify_count)(written, key.least)
+            (_verify_number if key.takes == "number" else verify_count)(written, key.least)
         objectives = tuple(objective for objective in made if objective is not None)
         if len(objectives) < len(spec.objectives):
             give_up()
@@ -81,7 +81,7 @@ class _UpdateBuilder:
             then=then,
             span=spec.span,
             watched=tuple(watched.items()),
-            named=self._named(spec.objectives) | watched.keys(),
+            named=self._named(spec.objectives) | (watched.keys() & self.values.losses.keys()),
         )
 
     def _named(self, objectives: Iterable[Objective]) -> frozenset[str]:
@@ -95,15 +95,19 @@ class _UpdateBuilder:
         return frozenset(found & spec.losses.keys())
 
     def _watched(self, gate: Expression) -> Iterator[tuple[str, str]]:
-        """The losses that a gate looks at: name and node. Raises SpecError for a gate that has no meaning."""
+        """The losses and states that a gate looks at: name and node. Raises SpecError for a gate without meaning."""
         values = self.values
         if is_over_time(gate):
             values.verified(gate)
             return
         if any(name.id in values.broken for name in losses_in(gate)):
             give_up()
-        verify_gate(gate, values.spec.losses, [*values.spec.values, *values.spec.data, *values.spec.networks])
+        known = [*values.spec.losses, *values.spec.states]
+        verify_gate(gate, known, [*values.spec.values, *values.spec.data, *values.spec.networks])
         for name in losses_in(gate):
+            if name.id in values.spec.states:
+                yield name.id, values.state(name.id, name.span).id
+                continue
             if name.id not in values.losses:
                 refuse(
                     "GG521",
@@ -294,7 +298,7 @@ def _verify_number(written: Expression, least: float | None) -> None:
         refuse("GG225", f"a number{bound} belongs here", written.span, shown(value), fix=fix)
 
 
-def _verify_count(written: Expression, least: float | None) -> None:
+def verify_count(written: Expression, least: float | None) -> None:
     """Refuse a constant that is no whole number, or below the least that a key takes. Raises SpecError."""
     if not isinstance(written, ast.Literal):
         return

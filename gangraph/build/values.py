@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
+from gangraph.build.again import computed_anew
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
@@ -75,7 +76,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def known_names(self) -> Iterable[str]:
         """Everything that an expression may name."""
-        return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *TIME)
+        return (*self.spec.data, *self.spec.networks, *self.spec.values, *self.spec.losses, *self.spec.states, *TIME)
 
     def callables(self) -> Iterable[str]:
         """Everything that an expression may call."""
@@ -93,7 +94,7 @@ class ValueBuilder(ExpressionBuilder):
         for call in ast.walk(node):
             if isinstance(call, ast.Call) and (problem := outside(call)):
                 raise SpecError([problem])
-        require_over_time(node)
+        require_over_time(node, self.spec.states)
 
     def _defined(self, name: str) -> Argument:
         """What a value or loss stands for: a node, or a constant."""
@@ -159,12 +160,12 @@ class ValueBuilder(ExpressionBuilder):
                     " or ".join(f"{name}.{field}" for field in fields),
                 )
             return self._source_node(name, fields[0], node.span)
-        if name in self.spec.values or name in self.spec.losses:
-            if name in self.broken:
-                give_up()
-            return self._defined(name)
         if name in self.broken:
             give_up()
+        if name in self.spec.values or name in self.spec.losses:
+            return self._defined(name)
+        if name in self.spec.states:
+            return self.state(name, node.span)
         if name in self.spec.networks:
             refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
         known = list(self.known_names())
@@ -176,6 +177,11 @@ class ValueBuilder(ExpressionBuilder):
             "one of " + ", ".join(known),
             nearest(name, known),
         )
+
+    def state(self, name: str, span: Span) -> Ref:
+        """What a state is in this step."""
+        spec = self.spec.states[name]
+        return self.table.add("state", name, span=span, target=name, arguments=(spec.value, *spec.shape))
 
     def _source_node(self, name: str, field: str, span: Span) -> Ref:
         source = self.sources[name]
@@ -358,6 +364,22 @@ class ValueBuilder(ExpressionBuilder):
             "autoregressive", hint, span=node.span, unique=(self.owner, node.span), target=made.target,
             arguments=(call, image), keywords=tuple(rows.items()),
         )  # fmt: skip
+
+    def again(self, node: ast.Call) -> Argument:
+        """A value from calls of networks of its own. Raises SpecError."""
+        hint, usage = self.take_hint("again"), "again(value): the value, every call of a network beneath it made anew"
+        (value,) = self.values_of(node, 1, usage)
+        assert isinstance(value, Ref)
+        made = computed_anew(self.table, value)
+        if made is None:
+            refuse(
+                "GG556",
+                "nothing is computed anew here: no call of a network is on the way to this value",
+                node.span,
+                ast.show(node),
+                "a value that a network computes, such as again(D(x)); not behind detach, at_first or history",
+            )
+        return self.table.add("again", hint, span=node.span, arguments=(made,), anew=value.id)
 
     def _call_behind(self, value: Argument) -> Node | None:
         """The call of a network that a value is, or is an output of."""

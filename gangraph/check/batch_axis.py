@@ -34,6 +34,18 @@ def batch_meets_features(graph: Graph, seen: Types) -> Iterator[Problem]:
         yield from follower.follow(node)
 
 
+def batched(graph: Graph, seen: Types, names: Sequence[str]) -> set[str]:
+    """Those of some values whose first axis is the batch."""
+    if not names:
+        return set()
+    follower, below = _Follower(graph, seen), graph.below(*names)
+    for node in (node for node in graph.nodes.values() if node.id in below):
+        for _ in follower.follow(node):
+            pass  # what batch_meets_features reports
+    known = ((name, follower.pairs[name]) for name in names if name in follower.pairs)
+    return {name for name, (one, other) in known if one.dim() and one.shape[0] != other.shape[0]}
+
+
 class _StrayError(Exception):
     """The batch does not stay the first axis; `inside` says where in a network, if it is one."""
 

@@ -12,19 +12,34 @@ def unfixed(graph: Graph) -> Iterator[Problem]:
 
     An update that runs once and computes the value before all of them fixes it; else the first of them does.
     """
-    needed = [graph.below(*update.roots) for update in graph.updates]
+    needed = [graph.below(*update.roots) for update in graph.step]
     for node in graph.nodes.values():
         if node.remembers != "step":
             continue
         users = [i for i, below in enumerate(needed) if node.id in below]
         before = [i for i in range(min(users, default=0)) if node.inputs[0] in needed[i]]
-        if len(users) < 2 or any(graph.updates[i].timing.once for i in before):
+        late = bool(users) and users[0] >= len(graph.updates)  # a state's, which means what the updates computed
+        if late and before and not any(graph.step[i].timing.once for i in before):
+            yield _uncertain(graph.step[before[0]], node)
+        elif len(users) < 2 or any(graph.step[i].timing.once for i in before):
             continue
-        first = graph.updates[users[0]]
+        first = graph.step[users[0]]
         if first.timing.conditional:
             yield _skipped(first, node)
         elif first.timing.repeated and (new := _new_each_time(graph, node, users[0])):
             yield _repeated(first, node, new)
+
+
+def _uncertain(update: UpdateGraph, node: Node) -> Problem:
+    keys = " and ".join(f"{key.name}:" for key, _ in update.timing)
+    return Problem(
+        code="GG504",
+        message=f"which value was the first is not certain: update '{update.name}' may compute it never or often",
+        span=node.span,
+        found=f"{keys} in update '{update.name}'",
+        expected="a value that an update computes which runs once in every step",
+        fix="leave out at_first(): the value at the end of the step",
+    )
 
 
 def _skipped(update: UpdateGraph, node: Node) -> Problem:
@@ -56,5 +71,5 @@ def _new_each_time(graph: Graph, node: Node, index: int) -> tuple[str, ...]:
     below = [graph.nodes[name] for name in graph.below(node.id)]
     beneath = {graph.owner(each.target) for each in below if each.of_network}
     beneath |= {each.target for each in below if each.is_source}
-    trained = moved(graph, index) if graph.updates[index].timing.written("times") is not None else ()
+    trained = moved(graph, index) if graph.step[index].timing.written("times") is not None else ()
     return tuple(name for name in (*trained, *drawn(graph, index)) if name in beneath)

@@ -14,6 +14,7 @@ from gangraph.check.instantiate import NetworkModel
 from gangraph.check.label_range import labels_beyond_classes
 from gangraph.check.lints import lint
 from gangraph.check.second_order import undifferentiable
+from gangraph.check.states import states_change_type
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
 from gangraph.check.uncompiled import without_compiler
@@ -26,7 +27,7 @@ from gangraph.graph.types import TensorType
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
-from gangraph.registry import vocabulary
+from gangraph.registry import SYNONYMS, vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ def _values(graph: Graph, types: Types) -> Iterator[Problem]:
     """What is wrong with values whose shapes fit."""
     yield from batch_meets_features(graph, types)
     yield from labels_beyond_classes(graph, types)
+    yield from states_change_type(graph, types)
     yield from undifferentiable(graph, types)
 
 
@@ -129,7 +131,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
 def _hiding(graph: Graph) -> Iterator[Problem]:
     """No network has the name of something else that is called: it would be called in its place."""
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
-    called |= {*kinds.forms, "average", "sum", *RAMPS, *FUNCTIONS}
+    called |= {*kinds.forms, *SYNONYMS, "average", "sum", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
     evaluators = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
     for name, span in (*own, *((name, evaluator.span) for name, evaluator in evaluators.items())):
@@ -205,14 +207,14 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                     message=f"the objective of '{objective.group}' does not reach {names}",
                     span=objective.span,
                     found=f"no differentiable path to the parameters of {names}",
-                    expected=f"a loss that depends on {names}, not only through detach, held or history",
+                    expected=f"a loss that depends on {names}, not only through detach, at_first or history",
                 )
 
 
 def _reports(graph: Graph, types: Types) -> Iterator[Problem]:
     """Every loss that an update computes is reported, so it is one number."""
     minimised = {objective.loss for update in graph.updates for objective in update.objectives}
-    computed = graph.below(*(root for update in graph.updates for root in update.roots)) - minimised
+    computed = graph.below(*(root for update in graph.step for root in update.roots)) - minimised
     for name, node in graph.losses.items():
         made = types.nodes.get(node)
         if node in computed and made is not None and made.shape != ():
@@ -235,9 +237,10 @@ def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Proble
     for name in (name for gate in update.gates.values() if gate is not None for name in losses_in(gate)):
         made = types.nodes.get(dict(update.watched).get(name.id, ""))
         if made is not None and made.shape != ():
+            what = "state" if name.id in graph.spec.states else "loss"
             yield Problem(
                 code="GG521",
-                message=f"the loss '{name.id}' is not one number, and a gate looks at numbers",
+                message=f"the {what} '{name.id}' is not one number, and a gate looks at numbers",
                 span=name.span,
                 found=str(made),
                 expected=f"a loss that is one number, such as {name.id}: mean(...)",

@@ -22,7 +22,7 @@ def streams_read(phases: Sequence[Checked]) -> dict[str, Source]:
 
 def _of_phase(checked: Checked) -> Iterator[tuple[str, Source]]:
     graph = checked.graph
-    roots = (root for update in graph.updates for root in update.roots)
+    roots = (root for update in graph.step for root in update.roots)
     yield from (("data." + name, source) for name, source in _streams(graph, *roots))
     evaluation = graph.evaluation
     if evaluation is not None:

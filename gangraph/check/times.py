@@ -38,7 +38,7 @@ def _over_time(graph: Graph) -> Iterator[Expression]:
         yield from group.options.values()
     yield from (network.decay for network in graph.spec.networks.values() if isinstance(network, AverageSpec))
     yield from (node.over_time for node in graph.nodes.values() if node.kind == "scalar")
-    for update in graph.updates:
+    for update in graph.step:
         timing = (written for _, written in update.timing)
         whole = (*timing, *update.options.values(), *(objective.when for objective in update.objectives))
         yield from (expression for expression in whole if expression is not None)

@@ -161,13 +161,15 @@ class BoundEvaluation:
             if self.graph.nodes[name].kind == "scalar":
                 number = evaluate(self.graph.nodes[name].over_time, clock)
                 values[name] = torch.tensor(number, dtype=draws.dtype, device=draws.device)
+            elif self.graph.nodes[name].is_state:
+                values[name] = self.engine.states.tensors[self.graph.nodes[name].target]
         return values | self._noise(draws, index)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The sources that are drawn."""
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.inputs)
-        return (*dict.fromkeys(node.target for node in nodes if node.kind != "scalar"), *self.uniforms)
+        return (*dict.fromkeys(node.target for node in nodes if node.is_source), *self.uniforms)
 
     def _noise(self, draws: Draws, index: int) -> dict[str, Tensor | None]:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""

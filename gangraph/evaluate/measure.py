@@ -102,8 +102,9 @@ def _gathered(bound: BoundEvaluation, draws: Draws, clock: Clock, count: int) ->
 
 
 def _is_vector(bound: BoundEvaluation, name: str) -> bool:
-    """Whether a value is the parameters of a network, which have no samples."""
-    return name in bound.graph.nodes and bound.graph.nodes[name].of_parameters
+    """Whether a value is the parameters of a network, or a state: these have no samples."""
+    node = bound.graph.nodes.get(name)
+    return node is not None and (node.of_parameters or node.is_state)
 
 
 def _joined(values: list[Tensor]) -> Tensor:

@@ -5,7 +5,7 @@ from gangraph.graph.model import Graph
 
 def drawn(graph: Graph, index: int) -> tuple[str, ...]:
     """The sources that an update draws anew each time it runs."""
-    update = graph.updates[index]
+    update = graph.step[index]
     if update.accumulate > 1 and update.draws is None:
         return tuple(graph.sources)
     return update.draws or ()
@@ -13,7 +13,7 @@ def drawn(graph: Graph, index: int) -> tuple[str, ...]:
 
 def moved(graph: Graph, index: int) -> tuple[str, ...]:
     """The networks that an update changes: what it trains, what `then` changes, and all that are tied to these."""
-    update = graph.updates[index]
+    update = graph.step[index]
     then = [network for _, network, _ in update.then]
     tied = (other for network in then for other in graph.tied.get(network, ()))
     return tuple(dict.fromkeys((*update.networks, *then, *tied)))

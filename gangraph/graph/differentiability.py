@@ -16,7 +16,7 @@ def stops(graph: Graph, node: Node) -> bool:
 
 
 def is_stop(graph: Graph, node: Node) -> bool:
-    """Whether a node is a form of a value that passes no gradient on, such as `held(fake)`."""
+    """Whether a node is a form of a value that passes no gradient on, such as `at_first(fake)`."""
     return stops(graph, node) and not (node.is_given or node.is_operation or node.of_network)
 
 

@@ -47,6 +47,11 @@ def _number(_: Inference, __: Node) -> TensorType:
     return TensorType((), torch.float32)
 
 
+def _state(_: Inference, node: Node) -> TensorType:
+    shape = node.arguments[1:]
+    return TensorType(tuple(size for size in shape if isinstance(size, int)), torch.float32)
+
+
 def _first(inference: Inference, node: Node) -> TensorType:
     return inference.types[node.inputs[0]]
 
@@ -108,6 +113,10 @@ def _spell_source(node: Node, _: Inside) -> Expression:
     return dotted_name(node.id, node.span)
 
 
+def _spell_state(node: Node, _: Inside) -> Expression:
+    return dotted_name(node.target, node.span)
+
+
 def _spell_number(node: Node, _: Inside) -> Expression:
     return node.over_time
 
@@ -132,6 +141,10 @@ def _spell_target(node: Node, inside: Inside) -> Expression:
 
 def _spell_first(node: Node, inside: Inside) -> Expression:
     return inside(node.arguments[0])
+
+
+def _spell_again(node: Node, inside: Inside) -> Expression:
+    return ast.Call(ast.Name("again", node.span), (inside(Ref(node.anew)),), (), node.span)
 
 
 def _spell_parameters(node: Node, _: Inside) -> Expression:
@@ -168,6 +181,16 @@ KINDS = (
         infer=_number,
         write=_given,
         spelled=_spell_number,
+    ),
+    NodeKind(  # what the steps before left; target: its name, arguments: the number that it began as, and its shape
+        name="state",
+        arguments=None,
+        target="state",
+        given=True,
+        stops=always,
+        infer=_state,
+        write=_given,
+        spelled=_spell_state,
     ),
     NodeKind(  # a call of a network
         name="network",
@@ -217,7 +240,7 @@ KINDS = (
         form=Form("detach(value)", "detached"),
     ),
     NodeKind(  # the value as it was when first computed in this step
-        name="held",
+        name="at_first",
         arguments=(Ref,),
         remembers="step",
         same=True,
@@ -227,7 +250,18 @@ KINDS = (
         stops=always,
         infer=_first,
         write=lambda writer, node: writer.method(node, "detach"),
-        form=Form("held(value)"),
+        form=Form("at_first(value)"),
+    ),
+    NodeKind(  # the value from calls of its own
+        name="again",
+        arguments=(Ref,),
+        same=True,
+        like=0,
+        whole=True,
+        infer=_first,
+        write=lambda writer, node: writer.alias(node),
+        spelled=_spell_again,
+        form=Form("again(value)", build=lambda builder, _, call: builder.again(call)),
     ),
     NodeKind(  # past values mixed with the present one, before a segment; target: the buffer, arguments: value and size
         name="history",

@@ -83,7 +83,8 @@ class UpdateGraph:
 
     `timing` says when it runs and how often. `watched` are the losses that decide its gates, by name. `named` are the
     losses that it names, in its objectives and gates or in what these name. `options` change the gradient before the
-    step of the optimizer, in their order.
+    step of the optimizer, in their order. An entry that moves `states` comes after all updates and has no objectives:
+    they are names, each with the node of what the state becomes.
     """
 
     name: str
@@ -95,11 +96,13 @@ class UpdateGraph:
     span: Span
     watched: tuple[tuple[str, str], ...] = ()
     named: frozenset[str] = frozenset()
+    states: tuple[tuple[str, str], ...] = ()
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """What it computes: its objectives, and the losses that decide its gates."""
-        return tuple(dict.fromkeys((*(each.loss for each in self.objectives), *(node for _, node in self.watched))))
+        """What it computes: its objectives, the losses that decide its gates, and what states become."""
+        goals = (each.loss for each in self.objectives)
+        return tuple(dict.fromkeys((*goals, *(node for _, node in (*self.watched, *self.states)))))
 
     @property
     def gated(self) -> bool:
@@ -136,7 +139,10 @@ class UpdateGraph:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """One phase of a spec as a graph. Nodes stand in topological order."""
+    """One phase of a spec as a graph. Nodes stand in topological order.
+
+    A step runs the `updates` and then the `moves`, which move states and no parameter.
+    """
 
     spec: PhaseSpec
     nodes: Mapping[str, Node]
@@ -148,6 +154,12 @@ class Graph:
     updates: tuple[UpdateGraph, ...]
     evaluation: "Evaluation | None"
     problems: tuple[Problem, ...]
+    moves: tuple[UpdateGraph, ...] = ()
+
+    @cached_property
+    def step(self) -> tuple[UpdateGraph, ...]:
+        """Every entry of the step in order."""
+        return (*self.updates, *self.moves)
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[str, ...]]:
@@ -225,7 +237,7 @@ class Graph:
 
     def title(self, index: int) -> str:
         """What messages call an update: its name, or its number (from 1) as well where others have the same name."""
-        names = [update.name for update in self.updates]
+        names = [update.name for update in self.step]
         return f"'{names[index]}'" if names.count(names[index]) == 1 else f"update {index + 1} ({names[index]})"
 
     def owner(self, network: str) -> str:
@@ -244,7 +256,7 @@ class Graph:
         return self.nodes[made.inputs[0]] if made.kind == "output" else made
 
     def unwrapped(self, name: str) -> Node:
-        """What a value is the same as, beneath forms such as `detach` and `held`."""
+        """What a value is the same as, beneath forms such as `detach` and `at_first`."""
         node = self.nodes[name]
         while node.is_same:
             node = self.nodes[node.inputs[0]]

@@ -32,7 +32,7 @@ class Node:
     """One value: what computes it, and from what.
 
     A value that depends on looked-ahead networks stands beside the one that the spec writes, its `origin`; a call of
-    such a network names the node that looks `ahead`.
+    such a network names the node that looks `ahead`. What is computed `anew` names what it repeats.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Node:
     expression: Expression | None = None
     origin: str = ""
     ahead: str = ""
+    anew: str = ""
     span: Span
 
     @property
@@ -58,8 +59,13 @@ class Node:
 
     @property
     def is_given(self) -> bool:
-        """Whether a segment is given its value rather than computes it: data, random numbers, numbers over time."""
+        """Whether a segment is given its value rather than computes it: draws, numbers over time, states."""
         return self.record.given
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is what the steps before left under the name of a state, its `target`."""
+        return self.record.target == "state"
 
     @property
     def is_call(self) -> bool:
@@ -153,6 +159,9 @@ class Builder(Protocol):
     def autoregressive(self, call: ast.Call) -> Argument:
         """An image that is drawn pixel by pixel."""
 
+    def again(self, call: ast.Call) -> Argument:
+        """A value from calls of networks of its own."""
+
 
 class Inference(Protocol):
     """The stage that finds the types of values; a node's inputs have theirs when it is asked for the node's."""
@@ -238,7 +247,7 @@ Infer = Callable[[Inference, Node], TensorType | None]
 Write = Callable[[Writer, Node], None]
 Stops = Callable[[NetworkFacts, Node], bool]
 Spelled = Callable[[Node, Callable[[Argument], Expression]], Expression]
-Target = Literal["", "source", "network", "op", "group", "buffer", "path"]
+Target = Literal["", "source", "network", "op", "group", "buffer", "path", "state"]
 
 
 def always(_: NetworkFacts, __: Node) -> bool:

@@ -72,7 +72,7 @@ def broken(graph: Graph) -> Iterator[str]:
             yield f"'{name}' is an average of '{average.of}', and there is no such network"
     yield from _names(graph.values, "value", graph.nodes)
     yield from _names(graph.losses, "loss", graph.nodes)
-    for update in graph.updates:
+    for update in graph.step:
         yield from (f"update '{update.name}': {sentence}" for sentence in _update(graph, update))
     steps = Counter(ahead.id for update in graph.updates for ahead in update.lookaheads)
     yield from (f"'{name}' looks ahead for {count} objectives" for name, count in steps.items() if count > 1)
@@ -149,6 +149,8 @@ def _targeted(graph: Graph, node: Node) -> Iterator[str]:
             yield f"'{node.id}' calls '{node.target}', and there is no such op, loss or metric"
         case "group" if node.target not in graph.spec.optimizers:
             yield f"'{node.id}' takes steps of '{node.target}', and there is no such optimizer"
+        case "state" if node.target not in graph.spec.states:
+            yield f"'{node.id}' is the state '{node.target}', and there is no such state"
         case "buffer" if not node.target:
             yield f"'{node.id}' keeps its past in a buffer, and names none"
 
@@ -229,6 +231,7 @@ def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
         if objective.ahead is None and objective.loss != objective.written:
             yield f"the objective of '{objective.group}' is not the one that is written, and looks at nothing ahead"
     yield from _names(dict(update.watched), "watched loss", graph.nodes)
+    yield from _moved(graph, update)
     yield from (f"it names '{name}', and there is no such loss" for name in update.named - graph.spec.losses.keys())
     for name in {*(update.draws or ())} - graph.sources.keys():
         yield f"it draws '{name}', and there is no such source"
@@ -247,10 +250,20 @@ def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
             yield from (f"'{ahead.id}' does not read '{name}'" for name in reads - {*graph.nodes[ahead.id].inputs})
 
 
+def _moved(graph: Graph, update: UpdateGraph) -> Iterator[str]:
+    """An entry moves states that there are, and trains nothing, or it is an update and moves none."""
+    yield from _names(dict(update.states), "next value of the state", graph.nodes)
+    for name, _ in update.states:
+        if name not in graph.spec.states:
+            yield f"it moves '{name}', and there is no such state"
+    if bool(update.states) == bool(update.objectives) or bool(update.states) == (update in graph.updates):
+        yield "it is not either an update or an entry that moves states"
+
+
 def _evaluation(evaluation: Evaluation) -> Iterator[str]:
     yield from broken(evaluation.graph)
     nodes = evaluation.graph.nodes
-    if evaluation.graph.updates:
+    if evaluation.graph.step:
         yield "it trains something"
     for name, columns in evaluation.grids.items():
         yield from _names(dict(columns), f"column of grid '{name}'", nodes)

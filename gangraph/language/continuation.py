@@ -163,6 +163,9 @@ def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
     for name, made in phase.networks.items():
         found |= {f"networks.{name}{path}": fact for path, fact in _of_network(made).items()}
     found |= _given(_under("values", phase.values) | _under("losses", phase.losses))
+    for name, state in phase.states.items():
+        found |= _given(_under(f"state.{name}", {"start": state.start, "next": state.next}))
+        found |= _given(_under(f"state.{name}", state.schedule), "now")
     found |= {"train.batch": _Fact(str(phase.batch), "now")} | _given({"train.length": phase.length}, "now")
     for group in phase.optimizers.values():
         found |= _of_optimizer(f"train.optimizers.{group.name}", group)

@@ -7,6 +7,7 @@ until a spec sets it. What there was when fingerprints began has fixed places, o
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_args
@@ -25,6 +26,7 @@ from gangraph.language.spec import (
     UpdateSpec,
     counts,
 )
+from gangraph.registry import SYNONYMS
 
 _DIGITS = 16
 
@@ -61,7 +63,8 @@ def evaluation_fingerprint(phase: PhaseSpec) -> str:
 
 
 def _training(phase: PhaseSpec) -> dict[str, Any]:
-    reached = _reached(_expressions(phase.updates), {**phase.losses, **phase.values})
+    written = (*_expressions(phase.updates), *_expressions(phase.states))
+    reached = _reached(written, {**phase.losses, **phase.values})
     reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
     reached |= _owners(phase, reached)
     # An average changes nothing, but is part of what training leaves.
@@ -93,9 +96,17 @@ def _facts(value: Any) -> Any:
         case Mapping():
             return {name: _facts(each) for name, each in value.items()}
         case _ if isinstance(value, get_args(Expression)):
-            return show(value)
+            return _text(value)
     placed = (write for kind, write in _PLACED.items() if isinstance(value, kind))
     return next(placed, _others)(value)
+
+
+def _text(written: Expression) -> str:
+    """An expression as text, in which a form that has got another name has the one that fingerprints began with."""
+    text = show(written)
+    for before, now in SYNONYMS.items():
+        text = re.sub(rf"(?<![\w.]){now}\(", f"{before}(", text)
+    return text
 
 
 def _others(record: Any, *told: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Many names become parts of paths and of code, so they are plain where they are w
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
@@ -43,7 +44,10 @@ def taken_names(phase: PhaseSpec, model: schema.Document) -> Iterator[Problem]:
     known = dict.fromkeys(TIME, "a time") | {"params": "the params of the spec"}
     let = {re.split(r"[\[\s]", key)[0] for key in model.let}
     known |= dict.fromkeys(let, "a static name under let:")
-    sections = {"source": phase.data, "network": phase.networks, "value": phase.values, "loss": phase.losses}
+    sections: dict[str, Mapping[str, Any]] = {
+        "source": phase.data, "network": phase.networks, "value": phase.values, "loss": phase.losses,
+        "state": phase.states,
+    }  # fmt: skip
     for what, section in sections.items():
         for name, made in section.items():
             family = name.partition("[")[0]

@@ -125,6 +125,23 @@ class UpdateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateSpec:
+    """What a step leaves to the next: it begins as `value` everywhere in a tensor of `shape`, and becomes `next`."""
+
+    start: Expression
+    next: Expression
+    schedule: Names = field(default_factory=dict)
+    span: Span
+    value: float = field(metadata=ASIDE)
+    shape: tuple[int, ...] = field(metadata=ASIDE)
+
+    @property
+    def timing(self) -> Timing:
+        """In which steps it moves."""
+        return Timing.of(self.schedule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorSpec:
     """A network that another spec trains, used in evaluations; `called` is that spec as it is written here."""
 
@@ -196,6 +213,7 @@ class PhaseSpec:
     number: int = field(default=1, metadata=ASIDE)
     static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
     spans: Mapping[str, Span] = field(default_factory=dict, metadata=ASIDE)
+    states: Mapping[str, StateSpec] = field(default_factory=dict)
 
     @property
     def called(self) -> str:

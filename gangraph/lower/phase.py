@@ -14,7 +14,7 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     """Write every segment, and the evaluation, as an fx graph, with kernels where they can be placed."""
     checked = plan.checked
     models = _models(checked, kernels)
-    whole = [segment for update in plan.updates for segment in update.segments]
+    whole = [segment for update in plan.step for segment in update.segments]
     steps = [ahead.each for segment in whole for ahead in segment.lookaheads]
     segments = {segment.name: write_segment(checked.graph, models, segment) for segment in (*whole, *steps)}
     evaluation = checked.graph.evaluation

@@ -20,7 +20,7 @@ def verify_program(program: Program) -> None:
 
 
 def _broken(program: Program) -> Iterator[str]:
-    for update in program.plan.updates:
+    for update in program.plan.step:
         for segment in update.segments:
             if segment.name not in program.segments:
                 yield f"segment '{segment.name}' has no code"

@@ -46,8 +46,8 @@ class Facts:
 
     @property
     def updates(self) -> tuple[UpdateGraph, ...]:
-        """The updates of its step."""
-        return self.checked.graph.updates
+        """The entries of its step: updates, and then what moves states."""
+        return self.checked.graph.step
 
     def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
         """Values in the order of the graph, in which each stands after what it needs."""
@@ -75,7 +75,7 @@ class Facts:
 def facts(checked: Checked, *, share: bool, merge: bool) -> Facts:
     """Derive what the planner needs to know."""
     graph = checked.graph
-    needed = tuple(frozenset(graph.below(*update.roots)) for update in graph.updates)
+    needed = tuple(frozenset(graph.below(*update.roots)) for update in graph.step)
     return Facts(
         checked=checked,
         share=share,
@@ -83,12 +83,12 @@ def facts(checked: Checked, *, share: bool, merge: bool) -> Facts:
         needed=needed,
         live=tuple(
             frozenset(differentiable(graph, update.networks, within))
-            for update, within in zip(graph.updates, needed, strict=True)
+            for update, within in zip(graph.step, needed, strict=True)
         ),
         later=_later(needed),
         held=held(graph, needed),
         losses=reported(graph, needed),
-        labels=labels([update.name for update in graph.updates]),
+        labels=labels([update.name for update in graph.step]),
         paths={
             node.id: frozenset(passed(graph, *node.inputs) | {node.inputs[0]})
             for node in graph.nodes.values()

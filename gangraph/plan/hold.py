@@ -11,7 +11,7 @@ def held(graph: Graph, needed: Sequence[Set[str]]) -> tuple[frozenset[str], ...]
     A value is fixed by the first update that reads it held, or by an earlier one that computes it anyway and surely
     runs once in each step.
     """
-    fixed: list[set[str]] = [set() for _ in graph.updates]
+    fixed: list[set[str]] = [set() for _ in graph.step]
     for node in graph.nodes.values():
         if node.remembers == "step" and (first := _first(graph, needed, node.id, node.inputs[0])) is not None:
             fixed[first].add(node.id)
@@ -23,5 +23,5 @@ def _first(graph: Graph, needed: Sequence[Set[str]], name: str, value: str) -> i
     reader = next((index for index, names in enumerate(needed) if name in names), None)
     if reader is None:
         return None
-    certain = (index for index in range(reader) if value in needed[index] and graph.updates[index].timing.once)
+    certain = (index for index in range(reader) if value in needed[index] and graph.step[index].timing.once)
     return next(certain, reader)

@@ -8,13 +8,19 @@ from gangraph.graph.model import Graph
 def reported(graph: Graph, needed: Sequence[Set[str]]) -> tuple[Mapping[str, str], ...]:
     """For each update the losses that it reports: node to name. `needed` are the values that each update reads.
 
-    They are those that it names, and of those that no update names the ones that it computes. One at looked-ahead
-    networks is reported only where no update reports it at the networks as they are.
+    They are those that it names, and of those that no update names the ones that it computes. What is computed for a
+    state alone is reported where the state moves. One at looked-ahead networks is reported only where no update reports
+    it at the networks as they are.
     """
     somewhere = set[str]().union(*(update.named for update in graph.updates))
+    trained = set[str]().union(*needed[: len(graph.updates)])
     own = [
-        {name: node for name, node in graph.losses.items() if name in update.named or name not in somewhere}
-        for update in graph.updates
+        {
+            name: node
+            for name, node in graph.losses.items()
+            if name in update.named or (name not in somewhere and not (update.states and node in trained))
+        }
+        for update in graph.step
     ]
     plain = [_by_node(losses, within) for losses, within in zip(own, needed, strict=True)]
     known = set[str]().union(*(found.values() for found in plain))

@@ -83,10 +83,16 @@ class UpdatePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One pass through `step:`. `sources` are drawn when it begins."""
+    """One pass through `step:`. `sources` are drawn when it begins; after the `updates` come the `moves` of states."""
 
     checked: Checked
     sources: tuple[str, ...]
     updates: tuple[UpdatePlan, ...]
+    moves: tuple[UpdatePlan, ...] = ()
     share: bool
     merge: bool
+
+    @property
+    def step(self) -> tuple[UpdatePlan, ...]:
+        """Every entry of the step in order."""
+        return (*self.updates, *self.moves)

@@ -33,10 +33,18 @@ def plan(checked: Checked, *, share: bool = True, merge: bool = True) -> Plan:
         merge: run several calls of one network as one call along the batch, where no layer mixes samples.
     """
     known = facts(checked, share=share, merge=merge)
-    updates = compute(known)
+    entries = compute(known)
     for step in STEPS:
-        updates = step(known, updates)
-    return Plan(checked=checked, sources=_read(known), updates=updates, share=share, merge=merge)
+        entries = step(known, entries)
+    count = len(checked.graph.updates)
+    return Plan(
+        checked=checked,
+        sources=_read(known),
+        updates=entries[:count],
+        moves=entries[count:],
+        share=share,
+        merge=merge,
+    )
 
 
 def _read(known: Facts) -> tuple[str, ...]:

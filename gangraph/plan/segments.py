@@ -72,7 +72,7 @@ def segments(facts: Facts, work: Work, once: frozenset[str], body: frozenset[str
     trained = ", ".join(name for name in facts.updates[index].networks if name not in facts.updates[index].tied)
     own = Part(
         name=label,
-        purpose=f"differentiated for {trained}",
+        purpose=f"differentiated for {trained}" if trained else "what states become",
         values=left,
         target=index,
         live=facts.live[index],

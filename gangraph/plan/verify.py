@@ -53,9 +53,9 @@ def _broken(plan: Plan) -> Iterator[str]:
     graph, there, kept = plan.checked.graph, set[str](), set[str]()
     moves = states(graph, plan.checked.networks)
     reached = tuple(
-        differentiable(graph, update.graph.networks, graph.below(*update.graph.roots)) for update in plan.updates
+        differentiable(graph, update.graph.networks, graph.below(*update.graph.roots)) for update in plan.step
     )
-    for index, update in enumerate(plan.updates):
+    for index, update in enumerate(plan.step):
         made = set(there)
         for segment in update.segments:
             drawn = {*plan.sources, *update.redraws}
@@ -72,10 +72,10 @@ def _broken(plan: Plan) -> Iterator[str]:
 
 def _named(plan: Plan) -> Iterator[str]:
     """Whether names are those of nodes, and no two segments have the same."""
-    for update in plan.updates:
+    for update in plan.step:
         for name in sorted(_wanted(update) - plan.checked.graph.nodes.keys()):
             yield f"update '{update.graph.name}' computes '{name}', and there is no such node"
-    segments = [segment for update in plan.updates for segment in update.segments]
+    segments = [segment for update in plan.step for segment in update.segments]
     steps = [ahead for segment in segments for ahead in segment.lookaheads]
     names = (*(each.name for each in segments), *(each.each.name for each in steps), *(each.called for each in steps))
     yield from (f"{count} segments are called '{name}'" for name, count in Counter(names).items() if count > 1)
@@ -117,10 +117,10 @@ def _segment(plan: Plan, segment: Segment, place: _Place) -> Iterator[str]:
     for name in segment.again:
         if name not in place.kept:
             yield f"calls '{name}' again, and its state was not kept"
-    if segment.target is None or not 0 <= segment.target < len(plan.updates):
+    if segment.target is None or not 0 <= segment.target < len(plan.step):
         yield "is differentiated in no update"
         return
-    trained = plan.updates[segment.target].graph.networks
+    trained = plan.step[segment.target].graph.networks
     yield from _trained(segment, trained)
     yield from _differentiated(graph, segment, segment.target == place.index, place.reached[segment.target])
     for ahead in segment.lookaheads:
@@ -182,7 +182,7 @@ def _noise(plan: Plan) -> Iterator[str]:
     """Whether random layers draw numbers for each value once."""
     graph, known = plan.checked.graph, versions(plan.checked.graph)
     drew: dict[str, int] = {}  # the last update in which the layers of a call surely drew
-    for index, update in enumerate(plan.updates):
+    for index, update in enumerate(plan.step):
         called, title = _called(graph, update), f"update '{update.graph.name}'"
         for name in sorted({*update.noise} - called):
             yield f"{title} draws numbers for '{name}', which it does not call"

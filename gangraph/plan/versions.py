@@ -46,12 +46,12 @@ def versions(graph: Graph) -> Versions:
     """The versions of a graph's values over one pass through its step."""
     owners = (graph.owner(node.target) for node in graph.nodes.values() if node.of_network)
     things = tuple(dict.fromkeys((*graph.networks, *graph.sources, *owners)))
-    changes = tuple(_bits(things, _changes(graph, index)) for index in range(len(graph.updates)))
+    changes = tuple(_bits(things, _changes(graph, index)) for index in range(len(graph.step)))
     return Versions(
         things=things,
         beneath=_beneath(graph, {thing: 1 << place for place, thing in enumerate(things)}),
         changed=tuple(_since(changes[: later + 1]) for later in range(len(changes))),
-        moved=tuple(_bits(things, moved(graph, index)) for index in range(len(graph.updates))),
+        moved=tuple(_bits(things, moved(graph, index)) for index in range(len(graph.step))),
         held=frozenset(node.id for node in graph.nodes.values() if node.remembers == "step"),
     )
 

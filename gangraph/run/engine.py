@@ -1,7 +1,7 @@
 """One pass through `step:` of a program: draws, updates in order, and what follows them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.errors import RunError
-from gangraph.graph.code_names import Mode
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate
@@ -27,9 +26,10 @@ from gangraph.run.lookahead import Steps
 from gangraph.run.networks import Networks, update_average
 from gangraph.run.plugin_calls import telling
 from gangraph.run.settings import Settings
+from gangraph.run.states import States
+from gangraph.run.watch import told_of, watch_values
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, function_of
 from gangraph.update_schedule import ScheduleKey
-from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
@@ -48,12 +48,16 @@ def _made_in(dtype: torch.dtype) -> Iterator[None]:
 
 
 class NotFiniteError(RunError):
-    """A loss became NaN or infinite. `value` names where that first appeared, at `place` in the spec if it is there."""
+    """A loss or state became NaN or infinite. `value` names where that first appeared, at `place` in the spec if there.
+
+    `update` is "" where states move.
+    """
 
     def __init__(self, value: str, update: str, step: int, place: str = "") -> None:
         self.value, self.update, self.step, self.place = value, update, step, place
         where = f" at {place}" if place else ""
-        super().__init__(f"step {step}: '{value}'{where} is not finite (NaN or infinity), in the update of '{update}'")
+        when = f"in the update of '{update}'" if update else "as states move at the end of the step"
+        super().__init__(f"step {step}: '{value}'{where} is not finite (NaN or infinity), {when}")
 
 
 class Engine:
@@ -74,7 +78,7 @@ class Engine:
         self.optimizers = {name: self._optimizer(group) for name, group in groups.items()}
         self.modules = {
             segment.name: self._bind(program.segments[segment.name])
-            for update in program.plan.updates
+            for update in program.plan.step
             for segment in update.segments
         }
         self.schedules = {name: schedules(group) for name, group in groups.items()}
@@ -84,6 +88,7 @@ class Engine:
             if node.remembers == "run" and isinstance(size := node.arguments[1], int)
         }
         self.gates = [Gates(update) for update in self.graph.updates]
+        self.states = States(self.graph, settings)
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
     def _optimizer(self, group: OptimizerSpec) -> torch.optim.Optimizer:
@@ -119,6 +124,7 @@ class Engine:
             self._draw(source)
         for node in self.scalars:
             self.values[node.id] = self._scalar(evaluate(node.over_time, clock))
+        self.values |= self.states.values()
         losses: Values = {}
         for index, update in enumerate(self.program.plan.updates):
             for repetition in range(_repetitions(update, clock)):
@@ -126,7 +132,24 @@ class Engine:
                 losses |= self._update(update, self.gates[index], clock, first=first, before=repetition == 0)
             for name in update.frees:
                 self.values.pop(name, None)
+        losses |= self._move_states(clock)
         self.step_count += 1
+        return losses | self.states.numbers
+
+    def _move_states(self, clock: Clock) -> Values:
+        """What follows the updates: every state becomes what is computed of those before. Returns losses by name."""
+        losses, after = Values(), Values()
+        for entry in self.program.plan.moves:
+            if _repetitions(entry, clock):
+                self._draw_noise(entry)
+                for segment in entry.segments:
+                    self._run(segment)
+                self._check_finite(entry)
+                after |= {name: self.values[node] for name, node in entry.graph.states}
+                losses |= {name: self.values[node].detach() for name, node in entry.losses}
+            for name in entry.frees:
+                self.values.pop(name, None)
+        self.states.move(after)
         return losses
 
     def _times(self, clock: Clock) -> dict[str, int]:
@@ -261,20 +284,24 @@ class Engine:
 
     def _check_finite(self, update: UpdatePlan) -> None:
         """Stop before a NaN reaches a parameter. On CUDA the losses are checked when they are read anyway."""
-        if self.settings.device.type == "cpu" and not all(
-            self.values[o.loss].isfinite() for o in update.graph.objectives
-        ):
+        if self.settings.device.type == "cpu" and any(self._lost(update)):
             raise self.not_finite(update)
+
+    def _lost(self, update: UpdatePlan) -> Iterator[str]:
+        """The objectives, and what states become, that are not finite: nodes as the spec writes them."""
+        found = [(each.loss, each.written) for each in update.graph.objectives]
+        found += [(node, node) for _, node in update.graph.states]
+        return (written for node, written in found if not self.values[node].isfinite().all())
 
     def not_finite(self, update: UpdatePlan) -> NotFiniteError:
         """The error that names the first value which is not finite, found by computing the update again."""
+        told = "" if update.graph.states else update.graph.name
         with _unmoved(self.networks.modules):
             for name, value, place in (each for segment in update.segments for each in self._watched(segment)):
                 if not value.isfinite().all():
-                    return NotFiniteError(name, update.graph.name, self.step_count, place)
-        node = next((o.written for o in update.graph.objectives if not self.values[o.loss].isfinite()), "")
-        name, place = _said(self.graph, node or update.graph.objectives[0].written)
-        return NotFiniteError(name, update.graph.name, self.step_count, place)
+                    return NotFiniteError(name, told, self.step_count, place)
+        name, place = told_of(self.graph, next(self._lost(update), "") or update.graph.objectives[0].written)
+        return NotFiniteError(name, told, self.step_count, place)
 
     def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor, str]]:
         lowered = self.program.segments[segment.name]
@@ -325,41 +352,3 @@ def _now(key: UpdateOption | ScheduleKey, written: Expression, clock: Clock) -> 
     if key.least is not None and limited and number < key.least:
         raise RunError(f"{written.span}: {key.name} is {number:g} at step {clock.step}, below {key.least:g}")
     return number
-
-
-def _said(graph: Graph, name: str) -> tuple[str, str]:
-    """A value as messages call it (its name, or its expression), and its place in the spec."""
-    node, label = graph.nodes[name], graph.label(name)
-    named = label in graph.values or label in graph.losses
-    return label if named else phrase(graph, name, named=False), str(node.span)
-
-
-def watch_values(
-    lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program, lookaheads: Mapping[str, nn.Module]
-) -> list[tuple[str, Tensor, str]]:
-    """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first.
-
-    The third of each is its place in the spec, which parameters have none. `lookaheads` are the steps that the segment
-    looks ahead, by the names that its code calls them.
-    """
-    graph = program.plan.checked.graph
-    seen = []
-    for name, value in zip(lowered.reads, inputs, strict=True):
-        if name in graph.nodes:
-            said, place = _said(graph, name)
-            seen.append((said, value.detach(), place))
-    for form in lowered.networks.values():
-        if form.mode is not Mode.PARAMETERS:  # which is a value itself
-            parameters = networks.plain(form).named_parameters()
-            seen += [(f"{form.network}.{path}", parameter.detach(), "") for path, parameter in parameters]
-
-    class Watcher(torch.fx.Interpreter):
-        def run_node(self, node: torch.fx.Node) -> object:
-            value: object = super().run_node(node)
-            if isinstance(value, Tensor) and node.op != "placeholder" and node.name in lowered.values:
-                said, place = _said(graph, lowered.values[node.name])
-                seen.append((said, value.detach(), place))
-            return value
-
-    Watcher(lowered.bind({**networks.callable, **lookaheads})).run(*inputs)
-    return seen

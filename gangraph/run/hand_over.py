@@ -12,10 +12,10 @@ from gangraph.run.optimizer_state import state_after_a_step
 
 
 def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
-    """Give the engine of a phase what that of the phase before has; returns the parameters that start anew.
+    """Give the engine of a phase what that of the phase before has; returns the parameters and states that start anew.
 
     Weights are carried over by name where their shapes fit, those of averages too. An average that is new begins at its
-    network. With `optimizers` these go on with their state.
+    network, and states are carried over as weights are. With `optimizers` these go on with their state.
     """
     tensors = {
         f"{kind}/{name}/{path}": tensor
@@ -29,6 +29,7 @@ def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
     for name, average in after.graph.averages.items():
         averages[name].load_state_dict(live[average.of].state_dict())
     carry_tensors(averages, tensors, "average", {})
+    fresh += [f"state {name}" for name in after.states.take_over(before.states.tensors)]
     if optimizers:
         _carry_optimizers(before, after)
     return fresh

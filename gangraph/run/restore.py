@@ -34,6 +34,7 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
         pool = state.histories[name]
         dtype = settings.dtype if converts and samples is not None and samples.is_floating_point() else None
         history.restore(samples, pool.count, pool.calls, settings.device, dtype)
+    engine.states.move(checkpoint.part("state/"))
     for gates, memory in zip(engine.gates, state.gates, strict=bool(state.gates)):
         gates.restore(memory)
     engine.draws.positions, engine.draws.sizes = dict(state.positions), dict(state.trained.sizes)

@@ -15,7 +15,7 @@ def tensors_of(engine: Engine) -> dict[str, Tensor]:
     """Copies on the CPU of every tensor that training moves, by the names that they have in a checkpoint.
 
     These are `network/G/PATH`, `average/NAME/PATH`, `optimizer/GROUP/INDEX.KEY` with the index of a parameter in its
-    group, and `history/NAME/samples`. What networks share stands only under its owner's name.
+    group, `history/NAME/samples` and `state/NAME`. What networks share stands only under its owner's name.
     """
     tensors: dict[str, Tensor] = {}
     for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
@@ -30,6 +30,7 @@ def tensors_of(engine: Engine) -> dict[str, Tensor]:
     for name, history in engine.histories.items():
         if history.samples is not None:
             tensors[f"history/{name}/samples"] = history.samples
+    tensors |= {f"state/{name}": tensor for name, tensor in engine.states.tensors.items()}
     return {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}
 
 

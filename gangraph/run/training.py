@@ -107,6 +107,11 @@ class Training:
         return {**self.engine.networks.live, **self.engine.networks.averages}
 
     @property
+    def states(self) -> dict[str, Tensor]:
+        """What every state is now, by its name."""
+        return dict(self.engine.states.tensors)
+
+    @property
     def present(self) -> PhaseSpec:
         """The spec of the present phase."""
         return self.spec.phases[self.phase]
@@ -177,7 +182,8 @@ class Training:
                 of as many, used one after the other. All have the same B, and that is the batch size of this step.
 
         Returns:
-            Every loss that was computed, by name. A loss computed several times has its last value.
+            Every loss that was computed, by name; a loss computed several times has its last value. Every state that
+            is one number stands beside them, as the step leaves it.
 
         Raises:
             NotFiniteError: a loss is NaN or infinite; it names the value where that began. The update in which it
@@ -193,7 +199,7 @@ class Training:
             return self.engine.step(self.clock, draws)
 
     def next_phase(self) -> list[str]:
-        """Begin the next phase; returns the parameters that start anew, as `network.path`. `hand_over` says more."""
+        """Begin the next phase; returns what starts anew, as `network.path` or `state NAME`. `hand_over` says more."""
         with self._moving():
             before, self._seen_before = self.engine, self.seen
             self.phase, self.phase_start = self.phase + 1, self.step_count

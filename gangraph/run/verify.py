@@ -119,6 +119,7 @@ def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
     for name, history in engine.histories.items():
         if checkpoint.state.histories[name].count:
             expected[f"history/{name}/samples"] = _pool_kinds(engine, name, history, checkpoint)
+    expected |= {f"state/{n}": (TensorKind.of(t).under(own, saved),) for n, t in engine.states.tensors.items()}
     optional: dict[str, tuple[TensorKind, ...]] = {}
     for group, parameters in engine.parameters.items():
         kinds = [TensorKind.of(parameter).under(own, saved) for parameter in parameters]
@@ -181,6 +182,8 @@ def _verify_numbers(checkpoint: Checkpoint, name: str, tensor: Tensor) -> None:
     """Refuse numbers that no run could have saved."""
     if tensor.is_floating_point() and tensor.isnan().any():
         raise checkpoint.misfit(f"'{name}': found NaN, expected numbers")
+    if name.startswith("state/") and not tensor.isfinite().all():
+        raise checkpoint.misfit(f"'{name}': found infinity, expected numbers")
     if not name.startswith("optimizer/"):
         return
     key = name.rpartition(".")[2]

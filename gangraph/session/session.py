@@ -147,7 +147,7 @@ class Session:
             self.folder.keep_best(self.training.step_count, self.training.save, value)
 
     def _save(self) -> None:
-        """Write a checkpoint, unless a parameter is not finite: the last good one stays the last."""
+        """Write a checkpoint, unless a parameter or state is not finite: the last good one stays the last."""
         step = self.training.step_count
         if self.saved_at == step:
             return
@@ -155,6 +155,9 @@ class Session:
             for path, parameter in module.named_parameters():
                 if not parameter.isfinite().all():
                     raise RunError(f"step {step}: parameter '{network}.{path}' is not finite (NaN or infinity)")
+        for name, tensor in self.training.states.items():
+            if not tensor.isfinite().all():
+                raise RunError(f"step {step}: state '{name}' is not finite (NaN or infinity)")
         self.folder.save(step, self.training.save, self.training.spec.keep)
         self.saved_at = step
 

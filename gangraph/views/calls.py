@@ -17,7 +17,7 @@ def calls_of(function: str, expressions: Iterable[Expression]) -> Iterator[Call]
 
 
 def kind_of(expression: Expression) -> NodeKind | None:
-    """The kind of node that an expression is a call of, such as that of `held(fake)`."""
+    """The kind of node that an expression is a call of, such as that of `at_first(fake)`."""
     kind = kinds.get(called(expression))
     return kind if kind is not None and kind.form is not None else None
 

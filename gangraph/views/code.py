@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _KNOWN = {  # what printed code takes as given
     "draw(source)": "a new batch",
+    "states[name]": "what the steps before left",
     "draw_noise(network, layer)": "what a random layer draws",
     "histories[name]": "past values; push(present) gives a mixture of both",
     "now(expression)": "a number that changes over time",
@@ -36,7 +37,7 @@ _KNOWN = {  # what printed code takes as given
     "parameters_of(group)": "the parameters of an optimizer group",
     "optimizers[group]": "the optimizer itself",
 }
-_GIVEN = {*(re.split(r"\W", call)[0] for call in _KNOWN), "opened", "gradients"}  # names that no value takes
+_GIVEN = {*(re.split(r"\W", call)[0] for call in _KNOWN), "opened", "gradients", "after"}  # names that no value takes
 
 
 def code_text(program: Program, *, title: str = "") -> str:
@@ -62,8 +63,10 @@ class _Writer:
 
     def lines(self, title: str) -> Iterator[str]:
         """The whole text; the updates are written first, since they know what to import."""
-        updates = [line for index in range(len(self.plan.updates)) for line in self._update(index)]
+        updates = [line for index in range(len(self.plan.step)) for line in self._update(index)]
         start = [*self._draw(self.plan.sources), *self._numbers()]
+        if self.plan.moves:
+            updates += ["", "", "# The step ends: all states move at once.", "states |= after"]
         yield f'"""One step of {title or self.graph.spec.name}, as gangraph runs it.'
         yield from ("", *self._given("\n".join([*start, *updates])), '"""', "", "import torch", "")
         for module, names in sorted(self.imports.items()):
@@ -71,10 +74,16 @@ class _Writer:
         yield from ("", "# The step begins.", *start, *updates)
 
     def _numbers(self) -> Iterator[str]:
-        """Numbers over time that the step computes with."""
+        """Numbers over time, and states, that the step computes with."""
         for node in self.graph.nodes.values():
             if node.expression is not None:
                 yield f"{variable(node.id)} = torch.tensor({now(node.expression)})"
+        read = {name for update in self.plan.step for segment in update.segments for name in segment.inputs}
+        read |= {name for update in self.plan.step for name in update.graph.roots}
+        for node in self.graph.nodes.values():
+            if node.is_state and node.id in read:
+                yield f'{variable(node.id)} = states["{node.target}"]'
+        yield from ["after = {}"] * bool(self.plan.moves)
 
     def _given(self, text: str) -> Iterator[str]:
         """What the lines take as given."""
@@ -101,10 +110,13 @@ class _Writer:
         return f"{name}_of" if hidden else name
 
     def _update(self, index: int) -> Iterator[str]:
-        update = self.plan.updates[index]
+        update = self.plan.step[index]
         kinds = self.graph.spec.optimizers
         steps = listed(f"{kinds[each.group].kind} on {listed(each.networks)}" for each in update.graph.objectives)
-        yield from ("", "", f"# Update {index + 1} of {len(self.plan.updates)}: {update.graph.name}, by {steps}.")
+        if update.graph.states:
+            yield from ("", "", f"# What {listed(name for name, _ in update.graph.states)} will be.")
+        else:
+            yield from ("", "", f"# Update {index + 1} of {len(self.plan.updates)}: {update.graph.name}, by {steps}.")
         yield from (
             f"# {_name(self.graph, each.value)} is from {self.graph.title(each.source)}: {each.why}."
             for each in update.reuses
@@ -190,6 +202,8 @@ class _Writer:
         yield from self._decide(index, update, inside)
         yield from self._gradients(update, inside)
         yield from self._apply(update, indent)
+        for name, node in update.graph.states:
+            yield f'{indent}after["{name}"] = {variable(node)}.detach()'
 
     def _decide(self, index: int, update: UpdatePlan, indent: str) -> Iterator[str]:
         """The lines that decide which groups step, where some may not."""

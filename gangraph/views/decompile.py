@@ -9,7 +9,7 @@ from gangraph.graph.closure import closure
 from gangraph.graph.model import Graph
 from gangraph.graph.node import Argument, Node, Ref
 from gangraph.language.expression.constants import literal
-from gangraph.language.expression.model import Expression, Name, Sequence
+from gangraph.language.expression.model import Call, Expression, Name, Sequence
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ class Decompiled:
 
     def of(self, node: str) -> Expression:
         """A node as it stands inside an expression: by its name, or where it has none by its definition."""
-        name = self._name(node)
-        return self.definition(node) if name is None else Name(name, self.graph.nodes[node].span)
+        name, made = self._name(node), self.graph.nodes[node]
+        if name is None and made.anew in self.names:
+            return Call(Name("again", made.span), (Name(self.names[made.anew], made.span),), (), made.span)
+        return self.definition(node) if name is None else Name(name, made.span)
 
     def _name(self, node: str) -> str | None:
         """The name that stands for a node, if one does."""

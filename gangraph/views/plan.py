@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gangraph.language.expression.model import show
@@ -15,7 +15,7 @@ from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph, Lookahead
-    from gangraph.language.spec import UpdateSpec
+    from gangraph.language.spec import Objective
     from gangraph.lower.model import Program
     from gangraph.plan.model import Segment, UpdatePlan
 
@@ -31,20 +31,28 @@ def plan_text(program: Program, *, title: str = "") -> str:
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
     for number, (update, spec) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
-        parts = "; ".join(key.told(key.caption, show(value)) for key, value in update.graph.timing)
-        title = f"update {number} of {len(plan.updates)}: {update.graph.name}"
-        lines += ["", f"{title} ({parts})" if parts else title]
-        lines += _update_rows(program, update, spec)
+        lines += ["", f"update {number} of {len(plan.updates)}: {_titled(update)}"]
+        lines += _update_rows(program, update, spec.objectives)
+    for update in plan.moves:
+        lines += ["", f"at the end of the step: {_titled(update)}"]
+        lines += _update_rows(program, update, ())
     return "\n".join(lines)
 
 
-def _update_rows(program: Program, update: UpdatePlan, spec: UpdateSpec) -> Iterator[str]:
+def _titled(update: UpdatePlan) -> str:
+    """The name of an entry of the step, and when it runs."""
+    parts = "; ".join(key.told(key.caption, show(value)) for key, value in update.graph.timing)
+    return f"{update.graph.name} ({parts})" if parts else update.graph.name
+
+
+def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Objective]) -> Iterator[str]:
     graph = program.plan.checked.graph
-    simultaneous = len(spec.objectives) > 1
-    for each in spec.objectives:
+    simultaneous = len(objectives) > 1
+    for each in objectives:
         when = f", steps only when {show(each.when)}" if each.when is not None else ""
         who = f"   (group {each.group}{when})" if simultaneous or when else ""
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
+    yield from _row("becomes", [f"{name} = {show(graph.spec.states[name].next)}" for name, _ in update.graph.states])
     yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
     tied = listed(update.graph.tied)
     named = [name for name in update.differentiated if name not in update.graph.tied]
@@ -68,7 +76,8 @@ def _update_rows(program: Program, update: UpdatePlan, spec: UpdateSpec) -> Iter
     )
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
     yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
-    yield from _row("frees", [listed(phrase(graph, name) for name in update.frees)])
+    nexts = {node for _, node in update.graph.states}  # whose names are those of states
+    yield from _row("frees", [listed(phrase(graph, name) for name in update.frees if name not in nexts)])
 
 
 def _ahead(graph: Graph, ahead: Lookahead) -> str:

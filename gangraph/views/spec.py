@@ -17,6 +17,7 @@ from gangraph.language.spec import (
     PhaseSpec,
     SamplerSpec,
     Spec,
+    StateSpec,
     UpdateSpec,
     counts,
 )
@@ -112,6 +113,10 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield from (_twin_line(name, network, twin),) if twin else _network_lines(name, network)
     yield from _names("values", phase.values)
     yield from _names("losses", phase.losses)
+    yield from ["", "state:"] * bool(phase.states)
+    for name, state in phase.states.items():
+        yield f"  {name}:"
+        yield from (f"    {line}" for line in state_lines(state))
     yield from ("", "train:", f"  batch: {phase.batch}")
     if phase.length is not None:
         yield f"  length: {show(phase.length)}"
@@ -127,6 +132,12 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield from (f"    {line}" for line in update_lines(update))
     if phase.evaluate is not None:
         yield from _evaluate_lines(phase.evaluate)
+
+
+def state_lines(state: StateSpec) -> Iterator[str]:
+    """What a state is, key by key."""
+    given = {"start": state.start, "next": state.next, **state.schedule}
+    return (f"{key}: {show(written)}" for key, written in given.items())
 
 
 def _constant(value: object) -> str:

@@ -49,9 +49,10 @@ def parameters_text(checked: Checked, name: str) -> str:
 
 
 def _named_types(checked: Checked) -> dict[str, Any]:
-    """The types of data, values and losses, by the spec's names; data with several fields as `name.field`."""
+    """The types of data, states, values and losses, by the spec's names; data with several fields as `name.field`."""
     graph, types = checked.graph, checked.types.nodes
-    given = {name: name for name, node in graph.nodes.items() if node.is_source}
+    given = {node.target if node.is_state else name: name for name, node in graph.nodes.items() if node.is_given}
+    given = {name: node for name, node in given.items() if graph.nodes[node].expression is None}
     named = {**given, **graph.values, **graph.losses}
     return {name: types[node] for name, node in named.items() if node in types}
 

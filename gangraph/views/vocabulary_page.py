@@ -60,7 +60,7 @@ def _lines() -> Iterator[str]:
 
 def _lists() -> Iterator[tuple[str, str, Iterable[str]]]:
     """What is known by name and is no definition."""
-    forms = ("grad(output, input)", "detach(value)", "held(value)", "history(value, size)")
+    forms = ("grad(output, input)", "detach(value)", "at_first(value)", "again(value)", "history(value, size)")
     yield "Special forms", "Part of the language, not of the vocabulary: see language.md.", forms
     ramps = [f"{name}(from, to, start=, end=)" for name in RAMPS]
     yield "Numbers over time", "Ramps; `ramp` is another name of `linear`.", ramps

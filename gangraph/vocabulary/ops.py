@@ -284,6 +284,12 @@ def _clamped(x: Interval, low: Interval, high: Interval) -> Interval:
     return min(max(x[0], low[0]), high[0]), min(max(x[1], low[1]), high[1])
 
 
+@op(range=_always((-1.0, 1.0)), stops_gradient=True, latex=r"\operatorname{sgn}(${x})")
+def sign(x: Tensor) -> Tensor:
+    """-1 where x is below 0, 1 where it is above, and 0 where it is 0."""
+    return x.sign()
+
+
 @op(range=_clamped, ordered=("low", "high"), latex=r"\min(\max(${x}, ${low}), ${high})")
 def clamp(x: Tensor, low: float, high: float) -> Tensor:
     """x limited to [low, high]."""

@@ -4,7 +4,7 @@ from gangraph.plan.reuse import Past, work
 from gangraph.plan.split import split
 from tests.plan.planning import known
 
-HELD = "logistic.generator(D(fake)) + l2(held(fake), fake)"
+HELD = "logistic.generator(D(fake)) + l2(at_first(fake), fake)"
 FAKE = "logistic.critic(real=D(x), fake=D(fake))"
 REAL = "mean(D(x))"
 FOOL = "{update: g, minimize: fool}"
@@ -28,14 +28,14 @@ def test_an_update_that_may_be_skipped_fixes_nothing_for_others() -> None:
 
 
 def test_what_no_update_reads_is_not_fixed() -> None:
-    facts = known(more_values="  kept: held(fake)")
+    facts = known(more_values="  kept: at_first(fake)")
     assert not any(facts.held)
 
 
 def test_a_constant_number_of_times_is_no_condition() -> None:
-    judge = "logistic.critic(real=D(x), fake=D(held(fake)))"
+    judge = "logistic.critic(real=D(x), fake=D(at_first(fake)))"
     facts = known("{update: d, minimize: judge, times: 2}", FOOL, judge=judge, fool=HELD)
     assert not facts.updates[0].timing.conditional
     assert [index for index, names in enumerate(facts.held) if names] == [0]
     once, body = split(facts, 0, work(facts, Past(tensors={}, moved={}), 0).wanted, frozenset())
-    assert "held" in once and "held" not in body
+    assert "at_first" in once and "at_first" not in body

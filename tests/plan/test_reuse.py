@@ -40,8 +40,10 @@ def test_nothing_is_taken_from_an_update_that_may_be_skipped_but_what_is_held() 
     skipped = ("{update: d, minimize: judge, every: 2}", "{update: d, minimize: judge}", "{update: g, minimize: fool}")
     assert after(known(*skipped), {}).reuses == ()
     repeated = (skipped[0].replace("every: 2", "accumulate: 2, draw: x"), *skipped[1:])
-    held = after(known(*repeated, judge="logistic.critic(real=D(x), fake=D(held(fake)))"), {})
-    assert [(reuse.value, reuse.why) for reuse in held.reuses] == [("held", "it is held as it was when first computed")]
+    held = after(known(*repeated, judge="logistic.critic(real=D(x), fake=D(at_first(fake)))"), {})
+    assert [(reuse.value, reuse.why) for reuse in held.reuses] == [
+        ("at_first", "it is held as it was when first computed")
+    ]
 
 
 def test_without_sharing_only_what_remembers_is_taken_from_others() -> None:

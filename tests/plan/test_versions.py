@@ -21,9 +21,9 @@ def test_a_value_is_the_same_until_something_beneath_it_changes() -> None:
 
 
 def test_a_held_value_is_the_same_to_the_end_of_the_step() -> None:
-    versions = known(*THREE, fool="logistic.generator(D(fake)) + 0 * mean(held(fake))").versions
-    assert versions.held == {"held"}
-    assert versions.same("held", 0, 2) and not versions.same("fake", 0, 2)
+    versions = known(*THREE, fool="logistic.generator(D(fake)) + 0 * mean(at_first(fake))").versions
+    assert versions.held == {"at_first"}
+    assert versions.same("at_first", 0, 2) and not versions.same("fake", 0, 2)
 
 
 def test_an_average_changes_with_the_network_that_it_follows() -> None:

@@ -98,8 +98,8 @@ losses:
   fool: least_squares.generator(D_y(fake_y)) + least_squares.generator(D_x(fake_x))
   cycle: l1(rec_x, x) + l1(rec_y, y)
   identity: l1(G(y), y) + l1(F(x), x)
-  judge_x: 0.5 * least_squares.critic(real=D_x(x), fake=D_x(history(held(fake_x), 50)))
-  judge_y: 0.5 * least_squares.critic(real=D_y(y), fake=D_y(history(held(fake_y), 50)))
+  judge_x: 0.5 * least_squares.critic(real=D_x(x), fake=D_x(history(at_first(fake_x), 50)))
+  judge_y: 0.5 * least_squares.critic(real=D_y(y), fake=D_y(history(at_first(fake_y), 50)))
 train:
   batch: 4
   length: 10 steps
@@ -235,7 +235,7 @@ def test_calls_of_a_network_share_its_hue_and_networks_differ(cycle: Graph) -> N
 def test_what_stops_gradients_is_drawn_dashed(cycle: Graph) -> None:
     picture = step_picture(cycle, {})
     stops = [name for name, figure in picture.figures.items() if figure.kind == "stop"]
-    assert [picture.figures[name].head for name in stops] == ["history(held, 50)"] * 2
+    assert [picture.figures[name].head for name in stops] == ["history(at_first, 50)"] * 2
     assert draw(cycle).count(" dashed") == 2
 
 

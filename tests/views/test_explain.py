@@ -172,7 +172,7 @@ def test_players_that_move_together_have_a_gradient_each() -> None:
 
 
 def test_stopped_held_and_past_values() -> None:
-    judge = "logistic.critic(real=D(detach(x)), fake=D(history(held(fake), 6)))"
+    judge = "logistic.critic(real=D(detach(x)), fake=D(history(at_first(fake), 6)))"
     text = told(1, "{update: g, minimize: fool}", "{update: d, minimize: judge}", judge=judge)
     assert "fake is taken as it was when it was first computed in this step." in text
     assert "fake is mixed with its past: a buffer holds 6 older samples and, once it is full," in text

@@ -165,7 +165,7 @@ def test_how_often_and_on_which_draws_is_said_in_words() -> None:
 
 
 def test_values_without_gradient_are_marked_and_explained() -> None:
-    phase = checked(judge="logistic.critic(real=D(x), fake=D(history(held(fake), 6)) + D(detach(fake)))")
+    phase = checked(judge="logistic.critic(real=D(x), fake=D(history(at_first(fake), 6)) + D(detach(fake)))")
     assert [line for line in lines(phase, "definition") if "without" in line] == [
         r"\widetilde{\mathrm{fake}} \text{: } \mathrm{fake} \text{ mixed with its past (a buffer of 6),"
         r" without gradient}",

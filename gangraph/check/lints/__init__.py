@@ -23,6 +23,7 @@ from gangraph.check.lints.ranges import (
     unstable_logarithm,
 )
 from gangraph.check.lints.rates import idle_rates
+from gangraph.check.lints.states import late_for_a_state
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph
 
@@ -55,4 +56,5 @@ LINTS: tuple[Lint, ...] = (
     idle_rates,
     mean_beside_divergence,
     shut_for_good,
+    late_for_a_state,
 )

@@ -11,7 +11,7 @@ from gangraph.graph.model import Graph
 def unused(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG608: what nothing in an update or in the evaluation reads."""
     aheads = (ahead.loss for update in graph.updates for ahead in update.lookaheads)
-    used = graph.below(*(root for update in graph.updates for root in update.roots), *aheads)
+    used = graph.below(*(root for update in graph.step for root in update.roots), *aheads)
     if graph.evaluation is not None:
         evaluation = graph.evaluation
         drawn = (node for sampler in evaluation.samplers.values() for node in sampler.shown)

@@ -90,7 +90,7 @@ def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG612: `held`, or another form that remembers, of a value that is the same before and after each update."""
+    """GG612: `at_first`, or another form that remembers, of a value that is the same before and after each update."""
     changed = {name for update in graph.updates for name in update.networks}
     for node in graph.nodes.values():
         if node.remembers == "step":
@@ -117,7 +117,8 @@ def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
             below = graph.below(*(dict(update.watched)[name.id] for name in looked))
             beneath = {graph.owner(graph.nodes[n].target) for n in below if graph.nodes[n].of_network}
             moving = others | (set(update.networks) - set(shut))
-            if beneath and not beneath & moving:
+            moved = any(graph.nodes[n].is_state for n in below)
+            if beneath and not moved and not beneath & moving:
                 yield warn(
                     "GG618",
                     f"while this gate is shut, nothing changes {' or '.join(sorted(beneath))}",

@@ -22,6 +22,7 @@ SECTIONS = (
     "networks",
     "values",
     "losses",
+    "state",
     "train",
     "evaluate",
     "claims",

@@ -257,6 +257,18 @@ Updates = Annotated[
 ]
 
 
+class StateDocument(Model):
+    """A number or tensor that a step leaves to the next: what it begins as, and what it becomes at a step's end."""
+
+    start: Expr = Field(description="a number, zeros(3, 8) or ones(3, 8); static")
+    next: Expr = Field(description="what it becomes, over the values at the end of the step; no gradient passes")
+    every: Expr | None = Field(None, description="only when step is a multiple of this")
+    when: Expr | None = Field(None, description="only when this condition on time holds")
+
+
+State = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[StateDocument, Tag("mapping")], Discriminator(kind_of)]
+
+
 class PhaseDocument(Model):
     """A stretch of training: the same spec under other params, weights carried over by name."""
 
@@ -266,6 +278,7 @@ class PhaseDocument(Model):
     networks: dict[Key, Network] = {}
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr] = {}
+    state: dict[Key, State] = {}
     batch: Expr | None = None
     length: Expr
     optimizers: dict[Key, Expr] = {}
@@ -362,6 +375,7 @@ class Document(Model):
     networks: dict[Key, Network]
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr]
+    state: dict[Key, State] = Field({}, description="numbers and tensors that a step leaves to the next")
     train: TrainDocument
     evaluate: EvaluateDocument | None = None
     profiles: dict[Key, Overlay] = {}

@@ -34,7 +34,8 @@ class Sections:
 
     def __post_init__(self) -> None:
         model = self.model
-        taken = {str(key) for section in (model.data, model.networks, model.values, model.losses) for key in section}
+        sections = (model.data, model.networks, model.values, model.losses, model.state)
+        taken = {str(key) for section in sections for key in section}
         self.scope = self.static_scope(model.params, model.let, None)
         self.scope.definitions.update(self.indices)
         self.scope.hidden = frozenset(taken & {str(key) for key in model.params})
@@ -58,6 +59,7 @@ class Sections:
             self.model.networks,
             self.model.values,
             self.model.losses,
+            self.model.state,
             self.model.train.optimizers,
         )
         span = next((key.span for section in sections for key in section if key == name), self.span)

@@ -6,7 +6,7 @@ phase), evaluated on the host; compiled code receives them as values, so that a 
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -84,8 +84,8 @@ def _changes(expression: Expression) -> bool | None:
     return changes
 
 
-def require_over_time(expression: Expression) -> None:
-    """Refuse an expression that is no number over time.
+def require_over_time(expression: Expression, states: Container[str] = ()) -> None:
+    """Refuse an expression that is no number over time; `states` are names that change in another way.
 
     Raises:
         SpecError: an unknown name or function, a wrong argument of a ramp, or no value at the first step.
@@ -96,9 +96,10 @@ def require_over_time(expression: Expression) -> None:
     called = {id(n.function) for n in ast.walk(expression) if isinstance(n, ast.Call)}
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and id(node) not in called and node.id not in TIME:
+            why = ": the host computes those, and a state stays on the device" if node.id in states else ""
             refuse(
                 "GG307",
-                f"'{node.id}' is no number over time",
+                f"'{node.id}' is no number over time{why}",
                 node.span,
                 found=node.id,
                 expected="numbers, params and " + ", ".join(TIME),

@@ -39,6 +39,7 @@ from gangraph.language.expression.model import (
 )
 from gangraph.language.expression.size import too_large
 from gangraph.language.scalar import Scalar
+from gangraph.registry import SYNONYMS
 
 _CONSTANTS = {"true": True, "false": False, "none": None}
 _DEEPEST = 30  # brackets in brackets
@@ -231,6 +232,8 @@ class _Parser:
                 result = Index(result, index, self._span(start))
             elif self.accept("("):
                 arguments, keywords = self._arguments()
+                if isinstance(result, Name) and result.id in SYNONYMS:
+                    result = Name(SYNONYMS[result.id], result.span)
                 result = Call(result, arguments, keywords, self._span(start))
             elif self.token.kind == "name" and self.token.text in UNITS:
                 unit = self.advance()

@@ -16,6 +16,7 @@ from gangraph.language.names import odd_names, taken_names
 from gangraph.language.phases import WrittenPhase, written_phases
 from gangraph.language.resolve.claims import resolve_claims, resolve_reported
 from gangraph.language.resolve.networks import resolve_networks
+from gangraph.language.resolve.states import resolve_states
 from gangraph.language.resolve.training import TrainingSections
 from gangraph.language.resolve.updates import resolve_updates
 from gangraph.language.spec import Paper, PhaseSpec, Spec
@@ -114,6 +115,7 @@ def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
         length=sections.guarded("length", sections.duration, train.length),
         optimizers=dict(training.optimizers()),
         updates=tuple(resolve_updates(sections)),
+        states=resolve_states(sections),
         carries=sections.guarded("carry", written.carries) or False,
         evaluate=training.evaluate(model.evaluate, data, resolve) if model.evaluate else None,
         span=sections.span,
@@ -131,6 +133,7 @@ def _without_family(phase: PhaseSpec, broken: Iterable[str]) -> Iterator[str]:
     seen = [*evaluate.values.values(), *evaluate.metrics.values(), *evaluate.results.values()] if evaluate else []
     seen += [*evaluate.grid] if evaluate else []
     goals = [objective for update in phase.updates for objective in update.objectives]
+    seen += [state.next for state in phase.states.values()]
     seen += [*phase.values.values(), *phase.losses.values(), *(goal.expression for goal in goals)]
     names = {node.id for written in seen for node in walk(written) if isinstance(node, Name)}
     names |= {goal.group for goal in goals}
@@ -140,7 +143,8 @@ def _without_family(phase: PhaseSpec, broken: Iterable[str]) -> Iterator[str]:
 
 def _spans(sections: Sections) -> Iterator[tuple[str, Span]]:
     """Where each name was defined; the members of a family share their key."""
-    for section in (sections.model.data, sections.model.networks, sections.model.values, sections.model.losses):
+    model = sections.model
+    for section in (model.data, model.networks, model.values, model.losses, model.state):
         for key in section:
             for name, _ in sections.guarded(key, sections.expand, key, sections.scope) or []:
                 yield name, key.span

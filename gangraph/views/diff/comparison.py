@@ -15,6 +15,7 @@ from gangraph.views.diff.evaluation import evaluation_differences
 from gangraph.views.diff.losses import loss_differences
 from gangraph.views.diff.matching import Matching
 from gangraph.views.diff.networks import network_differences
+from gangraph.views.diff.states import state_differences
 from gangraph.views.diff.training import optimizer_differences, schedule_differences
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, titles
@@ -99,6 +100,7 @@ def _phase(matching: Matching) -> Iterator[Difference]:
     yield from network_differences(matching, a, b)
     yield from value_differences(matching, a, b)
     yield from loss_differences(matching)
+    yield from state_differences(matching, a, b)
     yield from optimizer_differences(matching, a, b)
     yield from schedule_differences(matching)
     if a.batch != b.batch:

@@ -11,7 +11,7 @@ from gangraph.graph.model import Graph
 from gangraph.language.spec import OptimizerSpec, PhaseSpec
 
 Section = Literal[
-    "data", "networks", "values", "losses", "optimizers", "schedule", "batch", "length", "evaluation"
+    "data", "networks", "values", "losses", "state", "optimizers", "schedule", "batch", "length", "evaluation"
 ]  # fmt: skip
 
 _SEVERAL = re.compile(r"(?!eps )\w*[^su]s of ")  # options such as betas

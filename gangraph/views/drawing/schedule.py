@@ -24,6 +24,10 @@ def schedule(graph: Graph) -> Iterator[str]:
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
         named = [name for name in update.networks if name not in update.tied]
         yield f"{number}.  {update.name}: updates {listed(named)}; " + "; ".join(parts)
+    for number, entry in enumerate(graph.moves, len(graph.updates) + 1):
+        often = [key.told(key.caption, show(value)) for key, value in entry.timing]
+        moved = listed(name for name, _ in entry.states)
+        yield f"{number}.  {entry.name}: moves {moved}; " + "; ".join(["at the end of the step", *often])
     for name, made in graph.spec.networks.items():
         if isinstance(made, AverageSpec):
             yield f"∘  {name} follows {made.of} as a moving average, decay {show(made.decay)}"

@@ -44,6 +44,9 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
         terminal = f"update {number}"
         figures[terminal] = _update_figure(update, number, folding, hues)
         edges += [(source, terminal) for source in folding.behind(update.roots)]
+    for number, entry in enumerate(graph.moves, len(graph.updates) + 1):
+        figures[f"state {number}"] = _state_figure(entry, number, folding)
+        edges += [(source, f"state {number}") for source in folding.behind(entry.roots)]
     ends = {name: f.kind for name, f in figures.items() if f.kind in ("loss", "update")}
     calls = {name: f.head for name, f in figures.items() if f.kind == "call"}
     fixed = {name for name, f in figures.items() if f.kind == "stream" or name in folding.values or name in given}
@@ -57,6 +60,13 @@ def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -
     name = ", ".join(folding.values.get(node.id, ()))
     if node.is_source:
         return _source_figure(folding.graph, node, tip)
+    if node.is_state:
+        return Figure(
+            kind="stream",
+            name=node.target,
+            lines=(f"from {show(folding.graph.spec.states[node.target].start)}",),
+            tip=tip,
+        )
     if node.is_call:
         outputs = (n for n in folding.graph.nodes.values() if n.field and n.inputs == (node.id,))
         named = [f".{n.field} = {', '.join(folding.values[n.id])}" for n in outputs if n.id in folding.values]
@@ -105,6 +115,12 @@ def _hues(graph: Graph) -> dict[str, int]:
     trained = [name for name, made in graph.spec.networks.items() if not isinstance(made, AverageSpec)]
     hues = {name: i % UNKNOWN for i, name in enumerate(trained)}
     return hues | {n: hues[m.of] for n, m in graph.spec.networks.items() if isinstance(m, AverageSpec) and m.of in hues}
+
+
+def _state_figure(entry: UpdateGraph, number: int, folding: Folding) -> Figure:
+    """The end of a step: what states become."""
+    nexts = [line for name, node in entry.states for line in wrapped(folding.formula(node), f"{name} ← ", width=48)]
+    return Figure(kind="update", name=entry.name, lines=tuple(nexts), number=number)
 
 
 def _update_figure(update: UpdateGraph, number: int, folding: Folding, hues: Mapping[str, int]) -> Figure:

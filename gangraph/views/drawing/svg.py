@@ -148,7 +148,7 @@ def _update(figure: Figure, w: float, h: float) -> str:
     badge = '<circle class="badge" cx="24" cy="24" r="11"/>' + _text(
         24 - 4 * len(number), 28.5, number, 12.5, "b badged"
     )
-    x, chips = 68.0, _text(15, h - 16, "updates", 11, "soft")
+    x, chips = 68.0, _text(15, h - 16, "updates", 11, "soft") if figure.chips else ""
     for chip in figure.chips:
         chips += _chip(x, h - 30, chip)
         x += chip_width(chip[0]) + 6

@@ -55,6 +55,8 @@ def _phase(plan: Plan) -> Iterator[Block]:
     yield _paragraph(f"{length} Each step makes {counted(len(plan.updates), 'update')}{ordered}.")
     for index in range(len(plan.updates)):
         yield tuple(_update(plan, index))
+    for index in range(len(plan.updates), len(plan.step)):
+        yield tuple(_move(plan, index))
     if spec.evaluate is not None:
         yield tuple(_evaluation(spec.evaluate, trained_on(checked.graph)))
 
@@ -159,15 +161,27 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
         yield from _paragraph(sentence)
 
 
+def _move(plan: Plan, index: int) -> Iterator[Passage]:
+    """States that move at the end of a step, and what the plan decides about what they become."""
+    states, entry = plan.checked.graph.spec.states, plan.step[index].graph
+    yield Passage("heading", (f"The end of the step: {listed(name for name, _ in entry.states)}",))
+    if timing := " ".join(_timing(plan, index)):
+        yield from _paragraph(timing)
+    rules = (f"{name} = {show(states[name].next)}, from {show(states[name].start)} on" for name, _ in entry.states)
+    yield from _listed("When all updates are done, all states move at once, without gradient:", rules)
+    for sentence in explain_update(plan, index):
+        yield from _paragraph(sentence)
+
+
 def _timing(plan: Plan, index: int) -> Iterator[str]:
     """How often an update runs, and on what."""
-    graph, update = plan.checked.graph, plan.updates[index].graph
+    graph, update = plan.checked.graph, plan.step[index].graph
     said = [(key, key.told(key.sentence, written(value))) for key, value in update.timing]
     yield from (sentence for key, sentence in said if not key.repeated and not key.late)
     if update.gated:
         yield from _gates(update, [sentence for key, sentence in said if key.late])
     yield from (sentence for key, sentence in said if key.repeated)
-    anew = [name for name in plan.updates[index].redraws if index > 0 or not update.timing.once]
+    anew = [name for name in plan.step[index].redraws if index > 0 or not update.timing.once]
     named = [name if name in graph.spec.data else f"the random numbers of {name.partition('.')[0]}" for name in anew]
     if named:
         each = "Each time it" if update.timing.repeated else "It"

@@ -33,7 +33,7 @@ class _Story:
     def __init__(self, plan: Plan, index: int) -> None:
         self.plan, self.index = plan, index
         self.graph: Graph = plan.checked.graph
-        self.update: UpdatePlan = plan.updates[index]
+        self.update: UpdatePlan = plan.step[index]
         self.decompiled: Decompiled = over_values(self.graph)
         self.moving = [node for node in self.graph.nodes.values() if node.of_network or node.is_source]
         self.own = [s for s in self.update.segments if s.trained == self.update.differentiated]
@@ -131,14 +131,12 @@ class _Story:
         it = "it" if len(names) == 1 else "them"
         if set(names) & set(self.update.differentiated):
             return f"this loss is not what trains {it}"
-        at = [
-            f"update {self._number(i)}" for i, u in enumerate(self.plan.updates) if set(u.differentiated) & set(names)
-        ]
+        at = [f"update {self._number(i)}" for i, u in enumerate(self.plan.step) if set(u.differentiated) & set(names)]
         return f"{listed(at)} train{'s' * (len(at) == 1)} {it}" if at else f"nothing trains {it}"
 
     def stopped(self) -> Iterator[str]:
         """Held, detached and past values among what the objective depends on."""
-        beneath = self.graph.below(*(each.loss for each in self.update.graph.objectives))
+        beneath = self.graph.below(*self._goals())
         nodes = [node for name, node in self.graph.nodes.items() if name in beneath]
         if held := [self._first(node) for node in nodes if node.remembers == "step"]:
             one = len(held) == 1
@@ -159,6 +157,11 @@ class _Story:
             )
         if stops := [self._first(node) for node in nodes if is_stop(self.graph, node) and not node.remembers]:
             yield f"The spec stops the gradient at {_written(stops)}."
+
+    def _goals(self) -> tuple[str, ...]:
+        """What the update is about: its objectives, or what states become."""
+        update = self.update.graph
+        return (*(each.loss for each in update.objectives), *(node for _, node in update.states))
 
     def _first(self, node: Node) -> Expression:
         """What a node is the same as; the node itself where it is another value than its first argument."""
@@ -181,7 +184,7 @@ class _Story:
         """What an earlier update computed too, and why its result cannot be used here."""
         groups: dict[str, list[str]] = {}
         for name in (name for segment in self.own for name in self._calls(segment)):
-            before = [i for i in range(self.index) if any(name in s.nodes for s in self.plan.updates[i].segments)]
+            before = [i for i in range(self.index) if any(name in s.nodes for s in self.plan.step[i].segments)]
             if before:
                 groups.setdefault(self._why_again(name, before[-1]), []).append(name)
         for why, names in groups.items():
@@ -192,11 +195,11 @@ class _Story:
         beneath = self.graph.below(name)
         sources = {self.graph.nodes[n].target for n in beneath if self.graph.nodes[n].is_source}
         networks = {self._owner(n) for n in beneath if self.graph.nodes[n].of_network}
-        passed = self.plan.updates[before : self.index]
+        passed = self.plan.step[before : self.index]
         changed = [n for n in self.graph.networks if n in networks and any(n in u.differentiated for u in passed)]
         drawn = [
             n for n in self.graph.sources
-            if n in sources and any(n in u.redraws for u in self.plan.updates[before + 1 : self.index + 1])
+            if n in sources and any(n in u.redraws for u in self.plan.step[before + 1 : self.index + 1])
         ]  # fmt: skip
         reasons = [f"{listed(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
         told = dict.fromkeys(map(self._source, drawn))
@@ -205,7 +208,7 @@ class _Story:
 
     def _why_not_kept(self, before: int) -> str:
         """Why a value that is the same as in update number `before` is not taken from there."""
-        timing = self.plan.updates[before].graph.timing
+        timing = self.plan.step[before].graph.timing
         if timing.conditional:
             return f"update {self._number(before)} may not have run"
         if timing.repeated:
@@ -268,7 +271,7 @@ class _Story:
 
     def _number(self, index: int | None) -> str:
         assert index is not None
-        return f"{index + 1} ({self.plan.updates[index].graph.name})"
+        return f"{index + 1} ({self.plan.step[index].graph.name})"
 
     def _text(self, name: str) -> str:
         return written(self.decompiled.definition(name))

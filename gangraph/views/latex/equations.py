@@ -45,7 +45,7 @@ def objective(checked: Checked) -> tuple[Line, ...]:
     """Every update's objective, the definitions of what it names, its sources, and what needs words."""
     checked = replace(checked, graph=checked.graph.as_written)
     notation = Notation.of_graph(checked.graph)
-    return tuple(line for index in range(len(checked.graph.updates)) for line in _update(checked, notation, index))
+    return tuple(line for index in range(len(checked.graph.step)) for line in _update(checked, notation, index))
 
 
 def equations(checked: Checked) -> tuple[str, ...]:
@@ -58,9 +58,10 @@ def latex_text(phases: Sequence[Checked], titles: Sequence[str] = ()) -> str:
     parts = []
     for i, checked in enumerate(phases):
         lines = objective(checked)
-        for index, update in enumerate(checked.graph.updates):
+        for index, update in enumerate(checked.graph.step):
             head = [f"% {titles[i]}"] if titles and index == 0 else []
-            head.append(f"% update {index + 1} of {len(checked.graph.updates)}: {update.name}")
+            count = f"update {index + 1} of {len(checked.graph.updates)}"
+            head.append(f"% {'the end of the step' if update.states else count}: {update.name}")
             own = [line for line in lines if line.update == _label(checked.graph, index)]
             body = " \\\\\n".join(f"  {line.left} &{line.right}" for line in own)
             parts.append("\n".join([*head, r"\begin{align*}", body, r"\end{align*}"]))
@@ -69,16 +70,21 @@ def latex_text(phases: Sequence[Checked], titles: Sequence[str] = ()) -> str:
 
 def _label(graph: Graph, index: int) -> str:
     """An update's name, numbered where others have the same."""
-    names = [update.name for update in graph.updates]
+    names = [update.name for update in graph.step]
     before = names[:index].count(names[index])
     return names[index] if names.count(names[index]) == 1 else f"{names[index]} {before + 1}"
 
 
 def _update(checked: Checked, notation: Notation, index: int) -> Iterator[Line]:
     """The lines of one update; what they name is defined, and what is drawn has its law."""
-    graph, update = checked.graph, checked.graph.updates[index]
-    label, written = _label(graph, index), graph.spec.updates[index]
-    goals = [row for each in update.objectives for row in _objective(_seen_by(notation, each), each, written)]
+    graph, update = checked.graph, checked.graph.step[index]
+    label = _label(graph, index)
+    goals = [
+        row
+        for each in update.objectives
+        for row in _objective(_seen_by(notation, each), each, graph.spec.updates[index])
+    ]
+    goals += [_becomes(notation, name, node) for name, node in update.states]
     steps = [row for ahead in update.lookaheads for row in _steps(notation, ahead)]
     watched = [_watched(notation, name, notation.decompiled.of(node)) for name, node in update.watched]
     named = _definitions(notation, [*goals, *steps, *watched])
@@ -92,6 +98,13 @@ def _update(checked: Checked, notation: Notation, index: int) -> Iterator[Line]:
     if laws := [notation.law(target, used) for target in graph.sources if target in drawn]:
         yield Line(label, "law", "", r", \quad ".join(laws))
     yield from (Line(label, "words", "", text) for text in words_of(checked, notation, update, used))
+
+
+def _becomes(notation: Notation, name: str, node: str) -> _Row:
+    """What a state becomes at the end of a step."""
+    next_ = notation.decompiled.of(node)
+    made = notation.opened(next_) if isinstance(next_, Name) and next_.id not in notation.losses else next_
+    return _Row(symbol(name), rf"\leftarrow {notation.formula(made).text}", notation.names(made))
 
 
 def _watched(notation: Notation, name: str, loss: Expression) -> _Row:

@@ -1,0 +1,47 @@
+"""Values computed anew: `again(v)` makes every call of a network on the way to v once more, as a call of its own."""
+
+from gangraph.build.expressions import NodeTable
+from gangraph.graph.node import Node, Ref, always, kinds, with_arguments
+
+
+def computed_anew(table: NodeTable, value: Ref) -> Ref | None:
+    """The value from calls of its own, on the same draws; None if no call is on the way to it.
+
+    The way ends at draws, and at what passes no gradient on: `detach`, `at_first` and `history`. What depends on no
+    call there is the same node in both. The calls stand in the order of those that they repeat, and after these.
+    """
+    nodes = table.nodes
+    made = dict[str, Ref]()
+    for name in _way(table, value.id):
+        node = nodes[name]
+        if not node.is_call and made.keys().isdisjoint(node.inputs):
+            continue
+        places = {source: made.get(source, Ref(source)) for source in node.inputs}
+        made[name] = table.add(
+            node.kind,
+            f"{name}_anew",
+            span=node.span,
+            unique=("anew", value.id),
+            target=node.target,
+            field=node.field,
+            arguments=tuple(with_arguments(argument, places) for argument in node.arguments),
+            keywords=tuple((key, with_arguments(each, places)) for key, each in node.keywords),
+            anew=node.anew or name,
+        )
+    return made.get(value.id)
+
+
+def _way(table: NodeTable, root: str) -> list[str]:
+    """A value and what it is computed from, in order, up to where the way ends."""
+    found, waiting = set[str](), [root]
+    while waiting:
+        name = waiting.pop()
+        node = table.nodes[name]
+        if name not in found and not _ends(node):
+            found.add(name)
+            waiting += node.inputs
+    return [name for name in table.nodes if name in found]
+
+
+def _ends(node: Node) -> bool:
+    return node.is_given or kinds[node.kind].stops is always

@@ -1,0 +1,57 @@
+"""Whether what a state becomes is of the type that it has."""
+
+from collections.abc import Iterator
+
+from gangraph.check.batch_axis import batched
+from gangraph.check.infer import Types
+from gangraph.errors import Problem
+from gangraph.graph.model import Graph
+from gangraph.graph.types import TensorType
+
+
+def states_change_type(graph: Graph, types: Types) -> Iterator[Problem]:
+    """GG551: a state has one shape in all of a run, and is made of numbers that are not whole by their type."""
+    moved = [pair for entry in graph.moves for pair in entry.states]
+    tensors = [node for name, node in moved if graph.spec.states[name].shape and node in types.nodes]
+    along = batched(graph, types, tensors)
+    for name, node in moved:
+        made, spec = types.nodes.get(node), graph.spec.states[name]
+        if made is None:
+            continue
+        shape, message = list(spec.shape), ""
+        if node in along:
+            message = f"the state '{name}' would hold one entry for each sample, and each step has others"
+        elif made.shape != spec.shape:
+            message = f"the state '{name}' begins as {shape or 'one number'}, and becomes {list(made.shape)}"
+        elif not made.dtype.is_floating_point:
+            message = f"the state '{name}' becomes {_whole(made)}, and states are real numbers"
+        if message:
+            found = TensorType(made.shape, made.dtype)
+            yield Problem(
+                code="GG551",
+                message=message,
+                span=spec.next.span,
+                found=str(found),
+                expected=f"{shape}, as start: {_started(spec.shape)} has it",
+                fix=_fix(spec.shape, made, graph.spec.batch),
+            )
+
+
+def _whole(made: TensorType) -> str:
+    return f"whole numbers ({str(made.dtype).removeprefix('torch.')})"
+
+
+def _started(shape: tuple[int, ...]) -> str:
+    return f"zeros({', '.join(map(str, shape))})" if shape else "0"
+
+
+def _fix(shape: tuple[int, ...], made: TensorType, batch: int) -> str:
+    """The nearest way to what is expected: a mean, or a start of another shape."""
+    if not made.dtype.is_floating_point:
+        return ""
+    if made.shape and not shape:
+        return "mean(...) of it"
+    if made.shape and made.shape[0] == batch:
+        mean = (1, *made.shape[1:])
+        return "batch_mean(...) of it" + (f", and start: {_started(mean)}" if shape != mean else "")
+    return f"start: {_started(made.shape)}"
