@@ -9,11 +9,11 @@ import pytest
 
 from gangraph import Trainer, UsageError
 from gangraph.cli import main
-from gangraph.folder.find_checkpoint import numbered, results_folder, run_of
 from gangraph.folder.run_folder import RunFolder
 from gangraph.language.continuation import changes
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve
+from gangraph.saved.find_checkpoint import numbered, results_folder, run_of
 from gangraph.session.run import run as start
 from tests.test_resume import assert_same_checkpoints
 

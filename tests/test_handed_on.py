@@ -13,10 +13,10 @@ from PIL import Image
 from gangraph import Trainer, UsageError
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, DataError
-from gangraph.folder.state import read_state
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.run.loading import load_run
+from gangraph.saved.state import read_state
 from gangraph.session.run import run as start
 from tests.test_evaluators import JUDGE
 

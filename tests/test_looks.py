@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 
 from gangraph.cli import main
-from gangraph.folder.files import json_text
 from gangraph.report.reading import read_run
+from gangraph.saved.files import json_text
 from gangraph.session import reporter as report
 from gangraph.session.run import run as start
 from tests.support import read

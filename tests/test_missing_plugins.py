@@ -6,9 +6,9 @@ import pytest
 
 import gangraph
 from gangraph.errors import MissingPluginError
-from gangraph.folder.find_checkpoint import first_good
-from gangraph.folder.state import FILE, read_state
 from gangraph.report.system import load_system
+from gangraph.saved.find_checkpoint import first_good
+from gangraph.saved.state import FILE, read_state
 from tests.plugin import installed
 from tests.support import small, trainer
 

@@ -84,10 +84,10 @@ def _resumed(
     run: str, spec: str | None, profile: str | None, variant: str | None, settings: list[str] | None
 ) -> tuple["Spec | None", "Spec"]:
     """The spec that a run continues with, None if it continues unchanged; and the spec that it was trained by."""
-    from gangraph.folder.find_checkpoint import begun, readable_checkpoint
     from gangraph.folder.saved_spec import asked_of, load_text
-    from gangraph.folder.state import read_state
     from gangraph.language.document.parse import Choice
+    from gangraph.saved.find_checkpoint import begun, readable_checkpoint
+    from gangraph.saved.state import read_state
     from gangraph.terminal import tell
 
     if spec is not None and not begun(run):
@@ -108,16 +108,16 @@ def measure(
 ) -> None:
     """Measure a trained run: its results and metrics over many samples, and how each was measured."""
     options.use_weights(weights)
-    from gangraph.folder.find_checkpoint import readable_checkpoint
     from gangraph.folder.saved_spec import asked_of
     from gangraph.language.document.parse import Choice
+    from gangraph.saved.find_checkpoint import readable_checkpoint
 
     options.there_is(run)
     with options.waiting(f"measuring {run}"):
         good = readable_checkpoint(run, checkpoint, lambda _: None)  # `measure_run` tells of those that are not
         newer = asked_of(good, spec, Choice(set=options.values_of(settings)))
-        from gangraph.folder.files import json_text
         from gangraph.folder.results import results_lines
+        from gangraph.saved.files import json_text
         from gangraph.session.run import measure_run
 
     found = measure_run(run, newer, which=checkpoint, device=device.value)

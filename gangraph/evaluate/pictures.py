@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from gangraph.folder.files import whole
+from gangraph.saved.files import whole
 
 _GAP, _SMALLEST, _HEAD, _LINE = 2, 96, 22, 15
 _SCREEN = 1080  # pixels in height that a grid may take

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gangraph.errors import CheckpointError, RunError
-from gangraph.folder.files import abandoned, opened, unfinished_name
-from gangraph.folder.places import FORMER, former, placed, recover, set_aside
-from gangraph.folder.state import FILE, TENSORS, State, damaged, read_state
+from gangraph.saved.files import abandoned, opened, unfinished_name
+from gangraph.saved.places import FORMER, former, placed, recover, set_aside
+from gangraph.saved.state import FILE, TENSORS, State, damaged, read_state
 
 _LARGEST_HEADER = 16 * 2**20  # bytes, for some hundred thousand tensors
 

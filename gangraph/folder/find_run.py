@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gangraph.errors import CheckpointError
-from gangraph.folder.find_checkpoint import numbered
 from gangraph.folder.saved_spec import load_text, trained_fingerprint
-from gangraph.folder.state import read_state
 from gangraph.language.continuation import Change, changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
+from gangraph.saved.find_checkpoint import numbered
+from gangraph.saved.state import read_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.errors import RunError
-from gangraph.folder.files import json_text, write_whole
+from gangraph.saved.files import json_text, write_whole
 
 FILE = "results.json"
 

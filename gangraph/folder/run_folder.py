@@ -30,13 +30,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.folder.checkpoint import tidy
-from gangraph.folder.files import abandoned, json_text, read_json, write_whole
-from gangraph.folder.find_checkpoint import BEST, LATEST, find_checkpoint, first_good, numbered, run_of
 from gangraph.folder.lock import locked
-from gangraph.folder.places import placed
 from gangraph.folder.saved_spec import copies_of
-from gangraph.folder.state import read_state
 from gangraph.language.spec import Spec
+from gangraph.saved.files import abandoned, json_text, read_json, write_whole
+from gangraph.saved.find_checkpoint import BEST, LATEST, find_checkpoint, first_good, numbered, run_of
+from gangraph.saved.places import placed
+from gangraph.saved.state import read_state
 from gangraph.terminal import tell
 from gangraph.views.text import spec_text
 

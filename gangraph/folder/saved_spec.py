@@ -5,12 +5,12 @@ from pathlib import Path
 
 from gangraph.errors import CheckpointError, MissingPluginError, SpecError
 from gangraph.folder.plugins import missing_plugins
-from gangraph.folder.state import FILE, Trained, damaged, read_state
 from gangraph.language.document.copies import files_of
 from gangraph.language.document.parse import Choice, parse, parse_text
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
+from gangraph.saved.state import FILE, Trained, damaged, read_state
 
 
 def spec_of(trained: Trained) -> Spec:

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from gangraph.errors import UsageError
-from gangraph.folder.files import write_whole
 from gangraph.language.claims import FULL
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import Reported
@@ -22,6 +21,7 @@ from gangraph.report.reading import Points, Reproduction, Run, read
 from gangraph.report.system import System, load_system
 from gangraph.reproduce.outcome import Number, Verdict
 from gangraph.reproduce.tables import tally
+from gangraph.saved.files import write_whole
 
 _COLUMNS = 8  # of a grid, that its text alternative names at most
 _KEY = re.compile(r"^(\s*(?:- )?)([\w.]+)(:)(?=\s|$)")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gangraph.errors import RunError, UsageError
-from gangraph.folder.find_checkpoint import find_checkpoint, results_folder, run_of
 from gangraph.folder.run_folder import RunFolder
-from gangraph.folder.state import FILE as STATE
-from gangraph.folder.state import Trained, read_state
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
+from gangraph.saved.find_checkpoint import find_checkpoint, results_folder, run_of
+from gangraph.saved.state import FILE as STATE
+from gangraph.saved.state import Trained, read_state
 from gangraph.terminal import tell
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")

@@ -12,11 +12,11 @@ from gangraph.check.phase import Checked
 from gangraph.errors import SpecError
 from gangraph.folder.plugins import missing_plugins
 from gangraph.folder.saved_spec import spec_of
-from gangraph.folder.state import Trained
 from gangraph.language.spec import Spec
 from gangraph.lower.fusing import Kernels
 from gangraph.lower.model import Program
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.saved.state import Trained
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain
 from gangraph.views.latex import objective

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gangraph.folder.files import json_text, write_whole
 from gangraph.language.spec import Reported
+from gangraph.saved.files import json_text, write_whole
 
 FILE = "reproduction.json"
 

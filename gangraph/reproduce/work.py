@@ -19,12 +19,12 @@ from gangraph.errors import GangraphError, RunError
 from gangraph.folder.results import Measured
 from gangraph.folder.run_folder import RunFolder
 from gangraph.folder.saved_spec import load_text, trained_fingerprint
-from gangraph.folder.state import read_state
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.run.training import Training
+from gangraph.saved.state import read_state
 from gangraph.session.run import measure_run, run
 
 

@@ -10,11 +10,11 @@ from gangraph.data.source import Field
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import Checkpoint
 from gangraph.folder.saved_spec import load_text, trained_fingerprint
-from gangraph.folder.state import Changed, Trained
 from gangraph.language.continuation import Change, changes, params_changed
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.registry import load_plugins
+from gangraph.saved.state import Changed, Trained
 
 _MOST = 8  # differences that a message lists
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gangraph.folder.find_checkpoint import first_good
 from gangraph.folder.saved_spec import asked_of
 from gangraph.language.document.parse import Choice
 from gangraph.language.spec import Spec
 from gangraph.run.continuing import refuse_training
 from gangraph.run.training import Training
+from gangraph.saved.find_checkpoint import first_good
 from gangraph.terminal import tell
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from gangraph.check.tied_parameters import TiedPart
-from gangraph.folder.state import FORMAT, Pool, State, Trained
 from gangraph.run.engine import Engine
+from gangraph.saved.state import FORMAT, Pool, State, Trained
 
 TiedParts = Mapping[str, Iterable[TiedPart]]  # by network
 

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from gangraph.folder.find_checkpoint import find_checkpoint, results_folder
 from gangraph.folder.plugins import plugins_of
 from gangraph.folder.saved_spec import spec_damaged
-from gangraph.folder.state import FILE, Changed, Trained, damaged
 from gangraph.language.continuation import Change
 from gangraph.language.document.copies import files_of
 from gangraph.language.expression.model import Quantity
@@ -31,6 +29,8 @@ from gangraph.run.restore import restore
 from gangraph.run.saving import state_of, tensors_of
 from gangraph.run.settings import choose_device, choose_kernels, choose_settings
 from gangraph.run.verify import verify_networks
+from gangraph.saved.find_checkpoint import find_checkpoint, results_folder
+from gangraph.saved.state import FILE, Changed, Trained, damaged
 
 
 class Training:

@@ -10,7 +10,6 @@ from gangraph.check.phase import Checked
 from gangraph.data.random import RandomSource
 from gangraph.errors import CheckpointError
 from gangraph.folder.checkpoint import Checkpoint
-from gangraph.folder.state import FILE, damaged
 from gangraph.run.engine import Engine
 from gangraph.run.gates import GateMemoryError
 from gangraph.run.history import History
@@ -18,6 +17,7 @@ from gangraph.run.optimizer_state import Keeping
 from gangraph.run.saving import shared_names, tied_names
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.tensor_kind import TensorKind
+from gangraph.saved.state import FILE, damaged
 
 _NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "acc_delta", "sum", "mu_product")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gangraph.check.held_out import trained_on
 from gangraph.check.lints.rates import rates_over
-from gangraph.folder.find_checkpoint import run_of
 from gangraph.run.training import Training
+from gangraph.saved.find_checkpoint import run_of
 
 
 def continuation(training: Training, checkpoint: Path, folder: Path, sizes: Mapping[str, int]) -> Iterator[str]:

@@ -16,13 +16,13 @@ from gangraph.check.initialize import initialize
 from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import CheckpointError, RunError
 from gangraph.evaluate.evaluation import Evaluator, evaluation_of, evaluators_called
-from gangraph.folder.find_checkpoint import numbered
 from gangraph.folder.results import Measurements, read_results
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import EvaluatorSpec, Spec
 from gangraph.lower.model import EvaluationPart
 from gangraph.run.engine import Engine
 from gangraph.run.restore import restore_network
+from gangraph.saved.find_checkpoint import numbered
 from gangraph.session.reporter import Reporter, aside
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from gangraph.folder.find_checkpoint import LATEST, is_run, results_folder
 from gangraph.folder.results import Measured, Measurements, read_results
-from gangraph.folder.state import read_state
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.spec import Spec
 from gangraph.run.loading import load_to_measure
 from gangraph.run.training import Training
+from gangraph.saved.find_checkpoint import LATEST, is_run, results_folder
+from gangraph.saved.state import read_state
 
 Measure = Callable[[Training, Collection[str]], dict[str, Measured]]
 

@@ -10,11 +10,11 @@ from gangraph.check.reads import streams_read
 from gangraph.data.random import RandomSource
 from gangraph.data.source import open_source
 from gangraph.errors import DataError, UsageError
-from gangraph.folder.find_checkpoint import first_good, is_run, results_folder
 from gangraph.folder.find_run import find_trained
 from gangraph.folder.run_folder import RunFolder, refuse_taken
 from gangraph.language.spec import Spec
 from gangraph.run.training import Training
+from gangraph.saved.find_checkpoint import first_good, is_run, results_folder
 from gangraph.session.environment import environment_of, going_on
 from gangraph.terminal import tell
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from gangraph.errors import printable
-from gangraph.folder.files import json_text
+from gangraph.saved.files import json_text
 from gangraph.terminal import plain
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from gangraph.errors import RunError
 from gangraph.evaluate.evaluation import Evaluator
 from gangraph.evaluate.measure import measure as measure_engine
-from gangraph.folder.find_checkpoint import numbered
 from gangraph.folder.results import Measured, Measurements
 from gangraph.language.spec import Spec
 from gangraph.lower.model import EvaluationPart
 from gangraph.run.engine import Engine
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
+from gangraph.saved.find_checkpoint import numbered
 from gangraph.session.evaluators import EvaluatorCache
 from gangraph.session.measuring import measure_checkpoint
 from gangraph.session.opening import Asked, opened_session

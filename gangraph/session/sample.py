@@ -8,10 +8,10 @@ from PIL import Image
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.evaluate.evaluation import BoundEvaluation
 from gangraph.evaluate.pictures import frames, picture, save
-from gangraph.folder.find_checkpoint import find_checkpoint, run_of
 from gangraph.graph.model import Evaluation, Sampler
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
+from gangraph.saved.find_checkpoint import find_checkpoint, run_of
 from gangraph.session.run import load_evaluators
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gangraph.folder.state import State, Trained
 from gangraph.language.claims import FULL
 from gangraph.language.spec import Reported
 from gangraph.reproduce.outcome import Number, Outcome, VariantOutcome, Verdict
+from gangraph.saved.state import State, Trained
 
 SPEC = """
 gangraph: 1

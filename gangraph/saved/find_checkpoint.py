@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gangraph.errors import CheckpointError, MissingPluginError, UsageError
-from gangraph.folder.places import placed, set_aside
-from gangraph.folder.state import FILE, TENSORS, read_state
+from gangraph.saved.places import placed, set_aside
+from gangraph.saved.state import FILE, TENSORS, read_state
 
 Made = TypeVar("Made")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gangraph.errors import CheckpointError
-from gangraph.folder.files import read_json
+from gangraph.saved.files import read_json
 
 FILE, TENSORS = "state.json", "tensors.safetensors"
 FORMAT: Literal[2] = 2
