@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gangraph.build.phase import build
 from gangraph.check.phase import Checked, check
+from gangraph.check.weights import misfitting_start
 from gangraph.errors import Problem, SpecError
 from gangraph.graph.verify import verify, verify_gradients
 from gangraph.language.document.parse import Choice, parse
@@ -66,6 +67,8 @@ def check_spec(spec: Spec) -> tuple[Checked, ...]:
             checked.append(check_phase(spec, phase))
         except SpecError as error:
             problems += error.problems
+    if checked and not problems:
+        problems += misfitting_start(spec.start, checked[0].networks, checked[0].graph.averages)
     if problems:
         raise SpecError(problems)
     everywhere = set(checked[0].lints).intersection(*(one.lints for one in checked))

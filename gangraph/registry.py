@@ -145,7 +145,8 @@ def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Functi
 def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
     """Register a pure function of tensors. Parameters annotated `Tensor` take values, the others constants.
 
-    Traits: `range` is a function from the inputs' ranges to the output's;
+    Traits: `range` is a function from the inputs' ranges to the output's, `ranges={"x": (-1, 1)}` what a parameter has
+    to lie in;
     `labels={"label": "score"}` says of which parameter whole numbers are classes, and what counts these: another
     parameter that is a number, or scores [B, K]; for a layer, whose input are the labels, only the latter's name;
     `mixes_samples=True` as for layers; `stops_gradient=True` if none passes through it; `latex` is its formula and

@@ -9,11 +9,10 @@ from torch import Tensor
 from gangraph.evaluate.evaluation import Evaluated
 from gangraph.evaluate.present import PresentEvaluation
 from gangraph.run.loop import Stepped, train
-from gangraph.run.training import Training
-from gangraph.session.run import load_evaluators
+from gangraph.session.run import PreparedTraining, load_evaluators
 
 
-class Trainer(Training):
+class Trainer(PreparedTraining):
     """A spec that is ready to train.
 
     Args:
@@ -28,6 +27,8 @@ class Trainer(Training):
     Raises:
         SpecError: the spec has errors; all of them in one report.
         UsageError: there is no such device or precision, or Triton cannot run where kernels are `on`.
+        RunError: weights from elsewhere are not there or damaged, or the training of a network that another spec
+            trains failed.
     """
 
     def train(

@@ -52,7 +52,7 @@ class Traits:
 TRAITS: Mapping[Kind, tuple[str, ...]] = {
     "layer": ("mixes_samples", "only_in_training", "grows_with_batch", "moves_state", "stops_gradient", "wraps", "init",
               "labels", "ordered"),
-    "op": ("mixes_samples", "stops_gradient", "labels", "range", "ordered", "latex", "words"),
+    "op": ("mixes_samples", "stops_gradient", "labels", "range", "ranges", "ordered", "latex", "words"),
     "loss": ("labels", "latex", "words", "logits", "saturates", "player", "needs_lipschitz", "compares", "ranges",
              "per_element", "nats", "ordered"),
     "metric": ("expects", "protocol", "sets", "ordered"),

@@ -7,7 +7,11 @@ import random
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 
+import gangraph
 from gangraph.language.spec import Spec
 from tests.support import read
 
@@ -55,6 +59,8 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "gradient as a value": r"grad\(",
     "parameters as a value": r"parameters\(",
     "operation on parameters": r"then: ",
+    "frozen network from elsewhere": r"\bQ\(",
+    "network that is trained from elsewhere": r"\bW\(",
     "limited gradient": "clip_grad",
     "momentum and moments": r"adam|momentum=0\.5\)",
 }
@@ -71,7 +77,19 @@ NETWORKS: Mapping[str, str] = {
     "    values: {{h: body(x)}}\n    outputs: {{a: first(h), b: second(h)}}",
     "E": '  E: average({averaged}, decay=0.9, buffers="{buffers}")',
     "A": "  A: average(D, decay=0.5)",
+    "Q": '  Q: from_run("{run}", network="Q")',
+    "W": '  W: from_run("{run}", network="W")',
 }
+ELSEWHERE = """
+gangraph: 1
+name: elsewhere
+data: {x: normal(2)}
+networks:
+  Q: {inputs: x, layers: "spectral_norm(linear(3)), batch_norm(eps=0.1), tanh, dropout(0.5), linear(2)"}
+  W: {inputs: x, layers: "spectral_norm(linear(3)), batch_norm(eps=0.1), tanh, linear(2)"}
+losses: {near: "l2(Q(x), x) + l2(W(x), x)"}
+train: {batch: 4, length: 3 steps, optimizers: {q: "sgd([Q, W], lr=0.1)"}, step: [{update: q, minimize: near}]}
+"""
 LOSSES: Mapping[str, tuple[str, str]] = {  # each loss, and the network that it is for
     "judge": ("D", "logistic.critic(real=D(x), fake=D({a})) + {term}"),
     "verdict": ("D", "hinge.critic(real=D({b}), fake=D({a})) + {term}"),
@@ -79,6 +97,7 @@ LOSSES: Mapping[str, tuple[str, str]] = {  # each loss, and the network that it 
     "deceive": ("G", "l2(G({a}), x) + {term}"),
     "aux": ("H", "l2(H({a}), x) + {term}"),
     "pair": ("P", "l2(P(x).a, {b}) + mean(P({a}).b * P({a}).a) + {term}"),
+    "steer": ("W", "l2(W({a}), x) + {term}"),
     "own[k in 1..2]": ("F", "l2(F[k]({a}), x) + 0.1 * mean(F[3 - k](x)) + {term}"),
 }
 TEXT = """
@@ -113,6 +132,14 @@ UNTRAINED = (
 )  # fmt: skip
 
 
+@cache
+def elsewhere() -> Path:
+    """A checkpoint with networks that other specs take from there."""
+    trainer = gangraph.Trainer(read(ELSEWHERE), device="cpu", precision="fp64")
+    trainer.train()
+    return trainer.save(Path(mkdtemp(prefix="elsewhere-")) / "checkpoint")
+
+
 @dataclass(frozen=True)
 class Made:
     """A spec, its text and the features that it has."""
@@ -145,6 +172,7 @@ class _Maker:
         self.certain = self.one_in(2)  # whether every update surely runs, as held values ask for
         more = self.random.sample(["S", "H", "T", "F", "P", "E", "A"], self.random.randint(2, 3))
         self.has = {"G", "D", *more}
+        self.has |= {name for name in "QW" if random.Random(f"{seed} {name}").randrange(4) == 0}
         self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
         self.values = ["x", "z", *["fake"] * 4]
         self.moves = self.one_in(3)  # whether there are states
@@ -166,6 +194,7 @@ class _Maker:
         networks = "\n".join(NETWORKS[name] for name in NETWORKS if name in self.has).format(
             **layers, trunk=self.layers(mean=False), d=self.layers(mean=False), t=self.pick(UNTRAINED),
             score=self.pick(["linear(1)", "spectral_norm(linear(1))"]), averaged=self.averaged,
+            run=elsewhere() if self.has & {*"QW"} else "",
             second=self.pick(["linear(2)", "spectral_norm(linear(2))"]), buffers=self.pick(["copy", "average"]),
         )  # fmt: skip
         return TEXT.format(
@@ -191,6 +220,7 @@ class _Maker:
         forms = [f"{name}({inside})" for name in ("G", "S", "H", "T", "T", "E") if name in self.has]
         forms += [f"F[1]({inside})", f"F[2]({inside})"] if "F" in self.has else []
         forms += [f"P({inside}).a", f"P({inside}).b"] if "P" in self.has else []
+        forms += [f"{name}({inside})" for name in ("Q", "Q", "W") if name in self.has]
         forms += [f"lerp({inside}, {other}, 0.5)", f"{inside} + {other}", f"lerp({inside}, {other}, uniform(1))"]
         forms += [f"detach({inside})", f"history({inside}, 6)"]
         if inside.startswith(("fake", "G(", "T(", "H(", "S(", "F[", "P(")):
@@ -236,7 +266,7 @@ class _Maker:
         )
 
     def optimizers(self) -> Iterable[str]:
-        networks = {"d": "D", "g": "G", "h": "H", "p": "P", "f[k in 1..2]": "F[k]"}
+        networks = {"d": "D", "g": "G", "h": "H", "p": "P", "w": "W", "f[k in 1..2]": "F[k]"}
         for group, network in networks.items():
             if network[0] in self.has:
                 chosen = "[G, S]" if network == "G" and "S" in self.has and self.one_in(2) else network

@@ -12,6 +12,7 @@ import torch
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import RunError
+from gangraph.folder.cache import place
 from gangraph.folder.results import read_results
 from gangraph.language.document.library import evaluators
 from gangraph.language.document.parse import Choice, parse
@@ -206,7 +207,7 @@ def test_other_numbers_of_an_evaluator_are_measured_without_training(tmp_path: P
 def test_what_is_left_of_a_killed_training_is_begun_anew(tmp_path: Path) -> None:
     spec = judged(tmp_path)
     (judge, *_) = (j for phase in spec.phases if phase.evaluate for j in phase.evaluate.networks.values())
-    left = cache.place(judge.spec)
+    left = place(judge.spec)
     left.mkdir(parents=True)
     (left / "metrics.jsonl").write_text("")
     prepare(spec, "cpu")

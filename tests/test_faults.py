@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from gangraph import RunError, UsageError
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, DataError, fault_of
-from gangraph.folder import checkpoint
+from gangraph.folder import cache, checkpoint
 from gangraph.folder.lock import locked
 from gangraph.folder.run_folder import RunFolder
 from gangraph.language.spec import Spec
@@ -28,7 +28,6 @@ from gangraph.report.reading import Run
 from gangraph.report.reading import read as read_folder
 from gangraph.run.engine import Engine
 from gangraph.run.loading import load_run
-from gangraph.session import evaluators
 from gangraph.session.run import measure_run, run
 from tests.support import small
 
@@ -402,7 +401,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(RunError, match=r"no home directory: name a folder in \$GANGRAPH_CACHE"):
-        evaluators.cache_folder()
+        cache.cache_folder()
 
 
 # ---------------------------------------------------------------------------

@@ -41,8 +41,8 @@ class Translation:
     def __post_init__(self) -> None:
         training, found = self.training, self.found
         checked, evaluate = training.checked[training.phase], training.spec.phases[training.phase].evaluate
-        in_training = evaluate is not None and evaluate.mode == "train"
         model = checked.networks[found.owner]
+        in_training = evaluate is not None and evaluate.mode == "train" and not model.graph.spec.frozen
         module = training.networks[found.name].train(in_training)
         plain = bare(model.module, training=in_training)
         self.network = AnySize(

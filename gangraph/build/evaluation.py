@@ -28,7 +28,7 @@ def build_evaluation(
     sources = dict(build_sources(spec, data, found))
     broken = broken | (evaluate.networks.keys() - evaluators.keys()) | (data.keys() - sources.keys())
     values = {**spec.values, **evaluate.values}
-    networks = pruned_for({**networks, **evaluators}, (*values.values(), *spec.losses.values(), *_written(evaluate)))
+    networks = pruned_for({**networks, **evaluators}, (*values.values(), *spec.losses.values(), *evaluated(evaluate)))
     fresh = replace(
         spec,
         data=data,
@@ -93,7 +93,7 @@ class _Columns:
                 self.found.append(_constant(expression))
 
 
-def _written(evaluate: EvaluateSpec) -> Iterator[Expression]:
+def evaluated(evaluate: EvaluateSpec) -> Iterator[Expression]:
     """Every expression that an evaluation computes."""
     yield from (*evaluate.metrics.values(), *evaluate.results.values(), *evaluate.grid)
     for sampler in evaluate.samplers.values():

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from gangraph.build.evaluation import build_evaluation
+from gangraph.build.evaluation import build_evaluation, evaluated
 from gangraph.build.network import build_network
-from gangraph.build.prune import pruned_for
+from gangraph.build.prune import pruned_for, without_unread
 from gangraph.build.sources import build_sources
 from gangraph.build.states import build_states
 from gangraph.build.updates import build_updates
@@ -12,6 +12,7 @@ from gangraph.build.values import ValueBuilder
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, SpecError, called_by, nearest
 from gangraph.graph.model import Graph, NetworkGraph
+from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import is_dynamic, require_over_time
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import load_plugins
@@ -26,14 +27,11 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     load_plugins()
     problems: list[Problem] = []
     networks = dict(_networks(spec, broken, problems))
+    networks = without_unread(networks, _read(spec))
     broken |= {name for name in spec.networks if isinstance(spec.networks[name], NetworkSpec) and name not in networks}
     sources = dict(build_sources(spec, spec.data, problems))
     broken |= {name for name in spec.data if name not in sources}
-    written = [objective for update in spec.updates for objective in update.objectives]
-    written += [objective.unroll.objective for objective in written if objective.unroll is not None]
-    nexts = (state.next for state in spec.states.values())
-    objectives = (objective.expression for objective in written)
-    trained = pruned_for(networks, (*spec.values.values(), *spec.losses.values(), *nexts, *objectives))
+    trained = pruned_for(networks, _trained(spec))
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)
@@ -52,6 +50,21 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
         evaluation=build_evaluation(spec, spec.evaluate, networks, set(broken), problems) if spec.evaluate else None,
         problems=tuple(problems),
     )
+
+
+def _trained(spec: PhaseSpec) -> Iterator[Expression]:
+    """Every expression that training computes."""
+    yield from (*spec.values.values(), *spec.losses.values(), *(state.next for state in spec.states.values()))
+    written = [objective for update in spec.updates for objective in update.objectives]
+    written += [objective.unroll.objective for objective in written if objective.unroll is not None]
+    yield from (objective.expression for objective in written)
+
+
+def _read(spec: PhaseSpec) -> Iterator[Expression]:
+    """Every expression that training or evaluation computes."""
+    yield from _trained(spec)
+    if spec.evaluate is not None:
+        yield from (*spec.evaluate.values.values(), *evaluated(spec.evaluate))
 
 
 def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) -> Iterator[tuple[str, NetworkGraph]]:

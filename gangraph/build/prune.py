@@ -21,6 +21,28 @@ def pruned_for(networks: Mapping[str, NetworkGraph], written: Iterable[Expressio
     return {name: pruned(network, fields) for name, network in networks.items()}
 
 
+def without_unread(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
+    """Networks, those that are frozen for good without the layers that lead to no output that an expression reads.
+
+    Nothing trains or keeps these layers, so nothing misses them.
+    """
+    fields = fields_in(written)
+    return {name: cut(network, fields) if network.spec.frozen else network for name, network in networks.items()}
+
+
+def cut(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:
+    """The network with its main output, with those among `fields`, and with what leads to them."""
+    outputs = {name: made for name, made in network.outputs.items() if name in ("", OUTPUT, *fields)}
+    if not outputs:
+        return network
+    ends = (made.id for made in outputs.values() if isinstance(made, Ref))
+    needed = closure(ends, lambda name: network.nodes[name].inputs)
+    nodes = {name: node for name, node in network.nodes.items() if name in needed or node.kind == "input"}
+    layers = {node.target for node in nodes.values() if node.kind == "layer"}
+    kept = {path: use for path, use in network.layers.items() if path in layers}
+    return replace(network, nodes=nodes, layers=kept, outputs=outputs)
+
+
 def pruned(network: NetworkGraph, fields: Collection[str]) -> NetworkGraph:
     """The network with its main output alone, if no other one is among `fields` and all layers lead to that one."""
     main = network.outputs.get(OUTPUT)

@@ -244,6 +244,9 @@ class _UpdateBuilder:
                         "one of " + ", ".join(known),
                         nearest(network, known),
                     )
+                if self.values.networks[network].spec.frozen:
+                    wanted = "an optimizer group with it, or no operation on its parameters"
+                    refuse("GG238", f"'{network}' is frozen", expression.span, ast.show(expression), wanted)
                 return name, network, _numbers(name, expression)
         return refuse(
             "GG321",

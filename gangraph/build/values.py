@@ -223,7 +223,8 @@ class ValueBuilder(ExpressionBuilder):
             call = self.table.nodes[call.inputs[0]]
         called = self.spec.networks.get(call.target)
         owner = called.of if isinstance(called, AverageSpec) else call.target
-        outputs = list(self.networks[owner].outputs) if owner in self.networks else []
+        network = self.networks.get(owner)
+        outputs = list((network.spec if network.spec.frozen else network).outputs) if network is not None else []
         if not call.is_call or name not in outputs:
             expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
             refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))

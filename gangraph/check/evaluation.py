@@ -68,7 +68,7 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
                 reason=str(error),
             )
         finally:
-            model.module.train()
+            model.module.train(not model.graph.spec.frozen)
 
 
 def _drawable(seen: Types, name: str, sampler: Sampler) -> Iterator[Problem]:

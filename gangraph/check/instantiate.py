@@ -6,7 +6,7 @@ modules that will run.
 
 import operator
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,8 @@ class NetworkModel:
     """A network whose layers are known. `module` is on the meta device until a run gives it storage.
 
     `made` holds its outputs for inputs of `input_shapes` and `input_types`, by name, without storage; `shapes` and
-    `types` are those of every value inside. `state` names the layers whose buffers every call in training moves.
+    `types` are those of every value inside. `state` names the layers whose buffers every call in training moves, and
+    `coupling` those by which samples depend on each other: of a network that is frozen for good, in evaluation mode.
     """
 
     graph: NetworkGraph
@@ -107,6 +108,8 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
     module = instantiation.finish()
     definitions = [vocabulary[each.name] for use in graph.layers.values() for each in layers_within(use)]
     definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
+    coupling = (d for d in definitions if d.traits.mixes_samples)
+    frozen = graph.spec.frozen
     return NetworkModel(
         graph=graph,
         module=module,
@@ -118,12 +121,8 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
         draws=tuple(instantiation.draws),
         parameters=sum(p.numel() for p in module.parameters()),
         flops=instantiation.flops,
-        coupling=tuple(dict.fromkeys(d.name for d in definitions if d.traits.mixes_samples)),
-        state=tuple(
-            dict.fromkeys(
-                use.name for path, use in graph.layers.items() if moves_state(use, instantiation.modules[path])
-            )
-        ),
+        coupling=tuple(dict.fromkeys(d.name for d in coupling if not (frozen and d.traits.only_in_training))),
+        state=() if frozen else tuple(dict.fromkeys(instantiation.state())),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
 
@@ -164,7 +163,7 @@ class _Instantiation:
         use = self.graph.layers[node.target]
         module = self._module(node.target, use, example)
         arguments = [self.written[source]]
-        if isinstance(module, RandomLayer):
+        if isinstance(module, RandomLayer) and (module.training or not module.only_in_training):
             arguments.append(self._draw(node, tuple(example.shape[1:])))
         self.written[node.id] = self.fx.create_node(
             "call_module", node.target, tuple(arguments), name=value_name(node.id)
@@ -186,7 +185,7 @@ class _Instantiation:
             return self.modules[path]
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # what such a layer gives is refused
-            module = make_layer(use, example)
+            module = make_layer(use, example).train(not self.graph.spec.frozen)
         _require_padding(module)
         parent, _, leaf = path.rpartition(".")
         if parent not in self.modules:
@@ -201,6 +200,10 @@ class _Instantiation:
         keywords = {key: with_arguments(value, self.examples) for key, value in node.keywords}
         self.written[node.id] = write_op(self.fx, node, self.written, value_name(node.id))
         return run_op(vocabulary[node.target], examples, keywords)
+
+    def state(self) -> Iterator[str]:
+        """The layers whose buffers a call in training moves."""
+        return (use.name for path, use in self.graph.layers.items() if moves_state(use, self.modules[path]))
 
     def outputs(self) -> dict[str, Tensor]:
         """The network's outputs for the example."""

@@ -49,7 +49,8 @@ def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any
 def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> MetaRun:
     """A layer on an example. Raises whatever it raises for an input that does not fit, ValueError for no result."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
-    return _remembered(("layer", _written(use), sizes, _described(example)), lambda: module(example), [example], module)
+    key = ("layer", _written(use), sizes, _described(example), module.training)
+    return _remembered(key, lambda: module(example), [example], module)
 
 
 def layer_key(use: LayerUse, example: Tensor) -> object:

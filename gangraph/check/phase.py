@@ -1,6 +1,6 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gangraph.build.optimizers import check_optimizers
@@ -18,6 +18,7 @@ from gangraph.check.states import states_change_type
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
 from gangraph.check.uncompiled import without_compiler
+from gangraph.check.weights import misfitting_weights
 from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
 from gangraph.graph.code_names import is_form_of, module_name
 from gangraph.graph.differentiability import differentiable_in_inputs
@@ -27,6 +28,8 @@ from gangraph.graph.types import TensorType
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
+from gangraph.language.resolve.elsewhere import FORMS
+from gangraph.language.spec import EvaluatorSpec, NetworkSpec
 from gangraph.registry import SYNONYMS, vocabulary
 
 
@@ -83,6 +86,8 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         problems += check_evaluation(graph.evaluation, seen)
     own = {name: model for name, model in seen.networks.items() if name not in evaluators} if seen else {}
     networks = {**own, **types.networks}
+    trained, also_refused = _trained(graph, networks)
+    problems += [*also_refused, *misfitting_weights(graph.spec, networks, trained)]
     tied = tied_parts(graph.spec.networks, networks)
     problems += misfits(graph.spec.networks, networks, tied)
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -131,7 +136,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
 def _hiding(graph: Graph) -> Iterator[Problem]:
     """No network has the name of something else that is called: it would be called in its place."""
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
-    called |= {*kinds.forms, *SYNONYMS, "average", "sum", *RAMPS, *FUNCTIONS}
+    called |= {*kinds.forms, *SYNONYMS, "average", *FORMS, "file", "sum", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
     evaluators = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
     for name, span in (*own, *((name, evaluator.span) for name, evaluator in evaluators.items())):
@@ -158,9 +163,20 @@ def _alike(models: Mapping[str, NetworkModel], evaluation: Evaluation) -> dict[s
 
 def _evaluators(evaluation: Evaluation | None) -> tuple[dict[str, NetworkModel], list[Problem]]:
     """The networks that other specs train, as these make them, and what is wrong with those specs."""
+    return _as_trained(evaluation.evaluators if evaluation else {})
+
+
+def _trained(graph: Graph, networks: Iterable[str]) -> tuple[dict[str, NetworkModel], list[Problem]]:
+    """The same of networks that training calls."""
+    made = ((name, graph.spec.networks.get(name)) for name in networks)
+    weights = {name: each.weights for name, each in made if isinstance(each, NetworkSpec)}
+    return _as_trained({name: each for name, each in weights.items() if isinstance(each, EvaluatorSpec)})
+
+
+def _as_trained(evaluators: Mapping[str, EvaluatorSpec]) -> tuple[dict[str, NetworkModel], list[Problem]]:
     models: dict[str, NetworkModel] = {}
     problems: list[Problem] = []
-    for name, evaluator in evaluation.evaluators.items() if evaluation else ():
+    for name, evaluator in evaluators.items():
         spec = evaluator.spec
         try:
             last = [check(build(phase, spec.broken), spec.problems) for phase in spec.phases][-1]

@@ -64,6 +64,16 @@ Resume = Annotated[
     ),
 ]
 
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="RUN",
+        help="Begin with the weights of a run, by name where shapes fit, as start: in a spec does.",
+        autocompletion=completion.runs,
+    ),
+]
+
 # measure
 Newer = Annotated[
     str | None,
@@ -124,6 +134,13 @@ Ground = Annotated[
     typer.Option("--ground", metavar="COLOUR", help="Under transparent images.", show_default="the source's"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
+def start_setting(run: str) -> str:
+    """`--start RUN` as the `--set` that it stands for. Raises UsageError."""
+    if '"' in run:
+        raise UsageError(f"--start takes the folder of a run without quotes in its name; found '{run}'")
+    return f'start=from_run("{run}")'
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:

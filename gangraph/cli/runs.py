@@ -28,6 +28,7 @@ def run(
     kernels: given.Fused = None,
     steps: given.Steps = None,
     resume: given.Resume = None,
+    begin: given.Start = None,
     weights: options.Weights = None,
     json: options.Json = False,
     no_share: options.NoShare = False,
@@ -35,6 +36,8 @@ def run(
 ) -> None:
     """Train a spec, or go on with a run."""
     options.use_weights(weights)
+    if begin is not None:
+        settings = [*(settings or []), given.start_setting(begin)]
     asked = _introduced(spec, profile, variant, settings, resume, sys.stderr if json else sys.stdout)
     with options.waiting("loading PyTorch"):
         from gangraph.session.run import run as start

@@ -44,6 +44,7 @@ def check(
         raise typer.Exit(1) from None
     with options.waiting(f"reading the data of {spec}"):
         bad, notes = _bad_data(checked) if data else ([], _missing_data(checked))
+        bad = [*bad, *_missing_weights(checked)]
     from gangraph.views import text
 
     if json:
@@ -52,6 +53,16 @@ def check(
         print(text.check_text(resolved, checked, bad, notes))
     if bad:
         raise typer.Exit(1)
+
+
+def _missing_weights(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
+    """The pretrained networks without which a run could not begin, and what fetches them. No file is opened."""
+    from gangraph.language.spec import PretrainedWeights
+    from gangraph.vocabulary.imagenet import backbone_file, missing_backbone
+
+    weights = (network.spec.weights for phase in checked for network in phase.graph.networks.values())
+    names = dict.fromkeys(each.name for each in weights if isinstance(each, PretrainedWeights))
+    return [(name, missing_backbone(name)) for name in names if backbone_file(name) is None]
 
 
 def _missing_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:

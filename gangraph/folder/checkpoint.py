@@ -21,8 +21,7 @@ from gangraph.errors import CheckpointError, RunError
 from gangraph.saved.files import abandoned, opened, unfinished_name
 from gangraph.saved.places import FORMER, former, placed, recover, set_aside
 from gangraph.saved.state import FILE, TENSORS, State, damaged, read_state
-
-_LARGEST_HEADER = 16 * 2**20  # bytes, for some hundred thousand tensors
+from gangraph.saved.tensors import LARGEST_HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Checkpoint:
         """Make sure that the tensors are those of the state, bit by bit. Raises CheckpointError."""
         if self.state.digest is None:  # of a version that wrote none
             return
-        if _digest(self.folder / TENSORS) != self.state.digest:
+        if digest_of(self.folder / TENSORS) != self.state.digest:
             raise self.misfit(f"found other bits than those that {FILE} was written with (key 'digest')")
 
 
@@ -91,7 +90,7 @@ def _write(folder: Path, state: State, tensors: Mapping[str, Tensor], more: Mapp
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     save_file(dict(tensors), folder / TENSORS)
-    digested = state.model_copy(update={"digest": _digest(folder / TENSORS)})
+    digested = state.model_copy(update={"digest": digest_of(folder / TENSORS)})
     for name, text in {FILE: digested.text(), **more}.items():
         (folder / name).write_text(text, encoding="utf-8")
     for path in (*folder.iterdir(), folder):
@@ -106,7 +105,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The BLAKE2b digest of a file in hexadecimal. Raises OSError."""
     with opened(path) as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
@@ -135,8 +135,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     try:
         with opened(folder / TENSORS) as file:
             header = int.from_bytes(file.read(8), "little")
-        if header > _LARGEST_HEADER:
-            raise ValueError(f"its header claims {header} bytes, more than {_LARGEST_HEADER}")
+        if header > LARGEST_HEADER:
+            raise ValueError(f"its header claims {header} bytes, more than {LARGEST_HEADER}")
         return Checkpoint(folder, state, load_file(folder / TENSORS))
     except OSError as error:
         raise damaged(folder, TENSORS, error.strerror or str(error)) from None

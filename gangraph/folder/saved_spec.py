@@ -7,6 +7,7 @@ from gangraph.errors import CheckpointError, MissingPluginError, SpecError
 from gangraph.folder.plugins import missing_plugins
 from gangraph.language.document.copies import files_of
 from gangraph.language.document.parse import Choice, parse, parse_text
+from gangraph.language.document.saved import choice_of, document_of, with_found
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
@@ -15,7 +16,7 @@ from gangraph.saved.state import FILE, Trained, damaged, read_state
 
 def spec_of(trained: Trained) -> Spec:
     """The spec of a checkpoint, from the copies that it holds. Raises SpecError as `load`."""
-    return _resolved(trained, _choice(trained))
+    return _resolved(trained, choice_of(trained))
 
 
 def load_text(trained: Trained, folder: Path) -> Spec:
@@ -43,20 +44,8 @@ def trained_fingerprint(trained: Trained, saved: Spec) -> str:
     return trained.fingerprint or fingerprint(saved)
 
 
-def _choice(trained: Trained, asked: Choice | None = None) -> Choice:
-    """The form of the spec that was trained, with what is asked for in its place."""
-    asked = asked or Choice()
-    return Choice(
-        profile=asked.profile or trained.profile,
-        variant=asked.variant or trained.variant or None,
-        set={**trained.settings, **asked.set},
-    )
-
-
 def _resolved(trained: Trained, choice: Choice) -> Spec:
-    origin = Path(trained.origin) if trained.origin else None
-    document = parse_text(trained.spec, name=f"{trained.name}.yaml", origin=origin, copies=trained.files)
-    return resolve(document, choice)
+    return resolve(document_of(trained), choice)
 
 
 def asked_of(checkpoint: Path, source: str | None, asked: Choice) -> Spec | None:
@@ -70,15 +59,16 @@ def asked_of(checkpoint: Path, source: str | None, asked: Choice) -> Spec | None
         CheckpointError: the checkpoint is damaged.
     """
     trained = read_state(checkpoint).trained
-    choice = _choice(trained, asked)
+    choice = choice_of(trained, asked)
     if source is None:
-        return None if choice == _choice(trained) else _resolved(trained, choice)
+        return None if choice == choice_of(trained) else _resolved(trained, choice)
     document = parse(source)
     folder = document.files.folder
     gone = {path: text for path, text in trained.files.items() if folder is None or not (folder / path).is_file()}
     if document.name != trained.name:  # another system need not have the profile, variant and settings of this one
         return resolve(document, asked)
-    return resolve(parse_text(document.text.content, name=document.text.name, origin=folder, copies=gone), choice)
+    newer = parse_text(document.text.content, name=document.text.name, origin=folder, copies=gone)
+    return resolve(with_found(newer, trained), choice)
 
 
 def copies_of(spec: Spec) -> Mapping[str, str]:

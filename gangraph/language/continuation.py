@@ -19,12 +19,17 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,
+    EvaluatorSpec,
+    FileWeights,
     NetworkSpec,
     Objective,
     OptimizerSpec,
     PhaseSpec,
+    PretrainedWeights,
+    RunWeights,
     Spec,
     UpdateSpec,
+    Weights,
     counts,
 )
 from gangraph.registry import load_plugins, optimizers
@@ -152,10 +157,15 @@ def _without_time(node: Any) -> Any:
     return (type(node), *(_without_time(getattr(node, each.name)) for each in fields(node) if each.compare))
 
 
+def _started(spec: Spec) -> dict[str, _Fact]:
+    """The weights that a run began with."""
+    return {f"start.{name}" if name else "start": _Fact(_weights(each)) for name, each in spec.start.items()}
+
+
 def _of_spec(spec: Spec) -> dict[str, _Fact]:
     chosen = {"name": spec.name, "profile": spec.profile, "variant": spec.variant, "train.keep": str(spec.keep)}
     found = {path: _Fact(value, "evaluation") for path, value in chosen.items() if value}
-    return found | _given({"train.save": spec.save}, "evaluation")
+    return found | _given({"train.save": spec.save}, "evaluation") | _started(spec)
 
 
 def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
@@ -184,7 +194,19 @@ def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
     found |= _given(_under("", made.values) | _under(".init", made.init))
     found |= {f".{name or 'output'}": _Fact(body) for name, body in made.outputs.items()}
     shared = ", ".join(f"{share.network}.{share.part}" for share in made.shares)
-    return found | ({".share": _Fact(shared)} if shared else {})
+    found |= {".share": _Fact(shared)} if shared else {}
+    return found | ({"": _Fact(_weights(made.weights))} if made.weights is not None else {})
+
+
+def _weights(weights: Weights) -> str:
+    """Where weights from elsewhere come from, and which they are."""
+    match weights:
+        case EvaluatorSpec():
+            return f"{weights.network} of {weights.called} ({fingerprint(weights.spec)})"
+        case RunWeights():
+            return f"{weights.written} ({weights.digest[:12]})"
+        case FileWeights() | PretrainedWeights():
+            return weights.written
 
 
 def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
@@ -257,7 +279,7 @@ def _of_evaluation(evaluate: EvaluateSpec) -> dict[str, _Fact]:
         above = f"{show(made.above)} above " if made.above is not None else ""
         texts[f"samplers.{name}"] = f"{above}{_listed(made.columns)}, samples={made.samples}, rate={made.rate}"
     for name, evaluator in evaluate.networks.items():
-        texts[f"networks.{name}"] = f"{evaluator.network} of {evaluator.called} ({fingerprint(evaluator.spec)})"
+        texts[f"networks.{name}"] = _weights(evaluator)
     named = {"every": evaluate.every} | _under("data", evaluate.data) | _under("values", evaluate.values)
     named |= _under("metrics", evaluate.metrics) | _under("results", evaluate.results)
     found = {f"evaluate.{path}": _Fact(text, "evaluation") for path, text in texts.items()}

@@ -45,7 +45,8 @@ class Share:
 class NetworkSpec:
     """A network as a graph of layers: chains of layers (`parts`) and the values that connect them.
 
-    `file` is what it was read from; None for one that is defined in place.
+    `file` is what it was read from; None for one that is defined in place. `weights` are those that it begins with if
+    it comes from elsewhere; it is `frozen` if no optimizer of any phase names it, and is in evaluation mode then.
     """
 
     template: str = field(metadata=ASIDE)
@@ -57,6 +58,8 @@ class NetworkSpec:
     span: Span
     static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
     shares: tuple[Share, ...] = ()
+    weights: "Weights | None" = None
+    frozen: bool = False
     file: Text | None = field(default=None, compare=False, metadata=ASIDE)
 
 
@@ -143,12 +146,55 @@ class StateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorSpec:
-    """A network that another spec trains, used in evaluations; `called` is that spec as it is written here."""
+    """A network that another spec trains, once for each machine; `called` is that spec as it is written here."""
 
     called: str = field(metadata=ASIDE)
     spec: "Spec"
     network: str
     span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunWeights:
+    """The weights of a network of a run at one of its checkpoints; of all its networks if `network` is empty.
+
+    `written` is the call that says so, `checkpoint` the folder that it means, `digest` that of the tensors in it.
+    """
+
+    written: str = field(metadata=ASIDE)
+    network: str
+    checkpoint: str = field(metadata=ASIDE)
+    digest: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileWeights:
+    """The weights in a file. `names` says how the file calls what we call so: patterns, the first that fits holds.
+
+    `written` is the call that says so, `path` the file that it means.
+    """
+
+    written: str
+    path: str = field(metadata=ASIDE)
+    names: tuple[tuple[str, str], ...] = field(default=(), metadata=ASIDE)
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainedWeights:
+    """The weights of a well-known network of ImageNet, by torchvision's name for it.
+
+    `written` is the call that says so, `names` how torchvision calls what we call so.
+    """
+
+    written: str = field(metadata=ASIDE)
+    name: str
+    names: tuple[tuple[str, str], ...] = field(default=(), metadata=ASIDE)
+    span: Span
+
+
+Weights = EvaluatorSpec | RunWeights | FileWeights | PretrainedWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +289,10 @@ class Reported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A resolved spec. `problems` were found on the way; `check` reports them with its own."""
+    """A resolved spec. `problems` were found on the way; `check` reports them with its own.
+
+    `start` are the weights that a run begins with, by network; a run under "" is for all networks by name.
+    """
 
     name: str = field(metadata=ASIDE)
     about: str = field(metadata=ASIDE)
@@ -263,3 +312,4 @@ class Spec:
     settings: tuple[tuple[str, str], ...] = field(metadata=ASIDE)
     problems: tuple[Problem, ...] = field(metadata=ASIDE)
     broken: frozenset[str] = field(metadata=ASIDE)
+    start: Mapping[str, RunWeights | FileWeights] = field(default_factory=dict)

@@ -119,17 +119,19 @@ class _Sharing:
 
     def _other(self, share: Share) -> NetworkSpec:
         made = self.networks.get(share.network)
-        if isinstance(made, NetworkSpec):
+        if isinstance(made, NetworkSpec) and made.weights is None:
             return made
         if share.network in self.sections.broken:
             give_up()
-        others = {name: other for name, other in self.networks.items() if isinstance(other, NetworkSpec)}
+        every = {name: other for name, other in self.networks.items() if isinstance(other, NetworkSpec)}
+        others = {name: other for name, other in every.items() if other.weights is None}
+        kind = "an average: it has copies" if isinstance(made, AverageSpec) else "from elsewhere: it keeps its parts"
         known = [name for name, other in others.items() if name != self.name and _members(other, share.part)]
         return refuse(
             "GG531",
             f"there is no network '{share.network}' to share a part with"
             if made is None
-            else f"'{share.network}' is an average: it has copies, and no layers to share",
+            else f"'{share.network}' is {kind}, and no layers to share",
             share.span,
             found=f"{share.network}.{share.part}",
             expected="one of " + ", ".join(f"{name}.{share.part}" for name in known) if known else "another network",

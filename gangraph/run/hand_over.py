@@ -25,7 +25,7 @@ def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
     }
     after.step_count = before.step_count
     live, averages = after.networks.live, after.networks.averages
-    fresh = carry_tensors(live, tensors, "network", after.program.plan.checked.tied_parts)
+    fresh = carry_tensors(after.networks.stored, tensors, "network", after.program.plan.checked.tied_parts)
     for name, average in after.graph.averages.items():
         averages[name].load_state_dict(live[average.of].state_dict())
     carry_tensors(averages, tensors, "average", {})

@@ -14,6 +14,7 @@ from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
 from gangraph.graph.code_names import Mode
 from gangraph.lower.forms import NetworkForm
+from gangraph.run.elsewhere import load_weights
 from gangraph.run.lookahead import LookedAhead
 from gangraph.run.pixels import PixelByPixel
 
@@ -22,18 +23,29 @@ from gangraph.run.pixels import PixelByPixel
 class Networks:
     """The networks of a run by the spec's names, and what code calls by the names that it uses.
 
-    `frozen` are the `live` networks over the same storage, with parameters that carry no gradient.
+    `frozen` are the `live` networks over the same storage, with parameters that carry no gradient. Those in `fixed` are
+    from elsewhere and frozen for good: they stay in evaluation mode, and no checkpoint holds them.
     """
 
     live: Mapping[str, nn.Module]
     averages: Mapping[str, nn.Module]
     frozen: Mapping[str, nn.Module]
     callable: Mapping[str, nn.Module]
+    fixed: frozenset[str] = frozenset()
+
+    @property
+    def stored(self) -> dict[str, nn.Module]:
+        """The live networks that training may move, which a checkpoint holds."""
+        return {name: module for name, module in self.live.items() if name not in self.fixed}
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """Every network with layers of its own: a mode that is set in all of these holds in every form."""
-        return (*self.live.values(), *self.averages.values(), *self.frozen.values())
+        """Every network with layers of its own: a mode that is set in all of these holds in every form.
+
+        Those that are frozen for good are not among them: their mode and their buffers never change.
+        """
+        frozen = (module for name, module in self.frozen.items() if name not in self.fixed)
+        return (*self.stored.values(), *self.averages.values(), *frozen)
 
     def plain(self, form: NetworkForm) -> nn.Module:
         """The network whose parameters a form has."""
@@ -57,17 +69,21 @@ def make_networks(
 ) -> Networks:
     """Give every network storage and its initial parameters, a function of the seed and the network's name alone.
 
-    What code can call are the networks and averages, and the `forms` of them.
+    One from elsewhere gets the weights that it has there. What code can call are the networks and averages, and the
+    `forms` of them.
     """
     live: dict[str, nn.Module] = {}
     for name, model in checked.networks.items():
         module: nn.Module = copy.deepcopy(model.module).to_empty(device="cpu")
         initialize(module, model.graph, torch.Generator().manual_seed(derive_seed(seed, "initialize", name)))
-        live[name] = module.to(device=device, dtype=dtype).train()
+        if (weights := model.graph.spec.weights) is not None:
+            load_weights(weights, module)
+        live[name] = module.to(device=device, dtype=dtype).train(not model.graph.spec.frozen)
     for name, tie in ((name, tie) for name, each in checked.tied_parts.items() for tie in each):
         live[name].add_module(tie.path, live[tie.owner].get_submodule(tie.path))
     averages = {name: _average(live[spec.of]) for name, spec in checked.graph.averages.items() if spec.of in live}
-    networks = Networks(live, averages, {name: frozen(module) for name, module in live.items()}, {})
+    fixed = frozenset(name for name, model in checked.networks.items() if model.graph.spec.frozen)
+    networks = Networks(live, averages, {name: frozen(module) for name, module in live.items()}, {}, fixed)
     plain = {name: NetworkForm(network=name) for name in (*live, *averages)}
     named = {form.name: form for form in plain.values()}
     return replace(networks, callable=networks.made({**named, **forms}))

@@ -21,7 +21,7 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
         CheckpointError: it belongs to other networks or optimizers, or holds what no run could have saved.
     """
     verify_checkpoint(engine, checkpoint)
-    for kind, each in (("network", engine.networks.live), ("average", engine.networks.averages)):
+    for kind, each in (("network", engine.networks.stored), ("average", engine.networks.averages)):
         for name, module in each.items():
             _load_module(module, checkpoint.part(f"{kind}/{name}/"))
     for name, optimizer in engine.optimizers.items():

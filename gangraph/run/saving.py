@@ -18,7 +18,7 @@ def tensors_of(engine: Engine) -> dict[str, Tensor]:
     group, `history/NAME/samples` and `state/NAME`. What networks share stands only under its owner's name.
     """
     tensors: dict[str, Tensor] = {}
-    for kind, modules in (("network", engine.networks.live), ("average", engine.networks.averages)):
+    for kind, modules in (("network", engine.networks.stored), ("average", engine.networks.averages)):
         for name, module in modules.items():
             tensors |= {f"{kind}/{name}/{path}": tensor for path, tensor in module.state_dict().items()}
     tied = tied_names(engine.program.plan.checked.tied_parts)

@@ -21,6 +21,7 @@ from gangraph.language.spec import PhaseSpec, Spec
 from gangraph.pipeline import check_phase, compile_phase
 from gangraph.run.continuing import Requested, applied_changes, recorded, spec_trained
 from gangraph.run.draws import Draws
+from gangraph.run.elsewhere import begun_with, found_weights, require_same
 from gangraph.run.engine import Engine
 from gangraph.run.given import Given
 from gangraph.run.hand_over import hand_over
@@ -28,6 +29,7 @@ from gangraph.run.networks import make_networks
 from gangraph.run.restore import restore
 from gangraph.run.saving import state_of, tensors_of
 from gangraph.run.settings import choose_device, choose_kernels, choose_settings
+from gangraph.run.start import begin_with
 from gangraph.run.verify import verify_networks
 from gangraph.saved.find_checkpoint import find_checkpoint, results_folder
 from gangraph.saved.state import FILE, Changed, Trained, damaged
@@ -42,6 +44,8 @@ class Training:
     Attributes:
         phase: the present one, counted from 0; it began at step `phase_start`.
         changes: what differs from the run that this goes on with.
+        elsewhere: where the weights of networks from elsewhere were found, by the calls that name them.
+        started: what `start:` gave weights to, a line each.
         between_steps: whether everything is as it is between two steps, and so can be saved.
 
     Raises:
@@ -70,11 +74,18 @@ class Training:
         self._changed: tuple[Changed, ...] = ()
         self.between_steps = True
         self.checked = tuple(check_phase(spec, phase) for phase in spec.phases)
+        self._prepare()
+        self.elsewhere = found_weights(spec)
         if _start is not None:
+            require_same(_start.state.trained.elsewhere, self.elsewhere, _start.folder)
             self._go_to(_start)
         self.engine = self._make_engine()
         if _start is not None:
             restore(self.engine, _start)
+        self.started = tuple(begin_with(self.engine, spec.start)) if _start is None and spec.start else ()
+
+    def _prepare(self) -> None:
+        """See to it that networks are there that other specs train; here they have to be there already."""
 
     def _go_to(self, checkpoint: Checkpoint) -> None:
         """Go to the phase of a checkpoint, after verifying that its networks are those of the spec."""
@@ -250,6 +261,7 @@ class Training:
             plugins=plugins_of(self.spec),
             sizes=self.engine.draws.sizes,
             changed=list(self._changed),
+            elsewhere={**self.elsewhere, **begun_with(self.spec)},
         )
 
     @classmethod

@@ -40,8 +40,9 @@ def verify_networks(checked: Checked, checkpoint: Checkpoint) -> None:
         CheckpointError: one is missing, too much, or of another shape or type.
     """
     dtype = PRECISIONS[checkpoint.state.trained.precision]
-    modules = {name: model.module for name, model in checked.networks.items()}
-    averages = {name: modules[each.of] for name, each in checked.graph.averages.items() if each.of in modules}
+    every = {name: model.module for name, model in checked.networks.items()}
+    averages = {name: every[each.of] for name, each in checked.graph.averages.items() if each.of in every}
+    modules = {name: module for name, module in every.items() if not checked.networks[name].graph.spec.frozen}
     tied = tied_names(checked.tied_parts)
     for name, kind in _module_kinds({"network": modules, "average": averages}, torch.get_default_dtype(), dtype):
         if not name.startswith(tied):
@@ -111,7 +112,7 @@ def _verify_gates(engine: Engine, checkpoint: Checkpoint) -> None:
 
 def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
     """Compare every tensor with the one that a program has in its place, then what is in it."""
-    modules = {"network": engine.networks.live, "average": engine.networks.averages}
+    modules = {"network": engine.networks.stored, "average": engine.networks.averages}
     own, saved = engine.settings.dtype, PRECISIONS[checkpoint.state.trained.precision]
     tied = tied_names(engine.program.plan.checked.tied_parts)
     expected: dict[str, tuple[TensorKind, ...]] = {}

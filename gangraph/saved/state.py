@@ -39,6 +39,13 @@ class Changed(_Frozen):
     after: Text
 
 
+class Found(_Frozen):
+    """Where weights from elsewhere were found, and the BLAKE2b digest of the tensors or of the file, in hexadecimal."""
+
+    path: Origin
+    digest: Line
+
+
 class Trained(_Frozen):
     """What was trained, under which choices, and where in its phases it is. Counts are samples, or steps.
 
@@ -47,6 +54,7 @@ class Trained(_Frozen):
         plugins: what is installed under the names of the plug-ins that the spec uses.
         sizes: samples by data stream, for those that were opened.
         changed: what was changed about the training while it went on.
+        elsewhere: where the weights of networks from elsewhere were found, by the call in the spec that names them.
     """
 
     spec: Text
@@ -69,6 +77,7 @@ class Trained(_Frozen):
     plugins: dict[str, Line] = {}
     sizes: dict[str, Count] = {}
     changed: list[Changed] = []
+    elsewhere: dict[str, Found] = {}
 
 
 class Pool(_Frozen):

@@ -36,6 +36,7 @@ def beginning(training: Training, folder: Path, steps: int | None) -> Iterator[s
     sizes = {name: len(dataset) for name, dataset in draws.datasets.items()}
     streams = ", ".join(f"{name}: {size} samples" for name, size in sizes.items())
     yield f"training on {training.settings.device} in {folder}" + (f" ({streams})" if streams else "")
+    yield from training.started
     for name, dataset in draws.datasets.items():
         for note in getattr(dataset, "notes", ()):
             yield f"source '{name}': {note}"

@@ -2,8 +2,7 @@
 
 import copy
 import fcntl
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,33 +15,29 @@ from gangraph.check.initialize import initialize
 from gangraph.check.instantiate import NetworkModel
 from gangraph.errors import CheckpointError, RunError
 from gangraph.evaluate.evaluation import Evaluator, evaluation_of, evaluators_called
+from gangraph.folder.cache import newest_checkpoint, place
 from gangraph.folder.results import Measurements, read_results
-from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
-from gangraph.language.spec import EvaluatorSpec, Spec
+from gangraph.language.fingerprint import evaluation_fingerprint
+from gangraph.language.spec import EvaluatorSpec, NetworkSpec, Spec
 from gangraph.lower.model import EvaluationPart
 from gangraph.run.engine import Engine
 from gangraph.run.restore import restore_network
-from gangraph.saved.find_checkpoint import numbered
 from gangraph.session.reporter import Reporter, aside
 
 
-def cache_folder() -> Path:
-    """Where what was made once is kept: $GANGRAPH_CACHE, or ~/.cache/gangraph. Raises RunError where there is no ~."""
-    chosen = os.environ.get("GANGRAPH_CACHE")
-    try:
-        return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "gangraph"
-    except RuntimeError:
-        raise RunError("this user has no home directory: name a folder in $GANGRAPH_CACHE") from None
-
-
-def place(spec: Spec) -> Path:
-    """The run folder of a spec that trains an evaluator."""
-    return cache_folder() / "evaluators" / f"{spec.name}-{fingerprint(spec)}"
+def untrained_networks(spec: Spec) -> tuple[EvaluatorSpec, ...]:
+    """The networks that other specs train, that a spec trains with, and that the cache lacks."""
+    networks = (made for phase in spec.phases for made in phase.networks.values() if isinstance(made, NetworkSpec))
+    return _untrained(made.weights for made in networks if isinstance(made.weights, EvaluatorSpec))
 
 
 def untrained_evaluators(spec: Spec) -> tuple[EvaluatorSpec, ...]:
     """The evaluators that a spec needs and the cache lacks."""
-    needed = (evaluator for phase in spec.phases if phase.evaluate for evaluator in phase.evaluate.networks.values())
+    evaluations = (phase.evaluate for phase in spec.phases if phase.evaluate)
+    return _untrained(evaluator for each in evaluations for evaluator in each.networks.values())
+
+
+def _untrained(needed: Iterable[EvaluatorSpec]) -> tuple[EvaluatorSpec, ...]:
     known = {place(evaluator.spec): evaluator for evaluator in needed}
     return tuple(evaluator for evaluator in known.values() if _known(evaluator) is None)
 
@@ -56,13 +51,13 @@ class EvaluatorCache:
 
     train: Callable[[Spec, Path, str, Reporter], Measurements]
 
-    def prepare(self, spec: Spec, device: str = "auto") -> None:
-        """Train every evaluator that a spec needs and the cache lacks.
+    def prepare(self, needed: Iterable[EvaluatorSpec], device: str = "auto") -> None:
+        """Train the networks that the cache lacks.
 
         Raises:
             RunError: the training was stopped or failed.
         """
-        for evaluator in untrained_evaluators(spec):
+        for evaluator in needed:
             self._results(evaluator, device)
 
     def load(self, engine: Engine, part: EvaluationPart) -> dict[str, Evaluator]:
@@ -100,7 +95,7 @@ def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
     module = copy.deepcopy(model.module).to_empty(device="cpu")
     initialize(module, model.graph, torch.Generator())
     try:
-        restore_network(_newest(place(evaluator.spec)), evaluator.network, module)
+        restore_network(newest_checkpoint(evaluator), evaluator.network, module)
     except CheckpointError as error:  # an older one is another network
         raise RunError(f"{error}; remove '{place(evaluator.spec)}', and the evaluator is trained again") from None
     return module.requires_grad_(False).eval()
@@ -133,10 +128,3 @@ def _alone(folder: Path, report: Reporter) -> Iterator[None]:
             report.say("another process is training the evaluator; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _newest(folder: Path) -> Path:
-    found = numbered(folder)
-    if not found:
-        raise RunError(f"'{folder}' has results but no checkpoint; remove it, and the evaluator is trained again")
-    return found[-1]

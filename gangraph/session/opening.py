@@ -21,7 +21,10 @@ from gangraph.terminal import tell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a person asks of a run, as in `session/run.py`. None is the default, or as the run that goes on had it."""
+    """What a person asks of a run, as in `session/run.py`. None is the default, or as the run that goes on had it.
+
+    `training` makes or resumes one.
+    """
 
     spec: Spec | None
     out: Path | None = None
@@ -33,6 +36,7 @@ class Asked:
     share: bool | None = None
     merge: bool | None = None
     resume: str | Path | None = None
+    training: type[Training] = Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ def _training(asked: Asked, place: Path | None) -> tuple[Path | None, Training]:
         return first_good(place, None, partial(_resumed, asked), tell)
     if asked.spec is None:
         raise UsageError("nothing to train: name a spec, or a run to go on with")
-    return None, Training(
+    return None, asked.training(
         asked.spec,
         device=asked.device,
         seed=asked.seed or 0,
@@ -115,7 +119,7 @@ def _training(asked: Asked, place: Path | None) -> tuple[Path | None, Training]:
 
 
 def _resumed(asked: Asked, checkpoint: Path) -> tuple[Path, Training]:
-    training = Training.resume(
+    training = asked.training.resume(
         checkpoint,
         device=asked.device,
         compile=asked.compile,

@@ -17,7 +17,7 @@ from gangraph.run.engine import Engine
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.saved.find_checkpoint import numbered
-from gangraph.session.evaluators import EvaluatorCache
+from gangraph.session.evaluators import EvaluatorCache, untrained_evaluators, untrained_networks
 from gangraph.session.measuring import measure_checkpoint
 from gangraph.session.opening import Asked, opened_session
 from gangraph.session.reporter import Reporter, reporter
@@ -74,6 +74,7 @@ def run(
         share=share,
         merge=merge,
         resume=resume,
+        training=PreparedTraining,
     )
     with opened_session(asked) as begun, report or reporter(json_lines=json) as told:
         if begun.note:
@@ -134,7 +135,14 @@ def prepare(spec: Spec, device: str = "auto") -> None:
     Raises:
         RunError: the training was stopped or failed.
     """
-    _EVALUATORS.prepare(spec, device)
+    _EVALUATORS.prepare(untrained_evaluators(spec), device)
+
+
+class PreparedTraining(Training):
+    """A training before which the networks are trained that its spec takes from other specs and this machine lacks."""
+
+    def _prepare(self) -> None:
+        _EVALUATORS.prepare(untrained_networks(self.spec), str(self.settings.device))
 
 
 def _train_evaluator(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:

@@ -17,7 +17,7 @@ from gangraph.language.expression.schedule import is_dynamic
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.moments import all_of, condition, now
-from gangraph.views.spec import WIDTH, table
+from gangraph.views.spec import WIDTH, fixity, table
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
@@ -89,11 +89,14 @@ class _Writer:
         """What the lines take as given."""
         networks = dict.fromkeys(NetworkForm(network=form.network).name for form in self.forms.values())
         networks |= dict.fromkeys(module_name(name) for name in self._averaged())
+        fixed = {module_name(name): made.spec for name, made in self.graph.networks.items() if made.spec.weights}
         yield f"Given are the networks {listed(networks)}, and"
         used = [(call, about) for call, about in _KNOWN.items() if re.search(_opening(call), text)]
         yield from table(used, indent="    ")
         told = {each.name: each for form in self.forms.values() for each in _from_plain(form)}
         yield from filter(None, map(_about, told.values()))
+        for name in (name for name in networks if name in fixed):
+            yield f"{name} is from elsewhere, {fixity(fixed[name])}."
 
     def _averaged(self) -> Iterator[str]:
         """The averages that some update moves, and the networks that they follow."""

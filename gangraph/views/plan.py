@@ -57,7 +57,9 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     tied = listed(update.graph.tied)
     named = [name for name in update.differentiated if name not in update.graph.tied]
     yield from _row("differentiates", [listed(named) + (f", and what {tied} shares with it" if tied else "")])
-    yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls" if update.frozen else ""])
+    fixed = [name for name in update.frozen if name in graph.networks and graph.networks[name].spec.frozen]
+    still = f"; frozen for good: {listed(fixed)}" if fixed else ""
+    yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls{still}" if update.frozen else ""])
     yield from _row("draws anew", [listed(update.redraws)])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
     yield from _row(

@@ -19,6 +19,7 @@ from gangraph.language.spec import (
     Spec,
     StateSpec,
     UpdateSpec,
+    Weights,
     counts,
 )
 from gangraph.language.tied import tied_to
@@ -89,6 +90,9 @@ def spec_text(spec: Spec) -> str:
         lines.append(f"about: {spec.about}")
     if spec.paper is not None:
         lines.append(f"paper: {spec.paper.title}" + (f" ({spec.paper.year})" if spec.paper.year else ""))
+    if spec.start:
+        lines += ["", "start:"]
+        lines += [f"  {name or 'every network by name'}: {weights_text(each)}" for name, each in spec.start.items()]
     for phase in spec.phases:
         lines += ["", f"# ---- {_title(phase, len(spec.phases))}"] if len(spec.phases) > 1 else []
         lines += _phase_lines(phase)
@@ -107,6 +111,9 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
     for name, network in phase.networks.items():
         if isinstance(network, AverageSpec):
             yield f"  {name}: average({network.of}, decay={show(network.decay)}, buffers={network.buffers})"
+            continue
+        if network.weights is not None:
+            yield f"  {name}: {weights_text(network.weights)}    # {network.template}, {fixity(network)}"
             continue
         twin = next((other for other, known in printed.items() if _same(known, network)), None)
         printed[name] = network
@@ -138,6 +145,11 @@ def state_lines(state: StateSpec) -> Iterator[str]:
     """What a state is, key by key."""
     given = {"start": state.start, "next": state.next, **state.schedule}
     return (f"{key}: {show(written)}" for key, written in given.items())
+
+
+def fixity(network: NetworkSpec) -> str:
+    """Whether a network from elsewhere stays as it is."""
+    return "frozen, in evaluation mode" if network.frozen else "trained from there"
 
 
 def _constant(value: object) -> str:
@@ -284,6 +296,11 @@ def sampler_lines(sampler: SamplerSpec) -> Iterator[str]:
     yield f"samples: {sampler.samples}"
     if sampler.rate is not None:
         yield f"rate: {sampler.rate}"
+
+
+def weights_text(weights: Weights) -> str:
+    """The call that names weights from elsewhere."""
+    return evaluator_text(weights) if isinstance(weights, EvaluatorSpec) else weights.written
 
 
 def evaluator_text(evaluator: EvaluatorSpec) -> str:

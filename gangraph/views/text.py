@@ -11,7 +11,7 @@ from gangraph.language.tied import tied_to
 from gangraph.language.timing import Timing
 from gangraph.update_schedule import SCHEDULE_KEYS
 from gangraph.views.printers.words import layer_text
-from gangraph.views.spec import aim, introduction, spec_text, table, titles
+from gangraph.views.spec import aim, introduction, spec_text, table, titles, weights_text
 from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ def _network_json(checked: Checked, name: str) -> dict[str, Any]:
     shared = {tie.part: {"owner": tie.owner, "parameters": tie.parameters} for tie in checked.tied_parts.get(name, ())}
     found = {"parameters": model.parameters, "flops": model.flops, "template": model.graph.spec.template,
              "inputs": [list(shape) for shape in model.input_shapes]}  # fmt: skip
-    return {**found, **({"shared": shared} if shared else {})}
+    made = model.graph.spec
+    origin = {"weights": weights_text(made.weights), "frozen": made.frozen} if made.weights is not None else {}
+    return {**found, **({"shared": shared} if shared else {}), **origin}
 
 
 def _update_json(update: UpdateSpec) -> dict[str, Any]:

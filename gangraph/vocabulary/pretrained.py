@@ -6,7 +6,7 @@ torch-fidelity keep what they download. Nothing is downloaded unless GANGRAPH_DO
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,11 +25,16 @@ FOLDER, DOWNLOAD = "GANGRAPH_WEIGHTS", "GANGRAPH_DOWNLOAD"
 
 def _torchvision(weights: str) -> Callable[[], str]:
     def url() -> str:
-        from torchvision.models import get_weight
-
-        return str(get_weight(weights).url)
+        return torchvision_url(weights)
 
     return url
+
+
+def torchvision_url(weights: str) -> str:
+    """Where torchvision downloads some weights from, such as `VGG16_Weights.IMAGENET1K_V1`."""
+    from torchvision.models import get_weight
+
+    return str(get_weight(weights).url)
 
 
 def _torch_fidelity() -> str:
@@ -132,7 +137,7 @@ def find(name: str) -> Path:
     """
     found = located(name)
     if found is None and os.environ.get(DOWNLOAD) == "1":
-        found = _download(CATALOGUE[name])
+        found = fetch(name, CATALOGUE[name].files[1], CATALOGUE[name].url())
     if found is None:
         raise WeightsError(_missing(CATALOGUE[name], os.environ.get(FOLDER)))
     return found
@@ -140,23 +145,33 @@ def find(name: str) -> Path:
 
 def located(name: str) -> Path | None:
     """The file of a network in $GANGRAPH_WEIGHTS or in torch hub's folder, or None."""
-    places = ([Path(given)] if (given := os.environ.get(FOLDER)) else []) + [_hub()]
-    return next((place / file for place in places for file in CATALOGUE[name].files if (place / file).is_file()), None)
+    return file_in(places(), CATALOGUE[name].files)
+
+
+def places() -> list[Path]:
+    """Where weights are looked for: the folder $GANGRAPH_WEIGHTS if it is set, then torch hub's."""
+    return ([Path(given)] if (given := os.environ.get(FOLDER)) else []) + [_hub()]
+
+
+def file_in(folders: Iterable[Path], files: Iterable[str]) -> Path | None:
+    """The first of some files that is there, in the first folder that has one."""
+    names = tuple(files)
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def _hub() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _download(weights: Weights) -> Path:
-    """Fetch the library's own file into torch hub's folder. Raises WeightsError."""
-    target = _hub() / weights.files[1]
+def fetch(name: str, file: str, url: str) -> Path:
+    """Fetch a library's own file into torch hub's folder. Raises WeightsError."""
+    target = _hub() / file
     target.parent.mkdir(parents=True, exist_ok=True)
     expected = target.stem.rpartition("-")[2]
     try:
-        torch.hub.download_url_to_file(weights.url(), str(target), hash_prefix=expected, progress=False)
+        torch.hub.download_url_to_file(url, str(target), hash_prefix=expected, progress=False)
     except (OSError, RuntimeError) as error:
-        raise WeightsError(f"the weights of {weights.name} could not be downloaded: {error}") from None
+        raise WeightsError(f"the weights of {name} could not be downloaded: {error}") from None
     return target
 
 

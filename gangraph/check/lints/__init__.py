@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from gangraph.check.infer import Types
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
+from gangraph.check.lints.elsewhere import unfamiliar_range
 from gangraph.check.lints.naming import unused
 from gangraph.check.lints.optimization import (
     averaged_buffers,
@@ -57,4 +58,5 @@ LINTS: tuple[Lint, ...] = (
     mean_beside_divergence,
     shut_for_good,
     late_for_a_state,
+    unfamiliar_range,
 )

@@ -47,6 +47,12 @@ def _reaches_beyond(value: TensorType, low: float, high: float) -> bool:
     return (float("-inf") < value.low and value.high < float("inf")) and (value.low < low or value.high > high)
 
 
+def known_interval(value: TensorType | None) -> tuple[float, float] | None:
+    """The range of a value where both ends are known, and it is more than a point."""
+    bounded = value is not None and float("-inf") < value.low < value.high < float("inf")
+    return (value.low, value.high) if value is not None and bounded else None
+
+
 def _compare(given: list[tuple[Span, TensorType]], subject: str) -> Iterator[Problem]:
     bounded = [(span, (t.low, t.high)) for span, t in given if float("-inf") < t.low and t.high < float("inf")]
     for span, interval in bounded[1:]:

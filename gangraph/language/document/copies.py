@@ -12,8 +12,12 @@ def files_of(spec: Spec) -> dict[str, str]:
     found: dict[str, str] = {}
     for phase in spec.phases:
         for made in phase.networks.values():
-            if isinstance(made, NetworkSpec) and made.file is not None:
+            if not isinstance(made, NetworkSpec):
+                continue
+            if made.file is not None:
                 found[network_path(made.template)] = made.file.content
+            if isinstance(made.weights, EvaluatorSpec):
+                found |= _of_evaluator(made.weights, found)
         for evaluator in phase.evaluate.networks.values() if phase.evaluate else ():
             found |= _of_evaluator(evaluator, found)
     return dict(sorted(found.items()))

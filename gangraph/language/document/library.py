@@ -13,6 +13,7 @@ from gangraph.errors import Text, UsageError, nearest
 from gangraph.language.document.schema import NetworkDocument
 from gangraph.language.document.tree import read_tree
 from gangraph.language.document.validate import read_network
+from gangraph.saved.state import Found
 
 _LARGEST = 4_000_000  # bytes, four for each character of the longest spec
 _KEY = r"(?:^|[{,])\s*[\"']?(?:%s)[\"']?\s*:"  # at the beginning of a line, or in a flow mapping
@@ -31,6 +32,11 @@ class UnreadableError(UsageError):
 def shipped(folder: str = "") -> dict[str, Path]:
     """Name to path of every paper's spec that gangraph ships; of every network, or of every evaluator in `folder`."""
     return {path.stem: path for path in sorted(_yaml_files(Path(str(files("gangraph.specs"))) / folder))}
+
+
+def pretrained() -> dict[str, Path]:
+    """Name to path of every table that says how torchvision calls the tensors of a shipped network."""
+    return shipped("pretrained")
 
 
 def evaluators() -> dict[str, Path]:
@@ -52,7 +58,7 @@ def find_spec(source: str | Path) -> tuple[Path | None, str]:
         raise UsageError(
             f"no spec '{source}': it is neither a file nor one of {', '.join(known)}" + (f"; {near}" if near else "")
         )
-    return path, _text(path, str(source))
+    return path, file_text(path, str(source))
 
 
 def require_spec(source: Path | str) -> None:
@@ -66,8 +72,8 @@ def require_spec(source: Path | str) -> None:
         raise UnreadableError(str(source), "it does not have the key 'gangraph:'")
 
 
-def _text(path: Path, called: str) -> str:
-    """The text of a regular file that is no larger than a spec can be. Raises UnreadableError."""
+def file_text(path: Path, called: str) -> str:
+    """The text of a regular file that is no larger than a spec can be; messages call it so. Raises UnreadableError."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
         with open(handle, "rb") as file:
@@ -90,11 +96,15 @@ def _text(path: Path, called: str) -> str:
 class Files:
     """The files that a spec calls: copies that a run keeps, else what lies in the spec's folder, else what ships.
 
-    `copies` are texts by path, as `networks/unet.yaml`; what is among them is looked for nowhere else.
+    `copies` are texts by path, as `networks/unet.yaml`; what is among them is looked for nowhere else. `found` says for
+    a run that goes on where it found weights from elsewhere, by the calls that name them. `depth` counts the specs that
+    led here, each by a network that it takes from the next.
     """
 
     folder: Path | None = None
     copies: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, Found] | None = None
+    depth: int = 0
 
     def network_names(self) -> list[str]:
         """The networks that the spec can call."""
@@ -114,7 +124,7 @@ class Files:
         path = own if own is not None and os.path.lexists(own) else shipped("networks").get(name)
         if path is None:
             return None
-        content = _text(path, display(path))
+        content = file_text(path, display(path))
         if not _NETWORK_KEY.search(content):
             raise UnreadableError(display(path), "it has no key of a network, such as 'inputs:'")
         return _parsed(Text(display(path), content))
@@ -148,6 +158,12 @@ class Files:
         copied = (PurePosixPath(path) for path in self.copies)
         own = {path.stem for path in _yaml_files(self.folder / folder)} if self.folder else set()
         return own | {path.stem for path in copied if path.parent == PurePosixPath(folder)}
+
+
+def shipped_network(name: str) -> "NetworkFile":
+    """The file of a network that gangraph ships."""
+    path = shipped("networks")[name]
+    return _parsed(Text(display(path), file_text(path, display(path))))
 
 
 @dataclass(frozen=True, slots=True)

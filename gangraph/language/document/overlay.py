@@ -20,6 +20,7 @@ SECTIONS = (
     "let",
     "data",
     "networks",
+    "start",
     "values",
     "losses",
     "state",

@@ -166,6 +166,10 @@ class NetworkDocument(Model):
     outputs: dict[Key, Expr] = Field({}, description="named outputs, used as network(x).name")
 
 
+Start = Annotated[
+    Annotated[Expr, Tag("scalar")] | Annotated[dict[Key, Expr], Tag("mapping")],
+    Discriminator(kind_of),
+]
 Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(kind_of)]
 
 
@@ -373,6 +377,7 @@ class Document(Model):
     let: dict[Key, Expr] = {}
     data: dict[Key, Expr] = {}
     networks: dict[Key, Network]
+    start: Start | None = Field(None, description="the weights that a run begins with, by network, or all of a run")
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr]
     state: dict[Key, State] = Field({}, description="numbers and tensors that a step leaves to the next")

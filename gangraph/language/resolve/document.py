@@ -15,6 +15,7 @@ from gangraph.language.expression.model import Name, walk
 from gangraph.language.names import odd_names, taken_names
 from gangraph.language.phases import WrittenPhase, written_phases
 from gangraph.language.resolve.claims import resolve_claims, resolve_reported
+from gangraph.language.resolve.elsewhere import Elsewhere, with_frozen
 from gangraph.language.resolve.networks import resolve_networks
 from gangraph.language.resolve.states import resolve_states
 from gangraph.language.resolve.training import TrainingSections
@@ -50,6 +51,8 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     problems += (problem for phase, one in zip(phases, models, strict=True) for problem in taken_names(phase, one))
     broken = {name for sections in resolvers for name in sections.broken}
     broken |= {name for phase in phases for name in _without_family(phase, broken)}
+    phases = with_frozen(phases)
+    start = Elsewhere(resolvers[0], resolve).start(phases[0].networks)
     return Spec(
         name=model.name,
         about=str(model.about or ""),
@@ -69,6 +72,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         settings=tuple((str(path), str(value)) for path, value in choice.set.items()),
         problems=tuple(problems),
         broken=frozenset(broken),
+        start=start,
     )
 
 
@@ -108,7 +112,7 @@ def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
         number=written.number,
         params=sections.params(),
         data=data,
-        networks=resolve_networks(sections),
+        networks=resolve_networks(sections, Elsewhere(sections, resolve)),
         values=sections.family_section(model.values),
         losses=sections.family_section(model.losses),
         batch=sections.guarded("batch", sections.whole, train.batch, 1) or 1,

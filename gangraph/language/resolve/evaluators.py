@@ -1,6 +1,7 @@
-"""Networks of `evaluate:` that another spec trains: found, set and resolved where they are called."""
+"""Networks that another spec trains: found, set and resolved where they are called."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,6 +50,22 @@ class _Evaluators:
     def _evaluator(self, key: Scalar, name: str, written: Expression) -> EvaluatorSpec:
         if name in {str(known) for known in self.sections.model.networks}:
             _refuse_unusable(key.span, f"there is a network '{name}' already", name, "another name")
+        return trained_network(self.sections, self.resolve, written)
+
+
+def trained_network(sections: Sections, resolve: Resolve, written: Expression) -> EvaluatorSpec:
+    """The network that `trained(...)` names; what is wrong with its spec is kept there. Raises SpecError."""
+    return _Training(sections, resolve).network(written)
+
+
+class _Training:
+    """Specs that train networks for others."""
+
+    def __init__(self, sections: Sections, resolve: Resolve) -> None:
+        self.sections, self.resolve = sections, resolve
+
+    def network(self, written: Expression) -> EvaluatorSpec:
+        """The network that a call names. Raises SpecError."""
         called, network, choice = self._call(written)
         spec = self._spec(called, choice, written)
         networks = spec.phases[-1].networks
@@ -108,8 +125,9 @@ class _Evaluators:
         if _leans_on_others(tree):
             message = f"the spec '{called}' has evaluators of its own"
             _refuse_unusable(written.span, message, called, "a spec without evaluate: networks:")
+        files = replace(document.files, depth=self.sections.files.depth + 1)
         try:
-            return self.resolve(document, choice)
+            return self.resolve(replace(document, files=files), choice)
         except SpecError as error:
             raise SpecError(_at_call(error, written)) from None
 

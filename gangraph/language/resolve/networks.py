@@ -8,13 +8,14 @@ from typing import Literal
 
 from gangraph.errors import Problem, Span, SpecError, called_by, nearest, refuse
 from gangraph.language.document import schema
-from gangraph.language.document.library import NetworkFile, UnreadableError
+from gangraph.language.document.library import NetworkFile, UnreadableError, shipped_network
 from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import literal, members
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope, is_absent
 from gangraph.language.expression.syntax import parse_loop
+from gangraph.language.resolve.elsewhere import FORMS, Elsewhere, pretrained_weights
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share
 from gangraph.language.tied import share_parts, written_shares
@@ -24,16 +25,16 @@ SHARE = "share"  # the keyword of a call that names parts of other networks
 _FIGURES = ("GG301", "GG304", "GG306")  # what comes of a number that does not suit
 
 
-def resolve_networks(sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
+def resolve_networks(sections: Sections, elsewhere: Elsewhere) -> dict[str, NetworkSpec | AverageSpec]:
     """Every network of a phase, its params bound and its families written out."""
-    return share_parts(dict(_Networks(sections).all()), sections)
+    return share_parts(dict(_Networks(sections, elsewhere).all()), sections)
 
 
 class _Networks:
     """The `networks:` section of a phase."""
 
-    def __init__(self, sections: Sections) -> None:
-        self.sections = sections
+    def __init__(self, sections: Sections, elsewhere: Elsewhere) -> None:
+        self.sections, self.elsewhere = sections, elsewhere
 
     def all(self) -> Iterator[tuple[str, NetworkSpec | AverageSpec]]:
         for key, body in self.sections.model.networks.items():
@@ -105,6 +106,10 @@ class _Networks:
             )
         if call.function.id == "average":
             return self._average(call)
+        if call.function.id == "pretrained":
+            return self._pretrained(call)
+        if call.function.id in FORMS:
+            return self.elsewhere.network(call)
         template, arguments = call.function.id, call
         inline = next(
             (
@@ -117,7 +122,7 @@ class _Networks:
         file = self._file(template, call.function.span) if inline is None else None
         document = file.document if file else inline
         if document is None:
-            known = sorted({*self.sections.files.network_names(), "average"})
+            known = sorted({*self.sections.files.network_names(), "average", *FORMS})
             refuse(
                 "GG211",
                 f"there is no network '{template}'",
@@ -137,6 +142,25 @@ class _Networks:
             written_shares(given[SHARE]) if given else (),
         )
         return replace(made, file=file.text) if file else made
+
+    def _pretrained(self, call: ast.Call) -> NetworkSpec:
+        """A well-known network, from its shipped file, with the weights that torchvision has for it."""
+        weights, outputs = pretrained_weights(call)
+        document = shipped_network(weights.name).document
+        made = self._instance(weights.name, document, Scope(), call.span, ())
+        kept = {name: body for name, body in made.outputs.items() if outputs is None or name in outputs}
+        wrong = next((name for name in outputs or () if name not in made.outputs), None)
+        if wrong is not None:
+            known = list(made.outputs)
+            refuse(
+                "GG234",
+                f"{weights.name} has no layer '{wrong}'",
+                call.span,
+                found=wrong,
+                expected="one of " + ", ".join(known),
+                fix=nearest(wrong, known),
+            )
+        return replace(made, outputs=kept, weights=weights)
 
     def _file(self, template: str, span: Span) -> NetworkFile | None:
         """The definition in a file of its own; None if there is none."""

@@ -18,7 +18,7 @@ from gangraph.views.diff.networks import network_differences
 from gangraph.views.diff.states import state_differences
 from gangraph.views.diff.training import optimizer_differences, schedule_differences
 from gangraph.views.printers.words import written
-from gangraph.views.spec import WIDTH, titles
+from gangraph.views.spec import WIDTH, titles, weights_text
 
 SAME = "no difference in the mathematics"
 
@@ -70,6 +70,12 @@ def _phases(first: Spec, second: Spec) -> Iterator[Difference]:
     names = [", ".join(phase.name for phase in spec.phases) for spec in (first, second)]
     if len(first.phases) != len(second.phases):
         yield Difference("length", "the list of phases", *(name or "one without a name" for name in names))
+    starts = [{name: weights_text(each) for name, each in spec.start.items()} for spec in (first, second)]
+    for name in (
+        name for name in dict.fromkeys((*starts[0], *starts[1])) if starts[0].get(name) != starts[1].get(name)
+    ):
+        what = f"what {name or 'every network'} begins with"
+        yield Difference("networks", what, *(each.get(name, "initialized") for each in starts))
 
 
 def diff_text(first: Spec, second: Spec, comparison: Comparison, names: tuple[str, str] = ("", "")) -> str:

@@ -20,6 +20,7 @@ from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.views.calls import called
 from gangraph.views.decompile import Decompiled, over_values_and_losses
 from gangraph.views.printers.registered import Given, bound, definition_of
+from gangraph.views.spec import fixity, weights_text
 
 Pairs = Mapping[str, str]  # names of the first graph, and what the second calls the same
 
@@ -103,6 +104,8 @@ class Matching:
                 and self.networks.get(a.of, a.of) == b.of
                 and (a.decay, a.buffers) == (b.decay, b.buffers)
             )
+        if origin(a) != origin(b):
+            return False
         return layers(a) == layers(b) and a.init == b.init and self._shares(a, b) and self._sizes(first, second)
 
     def _shares(self, a: NetworkSpec, b: NetworkSpec) -> bool:
@@ -182,6 +185,11 @@ class Matching:
 
     def _all_same(self, first: tuple[Expression, ...], second: tuple[Expression, ...]) -> bool:
         return len(first) == len(second) and all(map(self.same, first, second))
+
+
+def origin(network: NetworkSpec) -> str:
+    """Where the weights of a network come from, if that is elsewhere, and whether they stay."""
+    return f"{weights_text(network.weights)}, {fixity(network)}" if network.weights is not None else ""
 
 
 def layers(network: NetworkSpec) -> tuple[object, ...]:

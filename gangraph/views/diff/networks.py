@@ -19,7 +19,7 @@ from gangraph.language.spec import (
 )
 from gangraph.language.tied import tied_to
 from gangraph.views.diff.difference import Difference, sides
-from gangraph.views.diff.matching import Matching, layers
+from gangraph.views.diff.matching import Matching, layers, origin
 from gangraph.views.wording import listed
 
 
@@ -60,7 +60,9 @@ def _network(
     if _tied(a, matching.networks) != _tied(b, {}):
         tied = (listed(_tied(each, {})) for each in (a, b))
         yield Difference("networks", f"what {name} shares", *(text or "nothing" for text in tied))
-    if a.init != b.init:
+    if origin(a) != origin(b):
+        yield Difference("networks", f"the origin of {name}", *(origin(each) or "initialized" for each in (a, b)))
+    if a.init != b.init and not (a.weights and b.weights):
         inits = (", ".join(f"{kind} {show(how)}" for kind, how in each.init.items()) for each in (a, b))
         yield Difference("networks", f"the initialisation of {name}", *(text or "torch's own" for text in inits))
 

@@ -14,6 +14,7 @@ from gangraph.views.drawing.picture import UNKNOWN, Chip, Figure, Picture
 from gangraph.views.drawing.schedule import schedule
 from gangraph.views.drawing.svg import Frame, document
 from gangraph.views.printers.text import wrapped
+from gangraph.views.spec import fixity, weights_text
 from gangraph.views.wording import listed
 
 
@@ -107,8 +108,15 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
         template = f"{network.of}, averaged" if isinstance(network, AverageSpec) else network.template
         tied = tied_to(network) if isinstance(network, NetworkSpec) else {}
         shared = "".join(f", {listed(parts)} shared with {owner}" for owner, parts in tied.items())
-        made.append((name, (template if template != name else "written in this spec") + shared))
+        made.append((name, (template if template != name else "written in this spec") + shared + _origin(network)))
     return tuple(((name, hues.get(name, UNKNOWN)), text) for name, text in made)
+
+
+def _origin(network: NetworkSpec | AverageSpec) -> str:
+    """Where a network from elsewhere comes from, and whether it stays as it is."""
+    if isinstance(network, AverageSpec) or network.weights is None:
+        return ""
+    return f" of {weights_text(network.weights)}, {fixity(network)}"
 
 
 def _hues(graph: Graph) -> dict[str, int]:

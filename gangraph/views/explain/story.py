@@ -17,7 +17,7 @@ from gangraph.views.explain.objectives import Objectives
 from gangraph.views.explain.update import explain_update
 from gangraph.views.passages import WIDTH, Block, Passage, block_text
 from gangraph.views.printers.words import defined, over_time, taken_away, written
-from gangraph.views.spec import evaluator_text, titles
+from gangraph.views.spec import evaluator_text, titles, weights_text
 from gangraph.views.wording import counted, listed, spelled
 
 
@@ -28,6 +28,8 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
         told = tuple(_phase(plan))
         about = _paragraph(f"{spec.about.rstrip('.')}.") if spec.about and not before else ()
         yield Passage("title", (title,)), *about
+        if spec.start and not before:
+            yield _listed("The run begins with weights from elsewhere:", _started(spec))
         yield from _changes(told, before) if before else told
         before = told
     if spec.claims:
@@ -125,11 +127,30 @@ def _networks(checked: Checked) -> Iterator[str]:
         have = f"have {parameters:,} parameters each" if len(names) > 1 else f"has {parameters:,} parameters"
         yield f"{listed(names)} {have} ({template})."
     for name, network in spec.networks.items():
+        if isinstance(network, NetworkSpec) and network.weights is not None:
+            yield _elsewhere(name, network)
+    for name, network in spec.networks.items():
         if isinstance(network, NetworkSpec) and name in checked.tied_parts:
             yield _shared(checked, name, network)
     for name, network in spec.networks.items():
         if isinstance(network, AverageSpec):
             yield f"{name} is a moving average of {network.of}, with a decay of {over_time(network.decay)}."
+
+
+def _started(spec: Spec) -> Iterator[str]:
+    """What begins with which weights."""
+    for name, weights in spec.start.items():
+        yield f"{name or 'every network by name, where shapes fit'}: {weights_text(weights)}"
+
+
+def _elsewhere(name: str, network: NetworkSpec) -> str:
+    """Where a network comes from, and whether it stays as it is."""
+    weights = network.weights
+    assert weights is not None
+    come = f"The weights of {name} come from {weights_text(weights)}"
+    if not network.frozen:
+        return f"{come}, and it is trained from there."
+    return f"{come}: no optimizer names it, so it stays as it is, in evaluation mode; gradients pass through it."
 
 
 def _shared(checked: Checked, name: str, network: NetworkSpec) -> str:

@@ -30,6 +30,8 @@ def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Co
             inside = listed(parts).replace("_", r"\_")
             is_that = "is that" if len(parts) == 1 else "are those"
             yield rf"\text{{{inside} of }} {notation.network(name)} \text{{ {is_that} of }} {of}"
+    for name in (name for name in called if checked.networks[name].graph.spec.frozen):
+        yield rf"{notation.network(name)} \text{{ is given: its parameters stay as they are}}"
     noisy = [notation.network(name) for name in called if checked.networks[name].draws]
     if noisy:
         yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"

@@ -1,0 +1,144 @@
+"""Weights from elsewhere: read, verified, and given to the networks that take them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gangraph.check.weights import may_lack
+from gangraph.errors import CheckpointError, RunError
+from gangraph.folder.cache import newest_checkpoint
+from gangraph.folder.checkpoint import digest_of, read_checkpoint
+from gangraph.language.resolve.names_table import their_name
+from gangraph.language.spec import EvaluatorSpec, FileWeights, NetworkSpec, PretrainedWeights, RunWeights, Spec, Weights
+from gangraph.saved.state import TENSORS, Found
+from gangraph.saved.tensors import names_of_network
+from gangraph.views.spec import weights_text
+from gangraph.vocabulary.imagenet import fetched_backbone
+
+
+def load_weights(weights: Weights, module: nn.Module) -> None:
+    """Give a network the weights that it takes from elsewhere.
+
+    Raises:
+        RunError: they are not there, damaged, or of another network.
+    """
+    ours = module.state_dict(keep_vars=True)
+    tensors = tensors_of(weights, ours)
+    with torch.no_grad():
+        for path, tensor in ours.items():
+            if may_lack(path, tensors):
+                continue
+            if path not in tensors or tensors[path].shape != tensor.shape:
+                found = list(tensors[path].shape) if path in tensors else "nothing"
+                raise RunError(f"{weights_text(weights)}: '{path}': found {found}, expected {list(tensor.shape)}")
+            tensor.copy_(tensors[path])
+
+
+def tensors_of(weights: Weights, paths: Iterable[str]) -> Mapping[str, Tensor]:
+    """The tensors that weights hold for a network with these paths; those that are missing are left out.
+
+    Raises:
+        RunError: they are not there, or damaged.
+    """
+    match weights:
+        case EvaluatorSpec():
+            return _in_checkpoint(newest_checkpoint(weights), weights.network)
+        case RunWeights():
+            return _in_checkpoint(Path(weights.checkpoint), weights.network)
+        case FileWeights() | PretrainedWeights():
+            held = read_file(_file(weights))
+            return {path: held[own] for path in paths if (own := their_name(path, weights.names)) in held}
+
+
+def _file(weights: FileWeights | PretrainedWeights) -> Path:
+    return Path(weights.path) if isinstance(weights, FileWeights) else fetched_backbone(weights.name)
+
+
+def _in_checkpoint(folder: Path, network: str) -> Mapping[str, Tensor]:
+    checkpoint = read_checkpoint(folder)
+    checkpoint.verify_digest()
+    names = names_of_network(checkpoint.tensors, network, checkpoint.state.shared)
+    for name in names.values():
+        tensor = checkpoint.tensors[name]
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise checkpoint.misfit(f"'{name}': found NaN, expected numbers")
+    return {path: checkpoint.tensors[name] for path, name in names.items()}
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by the names that it gives them; nothing of it is executed.
+
+    Raises:
+        RunError: it is not there, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError) as error:
+        reason = "it holds more than tensors" if isinstance(error, UnpicklingError) else error
+        raise RunError(f"the weights '{path}' cannot be read: {reason}") from None
+    return {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
+
+
+# Where they were found, so that a run that goes on takes the same
+
+
+def found_weights(spec: Spec) -> dict[str, Found]:
+    """Where the weights of a spec are and what their digests are, by the calls that name them.
+
+    Raises:
+        RunError: some are not there.
+    """
+    taken = {weights_text(weights): weights for weights in _taken(spec)}
+    return {text: _found(weights) for text, weights in taken.items()}
+
+
+def _taken(spec: Spec) -> Iterator[Weights]:
+    for phase in spec.phases:
+        for made in phase.networks.values():
+            if isinstance(made, NetworkSpec) and made.weights is not None:
+                yield made.weights
+
+
+def begun_with(spec: Spec) -> dict[str, Found]:
+    """The same of the weights that a run began with, which it does not need again."""
+    texts = {weights_text(weights): weights for weights in spec.start.values()}
+    return {
+        text: Found(path=weights.checkpoint, digest=weights.digest)
+        for text, weights in texts.items()
+        if isinstance(weights, RunWeights)
+    }
+
+
+def _found(weights: Weights) -> Found:
+    if isinstance(weights, FileWeights | PretrainedWeights):
+        path = file = _file(weights)
+    else:
+        path = newest_checkpoint(weights) if isinstance(weights, EvaluatorSpec) else Path(weights.checkpoint)
+        file = path / TENSORS
+    try:
+        return Found(path=str(path.resolve()), digest=_digest(file, file.stat().st_mtime_ns))
+    except OSError as error:
+        raise RunError(f"{weights_text(weights)}: '{file}' cannot be read: {error.strerror}") from None
+
+
+@cache
+def _digest(path: Path, _: int) -> str:
+    return digest_of(path)
+
+
+def require_same(before: Mapping[str, Found], now: Mapping[str, Found], checkpoint: Path) -> None:
+    """Refuse to go on with other weights from elsewhere than a run began with. Raises CheckpointError."""
+    for text, found in now.items():
+        if text in before and before[text].digest != found.digest:
+            raise CheckpointError(
+                f"checkpoint '{checkpoint}' was trained with other weights of {text}: '{found.path}' has changed, "
+                f"found digest {found.digest[:12]}, expected {before[text].digest[:12]}"
+            )

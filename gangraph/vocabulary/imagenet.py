@@ -1,0 +1,85 @@
+"""Ops of networks that were trained on ImageNet, and the files that hold their weights."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional
+
+from gangraph.errors import WeightsError
+from gangraph.registry import op
+from gangraph.vocabulary.pretrained import DOWNLOAD, FOLDER, fetch, file_in, normalised, places, torchvision_url
+
+Interval = tuple[float, float]
+
+_NORMALISED = (-2.12, 2.65)  # which a pixel in [-1, 1] becomes
+
+
+def _as_normalised(x: Interval) -> Interval:
+    return _NORMALISED if x[0] >= -1 and x[1] <= 1 else (float("-inf"), float("inf"))
+
+
+@op(range=_as_normalised, ranges={"x": (-1.0, 1.0)})
+def imagenet(x: Tensor) -> Tensor:
+    """Images [B, 3, H, W] in [-1, 1] as ((x + 1) / 2 - mean) / deviation of ImageNet, which its networks take.
+
+    Raises:
+        ValueError: they are no images of 3 channels.
+    """
+    if x.dim() != 4 or x.shape[1] != 3:
+        grey = x.dim() == 4 and x.shape[1] == 1
+        how = "; cat(x, x, x) makes a grey image one of 3 channels" if grey else ""
+        raise ValueError(f"networks of ImageNet take images of 3 channels{how}")
+    return normalised(x)
+
+
+@op(range=lambda x, *_: x)
+def adaptive_avg_pool2d(x: Tensor, size: int) -> Tensor:
+    """Means over windows that divide each image into size x size."""
+    return functional.adaptive_avg_pool2d(x, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A network of torchvision: the files that may hold its weights, torchvision's own first, and what that is."""
+
+    files: tuple[str, ...]
+    weights: str
+
+
+BACKBONES: Mapping[str, Backbone] = {
+    "vgg16": Backbone(("vgg16-397923af.pth", "vgg16_features_imagenet_f16.safetensors"), "VGG16_Weights.IMAGENET1K_V1"),
+    "vgg19": Backbone(("vgg19-dcbb9e9d.pth",), "VGG19_Weights.IMAGENET1K_V1"),
+    "alexnet": Backbone(
+        ("alexnet-owt-7be5be79.pth", "alexnet_features_imagenet_f16.safetensors"), "AlexNet_Weights.IMAGENET1K_V1"
+    ),
+    "resnet50": Backbone(("resnet50-0676ba61.pth",), "ResNet50_Weights.IMAGENET1K_V1"),
+}
+
+
+def backbone_file(name: str) -> Path | None:
+    """The file with the weights of a network, in $GANGRAPH_WEIGHTS or in torch hub's folder; None if it is missing."""
+    return file_in(places(), BACKBONES[name].files)
+
+
+def fetched_backbone(name: str) -> Path:
+    """The same, downloaded if it is missing and downloads are allowed. Raises WeightsError."""
+    found = backbone_file(name)
+    if found is None and os.environ.get(DOWNLOAD) == "1":
+        found = fetch(name, BACKBONES[name].files[0], torchvision_url(BACKBONES[name].weights))
+    if found is None:
+        raise WeightsError(missing_backbone(name))
+    return found
+
+
+def missing_backbone(name: str) -> str:
+    """That the weights of a network are missing, where they were looked for, and what fetches them."""
+    files, given = BACKBONES[name].files, os.environ.get(FOLDER)
+    looked = [f"'{given}', which {FOLDER} names" if given else f"{FOLDER}, which names no folder", f"'{places()[-1]}'"]
+    how = f"python -c \"import torchvision; torchvision.models.{name}(weights='IMAGENET1K_V1')\""
+    return (
+        f"the weights of {name} are missing: looked for {' or '.join(files)} in {' and in '.join(looked)}; "
+        f"{DOWNLOAD}=1 lets a run fetch them, or {how}"
+    )
