@@ -24,6 +24,7 @@ from gangraph.check.lints.ranges import (
 )
 from gangraph.check.lints.rates import idle_rates
 from gangraph.check.lints.states import late_for_a_state
+from gangraph.check.lints.variables import moving_objective, moving_target
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph
 
@@ -57,4 +58,6 @@ LINTS: tuple[Lint, ...] = (
     mean_beside_divergence,
     shut_for_good,
     late_for_a_state,
+    moving_target,
+    moving_objective,
 )

@@ -24,7 +24,8 @@ def untrained(graph: Graph, _: Types) -> Iterator[Problem]:
         left = {module_name(part) for owner, part in identities(name, network.spec) if (owner, part) not in trained}
         idle = [use for path, use in network.layers.items() if path.partition(".")[0] in (*left, ANONYMOUS)]
         used = any(graph.calls(name))
-        if used and name not in named and any(vocabulary[use.name].traits.init for use in idle):
+        weights = any(vocabulary[use.name].traits.init for use in idle) or network.spec.start is not None
+        if used and name not in named and weights:
             own = " what is its own in" if len(left) < len(network.spec.parts) else ""
             yield warn(
                 "GG605",

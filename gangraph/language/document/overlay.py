@@ -20,6 +20,7 @@ SECTIONS = (
     "let",
     "data",
     "networks",
+    "variables",
     "values",
     "losses",
     "state",
