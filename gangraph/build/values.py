@@ -188,6 +188,7 @@ class ValueBuilder(ExpressionBuilder):
         """What a state is in this step."""
         spec = self.spec.states[name]
         return self.table.add("state", name, span=span, target=name, arguments=(spec.value, *spec.shape))
+
     def _variable(self, name: str, node: ast.Name) -> Argument:
         """The value of a variable, or of the average of one: a call of a network without inputs."""
         hint, network = self.take_hint(name), self.spec.networks[name]

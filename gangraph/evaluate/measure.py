@@ -78,7 +78,8 @@ def _counts(bound: BoundEvaluation, draws: Draws, node: str) -> dict[str, int]:
         below = {bound.graph.nodes[name].target for name in bound.graph.below(*values)}
         streams = [s for s in bound.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
         count = min([bound.spec.result_samples, *(len(draws.open(name)) for name in streams)])
-        if below & {name for name, source in draws.sources.items() if is_fixed(source)} | below & per_sample:
+        owners = {bound.graph.owner(name) for name in below}
+        if not per_sample.isdisjoint(owners) or any(is_fixed(draws.sources[s]) for s in bound.sources if s in below):
             count = min(count, bound.spec.samples)  # every batch has the same samples
         batch = min(bound.spec.samples, count)
         whole = bound.spec.mode == "train" or _couples(bound)
