@@ -197,6 +197,8 @@ def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Fu
     of the parameter (empty before its first step) and the options of its group to the next parameter and state, of
     which it changes none. For runs that go on with other options, `shapes_state=("momentum",)` names those without
     which (0 or false) it keeps less of each parameter, and `at_start` those that only the first step reads.
+    `reevaluates=True` if its step takes a closure that evaluates the objective once more, on the same draws, and leaves
+    gradients in the parameters, as `torch.optim.LBFGS` does; it replaces what it keeps, and changes nothing in place.
     """
     return _registers("optimizer", name, traits)
 

@@ -44,6 +44,7 @@ class Traits:
     sets: tuple[tuple[str, ...], ...] = ()  # the arguments that have equally many samples, set by set
     random: bool = False  # it makes random numbers, and may stand inside a value
     fused: bool = False  # it takes `fused=True`, which updates all parameters in one call
+    reevaluates: bool = False  # its step takes a closure, and evaluates the objective several times
     differentiable: Callable[..., Any] | None = None  # its step as a function, so that an objective can look ahead
     shapes_state: tuple[str, ...] = ()  # options without which (0 or false) it keeps less of each parameter
     at_start: tuple[str, ...] = ()  # options that only its first step reads
@@ -57,7 +58,7 @@ TRAITS: Mapping[Kind, tuple[str, ...]] = {
              "per_element", "nats", "ordered"),
     "metric": ("expects", "protocol", "sets", "ordered"),
     "source": ("random",),
-    "optimizer": ("fused", "differentiable", "shapes_state", "at_start"),
+    "optimizer": ("fused", "differentiable", "reevaluates", "shapes_state", "at_start"),
 }  # fmt: skip
 
 

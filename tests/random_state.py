@@ -63,6 +63,10 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "network that is trained from elsewhere": r"\bW\(",
     "limited gradient": "clip_grad",
     "momentum and moments": r"adam|momentum=0\.5\)",
+    "variable": r"variables:",
+    "variable that begins as data": "code: x",
+    "several evaluations in a step": r"lbfgs\(",
+    "steps ahead of its own groups": "gradient: false",
 }
 
 NETWORKS: Mapping[str, str] = {
@@ -98,6 +102,7 @@ LOSSES: Mapping[str, tuple[str, str]] = {  # each loss, and the network that it 
     "aux": ("H", "l2(H({a}), x) + {term}"),
     "pair": ("P", "l2(P(x).a, {b}) + mean(P({a}).b * P({a}).a) + {term}"),
     "steer": ("W", "l2(W({a}), x) + {term}"),
+    "paint": ("V", "l2(G(code), {a}) + 0.1 * l2(code, x) + {term}"),
     "own[k in 1..2]": ("F", "l2(F[k]({a}), x) + 0.1 * mean(F[3 - k](x)) + {term}"),
 }
 TEXT = """
@@ -106,6 +111,7 @@ name: random
 data: {{x: normal(2), z: normal(2), z2: normal(2)}}
 networks:
 {networks}
+{variables}
 values:
 {values}
 losses:
@@ -170,11 +176,11 @@ class _Maker:
         self.random = random.Random(seed)
         self.pick = self.random.choice
         self.certain = self.one_in(2)  # whether every update surely runs, as held values ask for
-        more = self.random.sample(["S", "H", "T", "F", "P", "E", "A"], self.random.randint(2, 3))
+        more = self.random.sample(["S", "H", "T", "F", "P", "E", "A", "V"], self.random.randint(2, 3))
         self.has = {"G", "D", *more}
         self.has |= {name for name in "QW" if random.Random(f"{seed} {name}").randrange(4) == 0}
         self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
-        self.values = ["x", "z", *["fake"] * 4]
+        self.values = ["x", "z", *["fake"] * 4, *["code"] * ("V" in self.has)]
         self.moves = self.one_in(3)  # whether there are states
 
     def one_in(self, count: int) -> bool:
@@ -199,6 +205,7 @@ class _Maker:
         )  # fmt: skip
         return TEXT.format(
             networks=networks,
+            variables=f"variables: {{code: {self.pick(['normal(2)', 'x', 'lerp(x, z, 0.5)'])}}}" * ("V" in self.has),
             values="\n".join(values),
             losses="\n".join(f'  "{name}": {loss}' for name, loss in used.items()),
             optimizers="\n".join(self.optimizers()),
@@ -273,6 +280,8 @@ class _Maker:
                 options = self.pick(["lr=0.05)", "lr=0.02, momentum=0.5)", ""])
                 made = f"sgd({chosen}, {options}" if options else f"adam({chosen}, lr=1e-2, eps=1e-2)"
                 yield f'    "{group}": {made}'
+        if "V" in self.has:
+            yield f"    v: {self.pick(['adam(code, lr=0.05)', 'lbfgs(code, lr=0.05, max_iter=2)'])}"
 
     def update(self) -> str:
         """One entry of the step."""
@@ -281,7 +290,8 @@ class _Maker:
         if self.one_in(6):
             gate = self.pick(["", "", ", when: judge > 1.3", ", when: step > 1"])
             both = f"{{d: {{minimize: judge{gate}}}, g: {{minimize: {self.pick(['fool', 'deceive'])}}}}}"
-            return f"    - {{update: {both}{self.options()}}}\n"
+            ahead = f", unroll: {{steps: {self.random.randint(1, 2)}, gradient: false}}" * self.one_in(2)
+            return f"    - {{update: {both}{ahead}{self.options()}}}\n"
         losses = [(network.lower(), name) for name, (network, _) in LOSSES.items() if network in self.has - {"F"}]
         group, loss = self.pick(losses)
         inner, down = self.pick([pair for pair in losses if pair[0] != group])

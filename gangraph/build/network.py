@@ -15,11 +15,11 @@ from gangraph.build.expressions import (
 )
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse, shown
 from gangraph.graph.code_names import module_name
-from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
+from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.spec import NetworkSpec
+from gangraph.language.spec import VARIABLE, NetworkSpec
 from gangraph.registry import Definition, vocabulary
 
 ANONYMOUS = "anonymous"  # where layers stand that belong to no part
@@ -28,6 +28,8 @@ INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
 def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]]:
     """The graph of a network, and what is wrong with it; no graph if anything is."""
+    if spec.start is not None:
+        return _variable(spec), []
     builder = _NetworkBuilder(spec)
     builder.problems += _one_name(spec)
     needed = _needed(spec)
@@ -49,6 +51,12 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
     if builder.problems:
         return None, builder.problems
     return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+
+
+def _variable(spec: NetworkSpec) -> NetworkGraph:
+    """The graph of a variable: its parameter alone."""
+    node = Node(id=VARIABLE, kind="variable", target=VARIABLE, span=spec.span)
+    return NetworkGraph(spec=spec, nodes={VARIABLE: node}, layers={}, outputs={"": Ref(VARIABLE)})
 
 
 def _one_name(spec: NetworkSpec) -> Iterator[Problem]:

@@ -105,7 +105,7 @@ def _try_step(group: OptimizerSpec) -> None:
     optimizer = make_optimizer(group, [weight])
     weight.grad = torch.ones_like(weight)
     options, attributes = _own_options(optimizer), _own_attributes(optimizer)
-    optimizer.step()
+    take_step(group, optimizer)
     told = (*_changed(options, _own_options(optimizer)), *_changed(attributes, _own_attributes(optimizer)))
     if found := next(iter((*told, *_beyond_tensors(optimizer, weight))), ""):
         refuse(
@@ -187,6 +187,14 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
         options["fused"] = True
     made: torch.optim.Optimizer = optimizers[group.kind].function(parameters, **options)
     return made
+
+
+def take_step(group: OptimizerSpec, optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimizer step by gradients that are there already, on an objective that stays as it is."""
+    if optimizers[group.kind].traits.reevaluates:
+        optimizer.step(lambda: 0.0)
+    else:
+        optimizer.step()
 
 
 def even_momentum(optimizer: torch.optim.Optimizer) -> None:

@@ -9,6 +9,7 @@ from gangraph.build.sources import build_sources
 from gangraph.build.states import build_states
 from gangraph.build.updates import build_updates
 from gangraph.build.values import ValueBuilder
+from gangraph.build.variables import odd_starts
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, SpecError, called_by, nearest
 from gangraph.graph.model import Graph, NetworkGraph
@@ -35,6 +36,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)
+    problems += odd_starts(spec, builder.starts, builder.table.nodes, updates)
     moves = build_states(builder)
     _check_schedules(spec, problems)
     return Graph(
@@ -49,6 +51,7 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
         moves=moves,
         evaluation=build_evaluation(spec, spec.evaluate, networks, set(broken), problems) if spec.evaluate else None,
         problems=tuple(problems),
+        starts=builder.starts,
     )
 
 

@@ -44,8 +44,14 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
             "one of " + ", ".join(known),
             nearest(name, known),
         )
-    arguments = tuple(constant(argument, static_names) for argument in call.arguments)
-    keywords = tuple((key, constant(value, static_names)) for key, value in call.keywords)
+
+    def given(written: Expression) -> object:
+        inner = ast.show(written.function) if isinstance(written, ast.Call) else ""
+        is_source = bool(inner) and (inner in known or bool(nearest(inner, known)))
+        return build_source(written, static_names, batch) if is_source else constant(written, static_names)
+
+    arguments = tuple(map(given, call.arguments))
+    keywords = tuple((key, given(value)) for key, value in call.keywords)
     check_arguments(name, definition.signature, arguments, keywords, call)
     try:
         made: Source | RandomSource = definition.function(*arguments, **dict(keywords))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from gangraph.build.arguments import check_arguments
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
+from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_closure, refuse_past
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
@@ -63,6 +64,14 @@ class _UpdateBuilder:
         if len(objectives) < len(spec.objectives):
             give_up()
         _refuse_shared(objectives)
+        groups = self.values.spec.optimizers
+        closure = any(evaluates_again(groups[each.group]) for each in objectives)
+        if closure:
+            refuse_in_closure(spec, groups)
+        if spec.ahead:
+            refuse_ahead(spec)
+        if closure or spec.ahead:
+            refuse_past(objectives, self.values.table.nodes)
         if watched and "accumulate" in spec.schedule:
             place = next(gate for gate in gates if not is_over_time(gate))
             refuse(
@@ -82,6 +91,8 @@ class _UpdateBuilder:
             span=spec.span,
             watched=tuple(watched.items()),
             named=self._named(spec.objectives) | (watched.keys() & self.values.losses.keys()),
+            closure=closure,
+            ahead=spec.ahead,
         )
 
     def _named(self, objectives: Iterable[Objective]) -> frozenset[str]:

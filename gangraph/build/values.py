@@ -43,6 +43,7 @@ class ValueBuilder(ExpressionBuilder):
         self.sources = dict(sources)
         self.values: dict[str, str] = {}
         self.losses: dict[str, str] = {}
+        self.starts: dict[str, Argument] = {}  # what variables begin as
         self.active: list[str] = []
         self.owner = ""
         self.written = {**spec.values, **spec.losses}
@@ -55,6 +56,9 @@ class ValueBuilder(ExpressionBuilder):
 
     def define_all(self) -> None:
         """Build every value and loss, so that each gets its check even where nothing uses it."""
+        for name in self.spec.variables:
+            if name not in self.broken:
+                self.attempt(self.begin, name)
         for name in (*self.spec.values, *self.spec.losses):
             if name not in self.broken:
                 self.attempt(self._defined, name)
@@ -166,6 +170,8 @@ class ValueBuilder(ExpressionBuilder):
             return self._defined(name)
         if name in self.spec.states:
             return self.state(name, node.span)
+        if self.spec.is_variable(name):
+            return self._variable(name, node)
         if name in self.spec.networks:
             refuse("GG316", f"'{name}' is a network and stands here without an input", node.span, name, f"{name}(...)")
         known = list(self.known_names())
@@ -182,6 +188,33 @@ class ValueBuilder(ExpressionBuilder):
         """What a state is in this step."""
         spec = self.spec.states[name]
         return self.table.add("state", name, span=span, target=name, arguments=(spec.value, *spec.shape))
+
+    def _variable(self, name: str, node: ast.Name) -> Argument:
+        """The value of a variable, or of the average of one: a call of a network without inputs."""
+        hint, network = self.take_hint(name), self.spec.networks[name]
+        if not self.evaluating:
+            self.begin(network.of if isinstance(network, AverageSpec) else name)
+        return self.table.add("network", hint, span=node.span, target=name)
+
+    def begin(self, name: str) -> None:
+        """Define what a variable begins as; draws without a name in it are its own. Raises SpecError."""
+        start = self.spec.variables[name]
+        if name in self.starts:
+            return
+        if name in self.broken:
+            give_up()
+        if name in self.active:
+            refuse("GG303", f"'{name}' would begin as itself", start.span, circle(self.active, name))
+        self.active.append(name)
+        owner, self.owner = self.owner, name
+        try:
+            self.starts[name] = self.visit(start, f"{name}_start")
+        except SpecError:
+            self.broken.add(name)
+            raise
+        finally:
+            self.active.pop()
+            self.owner = owner
 
     def _source_node(self, name: str, field: str, span: Span) -> Ref:
         source = self.sources[name]
@@ -234,6 +267,8 @@ class ValueBuilder(ExpressionBuilder):
         """A network, a special form or a random source."""
         if name in self.broken:
             give_up()
+        if self.spec.is_variable(name):
+            refuse("GG317", f"'{name}' is a variable, whose name is its value", node.span, ast.show(node), name)
         if name in self.spec.networks:
             return self._network_call(name, node)
         kind = kinds.get(name)

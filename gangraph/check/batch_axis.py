@@ -5,7 +5,7 @@ axes that differ are the batch's. It is the first axis of a value and no other, 
 and layers that are made to compare the samples of a batch (the trait `mixes_samples`) may do as they like.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -27,9 +27,12 @@ _IMAGES = 4  # axes of a value whose first axis no layer takes for anything but 
 Pair = tuple[Tensor, Tensor]  # one value in the spec's batch and in the other, without storage
 
 
-def batch_meets_features(graph: Graph, seen: Types) -> Iterator[Problem]:
-    """GG412: every place where the batch does not stay the first axis."""
-    follower = _Follower(graph, seen)
+def batch_meets_features(graph: Graph, seen: Types, batched: Collection[str] = ()) -> Iterator[Problem]:
+    """GG412: every place where the batch does not stay the first axis.
+
+    `batched` are variables with a batch that are defined outside of the graph.
+    """
+    follower = _Follower(graph, seen, batched)
     for node in graph.nodes.values():
         yield from follower.follow(node)
 
@@ -46,6 +49,12 @@ def batched(graph: Graph, seen: Types, names: Sequence[str]) -> set[str]:
     return {name for name, (one, other) in known if one.dim() and one.shape[0] != other.shape[0]}
 
 
+def per_sample(graph: Graph, seen: Types) -> frozenset[str]:
+    """The variables that have one tensor for each sample of a batch: what they begin as has the batch as its axis."""
+    found = batched(graph, seen, tuple(graph.begun.values()))
+    return frozenset(name for name, node in graph.begun.items() if node in found)
+
+
 class _StrayError(Exception):
     """The batch does not stay the first axis; `inside` says where in a network, if it is one."""
 
@@ -60,6 +69,7 @@ class _Follower:
 
     graph: Graph
     seen: Types
+    batched: Collection[str] = ()
     pairs: dict[str, Pair] = field(default_factory=dict)
     outputs: dict[str, Mapping[str, Pair]] = field(default_factory=dict)
     told: dict[object, Mapping[str, Pair] | None] = field(default_factory=dict)
@@ -93,6 +103,9 @@ class _Follower:
 
     def _network(self, node: Node) -> None:
         model = self.seen.calls[node.id]
+        if model.graph.spec.start is not None:
+            self.pairs[node.id] = self._variable(self.graph.owner(node.target), model)
+            return
         given = [self.pairs[name] for name in node.inputs]
         key = (id(model), tuple(tuple(other.shape) for _, other in given))
         if key not in self.told:
@@ -103,6 +116,15 @@ class _Follower:
             self.pairs[node.id] = outputs[""]
         elif outputs is not None:
             self.outputs[node.id] = outputs
+
+    def _variable(self, name: str, model: NetworkModel) -> Pair:
+        """A variable has a batch where what it begins as has one."""
+        start, made = self.graph.begun.get(name), model.made[""]
+        if start is not None:
+            return self.pairs[start]
+        return made, torch.empty(
+            (_TIMES * made.shape[0], *made.shape[1:]), device="meta"
+        ) if name in self.batched else made
 
     def _problem(self, node: Node, stray: _StrayError) -> Problem:
         given = [(name, self.seen.nodes[name]) for name in node.inputs]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gangraph.build.variables import sizes
 from gangraph.check.instantiate import (
     ANY,
     Interval,
@@ -18,6 +19,7 @@ from gangraph.check.instantiate import (
     op_range,
     ranges,
     require_same_layers,
+    variable,
 )
 from gangraph.check.meta_runs import run_op
 from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_work
@@ -25,7 +27,7 @@ from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
 from gangraph.graph.kinds import SIGNS
-from gangraph.graph.model import Graph, NetworkGraph, Node, with_arguments
+from gangraph.graph.model import Graph, NetworkGraph, Node, Ref, with_arguments
 from gangraph.graph.node import NodeKind
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
@@ -61,6 +63,8 @@ def infer(
         for node in graph.nodes.values():
             if (node.id not in late) is first:
                 inference.add(node)
+    for name in graph.starts:
+        inference.begin(name)
     return Types(inference.types, inference.models, tuple(inference.problems), inference.called)
 
 
@@ -68,7 +72,8 @@ def _above_vectors(graph: Graph) -> set[str]:
     """The vectors of the parameters of networks, and everything that is computed from them."""
     found: set[str] = set()
     for node in graph.nodes.values():
-        if node.of_parameters or not found.isdisjoint(node.needs):
+        begins = graph.begun.get(graph.owner(node.target)) if node.is_call else None
+        if node.of_parameters or not found.isdisjoint(node.needs) or begins in found:
             found.add(node.id)
     return found
 
@@ -192,6 +197,8 @@ class _Inference:
     def call(self, node: Node) -> TensorType | None:
         given = tuple(self.types[name] for name in node.inputs)
         graph = self._definition(node)
+        if graph.spec.start is not None and not self.begin(self.graph.owner(node.target)):
+            return None
         inputs = tuple(value.example() for value in given)
         try:
             self.called[node.id] = self._run(node.target, graph, inputs)
@@ -217,7 +224,7 @@ class _Inference:
 
     def parameters(self, node: Node) -> TensorType | None:
         owner = self.graph.owner(node.target)
-        if owner in self.models:
+        if owner in self.models or self.begin(owner):
             return TensorType((self.models[owner].parameters,), torch.float32)
         calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
         if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
@@ -274,6 +281,15 @@ class _Inference:
             require_same_layers(model, other)
             self.instantiated[owner, shapes, types] = other
         return self.instantiated[owner, shapes, types]
+
+    def begin(self, name: str) -> bool:
+        """Make a variable like what it begins as, which is inferred before; whether there is one."""
+        start = self.graph.starts.get(name)
+        known = self.types.get(start.id) if isinstance(start, Ref) else None
+        shape = known.shape if known is not None else None if isinstance(start, Ref) else sizes(start)
+        if name not in self.models and shape is not None:
+            self.models[name] = variable(self.graph.networks[name], shape)
+        return name in self.models
 
     def _said(self, node: str) -> str:
         return said(self.graph, node)

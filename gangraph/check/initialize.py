@@ -17,6 +17,7 @@ from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.order import require_order
 from gangraph.language.scalar import Scalar
+from gangraph.language.spec import VARIABLE
 from gangraph.language.tied import family_of
 from gangraph.registry import vocabulary
 
@@ -107,8 +108,11 @@ def initialize(module: nn.Module, graph: NetworkGraph, generator: torch.Generato
     """Set every parameter and buffer of a network that has storage, from PyTorch's defaults and `init:`.
 
     A scheme sets a layer's weight; its bias is then 0, or what `bias` says. An entry for a part comes before one for a
-    kind of layer.
+    kind of layer. A variable is 0 until it begins.
     """
+    if graph.spec.start is not None:
+        nn.init.zeros_(module.get_parameter(VARIABLE))
+        return
     parts = {module_name(part): part for part in graph.spec.parts}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())

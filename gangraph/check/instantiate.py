@@ -18,6 +18,7 @@ from gangraph.check.layer_state import layers_within, misplaced, moves_state
 from gangraph.check.meta_runs import MetaRun, run_layer, run_op
 from gangraph.graph.code_names import value_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
+from gangraph.language.spec import VARIABLE
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
@@ -124,6 +125,29 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
         coupling=tuple(dict.fromkeys(d.name for d in coupling if not (frozen and d.traits.only_in_training))),
         state=() if frozen else tuple(dict.fromkeys(instantiation.state())),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
+    )
+
+
+def variable(graph: NetworkGraph, shape: tuple[int, ...]) -> NetworkModel:
+    """A variable of a shape."""
+    example = torch.empty(shape, device="meta")
+    root, code = nn.Module(), fx.Graph()
+    root.register_parameter(VARIABLE, nn.Parameter(example))
+    code.output(code.get_attr(VARIABLE))
+    return NetworkModel(
+        graph=graph,
+        module=fx.GraphModule(root, code, class_name=graph.spec.template),
+        input_shapes=(),
+        input_types=(),
+        made={"": example},
+        shapes={VARIABLE: tuple(example.shape)},
+        types={VARIABLE: example.dtype},
+        draws=(),
+        parameters=example.numel(),
+        flops=0,
+        coupling=(),
+        state=(),
+        last_ops={},
     )
 
 

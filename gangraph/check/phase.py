@@ -1,11 +1,11 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
-from gangraph.check.batch_axis import batch_meets_features
+from gangraph.check.batch_axis import batch_meets_features, per_sample
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
 from gangraph.check.held_values import unfixed
 from gangraph.check.infer import Types, infer
@@ -18,6 +18,7 @@ from gangraph.check.states import states_change_type
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
 from gangraph.check.times import uncounted
 from gangraph.check.uncompiled import without_compiler
+from gangraph.check.variables import misread, odd_variables
 from gangraph.check.weights import misfitting_weights
 from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
 from gangraph.graph.code_names import is_form_of, module_name
@@ -39,7 +40,7 @@ class Checked:
 
     `networks` are those of the run, `evaluators` those that other specs train; `evaluated` are networks of the run in
     the form that the evaluation calls, where that has other outputs. `tied_parts` are, by network, the parts that are
-    tied to those of an owner.
+    tied to those of an owner. `per_sample` are the variables that have one tensor for each sample of a batch.
     """
 
     graph: Graph
@@ -50,6 +51,7 @@ class Checked:
     evaluated: Mapping[str, NetworkModel]
     lints: tuple[Problem, ...]
     tied_parts: Mapping[str, tuple[TiedPart, ...]]
+    per_sample: frozenset[str] = frozenset()
 
     def own_parameters(self, name: str) -> int:
         """How many parameters of a network are no other network's."""
@@ -77,13 +79,16 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     for name, network in graph.networks.items():
         starts = check_initialization(network, types.networks.get(name))
         problems += [called_by(problem, name, network.spec.span) for problem in starts]
+    each = per_sample(graph, types)
+    problems += odd_variables(graph, types)
     if seen is not None and graph.evaluation is not None:
         known = {(problem.code, problem.span) for problem in problems}
         problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
         known = {(problem.code, problem.span) for problem in problems}
-        strays = _values(graph.evaluation.graph, seen)
+        strays = _values(graph.evaluation.graph, seen, each)
         problems += [problem for problem in strays if (problem.code, problem.span) not in known]
         problems += check_evaluation(graph.evaluation, seen)
+        problems += misread(graph.evaluation, graph.spec.batch, each)
     own = {name: model for name, model in seen.networks.items() if name not in evaluators} if seen else {}
     networks = {**own, **types.networks}
     trained, also_refused = _trained(graph, networks)
@@ -105,12 +110,13 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         evaluated={name: model for name, model in own.items() if model is not networks[name]},
         lints=lints,
         tied_parts=tied,
+        per_sample=each,
     )
 
 
-def _values(graph: Graph, types: Types) -> Iterator[Problem]:
+def _values(graph: Graph, types: Types, batched: Collection[str] = ()) -> Iterator[Problem]:
     """What is wrong with values whose shapes fit."""
-    yield from batch_meets_features(graph, types)
+    yield from batch_meets_features(graph, types, batched)
     yield from labels_beyond_classes(graph, types)
     yield from states_change_type(graph, types)
     yield from undifferentiable(graph, types)

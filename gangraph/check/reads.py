@@ -23,7 +23,7 @@ def streams_read(phases: Sequence[Checked]) -> dict[str, Source]:
 def _of_phase(checked: Checked) -> Iterator[tuple[str, Source]]:
     graph = checked.graph
     roots = (root for update in graph.step for root in update.roots)
-    yield from (("data." + name, source) for name, source in _streams(graph, *roots))
+    yield from (("data." + name, source) for name, source in _streams(graph, *roots, *graph.begun.values()))
     evaluation = graph.evaluation
     if evaluation is not None:
         own = graph.spec.evaluate.data if graph.spec.evaluate is not None else {}

@@ -141,6 +141,8 @@ class BoundEvaluation:
     def batch(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor]:
         """Everything that is computed batch by batch, of the batch `index`. Raises RunError for too few samples."""
         code = self.part.code
+        self._require_samples(draws.batch)
+        self.engine.begin(clock)
         with self._undisturbed(self.spec.mode):
             given = self._inputs(draws, clock, index)
             try:
@@ -149,6 +151,15 @@ class BoundEvaluation:
             except BatchError as error:
                 raise RunError(f"{error}: evaluate with more samples") from None
         return dict(zip(code.writes, made, strict=True))
+
+    def _require_samples(self, count: int) -> None:
+        """Refuse another number of samples than a variable has tensors. Raises RunError."""
+        checked = self.engine.program.plan.checked
+        called = {self.graph.nodes[name].target for name in self.part.code.segment.nodes}
+        for name in sorted(called):
+            if self.graph.owner(name) in checked.per_sample and count != checked.graph.spec.batch:
+                has = f"one tensor for each of {checked.graph.spec.batch} samples"
+                raise RunError(f"the variable '{name}' has {has}, and an evaluation of {count} would read it")
 
     def _inputs(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor | None]:
         """Draw what the evaluation reads."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gangraph.build.partition import ops_of, sets_of
+from gangraph.data.fixed import is_fixed
 from gangraph.data.random import RandomSource
 from gangraph.evaluate.evaluation import BoundEvaluation, Evaluator, over_set
 from gangraph.evaluate.protocol import protocol
@@ -72,10 +73,14 @@ def _counts(bound: BoundEvaluation, draws: Draws, node: str) -> dict[str, int]:
     Where layers see the batch, in training mode or since they couple samples always, every batch is a whole one.
     """
     counts: dict[str, int] = {}
+    per_sample = bound.engine.program.plan.checked.per_sample
     for values in sets_of(bound.graph, node, bound.part.whole):
         below = {bound.graph.nodes[name].target for name in bound.graph.below(*values)}
         streams = [s for s in bound.sources if s in below and not isinstance(draws.sources[s], RandomSource)]
         count = min([bound.spec.result_samples, *(len(draws.open(name)) for name in streams)])
+        owners = {bound.graph.owner(name) for name in below}
+        if not per_sample.isdisjoint(owners) or any(is_fixed(draws.sources[s]) for s in bound.sources if s in below):
+            count = min(count, bound.spec.samples)  # every batch has the same samples
         batch = min(bound.spec.samples, count)
         whole = bound.spec.mode == "train" or _couples(bound)
         counts |= dict.fromkeys(values, count - count % batch if whole else count)
@@ -102,9 +107,12 @@ def _gathered(bound: BoundEvaluation, draws: Draws, clock: Clock, count: int) ->
 
 
 def _is_vector(bound: BoundEvaluation, name: str) -> bool:
-    """Whether a value is the parameters of a network, or a state: these have no samples."""
-    node = bound.graph.nodes.get(name)
-    return node is not None and (node.of_parameters or node.is_state)
+    """Whether a value has no samples: the parameters of a network, a state, or a variable that all samples share."""
+    node, checked = bound.graph.nodes.get(name), bound.engine.program.plan.checked
+    if node is None or not node.of_network:
+        return node is not None and node.is_state
+    owner = bound.graph.owner(node.target)
+    return node.of_parameters or (owner in checked.graph.starts and owner not in checked.per_sample)
 
 
 def _joined(values: list[Tensor]) -> Tensor:

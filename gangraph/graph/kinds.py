@@ -136,7 +136,8 @@ def _spell_operation(node: Node, inside: Inside) -> Expression:
 
 
 def _spell_target(node: Node, inside: Inside) -> Expression:
-    return call_of(node.target, node, inside)
+    """A call; a network without inputs is a variable, whose name is its value."""
+    return call_of(node.target, node, inside) if node.arguments else dotted_name(node.target, node.span)
 
 
 def _spell_first(node: Node, inside: Inside) -> Expression:
@@ -313,6 +314,9 @@ KINDS = (
         target="group",
         infer=_no_value,
         write=lambda writer, node: writer.lookahead(node),
+    ),
+    NodeKind(  # the parameter of a variable, which is a network of nothing else
+        name="variable", in_networks=True, infer=_in_networks_alone, write=_in_networks_alone, spelled=_spell_source
     ),
     NodeKind(  # an input of a network
         name="input", in_networks=True, infer=_in_networks_alone, write=_in_networks_alone, spelled=_spell_source

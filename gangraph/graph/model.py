@@ -83,8 +83,10 @@ class UpdateGraph:
 
     `timing` says when it runs and how often. `watched` are the losses that decide its gates, by name. `named` are the
     losses that it names, in its objectives and gates or in what these name. `options` change the gradient before the
-    step of the optimizer, in their order. An entry that moves `states` comes after all updates and has no objectives:
-    they are names, each with the node of what the state becomes.
+    step of the optimizer, in their order. `closure` says that its optimizer evaluates the objective as often as it
+    likes; `ahead` are steps of all its groups after which gradients are taken, and which are forgotten. An entry that
+    moves `states` comes after all updates and has no objectives: they are names, each with the node of what the state
+    becomes.
     """
 
     name: str
@@ -97,6 +99,18 @@ class UpdateGraph:
     watched: tuple[tuple[str, str], ...] = ()
     named: frozenset[str] = frozenset()
     states: tuple[tuple[str, str], ...] = ()
+    closure: bool = False
+    ahead: int = 0
+
+    @property
+    def reevaluated(self) -> bool:
+        """Whether it computes its objectives several times, at several points, before it is done."""
+        return self.closure or self.ahead > 0
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it may compute its objectives several times in a step: on other draws, or at other points."""
+        return self.timing.repeated or self.reevaluated
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -141,7 +155,8 @@ class UpdateGraph:
 class Graph:
     """One phase of a spec as a graph. Nodes stand in topological order.
 
-    A step runs the `updates` and then the `moves`, which move states and no parameter.
+    A step runs the `updates` and then the `moves`, which move states and no parameter. `starts` are what variables
+    begin as: nodes of the graph, or constants.
     """
 
     spec: PhaseSpec
@@ -153,6 +168,7 @@ class Graph:
     losses: Mapping[str, str]
     updates: tuple[UpdateGraph, ...]
     evaluation: "Evaluation | None"
+    starts: Mapping[str, Argument] = field(default_factory=dict)
     problems: tuple[Problem, ...]
     moves: tuple[UpdateGraph, ...] = ()
 
@@ -196,6 +212,11 @@ class Graph:
             for update in self.updates
         ]
         return replace(self, nodes=nodes, updates=tuple(updates))
+
+    @cached_property
+    def begun(self) -> Mapping[str, str]:
+        """The nodes that variables begin as; those that begin as constants are left out."""
+        return {name: start.id for name, start in self.starts.items() if isinstance(start, Ref)}
 
     def below(self, *ids: str) -> set[str]:
         """The nodes and everything they are computed from."""
@@ -342,8 +363,9 @@ def _passes(network: NetworkGraph, start: str) -> bool:
     reached: set[str] = set()
     for node in network.nodes.values():
         name = network.layers[node.target].name if node.kind == "layer" else node.target
-        cut = node.kind != "input" and vocabulary[name].traits.stops_gradient
-        if not cut and (node.kind == start or not reached.isdisjoint(node.inputs)):
+        cut = node.kind not in ("input", "variable") and vocabulary[name].traits.stops_gradient
+        begins = node.kind == start or (node.kind, start) == ("variable", "layer")
+        if not cut and (begins or not reached.isdisjoint(node.inputs)):
             reached.add(node.id)
     return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())
 

@@ -171,12 +171,16 @@ def _of_spec(spec: Spec) -> dict[str, _Fact]:
 def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
     found = _given(_under("data", phase.data), "data")
     for name, made in phase.networks.items():
+        if name in phase.variables:
+            found[f"variables.{name}"] = _Fact(phase.variables[name])
+            continue
         found |= {f"networks.{name}{path}": fact for path, fact in _of_network(made).items()}
     found |= _given(_under("values", phase.values) | _under("losses", phase.losses))
     for name, state in phase.states.items():
         found |= _given(_under(f"state.{name}", {"start": state.start, "next": state.next}))
         found |= _given(_under(f"state.{name}", state.schedule), "now")
-    found |= {"train.batch": _Fact(str(phase.batch), "now")} | _given({"train.length": phase.length}, "now")
+    found["train.batch"] = _Fact(str(phase.batch), "trained" if phase.variables else "now")
+    found |= _given({"train.length": phase.length}, "now")
     for group in phase.optimizers.values():
         found |= _of_optimizer(f"train.optimizers.{group.name}", group)
     for index, update in enumerate(phase.updates):
@@ -229,11 +233,13 @@ def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:
 def _of_update(path: str, update: UpdateSpec) -> dict[str, _Fact]:
     """Every field that counts, so that none can be forgotten; what no place is known for has been trained with."""
     found = {f"{path}.draw": _Fact(_draws(update.draw))}
+    if update.ahead:
+        found[f"{path}.unroll.steps"] = _Fact(str(update.ahead))
     for objective in update.objectives:
         found |= _of_objective(path, objective, alone=len(update.objectives) == 1)
     for each in fields(update):
         value = getattr(update, each.name)
-        told = each.name in ("objectives", "draw") or isinstance(value, Span)
+        told = each.name in ("objectives", "draw", "ahead") or isinstance(value, Span)
         if counts(each) and not told and value is not None and value != each.default:
             found |= _of_field(path, each.name, value)
     return found

@@ -67,6 +67,8 @@ def _training(phase: PhaseSpec) -> dict[str, Any]:
     reached = _reached(written, {**phase.losses, **phase.values})
     reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
     reached |= _owners(phase, reached)
+    begun = [start for name, start in phase.variables.items() if name in reached]
+    reached |= _reached(begun, {**phase.losses, **phase.values})
     # An average changes nothing, but is part of what training leaves.
     reached |= {name for name, made in phase.networks.items() if isinstance(made, AverageSpec) and made.of in reached}
     facts = {

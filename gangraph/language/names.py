@@ -45,9 +45,13 @@ def taken_names(phase: PhaseSpec, model: schema.Document) -> Iterator[Problem]:
     let = {re.split(r"[\[\s]", key)[0] for key in model.let}
     known |= dict.fromkeys(let, "a static name under let:")
     sections: dict[str, Mapping[str, Any]] = {
-        "source": phase.data, "network": phase.networks, "value": phase.values, "loss": phase.losses,
+        "source": phase.data,
+        "network": {name: made for name, made in phase.networks.items() if name not in phase.variables},
+        "variable": phase.variables,
+        "value": phase.values,
+        "loss": phase.losses,
         "state": phase.states,
-    }  # fmt: skip
+    }
     for what, section in sections.items():
         for name, made in section.items():
             family = name.partition("[")[0]

@@ -20,7 +20,7 @@ from gangraph.language.scalar import Scalar
 
 CARRIES = "optimizers"  # what a phase can take over beside parameters
 _MOST = 50  # phases
-_SECTIONS = ("data", "networks", "values", "losses", "state", "evaluate")
+_SECTIONS = ("data", "networks", "variables", "values", "losses", "state", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _unknown(key: Scalar) -> Mapping[str, Expression]:
 def _refuse_taken(variable: str, key: Scalar, sections: Sections) -> None:
     """An index holds for all of its phase, so a name of the document cannot be one."""
     model = sections.model
-    for section in ("params", "let", "data", "networks", "values", "losses", "state"):
+    for section in ("params", "let", "data", "networks", "variables", "values", "losses", "state"):
         if any(name.partition("[")[0] == variable for name in getattr(model, section)):
             start = key.find(variable, len("for "))
             refuse(

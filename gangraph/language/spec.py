@@ -18,6 +18,7 @@ def counts(each: Field[Any]) -> bool:
     return "aside" not in each.metadata
 
 
+VARIABLE = "value"  # the only parameter of a variable
 OUTPUT = "output"  # the output of a network with several that a call without a field means
 
 
@@ -46,7 +47,8 @@ class NetworkSpec:
     """A network as a graph of layers: chains of layers (`parts`) and the values that connect them.
 
     `file` is what it was read from; None for one that is defined in place. `weights` are those that it begins with if
-    it comes from elsewhere; it is `frozen` if no optimizer of any phase names it, and is in evaluation mode then.
+    it comes from elsewhere; it is `frozen` if no optimizer of any phase names it, and is in evaluation mode then. A
+    variable is a network without inputs, parts and values, whose only parameter begins as the value of `start`.
     """
 
     template: str = field(metadata=ASIDE)
@@ -61,6 +63,7 @@ class NetworkSpec:
     weights: "Weights | None" = None
     frozen: bool = False
     file: Text | None = field(default=None, compare=False, metadata=ASIDE)
+    start: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,7 @@ class UpdateSpec:
 
     `schedule` says when it runs and how often, in the order of `gangraph.update_schedule`; what changes nothing is left
     out. `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
+    `ahead` is after how many steps of its own groups its gradients are taken, which are then forgotten.
     """
 
     name: str = field(metadata=ASIDE)
@@ -120,6 +124,7 @@ class UpdateSpec:
     options: Names
     then: tuple[Expression, ...]
     span: Span
+    ahead: int = 0
 
     @property
     def timing(self) -> Timing:
@@ -260,6 +265,18 @@ class PhaseSpec:
     static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
     spans: Mapping[str, Span] = field(default_factory=dict, metadata=ASIDE)
     states: Mapping[str, StateSpec] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Expression]:
+        """What each trained tensor that is no network begins as."""
+        made = ((name, network) for name, network in self.networks.items() if isinstance(network, NetworkSpec))
+        return {name: network.start for name, network in made if network.start is not None}
+
+    def is_variable(self, name: str) -> bool:
+        """Whether a name is that of a variable, or of the average of one: it is a value, and not called."""
+        network = self.networks.get(name)
+        of = self.networks.get(network.of) if isinstance(network, AverageSpec) else network
+        return isinstance(of, NetworkSpec) and of.start is not None
 
     @property
     def called(self) -> str:

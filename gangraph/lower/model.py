@@ -64,7 +64,7 @@ class Program:
     """A plan with its segments as code.
 
     `evaluation` is what an evaluation during training computes, `measurement` what is computed over many samples,
-    `pictures` what each grid and sampler draws.
+    `pictures` what each grid and sampler draws, `starts` what variables begin as.
     """
 
     plan: Plan
@@ -73,8 +73,10 @@ class Program:
     measurement: EvaluationPart | None
     pictures: Mapping[str, EvaluationPart]
     kernels: Kernels
+    starts: Lowered | None = None
 
     @property
     def forms(self) -> Mapping[str, NetworkForm]:
         """The forms of networks that the code of its updates calls, by name."""
-        return {name: form for code in self.segments.values() for name, form in code.networks.items()}
+        every = (*self.segments.values(), *([self.starts] if self.starts is not None else []))
+        return {name: form for code in every for name, form in code.networks.items()}

@@ -1,5 +1,7 @@
 """Stage 6, lower: a plan to one `torch.fx` graph per segment."""
 
+from dataclasses import replace
+
 from gangraph.build.partition import Sets, after_all, after_metrics
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph
@@ -17,6 +19,8 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     whole = [segment for update in plan.step for segment in update.segments]
     steps = [ahead.each for segment in whole for ahead in segment.lookaheads]
     segments = {segment.name: write_segment(checked.graph, models, segment) for segment in (*whole, *steps)}
+    begun = tuple(checked.graph.begun.values())
+    starts = write_segment(checked.graph, models, _starts(checked.graph, begun)) if begun else None
     evaluation = checked.graph.evaluation
     each = measurement = None
     pictures: dict[str, EvaluationPart] = {}
@@ -38,6 +42,7 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
         measurement=measurement,
         pictures=pictures,
         kernels=kernels,
+        starts=starts,
     )
 
 
@@ -58,6 +63,11 @@ def _part(graph: Graph, models: Models, name: str, sets: Sets) -> EvaluationPart
     return EvaluationPart(
         code=write_segment(graph, models, _whole_segment(graph, name, sets.batched)), whole=sets.whole
     )
+
+
+def _starts(graph: Graph, roots: tuple[str, ...]) -> Segment:
+    """What variables begin as, computed with every network as it is."""
+    return replace(_whole_segment(graph, "starts", roots), purpose="what variables begin as")
 
 
 def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:

@@ -9,7 +9,7 @@ from gangraph.plan.order import in_order
 def takers(facts: Facts, index: int) -> Iterator[int]:
     """The later updates that may take over values with their gradients."""
     if facts.share and facts.updates[index].timing.once:
-        yield from (later for later in range(index + 1, len(facts.updates)) if not facts.updates[later].timing.repeated)
+        yield from (later for later in range(index + 1, len(facts.updates)) if not facts.updates[later].repeated)
 
 
 def lasting(facts: Facts, index: int, values: Set[str]) -> dict[int, set[str]]:

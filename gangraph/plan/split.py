@@ -8,7 +8,7 @@ from gangraph.plan.facts import Facts
 
 def changes_while_repeating(facts: Facts, index: int) -> Callable[[str], bool]:
     """Whether a value, by its name, is another one each time that an update repeats."""
-    if not facts.updates[index].timing.repeated:
+    if not facts.updates[index].repeated:
         return lambda name: False
     beneath, held = facts.versions.beneath, facts.versions.held
     changing = facts.versions.mask((*moved(facts.graph, index), *drawn(facts.graph, index)))
@@ -24,7 +24,7 @@ def split(
     changes state once for each value: if its value is the same in every repetition and it is not made `again`, it is
     also made once before.
     """
-    if not facts.updates[index].timing.repeated:
+    if not facts.updates[index].repeated:
         return frozenset(), wanted
     changing = _changing(facts, index, wanted)
     body = _with_above(facts, changing | (facts.along(changing) & wanted), wanted)

@@ -57,6 +57,20 @@ class Draws:
         # The batch size of this step: that of the tensors that were given, if any.
         self.batch_now = len(next(iter(first.values()))) if first else self.batch
 
+    def ahead(self) -> "Draws":
+        """What these would draw from here on, which they do not notice."""
+        made = Draws(
+            self.sources,
+            batch=self.batch,
+            seed=self.seed,
+            device=self.device,
+            dtype=self.dtype,
+            sections=self.sections,
+        )
+        made.datasets, made.sizes, made.positions = dict(self.datasets), dict(self.sizes), dict(self.positions)
+        made.given, made.batch_now = self.given, self.batch_now
+        return made
+
     def draw(self, name: str, step: int) -> dict[str, Tensor]:
         """One batch of a source: field name to tensor."""
         count = self.counts[name] = self.counts.get(name, -1) + 1

@@ -9,28 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
-from gangraph.errors import RunError
+from gangraph.data.random import RandomSource
+from gangraph.errors import RunError, UsageError
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import OptimizerSpec
 from gangraph.lower.model import Lowered, Program
-from gangraph.lower.writer import noise_name
 from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.registry import optimizers
+from gangraph.run.again import Again, Closure, kept, look_ahead
 from gangraph.run.draws import Draws
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
 from gangraph.run.history import History
 from gangraph.run.lookahead import Steps
 from gangraph.run.networks import Networks, update_average
+from gangraph.run.noise import drawn_noise
 from gangraph.run.plugin_calls import telling
 from gangraph.run.settings import Settings
+from gangraph.run.starts import Starts, unmoved
 from gangraph.run.states import States
 from gangraph.run.watch import told_of, watch_values
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, function_of
 from gangraph.update_schedule import ScheduleKey
-from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
@@ -76,6 +78,7 @@ class Engine:
         groups = {name: group for name, group in self.graph.spec.optimizers.items() if called[name]}
         self.parameters = {name: _each_once(p for each in called[name] for p in each.parameters()) for name in groups}
         self.optimizers = {name: self._optimizer(group) for name, group in groups.items()}
+        self._require_precision()
         self.modules = {
             segment.name: self._bind(program.segments[segment.name])
             for update in program.plan.step
@@ -89,11 +92,19 @@ class Engine:
         }
         self.gates = [Gates(update) for update in self.graph.updates]
         self.states = States(self.graph, settings)
+        self.starts = Starts(program, networks, settings)
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
     def _optimizer(self, group: OptimizerSpec) -> torch.optim.Optimizer:
         with telling(f"the optimizer '{group.kind}'", group.span, optimizers[group.kind].function):
             return make_optimizer(group, self.parameters[group.name])
+
+    def _require_precision(self) -> None:
+        """Refuse mixed precision for an optimizer that compares losses of points near each other. Raises UsageError."""
+        for update in self.graph.updates:
+            if update.closure and self.settings.autocast:
+                kind = self.graph.spec.optimizers[update.objectives[0].group].kind
+                raise UsageError(f"{kind} compares losses that bf16 does not tell apart: use --precision fp32 or fp64")
 
     def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
         module = lowered.bind({**self.networks.callable, **dict(self._lookaheads(lowered))})
@@ -119,6 +130,9 @@ class Engine:
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
         self.draws.begin(given or {}, self._times(clock) if given else None)
+        self._require_batch()
+        self.begin(clock)
+        self.starts.waiting.clear()
         self.values.clear()
         for source in self.program.plan.sources:
             self._draw(source)
@@ -152,9 +166,24 @@ class Engine:
         self.states.move(after)
         return losses
 
+    def begin(self, clock: Clock) -> None:
+        """Give variables that have not begun the values that they will begin with in the next step."""
+        if self.starts.waiting:
+            for name in self.program.plan.sources:
+                if not isinstance(self.draws.sources[name], RandomSource):
+                    self.draws.open(name)
+            self.starts.begin(self.draws.ahead(), clock, self.step_count, self.precision)
+
+    def _require_batch(self) -> None:
+        """Refuse a batch that was given, if a variable has tensors for another. Raises UsageError."""
+        for name in self.program.plan.checked.per_sample:
+            if self.draws.batch_now != self.draws.batch:
+                has, given = f"one tensor for each of {self.draws.batch} samples", f"{self.draws.batch_now} were given"
+                raise UsageError(f"the variable '{name}' has {has}; {given}")
+
     def _times(self, clock: Clock) -> dict[str, int]:
         """How often this step draws each source: once when it begins, and again before updates that ask for it."""
-        times = dict.fromkeys(self.program.plan.sources, 1)
+        times = self.starts.sources | dict.fromkeys(self.program.plan.sources, 1)
         for index, update in enumerate(self.program.plan.updates):
             passes = _repetitions(update, clock) * update.graph.accumulate
             for source in update.redraws:
@@ -172,16 +201,53 @@ class Engine:
             self._draw_noise(update)
             for ahead in update.graph.lookaheads:
                 self._set_options(ahead.group, clock)
-            for segment in update.segments if before and index == 0 else update.body:
+            for segment in update.before if before and index == 0 else ():
+                self._run(segment)
+            again = Again(self.networks.modules, partial(self._again, update)) if update.graph.reevaluated else None
+            for segment in update.body:
                 self._run(segment)
             self._check_finite(update)
             goals = goals if index else gates.open(clock, partial(self._number, update))
             self._differentiate(goals, index, micro)
-        for objective in goals:
-            self._apply(objective.group, update, clock)
+        if again is not None:
+            self._step_from_several_points(update, goals, clock, again)
+        else:
+            self._step(update, goals, clock)
         if goals:
             self._follow(update, {network for objective in goals for network in objective.moved}, clock)
         return {name: self.values[node].detach() for name, node in update.losses}
+
+    def _step(
+        self, update: UpdatePlan, goals: Iterable[ObjectiveGraph], clock: Clock, again: Again | None = None
+    ) -> None:
+        for goal in goals:
+            closure = None if again is None else Closure(again, self.values[goal.loss].detach())
+            self._apply(goal.group, update, clock, closure)
+
+    def _step_from_several_points(
+        self, update: UpdatePlan, goals: tuple[ObjectiveGraph, ...], clock: Clock, again: Again
+    ) -> None:
+        """Step from gradients at other points than this. Values stay those of this point; if it fails, all does."""
+        made = {name: self.values[name] for each in update.body for name in self.program.segments[each.name].writes}
+        optimizers = [self.optimizers[goal.group] for goal in goals]
+        parameters = [p for goal in goals for p in self.parameters[goal.group]]
+        with kept(parameters, optimizers if update.graph.closure else ()) as put_back:
+            if update.graph.ahead:
+                look_ahead(update.graph.ahead, partial(self._step, update, goals, clock), again, optimizers)
+                put_back()
+            self._step(update, goals, clock, again if update.graph.closure else None)
+            if update.graph.closure and not all(p.isfinite().all() for p in parameters):
+                raise self.not_finite(update)
+        self.values.update(made)
+
+    def _again(self, update: UpdatePlan) -> Tensor:
+        """The forward pass of an update and its gradients, at the parameters as they are; its first loss."""
+        for segment in update.body:
+            self._run(segment)
+        if not update.graph.closure:  # whose optimizer may ask for a loss at a point that it then gives up
+            self._check_finite(update)
+        self._differentiate(update.graph.objectives, 0, 1)
+        return self.values[update.graph.objectives[0].loss].detach()
 
     def _follow(self, update: UpdatePlan, changed: set[str], clock: Clock) -> None:
         """What follows the step of a group: operations on parameters, and averages of the networks that changed."""
@@ -225,7 +291,7 @@ class Engine:
                     gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
                 )
 
-    def _apply(self, group: str, update: UpdatePlan, clock: Clock) -> None:
+    def _apply(self, group: str, update: UpdatePlan, clock: Clock, closure: Closure | None = None) -> None:
         self._set_options(group, clock)
         for name, value in update.graph.options.items():
             option = UPDATE_OPTIONS[name]
@@ -235,7 +301,10 @@ class Engine:
         even_momentum(self.optimizers[group])
         told = self.graph.spec.optimizers[group]
         with telling(f"at step {clock.step}, the optimizer '{told.kind}'", told.span, optimizers[told.kind].function):
-            self.optimizers[group].step()
+            if closure is None:
+                self.optimizers[group].step()
+            else:
+                self.optimizers[group].step(closure)  # type: ignore[arg-type]  # torch's annotation wants a float
 
     def _set_options(self, group: str, clock: Clock) -> None:
         """Give an optimizer's options that change over time their present values."""
@@ -259,19 +328,8 @@ class Engine:
 
     def _draw_noise(self, update: UpdatePlan) -> None:
         checked = self.program.plan.checked
-        for call in update.noise:
-            network = self.graph.owner(self.graph.nodes[call].target)
-            batch = (
-                checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0]
-                * self.draws.batch_now
-                // self.graph.spec.batch
-            )
-            like = torch.empty(0, dtype=self.settings.dtype, device=self.settings.device)
-            for draw in checked.networks[network].draws:
-                layer = self.networks.live[network].get_submodule(draw.path)
-                assert isinstance(layer, RandomLayer)
-                noise = self.draws.noise(call, layer, draw.name, (batch, *draw.shape), self.step_count, like)
-                self.values[noise_name(call, draw.name)] = noise
+        made = drawn_noise(checked, self.networks, self.draws, self.settings, update.noise, self.step_count)
+        self.values.update(made)
 
     def _scalar(self, number: float) -> Tensor:
         return torch.tensor(number, dtype=self.settings.dtype, device=self.settings.device)
@@ -296,7 +354,7 @@ class Engine:
     def not_finite(self, update: UpdatePlan) -> NotFiniteError:
         """The error that names the first value which is not finite, found by computing the update again."""
         told = "" if update.graph.states else update.graph.name
-        with _unmoved(self.networks.modules):
+        with unmoved(self.networks.modules):
             for name, value, place in (each for segment in update.segments for each in self._watched(segment)):
                 if not value.isfinite().all():
                     return NotFiniteError(name, told, self.step_count, place)
@@ -308,17 +366,6 @@ class Engine:
         if all(name in self.values for name in lowered.reads):
             inputs = [self.values[name] for name in lowered.reads]
             yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
-
-
-@contextmanager
-def _unmoved(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put every buffer back as it was."""
-    before = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            buffer.copy_(value)
 
 
 def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gangraph.check.tied_parameters import TiedPart
 from gangraph.folder.checkpoint import part
+from gangraph.language.spec import VARIABLE
 from gangraph.run.engine import Engine
 from gangraph.run.optimizer_state import state_after_a_step
 
@@ -14,8 +15,9 @@ from gangraph.run.optimizer_state import state_after_a_step
 def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
     """Give the engine of a phase what that of the phase before has; returns the parameters and states that start anew.
 
-    Weights are carried over by name where their shapes fit, those of averages too. An average that is new begins at its
-    network, and states are carried over as weights are. With `optimizers` these go on with their state.
+    Weights are carried over by name where their shapes fit, those of averages and variables too. An average that is new
+    begins at its network, a variable that is new waits for its start, and states are carried over as weights are. With
+    `optimizers` these go on with their state.
     """
     tensors = {
         f"{kind}/{name}/{path}": tensor
@@ -30,6 +32,7 @@ def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
         averages[name].load_state_dict(live[average.of].state_dict())
     carry_tensors(averages, tensors, "average", {})
     fresh += [f"state {name}" for name in after.states.take_over(before.states.tensors)]
+    after.starts.waiting &= {name for name in live if f"{name}.{VARIABLE}" in fresh}
     if optimizers:
         _carry_optimizers(before, after)
     return fresh

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from gangraph.build.optimizers import make_optimizer, options_of
+from gangraph.build.optimizers import make_optimizer, options_of, take_step
 from gangraph.language.spec import OptimizerSpec
 from gangraph.run.tensor_kind import TensorKind
 
@@ -62,7 +62,7 @@ def state_after_a_step(
     optimizer = make_optimizer(group, [parameter])
     optimizer.param_groups[0].update(options)
     parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
+    take_step(group, optimizer)
     return dict(optimizer.state[parameter])
 
 

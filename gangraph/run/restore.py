@@ -41,6 +41,8 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
     for name in state.positions.keys() - state.trained.sizes.keys():  # which older checkpoints did not keep
         engine.draws.open(name)
     engine.step_count = state.step
+    if state.step:
+        engine.starts.waiting.clear()
 
 
 def restore_network(folder: Path, name: str, module: nn.Module) -> None:

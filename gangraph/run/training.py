@@ -216,7 +216,10 @@ class Training:
             self.phase, self.phase_start = self.phase + 1, self.step_count
             before.draws.close()
             self.engine = self._make_engine()
-            return hand_over(before, self.engine, optimizers=bool(self.present.carries))
+            fresh = hand_over(before, self.engine, optimizers=bool(self.present.carries))
+            self.engine.begin(self.clock)
+            self.engine.starts.waiting.clear()
+            return fresh
 
     @contextmanager
     def _moving(self) -> Iterator[None]:

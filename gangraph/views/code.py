@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gangraph.graph.code_names import Mode, module_name, value_name
+from gangraph.graph.node import Ref
 from gangraph.language.expression.model import show
 from gangraph.language.expression.schedule import is_dynamic
+from gangraph.language.spec import VARIABLE
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.moments import all_of, condition, now
@@ -37,7 +39,18 @@ _KNOWN = {  # what printed code takes as given
     "parameters_of(group)": "the parameters of an optimizer group",
     "optimizers[group]": "the optimizer itself",
 }
-_GIVEN = {*(re.split(r"\W", call)[0] for call in _KNOWN), "opened", "gradients", "after"}  # names that no value takes
+_GIVEN = {
+    *(re.split(r"\W", call)[0] for call in _KNOWN),
+    "opened",
+    "gradients",
+    "after",
+    "again",
+    "once_more",
+    "take",
+    "kept",
+    "look_ahead",
+    "put_back",
+}  # names that no value takes
 
 
 def code_text(program: Program, *, title: str = "") -> str:
@@ -52,13 +65,15 @@ class _Writer:
         self.program, self.plan = program, program.plan
         self.graph: Graph = program.plan.checked.graph
         self.imports: dict[str, set[str]] = {"gangraph.run.networks": set()}
-        segments = program.segments.values()
+        starts = [program.starts] if program.starts is not None else []
+        segments = [*program.segments.values(), *starts]
         self.forms = program.forms
         self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(
             self.forms
         )
         self.functions = {
-            name: f"compute_{name}" if name in self.taken else name for name in map(variable, program.segments)
+            name: f"compute_{name}" if name in self.taken else name
+            for name in (variable(each.segment.name) for each in segments)
         }
 
     def lines(self, title: str) -> Iterator[str]:
@@ -67,11 +82,32 @@ class _Writer:
         start = [*self._draw(self.plan.sources), *self._numbers()]
         if self.plan.moves:
             updates += ["", "", "# The step ends: all states move at once.", "states |= after"]
+        begins = [*self._begin()]
         yield f'"""One step of {title or self.graph.spec.name}, as gangraph runs it.'
-        yield from ("", *self._given("\n".join([*start, *updates])), '"""', "", "import torch", "")
+        yield from ("", *self._given("\n".join([*start, *begins, *updates])), '"""', "", "import torch", "")
         for module, names in sorted(self.imports.items()):
             yield from [f"from {module} import {', '.join(sorted(names))}"] if names else []
-        yield from ("", "# The step begins.", *start, *updates)
+        yield from ("", "# The step begins.", *start, *begins, *updates)
+
+    def _begin(self) -> Iterator[str]:
+        """What variables begin as, in the first step of a run."""
+        code, starts = self.program.starts, self.graph.starts
+        if code is not None:
+            yield from ("", "", *self._function(code), "", "")
+        if starts:
+            yield "if step == 0:  # unless a phase before this one has left the variables"
+        if code is not None:
+            sources = dict.fromkeys(n.target for name in code.segment.inputs if (n := self.graph.nodes[name]).is_source)
+            yield from self._draw((name for name in sources if name not in self.plan.sources), "    ")
+            for call in (name for name in code.segment.nodes if self.graph.nodes[name].is_call):
+                yield from self._noise([call], "    ")
+            made = ", ".join(map(variable, code.writes))
+            function = self.functions[variable(code.segment.name)]
+            yield from _wrapped(f"    {made} = {function}", list(map(variable, code.reads)), "")
+        for name, start in starts.items():
+            own = f"{module_name(name)}.{VARIABLE}"
+            value = variable(start.id) if isinstance(start, Ref) else f"torch.tensor({start}, dtype={own}.dtype)"
+            yield f"    {own}.data.copy_({value})"
 
     def _numbers(self) -> Iterator[str]:
         """Numbers over time, and states, that the step computes with."""
@@ -193,13 +229,15 @@ class _Writer:
         elif first and update.redraws:
             yield f"{inside}if {first}:  # the step has drawn the first time"
             yield from self._draw(update.redraws, inside + "    ")
-        yield from self._noise(update, inside)
+        yield from self._noise(update.noise, inside)
         for ahead in graph.lookaheads:
             yield from (f"{inside}{line}" for line in self._options(ahead.group))
         if update.before and first:
             yield f"{inside}if not ({first}):"
         for segment in update.before:
             yield from self._run(segment, inside + ("    " if first else ""))
+        if graph.reevaluated:
+            yield from self._again(update, inside)
         for segment in update.body:
             yield from self._run(segment, inside)
         yield from self._decide(index, update, inside)
@@ -207,6 +245,42 @@ class _Writer:
         yield from self._apply(update, indent)
         for name, node in update.graph.states:
             yield f'{indent}after["{name}"] = {variable(node)}.detach()'
+
+    def _again(self, update: UpdatePlan, indent: str) -> Iterator[str]:
+        """What evaluates an update once more, at other parameters."""
+        self.imports.setdefault("gangraph.run.again", set()).add("Again")
+        yield f"{indent}def once_more():"
+        for segment in update.body:
+            yield from self._run(segment, f"{indent}    ")
+        yield from self._gradients(update, f"{indent}    ")
+        yield f"{indent}    return {variable(update.graph.objectives[0].loss)}.detach()"
+        yield ""
+        called = dict.fromkeys(map(module_name, (*update.differentiated, *update.frozen)))
+        yield f"{indent}again = Again([{', '.join(called)}], once_more)  # each time from the buffers as they are now"
+
+    def _from_several_points(self, graph: UpdateGraph, indent: str) -> Iterator[str]:
+        """The steps of an update from gradients that are taken at other points."""
+        imports, groups = (
+            self.imports.setdefault("gangraph.run.again", set()),
+            [each.group for each in graph.objectives],
+        )
+        if graph.closure:
+            imports.add("Closure")
+            yield from (f"{indent}{line}" for line in self._options(groups[0]))
+            first = f"{variable(graph.objectives[0].loss)}.detach()"
+            yield f'{indent}optimizers["{groups[0]}"].step(Closure(again, {first}))'
+            return
+        imports.update(("kept", "look_ahead"))
+        steps = [f"    {line}" for each in graph.objectives for line in self._step(graph, each)]
+        yield f"{indent}def take():"
+        yield from (f"{indent}{line}" for line in steps)
+        yield ""
+        every = ", ".join(f'*parameters_of("{group}")' for group in groups)
+        yield f"{indent}with kept([{every}]) as put_back:"
+        listed_all = ", ".join(f'optimizers["{group}"]' for group in groups)
+        yield f"{indent}    look_ahead({graph.ahead}, take, again, [{listed_all}])"
+        yield f"{indent}    put_back()"
+        yield from (f"{indent}{line}" for line in steps)
 
     def _decide(self, index: int, update: UpdatePlan, indent: str) -> Iterator[str]:
         """The lines that decide which groups step, where some may not."""
@@ -228,9 +302,9 @@ class _Writer:
                 yield f'{indent}{variable(source)} = draw("{source}")'
                 yield from (f'{indent}{variable(node.id)} = {variable(source)}["{node.field}"]' for node in nodes)
 
-    def _noise(self, update: UpdatePlan, indent: str) -> Iterator[str]:
+    def _noise(self, calls: Iterable[str], indent: str) -> Iterator[str]:
         """Random numbers for layers such as dropout."""
-        for call in update.noise:
+        for call in calls:
             network = self.graph.nodes[call].target
             for draw in self.plan.checked.networks[self.graph.owner(network)].draws:
                 yield f'{indent}{variable(f"{call}.{draw.name}")} = draw_noise("{network}", "{draw.path}")'
@@ -259,7 +333,9 @@ class _Writer:
 
     def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         graph = update.graph
-        for each in graph.objectives:
+        if graph.reevaluated:
+            yield from self._from_several_points(graph, indent)
+        for each in () if graph.reevaluated else graph.objectives:
             lines = list(self._step(graph, each))
             yield from _guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for operation, network, numbers in graph.then:

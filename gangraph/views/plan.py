@@ -11,7 +11,8 @@ from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, aim
-from gangraph.views.wording import listed
+from gangraph.views.variables import begun_as, size_of
+from gangraph.views.wording import counted, listed
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph, Lookahead
@@ -30,6 +31,8 @@ def plan_text(program: Program, *, title: str = "") -> str:
     lines = [title or graph.spec.name, *_row("each step draws", [listed(plan.sources)], indent="")]
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
+    begins = [f"{name} as {start}, {size_of(plan.checked, name)}" for name, start in begun_as(plan.checked)]
+    lines += _row("begins once", begins, indent="")
     for number, (update, spec) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
         lines += ["", f"update {number} of {len(plan.updates)}: {_titled(update)}"]
         lines += _update_rows(program, update, spec.objectives)
@@ -54,6 +57,8 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
         yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
     yield from _row("becomes", [f"{name} = {show(graph.spec.states[name].next)}" for name, _ in update.graph.states])
     yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
+    yield from _row("looks ahead", [_own_steps(graph, update)] if update.graph.ahead else [])
+    yield from _row("evaluates", [_evaluations(graph, update)] if update.graph.closure else [])
     tied = listed(update.graph.tied)
     named = [name for name in update.differentiated if name not in update.graph.tied]
     yield from _row("differentiates", [listed(named) + (f", and what {tied} shares with it" if tied else "")])
@@ -89,6 +94,23 @@ def _ahead(graph: Graph, ahead: Lookahead) -> str:
         f"{ahead.steps} step{'s' * (ahead.steps != 1)} of {ahead.group} ({kind} on {listed(ahead.networks)}) down"
         f" {phrase(graph, ahead.loss)}, which are forgotten"
     )
+
+
+def _own_steps(graph: Graph, update: UpdatePlan) -> str:
+    """The steps of its own groups after which an update takes its gradients."""
+    kinds = listed(
+        f"{each.group} ({graph.spec.optimizers[each.group].kind} on {listed(each.networks)})"
+        for each in update.graph.objectives
+    )
+    return (
+        f"{counted(update.graph.ahead, 'step')} of {kinds}, without gradient: it takes its gradients there, and steps"
+        " from here"
+    )
+
+
+def _evaluations(graph: Graph, update: UpdatePlan) -> str:
+    kind = graph.spec.optimizers[update.graph.objectives[0].group].kind
+    return f"at as many points as {kind} asks for, on the same draws; state moves in the first evaluation alone"
 
 
 def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator[str]:

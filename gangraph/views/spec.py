@@ -106,9 +106,11 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield from ("", "params:")
         yield from (f"  {name}: {_constant(value)}" for name, value in phase.params.items())
     yield from _names("data", phase.data)
-    yield from ("", "networks:")
+    yield from ("", "networks:") if phase.networks.keys() - phase.variables else ()
     printed: dict[str, NetworkSpec] = {}
     for name, network in phase.networks.items():
+        if name in phase.variables:
+            continue
         if isinstance(network, AverageSpec):
             yield f"  {name}: average({network.of}, decay={show(network.decay)}, buffers={network.buffers})"
             continue
@@ -118,6 +120,7 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         twin = next((other for other, known in printed.items() if _same(known, network)), None)
         printed[name] = network
         yield from (_twin_line(name, network, twin),) if twin else _network_lines(name, network)
+    yield from _names("variables", phase.variables)
     yield from _names("values", phase.values)
     yield from _names("losses", phase.losses)
     yield from ["", "state:"] * bool(phase.states)
@@ -214,9 +217,11 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
         for each in update.objectives:
             parts = (f"{aim(each.sign)}: {_goal(each)}", *_unroll(each))
             yield f"    {each.group}: {{{', '.join(parts)}}}"
+    if update.ahead:
+        yield f"  unroll: {{steps: {update.ahead}, gradient: false}}"
     for field in fields(update):
         value = getattr(update, field.name)
-        told = field.name == "objectives" or isinstance(value, Span)
+        told = field.name in ("objectives", "ahead") or isinstance(value, Span)
         if counts(field) and not told and value is not None and value != field.default:
             yield from (f"  {line}" for line in _field_lines(field.name, value))
 

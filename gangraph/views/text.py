@@ -29,6 +29,8 @@ def shapes_text(checked: Checked, *, title: str = "") -> str:
         rows.append((name, shape, span or "any"))
     lines = ([title, ""] if title else []) + table(rows)
     for name, model in checked.networks.items():
+        if name in checked.graph.starts:
+            continue
         template = model.graph.spec.template
         kind = f", {template}" if template != name else ""
         cost = f"{parameters_text(checked, name)}, {_count(model.flops)} for one call on a batch of {batch}"
@@ -53,7 +55,8 @@ def _named_types(checked: Checked) -> dict[str, Any]:
     graph, types = checked.graph, checked.types.nodes
     given = {node.target if node.is_state else name: name for name, node in graph.nodes.items() if node.is_given}
     given = {name: node for name, node in given.items() if graph.nodes[node].expression is None}
-    named = {**given, **graph.values, **graph.losses}
+    variables = {node.target: node.id for node in graph.nodes.values() if node.is_call and node.target in graph.starts}
+    named = {**given, **variables, **graph.values, **graph.losses}
     return {name: types[node] for name, node in named.items() if node in types}
 
 
@@ -162,6 +165,7 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
             for each in update.objectives
             if (ahead := each.unroll) is not None
         },
+        "ahead": update.ahead,
         "draw": None if update.draw is None else [name for name, _ in update.draw],
         **timing,
         "options": {name: show(value) for name, value in update.options.items()},

@@ -1,4 +1,4 @@
-"""Optimizers by name: those of torch.optim that take a step from gradients alone.
+"""Optimizers by name: those of torch.optim, and two of our own.
 
 A plug-in adds its own with `gangraph.optimizer`: a class like torch's, whose `__init__` takes the parameters and
 options with annotations.
@@ -8,6 +8,8 @@ from torch import optim
 
 from gangraph.registry import optimizer
 from gangraph.vocabulary import optimizer_steps as steps
+from gangraph.vocabulary.lbfgs import LBFGS
+from gangraph.vocabulary.optimistic import OptimisticAdam, step_of
 
 optimizer("adam", fused=True, differentiable=steps.adam, shapes_state=("amsgrad",))(optim.Adam)
 optimizer("adamw", fused=True, differentiable=steps.adam, shapes_state=("amsgrad",))(optim.AdamW)
@@ -18,3 +20,5 @@ optimizer("rmsprop", differentiable=steps.rmsprop, shapes_state=("centered", "mo
 optimizer("sgd", fused=True, differentiable=steps.sgd, shapes_state=("momentum",))(optim.SGD)
 optimizer("adagrad", fused=True, differentiable=steps.adagrad, at_start=("initial_accumulator_value",))(optim.Adagrad)
 optimizer("adadelta")(optim.Adadelta)
+optimizer("optimistic_adam", differentiable=step_of)(OptimisticAdam)
+optimizer("lbfgs", reevaluates=True, at_start=("history_size",))(LBFGS)

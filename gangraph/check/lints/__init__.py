@@ -25,6 +25,7 @@ from gangraph.check.lints.ranges import (
 )
 from gangraph.check.lints.rates import idle_rates
 from gangraph.check.lints.states import late_for_a_state
+from gangraph.check.lints.variables import moving_objective, moving_target
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph
 
@@ -59,4 +60,6 @@ LINTS: tuple[Lint, ...] = (
     shut_for_good,
     late_for_a_state,
     unfamiliar_range,
+    moving_target,
+    moving_objective,
 )

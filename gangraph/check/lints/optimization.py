@@ -24,12 +24,8 @@ def untrained(graph: Graph, _: Types) -> Iterator[Problem]:
         left = {module_name(part) for owner, part in identities(name, network.spec) if (owner, part) not in trained}
         idle = [use for path, use in network.layers.items() if path.partition(".")[0] in (*left, ANONYMOUS)]
         used = any(graph.calls(name))
-        if (
-            used
-            and name not in named
-            and not network.spec.frozen
-            and any(vocabulary[use.name].traits.init for use in idle)
-        ):
+        weights = any(vocabulary[use.name].traits.init for use in idle) or network.spec.start is not None
+        if used and name not in named and not network.spec.frozen and weights:
             own = " what is its own in" if len(left) < len(network.spec.parts) else ""
             yield warn(
                 "GG605",
@@ -77,9 +73,9 @@ def zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG613: momentum pushes on where clipping has stopped a weight."""
+    """GG613: momentum pushes on where clipping has stopped a weight. A variable is clipped for another reason."""
     for update in graph.updates:
-        clipped = {network for operation, network, _ in update.then if operation == "clip"}
+        clipped = {network for operation, network, _ in update.then if operation == "clip"} - graph.starts.keys()
         for objective in update.objectives:
             group = graph.spec.optimizers[objective.group]
             betas = group.options.get("betas")

@@ -20,6 +20,7 @@ SECTIONS = (
     "let",
     "data",
     "networks",
+    "variables",
     "start",
     "values",
     "losses",

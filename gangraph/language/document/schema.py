@@ -174,12 +174,13 @@ Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, 
 
 
 class UnrollDocument(Model):
-    """A lookahead: steps of another group on its own objective, which are forgotten afterwards."""
+    """A lookahead: steps that are forgotten afterwards, of another group, or of all groups of the update."""
 
-    update: Plain
+    update: Plain | None = Field(None, description="another group; without it, all groups of the update")
     minimize: Expr | None = None
     maximize: Expr | None = None
     steps: Expr = Field(description="how many; static, and 0 is the plain update")
+    gradient: Expr | None = Field(None, description="whether the gradient flows through the steps")
 
 
 class ObjectiveDocument(Model):
@@ -280,6 +281,7 @@ class PhaseDocument(Model):
     set: dict[Key, Expr] = Field({}, description="params of this phase")
     data: dict[Key, Expr] = {}
     networks: dict[Key, Network] = {}
+    variables: dict[Key, Expr] = {}
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr] = {}
     state: dict[Key, State] = {}
@@ -376,7 +378,8 @@ class Document(Model):
     params: dict[Key, Param] = {}
     let: dict[Key, Expr] = {}
     data: dict[Key, Expr] = {}
-    networks: dict[Key, Network]
+    networks: dict[Key, Network] = {}
+    variables: dict[Key, Expr] = Field({}, description="trained tensors that are no network, and what each begins as")
     start: Start | None = Field(None, description="the weights that a run begins with, by network, or all of a run")
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr]

@@ -34,7 +34,7 @@ class Sections:
 
     def __post_init__(self) -> None:
         model = self.model
-        sections = (model.data, model.networks, model.values, model.losses, model.state)
+        sections = (model.data, model.networks, model.variables, model.values, model.losses, model.state)
         taken = {str(key) for section in sections for key in section}
         self.scope = self.static_scope(model.params, model.let, None)
         self.scope.definitions.update(self.indices)
@@ -57,6 +57,7 @@ class Sections:
             self.model.let,
             self.model.data,
             self.model.networks,
+            self.model.variables,
             self.model.values,
             self.model.losses,
             self.model.state,

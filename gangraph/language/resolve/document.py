@@ -148,7 +148,7 @@ def _without_family(phase: PhaseSpec, broken: Iterable[str]) -> Iterator[str]:
 def _spans(sections: Sections) -> Iterator[tuple[str, Span]]:
     """Where each name was defined; the members of a family share their key."""
     model = sections.model
-    for section in (model.data, model.networks, model.values, model.losses, model.state):
+    for section in (model.data, model.networks, model.variables, model.values, model.losses, model.state):
         for key in section:
             for name, _ in sections.guarded(key, sections.expand, key, sections.scope) or []:
                 yield name, key.span

@@ -17,7 +17,7 @@ from gangraph.language.expression.static import Scope, is_absent
 from gangraph.language.expression.syntax import parse_loop
 from gangraph.language.resolve.elsewhere import FORMS, Elsewhere, pretrained_weights
 from gangraph.language.scalar import Scalar
-from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, Share
+from gangraph.language.spec import OUTPUT, VARIABLE, AverageSpec, NetworkSpec, Share
 from gangraph.language.tied import share_parts, written_shares
 
 LARGEST_CHAIN = 2_000  # layers
@@ -26,8 +26,21 @@ _FIGURES = ("GG301", "GG304", "GG306")  # what comes of a number that does not s
 
 
 def resolve_networks(sections: Sections, elsewhere: Elsewhere) -> dict[str, NetworkSpec | AverageSpec]:
-    """Every network of a phase, its params bound and its families written out."""
-    return share_parts(dict(_Networks(sections, elsewhere).all()), sections)
+    """Every network and variable of a phase, params bound and families written out."""
+    made = dict(_Networks(sections, elsewhere).all())
+    starts = sections.family_section(sections.model.variables)
+    for name in (name for name in starts if name in made):
+        sections.problems.append(Problem(code="GG103", message=f"'{name}' is defined twice", span=starts[name].span))
+    variables = {name: _variable(start) for name, start in starts.items()}
+    return share_parts(made | variables, sections)
+
+
+def _variable(start: Expression) -> NetworkSpec:
+    """A trained tensor: a network without inputs, of one parameter."""
+    output = ast.Name(VARIABLE, start.span)
+    return NetworkSpec(
+        template="variable", inputs=(), parts={}, values={}, outputs={"": output}, init={}, span=start.span, start=start
+    )
 
 
 class _Networks:

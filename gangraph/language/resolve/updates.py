@@ -54,6 +54,11 @@ def _too_many(entry: schema.UpdateDocument) -> Problem:
     )
 
 
+def _is_own(entry: schema.UnrollDocument) -> bool:
+    """Whether the steps of a lookahead are those of the update itself."""
+    return entry.update is None and entry.minimize is None and entry.maximize is None
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """The reading of one entry in its scope."""
@@ -73,6 +78,7 @@ class _Entry:
             options={name: self.scope.reduce(entry.options[name]) for name in UPDATE_OPTIONS if name in entry.options},
             then=tuple(self.scope.reduce(item) for item in then),
             span=first.span,
+            ahead=self._own_steps(entry.unroll),
         )
 
     def _schedule(self, written: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
@@ -92,10 +98,11 @@ class _Entry:
         if isinstance(entry.update, Scalar):
             yield self._objective(entry.update, entry)
             return
-        ahead = entry.unroll.update if entry.unroll is not None else None
-        beside = entry.minimize or entry.maximize or ahead
+        ahead = entry.unroll
+        other = None if ahead is None else ahead.update or ahead.minimize or ahead.maximize
+        beside = entry.minimize or entry.maximize or other
         if beside is not None:
-            key = "unroll" if isinstance(beside, Scalar) else "minimize"
+            key = "unroll" if beside is other else "minimize"
             refuse(
                 "GG221",
                 "a simultaneous update states what each group minimises",
@@ -113,6 +120,14 @@ class _Entry:
         name: str | None = None,
     ) -> Objective:
         group = name or self.sections.member(key, self.scope)
+        if isinstance(entry, schema.ObjectiveDocument) and entry.unroll is not None and _is_own(entry.unroll):
+            refuse(
+                "GG592",
+                f"the steps that '{group}' looks ahead are those of another group",
+                entry.unroll.steps.span,
+                found="unroll: without update:, under one group",
+                expected="update: and what that group minimises, or unroll: beside the update's groups",
+            )
         if (entry.minimize is None) == (entry.maximize is None):
             refuse(
                 "GG221",
@@ -132,9 +147,44 @@ class _Entry:
             when=self._reduced(entry.when) if isinstance(entry, schema.ObjectiveDocument) else None,
         )
 
+    def _own_steps(self, entry: schema.UnrollDocument | None) -> int:
+        """How many steps of its own groups an update looks ahead."""
+        if entry is None or not _is_own(entry):
+            return 0
+        gradient = None if entry.gradient is None else self.scope.reduce(entry.gradient)
+        if gradient is None or not isinstance(gradient, ast.Literal) or gradient.value is not False:
+            refuse(
+                "GG592",
+                "no gradient flows through steps of the update's own groups",
+                (entry.gradient or entry.steps).span,
+                found="gradient: " + ("left out" if gradient is None else ast.show(gradient)),
+                expected="gradient: false, or update: with another group and what that minimises",
+            )
+        return self._count(entry)
+
     def _unroll(self, entry: schema.UnrollDocument | None) -> Unroll | None:
-        if entry is None:
+        if entry is None or _is_own(entry):
             return None
+        if entry.gradient is not None:
+            refuse(
+                "GG592",
+                "the gradient flows through the steps of another group",
+                entry.gradient.span,
+                found=f"gradient: {ast.show(entry.gradient)}",
+                expected="no gradient:, and detach(...) under minimize: where it should stop",
+            )
+        if entry.update is None:
+            refuse(
+                "GG592",
+                "an objective looks ahead of steps of another group",
+                entry.steps.span,
+                found="unroll: without update:",
+                expected="update: with the group that minimises this",
+            )
+        return Unroll(objective=self._objective(entry.update, entry), steps=self._count(entry), span=entry.update.span)
+
+    def _count(self, entry: schema.UnrollDocument) -> int:
+        """How many steps a lookahead takes. Raises SpecError."""
         steps = self.scope.reduce(entry.steps)
         value = steps.value if isinstance(steps, ast.Literal) else None
         count = int(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1
@@ -146,7 +196,7 @@ class _Entry:
                 found=ast.show(steps),
                 expected=f"a whole number from 0 to {LARGEST_LOOKAHEAD} that is known before the run",
             )
-        return Unroll(objective=self._objective(entry.update, entry), steps=count, span=entry.update.span)
+        return count
 
     def _draw(self, draw: Expression | None) -> tuple[tuple[str, Span], ...] | None:
         if draw is None:

@@ -194,7 +194,7 @@ def origin(network: NetworkSpec) -> str:
 
 def layers(network: NetworkSpec) -> tuple[object, ...]:
     """What a network consists of."""
-    return network.inputs, network.parts, network.values, network.outputs
+    return network.inputs, network.parts, network.values, network.outputs, network.start
 
 
 def _paired(first: Iterable[str], second: Iterable[str], alike: Callable[[str, str], bool]) -> dict[str, str]:

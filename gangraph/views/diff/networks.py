@@ -86,6 +86,8 @@ def _call(network: NetworkSpec | AverageSpec, checked: Checked) -> str:
     """The call that made a network, its params worked out; of layers written in place, that they are."""
     if isinstance(network, AverageSpec):
         return f"average({network.of}, decay={show(network.decay)}, buffers={network.buffers})"
+    if network.start is not None:
+        return f"a variable that begins as {show(network.start)}"
     span = network.span
     params = {name: literal(value, span) for name, value in checked.graph.spec.params.items()}
     try:

@@ -18,7 +18,7 @@ from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff.difference import Difference, groups_of, sides
 from gangraph.views.diff.matching import Matching
 from gangraph.views.printers.words import constant_text, over_time, written
-from gangraph.views.wording import listed
+from gangraph.views.wording import counted, listed
 
 
 def optimizer_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:
@@ -56,6 +56,7 @@ def _option(group: OptimizerSpec, name: str) -> str:
 # Beside the records of keys, what else is told of an update, and what is said where that is usual.
 _OTHERS = {"gates of groups": ("what decides the groups of update {}", "none"),
            "draws": ("what update {} draws anew", "nothing"), "unroll": ("how far update {} looks ahead", "not at all"),
+           "own steps": ("where update {} takes its gradients", "at the parameters as they are"),
            "then": ("what follows update {}", "nothing")}  # fmt: skip
 
 
@@ -93,6 +94,8 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
     timing |= {name: written(value) for name, value in update.options.items()}
     if update.lookaheads:
         timing["unroll"] = ", ".join(_ahead(graph, ahead, networks) for ahead in update.lookaheads)
+    if update.ahead:
+        timing["own steps"] = f"{counted(update.ahead, 'step')} of its own groups ahead"
     gates = [f"{each.group}: {written(each.when)}" for each in update.objectives if each.when is not None]
     if gates:
         timing["gates of groups"] = "; ".join(gates)

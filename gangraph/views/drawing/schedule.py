@@ -20,6 +20,8 @@ def schedule(graph: Graph) -> Iterator[str]:
         options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
         parts += [key.told(key.caption, show(value)) for key, value in (*update.timing, *options)]
         parts += [f"looks {counted(each.steps, 'step')} of {each.group} ahead" for each in update.lookaheads]
+        parts += [f"takes gradients {counted(update.ahead, 'step')} ahead of it"] * bool(update.ahead)
+        parts += ["evaluates several times"] * update.closure
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
         named = [name for name in update.networks if name not in update.tied]

@@ -37,7 +37,8 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
     folding = Folding.of(graph)
     hues = _hues(graph)
     given = {name: i for i, name in enumerate(graph.spec.data)}
-    drawn = [name for name in graph.nodes if name in folding.drawn]
+    at_start = _at_start(graph)
+    drawn = [name for name in graph.nodes if name in folding.drawn and name not in at_start]
     drawn.sort(key=lambda name: given.get(graph.nodes[name].target, len(given)))
     figures = {name: _figure(folding, graph.nodes[name], hues, shapes.get(name, "")) for name in drawn}
     edges = [(source, name) for name in figures for source in folding.behind(graph.nodes[name].inputs)]
@@ -53,6 +54,13 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
     fixed = {name for name, f in figures.items() if f.kind == "stream" or name in folding.values or name in given}
     late = frozenset(name for name in figures if name in ends or name not in fixed)
     return Picture(figures=figures, edges=tuple(dict.fromkeys(edges)), late=late, teams=ends | calls)
+
+
+def _at_start(graph: Graph) -> set[str]:
+    """What is computed for the start of variables alone, and has no name: no step reads it."""
+    named = {*graph.values.values(), *graph.losses.values()}
+    read = graph.below(*named, *(root for update in graph.updates for root in update.roots))
+    return graph.below(*graph.begun.values()) - read
 
 
 def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -> Figure:
@@ -106,6 +114,8 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
     made = []
     for name, network in graph.spec.networks.items():
         template = f"{network.of}, averaged" if isinstance(network, AverageSpec) else network.template
+        if name in graph.spec.variables:
+            template = f"a variable that begins as {show(graph.spec.variables[name])}"
         tied = tied_to(network) if isinstance(network, NetworkSpec) else {}
         shared = "".join(f", {listed(parts)} shared with {owner}" for owner, parts in tied.items())
         made.append((name, (template if template != name else "written in this spec") + shared + _origin(network)))
@@ -142,6 +152,10 @@ def _update_figure(update: UpdateGraph, number: int, folding: Folding, hues: Map
         lines += wrapped(goal, f"{group}{verb} ", width=48)
         if (ahead := objective.ahead) is not None:
             lines.append(f"after {ahead.steps} step{'s' * (ahead.steps != 1)} of {ahead.group}, then forgotten")
+    if update.ahead:
+        lines.append(f"with gradients {update.ahead} step{'s' * (update.ahead != 1)} ahead")
+    if update.closure:
+        lines.append("evaluated several times")
     named = [name for name in update.networks if name not in update.tied]
     chips = tuple((name, hues.get(name, UNKNOWN)) for name in named)
     return Figure(kind="update", name=update.name, lines=tuple(lines), chips=chips, number=number)

@@ -18,6 +18,7 @@ from gangraph.views.explain.update import explain_update
 from gangraph.views.passages import WIDTH, Block, Passage, block_text
 from gangraph.views.printers.words import defined, over_time, taken_away, written
 from gangraph.views.spec import evaluator_text, titles, weights_text
+from gangraph.views.variables import begun_as, size_of
 from gangraph.views.wording import counted, listed, spelled
 
 
@@ -117,8 +118,9 @@ def _shape(field: object) -> str:
 def _networks(checked: Checked) -> Iterator[str]:
     """The networks, those alike together, and how large they are."""
     spec = checked.graph.spec
-    own = {name: model for name, model in checked.networks.items() if name in spec.networks}
-    yield f"There {'is' if len(own) == 1 else 'are'} {counted(len(own), 'network')}."
+    own = {n: model for n, model in checked.networks.items() if n in spec.networks and n not in spec.variables}
+    if own or not spec.variables:
+        yield f"There {'is' if len(own) == 1 else 'are'} {counted(len(own), 'network')}."
     alike: dict[tuple[str, int], list[str]] = {}
     for name in (name for name in spec.networks if name in own):
         template = own[name].graph.spec.template
@@ -132,6 +134,8 @@ def _networks(checked: Checked) -> Iterator[str]:
     for name, network in spec.networks.items():
         if isinstance(network, NetworkSpec) and name in checked.tied_parts:
             yield _shared(checked, name, network)
+    for name, start in begun_as(checked):
+        yield f"{name} is a variable of {size_of(checked, name)}, which begins as {start}."
     for name, network in spec.networks.items():
         if isinstance(network, AverageSpec):
             yield f"{name} is a moving average of {network.of}, with a decay of {over_time(network.decay)}."

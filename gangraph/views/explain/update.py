@@ -19,8 +19,8 @@ def explain_update(plan: Plan, index: int) -> Iterator[str]:
     """One paragraph for each thing that a plan decides about an update."""
     story = _Story(plan, index)
     tellers: tuple[Callable[[], Iterator[str]], ...] = (
-        story.lookahead, story.once, story.ahead, story.flow, story.stopped, story.reused, story.again, story.penalties,
-        story.merged, story.after,
+        story.lookahead, story.points, story.once, story.ahead, story.flow, story.stopped, story.reused, story.again,
+        story.penalties, story.merged, story.after,
     )  # fmt: skip
     for tell in tellers:
         if sentences := list(tell()):
@@ -62,13 +62,28 @@ class _Story:
             else:
                 yield f"They do not depend on {listed(goal.networks)}, so no gradient flows through them."
 
+    def points(self) -> Iterator[str]:
+        """Several points at which the objectives are computed in one update."""
+        update = self.update.graph
+        state = "Running statistics move in the first evaluation alone, from which all others begin as well."
+        if update.ahead:
+            groups = listed(each.group for each in update.objectives)
+            yield (
+                f"The gradients are taken where {counted(update.ahead, 'step')} of {groups} would lead, and applied"
+                f" from here: the steps ahead are forgotten, and no gradient flows through them. {state}"
+            )
+        if update.closure:
+            kind = optimizers[self.graph.spec.optimizers[update.objectives[0].group].kind].function.__name__
+            yield f"{kind} computes the objective at several points, all on the same draws. {state}"
+
     def once(self) -> Iterator[str]:
         """What a repeated update computes before its repetitions."""
         calls = [name for segment in self.update.before for name in self._calls(segment)]
         if calls:
             it = "it" if len(calls) == 1 else "them"
             are = _are(len(calls) == 1)
-            yield f"{self._texts(calls)} {are} computed once, before the repetitions, for nothing in them changes {it}."
+            before = "before the evaluations" if self.update.graph.reevaluated else "before the repetitions"
+            yield f"{self._texts(calls)} {are} computed once, {before}, for nothing in them changes {it}."
 
     def ahead(self) -> Iterator[str]:
         """Values that are computed here with the gradient of a later update."""
@@ -94,7 +109,7 @@ class _Story:
             reached |= live
             whose = "The gradient" if len(goals) == 1 else f"The gradient of {self._objective(goal)}"
             yield from self._flow(goal, [name for name in calls if name in live], whose, live)
-        constant = [name for name in calls if name not in reached]
+        constant = [name for name in calls if name not in reached and self._owner(name) not in self.graph.starts]
         if constant:
             idle = [n for n in self._networks(constant) if n not in self.update.differentiated]
             why = f", since {listed(idle)} {'does' if len(idle) == 1 else 'do'} not change here" if idle else ""
@@ -102,11 +117,13 @@ class _Story:
 
     def _flow(self, goal: ObjectiveGraph, calls: list[str], whose: str, live: set[str]) -> Iterator[str]:
         """How one objective's gradient gets to its networks."""
-        networks = goal.moved
-        trained = [self._text(name) for name in calls if self._owner(name) in networks]
+        networks = set(goal.moved)
+        trained = [self._text(name) for name in calls if self._owner(name) in networks.difference(self.graph.starts)]
         trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
         later = [name for name in calls if self.graph.nodes[name].ahead]
         others = [name for name in calls if self._owner(name) not in networks and name not in later]
+        if not trained and networks <= self.graph.starts.keys():
+            yield f"{whose} reaches {listed(goal.networks)}."
         if trained:
             yield f"{whose} reaches {listed(goal.networks)} through {listed(dict.fromkeys(trained))}."
         if later:

@@ -9,7 +9,7 @@ from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.latex.notation import Notation
 from gangraph.views.printers.latex import moment
 from gangraph.views.printers.symbols import number
-from gangraph.views.wording import listed
+from gangraph.views.wording import counted, listed
 
 
 def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Collection[str]) -> Iterator[str]:
@@ -32,9 +32,17 @@ def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Co
             yield rf"\text{{{inside} of }} {notation.network(name)} \text{{ {is_that} of }} {of}"
     for name in (name for name in called if checked.networks[name].graph.spec.frozen):
         yield rf"{notation.network(name)} \text{{ is given: its parameters stay as they are}}"
+    for name in (name for name in called if name in graph.spec.variables):
+        yield rf"{notation.network(name)} \text{{ begins as }} {notation.formula(graph.spec.variables[name]).text}"
     noisy = [notation.network(name) for name in called if checked.networks[name].draws]
     if noisy:
         yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"
+    if update.ahead:
+        thetas = ", ".join(notation.network(name) for each in update.objectives for name in each.networks)
+        steps = counted(update.ahead, "step")
+        yield rf"\text{{with gradients where {steps} of the update would take }} {thetas} \text{{, applied from here}}"
+    if update.closure:
+        yield r"\text{at several points of one step, on the same draws}"
     if len(update.objectives) > 1:
         yield r"\text{all at once, from the parameters before this update}"
     yield from _timing(notation, update, [name for name in graph.nodes if name in beneath and name in used])

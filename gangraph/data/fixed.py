@@ -1,0 +1,85 @@
+"""`fixed(source)`: the same samples in every draw, in training and in evaluations alike."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gangraph.data.arguments import require
+from gangraph.data.random import RandomSource
+from gangraph.data.source import Dataset, Field, Source
+from gangraph.registry import source
+
+_PLAIN = (int, float, str, tuple, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class FixedStream:
+    """A source of which every batch has the first samples, as often as the batch needs them."""
+
+    source: Source
+    seed: int
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Those of the source."""
+        return self.source.fields
+
+    def open(self) -> Dataset:
+        """Open the source. Raises DataError."""
+        return _FixedDataset(self.source.open(), self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _FixedDataset:
+    """A data set that gives its first samples whatever it is asked for."""
+
+    dataset: Dataset
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Mapping[str, Tensor]:
+        """As many samples as there are indices: the first ones, in order, augmented in the same way every time."""
+        first = [place % len(self.dataset) for place in range(len(indices))]
+        return self.dataset.batch(first, torch.Generator(generator.device).manual_seed(self.seed))
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRandom(RandomSource):
+    """A random source that draws the same numbers every time."""
+
+    source: RandomSource
+    seed: int
+
+    @property
+    def value(self) -> Field:
+        """That of the source."""
+        return self.source.value
+
+    def sample(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Draw from the seed, whatever the generator's is."""
+        return self.source.sample(shape, torch.Generator(generator.device).manual_seed(self.seed), dtype)
+
+
+@source("fixed")
+def fixed(source: object, seed: int = 0) -> Source | RandomSource:
+    """The same samples in every draw: the first of a stream, `fixed(images("photos", size=64))`, or one random draw.
+
+    Two that are written alike are alike; another `seed` gives other random numbers, and other crops and flips.
+
+    Raises:
+        ValueError: `source` is none, or `seed` is negative.
+    """
+    require(seed >= 0, "seed", seed, "0 or more")
+    require(not isinstance(source, _PLAIN), "source", source, 'a source, such as images("photos", size=64)')
+    if isinstance(source, RandomSource):
+        return FixedRandom(source.shape, source, seed)
+    return FixedStream(source, seed)  # type: ignore[arg-type]  # what calls of sources make
+
+
+def is_fixed(source: Source | RandomSource) -> bool:
+    """Whether every draw of a source is the same."""
+    return isinstance(source, FixedStream | FixedRandom)

@@ -1,0 +1,97 @@
+"""Evaluations of an update's objectives at several points, all of them from one state of its networks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Again:
+    """An update's forward pass and gradients, once more. Made before the first of them.
+
+    Buffers, such as running statistics, move once: in the first evaluation. Every other one begins from where that one
+    began, and leaves them where it left them, so that all compute the same function of the parameters.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module], evaluate: Callable[[], Tensor]) -> None:
+        self.evaluate = evaluate
+        self.buffers = list({id(buffer): buffer for module in modules for buffer in module.buffers()}.values())
+        self.before = [buffer.clone() for buffer in self.buffers]
+
+    def __call__(self) -> Tensor:
+        """Compute the loss at the parameters as they are, and leave its gradient in them."""
+        after = [buffer.clone() for buffer in self.buffers]
+        self._put(self.before)
+        try:
+            return self.evaluate()
+        finally:
+            self._put(after)
+
+    def _put(self, values: list[Tensor]) -> None:
+        for buffer, value in zip(self.buffers, values, strict=True):
+            buffer.copy_(value)
+
+
+class Closure:
+    """What an optimizer asks for a loss as often as it likes. The first time it gets that of the first evaluation."""
+
+    def __init__(self, again: Again, first: Tensor) -> None:
+        self.again, self.first = again, [first]
+
+    def __call__(self) -> Tensor:
+        """The loss at the parameters as they are, whose gradient is left in them."""
+        return self.first.pop() if self.first else self.again()
+
+
+def look_ahead(steps: int, take: Callable[[], None], again: Again, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    """Leave the gradients in the parameters that they have after some steps. What optimizers keep is as it was.
+
+    Args:
+        steps: how many steps are taken, each from the gradients at the point that the one before it led to.
+        take: one step of every group. The caller puts parameters back.
+    """
+    kept_by = [(optimizer, state_of(optimizer)) for optimizer in optimizers]
+    try:
+        for _ in range(steps):
+            take()
+            again()
+    finally:
+        for optimizer, state in kept_by:
+            optimizer.state.clear()
+            optimizer.state.update(state)
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> dict[Tensor, Any]:
+    """What an optimizer keeps for each parameter, copied."""
+    return {
+        parameter: {key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()}
+        for parameter, state in optimizer.state.items()
+    }
+
+
+@contextmanager
+def kept(
+    parameters: Iterable[nn.Parameter], optimizers: Iterable[torch.optim.Optimizer] = ()
+) -> Iterator[Callable[[], None]]:
+    """Gives a function that puts parameters back where they are now; whatever is raised inside does so, too.
+
+    It then puts back what `optimizers` keep as well, of which their steps change nothing in place.
+    """
+    states = [(optimizer, dict(optimizer.state)) for optimizer in optimizers]
+    pairs = [(parameter, parameter.detach().clone()) for parameter in parameters]
+
+    def back() -> None:
+        with torch.no_grad():
+            for parameter, value in pairs:
+                parameter.copy_(value)
+
+    try:
+        yield back
+    except BaseException:
+        back()
+        for optimizer, state in states:
+            optimizer.state.clear()
+            optimizer.state.update(state)
+        raise

@@ -1,0 +1,30 @@
+"""The random numbers that layers take in calls of their networks."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from gangraph.check.phase import Checked
+from gangraph.lower.writer import noise_name
+from gangraph.run.draws import Draws
+from gangraph.run.networks import Networks
+from gangraph.run.settings import Settings
+from gangraph.vocabulary.layers import RandomLayer
+
+
+def drawn_noise(
+    checked: Checked, networks: Networks, draws: Draws, settings: Settings, calls: Iterable[str], step: int
+) -> Iterator[tuple[str, Tensor]]:
+    """What the layers of some calls draw in training, each by the name under which code reads it."""
+    graph, like = checked.graph, torch.empty(0, dtype=settings.dtype, device=settings.device)
+    for call in calls:
+        network = graph.owner(graph.nodes[call].target)
+        for draw in checked.networks[network].draws:
+            layer = networks.live[network].get_submodule(draw.path)
+            assert isinstance(layer, RandomLayer)
+            batch = checked.types.nodes[graph.nodes[call].inputs[0]].shape[0] * draws.batch_now // graph.spec.batch
+            yield (
+                noise_name(call, draw.name),
+                draws.noise(call, layer, draw.name, (batch, *draw.shape), step, like),
+            )

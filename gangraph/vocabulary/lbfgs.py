@@ -1,0 +1,103 @@
+"""L-BFGS as torch has it, with all that it keeps as tensors of its parameters, for checkpoints to hold."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+_ROWS = ("old_dirs", "old_stps")  # of each pair of differences: of gradients, and of parameters
+_VECTORS = ("d", "prev_flat_grad")
+_NUMBERS = ("t", "H_diag", "prev_loss")
+_COUNTS = ("n_iter", "func_evals")
+
+
+class LBFGS(optim.LBFGS):
+    """Limited-memory BFGS (Liu and Nocedal 1989): torch's own step.
+
+    torch keeps one state of lists and numbers for all parameters together. Here each parameter has its part of the
+    vectors, the last `history_size` pairs of differences in rows of which `count` are in use, and all of the numbers.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1.0,
+        max_iter: int = 20,
+        max_eval: int | None = None,
+        tolerance_grad: float = 1e-7,
+        tolerance_change: float = 1e-9,
+        history_size: int = 100,
+        line_search_fn: str | None = None,
+    ) -> None:
+        counts = int(max_iter), int(max_eval) if max_eval is not None else None
+        super().__init__(params, lr, *counts, tolerance_grad, tolerance_change, int(history_size), line_search_fn)
+        self._numel()  # type: ignore[no-untyped-call]  # torch counts once and keeps the number
+        if line_search_fn not in (None, "strong_wolfe"):
+            raise ValueError(f"line_search_fn is {line_search_fn!r}, and there is none but 'strong_wolfe'")
+        for name in ("max_iter", "history_size"):
+            if self.param_groups[0][name] < 1:
+                raise ValueError(f"{name} is {self.param_groups[0][name]}, and has to be at least 1")
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]  # torch leaves it untyped
+        """A step. The closure evaluates the objective and leaves gradients in the parameters, as often as it is asked.
+
+        What it raises leaves the state as it was, of which nothing is changed in place.
+        """
+        before, first = dict(self.state), self._group["params"][0]
+        own = self._together()
+        self.state.clear()
+        self.state[first] = own
+        try:
+            loss = super().step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        except BaseException:
+            self.state.clear()
+            self.state.update(before)
+            raise
+        self.state.clear()
+        self.state.update(self._apart(own))
+        return loss
+
+    @property
+    def _group(self) -> dict[str, Any]:
+        (group,) = self.param_groups
+        return group
+
+    def _together(self) -> dict[str, Any]:
+        """The state as torch's step reads it; nothing where a parameter has none, or before the first iteration."""
+        parameters, size = self._group["params"], int(self._group["history_size"])
+        states = [self.state[p] for p in parameters if p in self.state]
+        if len(states) < len(parameters):
+            return {}
+        first = states[0]
+        found: dict[str, Any] = {name: int(first[name]) for name in _COUNTS}
+        if not found["n_iter"]:
+            return found
+        begin, end = max(0, int(first["count"]) - size), int(first["count"])
+        found |= {name: torch.cat([state[name].reshape(-1) for state in states]) for name in _VECTORS}
+        for name in _ROWS:
+            rows = ((state[name][begin:end], p.numel()) for state, p in zip(states, parameters, strict=True))
+            parts = [each.reshape(end - begin, count) for each, count in rows]
+            found[name] = list((torch.cat(parts, 1) if parts[1:] else parts[0]).unbind())
+        found["ro"] = list(first["ro"][begin:end].unbind())
+        return found | {name: float(first[name]) for name in _NUMBERS}
+
+    def _apart(self, own: dict[str, Any]) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
+        """The state of each parameter, after torch's step has left its own."""
+        size, offset = int(self._group["history_size"]), 0
+        for p in self._group["params"]:
+            part = slice(offset, offset + p.numel())
+            offset += p.numel()
+            state: dict[str, Tensor] = {name: torch.tensor(own.get(name, 0)) for name in _COUNTS}
+            state["count"] = torch.tensor(len(own.get("ro", ())))
+            for name in _VECTORS:
+                state[name] = own[name][part].reshape(p.shape).clone() if name in own else torch.zeros_like(p.detach())
+            for name in _ROWS:
+                state[name] = p.detach().new_zeros((size, *p.shape))
+                for row, vector in enumerate(own.get(name, ())):
+                    state[name][row] = vector[part].reshape(p.shape)
+            state["ro"] = p.detach().new_zeros(size)
+            for row, number in enumerate(own.get("ro", ())):
+                state["ro"][row] = number
+            numbers = {name: float(own.get(name, 0.0)) for name in _NUMBERS}
+            yield p, state | {name: torch.tensor(number, dtype=p.dtype) for name, number in numbers.items()}
