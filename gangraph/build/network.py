@@ -1,7 +1,8 @@
 """A network's spec to its graph of layers."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from inspect import Parameter
 
 from gangraph.build.arguments import check_arguments
@@ -13,7 +14,9 @@ from gangraph.build.expressions import (
     circle,
     definition_order,
 )
+from gangraph.build.sources import network_draws
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse, shown
+from gangraph.graph.closure import closure
 from gangraph.graph.code_names import module_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Ref
 from gangraph.language.expression import model as ast
@@ -48,7 +51,22 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
             )
     if builder.problems:
         return None, builder.problems
-    return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+    return _with_draws(spec, builder, outputs), []
+
+
+def _with_draws(spec: NetworkSpec, builder: "_NetworkBuilder", outputs: Mapping[str, Argument]) -> NetworkGraph:
+    """The graph of a network, without the draws that its outputs do not depend on: those are not drawn."""
+    nodes = builder.table.nodes
+    read = closure([output.id for output in outputs.values() if isinstance(output, Ref)], lambda n: nodes[n].inputs)
+    idle = {name for name in spec.draws if name not in read}
+    used = {name: node for name, node in nodes.items() if name not in idle}
+    less = replace(
+        spec,
+        inputs=tuple(name for name in spec.inputs if name not in idle),
+        draws={name: drawn for name, drawn in spec.draws.items() if name not in idle},
+    )
+    draws = {name: source for name, source in builder.draws.items() if name not in idle}
+    return NetworkGraph(spec=less, nodes=used, layers=builder.layers, outputs=outputs, draws=draws)
 
 
 def _one_name(spec: NetworkSpec) -> Iterator[Problem]:
@@ -91,6 +109,7 @@ class _NetworkBuilder(ExpressionBuilder):
         self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
         self.known: dict[str, Argument] = dict(self.inputs)
         self.failed: set[str] = set()
+        self.draws = dict(network_draws(spec, self.problems))
 
     def attempt(self, expression: Expression) -> Argument:
         """What an expression stands for; None where it has a problem, which is kept."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from gangraph.check.infer import Types
+from gangraph.check.lints.augmentation import augmented_on_one_side
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
@@ -59,4 +60,5 @@ LINTS: tuple[Lint, ...] = (
     shut_for_good,
     late_for_a_state,
     unfamiliar_range,
+    augmented_on_one_side,
 )
