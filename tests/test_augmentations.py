@@ -45,7 +45,9 @@ def function(call: str, inputs: str, size: str = "9, 12", channels: int = 3) -> 
         more_values="  p: linear(0, 1)",
         fool=f"logistic.generator(D(fake)) + mean(T({inputs}))",
     )
+    torch.set_default_dtype(torch.float32)  # in which every spec is checked
     made = trainer(spec)
+    torch.set_default_dtype(torch.float64)
     return made, made.engine.program.plan.checked.graph.networks["T"].spec.inputs
 
 

@@ -27,6 +27,11 @@ class LayerUse:
     wrapped: "LayerUse | None" = None
     span: Span
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the layer, or the one that it wraps, takes in a run."""
+        return self.wrapped.inputs if self.wrapped is not None else vocabulary[self.name].inputs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGraph:

@@ -197,8 +197,10 @@ def _network(network: NetworkGraph) -> Iterator[str]:
         yield from _fitting(node)
         if node.kind == "layer" and node.target not in network.layers:
             yield f"'{name}' is the layer at '{node.target}', and nothing stands there"
-        if node.kind == "layer" and len(node.arguments) != 1:
-            yield f"'{name}' is a layer, which takes one value; it has {len(node.arguments)}"
+        takes = len(network.layers[node.target].inputs) if node.target in network.layers else len(node.arguments)
+        if node.kind == "layer" and len(node.arguments) != takes:
+            counted = "one value" if takes == 1 else f"{takes} values"
+            yield f"'{name}' is a layer, which takes {counted}; it has {len(node.arguments)}"
         if node.kind == "op" and not _is_operation(node.target):
             yield f"'{name}' calls '{node.target}', and there is no such op"
         if not kinds[node.kind].in_networks and node.kind != "op":

@@ -236,12 +236,24 @@ def fir(x: Tensor, taps: tuple[float, ...], up: int = 1, down: int = 1, flip: bo
     _of_images(x)
     if not taps or not sum(taps) or min(up, down) != 1:
         raise ValueError("it takes taps that do not add up to 0, and one of up and down above 1")
-    kernel = torch.tensor(taps, dtype=x.dtype, device=x.device) * (up / sum(taps))
-    kernel = kernel if flip else kernel.flip(0)
-    made, channels = x, x.shape[1]
-    for dim in (2, 3):
-        made = functional.pad(_spread(made, dim, up), _around(len(taps), up, down, dim))
-        shape, stride = ((-1, 1), (down, 1)) if dim == 2 else ((1, -1), (1, down))
+    count = len(taps)
+    around = ((count + up - 1) // 2, (count - up) // 2) if up > 1 else ((count - down + 1) // 2, (count - down) // 2)
+    spread = _spread(_spread(x, 2, up), 3, up)
+    return resampled(spread, taps[::-1] if flip else taps, down=down, gain=up, around=around)
+
+
+def resampled(
+    x: Tensor, taps: tuple[float, ...], *, down: int = 1, gain: float = 1.0, around: tuple[int, int]
+) -> Tensor:
+    """Images through a filter in both directions, of which every `down`-th pixel stays.
+
+    Args:
+        gain: what the sum of the taps becomes, for each direction.
+        around: how many zeros stand before and after each axis; if it is negative, so many pixels are cut off.
+    """
+    kernel = torch.tensor(taps[::-1], dtype=x.dtype, device=x.device) * (gain / sum(taps))
+    channels, made = x.shape[1], functional.pad(x, (*around, *around))
+    for shape, stride in (((-1, 1), (down, 1)), ((1, -1), (1, down))):
         weight = kernel.reshape(1, 1, *shape).repeat(channels, 1, 1, 1)
         made = functional.conv2d(made, weight, stride=stride, groups=channels)
     return made
@@ -253,12 +265,6 @@ def _spread(x: Tensor, dim: int, up: int) -> Tensor:
         return x
     apart = functional.pad(x.unsqueeze(dim + 1), (0, up - 1) if dim == 3 else (0, 0, 0, up - 1))
     return apart.flatten(dim, dim + 1)
-
-
-def _around(taps: int, up: int, down: int, dim: int) -> tuple[int, int, int, int]:
-    """The zeros before and after an axis for which the result has the size that it should have."""
-    before, after = ((taps + up - 1) // 2, (taps - up) // 2) if up > 1 else ((taps - down + 1) // 2, (taps - down) // 2)
-    return (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
 
 
 # --------------------------------------------------------------------------------------------------------- places
