@@ -18,6 +18,7 @@ from gangraph.lower.model import Lowered, Program
 from gangraph.lower.writer import noise_name
 from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.registry import optimizers
+from gangraph.run.chances import Chances
 from gangraph.run.draws import Draws
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
@@ -30,7 +31,6 @@ from gangraph.run.states import States
 from gangraph.run.watch import told_of, watch_values
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, function_of
 from gangraph.update_schedule import ScheduleKey
-from gangraph.vocabulary.layers import RandomLayer
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
@@ -89,6 +89,7 @@ class Engine:
         }
         self.gates = [Gates(update) for update in self.graph.updates]
         self.states = States(self.graph, settings)
+        self.chances = Chances(program, networks.live, torch.empty(0, dtype=settings.dtype, device=settings.device))
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
     def _optimizer(self, group: OptimizerSpec) -> torch.optim.Optimizer:
@@ -118,7 +119,7 @@ class Engine:
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
-        self.draws.begin(given or {}, self._times(clock) if given else None)
+        self._begin(given or {}, clock)
         self.values.clear()
         for source in self.program.plan.sources:
             self._draw(source)
@@ -151,6 +152,14 @@ class Engine:
                 self.values.pop(name, None)
         self.states.move(after)
         return losses
+
+    def _begin(self, given: Given, clock: Clock) -> None:
+        """Check what is given to this step, and keep it. Raises UsageError."""
+        inside, outside = self.chances.parted(given)
+        self.draws.begin(outside, self._times(clock) if given else None, self.chances.known)
+        updates = self.program.plan.step if inside else ()
+        passes = [_repetitions(each, clock) * each.graph.accumulate for each in updates]
+        self.chances.begin(inside, passes, self.draws.batch_now)
 
     def _times(self, clock: Clock) -> dict[str, int]:
         """How often this step draws each source: once when it begins, and again before updates that ask for it."""
@@ -196,7 +205,8 @@ class Engine:
 
     def _run(self, segment: Segment) -> None:
         for name in segment.histories:
-            self.values[name] = self.histories[name].push(self.values[self.graph.nodes[name].inputs[0]])
+            value = self.values[self.graph.nodes[name].inputs[0]]
+            self.values[name] = self.histories[name].push(value, self.chances.taken(name))
         lowered = self.program.segments[segment.name]
         with self.precision():
             made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))
@@ -261,17 +271,12 @@ class Engine:
         checked = self.program.plan.checked
         for call in update.noise:
             network = self.graph.owner(self.graph.nodes[call].target)
-            batch = (
-                checked.types.nodes[self.graph.nodes[call].inputs[0]].shape[0]
-                * self.draws.batch_now
-                // self.graph.spec.batch
-            )
-            like = torch.empty(0, dtype=self.settings.dtype, device=self.settings.device)
             for draw in checked.networks[network].draws:
-                layer = self.networks.live[network].get_submodule(draw.path)
-                assert isinstance(layer, RandomLayer)
-                noise = self.draws.noise(call, layer, draw.name, (batch, *draw.shape), self.step_count, like)
-                self.values[noise_name(call, draw.name)] = noise
+                key = noise_name(call, draw.name)
+                if (noise := self.chances.taken(key)) is None:
+                    layer, shape = self.chances.layer(network, draw.path), self.chances.shape(call, draw.shape)
+                    noise = self.draws.noise(call, layer, draw.name, shape, self.step_count, self.chances.like)
+                self.values[key] = noise
 
     def _scalar(self, number: float) -> Tensor:
         return torch.tensor(number, dtype=self.settings.dtype, device=self.settings.device)
