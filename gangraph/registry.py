@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from gangraph.errors import GangraphError, Problem, Span, UsageError, nearest
@@ -37,9 +38,33 @@ class Definition:
     traits: Traits
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """What a layer takes in a run: the values of its `forward`, or the leading tensors of a function.
+
+        Of a function the first is an input in any case, and each is an example as the layer is made. What has a
+        default is none, such as the random numbers of a random layer.
+        """
+        made: Any = self.function
+        if isinstance(self.function, type):
+            forward = inspect.signature(made.forward).parameters.values()
+            places = [each for each in list(forward)[1:] if each.kind is each.POSITIONAL_OR_KEYWORD]
+            return tuple(each.name for each in places if each.default is each.empty) or ("x",)
+        first, *rest = self.signature.parameters.values()
+        more = takewhile(lambda each: _is_tensor(each.annotation) and each.default is each.empty, rest)
+        return (first.name, *(each.name for each in more))
+
+    @property
     def summary(self) -> str:
         """The first line of the documentation."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
+def _is_tensor(annotation: object) -> bool:
+    """Whether an annotation is torch's tensor, which is not imported for this."""
+    return annotation == "Tensor" or (getattr(annotation, "__module__", ""), annotation.__class__.__name__) == (
+        "torch",
+        "_TensorMeta",
+    )
 
 
 class Registry(Mapping[str, Definition]):

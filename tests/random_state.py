@@ -32,6 +32,10 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "family of networks": r"F\[1\]\(",
     "family of updates": r"for k in 1\.\.2:",
     "shared part": "share=",
+    "function that draws": r"\bJ\((?!draw)",
+    "function that draws once": r"\bO\(",
+    "draw that is given": r"J\(.*, by=",
+    "layers with several inputs": r"\bM\(",
     "average that copies": r"E: average.*copy",
     "average of buffers": r"E: average.*average",
     "average in an objective": r"(?m)^  (?!E:|A:).*\b[EA]\(",
@@ -79,6 +83,11 @@ NETWORKS: Mapping[str, str] = {
     "    output: score(h)\n    outputs: {{features: h}}",
     "P": "  P:\n    inputs: x\n    parts: {{body: '{p}', first: linear(2), second: '{second}'}}\n"
     "    values: {{h: body(x)}}\n    outputs: {{a: first(h), b: second(h)}}",
+    "J": '  J: {{inputs: x, draw: {{by: "normal(2, std=0.1)", s: uniform(1)}}, output: (1 + s) * x + by}}',
+    "O": '  O: J(draw="once")',
+    "M": "  M:\n    inputs: [x, w]\n    parts: {{map: linear(4), mix: conditional_batch_norm(eps=0.1),"
+    " look: '{look}', down: linear(2)}}\n    values: {{h: 'mix(map(x), w)', r: 'reshape(h, 2, 2)'}}\n"
+    "    output: down(h + flatten(look(r, r, r)))",
     "E": '  E: average({averaged}, decay=0.9, buffers="{buffers}")',
     "A": "  A: average(D, decay=0.5)",
     "Q": '  Q: from_run("{run}", network="Q")',
@@ -176,8 +185,8 @@ class _Maker:
         self.random = random.Random(seed)
         self.pick = self.random.choice
         self.certain = self.one_in(2)  # whether every update surely runs, as held values ask for
-        more = self.random.sample(["S", "H", "T", "F", "P", "E", "A", "V"], self.random.randint(2, 3))
-        self.has = {"G", "D", *more}
+        more = self.random.sample(["S", "H", "T", "F", "P", "E", "A", "J", "M", "V"], self.random.randint(2, 4))
+        self.has = {"G", "D", *more, *(["O"] if "J" in more else [])}
         self.has |= {name for name in "QW" if random.Random(f"{seed} {name}").randrange(4) == 0}
         self.averaged = self.pick(sorted(self.has & {"G", "T", "H"}))
         self.values = ["x", "z", *["fake"] * 4, *["code"] * ("V" in self.has)]
@@ -201,6 +210,7 @@ class _Maker:
             **layers, trunk=self.layers(mean=False), d=self.layers(mean=False), t=self.pick(UNTRAINED),
             score=self.pick(["linear(1)", "spectral_norm(linear(1))"]), averaged=self.averaged,
             run=elsewhere() if self.has & {*"QW"} else "",
+            look=self.pick(["attention(heads=2)", "spectral_norm(attention)"]),
             second=self.pick(["linear(2)", "spectral_norm(linear(2))"]), buffers=self.pick(["copy", "average"]),
         )  # fmt: skip
         return TEXT.format(
@@ -224,8 +234,10 @@ class _Maker:
         if deep <= 0:
             return self.pick(self.values)
         inside, other = self.value(deep - 1), self.value(deep - 1)
-        forms = [f"{name}({inside})" for name in ("G", "S", "H", "T", "T", "E") if name in self.has]
+        forms = [f"{name}({inside})" for name in ("G", "S", "H", "T", "T", "E", "J", "J", "O") if name in self.has]
         forms += [f"F[1]({inside})", f"F[2]({inside})"] if "F" in self.has else []
+        forms += [f"J({inside}, by={other})"] if "J" in self.has else []
+        forms += [f"M({inside}, {other})"] * 2 if "M" in self.has else []
         forms += [f"P({inside}).a", f"P({inside}).b"] if "P" in self.has else []
         forms += [f"{name}({inside})" for name in ("Q", "Q", "W") if name in self.has]
         forms += [f"lerp({inside}, {other}, 0.5)", f"{inside} + {other}", f"lerp({inside}, {other}, uniform(1))"]

@@ -47,10 +47,19 @@ def test_gradients_of_an_equalized_layer_are_scaled_too() -> None:
     torch.testing.assert_close(stored.grad, x.sum(0).expand(4, 6) / math.sqrt(6))
 
 
-@pytest.mark.parametrize(("layer", "why"), [(nn.BatchNorm2d(3), "linear or a conv"), (nn.Embedding(3, 4), "linear or")])
-def test_equalized_wraps_linear_layers_and_convolutions(layer: nn.Module, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        styles.equalized(layer)
+def test_equalized_wraps_whatever_has_a_weight_and_nothing_else() -> None:
+    with pytest.raises(ValueError, match="a layer with a weight"):
+        styles.equalized(nn.Tanh())
+
+
+@pytest.mark.parametrize(("inner", "start"), [("noise", 0.0), ("instance_norm(affine=true)", 1.0)])
+def test_a_number_for_each_channel_keeps_its_start_and_learns_as_fast_as_asked(inner: str, start: float) -> None:
+    spec = small(networks_g=f"{{inputs: z, layers: 'linear(12), reshape(3, 2, 2), equalized({inner}, rate=0.5), "
+                 "flatten, linear(2)'}")  # fmt: skip
+    layer = trainer(spec).networks["G"].get_submodule("layers.equalized")
+    stored = layer.get_parameter("parametrizations.weight.original")
+    assert torch.equal(layer.weight.detach(), torch.full((3,), start, dtype=torch.float64))
+    assert torch.equal(stored.detach(), torch.full((3,), 2 * start, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("wrong", [{"gain": 0.0}, {"rate": -1.0}])

@@ -1,7 +1,8 @@
 """A network's spec to its graph of layers."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from inspect import Parameter
 
 from gangraph.build.arguments import check_arguments
@@ -13,7 +14,9 @@ from gangraph.build.expressions import (
     circle,
     definition_order,
 )
+from gangraph.build.sources import network_draws
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse, shown
+from gangraph.graph.closure import closure
 from gangraph.graph.code_names import module_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref
 from gangraph.language.expression import model as ast
@@ -50,7 +53,22 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
             )
     if builder.problems:
         return None, builder.problems
-    return NetworkGraph(spec=spec, nodes=builder.table.nodes, layers=builder.layers, outputs=outputs), []
+    return _with_draws(spec, builder, outputs), []
+
+
+def _with_draws(spec: NetworkSpec, builder: "_NetworkBuilder", outputs: Mapping[str, Argument]) -> NetworkGraph:
+    """The graph of a network, without the draws that its outputs do not depend on: those are not drawn."""
+    nodes = builder.table.nodes
+    read = closure([output.id for output in outputs.values() if isinstance(output, Ref)], lambda n: nodes[n].inputs)
+    idle = {name for name in spec.draws if name not in read}
+    used = {name: node for name, node in nodes.items() if name not in idle}
+    less = replace(
+        spec,
+        inputs=tuple(name for name in spec.inputs if name not in idle),
+        draws={name: drawn for name, drawn in spec.draws.items() if name not in idle},
+    )
+    draws = {name: source for name, source in builder.draws.items() if name not in idle}
+    return NetworkGraph(spec=less, nodes=used, layers=builder.layers, outputs=outputs, draws=draws)
 
 
 def _variable(spec: NetworkSpec) -> NetworkGraph:
@@ -99,6 +117,7 @@ class _NetworkBuilder(ExpressionBuilder):
         self.inputs = {name: self.table.add("input", name, span=spec.span, target=name) for name in spec.inputs}
         self.known: dict[str, Argument] = dict(self.inputs)
         self.failed: set[str] = set()
+        self.draws = dict(network_draws(spec, self.problems))
 
     def attempt(self, expression: Expression) -> Argument:
         """What an expression stands for; None where it has a problem, which is kept."""
@@ -146,9 +165,8 @@ class _NetworkBuilder(ExpressionBuilder):
     def call(self, name: str, node: ast.Call) -> Argument | None:
         if name in self.spec.parts:
             hint = self.take_hint(name)
-            if len(node.arguments) != 1 or node.keywords:
-                refuse("GG312", f"part '{name}' takes one value", node.span, ast.show(node), f"{name}(value)")
-            return self._apply(name, self.visit(node.arguments[0]), hint)
+            self._require_inputs(f"part '{name}'", node, self._inputs_of(name))
+            return self._apply(name, [self.visit(argument) for argument in node.arguments], hint)
         definition = vocabulary.get(name)
         if definition is not None and definition.kind == "layer":
             refuse(
@@ -161,29 +179,49 @@ class _NetworkBuilder(ExpressionBuilder):
 
     def curried(self, node: ast.Call) -> Argument:
         """`layer(...)(x)`: a layer of its own, without a name."""
-        if len(node.arguments) != 1 or node.keywords:
-            refuse("GG312", "a layer takes one value", node.span, ast.show(node), f"{ast.show(node.function)}(value)")
         hint = self.take_hint("")
-        flow = self.visit(node.arguments[0])
         use = self._layer_use(node.function)
+        self._require_inputs("a layer" if len(use.inputs) == 1 else f"'{use.name}'", node, use.inputs)
+        flow = [self.visit(argument) for argument in node.arguments]
         number = self.anonymous.setdefault(node.span, len(self.anonymous) + 1)
         self.hint = hint or None
         return self._add_layer(f"{ANONYMOUS}.{use.name}_{number}", use, flow)
 
-    def _apply(self, part: str, flow: Argument, hint: str) -> Argument:
-        """Run a value through a part's chain. Every use of a part shares its layers."""
+    def _require_inputs(self, what: str, node: ast.Call, inputs: Sequence[str]) -> None:
+        """Refuse a call of a part or layer with another number of values. Raises SpecError."""
+        if len(node.arguments) == len(inputs) and not node.keywords:
+            return
+        takes = "one value" if len(inputs) == 1 else f"{len(inputs)} values"
+        names = ", ".join(inputs) if len(inputs) > 1 else "value"
+        refuse("GG312", f"{what} takes {takes}", node.span, ast.show(node), f"{ast.show(node.function)}({names})")
+
+    def _inputs_of(self, part: str) -> tuple[str, ...]:
+        """What a part takes: what its first layer does, or one value."""
+        seen = set[str]()
+        while part in self.spec.parts and part not in seen and self.spec.parts[part]:
+            seen.add(part)
+            part, item = _called(self.spec.parts[part][0]), self.spec.parts[part][0]
+            definition = vocabulary.get(part)
+            if part not in self.spec.parts and definition is not None and definition.kind == "layer":
+                return self._layer_use(item).inputs
+        return ("value",)
+
+    def _apply(self, part: str, values: Sequence[Argument], hint: str) -> Argument:
+        """Run values through a part's chain, all into its first layer. Every use of a part shares its layers."""
         if part in self.active:
             refuse("GG303", "parts contain each other in a circle", self.spec.span, circle(self.active, part))
         self.active.append(part)
         chain = self.spec.parts[part]
+        flow = tuple(values)
         for index, (item, path) in enumerate(zip(chain, self._paths(part), strict=True)):
             self.hint = hint if index == len(chain) - 1 else None
             try:
-                flow = self._item(item, path, flow)
+                flow = (self._item(item, path, flow),)
             except SpecError as error:
                 self.report(error)
+                flow = flow[:1]
         self.active.pop()
-        return flow
+        return flow[0]
 
     def report(self, error: SpecError) -> None:
         self.problems += [problem for problem in error.problems if problem not in self.problems]
@@ -205,14 +243,17 @@ class _NetworkBuilder(ExpressionBuilder):
             self.paths[part] = tuple(paths)
         return self.paths[part]
 
-    def _item(self, item: Expression, path: str | None, flow: Argument) -> Argument:
+    def _item(self, item: Expression, path: str | None, flow: Sequence[Argument]) -> Argument:
         if isinstance(item, ast.Broken):
             give_up()
         if path is not None:
-            return self._add_layer(path, self._layer_use(item), flow)
+            use = self._layer_use(item)
+            self._require_first(use.name, item, use.inputs, flow)
+            return self._add_layer(path, use, flow)
         call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
         name = _called(item)
         if name in self.spec.parts:
+            self._require_first(name, item, self._inputs_of(name), flow)
             return self._apply(name, flow, self.take_hint(name))
         definition = vocabulary.get(name)
         if definition is None:
@@ -226,17 +267,29 @@ class _NetworkBuilder(ExpressionBuilder):
                 "a layer, an op or a part" if near else "one of " + ", ".join(vocabulary.of_kind("layer")),
                 near,
             )
-        return self.operation(definition, call, first=(flow,))
+        return self.operation(definition, call, first=(flow[0],))
 
-    def _add_layer(self, path: str, use: LayerUse, flow: Argument) -> Argument:
-        if not isinstance(flow, Ref):
-            refuse(
-                "GG312", "a layer takes one value", use.span, shown(flow), "what the network computes from its inputs"
-            )
-        self.layers.setdefault(path, use)
-        return self.table.add(
-            "layer", self.take_hint(path.replace(".", "_")), span=use.span, target=path, arguments=(flow,)
+    def _require_first(self, name: str, item: Expression, inputs: Sequence[str], flow: Sequence[Argument]) -> None:
+        """Refuse a layer with several inputs after the first of a chain, which has one value. Raises SpecError."""
+        if len(inputs) == len(flow):
+            return
+        refuse(
+            "GG594",
+            f"'{name}' takes {listed(inputs)}, and a chain has one value to give here",
+            item.span,
+            ast.show(item),
+            f"it as the first layer of a part, which is called with {len(inputs)} values: PART({', '.join(inputs)})",
         )
+
+    def _add_layer(self, path: str, use: LayerUse, flow: Sequence[Argument]) -> Argument:
+        for value in flow:
+            if not isinstance(value, Ref):
+                takes = "one value" if len(flow) == 1 else "values"
+                expected = "what the network computes from its inputs"
+                refuse("GG312", f"a layer takes {takes}", use.span, shown(value), expected)
+        self.layers.setdefault(path, use)
+        hint = self.take_hint(path.replace(".", "_"))
+        return self.table.add("layer", hint, span=use.span, target=path, arguments=tuple(flow))
 
     def _layer_use(self, item: Expression) -> LayerUse:
         call = item if isinstance(item, ast.Call) else ast.Call(item, (), (), item.span)
@@ -270,8 +323,13 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
     """The parameters of a layer that a spec writes: all but the inferred ones, the example input and the device."""
     parameters = list(definition.signature.parameters.values())
     if not isinstance(definition.function, type):
-        return parameters[1:]
+        return parameters[1 if definition.traits.wraps else len(definition.inputs) :]
     return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
+
+
+def listed(names: Sequence[str]) -> str:
+    """`x, y and z`."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _called(item: Expression) -> str:

@@ -10,9 +10,7 @@ from gangraph.errors import ArgumentError, Problem, SpecError, nearest, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.spec import (
-    PhaseSpec,
-)
+from gangraph.language.spec import NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
 _LARGEST_BATCH = 2**34  # numbers, 64 GiB of float32; more is a mistake
@@ -25,6 +23,25 @@ def build_sources(
     for name, expression in data.items():
         try:
             yield name, build_source(expression, spec.static_names, spec.batch)
+        except SpecError as error:
+            problems += error.problems
+
+
+def network_draws(spec: NetworkSpec, problems: list[Problem]) -> Iterator[tuple[str, RandomSource]]:
+    """What the draws of a network are drawn from, as far as they can be made; problems are kept."""
+    for name, expression in spec.draws.items():
+        try:
+            made = build_source(expression, spec.static_names, 1)
+            if not isinstance(made, RandomSource):
+                random = [known for known, each in vocabulary.of_kind("source").items() if each.traits.random]
+                refuse(
+                    "GG595",
+                    f"the draw '{name}' is no random source",
+                    expression.span,
+                    ast.show(expression),
+                    "one of " + ", ".join(random) + "; data is given to a network as an input",
+                )
+            yield name, made
         except SpecError as error:
             problems += error.problems
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from gangraph.build.again import computed_anew
+from gangraph.build.calls import bind
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
@@ -289,47 +290,38 @@ class ValueBuilder(ExpressionBuilder):
     def _network_call(self, name: str, node: ast.Call) -> Argument:
         hint = self.take_hint(f"{name}_out")
         network = self.spec.networks[name]
-        of = self.networks.get(network.of) if isinstance(network, AverageSpec) else self.networks.get(name)
+        owner = network.of if isinstance(network, AverageSpec) else name
         arguments = [self.visit(argument) for argument in node.arguments]
         keywords = {key: self.visit(value) for key, value in node.keywords}
-        if of is None:
+        if (of := self.networks.get(owner)) is None:
             give_up()
-        inputs = of.spec.inputs
-        unknown = [key for key in keywords if key not in inputs]
-        missing = [key for key in inputs[len(arguments) :] if key not in keywords]
-        if unknown:
-            key = unknown[0]
-            place, usage = ast.keyword_span(key, dict(node.keywords)[key]), f"{name}({', '.join(inputs)})"
-            refuse("GG317", f"network '{name}' has no input '{key}'", place, key, usage, nearest(key, inputs))
-        if missing or len(arguments) + len(keywords) != len(inputs):
-            refuse(
-                "GG317",
-                f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}",
-                node.span,
-                ast.show(node),
-                f"{name}({', '.join(inputs)})",
-            )
-        bound = (*arguments, *(keywords[key] for key in inputs[len(arguments) :]))
-        for value, written in zip(bound, (*node.arguments, *(v for _, v in node.keywords)), strict=True):
-            if not isinstance(value, Ref):
-                refuse(
-                    "GG317",
-                    "a network's input is a value",
-                    written.span,
-                    ast.show(written),
-                    "data, a random draw or another value",
-                )
-        call = self.table.add("network", hint, span=node.span, target=name, arguments=bound)
+        given = bind(name, of.spec, node, arguments, keywords)
+        draws = {draw: given[draw] if draw in given else self._draw(name, owner, draw, node) for draw in of.spec.draws}
+        bound = tuple(given[each] for each in of.spec.given)
+        parts = {"arguments": bound, "keywords": tuple(draws.items())}
+        call = self.table.add("network", hint, span=node.span, target=name, **parts)
         if OUTPUT not in of.outputs:
             return call
         return self.table.add("output", f"{hint}.{OUTPUT}", span=node.span, field=OUTPUT, arguments=(call,))
+
+    def _draw(self, name: str, owner: str, draw: str, node: ast.Call) -> Ref:
+        """What a network draws at this place of a call, or once for all of them."""
+        network = self.networks[owner]
+        once = network.spec.draws_once
+        label = f"{name}.{draw}" if once or not self.owner else f"{self.owner}.{name}.{draw}"
+        unique = (owner, draw) if once else (self.owner, node.span, draw)
+        return self._source_of_its_own("draw", label, node.span, unique, network.draws[draw])
 
     def _anonymous_source(self, node: ast.Call) -> Ref:
         """A random source inside a value: each place where one is written is a source of its own."""
         name = self.take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
         made = build_source(node, self.spec.static_names, self.spec.batch)
         assert isinstance(made, RandomSource)
-        ref = self.table.add("random", name, span=node.span, unique=(self.owner, node.span), target="", field="value")
+        return self._source_of_its_own("random", name, node.span, (self.owner, node.span), made)
+
+    def _source_of_its_own(self, kind: str, name: str, span: Span, unique: object, made: RandomSource) -> Ref:
+        """A source without a name under `data:`, which has the name of its node."""
+        ref = self.table.add(kind, name, span=span, unique=unique, target="", field="value")
         if ref.id not in self.sources:
             self.sources[ref.id] = made
             self.table.nodes[ref.id] = replace(self.table.nodes[ref.id], target=ref.id)

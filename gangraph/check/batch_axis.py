@@ -176,21 +176,23 @@ class _Network:
 
     def _layer(self, node: Node, use: LayerUse) -> Pair:
         """A layer is run again where its input is no image: those are costly, and their first axis is the batch."""
-        given, other = self.pairs[node.inputs[0]]
+        pairs = [self.pairs[name] for name in node.inputs]
+        given, other = pairs[0]
         made = torch.empty(self.model.shapes[node.id], dtype=self.model.types[node.id], device="meta")
-        if given.dim() >= _IMAGES and made.shape[:1] == given.shape[:1]:
+        if len(pairs) == 1 and given.dim() >= _IMAGES and made.shape[:1] == given.shape[:1]:
             return made, torch.empty((other.shape[0], *made.shape[1:]), dtype=made.dtype, device="meta")
-        key = layer_key(use, other)
+        others = [each for _, each in pairs]
+        key = layer_key(use, others)
         if key not in _layers:
             with torch.device("meta"):
-                layer = make_layer(use, other)
-            _layers[key] = [p.shape for p in layer.parameters()], run_layer(use, layer, other)
+                layer = make_layer(use, others)
+            _layers[key] = [p.shape for p in layer.parameters()], run_layer(use, layer, others)
         sizes, run = _layers[key]
         if [p.shape for p in self.model.module.get_submodule(node.target).parameters()] != sizes:
             raise _StrayError("the size of this layer would follow from the batch")
         again = run.example()
         if not vocabulary[use.name].traits.mixes_samples:
-            _require_in_place(made, again, [(given, other)])
+            _require_in_place(made, again, pairs)
         return made, again
 
 

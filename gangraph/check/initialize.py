@@ -20,6 +20,7 @@ from gangraph.language.scalar import Scalar
 from gangraph.language.spec import VARIABLE
 from gangraph.language.tied import family_of
 from gangraph.registry import vocabulary
+from gangraph.vocabulary.layers import weighted
 
 SCHEMES: Mapping[str, Callable[..., Tensor]] = {
     "normal": nn.init.normal_, "uniform": nn.init.uniform_, "constant": nn.init.constant_, "zeros": nn.init.zeros_,
@@ -66,6 +67,7 @@ def _refused(model: NetworkModel) -> Iterator[Problem]:
 
 
 def _shape(layer: nn.Module) -> str:
+    (layer, *_) = weighted(layer)
     weight: Any = _parametrizations(layer)["weight"].original if is_parametrized(layer, "weight") else layer.weight
     return f"a weight {list(weight.shape)}"
 
@@ -171,6 +173,12 @@ def _schemes(init: Mapping[str, Expression], part: str, kind: str) -> tuple[Sche
 
 
 def _apply(layer: nn.Module, weights: Scheme | None, biases: Scheme | None) -> None:
+    """Start the weight and the bias of a layer, or of each layer that it consists of."""
+    for part in weighted(layer):
+        _apply_to(part, weights, biases)
+
+
+def _apply_to(layer: nn.Module, weights: Scheme | None, biases: Scheme | None) -> None:
     stored = {name: steps.original for name, steps in _parametrizations(layer).items()}
     weight = stored.get("weight", layer.weight)
     bias = stored.get("bias", getattr(layer, "bias", None))

@@ -6,7 +6,7 @@ modules that will run.
 
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,19 +182,19 @@ class _Instantiation:
         self.examples[node.id], self.flops = run.example(), self.flops + run.flops
 
     def _layer(self, node: Node) -> MetaRun:
-        (source,) = node.inputs
-        example = self.examples[source]
+        examples = [self.examples[source] for source in node.inputs]
         use = self.graph.layers[node.target]
-        module = self._module(node.target, use, example)
-        arguments = [self.written[source]]
+        module = self._module(node.target, use, examples)
+        arguments = [self.written[source] for source in node.inputs]
         if isinstance(module, RandomLayer) and (module.training or not module.only_in_training):
-            arguments.append(self._draw(node, tuple(example.shape[1:])))
+            arguments.append(self._draw(node, tuple(examples[0].shape[1:])))
         self.written[node.id] = self.fx.create_node(
             "call_module", node.target, tuple(arguments), name=value_name(node.id)
         )
-        run = run_layer(use, module, example)
+        run = run_layer(use, module, examples)
         if wrong := misplaced(use, module, run.moved):
-            raise MisfitError(node, ((source, tuple(example.shape)),), wrong, state=True)
+            shapes = tuple((name, tuple(self.examples[name].shape)) for name in node.inputs)
+            raise MisfitError(node, shapes, wrong, state=True)
         return run
 
     def _draw(self, node: Node, shape: tuple[int, ...]) -> Any:
@@ -204,12 +204,12 @@ class _Instantiation:
         self.draws.append(Draw(name, node.target, shape))
         return self.last_input
 
-    def _module(self, path: str, use: LayerUse, example: Tensor) -> nn.Module:
+    def _module(self, path: str, use: LayerUse, examples: Sequence[Tensor]) -> nn.Module:
         if path in self.modules:
             return self.modules[path]
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # what such a layer gives is refused
-            module = make_layer(use, example).train(not self.graph.spec.frozen)
+            module = make_layer(use, examples).train(not self.graph.spec.frozen)
         _require_padding(module)
         parent, _, leaf = path.rpartition(".")
         if parent not in self.modules:
@@ -256,19 +256,19 @@ def write_op(graph: fx.Graph, node: Node, written: Mapping[str, Any], name: str)
     return graph.create_node("call_function", function, arguments, keywords, name=name)  # type: ignore[arg-type]  # what fx takes
 
 
-def make_layer(use: LayerUse, example: Tensor) -> nn.Module:
-    """A layer for an input like the example. Raises whatever the layer raises for arguments that it cannot take."""
+def make_layer(use: LayerUse, examples: Sequence[Tensor]) -> nn.Module:
+    """A layer for inputs like the examples. Raises whatever the layer raises for arguments that it cannot take."""
     definition = vocabulary[use.name]
     make: Callable[..., nn.Module] = definition.function
     keywords: dict[str, Any] = dict(use.keywords)
     if use.wrapped is not None:
-        return make(make_layer(use.wrapped, example), *use.arguments, **keywords)
+        return make(make_layer(use.wrapped, examples), *use.arguments, **keywords)
     if not isinstance(definition.function, type):
-        return make(example, *use.arguments, **keywords)
+        return make(*examples, *use.arguments, **keywords)
     inferred = next((name for name in definition.signature.parameters if name in INFERRED), None)
     if inferred is None:
         return make(*use.arguments, **keywords)
-    keywords[inferred] = example.shape[-1 if inferred in ("in_features", "input_size") else 1]
+    keywords[inferred] = examples[0].shape[-1 if inferred in ("in_features", "input_size") else 1]
     positions = [p for p in definition.signature.parameters if p != inferred]
     keywords.update(zip(positions, use.arguments, strict=False))
     return make(**keywords)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from gangraph.check.infer import Types, said
 from gangraph.check.instantiate import ANY, Interval, known_ranges
 from gangraph.errors import Problem
-from gangraph.graph.model import Argument, Graph, Node, Ref
-from gangraph.registry import Definition, vocabulary
+from gangraph.graph.model import Argument, Graph, LayerUse, Node, Ref
+from gangraph.registry import vocabulary
 
 
 def labels_beyond_classes(graph: Graph, seen: Types) -> Iterator[Problem]:
@@ -31,8 +31,7 @@ def _in_network(graph: Graph, call: Node, seen: Types) -> Iterator[Problem]:
         found = [*_read_by_op(node, known, model.shapes)] if node.kind == "op" else []
         if node.kind == "layer":
             use = model.graph.layers[node.target]
-            classes = _count(vocabulary[use.name], use.arguments, dict(use.keywords))
-            found = [(node.inputs[0], known.get(node.inputs[0], ANY), classes)] if classes is not None else []
+            found = [(name, known.get(name, ANY), classes) for name, classes in _read_by_layer(node, use)]
         for argument, span, classes in found:
             if _is_beyond(span, classes):
                 name = vocabulary[use.name].name if node.kind == "layer" else node.target
@@ -64,14 +63,19 @@ def _classes(counted: Argument, shapes: Mapping[str, tuple[int, ...]]) -> int | 
     return counted if isinstance(counted, int) else None
 
 
-def _count(definition: Definition, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> int | None:
-    """How many classes a layer has whose input is a label."""
-    counted = definition.traits.labels
-    if not isinstance(counted, str):
-        return None
-    names = [name for name in definition.signature.parameters if name != "x"]
-    found = {**dict(zip(names, arguments, strict=False)), **keywords}.get(counted)
-    return found if isinstance(found, int) else None
+def _read_by_layer(node: Node, use: LayerUse) -> Iterator[tuple[str, int]]:
+    """The inputs of a layer that are labels, and how many classes it has for each."""
+    while use.wrapped is not None:
+        use = use.wrapped
+    definition = vocabulary[use.name]
+    labels = definition.traits.labels
+    read = labels if isinstance(labels, Mapping) else {definition.inputs[0]: labels}
+    names = [name for name in definition.signature.parameters if name not in definition.inputs]
+    given = {**dict(zip(names, use.arguments, strict=False)), **dict(use.keywords)}
+    for label, counted in read.items():
+        classes = given.get(counted)
+        if isinstance(classes, int):
+            yield node.inputs[definition.inputs.index(label)], classes
 
 
 def _is_beyond(span: Interval, classes: int) -> bool:

@@ -1,6 +1,6 @@
 """Layers and ops on tensors without storage. The result for given shapes is computed once and remembered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -46,16 +46,16 @@ def run_op(definition: Definition, arguments: list[Any], keywords: dict[str, Any
     return _remembered(key, lambda: definition.function(*arguments, **keywords), given)
 
 
-def run_layer(use: LayerUse, module: nn.Module, example: Tensor) -> MetaRun:
-    """A layer on an example. Raises whatever it raises for an input that does not fit, ValueError for no result."""
+def run_layer(use: LayerUse, module: nn.Module, examples: Sequence[Tensor]) -> MetaRun:
+    """A layer on examples. Raises whatever it raises for inputs that do not fit, ValueError for no result."""
     sizes = tuple(tuple(value.shape) for value in (*module.parameters(), *module.buffers()))
-    key = ("layer", _written(use), sizes, _described(example), module.training)
-    return _remembered(key, lambda: module(example), [example], module)
+    key = ("layer", _written(use), sizes, _described(tuple(examples)), module.training)
+    return _remembered(key, lambda: module(*examples), list(examples), module)
 
 
-def layer_key(use: LayerUse, example: Tensor) -> object:
-    """A key of everything that a new layer and its result for an example depend on."""
-    return _written(use), _described(example)
+def layer_key(use: LayerUse, examples: Sequence[Tensor]) -> object:
+    """A key of everything that a new layer and its result for examples depend on."""
+    return _written(use), _described(tuple(examples))
 
 
 def _remembered(

@@ -175,6 +175,17 @@ KINDS = (
         write=_given,
         spelled=_spell_source,
     ),
+    NodeKind(  # random numbers that a network draws where it is called, which a spec does not write; target: the source
+        name="draw",
+        target="source",
+        given=True,
+        source=True,
+        unwritten=True,
+        stops=always,
+        infer=lambda inference, node: inference.source(node),
+        write=_given,
+        spelled=_spell_source,
+    ),
     NodeKind(  # a number over time; expression
         name="scalar",
         given=True,

@@ -27,15 +27,29 @@ class LayerUse:
     wrapped: "LayerUse | None" = None
     span: Span
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the layer, or the one that it wraps, takes in a run."""
+        return self.wrapped.inputs if self.wrapped is not None else vocabulary[self.name].inputs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGraph:
-    """A network as a graph of layers, in topological order; `layers` maps module paths to what stands there."""
+    """A network as a graph of layers, in topological order; `layers` maps module paths to what stands there.
+
+    `draws` are what the inputs of that name are drawn from where a call does not give them.
+    """
 
     spec: NetworkSpec
     nodes: Mapping[str, Node]
     layers: Mapping[str, LayerUse]
     outputs: Mapping[str, Argument]
+    draws: Mapping[str, RandomSource] = field(default_factory=dict)
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it has no layers and is no variable: nothing is trained, kept or frozen."""
+        return not self.layers and self.spec.start is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +301,15 @@ class Graph:
         """What is computed before a node: what it needs, or in place of a call that it repeats the inputs of that."""
         node = self.nodes[name]
         return self.drawn_from(node).inputs if node.kind == "autoregressive" else node.needs
+
+    def draws_at(self, call: Node) -> dict[str, str]:
+        """What a network draws where it is called: the nodes by the inputs that they are."""
+        each = ((key, value.id) for key, value in call.keywords if isinstance(value, Ref))
+        return {key: name for key, name in each if self.nodes[name].is_unwritten}
+
+    def drawn_at(self, name: str) -> Node:
+        """The first call at which a network draws a node that is not written."""
+        return next(node for reader in self.readers[name] if (node := self.nodes[reader]).is_call)
 
     def calls(self, network: str) -> Iterator[Node]:
         """The calls of a network."""

@@ -68,6 +68,11 @@ class Node:
         return self.record.target == "state"
 
     @property
+    def is_unwritten(self) -> bool:
+        """Whether a spec does not write it: what a network draws where it is called."""
+        return self.record.unwritten
+
+    @property
     def is_call(self) -> bool:
         """Whether it is a call of a network."""
         return self.kind == "network"
@@ -309,6 +314,7 @@ class NodeKind:
         target: what the node's `target` names.
         given: whether a segment is given the value rather than computes it.
         source: whether it is a batch that is drawn at the beginning of a step, or when an update draws anew.
+        unwritten: whether a spec does not write it, and views leave it out where they write what reads it.
         of_network: whether a network is what it comes from, so that it changes with the network's parameters.
         remembers: how long it remembers an earlier value: `step` for the one first computed in a step, `run` for those
             of earlier steps. These are kept in a buffer, which is part of a run's state: the arguments are the value
@@ -335,6 +341,7 @@ class NodeKind:
     target: Target = ""
     given: bool = False
     source: bool = False
+    unwritten: bool = False
     of_network: bool = False
     remembers: Literal["", "step", "run"] = ""
     same: bool = False

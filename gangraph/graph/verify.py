@@ -120,8 +120,11 @@ def _open(node: Node) -> Iterator[str]:
             vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords))
         except TypeError as error:
             yield f"'{node.id}' calls '{node.target}' wrongly: {error}"
-    if node.kind in _OF_VALUES and (node.keywords or not all(isinstance(each, Ref) for each in node.arguments)):
-        yield f"'{node.id}' is of kind '{node.kind}', which takes values alone, and none by name"
+    given = (*node.arguments, *(value for _, value in node.keywords))
+    if node.kind in _OF_VALUES and not all(isinstance(each, Ref) for each in given):
+        yield f"'{node.id}' is of kind '{node.kind}', which takes values alone"
+    if node.kind in _OF_VALUES and node.keywords and not node.is_call:
+        yield f"'{node.id}' is of kind '{node.kind}', which takes none by name"
 
 
 def _is_operation(name: str) -> bool:
@@ -158,9 +161,11 @@ def _targeted(graph: Graph, node: Node) -> Iterator[str]:
 def _called(graph: Graph, node: Node) -> Iterator[str]:
     """A call has as many inputs as its network, and an output is one of the call's."""
     if node.is_call:
-        inputs = graph.networks[graph.owner(node.target)].spec.inputs
-        if len(node.arguments) != len(inputs):
-            yield f"'{node.id}' gives '{node.target}' {len(node.arguments)} inputs of {len(inputs)}"
+        spec = graph.networks[graph.owner(node.target)].spec
+        if len(node.arguments) != len(spec.given):
+            yield f"'{node.id}' gives '{node.target}' {len(node.arguments)} inputs of {len(spec.given)}"
+        if tuple(name for name, _ in node.keywords) != tuple(spec.draws):
+            yield f"'{node.id}' does not give '{node.target}' each of its draws"
     if node.kind == "output":
         call = graph.nodes[node.inputs[0]]
         if not call.is_call or node.field not in graph.networks[graph.owner(call.target)].outputs:
@@ -192,8 +197,10 @@ def _network(network: NetworkGraph) -> Iterator[str]:
         yield from _fitting(node)
         if node.kind == "layer" and node.target not in network.layers:
             yield f"'{name}' is the layer at '{node.target}', and nothing stands there"
-        if node.kind == "layer" and len(node.arguments) != 1:
-            yield f"'{name}' is a layer, which takes one value; it has {len(node.arguments)}"
+        takes = len(network.layers[node.target].inputs) if node.target in network.layers else len(node.arguments)
+        if node.kind == "layer" and len(node.arguments) != takes:
+            counted = "one value" if takes == 1 else f"{takes} values"
+            yield f"'{name}' is a layer, which takes {counted}; it has {len(node.arguments)}"
         if node.kind == "op" and not _is_operation(node.target):
             yield f"'{name}' calls '{node.target}', and there is no such op"
         if not kinds[node.kind].in_networks and node.kind != "op":

@@ -194,7 +194,8 @@ def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
     if isinstance(made, AverageSpec):
         return {"": _Fact(f"average({made.of}, buffers={made.buffers})"), ".decay": _Fact(made.decay, "now")}
     chains = {f".{name}": _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
-    found = {".inputs": _Fact(", ".join(made.inputs))} | chains
+    found = {".inputs": _Fact(", ".join(made.given))} | chains
+    found |= _given(_under(".draw", made.draws)) | ({".draw": _Fact("once for all calls")} if made.draws_once else {})
     found |= _given(_under("", made.values) | _under(".init", made.init))
     found |= {f".{name or 'output'}": _Fact(body) for name, body in made.outputs.items()}
     shared = ", ".join(f"{share.network}.{share.part}" for share in made.shares)

@@ -46,6 +46,8 @@ class Share:
 class NetworkSpec:
     """A network as a graph of layers: chains of layers (`parts`) and the values that connect them.
 
+    `draws` are the inputs that are drawn where a call does not give them, by name: the last of `inputs`. They are drawn
+    anew at each place of a call, or once for all of them.
     `file` is what it was read from; None for one that is defined in place. `weights` are those that it begins with if
     it comes from elsewhere; it is `frozen` if no optimizer of any phase names it, and is in evaluation mode then. A
     variable is a network without inputs, parts and values, whose only parameter begins as the value of `start`.
@@ -62,8 +64,15 @@ class NetworkSpec:
     shares: tuple[Share, ...] = ()
     weights: "Weights | None" = None
     frozen: bool = False
+    draws: Names = field(default_factory=dict)
+    draws_once: bool = False
     file: Text | None = field(default=None, compare=False, metadata=ASIDE)
     start: Expression | None = None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that every call gives."""
+        return tuple(name for name in self.inputs if name not in self.draws)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,7 +208,8 @@ class _Writer:
         return replace(form, body=self.models.body(self.graph.owner(form.network), times))
 
     def _plain(self, node: Node) -> NetworkForm:
-        is_frozen = node.target in self.graph.networks and node.target not in self.segment.trained
+        network = self.graph.networks.get(node.target)
+        is_frozen = network is not None and not network.is_function and node.target not in self.segment.trained
         return NetworkForm(network=node.target, frozen=is_frozen)
 
     def _given(self, node: Node) -> tuple[Any, ...]:

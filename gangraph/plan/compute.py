@@ -28,13 +28,18 @@ def compute_update(facts: Facts, past: Past, index: int) -> tuple[Past, UpdatePl
     return left_by(facts, past, todo, made.live_for), UpdatePlan(
         graph=update,
         differentiated=update.networks,
-        frozen=tuple(sorted(_called(facts, todo.wanted) - set(update.networks))),
+        frozen=tuple(sorted(_called(facts, todo.wanted) - set(update.networks) - _functions(facts))),
         before=before.segments,
         body=made.segments[len(before.segments) :],
         redraws=_redrawn(facts, index),
         reuses=todo.reuses,
         losses=tuple((label, node) for node, label in facts.losses[index].items()),
     )
+
+
+def _functions(facts: Facts) -> set[str]:
+    """The networks without layers, of which nothing can be frozen."""
+    return {name for name, network in facts.graph.networks.items() if network.is_function}
 
 
 def _called(facts: Facts, wanted: Set[str]) -> set[str]:

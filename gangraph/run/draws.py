@@ -41,17 +41,18 @@ class Draws:
         self.given: dict[str, list[dict[str, Tensor]]] = {}
         self.batch_now = batch
 
-    def begin(self, given: Given, times: Mapping[str, int] | None = None) -> None:
+    def begin(self, given: Given, times: Mapping[str, int] | None = None, others: Iterable[str] = ()) -> None:
         """Begin a step in which the sources in `given` are not drawn but taken from there.
 
         Args:
             given: batches by source.
             times: how often the step draws each source.
+            others: what else can be given, for a message.
 
         Raises:
             UsageError: what is given is no batch for each of these draws; nothing was drawn yet.
         """
-        self.given = batches_of(given, self.sources, times or {})
+        self.given = batches_of(given, self.sources, times or {}, others)
         self.counts.clear()
         first = next((batches[0] for batches in self.given.values()), None)
         # The batch size of this step: that of the tensors that were given, if any.

@@ -19,6 +19,7 @@ from gangraph.lower.model import Lowered, Program
 from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.run.again import Again, Closure, kept, look_ahead
+from gangraph.run.chances import Chances
 from gangraph.run.draws import Draws
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
@@ -93,6 +94,7 @@ class Engine:
         self.gates = [Gates(update) for update in self.graph.updates]
         self.states = States(self.graph, settings)
         self.starts = Starts(program, networks, settings)
+        self.chances = Chances(program, networks.live, torch.empty(0, dtype=settings.dtype, device=settings.device))
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
     def _optimizer(self, group: OptimizerSpec) -> torch.optim.Optimizer:
@@ -129,7 +131,7 @@ class Engine:
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
-        self.draws.begin(given or {}, self._times(clock) if given else None)
+        self._accept(given or {}, clock)
         self._require_batch()
         self.begin(clock)
         self.starts.waiting.clear()
@@ -180,6 +182,14 @@ class Engine:
             if self.draws.batch_now != self.draws.batch:
                 has, given = f"one tensor for each of {self.draws.batch} samples", f"{self.draws.batch_now} were given"
                 raise UsageError(f"the variable '{name}' has {has}; {given}")
+
+    def _accept(self, given: Given, clock: Clock) -> None:
+        """Check what is given to this step, and keep it. Raises UsageError."""
+        inside, outside = self.chances.parted(given)
+        self.draws.begin(outside, self._times(clock) if given else None, self.chances.known)
+        updates = self.program.plan.step if inside else ()
+        passes = [_repetitions(each, clock) * each.graph.accumulate for each in updates]
+        self.chances.begin(inside, passes, self.draws.batch_now)
 
     def _times(self, clock: Clock) -> dict[str, int]:
         """How often this step draws each source: once when it begins, and again before updates that ask for it."""
@@ -262,7 +272,8 @@ class Engine:
 
     def _run(self, segment: Segment) -> None:
         for name in segment.histories:
-            self.values[name] = self.histories[name].push(self.values[self.graph.nodes[name].inputs[0]])
+            value = self.values[self.graph.nodes[name].inputs[0]]
+            self.values[name] = self.histories[name].push(value, self.chances.taken(name))
         lowered = self.program.segments[segment.name]
         with self.precision():
             made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))
@@ -328,7 +339,8 @@ class Engine:
 
     def _draw_noise(self, update: UpdatePlan) -> None:
         checked = self.program.plan.checked
-        made = drawn_noise(checked, self.networks, self.draws, self.settings, update.noise, self.step_count)
+        taken = self.chances.taken
+        made = drawn_noise(checked, self.networks, self.draws, self.settings, update.noise, self.step_count, taken)
         self.values.update(made)
 
     def _scalar(self, number: float) -> Tensor:

@@ -1,13 +1,13 @@
 """Batches that are given to a step in place of drawn ones; they are checked before anything changes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field, Source
-from gangraph.errors import UsageError
+from gangraph.errors import UsageError, nearest
 
 Batch = Tensor | Mapping[str, Tensor]
 # Batches for sources that are not to be drawn; a list of them for a source that a step draws several times.
@@ -16,7 +16,10 @@ Batches = Mapping[str, Sequence[Mapping[str, Tensor]]]  # by source: for each dr
 
 
 def batches_of(
-    given: Given, sources: Mapping[str, Source | RandomSource], draws: Mapping[str, int]
+    given: Given,
+    sources: Mapping[str, Source | RandomSource],
+    draws: Mapping[str, int],
+    others: Iterable[str] = (),
 ) -> dict[str, list[dict[str, Tensor]]]:
     """What was given, as one batch for each draw of each source.
 
@@ -24,16 +27,21 @@ def batches_of(
         given: a batch by the name of its source, or a list of batches.
         sources: the sources of the program.
         draws: how often this step draws each source.
+        others: what else can be given, for a message.
 
     Raises:
         UsageError: a name is no source; there are not as many batches as draws; a batch lacks a field, or has
             another shape, type or number of samples than the source declares.
     """
     if not isinstance(given, Mapping):
-        raise UsageError(f"batches are given by the names of their sources: a mapping, not {_kind(given)}")
+        raise UsageError(f"batches are given by the names of their sources: a mapping, not {kind_of(given)}")
     unknown = next((name for name in given if name not in sources), None)
     if unknown is not None:
-        raise UsageError(f"there is no source '{unknown}' to give; the sources are {', '.join(sources)}")
+        known = [*others]
+        more = f"; within the step there are {', '.join(known)}" if known else ""
+        near = nearest(unknown, [*sources, *known])
+        told = f"there is no source '{unknown}' to give; the sources are {', '.join(sources)}{more}"
+        raise UsageError(told + (f": {near}" if near else ""))
     found = {name: [*_each(name, value, sources[name], draws.get(name, 0))] for name, value in given.items()}
     counts = {(name, len(next(iter(batch.values())))) for name, batches in found.items() for batch in batches}
     if len({count for _, count in counts}) > 1:
@@ -58,7 +66,9 @@ def _checked(called: str, batch: object, fields: Mapping[str, Field]) -> dict[st
     """One batch as tensors by field, each as its field is declared. Raises UsageError."""
     if not isinstance(batch, Mapping):
         if len(fields) > 1:
-            raise UsageError(f"{called} has the fields {', '.join(fields)}: give a mapping of them, not {_kind(batch)}")
+            raise UsageError(
+                f"{called} has the fields {', '.join(fields)}: give a mapping of them, not {kind_of(batch)}"
+            )
         batch = {next(iter(fields)): batch}
     if set(batch) != set(fields):
         raise UsageError(f"{called} has the fields {', '.join(fields)}, but {_fields(batch)} given")
@@ -66,7 +76,7 @@ def _checked(called: str, batch: object, fields: Mapping[str, Field]) -> dict[st
     for field, tensor in batch.items():
         what = f"{called}.{field}" if len(fields) > 1 else called
         if not isinstance(tensor, Tensor):
-            raise UsageError(f"{what} is a tensor, not {_kind(tensor)}")
+            raise UsageError(f"{what} is a tensor, not {kind_of(tensor)}")
         _require(what, tensor, fields[field])
         counts.add(len(tensor))
     if len(counts) > 1:
@@ -97,5 +107,6 @@ def _listed(counts: set[int]) -> str:
     return " and ".join(map(str, sorted(counts)))
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What something that was given is, in words."""
     return f"a {type(value).__name__}" if value is not None else "nothing"

@@ -19,13 +19,20 @@ class History:
         self.count = 0
         self.calls = 0
 
-    def push(self, values: Tensor) -> Tensor:
-        """Mix a batch [B, ...] with the past; same shape, no gradient."""
+    def push(self, values: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Mix a batch [B, ...] with the past; same shape, no gradient.
+
+        `chosen`, int64 [B], says for each sample with which place it is exchanged once the buffer is full, and -1 that
+        it is not; without it this is drawn.
+        """
         if self.size == 0:
             return values.detach()
         if self.samples is None:
             self.samples = values.new_zeros((self.size, *values.shape[1:]))
         exchange, slots = exchanges(self.seed, self.name, self.calls, len(values), self.size)
+        if chosen is not None:
+            slots = chosen.tolist()
+            exchange = [slot >= 0 for slot in slots]
         self.calls += 1
         mixed = values.detach().clone()
         for index in range(len(values)):

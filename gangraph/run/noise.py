@@ -1,6 +1,6 @@
 """The random numbers that layers take in calls of their networks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,10 +13,20 @@ from gangraph.run.settings import Settings
 from gangraph.vocabulary.layers import RandomLayer
 
 
+def _nothing(_: str) -> None:
+    """Nothing is given."""
+
+
 def drawn_noise(
-    checked: Checked, networks: Networks, draws: Draws, settings: Settings, calls: Iterable[str], step: int
+    checked: Checked,
+    networks: Networks,
+    draws: Draws,
+    settings: Settings,
+    calls: Iterable[str],
+    step: int,
+    given: Callable[[str], Tensor | None] = _nothing,
 ) -> Iterator[tuple[str, Tensor]]:
-    """What the layers of some calls draw in training, each by the name under which code reads it."""
+    """What the layers of some calls draw in training, each by the name under which code reads it, or what is given."""
     graph, like = checked.graph, torch.empty(0, dtype=settings.dtype, device=settings.device)
     for call in calls:
         network = graph.owner(graph.nodes[call].target)
@@ -24,7 +34,7 @@ def drawn_noise(
             layer = networks.live[network].get_submodule(draw.path)
             assert isinstance(layer, RandomLayer)
             batch = checked.types.nodes[graph.nodes[call].inputs[0]].shape[0] * draws.batch_now // graph.spec.batch
-            yield (
-                noise_name(call, draw.name),
-                draws.noise(call, layer, draw.name, (batch, *draw.shape), step, like),
-            )
+            key = noise_name(call, draw.name)
+            if (noise := given(key)) is None:
+                noise = draws.noise(call, layer, draw.name, (batch, *draw.shape), step, like)
+            yield key, noise

@@ -128,6 +128,11 @@ class Training:
         return self.spec.phases[self.phase]
 
     @property
+    def draws(self) -> tuple[str, ...]:
+        """Every name under which something can be given to `step`: sources, random layers in calls, histories."""
+        return (*self.engine.draws.sources, *self.engine.chances.known)
+
+    @property
     def step_count(self) -> int:
         """Steps taken so far."""
         return self.engine.step_count
@@ -191,6 +196,8 @@ class Training:
             draws: batches by source name, for sources that are not to be drawn: a tensor [B, ...], or for a
                 source with several fields a mapping of them; where the step draws the source several times, a list
                 of as many, used one after the other. All have the same B, and that is the batch size of this step.
+                What happens by chance within the step is given under the other names of `draws`: the numbers of a
+                random layer as it takes them, `fake:layers.dropout`, and the choices of a history, `fake:history`.
 
         Returns:
             Every loss that was computed, by name; a loss computed several times has its last value. Every state that

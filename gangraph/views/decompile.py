@@ -41,6 +41,8 @@ class Decompiled:
     def _define(self, node: str) -> Expression:
         made = self.graph.nodes[node]
         called = replace(made, target=f"{made.target}{self.ahead}") if made.ahead else made
+        if made.is_call:
+            called = replace(called, keywords=tuple((k, v) for k, v in made.keywords if not self._is_drawn(v)))
         return _spelled(called, partial(self._argument, span=made.span))
 
     def of(self, node: str) -> Expression:
@@ -58,6 +60,10 @@ class Decompiled:
         if made.origin in self.names and made.kind != "alias":
             return f"{self.names[made.origin]}{self.ahead}"
         return None
+
+    def _is_drawn(self, argument: Argument) -> bool:
+        """Whether an input of a network is drawn where it is called, and so not written."""
+        return isinstance(argument, Ref) and self.graph.nodes[argument.id].is_unwritten
 
     def _argument(self, argument: Argument, span: Span) -> Expression:
         if isinstance(argument, Ref):

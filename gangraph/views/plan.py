@@ -28,7 +28,7 @@ def plan_text(program: Program, *, title: str = "") -> str:
     plan = program.plan
     graph = plan.checked.graph
     switches = [name for name, on in (("sharing", plan.share), ("merging", plan.merge)) if not on]
-    lines = [title or graph.spec.name, *_row("each step draws", [listed(plan.sources)], indent="")]
+    lines = [title or graph.spec.name, *_row("each step draws", [listed(_drawn(graph, plan.sources))], indent="")]
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
     begins = [f"{name} as {start}, {size_of(plan.checked, name)}" for name, start in begun_as(plan.checked)]
@@ -65,7 +65,7 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     fixed = [name for name in update.frozen if name in graph.networks and graph.networks[name].spec.frozen]
     still = f"; frozen for good: {listed(fixed)}" if fixed else ""
     yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls{still}" if update.frozen else ""])
-    yield from _row("draws anew", [listed(update.redraws)])
+    yield from _row("draws anew", [listed(_drawn(graph, update.redraws))])
     yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
     yield from _row(
         "reuses", [f"{phrase(graph, each.value)} from {graph.title(each.source)}: {each.why}" for each in update.reuses]
@@ -84,7 +84,23 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
     yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
     nexts = {node for _, node in update.graph.states}  # whose names are those of states
-    yield from _row("frees", [listed(phrase(graph, name) for name in update.frees if name not in nexts)])
+    frees = [name for name in update.frees if name not in nexts and not graph.nodes[name].is_unwritten]
+    yield from _row("frees", [listed(phrase(graph, name) for name in frees)])
+
+
+def _drawn(graph: Graph, sources: Iterable[str]) -> Iterator[str]:
+    """Sources by their names; what networks draw by the calls at which they do, each once."""
+    names = (
+        name if name in graph.spec.data or not graph.nodes[name].is_unwritten else _drawer(graph, name)
+        for name in sources
+    )
+    yield from dict.fromkeys(names)
+
+
+def _drawer(graph: Graph, name: str) -> str:
+    call = graph.drawn_at(name)
+    once = graph.networks[graph.owner(call.target)].spec.draws_once
+    return f"what {call.target if once else phrase(graph, call.id, named=False)} draws"
 
 
 def _ahead(graph: Graph, ahead: Lookahead) -> str:

@@ -178,13 +178,15 @@ def _shares(network: NetworkSpec) -> str:
 
 
 def _same(first: NetworkSpec, second: NetworkSpec) -> bool:
-    parts = ("template", "inputs", "parts", "values", "outputs", "init")
+    parts = ("template", "inputs", "draws", "draws_once", "parts", "values", "outputs", "init")
     return all(getattr(first, part) == getattr(second, part) for part in parts)
 
 
 def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
     yield f"  {name}:" + (f"    # {network.template}" if network.template != name else "")
-    yield f"    inputs: {', '.join(network.inputs)}"
+    yield f"    inputs: {', '.join(network.given)}"
+    once = "    # once for all calls" if network.draws_once else ""
+    yield from (line + once * (index == 0) for index, line in enumerate(_names("draw", network.draws, "    ")))
     for part, chain in network.parts.items():
         yield from textwrap.wrap(
             f"{part}: {', '.join(map(show, chain))}",

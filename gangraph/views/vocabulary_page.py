@@ -100,4 +100,6 @@ def _meaning(definition: Definition) -> str:
 def _notes(definition: Definition) -> str:
     traits = definition.traits
     notes = [text for trait, text in _NOTES.items() if getattr(traits, trait)]
+    if definition.kind == "layer" and not traits.wraps and len(definition.inputs) > 1:
+        notes.append(f"takes {', '.join(definition.inputs)}")
     return ", ".join(notes + ([f"init: {traits.init}"] if traits.init else []))

@@ -1,5 +1,20 @@
 """The words of the language: layers, ops, losses, metrics and optimizers. Importing this package registers them."""
 
-from gangraph.vocabulary import causal, coupled, imagenet, layers, losses, metrics, ops, optimizers, styles
+from gangraph.vocabulary import (
+    causal,
+    coupled,
+    geometry,
+    imagenet,
+    layers,
+    losses,
+    metrics,
+    ops,
+    optimizers,
+    several,
+    styles,
+)
 
-__all__ = ["causal", "coupled", "imagenet", "layers", "losses", "metrics", "ops", "optimizers", "styles"]
+__all__ = [
+    "causal", "coupled", "geometry", "imagenet", "layers", "losses", "metrics", "ops", "optimizers", "several",
+    "styles",
+]  # fmt: skip

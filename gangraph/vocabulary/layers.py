@@ -236,17 +236,35 @@ class SpectralNorm(_SpectralNorm):
             super()._power_method(weight_mat, n_power_iterations)
 
 
+def weighted(module: nn.Module, least: int = 1) -> list[nn.Module]:
+    """A layer, or the layers that it consists of, as far as they have a weight of so many dimensions or more."""
+    found = [(part, getattr(part, "weight", None)) for part in module.modules()]
+    return [part for part, weight in found if isinstance(weight, Tensor) and weight.dim() >= least]
+
+
+def outputs_dim(module: nn.Module) -> int:
+    """The dimension of a weight that counts outputs: the first, but of a transposed convolution the second."""
+    return int(isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d))
+
+
+def _require_matrices(module: nn.Module, wrapper: str) -> list[nn.Module]:
+    """The parts of a layer whose weights are matrices or more. Raises ValueError if there are none."""
+    if not (parts := weighted(module, 2)):
+        raise ValueError(f"{wrapper} wraps a layer with a weight for each output and input, such as a convolution")
+    return parts
+
+
 @layer(wraps=True, moves_state=True)
 def spectral_norm(module: nn.Module, iterations: int = 1) -> nn.Module:
     """Divide a layer's weight by its largest singular value: spectral_norm(conv2d(64, 3)) (Miyato et al. 2018).
 
     In training every call first takes `iterations` steps of the power method, from the vectors that the last call left.
+    Of a layer with several weights, such as `attention`, each is divided by its own.
     """
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.dim() < 2:
-        raise ValueError("spectral_norm wraps a layer with a weight for each output and input: linear or a convolution")
-    transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    return parametrize.register_parametrization(module, "weight", SpectralNorm(weight, iterations, int(transposed)))
+    for part in _require_matrices(module, "spectral_norm"):
+        norm = SpectralNorm(part.get_parameter("weight"), iterations, outputs_dim(part))
+        parametrize.register_parametrization(part, "weight", norm)
+    return module
 
 
 class WeightNorm(nn.Module):
@@ -283,11 +301,10 @@ def weight_norm(module: nn.Module, scale: bool = True, gain: float = 1.0) -> nn.
     The weight is g * v / ||v||: v starts as the layer's weight would, g at `gain` for every unit, where it stays
     without `scale`. The data-dependent initialization of the paper is left out.
     """
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.dim() < 2:
-        raise ValueError("weight_norm wraps a layer with one weight for each output and input: linear or a convolution")
-    transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    return parametrize.register_parametrization(module, "weight", WeightNorm(weight, int(transposed), gain, scale))
+    for part in _require_matrices(module, "weight_norm"):
+        norm = WeightNorm(part.get_parameter("weight"), outputs_dim(part), gain, scale)
+        parametrize.register_parametrization(part, "weight", norm)
+    return module
 
 
 def _per_channel(value: Tensor, x: Tensor) -> Tensor:

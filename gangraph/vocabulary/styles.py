@@ -8,22 +8,27 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from gangraph.registry import layer, op
+from gangraph.vocabulary.layers import outputs_dim, weighted
 
 Interval = tuple[float, float]
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_MAPS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 
 class Scaled(nn.Module):
-    """A parameter that is used `scale` times as large as it is stored, and is stored as N(0, std) at the start."""
+    """A parameter that is used `scale` times as large as it is stored.
 
-    def __init__(self, scale: float, std: float) -> None:
+    It is stored as N(0, std) at the start, or without `std` as what gives the layer's own start.
+    """
+
+    def __init__(self, scale: float, std: float | None) -> None:
         super().__init__()
         self.scale, self.std = scale, std
 
     def start(self, stored: Tensor) -> None:
-        """Initialize the stored tensor."""
-        nn.init.normal_(stored, 0.0, self.std)
+        """Initialize the stored tensor, which holds the layer's own start."""
+        if self.std is None:
+            stored.div_(self.scale)
+        else:
+            nn.init.normal_(stored, 0.0, self.std)
 
     def forward(self, stored: Tensor) -> Tensor:
         """The same shape."""
@@ -31,7 +36,7 @@ class Scaled(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""
-        return f"scale={self.scale:.4g}, std={self.std:.4g}"
+        return f"scale={self.scale:.4g}, std={self.std if self.std is None else format(self.std, '.4g')}"
 
 
 @layer(wraps=True, moves_state=False)
@@ -40,23 +45,38 @@ def equalized(module: nn.Module, gain: float = 1.0, rate: float = 1.0) -> nn.Mod
 
     The weight is w * rate * gain / sqrt(inputs of a unit), where w is stored and starts as N(0, 1 / rate); the bias is
     stored as b, starts at 0 and is used as b * rate. So weights start with a deviation of gain / sqrt(inputs), and Adam
-    moves them in proportion to it, `rate` times as fast. `init:` sets what is stored.
+    moves them in proportion to it, `rate` times as fast. `init:` sets what is stored. A number for each channel, as of
+    a norm or of noise, has one input and keeps the layer's own start, as does an embedding, which chooses a row.
 
     Raises:
-        ValueError: the layer is no linear layer and no convolution, or `gain` or `rate` is not above 0.
+        ValueError: the layer has no weight, or `gain` or `rate` is not above 0.
     """
-    if not isinstance(module, _MAPS):
-        raise ValueError("equalized wraps a layer with one weight for each output and input: linear or a convolution")
+    if not (parts := weighted(module)):
+        raise ValueError("equalized wraps a layer with a weight, such as linear or a convolution")
     if gain <= 0 or rate <= 0:
         raise ValueError(f"gain and rate are above 0, but got {gain} and {rate}")
-    inputs = module.weight.numel() // module.weight.shape[0]
-    if isinstance(module, _TRANSPOSED):  # whose weight is [inputs, outputs / groups, ...]
-        inputs = module.weight.numel() // module.weight.shape[1] // module.groups
-    scale = Scaled(rate * gain / math.sqrt(inputs), 1 / rate)
-    parametrize.register_parametrization(module, "weight", scale, unsafe=True)  # it keeps the shape: nothing to try
-    if module.bias is not None:
-        parametrize.register_parametrization(module, "bias", Scaled(rate, 0.0), unsafe=True)
+    for part in parts:
+        _equalize(part, gain, rate)
     return module
+
+
+def _equalize(part: nn.Module, gain: float, rate: float) -> None:
+    """Scale the weight of one layer, and its bias if it has one. They keep their shapes: there is nothing to try."""
+    inputs = _inputs_of_a_unit(part)
+    scale = Scaled(rate * gain / math.sqrt(inputs or 1), 1 / rate if inputs else None)
+    parametrize.register_parametrization(part, "weight", scale, unsafe=True)
+    if isinstance(getattr(part, "bias", None), nn.Parameter):
+        parametrize.register_parametrization(part, "bias", Scaled(rate, 0.0), unsafe=True)
+
+
+def _inputs_of_a_unit(part: nn.Module) -> int:
+    """How many numbers each output is a weighted sum of; 0 where it is no such sum."""
+    weight = part.get_parameter("weight")
+    if weight.dim() < 2 or isinstance(part, nn.Embedding):
+        return 0
+    if outputs_dim(part):  # whose weight is [inputs, outputs / groups, ...]
+        return weight.numel() // weight.shape[1] // int(part.groups)  # type: ignore[arg-type]  # of a convolution
+    return weight.numel() // weight.shape[0]
 
 
 class LearnedConstant(nn.Module):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from gangraph.check.infer import Types
+from gangraph.check.lints.augmentation import augmented_on_one_side
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
@@ -62,4 +63,5 @@ LINTS: tuple[Lint, ...] = (
     unfamiliar_range,
     moving_target,
     moving_objective,
+    augmented_on_one_side,
 )

@@ -157,6 +157,7 @@ class NetworkDocument(Model):
     params: dict[Key, Param] = {}
     let: dict[Key, Expr] = Field({}, description="static names computed from params")
     inputs: Names = Field(description="the names of the inputs")
+    draw: dict[Key, Expr] = Field({}, description="inputs that are drawn where a call does not give them: uniform(1)")
     init: dict[Key, Expr] = Field({}, description="how parameters start, by part or kind of layer: conv, linear, all")
     share: Expr | None = Field(None, description="parts that are those of another network: NETWORK.part, or a list")
     layers: Layers | None = Field(None, description="the network as one chain")

@@ -15,6 +15,7 @@ from gangraph.language.expression.constants import literal, members
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope, is_absent
 from gangraph.language.expression.syntax import parse_loop
+from gangraph.language.resolve.draws import draws_once, refuse_double_names, refuse_taken_param
 from gangraph.language.resolve.elsewhere import FORMS, Elsewhere, pretrained_weights
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import OUTPUT, VARIABLE, AverageSpec, NetworkSpec, Share
@@ -22,6 +23,7 @@ from gangraph.language.tied import share_parts, written_shares
 
 LARGEST_CHAIN = 2_000  # layers
 SHARE = "share"  # the keyword of a call that names parts of other networks
+DRAW = "draw"  # the keyword of a call that says how often it draws
 _FIGURES = ("GG301", "GG304", "GG306")  # what comes of a number that does not suit
 
 
@@ -146,14 +148,15 @@ class _Networks:
             )
         if inline is None and document.share is not None:
             self._refuse_share(document.share.span, "'share:' in the file of a network", "share= where it is called")
-        given = {key: value for key, value in arguments.keywords if key == SHARE}
+        given = {key: value for key, value in arguments.keywords if key in (SHARE, DRAW)}
         made = self._instance(
             template,
             document,
             self._bound(arguments, document, self.sections.scope if inline else None),
             body.span,
-            written_shares(given[SHARE]) if given else (),
+            written_shares(given[SHARE]) if SHARE in given else (),
         )
+        made = replace(made, draws_once=draws_once(template, made, given[DRAW])) if DRAW in given else made
         return replace(made, file=file.text) if file else made
 
     def _pretrained(self, call: ast.Call) -> NetworkSpec:
@@ -199,7 +202,7 @@ class _Networks:
         )
 
     def _bound(self, call: ast.Call, document: schema.NetworkDocument, outer: Scope | None) -> Scope:
-        """The network's params with the call's arguments in their place; `share` is the language's own.
+        """The network's params with the call's arguments in their place; `share` and `draw` are the language's own.
 
         A network that is defined in place sees the names of the spec too, its `outer` scope.
         """
@@ -207,6 +210,7 @@ class _Networks:
         taken = next((key for key in document.params if key == SHARE), None)
         if taken is not None:
             self._refuse_share(taken.span, "a param 'share'", "another name for the param")
+        refuse_taken_param(document)
         if call.arguments:
             refuse(
                 "GG212",
@@ -216,23 +220,24 @@ class _Networks:
                 expected="one of " + ", ".join(f"{k}=" for k in known),
             )
         for key, value in call.keywords:
-            if key not in (*known, SHARE):
+            if key not in (*known, SHARE, DRAW):
                 refuse(
                     "GG212",
                     f"the network has no param '{key}'",
                     ast.keyword_span(key, value),
                     found=key,
                     expected="one of " + ", ".join(known) if known else "no params",
-                    fix=nearest(key, (*known, SHARE)),
+                    fix=nearest(key, (*known, SHARE, DRAW)),
                 )
-        return Scope(definitions={key: value for key, value in call.keywords if key != SHARE}, outer=outer)
+        return Scope(definitions={key: v for key, v in call.keywords if key not in (SHARE, DRAW)}, outer=outer)
 
     def _instance(
         self, template: str, document: schema.NetworkDocument, given: Scope, span: Span, shares: tuple[Share, ...]
     ) -> NetworkSpec:
         params = {key: value for key, value in document.params.items() if str(key) not in given.definitions}
         scope = self.sections.static_scope(params, document.let, given)
-        inputs = (document.inputs,) if isinstance(document.inputs, Scalar) else tuple(document.inputs)
+        given_inputs = (document.inputs,) if isinstance(document.inputs, Scalar) else tuple(document.inputs)
+        inputs = (*given_inputs, *document.draw)
         parts: dict[str, tuple[Expression, ...]] = {}
         for key, chain in document.parts.items():
             for name, inner in self.sections.expand(key, scope):
@@ -242,7 +247,8 @@ class _Networks:
         main = OUTPUT if outputs else ""
         if document.layers is not None:
             parts["layers"] = tuple(self._layers(document.layers, scope))
-            outputs[main] = ast.Call(ast.Name("layers", span), tuple(ast.Name(i, i.span) for i in inputs), (), span)
+            taken = tuple(ast.Name(i, i.span) for i in given_inputs)
+            outputs[main] = ast.Call(ast.Name("layers", span), taken, (), span)
         if document.output is not None:
             outputs[main] = scope.reduce(document.output)
         if not outputs:
@@ -253,6 +259,7 @@ class _Networks:
                 refuse(
                     "GG213", "an input of a network is a name", name.span, found=name, expected="a name such as x or z"
                 )
+        refuse_double_names(document, given_inputs)
         return NetworkSpec(
             template=template,
             inputs=tuple(map(str, inputs)),
@@ -263,6 +270,7 @@ class _Networks:
             span=span,
             static_names=frozenset(scope.names() | self.sections.scope.names()),
             shares=shares,
+            draws={str(name): self._reduced(body, scope) for name, body in document.draw.items()},
         )
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:

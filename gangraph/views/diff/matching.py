@@ -106,7 +106,8 @@ class Matching:
             )
         if origin(a) != origin(b):
             return False
-        return layers(a) == layers(b) and a.init == b.init and self._shares(a, b) and self._sizes(first, second)
+        alike = layers(a) == layers(b) and draws(a) == draws(b)
+        return alike and a.init == b.init and self._shares(a, b) and self._sizes(first, second)
 
     def _shares(self, a: NetworkSpec, b: NetworkSpec) -> bool:
         """Whether two networks share the same parts, with networks that are not known to be different ones."""
@@ -194,7 +195,12 @@ def origin(network: NetworkSpec) -> str:
 
 def layers(network: NetworkSpec) -> tuple[object, ...]:
     """What a network consists of."""
-    return network.inputs, network.parts, network.values, network.outputs, network.start
+    return network.given, network.parts, network.values, network.outputs, network.start
+
+
+def draws(network: NetworkSpec) -> tuple[object, ...]:
+    """What a network draws, and how often."""
+    return network.draws, network.draws_once
 
 
 def _paired(first: Iterable[str], second: Iterable[str], alike: Callable[[str, str], bool]) -> dict[str, str]:

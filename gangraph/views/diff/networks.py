@@ -44,6 +44,8 @@ def _network(
     if isinstance(a, AverageSpec) or isinstance(b, AverageSpec):
         yield Difference("networks", name, calls[0] + sizes[0], calls[1] + sizes[1])
         return
+    if _drawn(a) != _drawn(b):
+        yield Difference("networks", f"what {name} draws", *(_drawn(each) or "nothing" for each in (a, b)))
     if calls[0] == calls[1] and layers(a) != layers(b):
         ours, theirs = _listing(a), _listing(b)
         apart = next(
@@ -76,6 +78,12 @@ def _listing(network: NetworkSpec) -> list[str]:
     """Everything that a network consists of, in order."""
     chains = [show(layer) for chain in network.parts.values() for layer in chain]
     return [*chains, *map(show, network.values.values()), *map(show, network.outputs.values())]
+
+
+def _drawn(network: NetworkSpec) -> str:
+    """What a network draws, and how often."""
+    drawn = ", ".join(f"{name} = {show(source)}" for name, source in network.draws.items())
+    return f"{drawn}, once for all calls" if network.draws_once else drawn
 
 
 def _size(checked: Checked, name: str) -> str:

@@ -106,7 +106,7 @@ def _named(graph: Graph) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[st
 def _drawn(graph: Graph, losses: Iterable[str], values: Iterable[str]) -> set[str]:
     """The nodes that are drawn; of ops and of stops that are read by one of their like alone, only the last."""
     nodes, folded, named = graph.nodes, set(losses), set(values)
-    always = {node.id for node in nodes.values() if not _is_arithmetic(node)}
+    always = {node.id for node in nodes.values() if not _is_arithmetic(node)} - _beside_others(graph)
     before = graph.below(*always, *named)
     drawn = always | {name for name in before if nodes[name].is_operation and name not in folded}
     for name in sorted(drawn):
@@ -115,6 +115,12 @@ def _drawn(graph: Graph, losses: Iterable[str], values: Iterable[str]) -> set[st
         if alone and _folds(graph, nodes[name], nodes[readers[0]]):
             drawn.discard(name)
     return drawn | folded
+
+
+def _beside_others(graph: Graph) -> set[str]:
+    """All that networks draw where they are called but the first at each call, which stands for the others."""
+    calls = (node for node in graph.nodes.values() if node.is_call)
+    return {name for call in calls for name in [*graph.draws_at(call).values()][1:]}
 
 
 def _is_arithmetic(node: Node) -> bool:

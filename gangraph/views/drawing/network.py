@@ -43,7 +43,10 @@ def _chains(graph: NetworkGraph) -> dict[str, str]:
     for node in graph.nodes.values():
         source = next(iter(node.inputs), "")
         follows = (
-            _reads_one(node) and source not in ends and readers[source] == [node.id] and _reads_one(graph.nodes[source])
+            _reads_one(node)
+            and source not in ends
+            and readers[source] == [node.id]
+            and _begins(graph, graph.nodes[source])
         )
         chain_of[node.id] = chain_of[source] if follows else node.id
     return chain_of
@@ -53,13 +56,18 @@ def _reads_one(node: Node) -> bool:
     return len(set(node.inputs)) == 1
 
 
+def _begins(graph: NetworkGraph, node: Node) -> bool:
+    """Whether a node can stand in a chain before another: what reads one value, or a layer with several inputs."""
+    return _reads_one(node) or node.target in graph.layers
+
+
 def _chain_figure(chain: Sequence[Node], graph: NetworkGraph, shapes: Mapping[str, str]) -> Figure:
     first, last = chain[0], chain[-1]
     tip = "\n".join(f"{node.id} {shapes.get(node.id, '')}".rstrip() for node in chain)
     value = last.id if last.id in graph.spec.values else ""
     if first.id in graph.spec.inputs:
         return Figure(kind="stream", name=first.id, tip=tip)
-    if not _reads_one(first):
+    if not _begins(graph, first):
         sign = SIGNS.get(first.target, first.target)
         return Figure(kind="op", head=text.SIGNS.get(sign, sign), name=value, tip=tip)
     titles = {part.replace("[", "_").replace("]", ""): part for part in graph.spec.parts}

@@ -76,6 +76,8 @@ def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -
             lines=(f"from {show(folding.graph.spec.states[node.target].start)}",),
             tip=tip,
         )
+    if node.is_call and folding.graph.networks[folding.graph.owner(node.target)].is_function:
+        return Figure(kind="op", head=node.target, name=name, tip=tip)
     if node.is_call:
         outputs = (n for n in folding.graph.nodes.values() if n.field and n.inputs == (node.id,))
         named = [f".{n.field} = {', '.join(folding.values[n.id])}" for n in outputs if n.id in folding.values]
@@ -92,6 +94,12 @@ def _source_figure(graph: Graph, node: Node, tip: str) -> Figure:
     """Data or a random draw, with what the spec says of it; a draw inside a value as it is written there."""
     kind = "random" if isinstance(graph.sources[node.target], RandomSource) else "stream"
     source = graph.spec.data.get(node.target)
+    if node.is_unwritten:
+        call = graph.drawn_at(node.id)
+        laws = graph.networks[graph.owner(call.target)].spec.draws
+        drawn = graph.draws_at(call)
+        tip = "\n".join(f"{name} from {show(laws[name])}" for name in drawn)
+        return Figure(kind=kind, name=textwrap.shorten(", ".join(drawn), 26, placeholder="…"), tip=tip)
     if source is None:
         written = node.span.text.content[node.span.start : node.span.end]
         return Figure(kind=kind, name=written, tip=tip)
@@ -118,7 +126,9 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
             template = f"a variable that begins as {show(graph.spec.variables[name])}"
         tied = tied_to(network) if isinstance(network, NetworkSpec) else {}
         shared = "".join(f", {listed(parts)} shared with {owner}" for owner, parts in tied.items())
-        made.append((name, (template if template != name else "written in this spec") + shared + _origin(network)))
+        function = name in graph.networks and graph.networks[name].is_function
+        own = "a function" if function else "written in this spec"
+        made.append((name, (template if template != name else own) + shared + _origin(network)))
     return tuple(((name, hues.get(name, UNKNOWN)), text) for name, text in made)
 
 

@@ -122,12 +122,18 @@ def _networks(checked: Checked) -> Iterator[str]:
     if own or not spec.variables:
         yield f"There {'is' if len(own) == 1 else 'are'} {counted(len(own), 'network')}."
     alike: dict[tuple[str, int], list[str]] = {}
-    for name in (name for name in spec.networks if name in own):
+    layered = [name for name in spec.networks if name in own and not own[name].graph.is_function]
+    for name in layered:
         template = own[name].graph.spec.template
         alike.setdefault((template if template != name else "layers of its own", own[name].parameters), []).append(name)
     for (template, parameters), names in alike.items():
         have = f"have {parameters:,} parameters each" if len(names) > 1 else f"has {parameters:,} parameters"
         yield f"{listed(names)} {have} ({template})."
+    if functions := [name for name in spec.networks if name in own and name not in layered]:
+        are = "is a function" if len(functions) == 1 else "are functions"
+        yield f"{listed(functions)} {are}, without parameters."
+    for name in (name for name in spec.networks if name in own and own[name].graph.draws):
+        yield _draws(name, own[name].graph.spec)
     for name, network in spec.networks.items():
         if isinstance(network, NetworkSpec) and network.weights is not None:
             yield _elsewhere(name, network)
@@ -155,6 +161,14 @@ def _elsewhere(name: str, network: NetworkSpec) -> str:
     if not network.frozen:
         return f"{come}, and it is trained from there."
     return f"{come}: no optimizer names it, so it stays as it is, in evaluation mode; gradients pass through it."
+
+
+def _draws(name: str, network: NetworkSpec) -> str:
+    """What a network draws, and how often."""
+    drawn = listed(f"{draw} from {written(source)}" for draw, source in network.draws.items())
+    if network.draws_once:
+        return f"{name} draws {drawn}, once for all its calls."
+    return f"{name} draws {drawn}, anew at each place where it is called."
 
 
 def _shared(checked: Checked, name: str, network: NetworkSpec) -> str:
@@ -207,7 +221,8 @@ def _timing(plan: Plan, index: int) -> Iterator[str]:
         yield from _gates(update, [sentence for key, sentence in said if key.late])
     yield from (sentence for key, sentence in said if key.repeated)
     anew = [name for name in plan.step[index].redraws if index > 0 or not update.timing.once]
-    named = [name if name in graph.spec.data else f"the random numbers of {name.partition('.')[0]}" for name in anew]
+    loose = (name if name in graph.spec.data else f"the random numbers of {name.partition('.')[0]}" for name in anew)
+    named = tuple(dict.fromkeys(loose))
     if named:
         each = "Each time it" if update.timing.repeated else "It"
         yield f"{each} draws {listed(named)} anew."

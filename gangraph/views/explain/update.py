@@ -132,10 +132,8 @@ class _Story:
         if others:
             names = self._networks(others)
             stay = "stays as it is" if len(names) == 1 else "stay as they are"
-            yield (
-                f"On its way it passes through {self._texts(others)}, where {listed(names)} {stay}:"
-                f" {self._trainers(names)}."
-            )
+            frozen = f", where {listed(names)} {stay}: {self._trainers(names)}" if names else ""
+            yield f"On its way it passes through {self._texts(others)}{frozen}."
 
     def _objective(self, goal: ObjectiveGraph) -> str:
         """An objective by its name, or by whose it is."""
@@ -271,8 +269,10 @@ class _Story:
         return self.graph.owner(self.graph.nodes[call].target)
 
     def _networks(self, calls: Iterable[str]) -> list[str]:
+        """The networks with layers that some calls are of."""
         called = {self.graph.nodes[name].target for name in calls}
-        return [name for name in self.graph.spec.networks if name in called]
+        functions = {name for name, network in self.graph.networks.items() if network.is_function}
+        return [name for name in self.graph.spec.networks if name in called - functions]
 
     def _beneath(self, name: str) -> tuple[str, ...]:
         """The networks and sources that a value depends on."""

@@ -35,7 +35,7 @@ class Notation:
 
         def sources(names: Iterable[str]) -> tuple[str, ...]:
             beneath = graph.below(*names)
-            over = [node for node in graph.nodes.values() if node.is_source and node.id in beneath]
+            over = [n for n in graph.nodes.values() if n.is_source and not n.is_unwritten and n.id in beneath]
             return tuple(node.id for node in sorted(over, key=lambda node: order[node.target]))
 
         losses = {node: name for name, node in graph.losses.items()}

@@ -8,7 +8,7 @@ from gangraph.language.tied import tied_to
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.latex.notation import Notation
 from gangraph.views.printers.latex import moment
-from gangraph.views.printers.symbols import number
+from gangraph.views.printers.symbols import law, number, symbol
 from gangraph.views.wording import counted, listed
 
 
@@ -34,6 +34,10 @@ def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Co
         yield rf"{notation.network(name)} \text{{ is given: its parameters stay as they are}}"
     for name in (name for name in called if name in graph.spec.variables):
         yield rf"{notation.network(name)} \text{{ begins as }} {notation.formula(graph.spec.variables[name]).text}"
+    for name in (name for name in called if graph.networks[name].draws):
+        laws = (rf"{symbol(draw)} \sim {law(source)}" for draw, source in graph.networks[name].draws.items())
+        often = "once for all its calls" if graph.networks[name].spec.draws_once else "at each call"
+        yield rf"{notation.network(name)} \text{{ draws }} {_listed(laws)} \text{{ {often}}}"
     noisy = [notation.network(name) for name in called if checked.networks[name].draws]
     if noisy:
         yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"

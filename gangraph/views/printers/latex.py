@@ -111,7 +111,7 @@ class Printer:
         name, definition = called(call), definition_of(call, self.symbols.networks)
         match name, call.arguments:
             case _ if name in self.symbols.networks:
-                return Formula(f"{self.symbols.networks[name]}({self._joined(call.arguments)})")
+                return Formula(f"{self.symbols.networks[name]}({self._given_to(call)})")
             case "parameters", (network,):
                 of = show(network)
                 return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
@@ -123,9 +123,13 @@ class Printer:
                 return self.formula(first)
         if definition is not None and definition.traits.latex:
             return self._registered(definition, call)
-        named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
         spaced = show(call.function).replace("_", r"\ ")
-        return Formula(rf"\mathrm{{{spaced}}}({', '.join(filter(None, [self._joined(call.arguments), *named]))})")
+        return Formula(rf"\mathrm{{{spaced}}}({self._given_to(call)})")
+
+    def _given_to(self, call: ast.Call) -> str:
+        """The arguments of a call, those by name after the others."""
+        named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
+        return ", ".join(filter(None, [self._joined(call.arguments), *named]))
 
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""

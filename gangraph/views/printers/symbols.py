@@ -48,7 +48,7 @@ def symbols_of(graph: Graph) -> Symbols:
 def _source_symbols(graph: Graph, names: Mapping[str, str], taken: set[str]) -> Iterator[tuple[str, str]]:
     """Streams and draws by their own names; draws written inside a value by a letter for their law."""
     for node in graph.nodes.values():
-        if not node.is_source or node.id in names:
+        if not node.is_source or node.is_unwritten or node.id in names:
             continue
         source = graph.sources[node.target]
         anonymous = node.target not in graph.spec.data

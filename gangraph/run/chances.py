@@ -1,0 +1,149 @@
+"""What happens by chance inside of a step, beside its sources: the numbers of random layers, the choices of histories.
+
+Like batches they can be given to a step, so that other code which draws in its own way can be matched.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.errors import UsageError
+from gangraph.lower.model import Program
+from gangraph.lower.writer import noise_name
+from gangraph.plan.model import UpdatePlan
+from gangraph.run.given import Given, kind_of
+from gangraph.views.plan import phrase
+from gangraph.vocabulary.layers import RandomLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Something that is drawn within a step: `key` in the engine, by a call of a network or a history, `node`.
+
+    A layer of a network has a `path`; a history exchanges samples with one of `size` places.
+    """
+
+    key: str
+    node: str
+    path: str = ""
+    shape: tuple[int, ...] = ()
+    size: int = 0
+
+
+def chances_of(program: Program) -> dict[str, Chance]:
+    """All that can be given beside sources: `fake:layers.noise_2` for a layer in a call, `fake:history` for a history.
+
+    A call or a value is called by its name, or as the spec writes it, `D(fake):layers.dropout`. What would have the
+    name of another has a number, `fake:layers.dropout#2`.
+    """
+    found: dict[str, Chance] = {}
+    counts = Counter[str]()
+    for name, chance in _every(program):
+        counts[name] += 1
+        found[name if counts[name] == 1 else f"{name}#{counts[name]}"] = chance
+    return found
+
+
+def _every(program: Program) -> Iterator[tuple[str, Chance]]:
+    graph, networks = program.plan.checked.graph, program.plan.checked.networks
+    calls = {call for update in program.plan.step for call in update.noise}
+    pasts = {name for update in program.plan.step for segment in update.segments for name in segment.histories}
+    for node in graph.nodes.values():
+        if node.id in calls:
+            for draw in networks[graph.owner(node.target)].draws:
+                key = noise_name(node.id, draw.name)
+                yield f"{phrase(graph, node.id)}:{draw.path}", Chance(key, node.id, draw.path, draw.shape)
+        elif node.id in pasts and isinstance(size := node.arguments[1], int) and size:
+            yield f"{phrase(graph, node.inputs[0])}:{node.kind}", Chance(node.id, node.id, size=size)
+
+
+def times_of(chance: Chance, update: UpdatePlan, passes: int) -> int:
+    """How often an update draws it, if its values are computed so many times."""
+    if chance.path:
+        return passes * (chance.node in update.noise)
+    once = sum(chance.node in segment.histories for segment in update.before)
+    return (once if passes else 0) + passes * sum(chance.node in segment.histories for segment in update.body)
+
+
+class Chances:
+    """What happens by chance in the steps of a program, and what of it is given to the present one.
+
+    `like` has the type and the device of the numbers of layers.
+    """
+
+    def __init__(self, program: Program, networks: Mapping[str, nn.Module], like: Tensor) -> None:
+        self.program, self.networks, self.like = program, networks, like
+        self.known = chances_of(program)
+        self.batch = program.plan.checked.graph.spec.batch
+        self._given: dict[str, list[Tensor]] = {}
+
+    def parted(self, given: Given) -> tuple[dict[str, object], Given]:
+        """What of all that is given belongs here, and the rest."""
+        if not isinstance(given, Mapping) or self.known.keys().isdisjoint(given):
+            return {}, given
+        inside: dict[str, object] = {name: value for name, value in given.items() if name in self.known}
+        return inside, {name: value for name, value in given.items() if name not in self.known}
+
+    def begin(self, given: Mapping[str, object], passes: Sequence[int], batch: int) -> None:
+        """Begin a step of this batch size, in which each update computes its values so many times.
+
+        Raises:
+            UsageError: there are not as many tensors as draws, or one has another shape or kind of numbers than the
+                engine would draw, or lies outside.
+        """
+        self.batch, self._given = batch, {}
+        updates, found = self.program.plan.step, dict[str, list[Tensor]]()
+        for name, value in given.items():
+            chance = self.known[name]
+            times = sum(times_of(chance, update, each) for update, each in zip(updates, passes, strict=True))
+            found[chance.key] = [*_each(name, value, times, chance, self._example(chance))]
+        self._given = found
+
+    def taken(self, key: str) -> Tensor | None:
+        """The next of what was given for something that is drawn; None where it is to be drawn."""
+        return self._given[key].pop(0) if key in self._given else None
+
+    def shape(self, call: str, sample: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a value inside of a call, whose samples have this one."""
+        checked = self.program.plan.checked
+        inputs = checked.types.nodes[checked.graph.nodes[call].inputs[0]].shape
+        return (inputs[0] * self.batch // checked.graph.spec.batch, *sample)
+
+    def layer(self, network: str, path: str) -> RandomLayer:
+        """A random layer of a network."""
+        layer = self.networks[network].get_submodule(path)
+        assert isinstance(layer, RandomLayer)
+        return layer
+
+    def _example(self, chance: Chance) -> Tensor:
+        """What would be drawn, for its shape and its kind of numbers."""
+        graph = self.program.plan.checked.graph
+        shape = self.shape(chance.node, chance.shape)
+        if chance.size:
+            return torch.empty(shape, dtype=torch.int64)
+        layer = self.layer(graph.owner(graph.nodes[chance.node].target), chance.path)
+        return layer.draw(shape, torch.Generator(), self.like)
+
+
+def _each(name: str, value: object, times: int, chance: Chance, example: Tensor) -> Iterator[Tensor]:
+    tensors: Sequence[object] = value if isinstance(value, list | tuple) else [value]
+    if len(tensors) != times:
+        often = {0: "not drawn", 1: "drawn once"}.get(times, f"drawn {times} times")
+        raise UsageError(f"'{name}' is {often} in this step, and {len(tensors)} tensors were given")
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise UsageError(f"'{name}' is a tensor, not {kind_of(tensor)}")
+        if tensor.shape != example.shape:
+            raise UsageError(f"'{name}' is {list(example.shape)}; {list(tensor.shape)} was given")
+        if tensor.is_floating_point() != example.is_floating_point() or tensor.is_complex():
+            numbers = "floating-point numbers" if example.is_floating_point() else "whole numbers, torch.int64"
+            raise UsageError(f"'{name}' holds {numbers}; {tensor.dtype} was given")
+        if chance.size:
+            low, high = (int(number) for number in torch.aminmax(tensor))
+            if low < -1 or high >= chance.size:
+                places = f"places from 0 to {chance.size - 1}, and -1 for none"
+                raise UsageError(f"'{name}' holds {places}; {low} to {high} was given")
+        yield tensor.to(example.device, example.dtype)
