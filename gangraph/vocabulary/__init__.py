@@ -1,5 +1,5 @@
 """The words of the language: layers, ops, losses, metrics and optimizers. Importing this package registers them."""
 
-from gangraph.vocabulary import causal, coupled, imagenet, layers, losses, metrics, ops, optimizers, styles
+from gangraph.vocabulary import causal, coupled, filters, imagenet, layers, losses, metrics, ops, optimizers, styles
 
-__all__ = ["causal", "coupled", "imagenet", "layers", "losses", "metrics", "ops", "optimizers", "styles"]
+__all__ = ["causal", "coupled", "filters", "imagenet", "layers", "losses", "metrics", "ops", "optimizers", "styles"]
