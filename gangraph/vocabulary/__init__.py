@@ -3,6 +3,7 @@
 from gangraph.vocabulary import (
     causal,
     coupled,
+    filters,
     geometry,
     imagenet,
     layers,
@@ -15,6 +16,6 @@ from gangraph.vocabulary import (
 )
 
 __all__ = [
-    "causal", "coupled", "geometry", "imagenet", "layers", "losses", "metrics", "ops", "optimizers", "several",
-    "styles",
+    "causal", "coupled", "filters", "geometry", "imagenet", "layers", "losses", "metrics", "ops", "optimizers",
+    "several", "styles",
 ]  # fmt: skip
