@@ -20,7 +20,7 @@ def resample(
 
     The taps are divided by their sum. An image is enlarged by zeros between its pixels, and the filter is `up` times
     as strong, so that brightness stays; it is made smaller by keeping every `down`-th pixel of the filtered image. The
-    result is H * up / down, centred as in Karras et al. (2020, StyleGAN2, appendix B) and Zhang (2019). `padding` says
+    result is H * up / down, centred as in Karras et al. (2020, appendix B) and Zhang (2019). `padding` says
     what lies beyond the border: "zeros", "reflect" or "replicate". A filter is a sum of shifted images and no
     convolution, so that a penalty which differentiates it twice consists of sums again.
 
@@ -50,8 +50,11 @@ def _verify(x: Tensor, taps: Sequence[float], up: int, down: int, padding: str) 
 
 
 def _along(x: Tensor, taps: Sequence[float], up: int, down: int, mode: str) -> Tensor:
-    """A filter along the last axis. Pixel j of the result is the sum over k of taps[k] times the zero-filled pixel at
-    j * down + before - k, where `before` centres the filter."""
+    """A filter along the last axis.
+
+    Pixel j of the result is the sum over k of taps[k] times the zero-filled pixel at j * down + before - k, where
+    `before` centres the filter.
+    """
     count, size = len(taps), x.shape[3]
     before = count - 1 - (count + up - down) // 2
     left, right = -(-(count - 1 - before) // up), -(-(before + up - 1) // up) + down - 1

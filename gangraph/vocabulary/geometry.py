@@ -227,7 +227,7 @@ def fir(x: Tensor, taps: tuple[float, ...], up: int = 1, down: int = 1, flip: bo
     """Images [B, C, H, W] through a filter in both directions: up, [B, C, up H, up W], or down, [B, C, H/down, W/down].
 
     `up` puts zeros between pixels and keeps the brightness, `down` keeps every so many-th pixel, and outside of the
-    image there are zeros. The taps are divided by their sum, as in Karras et al. (2019), StyleGAN2: (1, 3, 3, 1).
+    image there are zeros. The taps are divided by their sum, as in Karras et al. (2020): (1, 3, 3, 1).
     It is a convolution; with `flip` a correlation, which runs through the taps from the other end.
 
     Raises:
