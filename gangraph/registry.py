@@ -58,6 +58,14 @@ class Definition:
         """The first line of the documentation."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
+    def mixes_samples(self, arguments: Iterable[Any] = (), keywords: Mapping[str, Any] | None = None) -> bool:
+        """Whether a call makes a sample's output depend on the other samples of its batch.
+
+        The arguments of an op are its constants, and for a value a tensor, or None if it has no batch.
+        """
+        mixes = self.traits.mixes_samples
+        return mixes if isinstance(mixes, bool) else mixes(*arguments, **(keywords or {}))
+
 
 def _is_tensor(annotation: object) -> bool:
     """Whether an annotation is torch's tensor, which is not imported for this."""
@@ -174,7 +182,9 @@ def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]
     to lie in;
     `labels={"label": "score"}` says of which parameter whole numbers are classes, and what counts these: another
     parameter that is a number, or scores [B, K]; for a layer, whose input are the labels, only the latter's name;
-    `mixes_samples=True` as for layers; `stops_gradient=True` if none passes through it; `latex` is its formula and
+    `mixes_samples=True` as for layers, or a function that says so of a call: its arguments are the constants, a tensor
+    without storage for each value, and None for a value without a batch; `has_samples=False` if such a value is what
+    it gives; `stops_gradient=True` if none passes through it; `latex` is its formula and
     `words` what it is in a sentence, both with `$x` for the argument of the parameter x. In a formula `$x` gets
     parentheses where it needs them and `${x}` does not, and `E[...]` is the mean over the batch.
     """

@@ -66,6 +66,13 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "frozen network from elsewhere": r"\bQ\(",
     "network that is trained from elsewhere": r"\bW\(",
     "limited gradient": "clip_grad",
+    "pairs of samples": r"einsum\(\"i c",
+    "products of each sample": r"einsum\(\"b c",
+    "shuffled batch": r"take\(",
+    "choice by a comparison": r"where\(.* > 0",
+    "largest of the batch": r"topk\(.*dim=0",
+    "layer that moves samples": r"roll\(1, dim=0\)",
+    "layer by a pattern": r"rearrange\(\"b n -> b n\"\)",
     "momentum and moments": r"adam|momentum=0\.5\)",
     "variable": r"variables:",
     "variable that begins as data": "code: x",
@@ -136,6 +143,7 @@ losses:
 INNER = (
     "batch_norm(eps=0.1)", "batch_norm(eps=0.1, track=false)", "running_mean(0.7)", "layer_norm(eps=0.1)", "noise",
     "dropout(0.5)", "gaussian_noise(0.1)", "batch_norm(eps=0.1, momentum=0.5), dropout(0.25)", "tanh",
+    "roll(1, dim=0)", 'rearrange("b n -> b n")',
 )  # fmt: skip
 MAPS = (
     "linear(3)", "spectral_norm(linear(3))", "spectral_norm(linear(3), iterations=2)", "weight_norm(linear(3))",
@@ -244,6 +252,7 @@ class _Maker:
         forms += [f"detach({inside})", f"history({inside}, 6)"]
         if inside.startswith(("fake", "G(", "T(", "H(", "S(", "F[", "P(")):
             forms += [f"again({inside})"]
+        forms += [f"take({inside}, argsort(uniform(), dim=0))", f"where({inside} > 0, {other}, 0.5 * {inside})"]
         if self.certain:
             forms += [f"at_first({inside})", f"history(at_first({inside}), 6)", f"history(history({inside}, 6), 6)"]
         return self.pick(forms)
@@ -261,6 +270,8 @@ class _Maker:
             "0", f"0.1 * mean(D({value}))", f"0.1 * l2(D({value}).features, D({other}).features)",
             f"0.1 * mean(norm(grad(D({from_at}), {at})))", f"0.1 * mean(norm(grad(D({from_at}).features, {at})))",
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
+            f'0.1 * mean(tanh(einsum("i c, j c -> i j", {value}, {other})))',
+            f'0.1 * mean(einsum("b c, b c -> b", {value}, {other}))', f"0.1 * mean(topk(D({value}), 2, dim=0))",
             "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
         ]  # fmt: skip
         if "A" in self.has:

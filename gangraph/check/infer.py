@@ -168,7 +168,8 @@ class _Inference:
                 fix=_FORMULA if number and traits.compares else "",
             )
             return None
-        low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
+        known = {name: (self.types[name].low, self.types[name].high) for name in node.inputs}
+        low, high = op_range(node, known, {name: self.types[name].shape for name in node.inputs})
         return TensorType(made.shape, made.dtype, low, high)
 
     def _as_set(self, example: Tensor, node: Node) -> Tensor:
@@ -206,7 +207,7 @@ class _Inference:
             self._misfit(node, graph, given, misfit)
             return None
         made = self.called[node.id].made
-        spans = self._spans(graph, tuple((value.low, value.high) for value in given))
+        spans = self._spans(self.called[node.id], tuple((value.low, value.high) for value in given))
         outputs = {
             name: TensorType(tuple(made[name].shape), made[name].dtype, *spans.get(name, ANY)) for name in graph.outputs
         }
@@ -215,11 +216,11 @@ class _Inference:
         self.calls[node.id] = outputs
         return None
 
-    def _spans(self, graph: NetworkGraph, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
+    def _spans(self, model: NetworkModel, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
         """What values the outputs of a network can take; the same for every call with such inputs."""
-        key = (id(graph), given)
+        key = (id(model), given)
         if key not in self.spans:
-            self.spans[key] = ranges(graph, given)
+            self.spans[key] = ranges(model, given)
         return self.spans[key]
 
     def parameters(self, node: Node) -> TensorType | None:

@@ -120,7 +120,9 @@ def show(
     view: Annotated[
         ShowAs,
         typer.Option(
-            "--as", help="What to show; 'graph' is an SVG, 'latex' the mathematics, 'grid' a PNG of the embedded world."
+            "--as",
+            help="What to show; 'data' is what sources give, 'graph' an SVG, 'latex' the mathematics, 'grid' a PNG of "
+            "the embedded world.",
         ),
     ],
     output: options.Output = None,
@@ -181,6 +183,11 @@ def _shown(
     for title, phase in zip(titles, checked, strict=True):
         if view is ShowAs.shapes:
             parts.append(text.shapes_text(phase, title=title))
+            continue
+        if view is ShowAs.data:
+            from gangraph.views.data import data_text
+
+            parts.append(data_text(phase, title=title))
             continue
         program = compile_phase(phase, share=share, merge=merge, kernels="auto" if kernels else "off")
         parts.append(code_text(program, title=title) if view is ShowAs.code else plan_text(program, title=title))

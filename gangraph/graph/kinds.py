@@ -27,7 +27,10 @@ from gangraph.language.expression.model import Expression
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import vocabulary
 
-SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-"}  # how a spec writes these ops
+SIGNS = {  # how a spec writes these ops
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "neg": "-",
+    "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=",
+}  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------------ gradients
 

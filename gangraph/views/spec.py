@@ -26,7 +26,7 @@ from gangraph.language.tied import tied_to
 
 WIDTH = 110
 EMBEDDED = ("world", "plane")
-RANDOM = ("normal", "uniform", "categorical", "bernoulli")
+RANDOM = ("normal", "uniform", "categorical", "bernoulli", "permutation")
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[int] = frozenset()) -> list[str]:

@@ -1,7 +1,9 @@
 """The words of the language: layers, ops, losses, metrics and optimizers. Importing this package registers them."""
 
 from gangraph.vocabulary import (
+    arithmetic,
     causal,
+    choosing,
     coupled,
     geometry,
     imagenet,
@@ -10,11 +12,12 @@ from gangraph.vocabulary import (
     metrics,
     ops,
     optimizers,
+    patterns,
     several,
     styles,
 )
 
 __all__ = [
-    "causal", "coupled", "geometry", "imagenet", "layers", "losses", "metrics", "ops", "optimizers", "several",
-    "styles",
+    "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics", "ops",
+    "optimizers", "patterns", "several", "styles",
 ]  # fmt: skip

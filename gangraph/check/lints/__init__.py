@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.augmentation import augmented_on_one_side
+from gangraph.check.lints.comparisons import certain_comparison
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
@@ -58,6 +59,7 @@ LINTS: tuple[Lint, ...] = (
     zero_rate,
     idle_rates,
     mean_beside_divergence,
+    certain_comparison,
     shut_for_good,
     late_for_a_state,
     unfamiliar_range,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant, is_constant
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.registry import Definition
@@ -133,7 +134,12 @@ class Printer:
 
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""
-        template, arguments = definition.traits.latex, bound(definition, call)
+        template, arguments = definition.traits.latex, dict(bound(definition, call))
+        several = {n: value for n, value in arguments.items() if isinstance(value, tuple)}
+        arguments |= {f"{name}_{i}": each for name, values in several.items() for i, each in enumerate(values)}
+        if not isinstance(template, str):
+            constants = [constant(each) if is_constant(each) else None for each in call.arguments]
+            template = template(*constants, **{k: constant(v) for k, v in call.keywords if is_constant(v)})
         given = {name: self._given(value) for name, value in arguments.items()}
         if re.fullmatch(r"\$\{\w+\}", template):
             return given[template[2:-1]]
