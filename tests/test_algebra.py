@@ -212,7 +212,7 @@ REFUSED: list[tuple[Callable[[], Tensor], str]] = [
     (lambda: einsum("bic -> b", numbers(2, 2, 2)), "names 1 axis of a value that has 3: .*; names stand apart"),
     (lambda: einsum("b c -> b k", numbers(2, 2)), "'k' is an axis of the result and of no value"),
     (lambda: einsum("b c -> b b", numbers(2, 2)), "'b' stands twice in the result"),
-    (lambda: einsum("b c, b c -> b", numbers(2, 2)), "of 2 values, and 1 are given"),
+    (lambda: einsum("b c, b c -> b", numbers(2, 2)), "of 2 values, and there are 1"),
     (lambda: einsum("b c, b c -> b", numbers(2, 2), numbers(2, 3)), "'c' is 2 in one place and 3 in another"),
     (lambda: einsum("(b c) -> b", numbers(2)), "is no name of an axis"),
     (lambda: reduce(numbers(2, 3), "b (n k) -> b n", "sum", k=2), "can't divide axis of length 3 in chunks of 2"),
