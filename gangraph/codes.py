@@ -21,6 +21,8 @@ CODES = {
     "GG204": Code("A setting leads nowhere", "`--set path=value` replaces something that is there (or adds a key to a mapping that is there)."),
     "GG205": Code("No such profile or variant", "Profiles and variants are named in the document."),
     "GG206": Code("Another version of the language", "`gangraph: 1` says which version of the language a spec is written in; this engine reads version 1."),
+    "GG207": Code("No such base", "`base:` names a shipped spec, or the path of a file beside the spec or below it; a spec cannot reach out of its folder."),
+    "GG208": Code("Bases without end", "A base may have a base of its own, eight of them in a row at most; the last has none."),
     "GG210": Code("Not a network", "Under `networks:` stands a call of a network with its params, or a mapping that defines one in place."),
     "GG211": Code("No such network", "A network is found in `networks/` next to the spec, or among those that gangraph ships."),
     "GG212": Code("A param that the network does not have", "Params of networks are given by name."),
@@ -136,6 +138,8 @@ CODES = {
     "GG624": Code("A mean beside a divergence", "A KL divergence is a sum over a sample; beside a reconstruction that is a mean over its pixels its weight is too large by the number of pixels, and the code loses its information (posterior collapse). Likelihoods sum over a sample. If the mean is intended, give it a larger weight than the divergence."),
     "GG630": Code("A learning rate that is 0 for half of the training", "The schedule ends long before the training does, as it does where the length is set and the schedule is not: the group stands still for the rest."),
     "GG631": Code("A learning rate that never changes", "Its schedule begins where the training ends, as it does where the length is set and the schedule is not."),
+    "GG640": Code("What the base says already", "A spec that is laid over a base says what differs; what it repeats would stay as it is when the base changes."),
+    "GG641": Code("A profile of the base says otherwise", "A profile is laid over the document, also over what is laid over the base: a number that the profile sets as well has no effect in that profile."),
     "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
     "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
 }  # fmt: skip

@@ -134,7 +134,7 @@ def show(
     else:
         options.textual(output, f"the {view.value} view")
     resolved = read_spec(spec, profile, variant, settings)
-    if view is ShowAs.spec and not resolved.problems:
+    if view is ShowAs.spec and not any(problem.severity == "error" for problem in resolved.problems):
         from gangraph.views.text import spec_text
 
         emit(spec_text(resolved), output)

@@ -73,12 +73,10 @@ def asked_of(checkpoint: Path, source: str | None, asked: Choice) -> Spec | None
     choice = _choice(trained, asked)
     if source is None:
         return None if choice == _choice(trained) else _resolved(trained, choice)
-    document = parse(source)
-    folder = document.files.folder
-    gone = {path: text for path, text in trained.files.items() if folder is None or not (folder / path).is_file()}
+    document = parse(source, spare=trained.files)
     if document.name != trained.name:  # another system need not have the profile, variant and settings of this one
-        return resolve(document, asked)
-    return resolve(parse_text(document.text.content, name=document.text.name, origin=folder, copies=gone), choice)
+        return resolve(parse(source), asked)
+    return resolve(document, choice)
 
 
 def copies_of(spec: Spec) -> Mapping[str, str]:

@@ -245,3 +245,10 @@ class Spec:
     settings: tuple[tuple[str, str], ...] = field(metadata=ASIDE)
     problems: tuple[Problem, ...] = field(metadata=ASIDE)
     broken: frozenset[str] = field(metadata=ASIDE)
+    bases: Mapping[str, str] = field(default_factory=dict, metadata=ASIDE)  # texts by the path of a copy, nearest first
+
+    @property
+    def base(self) -> str:
+        """What the spec calls its base; empty where it has none."""
+        copy = next(iter(self.bases), "")
+        return copy.removeprefix("shipped/").removesuffix(".yaml") if copy.startswith("shipped/") else copy

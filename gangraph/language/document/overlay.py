@@ -29,18 +29,45 @@ SECTIONS = (
 _KEYS = (*SECTIONS, "gangraph", "name", "default_profile", "profiles", "variants", "reported")
 
 
-def overlaid(base: Tree, overlay: Tree) -> Tree:
-    """`overlay` over `base`: mappings merge key by key, everything else is replaced."""
+# Where `none` stands for nothing that could be meant: there it removes what is overlaid. A param may be none.
+_REMOVED_BY_NONE = (
+    (),
+    ("data",),
+    ("networks",),
+    ("train", "optimizers"),
+    ("evaluate", "data"),
+    ("evaluate", "samplers"),
+    ("profiles",),
+    ("variants",),
+)
+
+
+def overlaid(base: Tree, overlay: Tree, path: tuple[str, ...] = ()) -> Tree:
+    """`overlay` over `base`: mappings merge key by key, everything else is replaced, or removed by `none`."""
     if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
         return overlay
     merged = copy(base)
     for key, value in overlay.items():
-        merged[key] = overlaid(base[key], value) if key in base else value
+        if key in base and path in _REMOVED_BY_NONE and value == "none":
+            del merged[key]
+        else:
+            merged[key] = overlaid(base[key], value, (*path, str(key))) if key in base else value
     return merged
 
 
 def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
-    """A profile, variant or phase over a document. Names that are no section are params.
+    """A profile, variant or phase over a document, or a spec over its base.
+
+    Raises:
+        SpecError: as `sections_of`.
+    """
+    merged = overlaid(document, sections_of(document, overlay, name, kind))
+    assert isinstance(merged, Mapping)
+    return merged
+
+
+def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
+    """The sections that an overlay of a document changes. Names that are no section are params.
 
     One of the `profiles` may lay itself over variants too: what a variant is in that profile.
 
@@ -53,7 +80,7 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
     sections, params = Mapping(), Mapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
-    own = (*SECTIONS, "variants") if kind == "profiles" else SECTIONS
+    own = {"profiles": (*SECTIONS, "variants"), "base": _KEYS}.get(kind, SECTIONS)
     problems = list(_new_variants(document, overlay)) if kind == "profiles" else []
     for key, value in overlay.items():
         if key in own:
@@ -75,9 +102,13 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
         raise SpecError(problems)
     if params:
         sections = _with(sections, "params", overlaid(sections.get(Scalar("params"), params), params))
-    merged = overlaid(document, sections)
-    assert isinstance(merged, Mapping)
-    return merged
+    return sections
+
+
+def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
+    """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
+    inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
+    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
 
 
 def set_value(document: Mapping, path: str, value: str) -> Mapping:

@@ -32,6 +32,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     problems = list(document.problems)
     try:
         tree, profile = chosen_tree(document, choice)
+        problems += document.lost.get(profile, ())
         model = read_document(tree, problems)
         place = next(key.span for key in tree if key == "train")
         train = Sections(model, document.files, place, problems)
@@ -68,6 +69,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         settings=tuple((str(path), str(value)) for path, value in choice.set.items()),
         problems=tuple(problems),
         broken=frozenset(broken),
+        bases=document.bases,
     )
 
 
