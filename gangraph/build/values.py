@@ -219,8 +219,10 @@ class ValueBuilder(ExpressionBuilder):
         owner = called.of if isinstance(called, AverageSpec) else call.target
         outputs = list(self.networks[owner].outputs) if owner in self.networks else []
         if not call.is_call or name not in outputs:
-            expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
-            refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))
+            written = self.spec.networks.get(owner)  # with the outputs that nothing reads
+            known = list(written.outputs) if call.is_call and isinstance(written, NetworkSpec) else []
+            expected = "one of " + ", ".join(known) if any(known) else "a network with named outputs before '.'"
+            refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, known))
         return self.table.add("output", hint, span=node.span, field=name, arguments=(Ref(call.id),))
 
     def call(self, name: str, node: ast.Call) -> Argument | None:
