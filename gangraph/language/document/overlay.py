@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gangraph.errors import Problem, SpecError, nearest, refuse
+from gangraph.errors import Edit, Problem, Span, SpecError, nearest, refuse
 from gangraph.language.document.setting import Setting, static_names
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression.model import Call, Expression, show
@@ -88,16 +88,7 @@ def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "var
         elif key in known:
             params[key] = value
         else:
-            options = (*own, *known)
-            problems.append(
-                Problem(
-                    code="GG201",
-                    message=f"'{key}' is neither a section nor a param",
-                    span=key.span,
-                    expected="one of " + ", ".join(options),
-                    fix=nearest(key, options),
-                )
-            )
+            problems.append(_unknown(document, overlay, key, (*own, *known)))
     if problems:
         raise SpecError(problems)
     if params:
@@ -109,6 +100,34 @@ def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
     """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
     inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
     return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
+
+
+def _unknown(document: Mapping, overlay: Mapping, key: Scalar, known: tuple[str, ...]) -> Problem:
+    """A key of an overlay that is neither a section nor a param; it may be a name under `let`."""
+    static = key in _names(document, "let")
+    return Problem(
+        code="GG201",
+        message=f"'{key}' is neither a section nor a param",
+        span=key.span,
+        expected="one of " + ", ".join(known),
+        fix=f"it stands under let: write let: {{{key}: ...}}" if static else nearest(key, known),
+        mend=_under_let(overlay, key) if static else None,
+    )
+
+
+def _under_let(overlay: Mapping, key: Scalar) -> Edit | None:
+    """`rate: 0.1` as `let: {rate: 0.1}`, where it is one line and the overlay has no `let` of its own."""
+    value = overlay[key]
+    if not isinstance(value, Scalar) or "let" in overlay:
+        return None
+    content = key.text.content
+    end = value.offsets[-1] + value.quoted
+    written = content[key.offsets[0] : end]
+    own = content[key.offsets[-1] : end].partition(":")[2].strip()
+    plain = own if value.quoted or not re.search(r"[,{}\[\]]", own) else f'"{own}"'
+    if "\n" in written or (plain != own and '"' in own):
+        return None
+    return Edit(Span(key.text, key.offsets[0], end), f"let: {{{key}: {plain}}}")
 
 
 def set_value(document: Mapping, path: str, value: str) -> Mapping:
