@@ -161,6 +161,7 @@ CODES = {
     "GG642": Code("A variable that chases its samples", "A variable with one tensor for each sample is fitted to the samples of the batch. A stream gives other samples in every step, so each tensor would be fitted to one sample after the other; `fixed(...)` draws the same samples every time."),
     "GG643": Code("A critic that sees one side through a function that draws", "Augmentation of real samples alone makes the generator imitate augmented samples, and of fakes alone lets the critic tell them by it; on both sides it changes neither (Zhao et al. 2020, section 3)."),
     "GG650": Code("A state of values as they are at the end of the step", "`next:` is computed after all updates, so a network that changed in the step is called once more, with its new parameters. `at_first(v)` is v as the updates had it, and costs nothing; `again(v)` says that the end is meant."),
+    "GG670": Code("Classes that each file finds by itself", "The numbers of classes, or words, that are found in a file follow from what it holds; in another file, the same number may stand for something else. Listed ones have the same numbers in both."),
     "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
     "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
 }  # fmt: skip

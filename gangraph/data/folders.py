@@ -178,7 +178,8 @@ class Classes(ImageOptions):
             name = archive.names[index]
             return {"image": _decode(archive, name, self), "label": labels[_class_of(archive, name)]}
 
-        return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
+        where = [archive.where(name) for name in archive.names]
+        return ImageSet(where, load, self, archive.notes, {"label": tuple(known)})
 
 
 def _require_path(name: str, path: object) -> None:

@@ -8,6 +8,7 @@ from gangraph.check.lints.comparisons import certain_comparison
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
+from gangraph.check.lints.found import found_in_each_file
 from gangraph.check.lints.naming import unused
 from gangraph.check.lints.optimization import (
     averaged_buffers,
@@ -66,4 +67,5 @@ LINTS: tuple[Lint, ...] = (
     moving_target,
     moving_objective,
     augmented_on_one_side,
+    found_in_each_file,
 )
