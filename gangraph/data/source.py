@@ -15,12 +15,16 @@ from gangraph.errors import DataError, GangraphError
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One tensor of a sample: its shape without the batch, its type, and the values it can take."""
+    """One tensor of a sample: its shape without the batch, its type, and the values it can take.
+
+    If it is `padded`, samples of other lengths have as many zeros at the end as there is room.
+    """
 
     shape: tuple[int, ...]
     low: float = float("-inf")
     high: float = float("inf")
     dtype: torch.dtype = torch.float32
+    padded: bool = False
 
 
 Meanings = Mapping[str, tuple[str, ...]]  # what whole numbers stand for, from 0 on, by field or column

@@ -13,6 +13,7 @@ from gangraph.vocabulary import (
     ops,
     optimizers,
     patterns,
+    recurrent,
     series,
     several,
     styles,
@@ -20,5 +21,5 @@ from gangraph.vocabulary import (
 
 __all__ = [
     "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics",
-    "ops", "optimizers", "patterns", "series", "several", "styles",
+    "ops", "optimizers", "patterns", "recurrent", "series", "several", "styles",
 ]  # fmt: skip

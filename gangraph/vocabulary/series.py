@@ -1,4 +1,4 @@
-"""Ops of series: samples over time [B, C, T], and what they consist of."""
+"""Ops of series and sentences: their spectra, their last steps, their lengths."""
 
 import math
 from typing import Literal
@@ -30,3 +30,27 @@ def stft(x: Tensor, n_fft: int, hop: int, window: Literal["hann", "none"] = "han
     weights = shape(n_fft, dtype=x.dtype, device=x.device)
     made = torch.stft(x.flatten(0, -2), n_fft, hop, n_fft, weights, return_complex=True).abs()
     return made.reshape(*x.shape[:-1], *made.shape[1:])
+
+
+@op(stops_gradient=True, range=lambda *_: (0.0, math.inf), words="the lengths of the sentences $tokens")
+def lengths(tokens: Tensor) -> Tensor:
+    """How many tokens of each sentence come before its padding, whose number is 0: int64 [B, L] to int64 [B]."""
+    if tokens.dim() != 2 or tokens.is_floating_point():
+        raise ValueError(f"expected tokens, whole numbers [B, L], but got {tokens.dtype} {list(tokens.shape)}")
+    return (tokens != 0).sum(1)
+
+
+@op(range=lambda x, *_: x, words="the last step of $x")
+def last(x: Tensor, length: Tensor | None = None) -> Tensor:
+    """The last step of each sample: [B, T, ...] to [B, ...]; step length - 1 where lengths, int64 [B], are given.
+
+    A length of 0 counts as 1, and one beyond T as T.
+    """
+    if x.dim() < 2:
+        raise ValueError(f"expected steps [B, T, ...], but got {list(x.shape)}")
+    if length is None:
+        return x[:, -1]
+    if not isinstance(length, Tensor) or length.dim() != 1 or length.is_floating_point():
+        raise ValueError("a length is a whole number for each sample, int64 [B], such as lengths(tokens)")
+    step = (length.clamp(1, x.shape[1]) - 1).reshape(-1, *[1] * (x.dim() - 1))
+    return x.gather(1, step.expand(-1, 1, *x.shape[2:])).squeeze(1)

@@ -20,6 +20,7 @@ from gangraph.check.lints.optimization import (
     untrained,
     zero_rate,
 )
+from gangraph.check.lints.padding import last_step_of_padding
 from gangraph.check.lints.ranges import (
     mean_beside_divergence,
     ranges_that_do_not_meet,
@@ -68,4 +69,5 @@ LINTS: tuple[Lint, ...] = (
     moving_objective,
     augmented_on_one_side,
     found_in_each_file,
+    last_step_of_padding,
 )
