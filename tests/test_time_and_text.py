@@ -15,9 +15,12 @@ from gangraph.data.captions import Captions
 from gangraph.data.world.caption import sentence
 from gangraph.data.world.source import World
 from gangraph.errors import ArgumentError, DataError
+from gangraph.session.run import run
+from gangraph.session.sample import sample
 from gangraph.vocabulary.recurrent import ConvLstm, Gru, Lstm
 from gangraph.vocabulary.series import last, lengths
 from tests.support import copy_parameters, deviation, normals, parameter_deviations, read, same, snapshot, trainer
+from tests.test_language_pages import whole_specs
 
 STEPS = 20
 PLANS = [(True, True), (False, True), (True, False), (False, False)]
@@ -323,10 +326,10 @@ train:
 def test_a_penalty_through_an_lstm_trains_alike_by_every_plan() -> None:
     runs = [trainer(read(PATHS), share=share, merge=merge) for share, merge in PLANS]
     for _ in range(STEPS):
-        losses = [run.step() for run in runs]
+        losses = [each.step() for each in runs]
         assert max(deviation(each[name], losses[0][name]) for each in losses for name in each) <= 1e-9
-    for run in runs[1:]:
-        mine, other = (snapshot(each.networks) for each in (runs[0], run))
+    for another in runs[1:]:
+        mine, other = (snapshot(each.networks) for each in (runs[0], another))
         assert max(deviation(other[name], mine[name]) for name in mine) <= 1e-9
 
 
@@ -363,6 +366,44 @@ def test_a_penalty_through_an_lstm_trains_as_by_hand() -> None:
             found[f"{name} of step {number}"] = deviation(losses[name], loss.item())
     found |= dict(parameter_deviations(engine, networks, started, still=1e-9))
     assert {name: d for name, d in found.items() if not d <= 1e-9} == {}
+
+
+class NextFrame(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.top = ConvLstm(1, 8, 3), nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return torch.stack([torch.tanh(self.top(h)) for h in self.read(clip).unbind(1)], 1)
+
+
+CLIPS = whole_specs((Path(__file__).parent.parent / "docs/language/time.md").read_text())[1]
+
+
+def test_a_network_of_clips_trains_as_by_hand_and_goes_on_from_its_own_output() -> None:
+    engine, network = trainer(read(CLIPS)), NextFrame().double()
+    with torch.no_grad():
+        for mine, other in zip(network.parameters(), engine.networks["P"].parameters(), strict=True):
+            mine.copy_(other.view_as(mine))
+    optimizer, found = torch.optim.Adam(network.parameters(), lr=1e-3), {}
+    clips = World(size=16, view="clip", frames=6, channels=1).open()
+    for number in range(STEPS):
+        x = clips.batch(range(4 * number, 4 * number + 4))["value"].double()
+        losses = engine.step({"x": x})
+        made = network(x)
+        error = torch.stack([(made[:, k] - x[:, k + 1]).abs().mean() for k in range(5)]).sum()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        found[f"error of step {number}"] = deviation(losses["error"], error.item())
+    assert {name: d for name, d in found.items() if not d <= 1e-9} == {}
+
+
+def test_a_recursion_of_clips_is_an_animation(tmp_path: Path) -> None:
+    spec = read(CLIPS.replace("length: 10 steps", "length: 2 steps"))
+    folder = run(spec, out=tmp_path / "run")
+    with Image.open(sample(folder, name="future")) as shown:
+        assert (getattr(shown, "n_frames", 1), shown.info["duration"]) == (18, 160)
 
 
 def test_a_run_over_captions_resumes_to_the_bit_and_keeps_its_words(tmp_path: Path) -> None:
