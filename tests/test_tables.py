@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from gangraph import Trainer
 from gangraph.data.arrays import Npz
+from gangraph.data.fixed import FixedStream, fixed
+from gangraph.data.source import meanings
 from gangraph.data.table import Table
 from gangraph.errors import ArgumentError, DataError
 from gangraph.language.spec import Spec
@@ -391,6 +393,13 @@ def test_a_run_over_a_table_resumes_to_the_bit_and_keeps_its_classes(tmp_path: P
     expected = r"data 'people': the number 2 of 'job' stands for 'artist'; expected 'baker, master', as when"
     with pytest.raises(DataError, match=expected):
         changed.train(steps=1)
+
+
+def test_fixed_rows_state_their_classes_too(tmp_path: Path) -> None:
+    source = fixed(Table(people(tmp_path), categories=[CITIES, ("job", 4)]))
+    assert isinstance(source, FixedStream)
+    assert source.finds == ("job",)
+    assert meanings(source.open())["city"] == CITIES[1:]
 
 
 def trained(spec: Spec, steps: int) -> Trainer:

@@ -3,4 +3,16 @@
 from gangraph.data import arrays, captions, digits, fixed, folders, idx, random, table, torchvision_sets
 from gangraph.data.world import plane, source
 
-__all__ = ["arrays", "captions", "digits", "fixed", "folders", "idx", "plane", "random", "source", "table", "torchvision_sets"]
+__all__ = [
+    "arrays",
+    "captions",
+    "digits",
+    "fixed",
+    "folders",
+    "idx",
+    "plane",
+    "random",
+    "source",
+    "table",
+    "torchvision_sets",
+]
