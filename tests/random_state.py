@@ -276,8 +276,7 @@ class _Maker:
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
             f'0.1 * mean(tanh(einsum("i c, j c -> i j", {value}, {other})))',
             f'0.1 * mean(einsum("b c, b c -> b", {value}, {other}))', f"0.1 * mean(topk(D({value}), 2, dim=0))",
-            f"0.1 * l2({value}, {other})", f"0.1 * l1(stft({value}, 2, 1), stft({other}, 2, 1))",
-            f"0.1 * mean(D({value}).features * D({value}))",
+            f"0.1 * l1(stft({value}, 2, 1), stft({other}, 2, 1))",
             "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
         ]  # fmt: skip
         if "A" in self.has:
