@@ -165,6 +165,8 @@ CODES = {
     "GG644": Code("What the base says already", "A spec that is laid over a base says what differs; what it repeats would stay as it is when the base changes."),
     "GG645": Code("A profile of the base says otherwise", "A profile is laid over the document, also over what is laid over the base: a number that the profile sets as well has no effect in that profile."),
     "GG650": Code("A state of values as they are at the end of the step", "`next:` is computed after all updates, so a network that changed in the step is called once more, with its new parameters. `at_first(v)` is v as the updates had it, and costs nothing; `again(v)` says that the end is meant."),
+    "GG670": Code("Classes that each file finds by itself", "The numbers of classes, or words, that are found in a file follow from what it holds; in another file, the same number may stand for something else. Listed ones have the same numbers in both."),
+    "GG671": Code("The last step of padded sentences", "After its words a sentence is filled up to its length; the state of a recurrent layer at the last step has read the padding. `last(x, lengths(tokens))` is the state after the last word."),
     "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
     "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
 }  # fmt: skip
