@@ -112,6 +112,8 @@ CODES = {
     "GG540": Code("An evaluation's batch that a coupled layer cannot take", "Networks run on `samples` samples at a time in an evaluation; a layer that compares the samples of a batch needs two or more, or a multiple of the size of its groups."),
     "GG541": Code("A batch that a coupled layer cannot take", "A layer that compares the samples of a batch needs two or more, or a multiple of the size of its groups."),
     "GG542": Code("The parameters of no network", "`parameters(G)` is all parameters of one network or average as a vector."),
+    "GG544": Code("A part or a layer that a network does not have", "`G.last` is a part of G, `G.last.conv2d` a layer of it by the name that it has in a checkpoint: `conv2d_2` is the second of its kind."),
+    "GG545": Code("A place without parameters", "A part such as `relu, flatten` has nothing to train. The parameters of a layer have the names that they have in a checkpoint, such as `weight` and `bias`; under `spectral_norm` and `weight_norm` they are those that are stored."),
     "GG543": Code("Parameters that are not known", "A network's layers are made for the values that it is called on; nothing calls this one before its parameters are used."),
     "GG550": Code("A state that is written wrongly", "A state is `{start, next}`, and perhaps `every` or `when`; it begins as a number or a tensor that is known before the run, and `none` takes it away."),
     "GG551": Code("A state that changes its type", "What a step leaves to the next has one shape in all of a run. A batch is no state: the samples of the next step are others."),

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 from gangraph.build.again import computed_anew
 from gangraph.build.calls import bind
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
+from gangraph.build.places import require_place
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
@@ -18,6 +19,7 @@ from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import TIME, dynamic_start, is_dynamic, require_over_time
 from gangraph.language.expression.size import depths
+from gangraph.language.places import Place, place_of
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
@@ -342,25 +344,24 @@ class ValueBuilder(ExpressionBuilder):
                 refuse("GG313", f"'{name}' takes a value, not a constant", written.span, ast.show(written), usage)
         return made
 
-    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
+    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "", field: str = "") -> Ref:
         """The node of a call that is spelled as its kind."""
-        return self.table.add(kind, hint, span=call.span, target=target, arguments=arguments)
+        return self.table.add(kind, hint, span=call.span, target=target, field=field, arguments=arguments)
 
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
         return name in self.spec.networks
 
-    def parameters(self, node: ast.Call) -> Argument:
-        """All parameters of a network as a vector. Raises SpecError."""
-        hint = self.take_hint("parameters")
-        usage = "parameters(NETWORK): all parameters of a network as one vector"
-        if len(node.arguments) != 1 or node.keywords:
-            refuse("GG312", "'parameters' is called wrongly", node.span, ast.show(node), usage)
-        (written,) = node.arguments
-        name = written.id if isinstance(written, ast.Name) else ""
+    def place_of(self, call: ast.Call, usage: str) -> Place:
+        """The network, part, layer or parameter that a call names. Raises SpecError."""
+        if len(call.arguments) != 1 or call.keywords:
+            refuse("GG312", f"'{ast.show(call.function)}' is called wrongly", call.span, ast.show(call), usage)
+        (written,) = call.arguments
+        place = place_of(written)
+        name = place.network if place is not None else ""
         if name in self.broken:
             give_up()
-        if name not in self.spec.networks:
+        if place is None or name not in self.spec.networks:
             known = list(self.spec.networks)
             refuse(
                 "GG542",
@@ -370,7 +371,12 @@ class ValueBuilder(ExpressionBuilder):
                 "one of " + ", ".join(known),
                 nearest(name, known),
             )
-        return self.table.add("parameters", hint, span=node.span, target=name)
+        network = self.spec.networks[name]
+        graph = self.networks.get(network.of if isinstance(network, AverageSpec) else name)
+        if graph is None:
+            give_up()
+        require_place(place, graph)
+        return place
 
     def autoregressive(self, node: ast.Call) -> Argument:
         """An image that a network draws pixel by pixel. Raises SpecError."""

@@ -23,6 +23,7 @@ from gangraph.check.instantiate import (
 )
 from gangraph.check.meta_runs import run_op
 from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_work
+from gangraph.check.parameter_values import type_of_parameters
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
@@ -225,7 +226,7 @@ class _Inference:
     def parameters(self, node: Node) -> TensorType | None:
         owner = self.graph.owner(node.target)
         if owner in self.models or self.begin(owner):
-            return TensorType((self.models[owner].parameters,), torch.float32)
+            return type_of_parameters(self, node, self.models[owner])
         calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
         if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
             self.report(

@@ -20,7 +20,7 @@ class Mode(Enum):
     """What code asks of a network. The value is what the names of such forms end in."""
 
     OUTPUT = ""  # what it gives for its inputs
-    PARAMETERS = "_parameters"  # all its parameters, as a vector
+    PARAMETERS = "_parameters"  # its parameters, or some of them, as a vector
     STATE = "_state"  # a copy of its buffers
     AGAIN = "_again"  # what it gives with such a copy in the place of its buffers, which it leaves alone
     AHEAD = "_ahead"  # what it gives at the parameters and buffers that it is called with; it has none itself

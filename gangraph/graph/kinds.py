@@ -104,6 +104,13 @@ def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument
     return builder.add(kind.name, hint, call, value, size, target=f"{value.id}.history")
 
 
+def _build_parameters(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+    assert kind.form is not None
+    hint = builder.take_hint(kind.name)
+    place = builder.place_of(call, kind.form.usage)
+    return builder.add(kind.name, hint, call, target=place.network, field=place.path)
+
+
 # ------------------------------------------------------------------------------------------ back to expressions
 
 Inside = Callable[[Argument], Expression]
@@ -149,7 +156,8 @@ def _spell_again(node: Node, inside: Inside) -> Expression:
 
 
 def _spell_parameters(node: Node, _: Inside) -> Expression:
-    return ast.Call(ast.Name("parameters", node.span), (ast.Name(node.target, node.span),), (), node.span)
+    place = dotted_name(f"{node.target}.{node.field}" if node.field else node.target, node.span)
+    return ast.Call(ast.Name(node.kind, node.span), (place,), (), node.span)
 
 
 # ---------------------------------------------------------------------------------------------------- the table
@@ -289,13 +297,15 @@ KINDS = (
         write=lambda writer, node: writer.method(node, "detach"),
         form=Form("history(value, size)", build=_build_history),
     ),
-    NodeKind(  # all parameters of a network as a vector
+    NodeKind(  # the parameters of a network as a vector, or by its field those of a part, of a layer, or one
         name="parameters",
         target="network",
         of_network=True,
         infer=lambda inference, node: inference.parameters(node),
         write=lambda writer, node: writer.parameters(node),
-        form=Form("parameters(NETWORK)", build=lambda builder, _, call: builder.parameters(call)),
+        form=Form(
+            "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)", build=_build_parameters
+        ),
         spelled=_spell_parameters,
     ),
     NodeKind(  # an image drawn pixel by pixel; arguments: a call of the network on an image, and the image

@@ -14,6 +14,7 @@ from gangraph.errors import Problem, Span
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.places import Place
 from gangraph.registry import plugin_problem, vocabulary
 
 
@@ -93,6 +94,11 @@ class Node:
         return self.of_network and not self.is_call and not self.inputs
 
     @property
+    def place(self) -> Place:
+        """The parameters that it is about, if it is `of_parameters`."""
+        return Place(self.target, self.field, self.span)
+
+    @property
     def is_same(self) -> bool:
         """Whether it is the value of its first input, or one like it from before."""
         return self.record.same
@@ -152,14 +158,14 @@ class Builder(Protocol):
     def values_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
         """As `arguments_of`, and refuses constants."""
 
-    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
+    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "", field: str = "") -> Ref:
         """The node of this structure; the same one where there is one already."""
 
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
 
-    def parameters(self, call: ast.Call) -> Argument:
-        """The vector of a network's parameters."""
+    def place_of(self, call: ast.Call, usage: str) -> Place:
+        """The network, part, layer or parameter that a call names. Refuses what there is not."""
 
     def autoregressive(self, call: ast.Call) -> Argument:
         """An image that is drawn pixel by pixel."""
@@ -194,7 +200,7 @@ class Inference(Protocol):
         """The type of a gradient, if the output depends on the input."""
 
     def parameters(self, node: Node) -> TensorType | None:
-        """The type of the vector of a network's parameters."""
+        """The type of a vector of parameters of a network."""
 
     def autoregressive(self, node: Node) -> TensorType | None:
         """The type of an image that is drawn pixel by pixel."""
@@ -225,7 +231,7 @@ class Writer(Protocol):
         """Write the same value under a name of its own, with respect to which a gradient can be taken."""
 
     def parameters(self, node: Node) -> None:
-        """Write all parameters of a network as a vector."""
+        """Write parameters of a network as a vector."""
 
     def autoregressive(self, node: Node) -> None:
         """Write the calls that draw an image pixel by pixel."""

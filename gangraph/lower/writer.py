@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, fx
 
 from gangraph.check.instantiate import NetworkModel, write_op
+from gangraph.check.parameter_values import names_at
 from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.graph.verify import InvariantError
-from gangraph.lower.forms import Models, NetworkForm
+from gangraph.language.places import Place
+from gangraph.lower.forms import Chosen, Models, NetworkForm
 from gangraph.lower.fusing import fuse
 from gangraph.lower.model import KernelUse, Lowered
 from gangraph.plan.grouping import in_turn
@@ -188,7 +190,8 @@ class _Writer:
         self, form: NetworkForm, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None, name: str = ""
     ) -> fx.Node:
         """Write a call of a form of a network, which gives the value of that name."""
-        self.called[form.name] = form
+        if self.called.setdefault(form.name, form) != form:
+            raise InvariantError(f"segment '{self.segment.name}' calls two forms of networks '{form.name}'")
         return self.fx.create_node(
             "call_module", form.name, arguments, keywords, name=value_name(name) if name else None
         )
@@ -243,8 +246,13 @@ class _Writer:
         )
 
     def parameters(self, node: Node) -> None:
-        """All parameters as a vector: the live form carries their gradient, the frozen form does not."""
-        self.written[node.id] = self._call(self._plain(node).asked(Mode.PARAMETERS), (), name=node.id)
+        """Parameters as a vector: the live form carries their gradient, the frozen form does not."""
+        self.written[node.id] = self._call(self._chosen(node, node.place, Mode.PARAMETERS), (), name=node.id)
+
+    def _chosen(self, node: Node, place: Place, mode: Mode) -> NetworkForm:
+        """A form that is asked for the parameters at a place."""
+        chosen = Chosen(place=place.path, names=names_at(place, self._model(node)))
+        return replace(self._plain(node), mode=mode, chosen=chosen)
 
     def autoregressive(self, node: Node) -> None:
         """Calls of a network for each pixel: the call that the spec writes, with what was drawn so far in the image."""

@@ -61,6 +61,8 @@ class Networks:
         network = self.plain(form)
         if form.body is not None:
             network = fx.GraphModule(network, form.body.graph)
+        if form.chosen is not None:
+            return _OF_CHOSEN[form.mode](network, form.chosen.names)
         return _OF_MODE[form.mode](network)
 
 
@@ -90,15 +92,15 @@ def make_networks(
 
 
 class ParameterVector(nn.Module):
-    """A network that gives all its parameters as one vector [P], in their order, with their gradient."""
+    """A network that gives parameters of some names as one vector [P], with their gradient."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.names = network, names
 
     def forward(self) -> Tensor:
         """The vector."""
-        return torch.cat([parameter.reshape(-1) for parameter in self.network.parameters()])
+        return torch.cat([self.network.get_parameter(name).reshape(-1) for name in self.names])
 
 
 class StateOf(nn.Module):
@@ -127,11 +129,14 @@ class FromState(nn.Module):
 
 _OF_MODE: Mapping[Mode, Callable[[nn.Module], nn.Module]] = {
     Mode.OUTPUT: lambda network: network,
-    Mode.PARAMETERS: ParameterVector,
     Mode.STATE: StateOf,
     Mode.AGAIN: FromState,
     Mode.AHEAD: LookedAhead,
     Mode.AUTOREGRESSIVE: PixelByPixel,
+}
+
+_OF_CHOSEN: Mapping[Mode, Callable[[nn.Module, tuple[str, ...]], nn.Module]] = {
+    Mode.PARAMETERS: ParameterVector,
 }
 
 

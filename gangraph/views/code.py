@@ -374,7 +374,9 @@ def _about(form: NetworkForm) -> str:
     """What a form of a network is; nothing for the network itself."""
     network, own = NetworkForm(network=form.network).name, form.asked(Mode.OUTPUT).name
     if form.mode is not Mode.OUTPUT:
-        return _ABOUT[form.mode].format(name=form.name, network=network, own=own)
+        place = form.chosen.place if form.chosen is not None else ""
+        which = f"the parameters of {form.network}.{place}" if place else f"all parameters of {form.plain.name}"
+        return _ABOUT[form.mode].format(name=form.name, network=network, own=own, which=which)
     if form.body is not None:
         inside = Counter(fusion.kernel for fusion in form.body.fusions)
         calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
@@ -383,7 +385,7 @@ def _about(form: NetworkForm) -> str:
 
 
 _ABOUT: Mapping[Mode, str] = {
-    Mode.PARAMETERS: "{name}() gives all parameters of {own} as one vector.",
+    Mode.PARAMETERS: "{name}() gives {which} as one vector.",
     Mode.STATE: "{name}() gives a copy of the buffers of {network}.",
     Mode.AGAIN: "{name} is {own} with the buffers that it is given; it leaves its own alone.",
     Mode.AHEAD: "{name} is {network} with the parameters and buffers that it is given.",

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from gangraph.build.network import ANONYMOUS
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.errors import Problem
@@ -12,6 +11,7 @@ from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.schedule import TIME
+from gangraph.language.places import ANONYMOUS
 from gangraph.language.tied import identities
 from gangraph.registry import vocabulary
 
