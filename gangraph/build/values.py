@@ -348,6 +348,15 @@ class ValueBuilder(ExpressionBuilder):
         """The node of a call that is spelled as its kind."""
         return self.table.add(kind, hint, span=call.span, target=target, field=field, arguments=arguments)
 
+    @property
+    def measures(self) -> bool:
+        """Whether these are values of an evaluation."""
+        return self.evaluating
+
+    def node_of(self, argument: Argument) -> Node | None:
+        """The node that an argument refers to; None for a constant."""
+        return self.table.nodes[argument.id] if isinstance(argument, Ref) else None
+
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
         return name in self.spec.networks

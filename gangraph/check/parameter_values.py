@@ -3,10 +3,12 @@
 import torch
 
 from gangraph.check.instantiate import NetworkModel
+from gangraph.check.naming import said
 from gangraph.errors import nearest
-from gangraph.graph.model import Node
+from gangraph.graph.model import Graph, Node
 from gangraph.graph.node import Inference
 from gangraph.graph.parts import beneath, paths_at
+from gangraph.graph.reached import reaches
 from gangraph.graph.types import TensorType
 from gangraph.language.places import Place
 
@@ -23,6 +25,32 @@ def type_of_parameters(inference: Inference, node: Node, model: NetworkModel) ->
         return TensorType((sum(sizes[name] for name in chosen),), torch.float32)
     _report_none(inference, node, model)
     return None
+
+
+def require_reached(inference: Inference, graph: Graph, node: Node) -> bool:
+    """Whether a gradient with respect to parameters has a meaning; reports why where it has none."""
+    (output,), written = node.inputs, node.place.written
+    if node.target in graph.averages:
+        owner = graph.owner(node.target)
+        inference.report(
+            "GG451",
+            "nothing is differentiated with respect to an average",
+            node,
+            found=f"parameters({written})",
+            expected="parameters of a network that is trained or called",
+            fix=f"parameters({written.replace(node.target, owner, 1)})",
+        )
+        return False
+    if not reaches(graph, output, [node.place]):
+        inference.report(
+            "GG503",
+            "the gradient is zero: the output does not depend on these parameters",
+            node,
+            found=f"{said(graph, output)} is not computed from {written}, or only through what stops gradients",
+            expected=f"a value that a call of {node.target} leads to",
+        )
+        return False
+    return True
 
 
 def _report_none(inference: Inference, node: Node, model: NetworkModel) -> None:

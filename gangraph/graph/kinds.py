@@ -24,6 +24,7 @@ from gangraph.graph.node import (
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.places import place_of
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import vocabulary
 
@@ -73,21 +74,32 @@ def _given(_: Writer, node: Node) -> None:
 
 def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     hint = builder.take_hint("grad")
-    by = call.arguments[1] if len(call.arguments) == 2 else None
-    network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
-    if by is not None and isinstance(network, ast.Name) and builder.is_network(network.id):
+    by = place_of(call.arguments[1]) if len(call.arguments) == 2 else None
+    if by is not None and builder.is_network(by.network):
         refuse(
             "GG451",
-            "grad is taken with respect to a value, not to the parameters of a network",
+            "grad is taken with respect to a value, and a network is none",
             by.span,
-            ast.show(by),
+            by.written,
             "a value from which the first argument is computed, such as x in grad(D(x), x)",
+            f"parameters({by.written})",
         )
     usage = "grad(output, input): the gradient of the output's sum with respect to the input"
     output, at = builder.arguments_of(call, 2, usage)
     if not isinstance(output, Ref) or not isinstance(at, Ref):
         refuse("GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)")
-    return builder.add(kind.name, hint, call, output, at)
+    subject = builder.node_of(at)
+    if subject is None or not subject.of_parameters:
+        return builder.add(kind.name, hint, call, output, at)
+    if builder.measures:
+        refuse(
+            "GG562",
+            "an evaluation takes no gradient with respect to parameters",
+            call.span,
+            ast.show(call),
+            "a value of training that is logged, such as a loss",
+        )
+    return builder.add("parameter_grad", hint, call, output, target=subject.target, field=subject.field)
 
 
 def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
@@ -156,8 +168,13 @@ def _spell_again(node: Node, inside: Inside) -> Expression:
 
 
 def _spell_parameters(node: Node, _: Inside) -> Expression:
-    place = dotted_name(f"{node.target}.{node.field}" if node.field else node.target, node.span)
-    return ast.Call(ast.Name(node.kind, node.span), (place,), (), node.span)
+    place = dotted_name(node.place.written, node.span)
+    return ast.Call(ast.Name("parameters", node.span), (place,), (), node.span)
+
+
+def _spell_parameter_gradient(node: Node, inside: Inside) -> Expression:
+    arguments = (inside(node.arguments[0]), _spell_parameters(node, inside))
+    return ast.Call(ast.Name("grad", node.span), arguments, (), node.span)
 
 
 # ---------------------------------------------------------------------------------------------------- the table
@@ -246,6 +263,14 @@ KINDS = (
         infer=lambda inference, node: inference.gradient(node),
         write=lambda writer, node: writer.gradient(node),
         form=Form("grad(output, input)", build=_build_gradient),
+    ),
+    NodeKind(  # the gradient of its argument's sum with respect to parameters of a network; target and field: whose
+        name="parameter_grad",
+        arguments=(Ref,),
+        target="network",
+        infer=lambda inference, node: inference.parameter_gradient(node),
+        write=lambda writer, node: writer.parameter_gradient(node),
+        spelled=_spell_parameter_gradient,
     ),
     NodeKind(  # the value, its gradient stopped
         name="detach",

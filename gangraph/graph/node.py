@@ -95,8 +95,18 @@ class Node:
 
     @property
     def place(self) -> Place:
-        """The parameters that it is about, if it is `of_parameters`."""
+        """The parameters that it is about: the value of them, or a gradient with respect to them."""
         return Place(self.target, self.field, self.span)
+
+    @property
+    def by_parameters(self) -> bool:
+        """Whether it is a gradient with respect to parameters, not to a value."""
+        return self.kind == "parameter_grad"
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether it is a gradient, of its first input."""
+        return self.kind == "grad" or self.by_parameters
 
     @property
     def is_same(self) -> bool:
@@ -161,6 +171,13 @@ class Builder(Protocol):
     def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "", field: str = "") -> Ref:
         """The node of this structure; the same one where there is one already."""
 
+    @property
+    def measures(self) -> bool:
+        """Whether these are values of an evaluation, where nothing is trained."""
+
+    def node_of(self, argument: Argument) -> Node | None:
+        """The node that an argument refers to; None for a constant."""
+
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
 
@@ -199,6 +216,9 @@ class Inference(Protocol):
     def gradient(self, node: Node) -> TensorType | None:
         """The type of a gradient, if the output depends on the input."""
 
+    def parameter_gradient(self, node: Node) -> TensorType | None:
+        """The type of a gradient with respect to parameters, if the output depends on them."""
+
     def parameters(self, node: Node) -> TensorType | None:
         """The type of a vector of parameters of a network."""
 
@@ -226,6 +246,9 @@ class Writer(Protocol):
 
     def gradient(self, node: Node) -> None:
         """Write a gradient, which can be differentiated itself where the segment needs that."""
+
+    def parameter_gradient(self, node: Node) -> None:
+        """Write a gradient with respect to parameters of a network."""
 
     def alias(self, node: Node) -> None:
         """Write the same value under a name of its own, with respect to which a gradient can be taken."""

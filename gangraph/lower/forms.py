@@ -37,7 +37,7 @@ class Chosen:
     @property
     def label(self) -> str:
         """What code calls them: nothing for all parameters."""
-        return "".join(f"_{module_name(each)}" for each in self.place.split(".")) if self.place else ""
+        return f"_{'__'.join(map(module_name, self.place.split('.')))}" if self.place else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

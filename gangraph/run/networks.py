@@ -103,6 +103,29 @@ class ParameterVector(nn.Module):
         return torch.cat([self.network.get_parameter(name).reshape(-1) for name in self.names])
 
 
+class ParameterGradient(nn.Module):
+    """The gradient of a value with respect to parameters of some names, as one vector [P] in their order.
+
+    It is 0 for those that the value does not depend on.
+    """
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, value: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
+        """The gradient of the value's sum, itself differentiable if asked."""
+        gradients = torch.autograd.grad(
+            value.sum(),
+            [self.network.get_parameter(name) for name in self.names],
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+
+
 class StateOf(nn.Module):
     """The form `D_state` of `D`: what its buffers are, copied."""
 
@@ -137,6 +160,7 @@ _OF_MODE: Mapping[Mode, Callable[[nn.Module], nn.Module]] = {
 
 _OF_CHOSEN: Mapping[Mode, Callable[[nn.Module, tuple[str, ...]], nn.Module]] = {
     Mode.PARAMETERS: ParameterVector,
+    Mode.GRADIENT: ParameterGradient,
 }
 
 

@@ -252,7 +252,19 @@ def mean_pool(x: Tensor) -> Tensor:
 @op(range=_always(_POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
+    if x.dim() < 2:
+        raise ValueError("norm is the length of each sample; total_norm is the length of all elements")
     length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return length
+
+
+@op(mixes_samples=True, range=_always(_POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of all of $x")
+def total_norm(x: Tensor) -> Tensor:
+    """sqrt(sum(x ** 2)) over all elements, batch included: one number. `norm` is the length of each sample.
+
+    Its gradient is 0 at x = 0. It is what `parameters(G)`, which has no batch axis, has for a length.
+    """
+    length: Tensor = torch.linalg.vector_norm(x)
     return length
 
 

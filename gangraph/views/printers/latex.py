@@ -10,6 +10,7 @@ from functools import reduce
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
 from gangraph.language.expression.schedule import RAMPS
+from gangraph.language.places import place_of
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
@@ -113,8 +114,7 @@ class Printer:
             case _ if name in self.symbols.networks:
                 return Formula(f"{self.symbols.networks[name]}({self._given_to(call)})")
             case "parameters", (network,):
-                of = show(network)
-                return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
+                return Formula(rf"\theta_{{{self._place(network)}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
             case _ if accent := accent_of(call):
@@ -130,6 +130,14 @@ class Printer:
         """The arguments of a call, those by name after the others."""
         named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
         return ", ".join(filter(None, [self._joined(call.arguments), *named]))
+
+    def _place(self, written: Expression) -> str:
+        """A network, or `G.last` with the symbol of the network and the part as text."""
+        place = place_of(written)
+        assert place is not None
+        network = self.symbols.networks.get(place.network, symbol(place.network))
+        within = place.path.replace("_", r"\_")
+        return rf"{network}.\mathrm{{{within}}}" if place.path else network
 
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""
