@@ -70,6 +70,7 @@ CODES = {
     "GG320": Code("No such optimizer, or no such option", "Optimizers are torch.optim's, by their names in lower case, with their options."),
     "GG321": Code("No such operation on parameters", "`then:` lists operations on a network's parameters."),
     "GG322": Code("Parameters cannot start like this", "`init:` maps a part, or a kind of layer (conv, linear, norm, embedding, bias, all), to a scheme of torch.nn.init."),
+    "GG324": Code("Parameters of no entry, or of two", "A parameter belongs to the most specific entry of its optimizer group: in `adam([G.mapping(lr=1e-5), G], lr=1e-3)` those of the mapping to the first."),
     "GG323": Code("Two numbers in the wrong order", "Bounds are written from low to high, and a ramp ends after it starts: `clip(D, -1, 1)`."),
     "GG402": Code("A network does not fit its input", "The network was run on tensors without storage, and a layer could not take what reached it."),
     "GG403": Code("An op cannot take these values", "The op was run on tensors without storage and refused them."),

@@ -19,7 +19,7 @@ from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import TIME, dynamic_start, is_dynamic, require_over_time
 from gangraph.language.expression.size import depths
-from gangraph.language.places import Place, place_of
+from gangraph.language.place import Place, place_of
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 

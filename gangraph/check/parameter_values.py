@@ -10,7 +10,7 @@ from gangraph.graph.node import Inference
 from gangraph.graph.parts import beneath, paths_at
 from gangraph.graph.reached import reaches
 from gangraph.graph.types import TensorType
-from gangraph.language.places import Place
+from gangraph.language.place import Place
 
 
 def names_at(place: Place, model: NetworkModel) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from gangraph.graph.node import (
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.places import place_of
+from gangraph.language.place import place_of
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import vocabulary
 

@@ -14,7 +14,7 @@ from gangraph.errors import Problem, Span
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.places import Place
+from gangraph.language.place import Place
 from gangraph.registry import plugin_problem, vocabulary
 
 

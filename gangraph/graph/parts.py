@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 
 from gangraph.graph.code_names import module_name
-from gangraph.language.places import Place, parts_at
+from gangraph.language.place import Place
+from gangraph.language.places import parts_at
 from gangraph.language.spec import NetworkSpec
+from gangraph.language.tied import Networks
+
+Key = tuple[str, str]  # the network that owns a layer or a parameter, and its path
 
 
 def paths_at(network: NetworkSpec, place: Place) -> tuple[str, ...]:
@@ -28,6 +32,14 @@ def meet(first: Iterable[str], second: Iterable[str]) -> bool:
     """Whether something may stand beneath paths of both."""
     others = tuple(second)
     return any(_is_beneath(a, b) or _is_beneath(b, a) for a in first for b in others)
+
+
+def owner_at(networks: Networks, network: str, path: str) -> Key:
+    """A path in a network with the network that owns the part: another one, where the part is shared with that."""
+    spec = networks.get(network)
+    shares = spec.shares if isinstance(spec, NetworkSpec) else ()
+    part = path.partition(".")[0]
+    return next((share.network for share in shares if module_name(share.part) == part), network), path
 
 
 def _is_beneath(name: str, path: str) -> bool:

@@ -10,7 +10,7 @@ from functools import reduce
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
 from gangraph.language.expression.schedule import RAMPS
-from gangraph.language.places import place_of
+from gangraph.language.place import place_of
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
@@ -114,7 +114,9 @@ class Printer:
             case _ if name in self.symbols.networks:
                 return Formula(f"{self.symbols.networks[name]}({self._given_to(call)})")
             case "parameters", (network,):
-                return Formula(rf"\theta_{{{self._place(network)}}}")
+                place = place_of(network)
+                assert place is not None
+                return Formula(rf"\theta_{{{self.place(place.network, place.path)}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
             case _ if accent := accent_of(call):
@@ -131,13 +133,11 @@ class Printer:
         named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
         return ", ".join(filter(None, [self._joined(call.arguments), *named]))
 
-    def _place(self, written: Expression) -> str:
-        """A network, or `G.last` with the symbol of the network and the part as text."""
-        place = place_of(written)
-        assert place is not None
-        network = self.symbols.networks.get(place.network, symbol(place.network))
-        within = place.path.replace("_", r"\_")
-        return rf"{network}.\mathrm{{{within}}}" if place.path else network
+    def place(self, network: str, path: str) -> str:
+        """A network by its symbol, or what is at a path in it, with the path as text."""
+        made = self.symbols.networks.get(network, symbol(network))
+        within = path.replace("_", r"\_")
+        return rf"{made}.\mathrm{{{within}}}" if path else made
 
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""
