@@ -28,7 +28,17 @@ def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
         found = [*_check_group(replace(group, listed=()), spec)]
         for entry in (entry for entry in group.listed if entry.options):
             found += [each for each in _check_group(group.of(entry), spec) if each not in found]
-        yield from found
+        yield from found or _check_entries(group)
+
+
+def _check_entries(group: OptimizerSpec) -> Iterator[Problem]:
+    """An optimizer may not take several groups of parameters, such as lbfgs."""
+    entries = range(len(group.listed))
+    try:
+        if group.listed:
+            make_optimizer(group, [torch.nn.Parameter(torch.zeros(2, 2)) for _ in entries], entries)
+    except (Exception, SystemExit) as error:  # torch raises many types, and plug-ins any
+        yield _refused(group, error)
 
 
 def _check_group(group: OptimizerSpec, spec: PhaseSpec) -> Iterator[Problem]:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from gangraph.build.arguments import check_arguments
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
-from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_closure, refuse_past
 from gangraph.build.places import require_place
+from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_closure, refuse_past
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.groups import share_parameters

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 from gangraph.build.again import computed_anew
 from gangraph.build.calls import bind
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
+from gangraph.build.matrices import written_out
 from gangraph.build.places import require_place
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
@@ -91,6 +92,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def visit(self, node: Expression, hint: str | None = None) -> Argument:
         """The argument that an expression stands for; numbers over time are nodes of their own."""
+        node = written_out(node, self._matrices_of)
         if is_dynamic(node):
             self.verified(node)
             return self.table.add("scalar", hint or "ramp", span=node.span, expression=node)
@@ -381,11 +383,18 @@ class ValueBuilder(ExpressionBuilder):
                 nearest(name, known),
             )
         network = self.spec.networks[name]
-        graph = self.networks.get(network.of if isinstance(network, AverageSpec) else name)
-        if graph is None:
-            give_up()
-        require_place(place, graph)
+        require_place(place, self._layers_of(network, name))
         return place
+
+    def _layers_of(self, network: NetworkSpec | AverageSpec, name: str) -> NetworkGraph:
+        """The layers of a network. Gives up where they have a problem."""
+        graph = self.networks.get(network.of if isinstance(network, AverageSpec) else name)
+        return graph if graph is not None else give_up()
+
+    def _matrices_of(self, call: ast.Call, usage: str) -> tuple[Place, NetworkGraph]:
+        """What `matrices(G)` names. Raises SpecError."""
+        place = self.place_of(call, usage)
+        return place, self._layers_of(self.spec.networks[place.network], place.network)
 
     def autoregressive(self, node: ast.Call) -> Argument:
         """An image that a network draws pixel by pixel. Raises SpecError."""

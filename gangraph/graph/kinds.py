@@ -91,6 +91,15 @@ def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argumen
     subject = builder.node_of(at)
     if subject is None or not subject.of_parameters:
         return builder.add(kind.name, hint, call, output, at)
+    if subject.kind == "weight_matrix":
+        refuse(
+            "GG451",
+            "grad is taken with respect to the parameters of a layer, not to its matrix",
+            call.arguments[1].span,
+            ast.show(call.arguments[1]),
+            "parameters(NETWORK.PART.LAYER.weight)",
+            f"parameters({subject.place.written}.weight)",
+        )
     if builder.measures:
         refuse(
             "GG562",
@@ -169,7 +178,7 @@ def _spell_again(node: Node, inside: Inside) -> Expression:
 
 def _spell_parameters(node: Node, _: Inside) -> Expression:
     place = dotted_name(node.place.written, node.span)
-    return ast.Call(ast.Name("parameters", node.span), (place,), (), node.span)
+    return ast.Call(ast.Name("weight_matrix" if node.kind == "weight_matrix" else "parameters", node.span), (place,), (), node.span)
 
 
 def _spell_parameter_gradient(node: Node, inside: Inside) -> Expression:
@@ -331,6 +340,15 @@ KINDS = (
         form=Form(
             "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)", build=_build_parameters
         ),
+        spelled=_spell_parameters,
+    ),
+    NodeKind(  # the weight of a layer of a network, its field, as a matrix
+        name="weight_matrix",
+        target="network",
+        of_network=True,
+        infer=lambda inference, node: inference.parameters(node),
+        write=lambda writer, node: writer.parameters(node),
+        form=Form("weight_matrix(NETWORK.PART.LAYER)", build=_build_parameters),
         spelled=_spell_parameters,
     ),
     NodeKind(  # an image drawn pixel by pixel; arguments: a call of the network on an image, and the image

@@ -29,10 +29,14 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Some parameters of a network: the `place` that a spec calls them by, and their `names` in the network."""
+    """Some parameters of a network: the `place` that a spec calls them by, and their `names` in the network.
+
+    `transposed` says of a matrix that its layer stores the inputs of a unit first.
+    """
 
     place: str
     names: tuple[str, ...]
+    transposed: bool = False
 
     @property
     def label(self) -> str:

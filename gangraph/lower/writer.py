@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from gangraph.check.instantiate import NetworkModel, write_op
-from gangraph.check.parameter_values import names_at
+from gangraph.check.parameter_values import names_at, weight_at
 from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import flowing, passed, penalties
@@ -248,8 +248,14 @@ class _Writer:
         )
 
     def parameters(self, node: Node) -> None:
-        """Parameters as a vector: the live form carries their gradient, the frozen form does not."""
-        self.written[node.id] = self._call(self._chosen(node, Mode.PARAMETERS), (), name=node.id)
+        """Parameters as a vector or a matrix: the live form carries their gradient, the frozen form does not."""
+        form = self._chosen(node, Mode.PARAMETERS)
+        if node.kind == "weight_matrix":
+            stored = weight_at(node.place, self._model(node))
+            assert stored is not None
+            made = Chosen(place=node.field, names=(stored.name,), transposed=stored.transposed)
+            form = replace(form, mode=Mode.MATRIX, chosen=made)
+        self.written[node.id] = self._call(form, (), name=node.id)
 
     def _chosen(self, node: Node, mode: Mode) -> NetworkForm:
         """A form that is asked about the parameters that a node is."""

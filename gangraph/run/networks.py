@@ -13,7 +13,7 @@ from gangraph.check.initialize import initialize
 from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
 from gangraph.graph.code_names import Mode
-from gangraph.lower.forms import NetworkForm
+from gangraph.lower.forms import Chosen, NetworkForm
 from gangraph.run.elsewhere import load_weights
 from gangraph.run.lookahead import LookedAhead
 from gangraph.run.pixels import PixelByPixel
@@ -62,7 +62,7 @@ class Networks:
         if form.body is not None:
             network = fx.GraphModule(network, form.body.graph)
         if form.chosen is not None:
-            return _OF_CHOSEN[form.mode](network, form.chosen.names)
+            return _OF_CHOSEN[form.mode](network, form.chosen)
         return _OF_MODE[form.mode](network)
 
 
@@ -94,13 +94,26 @@ def make_networks(
 class ParameterVector(nn.Module):
     """A network that gives parameters of some names as one vector [P], with their gradient."""
 
-    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, network: nn.Module, chosen: Chosen) -> None:
         super().__init__()
-        self.network, self.names = network, names
+        self.network, self.names = network, chosen.names
 
     def forward(self) -> Tensor:
         """The vector."""
         return torch.cat([self.network.get_parameter(name).reshape(-1) for name in self.names])
+
+
+class WeightMatrix(nn.Module):
+    """A network that gives the weight of one of its layers as a matrix [outputs, the rest], with its gradient."""
+
+    def __init__(self, network: nn.Module, chosen: Chosen) -> None:
+        super().__init__()
+        self.network, (self.name,), self.transposed = network, chosen.names, chosen.transposed
+
+    def forward(self) -> Tensor:
+        """The matrix."""
+        weight = self.network.get_parameter(self.name)
+        return (weight.transpose(0, 1) if self.transposed else weight).flatten(1)
 
 
 class ParameterGradient(nn.Module):
@@ -109,9 +122,9 @@ class ParameterGradient(nn.Module):
     It is 0 for those that the value does not depend on.
     """
 
-    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, network: nn.Module, chosen: Chosen) -> None:
         super().__init__()
-        self.network, self.names = network, names
+        self.network, self.names = network, chosen.names
 
     def forward(self, value: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
         """The gradient of the value's sum, itself differentiable if asked."""
@@ -158,8 +171,9 @@ _OF_MODE: Mapping[Mode, Callable[[nn.Module], nn.Module]] = {
     Mode.AUTOREGRESSIVE: PixelByPixel,
 }
 
-_OF_CHOSEN: Mapping[Mode, Callable[[nn.Module, tuple[str, ...]], nn.Module]] = {
+_OF_CHOSEN: Mapping[Mode, Callable[[nn.Module, Chosen], nn.Module]] = {
     Mode.PARAMETERS: ParameterVector,
+    Mode.MATRIX: WeightMatrix,
     Mode.GRADIENT: ParameterGradient,
 }
 

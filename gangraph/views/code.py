@@ -393,6 +393,7 @@ def _about(form: NetworkForm) -> str:
 
 _ABOUT: Mapping[Mode, str] = {
     Mode.PARAMETERS: "{name}() gives {which} as one vector.",
+    Mode.MATRIX: "{name}() gives {which} as a matrix [outputs, the rest].",
     Mode.GRADIENT: "{name}(value) gives the gradient of the value's sum with respect to {which}, as one vector.",
     Mode.STATE: "{name}() gives a copy of the buffers of {network}.",
     Mode.AGAIN: "{name} is {own} with the buffers that it is given; it leaves its own alone.",

@@ -117,6 +117,10 @@ class Printer:
                 place = place_of(network)
                 assert place is not None
                 return Formula(rf"\theta_{{{self.place(place.network, place.path)}}}")
+            case "weight_matrix", (layer,):
+                place = place_of(layer)
+                assert place is not None
+                return Formula(f"W_{{{self.place(place.network, place.path)}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
             case _ if accent := accent_of(call):
