@@ -20,9 +20,9 @@ from gangraph.traits import Kind, Traits, traits_of
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # gangraph's own `kinds.forms`
-FORMS = frozenset(("again", "at_first", "autoregressive", "detach", "grad", "history", "parameters"))
+FORMS = frozenset(("again", "at_first", "autoregressive", "detach", "grad", "history", "parameters", "weight_matrix"))
 SYNONYMS = {"held": "at_first"}  # older names of forms, which mean the same
-_SPECIAL = FORMS | {*SYNONYMS, "average", "sum", "trained"}  # what the language itself makes of a call
+_SPECIAL = FORMS | {*SYNONYMS, "average", "matrices", "sum", "trained"}  # what the language itself makes of a call
 # What registers gangraph's own names. Plug-ins come after it, so that one that takes such a name is the one refused.
 _OWN = ("gangraph.vocabulary", "gangraph.data.sources", "gangraph.graph.kinds")
 
@@ -57,6 +57,14 @@ class Definition:
     def summary(self) -> str:
         """The first line of the documentation."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def mixes_samples(self, arguments: Iterable[Any] = (), keywords: Mapping[str, Any] | None = None) -> bool:
+        """Whether a call makes a sample's output depend on the other samples of its batch.
+
+        The arguments of an op are its constants, and for a value a tensor, or None if it has no batch.
+        """
+        mixes = self.traits.mixes_samples
+        return mixes if isinstance(mixes, bool) else mixes(*arguments, **(keywords or {}))
 
 
 def _is_tensor(annotation: object) -> bool:
@@ -174,7 +182,9 @@ def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]
     to lie in;
     `labels={"label": "score"}` says of which parameter whole numbers are classes, and what counts these: another
     parameter that is a number, or scores [B, K]; for a layer, whose input are the labels, only the latter's name;
-    `mixes_samples=True` as for layers; `stops_gradient=True` if none passes through it; `latex` is its formula and
+    `mixes_samples=True` as for layers, or a function that says so of a call: its arguments are the constants, a tensor
+    without storage for each value, and None for a value without a batch; `has_samples=False` if such a value is what
+    it gives; `stops_gradient=True` if none passes through it; `latex` is its formula and
     `words` what it is in a sentence, both with `$x` for the argument of the parameter x. In a formula `$x` gets
     parentheses where it needs them and `${x}` does not, and `E[...]` is the mean over the batch.
     """

@@ -19,7 +19,9 @@ class Traits:
     `docs/plugins.md` says what each is for. In `latex` and `words`, `$x` stands for the argument of the parameter x.
     """
 
-    mixes_samples: bool = False  # a sample's output depends on the other samples of its batch
+    # A sample's output depends on the other samples of its batch; of an op a function of a call's arguments may say it.
+    mixes_samples: bool | Callable[..., bool] = False
+    has_samples: bool = True  # it depends on values with a batch, and not on their shapes alone
     only_in_training: bool = False  # evaluation mode ends that
     grows_with_batch: bool = False  # its numbers depend on how many samples there are
     moves_state: bool | None = None  # whether a call in training changes a buffer; None if its author does not say
@@ -27,9 +29,10 @@ class Traits:
     wraps: bool = False  # its first argument is another layer
     init: str | None = None  # the kind of layer that `init:` addresses it by
     labels: str | Mapping[str, str] = ""  # what counts the classes: of a layer's input, of an op's labels by parameter
+    places: bool = False  # its numbers are places along an axis of its first value, which `dim` names, or else axis 1
     range: Callable[..., Range] | None = None  # from the ranges of its arguments to its own
     ordered: tuple[str, str] | None = None  # the first of these parameters is no greater than the second
-    latex: str = ""  # its formula
+    latex: str | Callable[..., str] = ""  # its formula; of an op a function of its constants may give it
     words: str = ""  # what it is in a sentence
     logits: bool | tuple[str, ...] = False  # it takes scores before any sigmoid: all its values, or these parameters
     saturates: bool = False  # the generator's gradient vanishes where the critic wins
@@ -53,7 +56,8 @@ class Traits:
 TRAITS: Mapping[Kind, tuple[str, ...]] = {
     "layer": ("mixes_samples", "only_in_training", "grows_with_batch", "moves_state", "stops_gradient", "wraps", "init",
               "labels", "ordered"),
-    "op": ("mixes_samples", "stops_gradient", "labels", "range", "ranges", "ordered", "latex", "words"),
+    "op": ("mixes_samples", "has_samples", "stops_gradient", "labels", "places", "range", "ranges",
+           "ordered", "latex", "words"),
     "loss": ("labels", "latex", "words", "logits", "saturates", "player", "needs_lipschitz", "compares", "ranges",
              "per_element", "nats", "ordered"),
     "metric": ("expects", "protocol", "sets", "ordered"),
@@ -78,6 +82,8 @@ def traits_of(kind: Kind, name: str, given: Mapping[str, Any]) -> Traits:
         if not _fits(value, _ANNOTATIONS[trait]):
             expected = " | ".join(map(_written, _alternatives(_ANNOTATIONS[trait])))
             raise TypeError(f"the trait '{trait}' of the {kind} '{name}' is {value!r}, expected {expected}")
+        if trait == "mixes_samples" and kind != "op" and not isinstance(value, bool):
+            raise TypeError(f"the trait '{trait}' of the {kind} '{name}' is {value!r}, expected bool")
     return Traits(**given)
 
 

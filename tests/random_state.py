@@ -62,10 +62,22 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "detach": r"detach\(",
     "gradient as a value": r"grad\(",
     "parameters as a value": r"parameters\(",
+    "parameters of a part": r"total\(parameters\(\w\.",
+    "gradient with respect to parameters": r"parameters\(\w+(\.\w+)?\)\) \*\* 2",
+    "gradient that is a number": r"detach\(total\(grad\(",
     "operation on parameters": r"then: ",
     "frozen network from elsewhere": r"\bQ\(",
     "network that is trained from elsewhere": r"\bW\(",
     "limited gradient": "clip_grad",
+    "pairs of samples": r"einsum\(\"i c",
+    "products of each sample": r"einsum\(\"b c",
+    "shuffled batch": r"take\(",
+    "choice by a comparison": r"where\(.* > 0",
+    "largest of the batch": r"topk\(.*dim=0",
+    "layer that moves samples": r"roll\(1, dim=0\)",
+    "layer by a pattern": r"rearrange\(\"b n -> b n\"\)",
+    "recurrent layers": r"lstm\(|gru\(",
+    "spectra": r"stft\(",
     "momentum and moments": r"adam|momentum=0\.5\)",
     "variable": r"variables:",
     "variable that begins as data": "code: x",
@@ -136,10 +148,13 @@ losses:
 INNER = (
     "batch_norm(eps=0.1)", "batch_norm(eps=0.1, track=false)", "running_mean(0.7)", "layer_norm(eps=0.1)", "noise",
     "dropout(0.5)", "gaussian_noise(0.1)", "batch_norm(eps=0.1, momentum=0.5), dropout(0.25)", "tanh",
+    "roll(1, dim=0)", 'rearrange("b n -> b n")',
 )  # fmt: skip
 MAPS = (
     "linear(3)", "spectral_norm(linear(3))", "spectral_norm(linear(3), iterations=2)", "weight_norm(linear(3))",
-    "equalized(linear(3))", "spectral_norm(maxout(3, pieces=2))", "linear(3), minibatch_discrimination(2, 2)",
+    "equalized(linear(3))",
+    "reshape(2, 1), lstm(3), last", "reshape(2, 1), gru(2, bidirectional=true), flatten",
+    "spectral_norm(maxout(3, pieces=2))", "linear(3), minibatch_discrimination(2, 2)",
 )  # fmt: skip
 UNTRAINED = (
     "running_mean(0.5)", "batch_norm(eps=0.1)", "spectral_norm(linear(2))", "running_mean(0.7), dropout(0.5)",
@@ -244,6 +259,7 @@ class _Maker:
         forms += [f"detach({inside})", f"history({inside}, 6)"]
         if inside.startswith(("fake", "G(", "T(", "H(", "S(", "F[", "P(")):
             forms += [f"again({inside})"]
+        forms += [f"take({inside}, argsort(uniform(), dim=0))", f"where({inside} > 0, {other}, 0.5 * {inside})"]
         if self.certain:
             forms += [f"at_first({inside})", f"history(at_first({inside}), 6)", f"history(history({inside}, 6), 6)"]
         return self.pick(forms)
@@ -261,7 +277,13 @@ class _Maker:
             "0", f"0.1 * mean(D({value}))", f"0.1 * l2(D({value}).features, D({other}).features)",
             f"0.1 * mean(norm(grad(D({from_at}), {at})))", f"0.1 * mean(norm(grad(D({from_at}).features, {at})))",
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
-            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
+            f'0.1 * mean(tanh(einsum("i c, j c -> i j", {value}, {other})))',
+            f'0.1 * mean(einsum("b c, b c -> b", {value}, {other}))', f"0.1 * mean(topk(D({value}), 2, dim=0))",
+            f"0.1 * l1(stft({value}, 2, 1), stft({other}, 2, 1))",
+            "0.01 * total(parameters(D) ** 2)", "0.01 * total(parameters(D.score) ** 2)",
+            f"0.1 * total(grad(mean(D({value})), parameters({self.pick(['D', 'D.body', 'G.trunk'])})) ** 2)",
+            f"detach(total(grad(mean(D({value})), parameters(D.body)) ** 2)) * mean(D({other}))",
+            f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
         ]  # fmt: skip
         if "A" in self.has:
             terms += [f"0.1 * mean(A({value}))", f"0.1 * l2(A({value}).features, D({value}).features)"] * 2

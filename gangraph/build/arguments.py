@@ -41,6 +41,10 @@ def check_arguments(
     """
     for key, value in _bind(signature, name, arguments, keywords, call).items():
         parameter = signature.parameters[key]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            for free, each in value.items():
+                _check_argument(name, parameter.replace(name=free), each, dict(call.keywords)[free].span)
+            continue
         values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
         for index, each in enumerate(values):
             _check_argument(name, parameter, each, argument_span(signature, key, call, skipped - index))
@@ -107,8 +111,9 @@ def _bind(
         SpecError: too many, too few or unknown arguments.
     """
     known = [p for p in signature.parameters if p not in ("self",)]
+    free = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for key, _ in keywords:
-        if key not in signature.parameters:
+        if key not in signature.parameters and not free:
             refuse(
                 "GG312",
                 f"'{name}' has no argument '{key}'",
@@ -138,6 +143,8 @@ def fits(value: object, annotation: Any) -> bool:
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         return any(fits(value, option) for option in get_args(annotation))
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(annotation))
     if origin is tuple:
         return isinstance(value, tuple) and _items_fit(value, get_args(annotation))
     if annotation in (None, NoneType):

@@ -161,8 +161,15 @@ class ExpressionBuilder:
                 target = OPERATORS[operator]
                 name = self.take_hint(target)
                 return self.operate(target, node, (self.visit(left), self.visit(right)), name)
+        joined = isinstance(node, ast.Binary | ast.Unary) and node.operator in ("and", "or", "not")
+        fix = "comparisons are 1 and 0: a * b for and, a + b - a * b for or, 1 - a for not" if joined else ""
         return refuse(
-            "GG308", "this has no meaning for tensors", node.span, ast.show(node), "arithmetic, calls and names"
+            "GG308",
+            "this has no meaning for tensors",
+            node.span,
+            ast.show(node),
+            "arithmetic, comparisons, calls and names",
+            fix,
         )
 
     def take_hint(self, default: str) -> str:

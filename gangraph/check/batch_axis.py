@@ -2,7 +2,8 @@
 
 Shapes alone do not tell a batch of eight from eight features, so every value is followed for another batch as well: the
 axes that differ are the batch's. It is the first axis of a value and no other, and no layer's size follows from it. Ops
-and layers that are made to compare the samples of a batch (the trait `mixes_samples`) may do as they like.
+and layers that are made to compare the samples of a batch (the trait `mixes_samples`) may do as they like. They can
+make values of pairs of samples, [B, B]; what is computed of these may have the second batch where they have it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 from gangraph.check.infer import Types, said
 from gangraph.check.instantiate import NetworkModel, make_layer
 from gangraph.check.meta_runs import MetaRun, layer_key, run_layer, run_op
+from gangraph.check.mixing import mixes
 from gangraph.errors import Problem
 from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments
@@ -191,7 +193,7 @@ class _Network:
         if [p.shape for p in self.model.module.get_submodule(node.target).parameters()] != sizes:
             raise _StrayError("the size of this layer would follow from the batch")
         again = run.example()
-        if not vocabulary[use.name].traits.mixes_samples:
+        if not vocabulary[use.name].mixes_samples():
             _require_in_place(made, again, pairs)
         return made, again
 
@@ -212,12 +214,24 @@ def _op(node: Node, pairs: Mapping[str, Pair]) -> Pair:
         except Exception:  # torch raises many types; every one means that it fits the one batch and not the other
             raise _StrayError(f"it fits because the batch is {_batch(node, pairs)}, and no other") from None
     inputs = [pairs[name] for name in node.inputs]
-    if not definition.traits.mixes_samples:
+    batched = {name: pairs[name][0] if _is_batched(pairs[name]) else None for name in node.inputs}
+    if definition.traits.has_samples and not mixes(node, batched):
         _require_in_place(runs[0].example(), runs[1].example(), inputs)
-        unlike = len({value.dim() for value, _ in inputs if value.dim()}) > 1
+        most = max((value.dim() for value, _ in inputs), default=0)
+        unlike = any(value.dim() < most and _has_samples((value, other)) for value, other in inputs)
         if unlike and any(one[1:] != two[1:] for one, two in zip(runs[0].steps, runs[1].steps, strict=False)):
             raise _StrayError
     return runs[0].example(), runs[1].example()
+
+
+def _is_batched(pair: Pair) -> bool:
+    """Whether any axis of a value follows the batch."""
+    return pair[0].shape != pair[1].shape
+
+
+def _has_samples(pair: Pair) -> bool:
+    """Whether the first axis of a value is the batch."""
+    return pair[0].shape[:1] != pair[1].shape[:1]
 
 
 def _batch(node: Node, pairs: Mapping[str, Pair]) -> int:
@@ -226,10 +240,11 @@ def _batch(node: Node, pairs: Mapping[str, Pair]) -> int:
 
 
 def _require_in_place(made: Tensor, again: Tensor, inputs: Sequence[Pair]) -> None:
-    """Refuse a value of which another axis than the first follows the batch, or the first in part."""
-    batched = any(value.dim() and value.shape[0] != other.shape[0] for value, other in inputs)
+    """Refuse a value whose first axis follows the batch in part, or another one does where none of its inputs' did."""
+    batched = any(map(_has_samples, inputs))
+    of_pairs = any(value.shape[1:] != other.shape[1:] for value, other in inputs)
     follows = not made.dim() or again.shape[0] == (_TIMES if batched else 1) * made.shape[0]
-    if made.dim() != again.dim() or made.shape[1:] != again.shape[1:] or not follows:
+    if made.dim() != again.dim() or (made.shape[1:] != again.shape[1:] and not of_pairs) or not follows:
         raise _StrayError
 
 

@@ -22,7 +22,9 @@ from gangraph.check.instantiate import (
     variable,
 )
 from gangraph.check.meta_runs import run_op
+from gangraph.check.naming import said
 from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_work
+from gangraph.check.parameter_values import names_at, require_reached, type_of_parameters
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
@@ -132,6 +134,13 @@ class _Inference:
             return None
         return TensorType(self.types[at].shape, self.types[at].dtype)
 
+    def parameter_gradient(self, node: Node) -> TensorType | None:
+        owner = self.graph.owner(node.target)
+        model = self.models.get(owner)
+        if model is None or not names_at(node.place, model):  # of which the vector of the parameters tells
+            return None
+        return type_of_parameters(self, node, model) if require_reached(self, self.graph, node) else None
+
     def _flows(self, output: str, at: str) -> bool:
         """Whether a gradient comes from a value to one beneath it, past all that cut it off."""
         waiting, known = [output], {output}
@@ -168,7 +177,8 @@ class _Inference:
                 fix=_FORMULA if number and traits.compares else "",
             )
             return None
-        low, high = op_range(node, {name: (self.types[name].low, self.types[name].high) for name in node.inputs})
+        known = {name: (self.types[name].low, self.types[name].high) for name in node.inputs}
+        low, high = op_range(node, known, {name: self.types[name].shape for name in node.inputs})
         return TensorType(made.shape, made.dtype, low, high)
 
     def _as_set(self, example: Tensor, node: Node) -> Tensor:
@@ -206,7 +216,7 @@ class _Inference:
             self._misfit(node, graph, given, misfit)
             return None
         made = self.called[node.id].made
-        spans = self._spans(graph, tuple((value.low, value.high) for value in given))
+        spans = self._spans(self.called[node.id], tuple((value.low, value.high) for value in given))
         outputs = {
             name: TensorType(tuple(made[name].shape), made[name].dtype, *spans.get(name, ANY)) for name in graph.outputs
         }
@@ -215,17 +225,17 @@ class _Inference:
         self.calls[node.id] = outputs
         return None
 
-    def _spans(self, graph: NetworkGraph, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
+    def _spans(self, model: NetworkModel, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
         """What values the outputs of a network can take; the same for every call with such inputs."""
-        key = (id(graph), given)
+        key = (id(model), given)
         if key not in self.spans:
-            self.spans[key] = ranges(graph, given)
+            self.spans[key] = ranges(model, given)
         return self.spans[key]
 
     def parameters(self, node: Node) -> TensorType | None:
         owner = self.graph.owner(node.target)
         if owner in self.models or self.begin(owner):
-            return TensorType((self.models[owner].parameters,), torch.float32)
+            return type_of_parameters(self, node, self.models[owner])
         calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
         if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
             self.report(
@@ -346,13 +356,6 @@ class _Inference:
 
     def report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
-
-
-def said(graph: Graph, node: str) -> str:
-    """What the author calls a node: its name, or the expression that it is."""
-    label, span = graph.label(node), graph.nodes[node].span
-    named = label in graph.values or label in graph.losses or graph.nodes[node].is_source
-    return label if named else span.text.content[span.start : span.end]
 
 
 def _number_for_a_value(node: Node) -> str:

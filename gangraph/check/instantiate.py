@@ -4,6 +4,7 @@ Layers are made as the example input reaches them, so every number of input chan
 modules that will run.
 """
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor, fx, nn
 from gangraph.build.network import INFERRED
 from gangraph.check.layer_state import layers_within, misplaced, moves_state
 from gangraph.check.meta_runs import MetaRun, run_layer, run_op
+from gangraph.check.mixing import mixing_ops
 from gangraph.graph.code_names import value_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref, with_arguments
 from gangraph.language.spec import VARIABLE
@@ -107,10 +109,10 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
     for node in graph.nodes.values():
         instantiation.add(node)
     module = instantiation.finish()
-    definitions = [vocabulary[each.name] for use in graph.layers.values() for each in layers_within(use)]
-    definitions += [vocabulary[node.target] for node in graph.nodes.values() if node.kind == "op"]
-    coupling = (d for d in definitions if d.traits.mixes_samples)
+    layers = [vocabulary[each.name] for use in graph.layers.values() for each in layers_within(use)]
     frozen = graph.spec.frozen
+    mixing = [d.name for d in layers if d.mixes_samples() and not (frozen and d.traits.only_in_training)]
+    mixing += [graph.nodes[name].target for name in mixing_ops(graph.nodes.values(), instantiation.examples)]
     return NetworkModel(
         graph=graph,
         module=module,
@@ -122,7 +124,7 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
         draws=tuple(instantiation.draws),
         parameters=sum(p.numel() for p in module.parameters()),
         flops=instantiation.flops,
-        coupling=tuple(dict.fromkeys(d.name for d in coupling if not (frozen and d.traits.only_in_training))),
+        coupling=tuple(dict.fromkeys(mixing)),
         state=() if frozen else tuple(dict.fromkeys(instantiation.state())),
         last_ops={name: graph.nodes[ref.id].target for name, ref in graph.outputs.items() if isinstance(ref, Ref)},
     )
@@ -274,35 +276,42 @@ def make_layer(use: LayerUse, examples: Sequence[Tensor]) -> nn.Module:
     return make(**keywords)
 
 
-def ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def ranges(model: NetworkModel, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
     """The range of each named output, given the ranges of the inputs."""
-    known = known_ranges(graph, inputs)
-    return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in graph.outputs.items()}
+    known = known_ranges(model, inputs)
+    return {name: known.get(getattr(ref, "id", ""), ANY) for name, ref in model.graph.outputs.items()}
 
 
-def known_ranges(graph: NetworkGraph, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
+def known_ranges(model: NetworkModel, inputs: tuple[Interval, ...]) -> dict[str, Interval]:
     """The range of every value inside a network, given the ranges of the inputs."""
-    known: dict[str, Interval] = dict(zip(graph.spec.inputs, inputs, strict=True))
-    for node in graph.nodes.values():
+    known: dict[str, Interval] = dict(zip(model.graph.spec.inputs, inputs, strict=True))
+    for node in model.graph.nodes.values():
         if node.kind == "op":
-            known[node.id] = op_range(node, known)
+            known[node.id] = op_range(node, known, model.shapes)
         elif node.kind == "layer":
             known[node.id] = ANY
     return known
 
 
-def op_range(node: Node, known: Mapping[str, Interval]) -> Interval:
+def op_range(node: Node, known: Mapping[str, Interval], shapes: Shapes) -> Interval:
     """The range of an op's result; unbounded if the op does not declare one."""
-    rule = vocabulary[node.target].traits.range
-    if rule is None:
-        return ANY
-    arguments = vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords)).args
-    return rule(*(_interval(argument, known) for argument in arguments))
+    traits, signature = vocabulary[node.target].traits, vocabulary[node.target].signature
+    bound = signature.bind(*node.arguments, **dict(node.keywords))
+    if traits.places:
+        dim, shape = bound.arguments.get("dim", 1), shapes.get(node.inputs[0], ())
+        return 0.0, float(shape[dim] - 1) if isinstance(dim, int) and -len(shape) <= dim < len(shape) else math.inf
+    return ANY if traits.range is None else traits.range(*(_interval(argument, known) for argument in bound.args))
 
 
 def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
     if isinstance(argument, Ref):
         return known.get(argument.id, ANY)
+    if isinstance(argument, tuple) and argument:
+        spans = [_interval(item, known) for item in argument]
+        return min(low for low, _ in spans), max(high for _, high in spans)
     return (float(argument), float(argument)) if isinstance(argument, int | float) else ANY
 
 

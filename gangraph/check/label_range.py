@@ -25,7 +25,7 @@ def labels_beyond_classes(graph: Graph, seen: Types) -> Iterator[Problem]:
 def _in_network(graph: Graph, call: Node, seen: Types) -> Iterator[Problem]:
     model = seen.calls[call.id]
     given = tuple((seen.nodes[name].low, seen.nodes[name].high) for name in call.inputs)
-    known = known_ranges(model.graph, given)
+    known = known_ranges(model, given)
     inputs = dict(zip(model.graph.spec.inputs, call.inputs, strict=True))
     for node in model.graph.nodes.values():
         found = [*_read_by_op(node, known, model.shapes)] if node.kind == "op" else []
@@ -50,16 +50,17 @@ def _read_by_op(node: Node, known: Mapping[str, Interval], shapes: Mapping[str, 
         return
     arguments = definition.signature.bind(*node.arguments, **dict(node.keywords)).arguments
     for label, counted in labels.items():
-        value, classes = arguments.get(label), _classes(arguments.get(counted), shapes)
+        by, _, axis = counted.partition("[")
+        value, classes = arguments.get(label), _classes(arguments.get(by), shapes, int(axis[:-1] or 1))
         if isinstance(value, Ref) and classes is not None and _is_beyond(known.get(value.id, ANY), classes):
             yield value.id, known[value.id], classes
 
 
-def _classes(counted: Argument, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """How many classes there are: a number, or the second axis of scores."""
+def _classes(counted: Argument, shapes: Mapping[str, tuple[int, ...]], axis: int) -> int | None:
+    """How many classes there are: a number, or an axis of a value, such as the second one of scores."""
     if isinstance(counted, Ref):
         shape = shapes.get(counted.id, ())
-        return shape[1] if len(shape) > 1 else None
+        return shape[axis] if len(shape) > axis else None
     return counted if isinstance(counted, int) else None
 
 

@@ -112,7 +112,7 @@ def _of_node(graph: Graph, relations: Relations, node: Node, known: Mapping[str,
         case "output":
             return relations.output(graph.owner(graph.nodes[node.inputs[0]].target), node.field)
         case "op":
-            return _finite(op_range(node, {name: known.get(name, ANY) for name in node.inputs}))
+            return _finite(op_range(node, {name: known.get(name, ANY) for name in node.inputs}, {}))
     return known.get(node.inputs[0]) if node.is_same else None
 
 
@@ -140,7 +140,7 @@ def _meetings(graph: Graph, types: Types, node: Node) -> Iterator[tuple[Place, P
 
 def _keeps_range(node: Node, images: list[str]) -> bool:
     """Whether an op of images of one range gives an image in that range: it resizes, crops or mixes them."""
-    return op_range(node, {name: _PROBE if name in images else ANY for name in node.inputs}) == _PROBE
+    return op_range(node, {name: _PROBE if name in images else ANY for name in node.inputs}, {}) == _PROBE
 
 
 def _is_image(made: TensorType | None) -> bool:

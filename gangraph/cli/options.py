@@ -106,6 +106,7 @@ class ShowAs(StrEnum):
     """What `show` shows."""
 
     spec = "spec"
+    data = "data"
     graph = "graph"
     shapes = "shapes"
     plan = "plan"

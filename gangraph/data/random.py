@@ -1,4 +1,4 @@
-"""Random sources: `normal`, `uniform`, `categorical` and `bernoulli`, drawn afresh for every batch."""
+"""Random sources, drawn afresh for every batch: `normal`, `uniform`, `categorical`, `bernoulli` and `permutation`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -82,21 +82,40 @@ class Uniform(RandomSource):
 
 @dataclass(frozen=True, slots=True)
 class Categorical(RandomSource):
-    """Classes, all equally likely: an index, or a vector with a single one."""
+    """Classes, all equally likely: indices, or vectors with a single one along a last axis of the shape."""
 
     classes: int
+    one_hot: bool = False
 
     @property
     def value(self) -> Field:
-        """A class index, or a one-hot vector."""
-        if self.shape:
+        """Class indices, or one-hot vectors."""
+        if self.one_hot:
             return Field(self.shape, low=0, high=1)
-        return Field((), low=0, high=self.classes - 1, dtype=torch.int64)
+        return Field(self.shape, low=0, high=self.classes - 1, dtype=torch.int64)
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Draw indices, or one-hot vectors if the shape has a last axis for the classes."""
-        drawn = torch.randint(self.classes, shape[:1], generator=generator, device=generator.device)
-        return torch.nn.functional.one_hot(drawn, self.classes).to(dtype) if self.shape else drawn
+        """Draw indices, or one-hot vectors."""
+        places = shape[:-1] if self.one_hot else shape
+        drawn = torch.randint(self.classes, places, generator=generator, device=generator.device)
+        return torch.nn.functional.one_hot(drawn, self.classes).to(dtype) if self.one_hot else drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Permutation(RandomSource):
+    """The numbers from 0 on in a random order for each sample, or the first few of it; the shape is how many."""
+
+    count: int
+
+    @property
+    def value(self) -> Field:
+        """Places from 0 to count - 1."""
+        return Field(self.shape, low=0, high=self.count - 1, dtype=torch.int64)
+
+    def sample(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Draw an order for each sample by itself."""
+        orders = [torch.randperm(self.count, generator=generator, device=generator.device) for _ in range(shape[0])]
+        return torch.stack([order[: shape[1]] for order in orders])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +164,33 @@ def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> RandomSource:
 
 
 @source("categorical", random=True)
-def categorical(classes: int, one_hot: bool = False) -> RandomSource:
-    """A class, all equally likely: an int64 index, or a float vector of zeros and a single one.
+def categorical(classes: int, one_hot: bool = False, count: int | None = None) -> RandomSource:
+    """A class, all equally likely: an int64 index, or a float vector of zeros and a single one; with `count` several.
 
     Raises:
-        ValueError: `classes` is not a positive whole number.
+        ValueError: `classes` or `count` is not a positive whole number.
     """
     require_count("classes", classes)
     require(isinstance(one_hot, bool), "one_hot", one_hot, "true or false")
-    return Categorical((classes,) if one_hot else (), classes)
+    if count is not None:
+        require_count("count", count)
+    several = () if count is None else (count,)
+    return Categorical((*several, classes) if one_hot else several, classes, one_hot)
+
+
+@source("permutation", random=True)
+def permutation(size: int, count: int | None = None) -> RandomSource:
+    """The places from 0 to size - 1 in a random order for each sample, int64; with `count` the first ones of it.
+
+    `argsort(uniform(), dim=0)` is a random order of the samples of a batch.
+
+    Raises:
+        ValueError: `size` or `count` is not a positive whole number, or `count` is above `size`.
+    """
+    require_count("size", size)
+    require_count("count", size if count is None else count)
+    require(count is None or count <= size, "count", count, f"at most size={size}")
+    return Permutation((size if count is None else count,), size)
 
 
 @source("bernoulli", random=True)

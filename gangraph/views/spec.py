@@ -10,6 +10,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import (
     AverageSpec,
+    Entry,
     EvaluateSpec,
     EvaluatorSpec,
     NetworkSpec,
@@ -26,7 +27,7 @@ from gangraph.language.tied import tied_to
 
 WIDTH = 110
 EMBEDDED = ("world", "plane")
-RANDOM = ("normal", "uniform", "categorical", "bernoulli")
+RANDOM = ("normal", "uniform", "categorical", "bernoulli", "permutation")
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[int] = frozenset()) -> list[str]:
@@ -64,7 +65,7 @@ def introduction(spec: Spec, source: str) -> str:
     data = f", on {' and '.join(parts)}" if parts else ""
     variant = f", variant {spec.variant}" if spec.variant else ""
     if spec.profile == "paper":
-        settings = "the paper's settings" if spec.paper is not None else "as written"
+        settings = "the paper's settings" if spec.paper is not None and not spec.base else "as written"
         return f"{spec.name}: {settings}{variant}{data}"
     paper = f"gangraph run {source} --profile paper"
     return f"{spec.name}: profile {spec.profile}{variant}{data}; the paper's settings: {paper}"
@@ -84,6 +85,7 @@ def spec_text(spec: Spec) -> str:
     form = title.partition(", phase")[0]
     lines = [
         f"# {form}, resolved: what is left when params, families and overlays are worked out",
+        *([f"# laid over {spec.base}"] if spec.base else []),
         f"name: {spec.name}",
     ]
     if spec.about:
@@ -134,9 +136,9 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield "  carry: optimizers"
     yield "  optimizers:"
     for group in phase.optimizers.values():
-        networks = ", ".join(network for network, _ in group.networks)
+        entries = ", ".join(map(entry_text, group.entries))
         options = "".join(f", {key}={show(value)}" for key, value in group.options.items())
-        yield f"    {group.name}: {group.kind}([{networks}]{options})"
+        yield f"    {group.name}: {group.kind}([{entries}]{options})"
     yield "  step:"
     for update in phase.updates:
         yield from (f"    {line}" for line in update_lines(update))
@@ -314,3 +316,9 @@ def evaluator_text(evaluator: EvaluatorSpec) -> str:
     """The call that names an evaluator's network, with the settings of its spec."""
     settings = "".join(f", {path.removeprefix('params.')}={value}" for path, value in evaluator.spec.settings)
     return f'trained("{evaluator.called}", network="{evaluator.network}"{settings})'
+
+
+def entry_text(entry: Entry) -> str:
+    """What an optimizer group lists, as a spec writes it: `G.mapping(lr=0.001)`."""
+    options = ", ".join(f"{key}={show(value)}" for key, value in entry.options.items())
+    return f"{entry.place.written}({options})" if options else entry.place.written

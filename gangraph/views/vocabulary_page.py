@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from inspect import Parameter
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 from torch import Tensor
 
@@ -23,8 +23,8 @@ Every name that a spec can use. This page is made from the definitions by
 `gangraph.views.vocabulary_page.vocabulary_page`; a test compares the two.
 
 A signature lists what a spec writes. A parameter without a mark is a value (a tensor, or a number); one with
-`: type` is a constant, known before the run. `*name` takes any number of arguments. Layers take constants only,
-and the size of their input is never written.
+`: type` is a constant, known before the run. `*name` takes any number of arguments, `**name` any that are named.
+Layers take constants only, and the size of their input is never written.
 """
 _NOTES = {"logits": "takes logits", "saturates": "saturates", "mixes_samples": "mixes samples",
           "moves_state": "keeps state that a call moves",
@@ -33,7 +33,8 @@ _NOTES = {"logits": "takes logits", "saturates": "saturates", "mixes_samples": "
 _SECTIONS = (
     ("Layers", "layer", "In `layers:` and `parts:` of a network."),
     ("Ops", "op", "In values, losses and metrics, and between layers, where the running value is the first argument.\n"
-                  "The operators `+ - * / **` are ops as well."),
+                  "The operators `+ - * / **` are ops as well, and so are the comparisons `< <= > >= == !=`,\n"
+                  "which give 1 and 0."),
     ("Losses", "loss", "In values and losses. Each gives one number, to be minimised."),
     ("Metrics", "metric", "In `evaluate:`, under `metrics:` and `results:`."),
     ("Sources", "source", "Under `data:`. Those marked random can also stand inside a value."),
@@ -82,10 +83,13 @@ def _signature(definition: Definition) -> str:
 
 
 def _parameter(parameter: Parameter, *, marked: bool) -> str:
-    name = f"*{parameter.name}" if parameter.kind is parameter.VAR_POSITIONAL else parameter.name
+    several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    name = str(parameter).partition(":")[0] if several else parameter.name
     annotation = parameter.annotation
     if marked and annotation is not Tensor and Tensor not in get_args(annotation):
         kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+        if get_origin(annotation) is Literal:
+            kind = " or ".join(map(shown, get_args(annotation)))
         name += f": {kind.replace(' | ', ' or ').replace('None', 'none')}"
     return name if parameter.default is parameter.empty else f"{name}={shown(parameter.default)}"
 
@@ -102,4 +106,6 @@ def _notes(definition: Definition) -> str:
     notes = [text for trait, text in _NOTES.items() if getattr(traits, trait)]
     if definition.kind == "layer" and not traits.wraps and len(definition.inputs) > 1:
         notes.append(f"takes {', '.join(definition.inputs)}")
+    if callable(traits.mixes_samples):
+        notes[notes.index(_NOTES["mixes_samples"])] = "mixes samples by its arguments"
     return ", ".join(notes + ([f"init: {traits.init}"] if traits.init else []))

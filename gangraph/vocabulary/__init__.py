@@ -1,7 +1,9 @@
 """The words of the language: layers, ops, losses, metrics and optimizers. Importing this package registers them."""
 
 from gangraph.vocabulary import (
+    arithmetic,
     causal,
+    choosing,
     coupled,
     filters,
     geometry,
@@ -11,11 +13,14 @@ from gangraph.vocabulary import (
     metrics,
     ops,
     optimizers,
+    patterns,
+    recurrent,
+    series,
     several,
     styles,
 )
 
 __all__ = [
-    "causal", "coupled", "filters", "geometry", "imagenet", "layers", "losses", "metrics", "ops", "optimizers",
-    "several", "styles",
+    "arithmetic", "causal", "choosing", "coupled", "filters", "geometry", "imagenet", "layers", "losses", "metrics",
+    "ops", "optimizers", "patterns", "recurrent", "series", "several", "styles",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ def group_norm(x: Tensor, groups: int, eps: float = 1e-5, affine: bool = True) -
 
 @layer(init="embedding", labels="classes")
 def embedding(x: Tensor, classes: int, features: int) -> nn.Module:
-    """A learned vector per class: int64 [B] to [B, features]."""
+    """A learned vector per class or word: int64 [B] to [B, features], [B, L] to [B, L, features]."""
     return nn.Embedding(classes, features)
 
 

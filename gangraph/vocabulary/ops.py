@@ -1,45 +1,33 @@
 """Ops: pure functions of tensors, used in values, in losses and between the layers of a network.
 
 In a chain of layers, the running value is an op's first argument. The trait `range` tells the checker which values an
-op can give, as a function of its inputs' ranges.
+op can give, as a function of its inputs' ranges. Ops that follow a pattern of axes are in `patterns`, those that choose
+and order in `choosing`, and those that operators stand for in `arithmetic`.
 """
 
 import math
-from collections.abc import Callable
 
-import einops
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gangraph.kernels import adain as _adain
 from gangraph.registry import op
-
-Interval = tuple[float, float]
-_UNIT, _TANH, _POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
-
-
-def _always(interval: Interval) -> Callable[..., Interval]:
-    return lambda *_: interval
-
-
-def _same(first: Interval, *_: Interval) -> Interval:
-    return first
-
-
-def _with_zero(first: Interval, *_: Interval) -> Interval:
-    return min(first[0], 0.0), max(first[1], 0.0)
+from gangraph.vocabulary.axes import own_axis, per_sample
+from gangraph.vocabulary.intervals import (
+    POSITIVE,
+    TANH,
+    UNIT,
+    always,
+    clamped,
+    hull,
+    monotone,
+    same,
+    with_zero,
+)
 
 
-def _hull(*inputs: Interval) -> Interval:
-    return min(low for low, _ in inputs), max(high for _, high in inputs)
-
-
-def _monotone(function: Callable[[float], float]) -> Callable[..., Interval]:
-    return lambda first, *_: (function(first[0]), function(first[1]))
-
-
-@op(range=_monotone(lambda v: max(v, 0.0)), latex=r"\max(0, ${x})")
+@op(range=monotone(lambda v: max(v, 0.0)), latex=r"\max(0, ${x})")
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
     return functional.relu(x)
@@ -69,46 +57,46 @@ def silu(x: Tensor) -> Tensor:
     return functional.silu(x)
 
 
-@op(range=_always(_TANH), latex=r"\tanh(${x})")
+@op(range=always(TANH), latex=r"\tanh(${x})")
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent, in [-1, 1]."""
     return torch.tanh(x)
 
 
-@op(range=_always(_UNIT), latex=r"\sigma(${x})")
+@op(range=always(UNIT), latex=r"\sigma(${x})")
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), in [0, 1]."""
     return torch.sigmoid(x)
 
 
-@op(range=_always(_POSITIVE), latex=r"\log(1 + e^{${x}})")
+@op(range=always(POSITIVE), latex=r"\log(1 + e^{${x}})")
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)), computed stably."""
     return functional.softplus(x)
 
 
-@op(range=_always((-math.inf, 0.0)), latex=r"\log \sigma(${x})")
+@op(range=always((-math.inf, 0.0)), latex=r"\log \sigma(${x})")
 def log_sigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), computed stably."""
     return functional.logsigmoid(x)
 
 
-@op(range=_always(_UNIT))
+@op(range=always(UNIT))
 def softmax(x: Tensor, dim: int = 1) -> Tensor:
     """Normalised exponentials along `dim`."""
-    return torch.softmax(x, _own(x, dim))
+    return torch.softmax(x, own_axis(x, dim))
 
 
-@op(range=_hull, latex="(${tensors})")
+@op(range=hull, latex="(${tensors})")
 def cat(*tensors: Tensor, dim: int = 1) -> Tensor:
     """Concatenate along `dim`; 1 is the channel or feature dimension."""
     return torch.cat(tensors, dim)
 
 
-@op(range=lambda a, b, *_: _hull(a, b), latex=r"(1 - $weight) \, $start + $weight \, $end")
+@op(range=lambda a, b, *_: hull(a, b), latex=r"(1 - $weight) \, $start + $weight \, $end")
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """start + weight * (end - start); a weight of [B] or [B, 1] is one number per sample."""
-    return start + _per_sample(weight, start) * (end - start)
+    return start + per_sample(weight, start) * (end - start)
 
 
 @op()
@@ -131,20 +119,13 @@ def adain_image(x: Tensor, style: Tensor, eps: float = 1e-5) -> Tensor:
     return y
 
 
-@op(range=_same)
-def rearrange(x: Tensor, pattern: str) -> Tensor:
-    """Reorder, split or join dimensions by an einops pattern without the batch: "(c h w) -> c h w"."""
-    left, _, right = pattern.partition("->")
-    return einops.rearrange(x, f"batch {left.strip()} -> batch {right.strip()}")
-
-
-@op(range=_same, latex="${x}")
+@op(range=same, latex="${x}")
 def reshape(x: Tensor, *sizes: int) -> Tensor:
     """Each sample in another shape with the same number of elements."""
     return x.reshape(x.shape[0], *sizes)
 
 
-@op(range=_same, latex="${x}")
+@op(range=same, latex="${x}")
 def flatten(x: Tensor) -> Tensor:
     """Each sample as one vector: [B, ...] to [B, N]."""
     return x.flatten(1)
@@ -156,16 +137,16 @@ def put(x: Tensor, index: int, value: Tensor) -> Tensor:
     if x.dim() != 2 or not 0 <= index < x.shape[1]:
         raise ValueError(f"x is {list(x.shape)}, expected vectors with a number at {index}")
     place = torch.arange(x.shape[1], device=x.device) == index
-    return torch.where(place, _per_sample(value, x) if isinstance(value, Tensor) else x.new_tensor(value), x)
+    return torch.where(place, per_sample(value, x) if isinstance(value, Tensor) else x.new_tensor(value), x)
 
 
-@op(range=_same)
+@op(range=same)
 def crop(x: Tensor, height: int, width: int) -> Tensor:
     """The upper left corner of each image."""
     return x[..., :height, :width]
 
 
-@op(range=_same)
+@op(range=same)
 def resize(x: Tensor, size: int | tuple[int, int], mode: str = "bilinear") -> Tensor:
     """Images [B, C, H, W] at another size, one number or [height, width]; bilinear and bicubic are antialiased."""
     smooth = mode in ("bilinear", "bicubic")
@@ -173,25 +154,25 @@ def resize(x: Tensor, size: int | tuple[int, int], mode: str = "bilinear") -> Te
     return functional.interpolate(x, size=both, mode=mode, antialias=smooth)
 
 
-@op(range=_same)
+@op(range=same)
 def upsample(x: Tensor, scale: int = 2, mode: str = "nearest") -> Tensor:
     """Images enlarged by a whole factor."""
     return functional.interpolate(x, scale_factor=float(scale), mode=mode)
 
 
-@op(range=_same)
+@op(range=same)
 def avg_pool2d(x: Tensor, kernel_size: int | tuple[int, int], stride: int | None = None, padding: int = 0) -> Tensor:
     """Mean over windows."""
     return functional.avg_pool2d(x, kernel_size, stride, padding)
 
 
-@op(range=_same)
+@op(range=same)
 def max_pool2d(x: Tensor, kernel_size: int | tuple[int, int], stride: int | None = None, padding: int = 0) -> Tensor:
     """Maximum over windows."""
     return functional.max_pool2d(x, kernel_size, stride, padding)
 
 
-@op(range=_hull)
+@op(range=hull)
 def pooled(*features: Tensor, size: int = 4) -> Tensor:
     """Maps [B, C, H, W] of several layers, each pooled by its maxima to size x size, as one vector [B, N] a sample.
 
@@ -200,32 +181,32 @@ def pooled(*features: Tensor, size: int = 4) -> Tensor:
     return torch.cat([functional.adaptive_max_pool2d(maps, size).flatten(1) for maps in features], dim=1)
 
 
-@op(range=_same)
+@op(range=same)
 def reflection_pad2d(x: Tensor, padding: int) -> Tensor:
     """Pad all four sides by reflection, without repeating the border pixel."""
     return functional.pad(x, (padding,) * 4, mode="reflect")
 
 
-@op(range=lambda x, *_: _hull(x, (0.0, 0.0)))
+@op(range=lambda x, *_: hull(x, (0.0, 0.0)))
 def zero_pad2d(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
     """Pad with zeros."""
     return functional.pad(x, (left, right, top, bottom))
 
 
-@op(mixes_samples=True, range=_same, latex="E[${x}]", words="the mean of $x")
+@op(mixes_samples=True, range=same, latex="E[${x}]", words="the mean of $x")
 def mean(x: Tensor) -> Tensor:
     """Mean over all elements, batch included: one number."""
     return x.mean()
 
 
-@op(mixes_samples=True, range=_with_zero, words="the mean of $x over the samples that $mask chooses")
+@op(mixes_samples=True, range=with_zero, words="the mean of $x over the samples that $mask chooses")
 def mean_where(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of the samples that a mask [B] of 0 and 1 chooses: [B, ...] to [1, ...]; 0 if it chooses none."""
-    weights = _per_sample(mask.to(x.dtype), x)
+    weights = per_sample(mask.to(x.dtype), x)
     return (x * weights).sum(0, keepdim=True) / mask.to(x.dtype).sum().clamp_min(1)
 
 
-@op(range=_same)
+@op(range=same)
 def column(x: Tensor, index: int) -> Tensor:
     """One feature, class or channel of each sample, counted from 0: [B, N, ...] to [B, ...]."""
     return x.select(1, index)
@@ -240,29 +221,48 @@ def total(x: Tensor) -> Tensor:
 @op(latex=r"\log \textstyle\sum e^{${x}}")
 def logsumexp(x: Tensor, dim: int = 1) -> Tensor:
     """log(sum(exp(x))) along `dim`, computed stably: [B, K] to [B]."""
-    return torch.logsumexp(x, _own(x, dim))
+    return torch.logsumexp(x, own_axis(x, dim))
 
 
-@op(range=_same)
+@op(range=same)
 def mean_pool(x: Tensor) -> Tensor:
     """Mean over all positions: [B, C, ...] to [B, C]."""
     return x.flatten(2).mean(2)
 
 
-@op(range=_always(_POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
+@op(range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
+    if x.dim() < 2:
+        raise ValueError("norm is the length of each sample; total_norm is the length of all elements")
     length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
     return length
 
 
-@op(range=_always(_POSITIVE), latex=r"\lvert ${x} \rvert", words="the absolute value of $x")
+@op(mixes_samples=True, latex=r"${w} ${w}^\top", words="the products of all rows of $w with each other")
+def gram(w: Tensor) -> Tensor:
+    """w w^T, the products of all rows: [N, ...] to [N, N]. A row is all that follows the first axis."""
+    rows = w.flatten(1)
+    return rows @ rows.T
+
+
+@op(mixes_samples=True, range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of all of $x")
+def total_norm(x: Tensor) -> Tensor:
+    """sqrt(sum(x ** 2)) over all elements, batch included: one number. `norm` is the length of each sample.
+
+    Its gradient is 0 at x = 0. It is what `parameters(G)`, which has no batch axis, has for a length.
+    """
+    length: Tensor = torch.linalg.vector_norm(x)
+    return length
+
+
+@op(range=always(POSITIVE), latex=r"\lvert ${x} \rvert", words="the absolute value of $x")
 def abs(x: Tensor) -> Tensor:
     """Absolute value."""
     return x.abs()
 
 
-@op(range=_always(_POSITIVE), latex="e^{${x}}")
+@op(range=always(POSITIVE), latex="e^{${x}}")
 def exp(x: Tensor) -> Tensor:
     """Exponential."""
     return x.exp()
@@ -274,38 +274,22 @@ def log(x: Tensor) -> Tensor:
     return x.log()
 
 
-@op(range=_always(_POSITIVE), latex=r"\sqrt{${x}}")
+@op(range=always(POSITIVE), latex=r"\sqrt{${x}}")
 def sqrt(x: Tensor) -> Tensor:
     """Square root."""
     return x.sqrt()
 
 
-def _clamped(x: Interval, low: Interval, high: Interval) -> Interval:
-    return min(max(x[0], low[0]), high[0]), min(max(x[1], low[1]), high[1])
-
-
-@op(range=_always((-1.0, 1.0)), stops_gradient=True, latex=r"\operatorname{sgn}(${x})")
-def sign(x: Tensor) -> Tensor:
-    """-1 where x is below 0, 1 where it is above, and 0 where it is 0."""
-    return x.sign()
-
-
-@op(range=_clamped, ordered=("low", "high"), latex=r"\min(\max(${x}, ${low}), ${high})")
+@op(range=clamped, ordered=("low", "high"), latex=r"\min(\max(${x}, ${low}), ${high})")
 def clamp(x: Tensor, low: float, high: float) -> Tensor:
     """x limited to [low, high]."""
     return x.clamp(low, high)
 
 
-@op(range=_always(_UNIT), stops_gradient=True, labels={"labels": "classes"})
+@op(range=always(UNIT), stops_gradient=True, labels={"labels": "classes"})
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """int64 [B] to float [B, classes]."""
     return functional.one_hot(labels, classes).to(torch.get_default_dtype())
-
-
-@op(stops_gradient=True)
-def argmax(scores: Tensor) -> Tensor:
-    """The class with the highest score: [B, K] to int64 [B]."""
-    return scores.argmax(1)
 
 
 @op(range=lambda _, value: value)
@@ -314,73 +298,7 @@ def filled(x: Tensor, value: Tensor) -> Tensor:
     return torch.zeros_like(x) + value
 
 
-@op(range=_same)
+@op(range=same)
 def planes(x: Tensor, like: Tensor) -> Tensor:
     """A vector [B, N] as N constant planes of the height and width of `like`: [B, N, H, W]."""
     return x[:, :, None, None].expand(-1, -1, *like.shape[2:])
-
-
-def _own(x: Tensor, dim: int) -> int:
-    """`dim`, if it is not the batch dimension of x. Raises ValueError if it is."""
-    if x.dim() and dim % x.dim() == 0:
-        raise ValueError(
-            f"dimension {dim} of {list(x.shape)} is the batch, and samples do not depend on each other here"
-        )
-    return dim
-
-
-def _per_sample(weight: Tensor | float, like: Tensor) -> Tensor | float:
-    """A tensor of one number per sample with as many dimensions as `like`; a constant stays one."""
-    if not isinstance(weight, Tensor):
-        return weight
-    return weight.reshape(-1, *[1] * (like.dim() - 1)) if weight.dim() and weight.numel() == like.shape[0] else weight
-
-
-# Arithmetic: the ops that operators stand for.
-
-
-@op("add", range=lambda a, b: (a[0] + b[0], a[1] + b[1]))
-def _add(a: Tensor, b: Tensor) -> Tensor:
-    """a + b."""
-    return a + b
-
-
-@op("sub", range=lambda a, b: (a[0] - b[1], a[1] - b[0]))
-def _sub(a: Tensor, b: Tensor) -> Tensor:
-    """a - b."""
-    return a - b
-
-
-def _product_range(a: Interval, b: Interval) -> Interval:
-    corners = [x * y for x in a for y in b if not (math.isinf(x) and y == 0) and not (math.isinf(y) and x == 0)]
-    return min(corners, default=0.0), max(corners, default=0.0)
-
-
-@op("mul", range=_product_range)
-def _mul(a: Tensor, b: Tensor) -> Tensor:
-    """a * b."""
-    return a * b
-
-
-def _quotient_range(a: Interval, b: Interval) -> Interval:
-    if b[0] <= 0 <= b[1]:
-        return -math.inf, math.inf
-    return _product_range(a, (1 / b[1], 1 / b[0]))
-
-
-@op("truediv", range=_quotient_range)
-def _truediv(a: Tensor, b: Tensor) -> Tensor:
-    """a / b."""
-    return a / b
-
-
-@op("pow")
-def _pow(a: Tensor, b: float) -> Tensor:
-    """a ** b."""
-    return torch.pow(a, b)
-
-
-@op("neg", range=lambda a: (-a[1], -a[0]))
-def _neg(a: Tensor) -> Tensor:
-    """-a."""
-    return -a

@@ -16,7 +16,7 @@ from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.registry import loss, vocabulary
 from gangraph.views.latex import equations, latex_text, objective
-from gangraph.views.printers.latex import level_of, moment
+from gangraph.views.printers.latex import Printer, level_of, moment
 from gangraph.views.printers.precedence import ATOM, PRODUCT, SUM
 from gangraph.views.printers.symbols import number, symbol
 from gangraph.views.text import titles
@@ -246,6 +246,23 @@ def test_how_tightly_a_registered_formula_binds(template: str, level: int) -> No
 
 def test_every_registered_formula_names_its_own_parameters() -> None:
     for definition in vocabulary.values():
-        for trait in ("latex", "words"):
-            used = re.findall(r"\$\{?(\w+)", getattr(definition.traits, trait))
+        for formula in (definition.traits.latex, definition.traits.words):
+            used = re.findall(r"\$\{?(\w+)", formula) if isinstance(formula, str) else ()
             assert set(used) <= set(definition.signature.parameters), definition.name
+
+
+@pytest.mark.parametrize(
+    ("written", "formula"),
+    [
+        ('einsum("i c, j c -> i j", q, k + 1)', r"\textstyle\sum_{c} {q}_{i\, c} \, {(k + 1)}_{j\, c}"),
+        ('2 * einsum("i i -> i", q)', r"2 \, {q}_{i\, i}"),
+        ('einsum("b row c, b c -> b row", q, k)', r"\textstyle\sum_{c} {q}_{b\, \mathrm{row}\, c} \, {k}_{b\, c}"),
+        ('reduce(x, "b n c -> b c", "sum")', r"\textstyle\sum_{n} {x}_{b\, n\, c}"),
+        ('reduce(x, "b (n k) -> b n", "max", k=2)', r"\operatorname{max}_{k} {x}_{b\, (\, n\, k\, )}"),
+        ('rearrange(x, "c h -> h c")', r"{x}_{c\, h \to h\, c}"),
+        ('repeat(x, "b -> b n", n=3)', r"{x}_{b \to b\, n}"),
+        ("where(y == 2, a, b)", r"\mathrm{where}(y = 2, a, b)"),
+    ],
+)
+def test_the_formula_of_a_pattern_has_its_axes_as_indices(written: str, formula: str) -> None:
+    assert Printer().formula(expression(written)).text == formula

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.augmentation import augmented_on_one_side
+from gangraph.check.lints.comparisons import certain_comparison
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
+from gangraph.check.lints.found import found_in_each_file
 from gangraph.check.lints.naming import unused
 from gangraph.check.lints.optimization import (
     averaged_buffers,
@@ -18,6 +20,7 @@ from gangraph.check.lints.optimization import (
     untrained,
     zero_rate,
 )
+from gangraph.check.lints.padding import last_step_of_padding
 from gangraph.check.lints.ranges import (
     mean_beside_divergence,
     ranges_that_do_not_meet,
@@ -58,10 +61,13 @@ LINTS: tuple[Lint, ...] = (
     zero_rate,
     idle_rates,
     mean_beside_divergence,
+    certain_comparison,
     shut_for_good,
     late_for_a_state,
     unfamiliar_range,
     moving_target,
     moving_objective,
     augmented_on_one_side,
+    found_in_each_file,
+    last_step_of_padding,
 )

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
+from gangraph.check.mixing import mixing_ops
 from gangraph.errors import Problem, Span
 from gangraph.graph.differentiability import penalised_calls
-from gangraph.graph.model import Evaluation, Graph
+from gangraph.graph.model import Evaluation, Graph, Node
 from gangraph.registry import vocabulary
 
 
 def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG601: a gradient penalty concerns each sample by itself, but batch norm makes samples depend on each other."""
-    for call, _ in penalised_calls(graph):
+    for call, gradient in penalised_calls(graph):
+        if graph.nodes[gradient].by_parameters:
+            continue  # which is of the whole batch in any case
         node = graph.nodes[call]
         model = types.networks.get(node.target)
         if model is not None and model.mixes_samples:
@@ -28,20 +31,39 @@ def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG622: a layer that couples the samples of a batch gets micro-batches only."""
-    for update in graph.updates:
+    """GG622: what couples the samples of a batch gets micro-batches only: layers of a network, and ops of values."""
+    coupling = _coupling_ops(graph, types)
+    for update in (update for update in graph.updates if update.accumulate > 1):
         below = graph.below(*(objective.loss for objective in update.objectives))
-        calls = [node for node in graph.nodes.values() if node.id in below and node.is_call]
+        nodes = [node for node in graph.nodes.values() if node.id in below]
+        calls = [node for node in nodes if node.is_call]
         for node in {node.target: node for node in reversed(calls)}.values():  # the first call of each network
             model = types.networks.get(graph.owner(node.target))
-            if update.accumulate > 1 and model is not None and model.mixes_samples:
-                yield warn(
-                    "GG622",
-                    f"'{node.target}' couples the samples of each micro-batch by itself",
-                    node.span,
-                    found=f"{' and '.join(model.coupling)} with accumulate: {update.accumulate}",
-                    fix=f"batch: {graph.spec.batch * update.accumulate} without accumulate, if memory allows",
-                )
+            if model is not None and model.mixes_samples:
+                yield _in_parts(graph, node, " and ".join(model.coupling), update.accumulate)
+        for node in (node for node in nodes if node.id in coupling):
+            yield _in_parts(graph, node, node.target, update.accumulate)
+
+
+# A mean or sum of parts of a batch is as good as one of the whole, and what only moves samples does so in parts, too.
+_AS_GOOD_IN_PARTS = ("mean", "total", "take", "roll", "flip", "pick", "argsort", "rearrange", "repeat")
+
+
+def _coupling_ops(graph: Graph, types: Types) -> set[str]:
+    """The ops of values that compare samples, or sum over them before anything else is computed of them."""
+    examples = {name: made.example() for name, made in types.nodes.items()}
+    known = [node for node in graph.nodes.values() if all(name in examples for name in node.inputs)]
+    return {name for name in mixing_ops(known, examples) if graph.nodes[name].target not in _AS_GOOD_IN_PARTS}
+
+
+def _in_parts(graph: Graph, node: Node, coupled: str, parts: int) -> Problem:
+    return warn(
+        "GG622",
+        f"'{node.target}' couples the samples of each micro-batch by itself",
+        node.span,
+        found=f"{coupled} with accumulate: {parts}",
+        fix=f"batch: {graph.spec.batch * parts} without accumulate, if memory allows",
+    )
 
 
 def coupling_grows(graph: Graph, types: Types) -> Iterator[Problem]:

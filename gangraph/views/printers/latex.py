@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.constants import constant, is_constant
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
 from gangraph.language.expression.schedule import RAMPS
+from gangraph.language.place import place_of
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
@@ -113,8 +115,13 @@ class Printer:
             case _ if name in self.symbols.networks:
                 return Formula(f"{self.symbols.networks[name]}({self._given_to(call)})")
             case "parameters", (network,):
-                of = show(network)
-                return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
+                place = place_of(network)
+                assert place is not None
+                return Formula(rf"\theta_{{{self.place(place.network, place.path)}}}")
+            case "weight_matrix", (layer,):
+                place = place_of(layer)
+                assert place is not None
+                return Formula(f"W_{{{self.place(place.network, place.path)}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
             case _ if accent := accent_of(call):
@@ -131,9 +138,20 @@ class Printer:
         named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
         return ", ".join(filter(None, [self._joined(call.arguments), *named]))
 
+    def place(self, network: str, path: str) -> str:
+        """A network by its symbol, or what is at a path in it, with the path as text."""
+        made = self.symbols.networks.get(network, symbol(network))
+        within = path.replace("_", r"\_")
+        return rf"{made}.\mathrm{{{within}}}" if path else made
+
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""
-        template, arguments = definition.traits.latex, bound(definition, call)
+        template, arguments = definition.traits.latex, dict(bound(definition, call))
+        several = {n: value for n, value in arguments.items() if isinstance(value, tuple)}
+        arguments |= {f"{name}_{i}": each for name, values in several.items() for i, each in enumerate(values)}
+        if not isinstance(template, str):
+            constants = [constant(each) if is_constant(each) else None for each in call.arguments]
+            template = template(*constants, **{k: constant(v) for k, v in call.keywords if is_constant(v)})
         given = {name: self._given(value) for name, value in arguments.items()}
         if re.fullmatch(r"\$\{\w+\}", template):
             return given[template[2:-1]]

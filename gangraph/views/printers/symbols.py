@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gangraph.data.random import Bernoulli, Categorical, Normal, RandomSource, Uniform
+from gangraph.data.random import Bernoulli, Categorical, Normal, Permutation, RandomSource, Uniform
 from gangraph.graph.model import Graph
 from gangraph.views.printers.words import constant_text
 
@@ -12,7 +12,7 @@ GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
     "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
 )  # fmt: skip
-_LETTERS = {Uniform: "u", Normal: "n", Categorical: "c", Bernoulli: "b"}
+_LETTERS = {Uniform: "u", Normal: "n", Categorical: "c", Bernoulli: "b", Permutation: "s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,11 @@ def law(source: RandomSource) -> str:
             return rf"\mathcal{{N}}({number(mean)}, {number(std)}{'^{2}' if std != 1 else ''}){size}"
         case Uniform(low=low, high=high):
             return rf"\mathcal{{U}}[{number(low)}, {number(high)}){size}"
-        case Categorical(classes=classes):
-            return rf"\mathrm{{Categorical}}({classes})"
+        case Categorical(classes=classes, one_hot=one_hot):
+            several = f"^{{{source.shape[0]}}}" if len(source.shape) > one_hot else ""
+            return rf"\mathrm{{Categorical}}({classes}){several}"
+        case Permutation(count=count, shape=(first,)):
+            return rf"\mathrm{{Permutation}}({count})" + (rf"_{{1 \ldots {first}}}" if first < count else "")
         case Bernoulli(p=p):
             return rf"\mathrm{{Bernoulli}}({number(p)}){size}"
     return rf"\mathrm{{{type(source).__name__}}}"

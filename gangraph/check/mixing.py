@@ -1,0 +1,35 @@
+"""Which calls of ops make samples of a batch depend on each other, by their arguments."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from torch import Tensor
+
+from gangraph.graph.model import Node, with_arguments
+from gangraph.registry import vocabulary
+
+
+def mixing_ops(nodes: Iterable[Node], examples: Mapping[str, Tensor]) -> Iterator[str]:
+    """The ops among nodes in topological order that mix samples.
+
+    Args:
+        examples: tensors like the values, without storage. A value that has none is taken to have no batch, and so is
+            what an op makes of nothing that has one.
+    """
+    batched = dict[str, Tensor | None]()
+    for node in nodes:
+        is_op = node.is_operation
+        has = any(batched.get(name) is not None for name in node.inputs) if is_op else not node.of_parameters
+        if is_op and mixes(node, batched):
+            yield node.id
+        if is_op and not vocabulary[node.target].traits.has_samples:
+            has = False
+        batched[node.id] = examples.get(node.id) if has else None
+
+
+def mixes(node: Node, batched: Mapping[str, Tensor | None]) -> bool:
+    """Whether an op mixes samples, whose inputs are tensors without storage, or None where they have no batch."""
+    given = {name: batched.get(name) for name in node.inputs}
+    arguments = [with_arguments(argument, given) for argument in node.arguments]
+    return vocabulary[node.target].mixes_samples(
+        arguments, {key: with_arguments(value, given) for key, value in node.keywords}
+    )
