@@ -218,7 +218,7 @@ class Loop:
         if number % EVERY_R1 == 0:
             at_x = x.clone().requires_grad_()
             (slope,) = torch.autograd.grad(score(at_x).sum(), at_x, create_graph=True)
-            penalty = 0.2 / 2 * slope.square().sum((1, 2, 3)).mean()
+            penalty = 1 / 2 * slope.square().sum((1, 2, 3)).mean()
             losses["R1"] = self.move(EVERY_R1 * penalty, self.d, "D") / EVERY_R1
         return losses | {"usual": float(self.usual)}
 
