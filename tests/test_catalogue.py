@@ -14,13 +14,14 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "beta_vae", "bigan", "cgan", "cogan", "cvae", "cyclegan", "dcgan", "gan", "infogan", "lapgan", "lsgan",
-    "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "unrolled", "vae", "vae_gan", "wgan",
-    "wgan_gp",
+    "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cvae", "cyclegan", "dcgan", "gan", "infogan", "lapgan",
+    "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "unrolled", "vae",
+    "vae_gan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
     ("acgan", ""): {"G": 2_994_051, "D": 1_664_875},
+    ("began", ""): {"G": 1_716_611, "E": 11_688_768, "R": 1_716_611},  # the critic, R(E(x)), has 13,405,379
     ("beta_vae", ""): {"encoder": 395_264, "decoder": 387_011},
     ("beta_vae", "sprites,capacity"): {"encoder": 252_052, "decoder": 249_953},
     ("bigan", ""): {"G": 1_953_792, "E": 1_902_592, "D": 1_903_616},
