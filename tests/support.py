@@ -154,6 +154,20 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 4,
     },
     "cvae": {"params.size": 8, "params.hidden": 6, "train.batch": 5},
+    "began": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.code": 3,
+        "train.batch": 4,
+    },
+    "r3gan": {
+        "params.size": 8,
+        "params.latent": 3,
+        "params.base": 64,
+        "params.widest": 8,
+        "params.group": 4,
+        "params.batch": 4,
+    },
     "vae_gan": {
         "params.size": 16,
         "params.latents": 3,
