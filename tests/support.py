@@ -163,6 +163,12 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 4,
     },
     "cvae": {"params.size": 8, "params.hidden": 6, "train.batch": 5},
+    "began": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.code": 3,
+        "train.batch": 4,
+    },
     "r3gan": {
         "params.size": 8,
         "params.latent": 3,

@@ -14,13 +14,14 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "beta_vae", "bigan", "cgan", "cogan", "cvae", "cyclegan", "dcgan", "gan", "infogan", "lapgan", "lsgan",
-    "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled", "vae",
-    "vae_gan", "wgan", "wgan_gp",
+    "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cvae", "cyclegan", "dcgan", "gan", "infogan", "lapgan",
+    "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled",
+    "vae", "vae_gan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
     ("acgan", ""): {"G": 2_994_051, "D": 1_664_875},
+    ("began", ""): {"G": 1_716_611, "E": 11_688_768, "R": 1_716_611},  # the critic, R(E(x)), has 13,405,379
     ("beta_vae", ""): {"encoder": 395_264, "decoder": 387_011},
     ("beta_vae", "sprites,capacity"): {"encoder": 252_052, "decoder": 249_953},
     ("bigan", ""): {"G": 1_953_792, "E": 1_902_592, "D": 1_903_616},
@@ -61,8 +62,8 @@ COUNTS = {
     ("wgan_gp", ""): {"G": 5_179_907, "D": 4_114_689},
 }
 LONGEST = {"dcgan": 40, "cyclegan": 80}
-# Names that would show a special case; "gan", "minibatch" and "unrolled" are words of the field.
-NAMES = re.compile(rf"\b({'|'.join({*SYSTEMS} - {'gan', 'minibatch', 'unrolled'})})\b", re.IGNORECASE)
+# Names that would show a special case; some are words of English, or of the field.
+NAMES = re.compile(rf"\b({'|'.join({*SYSTEMS} - {'began', 'cut', 'gan', 'minibatch', 'unrolled'})})\b", re.IGNORECASE)
 
 
 def method(name: str) -> list[str]:

@@ -94,8 +94,8 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     """Optimizer options and decays are constants or numbers over time."""
     own = [names for group in spec.optimizers.values() for names in (group.options, *(e.options for e in group.listed))]
-    options = [value for names in own for value in names.values()]
-    changing = [number for option in options for number in numbers_in(option) if is_dynamic(number)]
+    numbers = [number for names in own for value in names.values() for number in numbers_in(value)]
+    changing = [number for number in numbers if is_dynamic(number)]
     decays = [network.decay for network in spec.networks.values() if isinstance(network, AverageSpec)]
     for expression in (*changing, *decays):
         try:

@@ -5,7 +5,6 @@ from gangraph.vocabulary import (
     causal,
     choosing,
     coupled,
-    filters,
     geometry,
     imagenet,
     layers,
@@ -21,6 +20,6 @@ from gangraph.vocabulary import (
 )
 
 __all__ = [
-    "arithmetic", "causal", "choosing", "coupled", "filters", "geometry", "imagenet", "layers", "losses", "metrics",
+    "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics",
     "ops", "optimizers", "patterns", "recurrent", "series", "several", "styles",
 ]  # fmt: skip
