@@ -126,6 +126,15 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.stretch": "3 steps",
         "params.last": "3 steps",
     },
+    "stylegan2": {
+        "params.size": 8,
+        "params.features": 6,
+        "params.base": 64,
+        "params.widest": 8,
+        "params.batch": 4,
+        "params.every_path": 2,
+        "params.every_R1": 3,
+    },
     "pixelcnn": {
         "params.size": 6,
         "params.filters": 2,

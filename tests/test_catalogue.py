@@ -15,8 +15,8 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cvae", "cyclegan", "dcgan", "gan", "infogan", "lapgan",
-    "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "unrolled", "vae",
-    "vae_gan", "wgan", "wgan_gp",
+    "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled",
+    "vae", "vae_gan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -54,6 +54,8 @@ COUNTS = {
     ("r3gan", ""): {"G": 23_057_952, "D": 23_009_568},
     ("r3gan", "ffhq64"): {"G": 22_429_824, "D": 22_381_440},
     ("stylegan", ""): {"M": 2_101_248, "S": 24_110_771, "D": 23_077_137},
+    ("stylegan2", ""): {"M": 2_101_248, "S": 30_370_060 - 2_101_248, "D": 29_012_513},
+    ("stylegan2", "ffhq256"): {"M": 2_101_248, "S": 24_767_458 - 2_101_248, "D": 24_001_089},
     ("unrolled", ""): {"G": 49_666, "D": 513},
     ("vae", ""): {"encoder": 330_040, "decoder": 322_784},
     ("vae_gan", ""): {"Enc": 17_808_960 + 262_400, "Dec": 4_693_155, "D": 10_953_857},

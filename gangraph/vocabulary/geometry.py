@@ -238,7 +238,7 @@ def fir(
     """Images [B, C, H, W] through a filter in both directions: up, [B, C, up H, up W], or down, [B, C, H/down, W/down].
 
     `up` puts zeros between pixels and keeps the brightness, `down` keeps every so many-th pixel. The taps are divided
-    by their sum, as in Karras et al. (2019), StyleGAN2. `padding` says what is outside of the image; Zhang (2019)
+    by their sum, as in Karras et al. (2020). `padding` says what is outside of the image; Zhang (2019)
     reflects it. It is a convolution; with `flip` a correlation, which runs through the taps from the other end.
 
     Raises:
