@@ -54,6 +54,15 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "cut": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.blocks": 1,
+        "params.field": 16,
+        "params.width": 4,
+        "params.patches": 5,
+        "train.batch": 2,
+    },
     "minibatch": {
         "params.filters": 2,
         "params.filters_d": 2,

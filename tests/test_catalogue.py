@@ -14,8 +14,9 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cvae", "cyclegan", "dcgan", "gan", "infogan", "lapgan",
-    "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled",
+    "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan", "gan", "infogan",
+    "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2",
+    "unrolled",
     "vae", "vae_gan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
@@ -28,6 +29,12 @@ COUNTS = {
     ("bigan", "toy"): {"G": 484_802, "E": 164_002, "D": 407_201},
     ("cgan", ""): {"G": 2_413_984, "D": 1_224_351},
     ("cogan", ""): {"G_a": 7_838_085, "G_b": 7_838_085, "D_a": 427_073, "D_b": 427_073},
+    ("cut", ""): {
+        "G": 11_378_179,
+        "D": 2_764_737,
+        **{f"F[{level}]": count for level, count in enumerate((66_816, 98_816, 131_584, 131_584, 131_584))},
+        "nce": 0,
+    },
     ("cvae", ""): {"encoder": 204_548, "decoder": 204_816},
     ("cyclegan", ""): {"G": 11_378_179, "F": 11_378_179, "D_x": 2_764_737, "D_y": 2_764_737},
     ("dcgan", ""): {"G": 3_576_704, "D": 2_765_568},

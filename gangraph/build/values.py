@@ -158,7 +158,7 @@ class ValueBuilder(ExpressionBuilder):
     def name(self, node: ast.Name) -> Argument:
         """A stream, a value or a loss."""
         name = node.id
-        if name in self.sources:
+        if name in self.sources and name not in self.spec.values and name not in self.spec.losses:
             fields = list(self.sources[name].fields)
             if len(fields) > 1:
                 refuse(

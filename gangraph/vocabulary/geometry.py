@@ -237,9 +237,10 @@ def fir(
 ) -> Tensor:
     """Images [B, C, H, W] through a filter in both directions: up, [B, C, up H, up W], or down, [B, C, H/down, W/down].
 
-    `up` puts zeros between pixels and keeps the brightness, `down` keeps every so many-th pixel. The taps are divided
-    by their sum, as in Karras et al. (2020). `padding` says what is outside of the image; Zhang (2019)
-    reflects it. It is a convolution; with `flip` a correlation, which runs through the taps from the other end.
+    `up` puts zeros between pixels and keeps the brightness, `down` keeps every so many-th pixel from the first on, so
+    that 255 pixels become 128. The taps are divided by their sum, as in Karras et al. (2020). `padding` says what is
+    outside of the image; Zhang (2019) reflects it. It is a convolution; with `flip` a correlation, which runs through
+    the taps from the other end.
 
     Raises:
         ValueError: there are no taps, they add up to 0, or both `up` and `down` are above 1.
@@ -260,7 +261,7 @@ def _along(x: Tensor, taps: Sequence[float], up: int, down: int, mode: str) -> T
 
     Pixel j of the result is the sum over k of taps[k] times the zero-filled pixel at j * down + before - k.
     """
-    count, size = len(taps), x.shape[3] // down * down
+    count, size = len(taps), x.shape[3]
     before = count - 1 - (count + up - down) // 2
     left, right = -(-(count - 1 - before) // up), -(-(before + up - 1) // up) + down - 1
     padded = functional.pad(x, (left, right, 0, 0), mode=mode)
