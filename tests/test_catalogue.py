@@ -16,8 +16,7 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan", "gan", "infogan",
     "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2",
-    "unrolled",
-    "vae", "vae_gan", "wgan", "wgan_gp",
+    "unrolled", "vae", "vae_gan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
