@@ -62,6 +62,9 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "detach": r"detach\(",
     "gradient as a value": r"grad\(",
     "parameters as a value": r"parameters\(",
+    "parameters of a part": r"total\(parameters\(\w\.",
+    "gradient with respect to parameters": r"parameters\(\w+(\.\w+)?\)\) \*\* 2",
+    "gradient that is a number": r"detach\(total\(grad\(",
     "operation on parameters": r"then: ",
     "frozen network from elsewhere": r"\bQ\(",
     "network that is trained from elsewhere": r"\bW\(",
@@ -272,7 +275,10 @@ class _Maker:
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
             f'0.1 * mean(tanh(einsum("i c, j c -> i j", {value}, {other})))',
             f'0.1 * mean(einsum("b c, b c -> b", {value}, {other}))', f"0.1 * mean(topk(D({value}), 2, dim=0))",
-            "0.01 * total(parameters(D) ** 2)", f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
+            "0.01 * total(parameters(D) ** 2)", "0.01 * total(parameters(D.score) ** 2)",
+            f"0.1 * total(grad(mean(D({value})), parameters({self.pick(['D', 'D.body', 'G.trunk'])})) ** 2)",
+            f"detach(total(grad(mean(D({value})), parameters(D.body)) ** 2)) * mean(D({other}))",
+            f"0.1 * l2({value}, at_first({other}))" if self.certain else "0",
         ]  # fmt: skip
         if "A" in self.has:
             terms += [f"0.1 * mean(A({value}))", f"0.1 * l2(A({value}).features, D({value}).features)"] * 2

@@ -10,7 +10,7 @@ from torch import fx
 
 from gangraph.build.phase import build
 from gangraph.graph import differentiability
-from gangraph.graph.model import Graph, Ref
+from gangraph.graph.model import Graph, Node, Ref
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
 from gangraph.language.expression.model import Literal
 from gangraph.language.timing import Timing
@@ -454,9 +454,9 @@ def test_calls_that_need_each_other_are_not_left_out_of_code() -> None:
 def test_what_a_gradient_passes_is_followed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     count, followed = 6, list[str]()
 
-    def passed(graph: Graph, output: str, at: str) -> set[str]:
-        followed.append(output)
-        return differentiability.passed(graph, output, at)
+    def passed(graph: Graph, gradient: Node) -> set[str]:
+        followed.append(gradient.id)
+        return differentiability.passed(graph, gradient)
 
     monkeypatch.setattr(writer, "passed", passed)
     slopes = "".join(f"\n  slope{i}: grad(D({i + 2} * x), x)" for i in range(count))

@@ -38,6 +38,7 @@ def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unroll
     body = _with_paths(nodes, inner.loss, inner.networks)
     for name in dict.fromkeys((*moved, *body)):
         _refuse_state(nodes[name], inner.networks)
+        _refuse_by_parameters(nodes[name])
     reads = dict.fromkeys(source for name in body for source in nodes[name].inputs if source not in body)
     ahead = values.table.add(
         "lookahead",
@@ -76,6 +77,18 @@ def _refuse_state(node: Node, networks: Collection[str]) -> None:
             node.span,
             f"{node.kind}({node.target})",
             "an objective and steps of values that the network computes",
+        )
+
+
+def _refuse_by_parameters(node: Node) -> None:
+    """Refuse a gradient with respect to parameters, which a copy of the values ahead would take at the wrong calls."""
+    if node.by_parameters:
+        refuse(
+            "GG514",
+            "a gradient with respect to parameters cannot be taken where an objective looks ahead",
+            node.span,
+            node.span.text.content[node.span.start : node.span.end],
+            "an update without unroll:, or a gradient outside of what looks ahead",
         )
 
 

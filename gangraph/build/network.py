@@ -22,10 +22,10 @@ from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
+from gangraph.language.places import ANONYMOUS
 from gangraph.language.spec import VARIABLE, NetworkSpec
 from gangraph.registry import Definition, vocabulary
 
-ANONYMOUS = "anonymous"  # where layers stand that belong to no part
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
 

@@ -1,7 +1,8 @@
 """Optimizers by name, checked against their signatures."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -14,7 +15,7 @@ from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, Name, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, require_over_time
-from gangraph.language.spec import OptimizerSpec, PhaseSpec
+from gangraph.language.spec import Names, OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers, plugin_module, plugin_problem
 
 _CHANGED_BY_TORCH = ("state", "param_groups", "_need_device_dtype_check_for_fused")  # the last is done once, and again
@@ -24,7 +25,20 @@ _HIDDEN = ("params", "foreach", "capturable", "differentiable", "fused", "maximi
 def check_optimizers(spec: PhaseSpec) -> Iterator[Problem]:
     """Every group names a known optimizer and options that it has."""
     for group in spec.optimizers.values():
-        yield from _check_group(group, spec)
+        found = [*_check_group(replace(group, listed=()), spec)]
+        for entry in (entry for entry in group.listed if entry.options):
+            found += [each for each in _check_group(group.of(entry), spec) if each not in found]
+        yield from found or _check_entries(group)
+
+
+def _check_entries(group: OptimizerSpec) -> Iterator[Problem]:
+    """An optimizer may not take several groups of parameters, such as lbfgs."""
+    entries = range(len(group.listed))
+    try:
+        if group.listed:
+            make_optimizer(group, [torch.nn.Parameter(torch.zeros(2, 2)) for _ in entries], entries)
+    except (Exception, SystemExit) as error:  # torch raises many types, and plug-ins any
+        yield _refused(group, error)
 
 
 def _check_group(group: OptimizerSpec, spec: PhaseSpec) -> Iterator[Problem]:
@@ -170,8 +184,12 @@ def _beyond_tensors(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter
             yield f"state[parameter][{key!r}] of type {type(kept).__name__}"
 
 
-def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(
+    group: OptimizerSpec, parameters: list[torch.nn.Parameter], entries: Sequence[int] = ()
+) -> torch.optim.Optimizer:
     """The optimizer of a group, fused where torch has a fused form. Numbers over time begin with their value at step 0.
+
+    `entries` are the numbers of the entries that the parameters belong to, where these have options of their own.
 
     SGD with `dampening` is not fused, since `even_momentum` is right only without dampening.
 
@@ -179,13 +197,15 @@ def make_optimizer(group: OptimizerSpec, parameters: list[torch.nn.Parameter]) -
         SpecError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
     """
-    options = {
-        name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
-        for name, value in group.options.items()
-    }
+    options = _at_start(group.options)
     if optimizers[group.kind].traits.fused and "dampening" not in options:
         options["fused"] = True
-    made: torch.optim.Optimizer = optimizers[group.kind].function(parameters, **options)
+    given: list[Any] = [
+        {"params": [p for p, i in zip(parameters, entries, strict=True) if i == number]} | _at_start(entry.options)
+        for number, entry in enumerate(group.entries if entries else ())
+        if number in entries
+    ]
+    made: torch.optim.Optimizer = optimizers[group.kind].function(given or parameters, **options)
     return made
 
 
@@ -195,6 +215,14 @@ def take_step(group: OptimizerSpec, optimizer: torch.optim.Optimizer) -> None:
         optimizer.step(lambda: 0.0)
     else:
         optimizer.step()
+
+
+def _at_start(options: Names) -> dict[str, Any]:
+    """Options as torch takes them, with their values at step 0."""
+    return {
+        name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
+        for name, value in options.items()
+    }
 
 
 def even_momentum(optimizer: torch.optim.Optimizer) -> None:
@@ -218,9 +246,10 @@ def unrollable() -> list[str]:
     return [name for name, definition in optimizers.items() if definition.traits.differentiable]
 
 
-def schedules(group: OptimizerSpec) -> dict[str, Expression]:
-    """The options of a group that change with time."""
-    return {name: value for name, value in group.options.items() if is_dynamic(value)}
+def schedules(group: OptimizerSpec, entries: Sequence[int] = ()) -> tuple[Names, ...]:
+    """The options that change with time, of each of the groups of parameters that torch's optimizer has."""
+    specs = [group.of(group.entries[number]) for number in sorted({*entries})] or [group]
+    return tuple({name: value for name, value in spec.options.items() if is_dynamic(value)} for spec in specs)
 
 
 def _option(value: object) -> object:

@@ -93,7 +93,8 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
 
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     """Optimizer options and decays are constants or numbers over time."""
-    options = [value for group in spec.optimizers.values() for value in group.options.values() if is_dynamic(value)]
+    own = [names for group in spec.optimizers.values() for names in (group.options, *(e.options for e in group.listed))]
+    options = [value for names in own for value in names.values() if is_dynamic(value)]
     decays = [network.decay for network in spec.networks.values() if isinstance(network, AverageSpec)]
     for expression in (*options, *decays):
         try:

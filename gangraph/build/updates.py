@@ -5,19 +5,23 @@ from collections.abc import Iterable, Iterator
 from gangraph.build.arguments import check_arguments
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
+from gangraph.build.places import require_place
 from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_closure, refuse_past
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse, shown
+from gangraph.graph.groups import share_parameters
 from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import RAMPS
+from gangraph.language.place import Place
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
     OptimizerSpec,
+    PhaseSpec,
     Unroll,
     UpdateSpec,
 )
@@ -63,7 +67,7 @@ class _UpdateBuilder:
         objectives = tuple(objective for objective in made if objective is not None)
         if len(objectives) < len(spec.objectives):
             give_up()
-        _refuse_shared(objectives)
+        _refuse_shared(objectives, self.values.spec)
         groups = self.values.spec.optimizers
         closure = any(evaluates_again(groups[each.group]) for each in objectives)
         if closure:
@@ -176,7 +180,9 @@ class _UpdateBuilder:
                 "op", f"{objective.group}_objective", span=objective.expression.span, target="neg", arguments=(value,)
             )
         networks = self._group_networks(group)
-        others = (name for network in networks for name in self.tied.get(network, ()) if name not in networks)
+        others = [name for network in networks for name in self.tied.get(network, ()) if name not in networks]
+        every = self.values.spec.networks
+        others = [each for each in others if share_parameters(every, group.places, [Place(each, "", group.span)])]
         made = ObjectiveGraph(
             group=objective.group,
             networks=networks,
@@ -223,6 +229,9 @@ class _UpdateBuilder:
         return Unrolled(inner, unroll.steps, unroll.span)
 
     def _group_networks(self, group: OptimizerSpec) -> tuple[str, ...]:
+        for entry in group.listed:
+            if entry.place.network in self.values.networks:
+                require_place(entry.place, self.values.networks[entry.place.network])
         for name, span in group.networks:
             if name in self.values.broken:
                 give_up()
@@ -279,12 +288,12 @@ def _numbers(operation: str, call: ast.Call) -> tuple[object, ...]:
     return values
 
 
-def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
+def _refuse_shared(objectives: tuple[ObjectiveGraph, ...], spec: PhaseSpec) -> None:
     """Refuse parameters in two groups of one update: each would overwrite the other's gradient. Raises SpecError."""
     owner: dict[str, str] = {}
     for objective in objectives:
         for network in objective.moved:
-            if network in owner:
+            if network in owner and _meet(spec, owner[network], objective.group):
                 whole = network in objective.networks
                 refuse(
                     "GG526",
@@ -294,6 +303,12 @@ def _refuse_shared(objectives: tuple[ObjectiveGraph, ...]) -> None:
                     f"one group with {repr(network) if whole else 'all that share it'}, whose objective may be a sum",
                 )
         owner |= dict.fromkeys(objective.networks, objective.group)
+
+
+def _meet(spec: PhaseSpec, *groups: str) -> bool:
+    """Whether two groups may have a parameter in common."""
+    first, second = (spec.optimizers[group].places for group in groups)
+    return share_parameters(spec.networks, first, second)
 
 
 def _verify_number(written: Expression, least: float | None) -> None:

@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar
 from gangraph.build.again import computed_anew
 from gangraph.build.calls import bind
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
+from gangraph.build.matrices import written_out
+from gangraph.build.places import require_place
 from gangraph.build.sources import build_source
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
@@ -18,6 +20,7 @@ from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import TIME, dynamic_start, is_dynamic, require_over_time
 from gangraph.language.expression.size import depths
+from gangraph.language.place import Place, place_of
 from gangraph.language.spec import OUTPUT, AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import vocabulary
 
@@ -89,6 +92,7 @@ class ValueBuilder(ExpressionBuilder):
 
     def visit(self, node: Expression, hint: str | None = None) -> Argument:
         """The argument that an expression stands for; numbers over time are nodes of their own."""
+        node = written_out(node, self._matrices_of)
         if is_dynamic(node):
             self.verified(node)
             return self.table.add("scalar", hint or "ramp", span=node.span, expression=node)
@@ -342,25 +346,33 @@ class ValueBuilder(ExpressionBuilder):
                 refuse("GG313", f"'{name}' takes a value, not a constant", written.span, ast.show(written), usage)
         return made
 
-    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
+    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "", field: str = "") -> Ref:
         """The node of a call that is spelled as its kind."""
-        return self.table.add(kind, hint, span=call.span, target=target, arguments=arguments)
+        return self.table.add(kind, hint, span=call.span, target=target, field=field, arguments=arguments)
+
+    @property
+    def measures(self) -> bool:
+        """Whether these are values of an evaluation."""
+        return self.evaluating
+
+    def node_of(self, argument: Argument) -> Node | None:
+        """The node that an argument refers to; None for a constant."""
+        return self.table.nodes[argument.id] if isinstance(argument, Ref) else None
 
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
         return name in self.spec.networks
 
-    def parameters(self, node: ast.Call) -> Argument:
-        """All parameters of a network as a vector. Raises SpecError."""
-        hint = self.take_hint("parameters")
-        usage = "parameters(NETWORK): all parameters of a network as one vector"
-        if len(node.arguments) != 1 or node.keywords:
-            refuse("GG312", "'parameters' is called wrongly", node.span, ast.show(node), usage)
-        (written,) = node.arguments
-        name = written.id if isinstance(written, ast.Name) else ""
+    def place_of(self, call: ast.Call, usage: str) -> Place:
+        """The network, part, layer or parameter that a call names. Raises SpecError."""
+        if len(call.arguments) != 1 or call.keywords:
+            refuse("GG312", f"'{ast.show(call.function)}' is called wrongly", call.span, ast.show(call), usage)
+        (written,) = call.arguments
+        place = place_of(written)
+        name = place.network if place is not None else ""
         if name in self.broken:
             give_up()
-        if name not in self.spec.networks:
+        if place is None or name not in self.spec.networks:
             known = list(self.spec.networks)
             refuse(
                 "GG542",
@@ -370,7 +382,19 @@ class ValueBuilder(ExpressionBuilder):
                 "one of " + ", ".join(known),
                 nearest(name, known),
             )
-        return self.table.add("parameters", hint, span=node.span, target=name)
+        network = self.spec.networks[name]
+        require_place(place, self._layers_of(network, name))
+        return place
+
+    def _layers_of(self, network: NetworkSpec | AverageSpec, name: str) -> NetworkGraph:
+        """The layers of a network. Gives up where they have a problem."""
+        graph = self.networks.get(network.of if isinstance(network, AverageSpec) else name)
+        return graph if graph is not None else give_up()
+
+    def _matrices_of(self, call: ast.Call, usage: str) -> tuple[Place, NetworkGraph]:
+        """What `matrices(G)` names. Raises SpecError."""
+        place = self.place_of(call, usage)
+        return place, self._layers_of(self.spec.networks[place.network], place.network)
 
     def autoregressive(self, node: ast.Call) -> Argument:
         """An image that a network draws pixel by pixel. Raises SpecError."""

@@ -22,7 +22,9 @@ from gangraph.check.instantiate import (
     variable,
 )
 from gangraph.check.meta_runs import run_op
+from gangraph.check.naming import said
 from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_work
+from gangraph.check.parameter_values import names_at, require_reached, type_of_parameters
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
@@ -132,6 +134,13 @@ class _Inference:
             return None
         return TensorType(self.types[at].shape, self.types[at].dtype)
 
+    def parameter_gradient(self, node: Node) -> TensorType | None:
+        owner = self.graph.owner(node.target)
+        model = self.models.get(owner)
+        if model is None or not names_at(node.place, model):  # of which the vector of the parameters tells
+            return None
+        return type_of_parameters(self, node, model) if require_reached(self, self.graph, node) else None
+
     def _flows(self, output: str, at: str) -> bool:
         """Whether a gradient comes from a value to one beneath it, past all that cut it off."""
         waiting, known = [output], {output}
@@ -226,7 +235,7 @@ class _Inference:
     def parameters(self, node: Node) -> TensorType | None:
         owner = self.graph.owner(node.target)
         if owner in self.models or self.begin(owner):
-            return TensorType((self.models[owner].parameters,), torch.float32)
+            return type_of_parameters(self, node, self.models[owner])
         calls = [call for name in self.graph.networks for call in self.graph.calls(name)]
         if not any(self.graph.owner(call.target) == owner for call in calls) or not self.problems:
             self.report(
@@ -347,13 +356,6 @@ class _Inference:
 
     def report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
-
-
-def said(graph: Graph, node: str) -> str:
-    """What the author calls a node: its name, or the expression that it is."""
-    label, span = graph.label(node), graph.nodes[node].span
-    named = label in graph.values or label in graph.losses or graph.nodes[node].is_source
-    return label if named else span.text.content[span.start : span.end]
 
 
 def _number_for_a_value(node: Node) -> str:

@@ -7,6 +7,7 @@ from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
 from gangraph.check.batch_axis import batch_meets_features, per_sample
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
+from gangraph.check.groups import misassigned, unreached
 from gangraph.check.held_values import unfixed
 from gangraph.check.infer import Types, infer
 from gangraph.check.initialize import check_initialization
@@ -75,6 +76,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     found = () if earlier else (*_gradients(graph, types), *unfixed(graph), *uncounted(graph, save))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     problems += _reports(graph, types)
+    problems += misassigned(graph, types.networks)
     problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
     for name, network in graph.networks.items():
         starts = check_initialization(network, types.networks.get(name))
@@ -221,7 +223,7 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
                 continue
             yield from _one_number(f"the objective of '{objective.group}'", made, objective.span)
             reached = differentiable_in_inputs(graph, objective.loss, objective.networks)
-            missing = [name for name in objective.networks if name not in reached]
+            missing = [name for name in objective.networks if name not in reached] or [*unreached(graph, objective)]
             if missing:
                 names = ", ".join(missing)
                 yield Problem(

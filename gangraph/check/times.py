@@ -36,6 +36,7 @@ def _over_time(graph: Graph) -> Iterator[Expression]:
     """Everything that is computed from the time of a run."""
     for group in graph.spec.optimizers.values():
         yield from group.options.values()
+        yield from (written for entry in group.listed for written in entry.options.values())
     yield from (network.decay for network in graph.spec.networks.values() if isinstance(network, AverageSpec))
     yield from (node.over_time for node in graph.nodes.values() if node.kind == "scalar")
     for update in graph.step:

@@ -20,14 +20,17 @@ class Mode(Enum):
     """What code asks of a network. The value is what the names of such forms end in."""
 
     OUTPUT = ""  # what it gives for its inputs
-    PARAMETERS = "_parameters"  # all its parameters, as a vector
+    PARAMETERS = "_parameters"  # its parameters, or some of them, as a vector
+    MATRIX = "_matrix"  # the weight of one of its layers, as a matrix
+    GRADIENT = "_gradient"  # the gradient of a value with respect to these, as a vector
     STATE = "_state"  # a copy of its buffers
     AGAIN = "_again"  # what it gives with such a copy in the place of its buffers, which it leaves alone
     AHEAD = "_ahead"  # what it gives at the parameters and buffers that it is called with; it has none itself
     AUTOREGRESSIVE = "_autoregressive"  # an image, drawn pixel by pixel by a call for each
 
 
-_ENDINGS = (FROZEN, *(mode.value for mode in Mode if mode.value), rf"_{FUSED}(_\d+)?", f"_{EVALUATED}")
+_OF_PLACES = rf"({Mode.PARAMETERS.value}|{Mode.MATRIX.value}|{Mode.GRADIENT.value})_\w+"  # which are followed by a part
+_ENDINGS = (FROZEN, *(mode.value for mode in Mode if mode.value), rf"_{FUSED}(_\d+)?", f"_{EVALUATED}", _OF_PLACES)
 _FORM = re.compile(f"({'|'.join(_ENDINGS)})*")
 
 

@@ -55,7 +55,10 @@ def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -
 
 
 def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
-    """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node."""
+    """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node.
+
+    Of a gradient with respect to parameters these are the calls through which it flows.
+    """
     calls = sum(1 << place for place, node in enumerate(graph.nodes.values()) if node.is_call)
     found = []
     for node in graph.nodes.values():
@@ -63,6 +66,8 @@ def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
             output, at = node.inputs
             inside = graph.named(calls & graph.ancestors[output] & ~graph.ancestors[at])
             found += [(name, node.id) for name in inside]
+        elif node.by_parameters:
+            found += [(name, node.id) for name in passed(graph, node) if graph.nodes[name].is_call]
     return found
 
 
@@ -82,8 +87,16 @@ def _between(graph: Graph, output: str, at: str, follows: Callable[[Node], bool]
     return graph.in_order(found)
 
 
-def passed(graph: Graph, output: str, at: str) -> set[str]:
-    """The values through which an output depends differentiably on a value, without that value itself."""
+def passed(graph: Graph, gradient: Node) -> set[str]:
+    """The values through which the output of a gradient depends differentiably on what it is taken of, without that.
+
+    On parameters it depends through the calls of their network, and of networks that share parts with it; and through
+    their vector, where the output is computed from that.
+    """
+    output, *ats = gradient.inputs
+    if not ats:
+        return _passed_from_parameters(graph, output, gradient.target)
+    (at,) = ats
     found = {at}
     for name in _between(graph, output, at, lambda node: not stops(graph, node)):
         if not stops(graph, graph.nodes[name]) and not found.isdisjoint(graph.nodes[name].needs):
@@ -91,12 +104,36 @@ def passed(graph: Graph, output: str, at: str) -> set[str]:
     return found - {at}
 
 
+def _passed_from_parameters(graph: Graph, output: str, network: str) -> set[str]:
+    """The values through which an output depends differentiably on the parameters of a network."""
+    waiting, behind = [output], {output}
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        fresh = {*node.needs} - behind if not stops(graph, node) else set[str]()
+        waiting += fresh
+        behind |= fresh
+    return differentiable(graph, (network, *graph.tied.get(network, ())), behind)
+
+
+def flowing(graph: Graph, nodes: Iterable[str], live: Iterable[str], outputs: Iterable[str]) -> set[str]:
+    """The `live` values among some nodes from which a gradient flows to one of the outputs."""
+    chosen = set(live)
+    found = chosen.intersection(outputs)
+    for name in reversed(graph.in_order(nodes)):
+        node = graph.nodes[name]
+        if name in found and not stops(graph, node):
+            found.update(chosen.intersection(node.needs))
+    return found
+
+
 def penalties(graph: Graph, nodes: Iterable[str], live: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """For each node, the `grad` nodes that differentiate through it and are differentiated themselves."""
+    """For each node, the gradients that differentiate through it and are differentiated themselves."""
     chosen, found = set(nodes), dict[str, tuple[str, ...]]()
     for name in graph.in_order(chosen.intersection(live)):
-        if graph.nodes[name].kind == "grad":
-            output, at = graph.nodes[name].inputs
-            for between in chosen.intersection(_between(graph, output, at)) - {at}:
+        node = graph.nodes[name]
+        if node.is_gradient:
+            output, *ats = node.inputs
+            inside = _between(graph, output, ats[0]) if ats else passed(graph, node)
+            for between in chosen.intersection(inside).difference(ats):
                 found[between] = (*found.get(between, ()), name)
     return found

@@ -24,6 +24,7 @@ from gangraph.graph.node import (
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.place import place_of
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import vocabulary
 
@@ -76,21 +77,41 @@ def _given(_: Writer, node: Node) -> None:
 
 def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     hint = builder.take_hint("grad")
-    by = call.arguments[1] if len(call.arguments) == 2 else None
-    network = by.arguments[0] if isinstance(by, ast.Call) and ast.show(by.function) == "parameters" else by
-    if by is not None and isinstance(network, ast.Name) and builder.is_network(network.id):
+    by = place_of(call.arguments[1]) if len(call.arguments) == 2 else None
+    if by is not None and builder.is_network(by.network):
         refuse(
             "GG451",
-            "grad is taken with respect to a value, not to the parameters of a network",
+            "grad is taken with respect to a value, and a network is none",
             by.span,
-            ast.show(by),
+            by.written,
             "a value from which the first argument is computed, such as x in grad(D(x), x)",
+            f"parameters({by.written})",
         )
     usage = "grad(output, input): the gradient of the output's sum with respect to the input"
     output, at = builder.arguments_of(call, 2, usage)
     if not isinstance(output, Ref) or not isinstance(at, Ref):
         refuse("GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)")
-    return builder.add(kind.name, hint, call, output, at)
+    subject = builder.node_of(at)
+    if subject is None or not subject.of_parameters:
+        return builder.add(kind.name, hint, call, output, at)
+    if subject.kind == "weight_matrix":
+        refuse(
+            "GG451",
+            "grad is taken with respect to the parameters of a layer, not to its matrix",
+            call.arguments[1].span,
+            ast.show(call.arguments[1]),
+            "parameters(NETWORK.PART.LAYER.weight)",
+            f"parameters({subject.place.written}.weight)",
+        )
+    if builder.measures:
+        refuse(
+            "GG562",
+            "an evaluation takes no gradient with respect to parameters",
+            call.span,
+            ast.show(call),
+            "a value of training that is logged, such as a loss",
+        )
+    return builder.add("parameter_grad", hint, call, output, target=subject.target, field=subject.field)
 
 
 def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
@@ -105,6 +126,13 @@ def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument
             "history(value, 50), the size at least 0",
         )
     return builder.add(kind.name, hint, call, value, size, target=f"{value.id}.history")
+
+
+def _build_parameters(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+    assert kind.form is not None
+    hint = builder.take_hint(kind.name)
+    place = builder.place_of(call, kind.form.usage)
+    return builder.add(kind.name, hint, call, target=place.network, field=place.path)
 
 
 # ------------------------------------------------------------------------------------------ back to expressions
@@ -152,7 +180,13 @@ def _spell_again(node: Node, inside: Inside) -> Expression:
 
 
 def _spell_parameters(node: Node, _: Inside) -> Expression:
-    return ast.Call(ast.Name("parameters", node.span), (ast.Name(node.target, node.span),), (), node.span)
+    place = dotted_name(node.place.written, node.span)
+    return ast.Call(ast.Name("weight_matrix" if node.kind == "weight_matrix" else "parameters", node.span), (place,), (), node.span)
+
+
+def _spell_parameter_gradient(node: Node, inside: Inside) -> Expression:
+    arguments = (inside(node.arguments[0]), _spell_parameters(node, inside))
+    return ast.Call(ast.Name("grad", node.span), arguments, (), node.span)
 
 
 # ---------------------------------------------------------------------------------------------------- the table
@@ -242,6 +276,14 @@ KINDS = (
         write=lambda writer, node: writer.gradient(node),
         form=Form("grad(output, input)", build=_build_gradient),
     ),
+    NodeKind(  # the gradient of its argument's sum with respect to parameters of a network; target and field: whose
+        name="parameter_grad",
+        arguments=(Ref,),
+        target="network",
+        infer=lambda inference, node: inference.parameter_gradient(node),
+        write=lambda writer, node: writer.parameter_gradient(node),
+        spelled=_spell_parameter_gradient,
+    ),
     NodeKind(  # the value, its gradient stopped
         name="detach",
         arguments=(Ref,),
@@ -292,13 +334,24 @@ KINDS = (
         write=lambda writer, node: writer.method(node, "detach"),
         form=Form("history(value, size)", build=_build_history),
     ),
-    NodeKind(  # all parameters of a network as a vector
+    NodeKind(  # the parameters of a network as a vector, or by its field those of a part, of a layer, or one
         name="parameters",
         target="network",
         of_network=True,
         infer=lambda inference, node: inference.parameters(node),
         write=lambda writer, node: writer.parameters(node),
-        form=Form("parameters(NETWORK)", build=lambda builder, _, call: builder.parameters(call)),
+        form=Form(
+            "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)", build=_build_parameters
+        ),
+        spelled=_spell_parameters,
+    ),
+    NodeKind(  # the weight of a layer of a network, its field, as a matrix
+        name="weight_matrix",
+        target="network",
+        of_network=True,
+        infer=lambda inference, node: inference.parameters(node),
+        write=lambda writer, node: writer.parameters(node),
+        form=Form("weight_matrix(NETWORK.PART.LAYER)", build=_build_parameters),
         spelled=_spell_parameters,
     ),
     NodeKind(  # an image drawn pixel by pixel; arguments: a call of the network on an image, and the image

@@ -311,6 +311,11 @@ class Graph:
         """The first call at which a network draws a node that is not written."""
         return next(node for reader in self.readers[name] if (node := self.nodes[reader]).is_call)
 
+    def trained(self, *objectives: ObjectiveGraph) -> tuple[str, ...]:
+        """What the groups of some objectives train: networks, or parts of them as the spec writes them."""
+        each = (name for objective in objectives for name in self.spec.optimizers[objective.group].trained)
+        return tuple(dict.fromkeys(each))
+
     def calls(self, network: str) -> Iterator[Node]:
         """The calls of a network."""
         return (node for node in self.nodes.values() if node.is_call and node.target == network)

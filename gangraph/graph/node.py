@@ -14,6 +14,7 @@ from gangraph.errors import Problem, Span
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.place import Place
 from gangraph.registry import plugin_problem, vocabulary
 
 
@@ -93,6 +94,21 @@ class Node:
         return self.of_network and not self.is_call and not self.inputs
 
     @property
+    def place(self) -> Place:
+        """The parameters that it is about: the value of them, or a gradient with respect to them."""
+        return Place(self.target, self.field, self.span)
+
+    @property
+    def by_parameters(self) -> bool:
+        """Whether it is a gradient with respect to parameters, not to a value."""
+        return self.kind == "parameter_grad"
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether it is a gradient, of its first input."""
+        return self.kind == "grad" or self.by_parameters
+
+    @property
     def is_same(self) -> bool:
         """Whether it is the value of its first input, or one like it from before."""
         return self.record.same
@@ -152,14 +168,21 @@ class Builder(Protocol):
     def values_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
         """As `arguments_of`, and refuses constants."""
 
-    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "") -> Ref:
+    def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "", field: str = "") -> Ref:
         """The node of this structure; the same one where there is one already."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether these are values of an evaluation, where nothing is trained."""
+
+    def node_of(self, argument: Argument) -> Node | None:
+        """The node that an argument refers to; None for a constant."""
 
     def is_network(self, name: str) -> bool:
         """Whether the spec has a network of this name."""
 
-    def parameters(self, call: ast.Call) -> Argument:
-        """The vector of a network's parameters."""
+    def place_of(self, call: ast.Call, usage: str) -> Place:
+        """The network, part, layer or parameter that a call names. Refuses what there is not."""
 
     def autoregressive(self, call: ast.Call) -> Argument:
         """An image that is drawn pixel by pixel."""
@@ -193,8 +216,11 @@ class Inference(Protocol):
     def gradient(self, node: Node) -> TensorType | None:
         """The type of a gradient, if the output depends on the input."""
 
+    def parameter_gradient(self, node: Node) -> TensorType | None:
+        """The type of a gradient with respect to parameters, if the output depends on them."""
+
     def parameters(self, node: Node) -> TensorType | None:
-        """The type of the vector of a network's parameters."""
+        """The type of a vector of parameters of a network."""
 
     def autoregressive(self, node: Node) -> TensorType | None:
         """The type of an image that is drawn pixel by pixel."""
@@ -221,11 +247,14 @@ class Writer(Protocol):
     def gradient(self, node: Node) -> None:
         """Write a gradient, which can be differentiated itself where the segment needs that."""
 
+    def parameter_gradient(self, node: Node) -> None:
+        """Write a gradient with respect to parameters of a network."""
+
     def alias(self, node: Node) -> None:
         """Write the same value under a name of its own, with respect to which a gradient can be taken."""
 
     def parameters(self, node: Node) -> None:
-        """Write all parameters of a network as a vector."""
+        """Write parameters of a network as a vector."""
 
     def autoregressive(self, node: Node) -> None:
         """Write the calls that draw an image pixel by pixel."""

@@ -38,9 +38,10 @@ def verify_gradients(graph: Graph) -> None:
 
 def _gradients(graph: Graph) -> Iterator[str]:
     for node in graph.nodes.values():
-        if node.kind == "grad":
-            output, at = node.inputs
-            if output not in {at, *passed(graph, output, at)}:
+        if node.is_gradient:
+            output, *ats = node.inputs
+            if output not in {*ats, *passed(graph, node)}:
+                at = ats[0] if ats else node.place.written
                 yield f"'{node.id}' is a gradient of '{output}', which does not depend differentiably on '{at}'"
     for ahead in graph.lookaheads.values():
         if ahead.loss not in ahead.body:

@@ -215,9 +215,11 @@ def _weights(weights: Weights) -> str:
 
 
 def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
-    networks = ", ".join(name for name, _ in group.networks)
     options = {f"{path}.{name}": _of_option(group.kind, name, value) for name, value in group.options.items()}
-    return {path: _Fact(f"{group.kind}({networks})")} | options
+    for entry in group.listed:
+        where = f"{path}.{entry.place.written}"
+        options |= {f"{where}.{name}": _of_option(group.kind, name, value) for name, value in entry.options.items()}
+    return {path: _Fact(f"{group.kind}({', '.join(group.trained)})")} | options
 
 
 def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:

@@ -1,11 +1,12 @@
 """A resolved spec: one profile and variant of a document, with everything static evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, replace
 from typing import Any, Literal
 
 from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression.model import Expression, Quantity
+from gangraph.language.place import Place
 from gangraph.language.timing import Timing
 
 Names = Mapping[str, Expression]
@@ -86,14 +87,47 @@ class AverageSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What an optimizer group lists: a network or a part of one, with options of its own."""
+
+    place: Place
+    options: Names = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSpec:
-    """An optimizer group: one of torch's optimizers over the parameters of some networks."""
+    """An optimizer group: one of torch's optimizers over the parameters of some networks.
+
+    `listed` is what it lists, if that is more than whole networks with the options of the group.
+    """
 
     name: str = field(metadata=ASIDE)
     kind: str
     networks: tuple[tuple[str, Span], ...]
     options: Names
     span: Span
+    listed: tuple[Entry, ...] = ()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What it trains; a parameter belongs to the most specific entry."""
+        return self.listed or tuple(Entry(place=Place(name, "", span)) for name, span in self.networks)
+
+    def of(self, entry: Entry) -> "OptimizerSpec":
+        """The group with the options that hold for an entry."""
+        return replace(self, options={**self.options, **entry.options}, listed=())
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What all its entries are about."""
+        return tuple(entry.place for entry in self.entries)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """What it trains, as the spec writes it: networks, and parts of those of which it does not train all."""
+        places = self.places
+        whole = (place for place in places if not any(place.is_in(each) and place != each for each in places))
+        return tuple(dict.fromkeys(place.written for place in whole))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def tied_to(network: NetworkSpec) -> dict[str, tuple[str, ...]]:
     tied = {share.part: share.network for share in network.shares}
     owners: dict[str, dict[str, None]] = {}
     for part, owner in tied.items():
-        members = _members(network, family_of(part))
+        members = members_of(network, family_of(part))
         whole = all(tied.get(member) == owner for member in members)
         owners.setdefault(owner, {})[family_of(part) if whole else part] = None
     return {owner: tuple(parts) for owner, parts in owners.items()}
@@ -106,11 +106,11 @@ class _Sharing:
                 expected=f"a part of another network; all uses of a part in '{self.name}' share its layers",
             )
         other = self._other(share)
-        members = _members(other, share.part)
+        members = members_of(other, share.part)
         if not members:
             self._no_part(share, share.network, other)
         resolved = []
-        for part in _with_inner(other, members):
+        for part in with_inner(other, members):
             if part not in self.network.parts:
                 self._no_part(replace(share, part=part), self.name, self.network)
             self._compare(other, share, part)
@@ -126,7 +126,7 @@ class _Sharing:
         every = {name: other for name, other in self.networks.items() if isinstance(other, NetworkSpec)}
         others = {name: other for name, other in every.items() if other.weights is None}
         kind = "an average: it has copies" if isinstance(made, AverageSpec) else "from elsewhere: it keeps its parts"
-        known = [name for name, other in others.items() if name != self.name and _members(other, share.part)]
+        known = [name for name, other in others.items() if name != self.name and members_of(other, share.part)]
         return refuse(
             "GG531",
             f"there is no network '{share.network}' to share a part with"
@@ -191,15 +191,15 @@ class _Sharing:
 def _covers(networks: Networks, share: Share, part: str) -> bool:
     """Whether a share, as it is written, stands for this part among others."""
     other = networks.get(share.network)
-    return isinstance(other, NetworkSpec) and part in _with_inner(other, _members(other, share.part))
+    return isinstance(other, NetworkSpec) and part in with_inner(other, members_of(other, share.part))
 
 
-def _members(network: NetworkSpec, part: str) -> list[str]:
+def members_of(network: NetworkSpec, part: str) -> list[str]:
     """The part, or all members of the family of that name."""
     return [part] if part in network.parts else [name for name in network.parts if family_of(name) == part]
 
 
-def _with_inner(network: NetworkSpec, parts: Iterable[str]) -> list[str]:
+def with_inner(network: NetworkSpec, parts: Iterable[str]) -> list[str]:
     """Parts, and those that their chains consist of."""
     found, waiting = dict[str, None](), list(parts)
     while waiting:

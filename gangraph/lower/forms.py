@@ -28,22 +28,42 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Some parameters of a network: the `place` that a spec calls them by, and their `names` in the network.
+
+    `transposed` says of a matrix that its layer stores the inputs of a unit first.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    transposed: bool = False
+
+    @property
+    def label(self) -> str:
+        """What code calls them: nothing for all parameters."""
+        return f"_{'__'.join(map(module_name, self.place.split('.')))}" if self.place else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkForm:
     """One form of a network or average of the spec: what code asks of it, and how it computes that.
 
     `frozen` says that its parameters carry no gradient. Without a `body` its layers are those that the spec writes.
+    `chosen` are the parameters that it is asked for, if it is.
     """
 
     network: str
     frozen: bool = False
     body: Body | None = None
     mode: Mode = Mode.OUTPUT
+    chosen: Chosen | None = None
 
     @property
     def name(self) -> str:
         """What code calls it."""
         frozen, body = FROZEN if self.frozen else "", f"_{self.body.label}" if self.body is not None else ""
-        return f"{module_name(self.network)}{frozen}{body}{self.mode.value}"
+        chosen = self.chosen.label if self.chosen is not None else ""
+        return f"{module_name(self.network)}{frozen}{body}{self.mode.value}{chosen}"
 
     @property
     def plain(self) -> "NetworkForm":

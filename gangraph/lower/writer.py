@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, fx
 
 from gangraph.check.instantiate import NetworkModel, write_op
+from gangraph.check.parameter_values import names_at, weight_at
 from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
-from gangraph.graph.differentiability import passed, penalties
+from gangraph.graph.differentiability import flowing, passed, penalties
 from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.graph.verify import InvariantError
-from gangraph.lower.forms import Models, NetworkForm
+from gangraph.lower.forms import Chosen, Models, NetworkForm
 from gangraph.lower.fusing import fuse
 from gangraph.lower.model import KernelUse, Lowered
 from gangraph.plan.grouping import in_turn
@@ -63,12 +64,14 @@ class _Writer:
         self.merge_of = {name: group for group in segment.merges for name in group}
         nodes = [graph.nodes[name] for name in segment.nodes]
         ats = {node.inputs[1] for node in nodes if node.kind == "grad"}
-        self.passed = {node.id: passed(graph, *node.inputs) for node in nodes if node.kind == "grad"}
+        self.passed = {node.id: passed(graph, node) for node in nodes if node.is_gradient}
         self.passes = Counter(chain.from_iterable(self.passed.values()))  # how many gradients pass each value
         self.twice = bool(segment.lookaheads or segment.moved)
         self.watched = ats - segment.live
         self.aliased = ats & segment.live if segment.moved else set()  # the moved networks are computed from the rest
-        self.penalties = penalties(graph, segment.nodes, segment.live)
+        self.differentiated = set[str]().union(*(self.passed[n.id] for n in nodes if n.by_parameters))
+        self.flowing = flowing(graph, segment.nodes, segment.live, segment.outputs)
+        self.penalties = penalties(graph, segment.nodes, self.flowing)
         self.state = self.fx.placeholder("ahead") if segment.moved else None
 
     def write(self) -> Lowered:
@@ -104,7 +107,7 @@ class _Writer:
 
     def _compilable(self) -> str:
         """Why a segment is not compiled; nothing if it can be."""
-        if self.twice or any(self.graph.nodes[name].kind == "grad" for name in self.segment.nodes):
+        if self.twice or any(self.graph.nodes[name].is_gradient for name in self.segment.nodes):
             return "torch.compile has no double backward"
         if self.segment.again or self.segment.keeps:
             return "a call is made again from the state that it began from"
@@ -188,7 +191,8 @@ class _Writer:
         self, form: NetworkForm, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None, name: str = ""
     ) -> fx.Node:
         """Write a call of a form of a network, which gives the value of that name."""
-        self.called[form.name] = form
+        if self.called.setdefault(form.name, form) != form:
+            raise InvariantError(f"segment '{self.segment.name}' calls two forms of networks '{form.name}'")
         return self.fx.create_node(
             "call_module", form.name, arguments, keywords, name=value_name(name) if name else None
         )
@@ -209,7 +213,8 @@ class _Writer:
 
     def _plain(self, node: Node) -> NetworkForm:
         network = self.graph.networks.get(node.target)
-        is_frozen = network is not None and not network.is_function and node.target not in self.segment.trained
+        carries = node.target in self.segment.trained or node.id in self.differentiated
+        is_frozen = network is not None and not network.is_function and not carries
         return NetworkForm(network=node.target, frozen=is_frozen)
 
     def _given(self, node: Node) -> tuple[Any, ...]:
@@ -243,8 +248,19 @@ class _Writer:
         )
 
     def parameters(self, node: Node) -> None:
-        """All parameters as a vector: the live form carries their gradient, the frozen form does not."""
-        self.written[node.id] = self._call(self._plain(node).asked(Mode.PARAMETERS), (), name=node.id)
+        """Parameters as a vector or a matrix: the live form carries their gradient, the frozen form does not."""
+        form = self._chosen(node, Mode.PARAMETERS)
+        if node.kind == "weight_matrix":
+            stored = weight_at(node.place, self._model(node))
+            assert stored is not None
+            made = Chosen(place=node.field, names=(stored.name,), transposed=stored.transposed)
+            form = replace(form, mode=Mode.MATRIX, chosen=made)
+        self.written[node.id] = self._call(form, (), name=node.id)
+
+    def _chosen(self, node: Node, mode: Mode) -> NetworkForm:
+        """A form that is asked about the parameters that a node is."""
+        chosen = Chosen(place=node.field, names=names_at(node.place, self._model(node)))
+        return replace(self._plain(node), mode=mode, chosen=chosen)
 
     def autoregressive(self, node: Node) -> None:
         """Calls of a network for each pixel: the call that the spec writes, with what was drawn so far in the image."""
@@ -296,12 +312,20 @@ class _Writer:
 
     def gradient(self, node: Node) -> None:
         output, at = (self.written[name] for name in node.inputs)
-        keywords: dict[str, Any] = {"create_graph": node.id in self.segment.live}
-        if not keywords["create_graph"] and self._is_passed_again(node):
-            keywords["retain_graph"] = True
         self.written[node.id] = self.fx.create_node(
-            "call_function", gradient, (output, at), keywords, name=value_name(node.id)
+            "call_function", gradient, (output, at), self._kept(node), name=value_name(node.id)
         )
+
+    def parameter_gradient(self, node: Node) -> None:
+        (output,) = (self.written[name] for name in node.inputs)
+        form = replace(self._chosen(node, Mode.GRADIENT), frozen=False)
+        self.written[node.id] = self._call(form, (output,), self._kept(node), name=node.id)
+
+    def _kept(self, grad: Node) -> dict[str, Any]:
+        """What is kept for a further gradient: one of this gradient, or another one of what it passes."""
+        if grad.id in self.flowing or self.passes[grad.id]:
+            return {"create_graph": True}
+        return {"create_graph": False} | ({"retain_graph": True} if self._is_passed_again(grad) else {})
 
     def _is_passed_again(self, grad: Node) -> bool:
         """Whether something else is differentiated through what a gradient passes."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.data.random import RandomSource
 from gangraph.errors import RunError, UsageError
+from gangraph.graph.groups import Assigned, assign
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate
@@ -72,12 +73,17 @@ class Engine:
         self.step_count = 0
         self.values: Values = {}
         self.fallbacks: dict[str, str] = {}
-        called = {  # a network that nothing calls has no layers, and a group of such has nothing to step
-            name: [networks.live[network] for network, _ in group.networks if network in networks.live]
+        groups = {  # a network that nothing calls has no layers, and a group of such has nothing to step
+            name: group
             for name, group in self.graph.spec.optimizers.items()
+            if any(network in networks.live for network, _ in group.networks)
         }
-        groups = {name: group for name, group in self.graph.spec.optimizers.items() if called[name]}
-        self.parameters = {name: _each_once(p for each in called[name] for p in each.parameters()) for name in groups}
+        assigned = {name: self._assigned(group) for name, group in groups.items()}
+        self.parameters = {
+            name: [networks.live[each.network].get_parameter(each.name) for each in made.parameters]
+            for name, made in assigned.items()
+        }
+        self.entries = {name: made.entries if groups[name].listed else () for name, made in assigned.items()}
         self.optimizers = {name: self._optimizer(group) for name, group in groups.items()}
         self._require_precision()
         self.modules = {
@@ -85,7 +91,7 @@ class Engine:
             for update in program.plan.step
             for segment in update.segments
         }
-        self.schedules = {name: schedules(group) for name, group in groups.items()}
+        self.schedules = {name: schedules(group, self.entries[name]) for name, group in groups.items()}
         self.histories = {
             node.id: History(node.id, size, settings.seed)
             for node in self.graph.nodes.values()
@@ -97,9 +103,23 @@ class Engine:
         self.chances = Chances(program, networks.live, torch.empty(0, dtype=settings.dtype, device=settings.device))
         self.scalars = [node for node in self.graph.nodes.values() if node.kind == "scalar"]
 
+    def _assigned(self, group: OptimizerSpec) -> Assigned:
+        """The parameters of a group, each with its entry."""
+        names = {
+            network: [name for name, _ in self.networks.live[network].named_parameters()]
+            for network, _ in group.networks
+            if network in self.networks.live
+        }
+        return assign(group, self.graph.spec.networks, names)
+
+    def spec_of(self, group: str, index: int) -> OptimizerSpec:
+        """A group with the options that hold for one of its parameters."""
+        spec, entries = self.graph.spec.optimizers[group], self.entries[group]
+        return spec.of(spec.entries[entries[index]]) if entries else spec
+
     def _optimizer(self, group: OptimizerSpec) -> torch.optim.Optimizer:
         with telling(f"the optimizer '{group.kind}'", group.span, optimizers[group.kind].function):
-            return make_optimizer(group, self.parameters[group.name])
+            return make_optimizer(group, self.parameters[group.name], self.entries[group.name])
 
     def _require_precision(self) -> None:
         """Refuse mixed precision for an optimizer that compares losses of points near each other. Raises UsageError."""
@@ -319,8 +339,8 @@ class Engine:
 
     def _set_options(self, group: str, clock: Clock) -> None:
         """Give an optimizer's options that change over time their present values."""
-        for option, expression in self.schedules[group].items():
-            for parameter_group in self.optimizers[group].param_groups:
+        for chosen, parameter_group in zip(self.schedules[group], self.optimizers[group].param_groups, strict=True):
+            for option, expression in chosen.items():
                 parameter_group[option] = evaluate(expression, clock)
 
     def open_shares(self) -> dict[str, float]:
@@ -385,11 +405,6 @@ def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None
     if gradient is None or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
-
-
-def _each_once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Each parameter once, also if networks share it."""
-    return list({id(parameter): parameter for parameter in parameters}.values())
 
 
 def _repetitions(update: UpdatePlan, clock: Clock) -> int:

@@ -76,10 +76,10 @@ def _carry_optimizers(before: Engine, after: Engine) -> None:
         former = before.optimizers.get(group)
         if former is None or type(former) is not type(optimizer):
             continue
-        for parameter in after.parameters[group]:
+        for index, parameter in enumerate(after.parameters[group]):
             old = next((known[name] for name in names[id(parameter)] if name in known), None)
             if old is not None and old.shape == parameter.shape and old in former.state:
-                needed = state_after_a_step(after.graph.spec.optimizers[group], parameter).keys()
+                needed = state_after_a_step(after.spec_of(group, index), parameter).keys()
                 if needed <= former.state[old].keys():
                     optimizer.state[parameter] = former.state[old]
 

@@ -33,7 +33,8 @@ class Ahead:
         cls, optimizer: torch.optim.Optimizer, networks: Sequence[nn.Module], called: Sequence[nn.Module] = ()
     ) -> "Ahead":
         """Networks as they are, with the state of their optimizer, and buffers of those that are `called` with them."""
-        parameters = [p for network in networks for p in network.parameters()]
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        parameters = [p for network in networks for p in network.parameters() if id(p) in trained]
         return cls(
             optimizer=optimizer,
             values={p: p.detach().requires_grad_() for p in parameters},

@@ -13,7 +13,7 @@ from gangraph.check.initialize import initialize
 from gangraph.check.phase import Checked
 from gangraph.data.stream import derive_seed
 from gangraph.graph.code_names import Mode
-from gangraph.lower.forms import NetworkForm
+from gangraph.lower.forms import Chosen, NetworkForm
 from gangraph.run.elsewhere import load_weights
 from gangraph.run.lookahead import LookedAhead
 from gangraph.run.pixels import PixelByPixel
@@ -61,6 +61,8 @@ class Networks:
         network = self.plain(form)
         if form.body is not None:
             network = fx.GraphModule(network, form.body.graph)
+        if form.chosen is not None:
+            return _OF_CHOSEN[form.mode](network, form.chosen)
         return _OF_MODE[form.mode](network)
 
 
@@ -90,15 +92,51 @@ def make_networks(
 
 
 class ParameterVector(nn.Module):
-    """A network that gives all its parameters as one vector [P], in their order, with their gradient."""
+    """A network that gives parameters of some names as one vector [P], with their gradient."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, chosen: Chosen) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.names = network, chosen.names
 
     def forward(self) -> Tensor:
         """The vector."""
-        return torch.cat([parameter.reshape(-1) for parameter in self.network.parameters()])
+        return torch.cat([self.network.get_parameter(name).reshape(-1) for name in self.names])
+
+
+class WeightMatrix(nn.Module):
+    """A network that gives the weight of one of its layers as a matrix [outputs, the rest], with its gradient."""
+
+    def __init__(self, network: nn.Module, chosen: Chosen) -> None:
+        super().__init__()
+        self.network, (self.name,), self.transposed = network, chosen.names, chosen.transposed
+
+    def forward(self) -> Tensor:
+        """The matrix."""
+        weight = self.network.get_parameter(self.name)
+        return (weight.transpose(0, 1) if self.transposed else weight).flatten(1)
+
+
+class ParameterGradient(nn.Module):
+    """The gradient of a value with respect to parameters of some names, as one vector [P] in their order.
+
+    It is 0 for those that the value does not depend on.
+    """
+
+    def __init__(self, network: nn.Module, chosen: Chosen) -> None:
+        super().__init__()
+        self.network, self.names = network, chosen.names
+
+    def forward(self, value: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
+        """The gradient of the value's sum, itself differentiable if asked."""
+        gradients = torch.autograd.grad(
+            value.sum(),
+            [self.network.get_parameter(name) for name in self.names],
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
 class StateOf(nn.Module):
@@ -127,11 +165,16 @@ class FromState(nn.Module):
 
 _OF_MODE: Mapping[Mode, Callable[[nn.Module], nn.Module]] = {
     Mode.OUTPUT: lambda network: network,
-    Mode.PARAMETERS: ParameterVector,
     Mode.STATE: StateOf,
     Mode.AGAIN: FromState,
     Mode.AHEAD: LookedAhead,
     Mode.AUTOREGRESSIVE: PixelByPixel,
+}
+
+_OF_CHOSEN: Mapping[Mode, Callable[[nn.Module, Chosen], nn.Module]] = {
+    Mode.PARAMETERS: ParameterVector,
+    Mode.MATRIX: WeightMatrix,
+    Mode.GRADIENT: ParameterGradient,
 }
 
 

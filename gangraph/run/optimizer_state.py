@@ -1,6 +1,6 @@
 """What an optimizer keeps for each parameter, found by letting one of the same options take a step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -52,6 +52,14 @@ class Keeping:
         yield state_after_a_step(self.group, parameter)
         for other in self.others:
             yield state_after_a_step(self.group, parameter, other)
+
+
+def keepings(group: OptimizerSpec, entries: Sequence[int], count: int) -> list[Keeping]:
+    """What is kept of each of so many parameters of a group; `entries` are their entries if these have own options."""
+    if not entries:
+        return [Keeping(group)] * count
+    made = {entry: Keeping(group.of(group.entries[entry])) for entry in {*entries}}
+    return [made[entry] for entry in entries]
 
 
 def state_after_a_step(

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint
-from gangraph.language.spec import OptimizerSpec
 from gangraph.run.engine import Engine
-from gangraph.run.optimizer_state import Keeping
+from gangraph.run.optimizer_state import keepings
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.verify import verify_checkpoint, verify_module
 
@@ -25,8 +24,7 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
         for name, module in each.items():
             _load_module(module, checkpoint.part(f"{kind}/{name}/"))
     for name, optimizer in engine.optimizers.items():
-        group, found = engine.graph.spec.optimizers[name], checkpoint.part(f"optimizer/{name}/")
-        _load_optimizer(group, optimizer, engine.parameters[name], found)
+        _load_optimizer(engine, name, optimizer, checkpoint.part(f"optimizer/{name}/"))
     state, settings = checkpoint.state, engine.settings
     converts = PRECISIONS[state.trained.precision] != settings.dtype
     for name, history in engine.histories.items():
@@ -57,19 +55,18 @@ def restore_network(folder: Path, name: str, module: nn.Module) -> None:
 
 
 def _load_optimizer(
-    group: OptimizerSpec,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
-    tensors: Mapping[str, Tensor],
+    engine: Engine, group: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
 ) -> None:
     """Replace the whole state by tensors of the type, and on the device, that the optimizer itself gives them."""
+    parameters = engine.parameters[group]
     optimizer.state.clear()
     for full, value in tensors.items():
         index, _, key = full.partition(".")
         optimizer.state[parameters[int(index)]][key] = value
-    keeping = Keeping(group)
+    keeping = keepings(engine.graph.spec.optimizers[group], engine.entries[group], len(parameters))
+    of = {id(parameter): kept for parameter, kept in zip(parameters, keeping, strict=True)}
     for parameter, state in optimizer.state.items():
-        made = keeping.possible(parameter)
+        made = of[id(parameter)].possible(parameter)
         state.update({key: torch.empty_like(made[key]).copy_(value) for key, value in state.items()})
 
 

@@ -13,7 +13,7 @@ from gangraph.folder.checkpoint import Checkpoint
 from gangraph.run.engine import Engine
 from gangraph.run.gates import GateMemoryError
 from gangraph.run.history import History
-from gangraph.run.optimizer_state import Keeping
+from gangraph.run.optimizer_state import keepings
 from gangraph.run.saving import shared_names, tied_names
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.tensor_kind import TensorKind
@@ -124,10 +124,10 @@ def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
     optional: dict[str, tuple[TensorKind, ...]] = {}
     for group, parameters in engine.parameters.items():
         kinds = [TensorKind.of(parameter).under(own, saved) for parameter in parameters]
-        keeping = Keeping(engine.graph.spec.optimizers[group])
-        kept_of = {kind: keeping.of(kind) for kind in dict.fromkeys(kinds)}
-        for index, kind in enumerate(kinds):
-            kept, prefix = kept_of[kind], f"optimizer/{group}/{index}."
+        keeping = keepings(engine.graph.spec.optimizers[group], engine.entries[group], len(parameters))
+        kept_of = {pair: pair[0].of(pair[1]) for pair in dict.fromkeys(zip(keeping, kinds, strict=True))}
+        for index, pair in enumerate(zip(keeping, kinds, strict=True)):
+            kept, prefix = kept_of[pair], f"optimizer/{group}/{index}."
             found = {key for key in kept.possible if f"{prefix}{key}" in checkpoint.tensors}
             for key, of in kept.possible.items():
                 needed = key in kept.always or (key in kept.usual and bool(found))

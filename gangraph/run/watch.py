@@ -34,7 +34,7 @@ def watch_values(
             said, place = told_of(graph, name)
             seen.append((said, value.detach(), place))
     for form in lowered.networks.values():
-        if form.mode is not Mode.PARAMETERS:  # which is a value itself
+        if form.mode not in (Mode.PARAMETERS, Mode.MATRIX, Mode.GRADIENT):  # which are values themselves
             parameters = networks.plain(form).named_parameters()
             seen += [(f"{form.network}.{path}", parameter.detach(), "") for path, parameter in parameters]
 

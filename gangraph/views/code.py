@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from gangraph.build.optimizers import schedules
 from gangraph.graph.code_names import Mode, module_name, value_name
+from gangraph.graph.groups import assign
 from gangraph.graph.node import Ref
 from gangraph.language.expression.model import show
-from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.spec import VARIABLE
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
@@ -151,7 +152,9 @@ class _Writer:
     def _update(self, index: int) -> Iterator[str]:
         update = self.plan.step[index]
         kinds = self.graph.spec.optimizers
-        steps = listed(f"{kinds[each.group].kind} on {listed(each.networks)}" for each in update.graph.objectives)
+        steps = listed(
+            f"{kinds[each.group].kind} on {listed(self.graph.trained(each))}" for each in update.graph.objectives
+        )
         if update.graph.states:
             yield from ("", "", f"# What {listed(name for name, _ in update.graph.states)} will be.")
         else:
@@ -360,9 +363,13 @@ class _Writer:
 
     def _options(self, group: str) -> Iterator[str]:
         """The options of an optimizer that change over time, at their present values."""
-        for option, written in self.graph.spec.optimizers[group].options.items():
-            if is_dynamic(written):
-                yield f'optimizers["{group}"].param_groups[0]["{option}"] = {now(written)}'
+        spec = self.graph.spec.optimizers[group]
+        models = self.plan.checked.networks.items()
+        names = {name: [path for path, _ in model.module.named_parameters()] for name, model in models}
+        assigned = assign(spec, self.graph.spec.networks, names)
+        for number, options in enumerate(schedules(spec, assigned.entries if spec.listed else ())):
+            for option, written in options.items():
+                yield f'optimizers["{group}"].param_groups[{number}]["{option}"] = {now(written)}'
 
 
 def _from_plain(form: NetworkForm) -> tuple[NetworkForm, ...]:
@@ -374,7 +381,9 @@ def _about(form: NetworkForm) -> str:
     """What a form of a network is; nothing for the network itself."""
     network, own = NetworkForm(network=form.network).name, form.asked(Mode.OUTPUT).name
     if form.mode is not Mode.OUTPUT:
-        return _ABOUT[form.mode].format(name=form.name, network=network, own=own)
+        place = form.chosen.place if form.chosen is not None else ""
+        which = f"the parameters of {form.network}.{place}" if place else f"all parameters of {form.plain.name}"
+        return _ABOUT[form.mode].format(name=form.name, network=network, own=own, which=which)
     if form.body is not None:
         inside = Counter(fusion.kernel for fusion in form.body.fusions)
         calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
@@ -383,7 +392,9 @@ def _about(form: NetworkForm) -> str:
 
 
 _ABOUT: Mapping[Mode, str] = {
-    Mode.PARAMETERS: "{name}() gives all parameters of {own} as one vector.",
+    Mode.PARAMETERS: "{name}() gives {which} as one vector.",
+    Mode.MATRIX: "{name}() gives {which} as a matrix [outputs, the rest].",
+    Mode.GRADIENT: "{name}(value) gives the gradient of the value's sum with respect to {which}, as one vector.",
     Mode.STATE: "{name}() gives a copy of the buffers of {network}.",
     Mode.AGAIN: "{name} is {own} with the buffers that it is given; it leaves its own alone.",
     Mode.AHEAD: "{name} is {network} with the parameters and buffers that it is given.",

@@ -60,7 +60,7 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     yield from _row("looks ahead", [_own_steps(graph, update)] if update.graph.ahead else [])
     yield from _row("evaluates", [_evaluations(graph, update)] if update.graph.closure else [])
     tied = listed(update.graph.tied)
-    named = [name for name in update.differentiated if name not in update.graph.tied]
+    named = graph.trained(*update.graph.objectives)
     yield from _row("differentiates", [listed(named) + (f", and what {tied} shares with it" if tied else "")])
     fixed = [name for name in update.frozen if name in graph.networks and graph.networks[name].spec.frozen]
     still = f"; frozen for good: {listed(fixed)}" if fixed else ""

@@ -10,6 +10,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import (
     AverageSpec,
+    Entry,
     EvaluateSpec,
     EvaluatorSpec,
     NetworkSpec,
@@ -134,9 +135,9 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield "  carry: optimizers"
     yield "  optimizers:"
     for group in phase.optimizers.values():
-        networks = ", ".join(network for network, _ in group.networks)
+        entries = ", ".join(map(entry_text, group.entries))
         options = "".join(f", {key}={show(value)}" for key, value in group.options.items())
-        yield f"    {group.name}: {group.kind}([{networks}]{options})"
+        yield f"    {group.name}: {group.kind}([{entries}]{options})"
     yield "  step:"
     for update in phase.updates:
         yield from (f"    {line}" for line in update_lines(update))
@@ -314,3 +315,9 @@ def evaluator_text(evaluator: EvaluatorSpec) -> str:
     """The call that names an evaluator's network, with the settings of its spec."""
     settings = "".join(f", {path.removeprefix('params.')}={value}" for path, value in evaluator.spec.settings)
     return f'trained("{evaluator.called}", network="{evaluator.network}"{settings})'
+
+
+def entry_text(entry: Entry) -> str:
+    """What an optimizer group lists, as a spec writes it: `G.mapping(lr=0.001)`."""
+    options = ", ".join(f"{key}={show(value)}" for key, value in entry.options.items())
+    return f"{entry.place.written}({options})" if options else entry.place.written

@@ -233,7 +233,26 @@ def mean_pool(x: Tensor) -> Tensor:
 @op(range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
+    if x.dim() < 2:
+        raise ValueError("norm is the length of each sample; total_norm is the length of all elements")
     length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return length
+
+
+@op(mixes_samples=True, latex=r"${w} ${w}^\top", words="the products of all rows of $w with each other")
+def gram(w: Tensor) -> Tensor:
+    """w w^T, the products of all rows: [N, ...] to [N, N]. A row is all that follows the first axis."""
+    rows = w.flatten(1)
+    return rows @ rows.T
+
+
+@op(mixes_samples=True, range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of all of $x")
+def total_norm(x: Tensor) -> Tensor:
+    """sqrt(sum(x ** 2)) over all elements, batch included: one number. `norm` is the length of each sample.
+
+    Its gradient is 0 at x = 0. It is what `parameters(G)`, which has no batch axis, has for a length.
+    """
+    length: Tensor = torch.linalg.vector_norm(x)
     return length
 
 

@@ -13,7 +13,9 @@ from gangraph.registry import vocabulary
 
 def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG601: a gradient penalty concerns each sample by itself, but batch norm makes samples depend on each other."""
-    for call, _ in penalised_calls(graph):
+    for call, gradient in penalised_calls(graph):
+        if graph.nodes[gradient].by_parameters:
+            continue  # which is of the whole batch in any case
         node = graph.nodes[call]
         model = types.networks.get(node.target)
         if model is not None and model.mixes_samples:

@@ -12,6 +12,8 @@ def unused(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG608: what nothing in an update or in the evaluation reads."""
     aheads = (ahead.loss for update in graph.updates for ahead in update.lookaheads)
     used = graph.below(*(root for update in graph.step for root in update.roots), *aheads)
+    places = {(each.target, each.field) for each in map(graph.nodes.get, used) if each and each.by_parameters}
+    used |= {node.id for node in graph.nodes.values() if node.of_parameters and (node.target, node.field) in places}
     if graph.evaluation is not None:
         evaluation = graph.evaluation
         drawn = (node for sampler in evaluation.samplers.values() for node in sampler.shown)

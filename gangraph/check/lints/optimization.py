@@ -1,48 +1,65 @@
 """Lints of optimizer groups and updates."""
 
-from collections import Counter
 from collections.abc import Iterator
 
-from gangraph.build.network import ANONYMOUS
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.errors import Problem
 from gangraph.graph.code_names import module_name
+from gangraph.graph.groups import share_parameters
 from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.schedule import TIME
+from gangraph.language.place import Place
+from gangraph.language.places import ANONYMOUS, parts_at
+from gangraph.language.spec import OptimizerSpec
 from gangraph.language.tied import identities
 from gangraph.registry import vocabulary
 
 
 def untrained(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG605: a network with weights that no objective moves."""
-    named = {name for update in graph.updates for objective in update.objectives for name in objective.networks}
-    trained = {part for name in named if name in graph.networks for part in identities(name, graph.networks[name].spec)}
+    groups = [graph.spec.optimizers[goal.group] for update in graph.updates for goal in update.objectives]
+    named = [(group, name) for group in groups for name, _ in group.networks if name in graph.networks]
+    trained = {
+        part
+        for group, name in named
+        for part in identities(name, graph.networks[name].spec)
+        if _trains(graph, group, name, part[1])
+    }
+    whole = {place.network for group in groups for place in group.places if not place.path}
+    begun = {name for _, name in named}
     for name, network in graph.networks.items():
         left = {module_name(part) for owner, part in identities(name, network.spec) if (owner, part) not in trained}
         idle = [use for path, use in network.layers.items() if path.partition(".")[0] in (*left, ANONYMOUS)]
         used = any(graph.calls(name))
         weights = any(vocabulary[use.name].traits.init for use in idle) or network.spec.start is not None
-        if used and name not in named and not network.spec.frozen and weights:
+        if used and name not in whole and not network.spec.frozen and weights:
             own = " what is its own in" if len(left) < len(network.spec.parts) else ""
+            rest = " all of" if name in begun else own
             yield warn(
                 "GG605",
-                f"no update trains{own} '{name}'",
+                f"no update trains{rest} '{name}'",
                 graph.spec.spans.get(name, network.spec.span),
+                found=f"nothing changes {', '.join(sorted(left))}" if name in begun else "",
                 fix="name it in an optimizer group and an update",
             )
 
 
 def in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG606: a network that two optimizers move."""
-    counts = Counter(name for group in graph.spec.optimizers.values() for name, _ in group.networks)
+    places: list[Place] = []
+    told: set[str] = set()
     for group in graph.spec.optimizers.values():
-        for name, span in group.networks:
-            if counts[name] > 1:
-                counts[name] = 0
-                yield warn("GG606", f"'{name}' belongs to two optimizer groups", span)
+        for place in (each for each in group.places if each.network in graph.networks and each.network not in told):
+            others = [each for each in places if each.network == place.network]
+            first = next((each for each in others if share_parameters(graph.spec.networks, [place], [each])), None)
+            if first is not None:
+                told.add(place.network)
+                written = place.written if place.is_in(first) else first.written
+                yield warn("GG606", f"'{written}' belongs to two optimizer groups", first.span)
+        places += group.places
 
 
 def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -51,7 +68,8 @@ def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
     told: set[tuple[str, str]] = set()
     for group in graph.spec.optimizers.values():
         for name, span in group.networks:
-            for part in sorted(identities(name, graph.networks[name].spec)) if name in graph.networks else ():
+            own = identities(name, graph.networks[name].spec) if name in graph.networks else ()
+            for part in sorted(each for each in own if _trains(graph, group, name, each[1])):
                 first, network = found.setdefault(part, (group.name, name))
                 if first != group.name and network != name and part not in told:
                     told.add(part)
@@ -64,12 +82,20 @@ def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
                     )
 
 
+def _trains(graph: Graph, group: OptimizerSpec, network: str, part: str) -> bool:
+    """Whether a group trains something of a part of one of its networks."""
+    places = [place for place in group.places if place.network == network]
+    return any(not place.path or part in parts_at(graph.networks[network].spec, place) for place in places)
+
+
 def zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG615: an optimizer whose learning rate is 0."""
     for group in graph.spec.optimizers.values():
-        rate = group.options.get("lr")
-        if isinstance(rate, ast.Literal) and rate.value == 0:
-            yield warn("GG615", f"group '{group.name}' has a learning rate of 0", rate.span)
+        own = ((f"'{each.place.written}'", each.options) for each in group.listed)
+        for what, options in ((f"group '{group.name}'", group.options), *own):
+            rate = options.get("lr")
+            if isinstance(rate, ast.Literal) and rate.value == 0:
+                yield warn("GG615", f"{what} has a learning rate of 0", rate.span)
 
 
 def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:

@@ -49,9 +49,11 @@ def rates_over(graph: Graph, steps: int, epoch: int) -> Iterator[Problem]:
 def rates(graph: Graph) -> Iterator[tuple[str, Expression]]:
     """The learning rates of groups that change with time."""
     for group in graph.spec.optimizers.values():
-        rate = group.options.get("lr")
-        if rate is not None and is_dynamic(rate):
-            yield group.name, rate
+        own = ((f"{each.place.written} in {group.name}", each.options) for each in group.listed)
+        for name, options in ((group.name, group.options), *own):
+            rate = options.get("lr")
+            if rate is not None and is_dynamic(rate):
+                yield name, rate
 
 
 def about_rate(name: str, rate: Expression, moment: Callable[[float], Clock], length: str) -> Iterator[Problem]:

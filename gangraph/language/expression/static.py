@@ -251,7 +251,12 @@ class _Reducer:
         """Reduced items; comprehensions are unrolled and absent items dropped."""
         for item in items:
             if isinstance(item, ast.Comprehension):
-                domain = members(self.reduce(item.domain))
+                reduced = self.reduce(item.domain)
+                if is_late(reduced):
+                    inside = Scope(outer=self.scope, hidden=frozenset((item.variable,)))
+                    yield replace(item, item=inside.reduce(item.item), domain=reduced)
+                    continue
+                domain = members(reduced)
                 self.scope.spend(len(domain), item.span)
                 for index in domain:
                     bound = self.scope.child(**{item.variable: literal(index, item.span)})
@@ -266,7 +271,9 @@ class _Reducer:
     def _sum(self, terms: tuple[Expression, ...], span: Span) -> Expression:
         if not terms:
             return ast.Literal(0, span)
-        return self.reduce(_total(terms, span))
+        if any(isinstance(term, ast.Comprehension) for term in terms):
+            return ast.Call(ast.Name("sum", span), terms, (), span)
+        return self.reduce(total_of(terms, span))
 
     def _fold_call(self, name: str, arguments: tuple[Expression, ...], span: Span) -> Expression | None:
         if name not in FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
@@ -377,7 +384,12 @@ def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity 
     return None
 
 
-def _total(terms: tuple[Expression, ...], span: Span) -> Expression:
+def is_late(domain: Expression) -> bool:
+    """Whether the members of a comprehension's domain are known once the layers of networks are: `matrices(G)`."""
+    return isinstance(domain, ast.Call) and domain.function == ast.Name("matrices", domain.function.span)
+
+
+def total_of(terms: tuple[Expression, ...], span: Span) -> Expression:
     """The sum from left to right."""
     return reduce(lambda left, right: ast.Binary("+", left, right, span), terms)
 

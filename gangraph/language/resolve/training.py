@@ -10,10 +10,11 @@ from gangraph.language.document.sections import Sections
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope
+from gangraph.language.place import place_of
 from gangraph.language.resolve.evaluators import Resolve, resolve_evaluators
 from gangraph.language.resolve.samplers import resolve_samplers
 from gangraph.language.scalar import Scalar
-from gangraph.language.spec import EvaluateSpec, OptimizerSpec
+from gangraph.language.spec import Entry, EvaluateSpec, OptimizerSpec
 
 
 class TrainingSections:
@@ -45,19 +46,19 @@ class TrainingSections:
                 expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)",
             )
         listed = call.arguments[0]
-        names = listed.items if isinstance(listed, ast.Sequence) else (listed,)
-        wrong = next((item for item in names if not isinstance(item, ast.Name)), None if names else listed)
-        if wrong is not None:
-            refuse(
-                "GG220",
-                "an optimizer is given networks",
-                wrong.span,
-                found=ast.show(wrong),
-                expected="the name of a network",
-            )
-        networks = tuple((item.id, item.span) for item in names if isinstance(item, ast.Name))
+        items = listed.items if isinstance(listed, ast.Sequence) else (listed,)
+        entries = tuple(map(_entry, items)) or (_entry(listed),)
+        plain = all(not entry.place.path and not entry.options for entry in entries)
+        networks = {entry.place.network: entry.place.span for entry in reversed(entries)}
         return OptimizerSpec(
-            name=name, kind=call.function.id, networks=networks, options=dict(call.keywords), span=call.span
+            name=name,
+            kind=call.function.id,
+            networks=tuple((entry.place.network, entry.place.span) for entry in entries)
+            if plain
+            else tuple(reversed(networks.items())),
+            options=dict(call.keywords),
+            span=call.span,
+            listed=() if plain else entries,
         )
 
     def evaluate(
@@ -149,6 +150,21 @@ class TrainingSections:
             expected=f"max(METRIC) or min(METRIC); the metrics: {known}",
             fix=nearest(metric, map(str, model.metrics)),
         )
+
+
+def _entry(item: Expression) -> Entry:
+    """A network or a part of one, and options of its own: `G`, `G.mapping(lr=1e-4)`. Raises SpecError."""
+    call = item if isinstance(item, ast.Call) and not item.arguments else None
+    place = place_of(item if call is None else call.function)
+    if place is None:
+        refuse(
+            "GG220",
+            "an optimizer is given networks",
+            item.span,
+            found=ast.show(item),
+            expected="the name of a network, NETWORK.PART, or NETWORK.PART(lr=1e-4)",
+        )
+    return Entry(place=place, options=dict(call.keywords) if call is not None else {})
 
 
 def _of_training(function: Expression) -> str | None:

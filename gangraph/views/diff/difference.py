@@ -57,4 +57,4 @@ def groups_of(first: PhaseSpec, second: PhaseSpec) -> dict[str, str]:
 
 
 def _members(group: OptimizerSpec) -> tuple[str, ...]:
-    return tuple(sorted(name for name, _ in group.networks))
+    return tuple(sorted(group.trained))

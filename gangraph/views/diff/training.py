@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from gangraph.check.phase import Checked
 from gangraph.errors import shown
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.spec import (
+    Names,
     OptimizerSpec,
     PhaseSpec,
 )
@@ -18,6 +20,7 @@ from gangraph.views.decompile import over_values_and_losses
 from gangraph.views.diff.difference import Difference, groups_of, sides
 from gangraph.views.diff.matching import Matching
 from gangraph.views.printers.words import constant_text, over_time, written
+from gangraph.views.spec import entry_text
 from gangraph.views.wording import counted, listed
 
 
@@ -28,10 +31,9 @@ def optimizer_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Ite
         if ours is None or theirs is None:
             yield Difference("optimizers", name or other, *("" if g is None else _optimizer(g) for g in (ours, theirs)))
             continue
-        members = [matching.networks.get(network, network) for network, _ in ours.networks]
-        if sorted(members) != sorted(network for network, _ in theirs.networks):
-            trained = (listed(network for network, _ in group.networks) for group in (ours, theirs))
-            yield Difference("optimizers", f"what {name} trains", *trained)
+        renamed = _renamed(ours, matching.networks)
+        if sorted(renamed.trained) != sorted(theirs.trained):
+            yield Difference("optimizers", f"what {name} trains", listed(ours.trained), listed(theirs.trained))
         if ours.kind != theirs.kind:
             yield Difference("optimizers", name, _optimizer(ours), _optimizer(theirs))
             continue
@@ -39,11 +41,40 @@ def optimizer_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Ite
             before, after = _option(ours, option), _option(theirs, option)
             if before != after:
                 yield Difference("optimizers", f"{option} of {name}", before, after)
+        yield from _entry_differences(name, renamed, theirs)
 
 
 def _optimizer(group: OptimizerSpec) -> str:
     options = "".join(f", {key}={written(value)}" for key, value in group.options.items())
-    return f"{group.kind}({listed(name for name, _ in group.networks)}{options})"
+    return f"{group.kind}({listed(map(entry_text, group.entries))}{options})"
+
+
+def _renamed(group: OptimizerSpec, networks: Mapping[str, str]) -> OptimizerSpec:
+    """A group with the names that its networks have in another spec."""
+    return replace(
+        group,
+        networks=tuple((networks.get(name, name), span) for name, span in group.networks),
+        listed=tuple(
+            replace(each, place=replace(each.place, network=networks.get(each.place.network, each.place.network)))
+            for each in group.listed
+        ),
+    )
+
+
+def _entry_differences(name: str, ours: OptimizerSpec, theirs: OptimizerSpec) -> Iterator[Difference]:
+    """Options of their own that parts have in one of two groups, or other ones."""
+    first, second = ({each.place.written: each.options for each in group.listed} for group in (ours, theirs))
+    for place in dict.fromkeys((*first, *second)):
+        for option in dict.fromkeys((*first.get(place, {}), *second.get(place, {}))):
+            before = _option_at(ours, first.get(place, {}), option)
+            after = _option_at(theirs, second.get(place, {}), option)
+            if before != after:
+                yield Difference("optimizers", f"{option} of {place} in {name}", before, after)
+
+
+def _option_at(group: OptimizerSpec, own: Names, option: str) -> str:
+    """An option of an entry: its own, or that of the group."""
+    return over_time(own[option]) if option in own else _option(group, option)
 
 
 def _option(group: OptimizerSpec, name: str) -> str:

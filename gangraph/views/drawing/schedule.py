@@ -24,7 +24,7 @@ def schedule(graph: Graph) -> Iterator[str]:
         parts += ["evaluates several times"] * update.closure
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
         parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
-        named = [name for name in update.networks if name not in update.tied]
+        named = graph.trained(*update.objectives)
         yield f"{number}.  {update.name}: updates {listed(named)}; " + "; ".join(parts)
     for number, entry in enumerate(graph.moves, len(graph.updates) + 1):
         often = [key.told(key.caption, show(value)) for key, value in entry.timing]

@@ -166,6 +166,6 @@ def _update_figure(update: UpdateGraph, number: int, folding: Folding, hues: Map
         lines.append(f"with gradients {update.ahead} step{'s' * (update.ahead != 1)} ahead")
     if update.closure:
         lines.append("evaluated several times")
-    named = [name for name in update.networks if name not in update.tied]
-    chips = tuple((name, hues.get(name, UNKNOWN)) for name in named)
+    named = folding.graph.trained(*update.objectives)
+    chips = tuple((name, hues.get(name.partition(".")[0], UNKNOWN)) for name in named)
     return Figure(kind="update", name=update.name, lines=tuple(lines), chips=chips, number=number)

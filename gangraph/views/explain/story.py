@@ -6,9 +6,9 @@ from itertools import groupby
 
 from gangraph.check.held_out import trained_on
 from gangraph.check.phase import Checked
-from gangraph.graph.model import ObjectiveGraph, UpdateGraph
+from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.model import show
-from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, OptimizerSpec, SamplerSpec, Spec
+from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, SamplerSpec, Spec
 from gangraph.language.tied import tied_to
 from gangraph.plan.model import Plan
 from gangraph.registry import optimizers
@@ -188,7 +188,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
         yield from _paragraph(timing)
     objectives, told = Objectives(graph), dict[str, str]()
     for each in update.graph.objectives:
-        learns = f"{_learns(graph.spec.optimizers[each.group], each)}, to {objectives.aim(each.written)}"
+        learns = f"{_learns(graph, each)}, to {objectives.aim(each.written)}"
         new = dict(objectives.losses(each.written, told))
         yield from _listed(f"{learns}:", new.values()) if new else _paragraph(f"{learns}.")
         told |= new
@@ -196,7 +196,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     values = over_values(graph)
     if looked := [f"{name} = {written(values.definition(node))}" for name, node in watched]:
         yield from _listed("Its gates look at:", looked)
-    for sentence in explain_update(plan, index):
+    for sentence in (*_frozen(graph, update.graph), *explain_update(plan, index)):
         yield from _paragraph(sentence)
 
 
@@ -240,16 +240,33 @@ def _gates(update: UpdateGraph, whole: Iterable[str]) -> Iterator[str]:
             yield f"{listed(each.networks)} {change} only where {show(each.when)}."
 
 
-def _learns(group: OptimizerSpec, objective: ObjectiveGraph) -> str:
+def _learns(graph: Graph, objective: ObjectiveGraph) -> str:
     """Who changes which parameters, and how fast."""
-    options = dict(group.options)
-    rate = options.pop("lr", None)
-    more = ", ".join(f"{name.replace('_', ' ')} {over_time(value)}" for name, value in options.items())
+    group = graph.spec.optimizers[objective.group]
+    rate = group.options.get("lr")
+    more = _options({name: value for name, value in group.options.items() if name != "lr"})
     speed = f"with a learning rate of {over_time(rate)}" if rate is not None else "with torch's learning rate"
     extra = f" ({more})" if more else ""
+    extra += "".join(
+        f", those of {entry.place.written} with {_options(entry.options)}" for entry in group.entries if entry.options
+    )
     kind = optimizers[group.kind].function.__name__
     tied = f", and so the parts that {listed(objective.tied)} shares with it" if objective.tied else ""
-    return f"{kind} changes the parameters of {listed(objective.networks)}{tied}, {speed}{extra}"
+    return f"{kind} changes the parameters of {listed(group.trained)}{tied}, {speed}{extra}"
+
+
+def _options(options: Names) -> str:
+    """`a learning rate of 0.01, betas [0, 0.99]`."""
+    named = {name: "a learning rate of" if name == "lr" else name.replace("_", " ") for name in options}
+    return ", ".join(f"{named[name]} {over_time(value)}" for name, value in options.items())
+
+
+def _frozen(graph: Graph, update: UpdateGraph) -> Iterator[str]:
+    """The parts of networks that an update leaves as they are although it trains others of them."""
+    for network in dict.fromkeys(name for each in update.objectives for name in each.networks):
+        parts = [name for name in graph.trained(*update.objectives) if name.startswith(f"{network}.")]
+        if parts and network not in graph.trained(*update.objectives):
+            yield f"It changes no other parameters of {network} than those of {listed(parts)}."
 
 
 def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passage]:

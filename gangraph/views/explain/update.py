@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gangraph.graph.differentiability import differentiable, is_stop
+from gangraph.graph.differentiability import differentiable, flowing, is_stop
 from gangraph.graph.model import Graph, Node, ObjectiveGraph
 from gangraph.language.expression.model import Call, Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.calls import calls_of, unstopped
+from gangraph.views.calls import unstopped
 from gangraph.views.decompile import Decompiled, over_values
 from gangraph.views.explain.objectives import Objectives
 from gangraph.views.printers.words import written
@@ -231,15 +231,24 @@ class _Story:
         return "here its gradient is needed as well"
 
     def penalties(self) -> Iterator[str]:
-        """Gradients that are differentiated."""
+        """Gradients that are differentiated, and those through which nothing is."""
         for segment in self.own:
-            live = (self.decompiled.definition(name) for name in segment.nodes if name in segment.live)
-            for gradient in calls_of("grad", live):
-                output, at = map(written, gradient.arguments)
-                yield (
-                    f"The objective contains a gradient, that of {output} with respect to {at}. To lower it, that"
-                    " gradient is differentiated in its turn: this update takes a second derivative."
-                )
+            through = flowing(self.graph, segment.nodes, segment.live, segment.outputs)
+            for name in segment.nodes:
+                if self.graph.nodes[name].is_gradient:
+                    yield self._penalty(name, differentiated=name in through)
+
+    def _penalty(self, name: str, *, differentiated: bool) -> str:
+        """A gradient in the objective, and whether the objective's gradient flows through it."""
+        gradient = self.decompiled.definition(name)
+        assert isinstance(gradient, Call)
+        output, at = map(written, gradient.arguments)
+        of = f"The objective contains a gradient, that of {output} with respect to {at}."
+        if differentiated:
+            return (
+                f"{of} To lower it, that gradient is differentiated in its turn: this update takes a second derivative."
+            )
+        return f"{of} It is a number here: no gradient flows through it, so no second derivative is taken."
 
     def merged(self) -> Iterator[str]:
         """Calls that run as one."""

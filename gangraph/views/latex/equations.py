@@ -133,7 +133,7 @@ def _seen_by(notation: Notation, each: ObjectiveGraph) -> Notation:
 def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) -> Iterator[_Row]:
     """The players, and below each other the terms of their sum, each with the name of its loss."""
     sign = next(goal.sign for goal in written.objectives if goal.group == each.group)
-    players = ", ".join(map(notation.network, each.networks))
+    players = ", ".join(map(notation.place, notation.graph.trained(each)))
     left = rf"\{'min' if sign > 0 else 'max'}_{{{players}}} \quad"
     terms = _terms(notation, notation.goal(each.loss, sign), minus=False, loss="")
     for i, (loss, group) in enumerate(groupby(terms, key=lambda term: term.loss)):

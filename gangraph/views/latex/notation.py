@@ -52,6 +52,11 @@ class Notation:
         """The symbol of a network."""
         return self.printer.symbols.networks[name]
 
+    def place(self, written: str) -> str:
+        """The symbol of a network, or of a part of one by `G.part`."""
+        network, _, path = written.partition(".")
+        return self.printer.place(network, path)
+
     def name(self, node: str) -> str:
         """The symbol of a node that has one."""
         return self.printer.symbols.names[node]

@@ -11,6 +11,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant
 from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
 from gangraph.language.expression.schedule import RAMPS
+from gangraph.language.place import place_of
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
@@ -114,8 +115,13 @@ class Printer:
             case _ if name in self.symbols.networks:
                 return Formula(f"{self.symbols.networks[name]}({self._given_to(call)})")
             case "parameters", (network,):
-                of = show(network)
-                return Formula(rf"\theta_{{{self.symbols.networks.get(of, symbol(of))}}}")
+                place = place_of(network)
+                assert place is not None
+                return Formula(rf"\theta_{{{self.place(place.network, place.path)}}}")
+            case "weight_matrix", (layer,):
+                place = place_of(layer)
+                assert place is not None
+                return Formula(f"W_{{{self.place(place.network, place.path)}}}")
             case "grad", (output, at):
                 return Formula(rf"\nabla_{{{self.formula(at).text}}} {self.formula(output).guarded(ATOM)}", POWER)
             case _ if accent := accent_of(call):
@@ -131,6 +137,12 @@ class Printer:
         """The arguments of a call, those by name after the others."""
         named = (f"{symbol(key)} = {self.formula(value).text}" for key, value in call.keywords)
         return ", ".join(filter(None, [self._joined(call.arguments), *named]))
+
+    def place(self, network: str, path: str) -> str:
+        """A network by its symbol, or what is at a path in it, with the path as text."""
+        made = self.symbols.networks.get(network, symbol(network))
+        within = path.replace("_", r"\_")
+        return rf"{made}.\mathrm{{{within}}}" if path else made
 
     def _registered(self, definition: Definition, call: ast.Call) -> Formula:
         """A registered formula with the arguments in it."""

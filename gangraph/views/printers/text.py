@@ -64,7 +64,7 @@ def _binary(expression: ast.Binary) -> tuple[str, int]:
 
 def _call(call: ast.Call) -> tuple[str, int]:
     match called(call), call.arguments:
-        case "grad", (output, *_):
+        case "grad", (output, at) if not (isinstance(at, ast.Call) and called(at) == "parameters"):
             return f"∇{_guarded(output, ATOM)}", ATOM
         case name, (value, *_) if accent := accent_of(call):
             return _formula(value) if accent == "overline" else (f"{name}({formula(value)})", ATOM)

@@ -1,0 +1,70 @@
+"""What optimizer groups train, once the parameters of networks are known."""
+
+from collections.abc import Iterator, Mapping
+
+from gangraph.check.instantiate import NetworkModel
+from gangraph.errors import Problem
+from gangraph.graph.groups import assign
+from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.graph.reached import reaches
+from gangraph.language.expression.model import show
+from gangraph.language.spec import Entry, OptimizerSpec
+
+
+def misassigned(graph: Graph, models: Mapping[str, NetworkModel]) -> Iterator[Problem]:
+    """GG324: entries of groups that claim the same parameters, or that have none of their own."""
+    names = {name: [path for path, _ in model.module.named_parameters()] for name, model in models.items()}
+    for group in (group for group in graph.spec.optimizers.values() if group.listed):
+        if any(network not in names for network, _ in group.networks):
+            continue  # which has a problem, or is called by nothing
+        assigned = assign(group, graph.spec.networks, names)
+        for first, second in assigned.unclear:
+            yield _unclear(first, second)
+        known = {second.place.span for _, second in assigned.unclear}
+        known |= {problem.span for problem in graph.problems if problem.code == "GG544"}
+        for number, entry in enumerate(group.entries):
+            if not assigned.left_for(number) and entry.place.span not in known:
+                yield _empty(group, entry)
+
+
+def unreached(graph: Graph, objective: ObjectiveGraph) -> Iterator[str]:
+    """The entries of an objective's group on which it does not depend, where these are parts of networks."""
+    for entry in graph.spec.optimizers[objective.group].listed:
+        if entry.place.network in graph.networks and not reaches(graph, objective.written, [entry.place]):
+            yield entry.place.written
+
+
+def _unclear(first: Entry, second: Entry) -> Problem:
+    if first.place == second.place:
+        return Problem(
+            code="GG324",
+            message=f"'{second.place.written}' is named twice in one group",
+            span=second.place.span,
+            found=" and ".join(map(_written, (first, second))),
+            expected="each part once",
+        )
+    return Problem(
+        code="GG324",
+        message=f"'{first.place.written}' and '{second.place.written}' have parameters in common",
+        span=second.place.span,
+        found=f"{' and '.join(map(_written, (first, second)))}, of which neither is a part of the other",
+        expected="the same options for both, or an entry for what they have in common",
+    )
+
+
+def _empty(group: OptimizerSpec, entry: Entry) -> Problem:
+    others = [each.place.written for each in group.entries if each is not entry]
+    return Problem(
+        code="GG324",
+        message=f"nothing is left of '{entry.place.written}'",
+        span=entry.place.span,
+        found=f"no parameters that are not those of {', '.join(others)}" if others else "no parameters",
+        expected="a network or a part with parameters of its own; one belongs to the most specific entry",
+        fix="leave it out" if others else "",
+    )
+
+
+def _written(entry: Entry) -> str:
+    """`G.mapping(lr=0.01)`."""
+    options = ", ".join(f"{name}={show(value)}" for name, value in entry.options.items())
+    return f"{entry.place.written}({options})" if options else entry.place.written

@@ -1,0 +1,122 @@
+"""Parameters as values: which ones a spec means by a place in a network, once its layers are known."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gangraph.check.instantiate import NetworkModel
+from gangraph.check.naming import said
+from gangraph.errors import nearest
+from gangraph.graph.model import Graph, Node
+from gangraph.graph.node import Inference
+from gangraph.graph.parts import beneath, paths_at
+from gangraph.graph.reached import reaches
+from gangraph.graph.types import TensorType
+from gangraph.language.place import Place
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def names_at(place: Place, model: NetworkModel) -> tuple[str, ...]:
+    """The names of the parameters at a place of a network, in the order in which the network has them."""
+    return beneath(_sizes(model), paths_at(model.graph.spec, place))
+
+
+def type_of_parameters(inference: Inference, node: Node, model: NetworkModel) -> TensorType | None:
+    """The type of parameters as a vector [P], or of a weight as a matrix. Reports a place that has none."""
+    if node.kind == "weight_matrix":
+        return _type_of_matrix(inference, node, model)
+    sizes, chosen = _sizes(model), names_at(node.place, model)
+    if chosen or not node.place.path:
+        return TensorType((sum(sizes[name] for name in chosen),), torch.float32)
+    _report_none(inference, node, model)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeight:
+    """The weight that a layer stores: its name in the network, its shape as a matrix, and whether inputs come first."""
+
+    name: str
+    shape: tuple[int, int]
+    transposed: bool
+
+
+_WEIGHTS = ("weight", "parametrizations.weight.original")  # as layers store it
+
+
+def weight_at(place: Place, model: NetworkModel) -> StoredWeight | None:
+    """The weight of the layer at a place, if it is one layer with a weight of two or more dimensions.
+
+    Under `spectral_norm` and `equalized` it is what these scale, under `weight_norm` the direction.
+    """
+    (path, *others) = paths_at(model.graph.spec, place) or ("",)
+    stored = dict(model.module.named_parameters())
+    name = next((f"{path}.{each}" for each in _WEIGHTS if f"{path}.{each}" in stored), "")
+    if others or path not in model.graph.layers or not name or stored[name].dim() < 2:
+        return None
+    transposed = isinstance(model.module.get_submodule(path), _TRANSPOSED)
+    rows = stored[name].shape[1 if transposed else 0]
+    return StoredWeight(name, (rows, stored[name].numel() // rows), transposed)
+
+
+def _type_of_matrix(inference: Inference, node: Node, model: NetworkModel) -> TensorType | None:
+    found = weight_at(node.place, model)
+    if found is None:
+        inference.report(
+            "GG545",
+            f"'{node.place.written}' is no layer with a matrix",
+            node,
+            found=node.place.written,
+            expected="one linear or convolutional layer, such as G.last.conv2d",
+        )
+        return None
+    return TensorType(found.shape, torch.float32)
+
+
+def require_reached(inference: Inference, graph: Graph, node: Node) -> bool:
+    """Whether a gradient with respect to parameters has a meaning; reports why where it has none."""
+    (output,), written = node.inputs, node.place.written
+    if node.target in graph.averages:
+        owner = graph.owner(node.target)
+        inference.report(
+            "GG451",
+            "nothing is differentiated with respect to an average",
+            node,
+            found=f"parameters({written})",
+            expected="parameters of a network that is trained or called",
+            fix=f"parameters({written.replace(node.target, owner, 1)})",
+        )
+        return False
+    if not reaches(graph, output, [node.place]):
+        inference.report(
+            "GG503",
+            "the gradient is zero: the output does not depend on these parameters",
+            node,
+            found=f"{said(graph, output)} is not computed from {written}, or only through what stops gradients",
+            expected=f"a value that a call of {node.target} leads to",
+        )
+        return False
+    return True
+
+
+def _report_none(inference: Inference, node: Node, model: NetworkModel) -> None:
+    """Report a place without parameters, with those that there are in the same layer or part."""
+    place = node.place
+    layers = [".".join(path.split(".")[:2]) for path in paths_at(model.graph.spec, place)]
+    known = dict.fromkeys(
+        name.removeprefix(f"{layer}.") for layer in layers for name in beneath(_sizes(model), [layer])
+    )
+    inference.report(
+        "GG545",
+        f"there are no parameters in '{place.written}'",
+        node,
+        found=place.written,
+        expected="one of " + ", ".join(known) if known else "a part or a layer with weights",
+        fix=nearest(place.within.partition(".")[2], known),
+    )
+
+
+def _sizes(model: NetworkModel) -> dict[str, int]:
+    return {name: parameter.numel() for name, parameter in model.module.named_parameters()}

@@ -1,0 +1,18 @@
+"""The parts of networks that places name."""
+
+from gangraph.language.place import Place
+from gangraph.language.spec import NetworkSpec
+from gangraph.language.tied import members_of, with_inner
+
+ANONYMOUS = "anonymous"  # where layers stand that belong to no part
+
+
+def parts_at(network: NetworkSpec, place: Place) -> tuple[str, ...]:
+    """The parts of a network that a place is about: a part, or each of a family, with the parts in their chains.
+
+    Of a place within a part it is the part alone. There are none where the network has no such part.
+    """
+    if not place.path:
+        return tuple(network.parts)
+    members = members_of(network, place.part) or [place.part] * (place.part == ANONYMOUS)
+    return tuple(members if place.within else with_inner(network, members))
