@@ -181,7 +181,9 @@ def _spell_again(node: Node, inside: Inside) -> Expression:
 
 def _spell_parameters(node: Node, _: Inside) -> Expression:
     place = dotted_name(node.place.written, node.span)
-    return ast.Call(ast.Name("weight_matrix" if node.kind == "weight_matrix" else "parameters", node.span), (place,), (), node.span)
+    return ast.Call(
+        ast.Name("weight_matrix" if node.kind == "weight_matrix" else "parameters", node.span), (place,), (), node.span
+    )
 
 
 def _spell_parameter_gradient(node: Node, inside: Inside) -> Expression:
