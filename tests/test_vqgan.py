@@ -141,7 +141,8 @@ def give(engine: gangraph.Trainer, networks: Mapping[str, nn.Module]) -> None:
 
 def slopes(loss: Tensor, weight: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
-    return gradient.norm()
+    length: Tensor = gradient.norm()
+    return length
 
 
 def step(
