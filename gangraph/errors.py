@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any, Literal, NoReturn
 
 Severity = Literal["error", "warning"]
@@ -62,6 +62,11 @@ class Span:
     end: int
 
     @property
+    def characters(self) -> str:
+        """What stands there."""
+        return self.text.content[self.start : self.end]
+
+    @property
     def line(self) -> int:
         """Line of the first character, from 1."""
         return self.text.position(self.start)[0]
@@ -87,12 +92,43 @@ class Span:
         return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {indent}{'^' * min(width, WIDEST - len(before))}"
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A fix that `check --fix` can write: what stands at the span becomes the replacement."""
+
+    span: Span
+    replacement: str
+
+
+class Renaming(str):
+    """The proposal to write another name, which is the only one that is near; `written` is the name as it is."""
+
+    __slots__ = ("meant", "written")
+    written: str
+    meant: str
+
+    @classmethod
+    def of(cls, written: str, meant: str) -> "Renaming":
+        """The proposal to write `meant` in the place of `written`."""
+        said = cls(f"did you mean '{meant}'?")
+        said.written, said.meant = written, meant
+        return said
+
+    def edit(self, span: Span) -> Edit | None:
+        """The renaming at a span, if the name stands there once as a whole word."""
+        places = [*re.finditer(rf"(?<![\w.]){re.escape(self.written)}(?!\w)", span.characters)]
+        if len(places) != 1:
+            return None
+        start = span.start + places[0].start()
+        return Edit(Span(span.text, start, start + len(self.written)), self.meant)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing wrong with a spec. `code` is stable and has a section in docs/errors.md.
 
     `inside` says what met where inside a network, `reason` what a library said, and `called_by` which calls of
-    the spec led to a line in the file of a network.
+    the spec led to a line in the file of a network. `mend` is the fix as an edit, where only one can be meant.
     """
 
     code: str
@@ -105,6 +141,12 @@ class Problem:
     fix: str = ""
     called_by: tuple[str, ...] = ()
     severity: Severity = "error"
+    mend: Edit | None = None
+
+    @property
+    def edit(self) -> Edit | None:
+        """The fix that can be written, if there is one and no other: of a name that is misspelt, the nearest."""
+        return self.fix.edit(self.span) if self.mend is None and isinstance(self.fix, Renaming) else self.mend
 
     def __str__(self) -> str:
         parts = [f"{self.span}: {self.severity} {self.code}: {_shortened(self.message)}", self.span.excerpt()]
@@ -301,4 +343,12 @@ def nearest(name: str, known: Iterable[str], after: str = "") -> str:
         last = f" to {members[-1]}" if len(members) > 1 else ""
         return f"'{name}' is a family, {members[0]}{last}: write one of them, such as {members[0]}{after}"
     found = closest(name, known)
-    return "" if found is None else f"did you mean '{found}'?"
+    if found is None:
+        return ""
+    return Renaming.of(name, found) if _stands_out(name, found, known) else f"did you mean '{found}'?"
+
+
+def _stands_out(name: str, found: str, known: list[str]) -> bool:
+    """Whether no other known name is nearly as like `name` as the one that was found."""
+    likeness = {each: SequenceMatcher(None, each, name).ratio() for each in {*known}}
+    return all(likeness[found] - likeness[each] > 0.1 for each in likeness if each != found)

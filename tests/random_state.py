@@ -76,6 +76,8 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "largest of the batch": r"topk\(.*dim=0",
     "layer that moves samples": r"roll\(1, dim=0\)",
     "layer by a pattern": r"rearrange\(\"b n -> b n\"\)",
+    "recurrent layers": r"lstm\(|gru\(",
+    "spectra": r"stft\(",
     "momentum and moments": r"adam|momentum=0\.5\)",
     "variable": r"variables:",
     "variable that begins as data": "code: x",
@@ -150,7 +152,9 @@ INNER = (
 )  # fmt: skip
 MAPS = (
     "linear(3)", "spectral_norm(linear(3))", "spectral_norm(linear(3), iterations=2)", "weight_norm(linear(3))",
-    "equalized(linear(3))", "spectral_norm(maxout(3, pieces=2))", "linear(3), minibatch_discrimination(2, 2)",
+    "equalized(linear(3))",
+    "reshape(2, 1), lstm(3), last", "reshape(2, 1), gru(2, bidirectional=true), flatten",
+    "spectral_norm(maxout(3, pieces=2))", "linear(3), minibatch_discrimination(2, 2)",
 )  # fmt: skip
 UNTRAINED = (
     "running_mean(0.5)", "batch_norm(eps=0.1)", "spectral_norm(linear(2))", "running_mean(0.7), dropout(0.5)",
@@ -275,6 +279,7 @@ class _Maker:
             f"0.1 * l2({value}, {other})", f"0.1 * mean(D({value}).features * D({value}))",
             f'0.1 * mean(tanh(einsum("i c, j c -> i j", {value}, {other})))',
             f'0.1 * mean(einsum("b c, b c -> b", {value}, {other}))', f"0.1 * mean(topk(D({value}), 2, dim=0))",
+            f"0.1 * l1(stft({value}, 2, 1), stft({other}, 2, 1))",
             "0.01 * total(parameters(D) ** 2)", "0.01 * total(parameters(D.score) ** 2)",
             f"0.1 * total(grad(mean(D({value})), parameters({self.pick(['D', 'D.body', 'G.trunk'])})) ** 2)",
             f"detach(total(grad(mean(D({value})), parameters(D.body)) ** 2)) * mean(D({other}))",

@@ -54,6 +54,15 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "cut": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.blocks": 1,
+        "params.field": 16,
+        "params.width": 4,
+        "params.patches": 5,
+        "train.batch": 2,
+    },
     "minibatch": {
         "params.filters": 2,
         "params.filters_d": 2,
@@ -126,6 +135,15 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.stretch": "3 steps",
         "params.last": "3 steps",
     },
+    "stylegan2": {
+        "params.size": 8,
+        "params.features": 6,
+        "params.base": 64,
+        "params.widest": 8,
+        "params.batch": 4,
+        "params.every_path": 2,
+        "params.every_R1": 3,
+    },
     "pixelcnn": {
         "params.size": 6,
         "params.filters": 2,
@@ -154,6 +172,20 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 4,
     },
     "cvae": {"params.size": 8, "params.hidden": 6, "train.batch": 5},
+    "began": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.code": 3,
+        "train.batch": 4,
+    },
+    "r3gan": {
+        "params.size": 8,
+        "params.latent": 3,
+        "params.base": 64,
+        "params.widest": 8,
+        "params.group": 4,
+        "params.batch": 4,
+    },
     "vae_gan": {
         "params.size": 16,
         "params.latents": 3,

@@ -236,7 +236,7 @@ def test_fir_is_a_convolution_with_the_outer_product_of_its_taps(taps: tuple[flo
     spread[:, :, ::2, ::2] = x
     up = functional.conv2d(functional.pad(spread, (*_around(count + 1, count - 2),) * 2), 4 * kernel, groups=3)
     assert torch.allclose(fir(x, taps, up=2, flip=flip), up, atol=1e-14)
-    down = functional.conv2d(functional.pad(x, (*_around(count - 1, count - 2),) * 2), kernel, groups=3)
+    down = functional.conv2d(functional.pad(x, (*_around(count - 1, count),) * 2), kernel, groups=3)
     assert torch.allclose(fir(x, taps, down=2, flip=flip), down[:, :, ::2, ::2], atol=1e-14)
     same = functional.conv2d(functional.pad(x, (*_around(count, count - 1),) * 2), kernel, groups=3)
     assert torch.allclose(fir(x, taps, flip=flip), same, atol=1e-14)

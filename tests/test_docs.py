@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gangraph.check.phase import Checked
+from gangraph.cli import main
 from gangraph.errors import SpecError
 from gangraph.language.expression import syntax
 from gangraph.pipeline import check_spec, compile_phase
@@ -18,7 +19,7 @@ from tests.support import read, small, trainer
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-SPECS = 2  # complete specs in the documents: the first and the last of the tutorial
+SPECS = 4  # complete specs in the documents: four of the tutorial
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -47,6 +48,19 @@ def test_spec_in_a_document_is_valid_and_compiles(text: str) -> None:
     phase = checked(text)
     assert phase.lints == ()
     assert compile_phase(phase).segments
+
+
+def test_a_variant_of_a_shipped_spec_takes_ten_lines_and_differs_as_the_tutorial_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = DOCS / "tutorial.md"
+    variant = next(block for block in blocks(page, "yaml") if "\nbase: " in block)
+    assert len(variant.splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    Path("one_sided.yaml").write_text(variant)
+    command = "gangraph diff wgan_gp one_sided.yaml"
+    assert main(command.split()[1:]) == 0
+    assert f"$ {command}\n{capsys.readouterr().out}" in blocks(page, "console")
 
 
 def test_vocabulary_page_is_up_to_date() -> None:

@@ -122,6 +122,16 @@ def test_a_value_with_a_name_is_drawn_once_however_often_it_is_used() -> None:
     assert sorted(drawn) == ["judge.T.by", "shown.T.by"]
 
 
+def test_a_value_that_is_a_draw_is_one_draw_however_often_it_is_used() -> None:
+    parts = {
+        "more_values": "  coin: bernoulli(1)\n  mix: where(coin, x, fake)",
+        "fool": "l1(mix, coin * x + (1 - coin) * fake)",
+    }
+    engine = trainer(small("{update: g, minimize: fool}", optimizer_d="sgd(D, lr=0)", **parts))
+    assert [node.id for node in engine.engine.graph.nodes.values() if node.kind == "random"] == ["z", "coin"]
+    assert [engine.step()["fool"] for _ in range(3)] == [0, 0, 0]
+
+
 def test_what_is_drawn_once_is_new_where_an_update_draws_anew() -> None:
     spec = shaken("{update: d, minimize: judge}", "{update: g, minimize: fool, draw: x}", networks=ONCE)
     redrawn = [update.redraws for update in trainer(spec).engine.program.plan.updates]

@@ -9,7 +9,16 @@ from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
 import gangraph
 from gangraph.errors import SpecError
-from gangraph.vocabulary.losses import bernoulli_nll, cross_entropy, gaussian_nll, kl, kl_between, laplace_nll
+from gangraph.vocabulary.losses import (
+    bernoulli_nll,
+    cross_entropy,
+    gaussian_nll,
+    kl,
+    kl_between,
+    laplace_nll,
+    relativistic_critic,
+    relativistic_generator,
+)
 from tests.support import normals, read, trainer
 
 SHAPES = pytest.mark.parametrize("shape", [(5, 3), (5, 2, 4, 4)], ids=["vectors", "maps"])
@@ -164,3 +173,15 @@ def test_a_deviation_has_the_shape_of_the_prediction() -> None:
 def test_one_class_for_all_is_one_of_the_classes(label: object) -> None:
     with pytest.raises(ValueError, match=f"label is {label}, expected a class from 0 to 1"):
         cross_entropy(torch.zeros(4, 2), label)  # type: ignore[arg-type]  # what a spec could write
+
+
+def test_the_relativistic_game_compares_pairs() -> None:
+    real, fake = normals(2, 5, 1)
+    critic = torch.log1p(torch.exp(-(real - fake))).mean()
+    generator = torch.log1p(torch.exp(-(fake - real))).mean()
+    assert float(relativistic_critic(real, fake)) == pytest.approx(float(critic), rel=1e-12)
+    assert float(relativistic_generator(real, fake)) == pytest.approx(float(generator), rel=1e-12)
+    assert float(relativistic_critic(real, real)) == pytest.approx(math.log(2), rel=1e-12)
+    for loss in (relativistic_critic, relativistic_generator):
+        with pytest.raises(ValueError, match="the shapes differ"):
+            loss(real, fake[:, 0])

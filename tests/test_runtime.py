@@ -626,3 +626,18 @@ def test_checkpoint_is_not_written_over_parameters_that_are_not_finite(tmp_path:
     with pytest.raises(gangraph.RunError, match=r"parameter 'G\..*' is not finite .* no checkpoint yet"):
         start(spec, out=tmp_path / "run", device="cpu")
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_list_of_options_may_hold_numbers_over_time() -> None:
+    engine = trainer(small(JUDGE, optimizer_d="adam(D, lr=0.1, betas=[0, linear(0.9, 0.99, end=4 steps)])"))
+    twin = copy.deepcopy(engine.networks["D"])
+    by_hand = torch.optim.Adam(twin.parameters(), lr=0.1)
+    for step, second in enumerate((0.9, 0.9225, 0.945, 0.9675, 0.99, 0.99)):
+        x, z = normals(2, 4, 2, seed=step)
+        by_hand.param_groups[0]["betas"] = (0.0, second)
+        by_hand.zero_grad()
+        judge(twin, x, engine.networks["G"](z).detach()).backward()
+        by_hand.step()
+        engine.step({"x": x, "z": z})
+    for mine, theirs in zip(engine.networks["D"].parameters(), twin.parameters(), strict=True):
+        assert deviation(mine.detach(), theirs.detach()) < 1e-9

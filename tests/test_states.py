@@ -346,6 +346,35 @@ def test_a_value_first_computed_in_an_update_that_repeats_is_not_taken_for_the_f
         check_spec(spec(step="[{update: d, minimize: judge, times: 2}, {update: g, minimize: fool}]"))
 
 
+RARE = (
+    "[{update: d, minimize: judge}, {update: g, minimize: fake_error}, {update: g, minimize: path, every: 3, draw: z}]"
+)
+
+
+def rarely(timing: str) -> Spec:
+    """A state that becomes the mean slope, which is also what an update minimizes in every third step."""
+    more = f'  t: {{start: 0, next: "mean(at_first(slope))"{timing}}}'
+    source = text(step=RARE, more=more).replace("mean((slope - length) ** 2)", "mean(slope)")
+    return read(source.replace('"lerp(length, mean(at_first(slope)), 0.3)"', "length + 1"))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_state_may_keep_what_an_update_computes_in_the_steps_in_which_it_moves(plan: str) -> None:
+    share, merge = PLANS[plan]
+    run = trainer(rarely(", every: 3"), share=share, merge=merge)
+    for step in range(7):
+        before = float(run.states["t"])
+        losses = run.step()
+        kept = before if step % 3 else float(losses["path"])
+        assert float(run.states["t"]) == pytest.approx(kept, rel=1e-12)
+
+
+@pytest.mark.parametrize("timing", ["", ", every: 2", ", when: step % 3 == 0"])
+def test_a_state_that_moves_in_other_steps_than_an_update_cannot_keep_its_value(timing: str) -> None:
+    with pytest.raises(SpecError, match="GG504"):
+        check_spec(rarely(timing))
+
+
 def test_the_end_of_a_step_is_told_from_the_moment_of_an_update() -> None:
     def lints(rule: str) -> list[str]:
         (phase,) = check_spec(

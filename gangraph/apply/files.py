@@ -17,7 +17,7 @@ WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # what a 
 def open_images(source: Path) -> Archive:
     """The images of a place; a single file is a place of one."""
     if source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES:
-        return Archive(str(source.parent), (source.name,), (), (), lambda _, most: read_file(source, most))
+        return Archive(str(source.parent), (source.name,), (), (), (), lambda _, most: read_file(source, most))
     return open_archive(str(source))
 
 

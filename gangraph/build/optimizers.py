@@ -14,7 +14,7 @@ from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, Name, keyword_span, show, walk
-from gangraph.language.expression.schedule import Clock, evaluate, is_dynamic, require_over_time
+from gangraph.language.expression.schedule import Clock, evaluate_option, is_dynamic, numbers_in, require_over_time
 from gangraph.language.spec import Names, OptimizerSpec, PhaseSpec
 from gangraph.registry import optimizers, plugin_module, plugin_problem
 
@@ -96,9 +96,10 @@ def _check_option(name: str, value: Expression, annotation: Any, spec: PhaseSpec
     misplaced = [outside(node) for node in walk(value) if isinstance(node, Call)]
     if any(misplaced):
         raise SpecError([next(filter(None, misplaced))])
-    if is_dynamic(value) or any(isinstance(node, Name) and node.id in spec.states for node in walk(value)):
-        require_over_time(value, spec.states)
-    given = 0.0 if is_dynamic(value) else constant(value, spec.static_names)
+    for number in numbers_in(value):
+        if is_dynamic(number) or any(isinstance(node, Name) and node.id in spec.states for node in walk(number)):
+            require_over_time(number, spec.states)
+    given = evaluate_option(value, Clock()) if is_dynamic(value) else constant(value, spec.static_names)
     if not fits(given, annotation):
         refuse(
             "GG320",
@@ -220,7 +221,7 @@ def take_step(group: OptimizerSpec, optimizer: torch.optim.Optimizer) -> None:
 def _at_start(options: Names) -> dict[str, Any]:
     """Options as torch takes them, with their values at step 0."""
     return {
-        name: _option(evaluate(value, Clock()) if is_dynamic(value) else constant(value))
+        name: _option(evaluate_option(value, Clock()) if is_dynamic(value) else constant(value))
         for name, value in options.items()
     }
 

@@ -14,7 +14,7 @@ from gangraph.data import sources as _sources  # noqa: F401  (registers the sour
 from gangraph.errors import Problem, SpecError, called_by, nearest
 from gangraph.graph.model import Graph, NetworkGraph
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.schedule import is_dynamic, require_over_time
+from gangraph.language.expression.schedule import is_dynamic, numbers_in, require_over_time
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import load_plugins
 from gangraph.vocabulary import layers as _layers  # noqa: F401  (registers the vocabulary)
@@ -94,9 +94,10 @@ def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) 
 def _check_schedules(spec: PhaseSpec, problems: list[Problem]) -> None:
     """Optimizer options and decays are constants or numbers over time."""
     own = [names for group in spec.optimizers.values() for names in (group.options, *(e.options for e in group.listed))]
-    options = [value for names in own for value in names.values() if is_dynamic(value)]
+    numbers = [number for names in own for value in names.values() for number in numbers_in(value)]
+    changing = [number for number in numbers if is_dynamic(number)]
     decays = [network.decay for network in spec.networks.values() if isinstance(network, AverageSpec)]
-    for expression in (*options, *decays):
+    for expression in (*changing, *decays):
         try:
             require_over_time(expression, spec.states)
         except SpecError as error:

@@ -158,7 +158,7 @@ class ValueBuilder(ExpressionBuilder):
     def name(self, node: ast.Name) -> Argument:
         """A stream, a value or a loss."""
         name = node.id
-        if name in self.sources:
+        if name in self.sources and name not in self.spec.values and name not in self.spec.losses:
             fields = list(self.sources[name].fields)
             if len(fields) > 1:
                 refuse(
@@ -264,8 +264,10 @@ class ValueBuilder(ExpressionBuilder):
         network = self.networks.get(owner)
         outputs = list((network.spec if network.spec.frozen else network).outputs) if network is not None else []
         if not call.is_call or name not in outputs:
-            expected = "one of " + ", ".join(outputs) if any(outputs) else "a network with named outputs before '.'"
-            refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, outputs))
+            written = self.spec.networks.get(owner)  # with the outputs that nothing reads
+            known = list(written.outputs) if call.is_call and isinstance(written, NetworkSpec) else []
+            expected = "one of " + ", ".join(known) if any(known) else "a network with named outputs before '.'"
+            refuse("GG316", f"this has no part '{name}'", node.span, name, expected, nearest(name, known))
         return self.table.add("output", hint, span=node.span, field=name, arguments=(Ref(call.id),))
 
     def call(self, name: str, node: ast.Call) -> Argument | None:

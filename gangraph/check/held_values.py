@@ -10,7 +10,8 @@ from gangraph.graph.model import Graph, Node, UpdateGraph
 def unfixed(graph: Graph) -> Iterator[Problem]:
     """A problem for each held value that several updates read, and that may not exist or be another one each time.
 
-    An update that runs once and computes the value before all of them fixes it; else the first of them does.
+    An update that computes the value before all of them, and runs once whenever one of them does, fixes it; else the
+    first of them does.
     """
     needed = [graph.below(*update.roots) for update in graph.step]
     for node in graph.nodes.values():
@@ -19,9 +20,10 @@ def unfixed(graph: Graph) -> Iterator[Problem]:
         users = [i for i, below in enumerate(needed) if node.id in below]
         before = [i for i in range(min(users, default=0)) if node.inputs[0] in needed[i]]
         late = bool(users) and users[0] >= len(graph.updates)  # a state's, which means what the updates computed
-        if late and before and not any(graph.step[i].timing.once for i in before):
+        surely = any(graph.surely(i, users) for i in before)
+        if late and before and not surely:
             yield _uncertain(graph.step[before[0]], node)
-        elif len(users) < 2 or any(graph.step[i].timing.once for i in before):
+        elif len(users) < 2 or surely:
             continue
         first = graph.step[users[0]]
         if first.timing.conditional:
@@ -37,7 +39,7 @@ def _uncertain(update: UpdateGraph, node: Node) -> Problem:
         message=f"which value was the first is not certain: update '{update.name}' may compute it never or often",
         span=node.span,
         found=f"{keys} in update '{update.name}'",
-        expected="a value that an update computes which runs once in every step",
+        expected="a value that an update computes which runs once in every step in which the state moves",
         fix="leave out at_first(): the value at the end of the step",
     )
 

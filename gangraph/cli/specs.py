@@ -26,9 +26,12 @@ def check(
     variant: options.Variant = None,
     settings: options.Settings = None,
     data: Annotated[bool, typer.Option("--data", help="Also open the data and read every image.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="First write the fixes that can only be meant one way.")] = False,
     json: options.Json = False,
 ) -> None:
     """Find everything that is wrong with a spec, without training."""
+    if fix:
+        _fix(spec, profile, variant, settings)
     try:
         resolved = read_spec(spec, profile, variant, settings)
         with options.waiting(f"checking {spec}"):
@@ -63,6 +66,17 @@ def _missing_weights(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
     weights = (network.spec.weights for phase in checked for network in phase.graph.networks.values())
     names = dict.fromkeys(each.name for each in weights if isinstance(each, PretrainedWeights))
     return [(name, missing_backbone(name)) for name in names if backbone_file(name) is None]
+
+
+def _fix(spec: str, profile: str | None, variant: str | None, settings: list[str] | None) -> None:
+    """Fix what can be fixed, and show it beside what the command prints."""
+    from gangraph.cli.fix import fix_spec
+    from gangraph.language.document.parse import Choice
+
+    choice = Choice(profile=profile, variant=variant, set=options.values_of(settings))
+    with options.waiting(f"fixing {spec}"), options.importing():
+        changed = fix_spec(spec, choice)
+    print(changed or f"{spec}: nothing that can be fixed in one way only", file=sys.stderr)
 
 
 def _missing_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
@@ -147,7 +161,7 @@ def show(
     else:
         options.textual(output, f"the {view.value} view")
     resolved = read_spec(spec, profile, variant, settings)
-    if view is ShowAs.spec and not resolved.problems:
+    if view is ShowAs.spec and not any(problem.severity == "error" for problem in resolved.problems):
         from gangraph.views.text import spec_text
 
         emit(spec_text(resolved), output)

@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -26,14 +26,26 @@ _LONGEST_LIST = 64 * 2**20  # bytes of a zip file's own list of its files
 class Archive:
     """The image files below one place; `names` are paths relative to it, with `/`, sorted naturally.
 
-    `folders` are those directly inside, with images or without. `notes` say what is there and is not read.
+    `folders` are those directly inside, with images or without. `others` are the files that are no images, and
+    `links` say which links are not followed.
     """
 
     path: str
     names: tuple[str, ...]
     folders: tuple[str, ...]
-    notes: tuple[str, ...]
+    others: tuple[str, ...]
+    links: tuple[str, ...]
     open: Callable[[str, int], bytes]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is there and is not read, where images are read alone."""
+        return self.notes_without(())
+
+    def notes_without(self, read: Container[str]) -> tuple[str, ...]:
+        """What is there and is not read, besides the files in `read`."""
+        left = [name for name in self.others if name not in read]
+        return (*([_passed_over(self.path, left)] if left else []), *self.links)
 
     def read(self, name: str, most: int) -> bytes:
         """The bytes of a file. Raises OSError, or DataError if they are more than `most` MiB or cannot be read."""
@@ -198,19 +210,18 @@ def _archive(
     if not images:
         expected = " ".join(IMAGE_SUFFIXES)
         raise DataError(f"no images in '{place}'; {_listing(visible)}; expected files ending in {expected}")
-    others = [name for name in visible if not name.lower().endswith(IMAGE_SUFFIXES)]
-    notes = [_passed_over(place, others)] if others else []
-    notes += [f"'{readable(f'{place}/{name}')}' is a link to a folder above it, and is not followed" for name in back]
+    links = (f"'{readable(f'{place}/{name}')}' is a link to a folder above it, and is not followed" for name in back)
     return Archive(
         path=str(place),
         names=tuple(sorted(images, key=natural)),
         folders=tuple(sorted((name for name in folders if not _is_hidden(name)), key=natural)),
-        notes=tuple(notes),
+        others=tuple(name for name in visible if not name.lower().endswith(IMAGE_SUFFIXES)),
+        links=tuple(links),
         open=read,
     )
 
 
-def _passed_over(place: Path, names: list[str]) -> str:
+def _passed_over(place: str, names: list[str]) -> str:
     those = "1 file is" if len(names) == 1 else f"{len(names):,} files are"
     ordered = sorted(names, key=natural)
     shown = ", ".join(map(readable, ordered[:LISTED])) + (", ..." if len(ordered) > LISTED else "")

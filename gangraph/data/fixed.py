@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gangraph.data.arguments import require
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Dataset, Field, Source
+from gangraph.data.source import Dataset, Field, Meanings, Source, finds, meanings
 from gangraph.registry import source
 
 _PLAIN = (int, float, str, tuple, type(None))
@@ -26,6 +26,11 @@ class FixedStream:
         """Those of the source."""
         return self.source.fields
 
+    @property
+    def finds(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return finds(self.source)
+
     def open(self) -> Dataset:
         """Open the source. Raises DataError."""
         return _FixedDataset(self.source.open(), self.seed)
@@ -40,6 +45,11 @@ class _FixedDataset:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def meanings(self) -> Meanings:
+        """Those of the data set."""
+        return meanings(self.dataset)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Mapping[str, Tensor]:
         """As many samples as there are indices: the first ones, in order, augmented in the same way every time."""

@@ -35,7 +35,7 @@ class Images(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_path("folder", self.folder)
+        require_path("folder", self.folder)
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -51,7 +51,7 @@ class Images(ImageOptions):
         archive = open_archive(self.folder)
 
         def load(index: int) -> Loaded:
-            return {"value": _decode(archive, archive.names[index], self)}
+            return {"value": decode_from(archive, archive.names[index], self)}
 
         return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
 
@@ -86,7 +86,7 @@ class Pairs(ImageOptions):
         paths = {name: path for name, path in given.items() if path is not None}
         require(set(paths) in ({"folder"}, {"a", "b"}), "pairs", sorted(paths), "folder=, or a= with b=")
         for name, path in paths.items():
-            _require_path(name, path)
+            require_path(name, path)
         require_one_of("direction", self.direction, ("AtoB", "BtoA"))
 
     @property
@@ -107,7 +107,7 @@ class Pairs(ImageOptions):
 
     def _open_side_by_side(self, archive: Archive) -> ImageSet:
         def load(index: int) -> Loaded:
-            return self._directed(*_halves(_decode(archive, archive.names[index], self)))
+            return self._directed(*_halves(decode_from(archive, archive.names[index], self)))
 
         return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
 
@@ -116,7 +116,7 @@ class Pairs(ImageOptions):
 
         def load(index: int) -> Loaded:
             a, b = matched[index]
-            return self._directed(_decode(left, a, self), _decode(right, b, self))
+            return self._directed(decode_from(left, a, self), decode_from(right, b, self))
 
         names = [f"{left.where(a)} with {right.where(b)}" for a, b in matched]
         return ImageSet(names, load, self, left.notes + right.notes)
@@ -147,7 +147,7 @@ class Classes(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_path("folder", self.folder)
+        require_path("folder", self.folder)
         if self.classes is not None:
             require_count("classes", self.classes)
 
@@ -176,16 +176,19 @@ class Classes(ImageOptions):
 
         def load(index: int) -> Loaded:
             name = archive.names[index]
-            return {"image": _decode(archive, name, self), "label": labels[_class_of(archive, name)]}
+            return {"image": decode_from(archive, name, self), "label": labels[_class_of(archive, name)]}
 
-        return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
+        where = [archive.where(name) for name in archive.names]
+        return ImageSet(where, load, self, archive.notes, {"label": tuple(known)})
 
 
-def _require_path(name: str, path: object) -> None:
+def require_path(name: str, path: object) -> None:
+    """Raise ArgumentError unless an argument can be the path of a folder."""
     require(isinstance(path, str) and bool(path) and "\0" not in path, name, path, "a path to a folder or a zip file")
 
 
-def _decode(archive: Archive, name: str, options: ImageOptions) -> Picture:
+def decode_from(archive: Archive, name: str, options: ImageOptions) -> Picture:
+    """An image of an archive, upright. Raises DataError, which names it."""
     try:
         return options.decode(archive.read(name, options.largest // 4))
     except DataError:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gangraph.data.decode import Picture
+from gangraph.data.source import Meanings
 from gangraph.data.transform import CHANCES, ImageOptions
 from gangraph.errors import DataError
 
@@ -21,16 +22,22 @@ class ImageSet:
         load: index -> field name -> a decoded image, or a tensor to pass on unchanged.
         options: how images are resized, cropped, flipped, scaled and kept.
         notes: what a user should know about the set.
+        meanings: what whole numbers among those tensors stand for, by field.
 
     Attributes:
         skipped: names of the corrupt samples that were passed over so far (with `skip_corrupt`).
     """
 
     def __init__(
-        self, names: Sequence[str], load: Callable[[int], Loaded], options: ImageOptions, notes: Sequence[str] = ()
+        self,
+        names: Sequence[str],
+        load: Callable[[int], Loaded],
+        options: ImageOptions,
+        notes: Sequence[str] = (),
+        meanings: Meanings | None = None,
     ) -> None:
         self.skipped: list[str] = []
-        self.notes = notes
+        self.notes, self.meanings = notes, meanings or {}
         self._names = names
         self._load = load
         self._options = options

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -14,12 +15,19 @@ from gangraph.errors import DataError, GangraphError
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One tensor of a sample: its shape without the batch, its type, and the values it can take."""
+    """One tensor of a sample: its shape without the batch, its type, and the values it can take.
+
+    If it is `padded`, samples of other lengths have as many zeros at the end as there is room.
+    """
 
     shape: tuple[int, ...]
     low: float = float("-inf")
     high: float = float("inf")
     dtype: torch.dtype = torch.float32
+    padded: bool = False
+
+
+Meanings = Mapping[str, tuple[str, ...]]  # what whole numbers stand for, from 0 on, by field or column
 
 
 class Dataset(Protocol):
@@ -96,6 +104,37 @@ def reading(name: str, source: Source) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # a plug-in can raise anything
         kind, said = type(source), f"{type(error).__name__}: {error}".rstrip(": ")
         raise DataError(f"data '{name}', {kind.__name__} of {kind.__module__}, cannot be read: {said}") from error
+
+
+def meanings(dataset: Dataset) -> Meanings:
+    """What the whole numbers of a data set stand for, such as classes and words; empty where it says nothing of it."""
+    found: Meanings = getattr(dataset, "meanings", {})
+    return found
+
+
+def finds(source: Source) -> tuple[str, ...]:
+    """The fields or columns of a source of which the classes, or words, are found in its file."""
+    found: tuple[str, ...] = getattr(source, "finds", ())
+    return found
+
+
+def require_meanings(name: str, before: Meanings, now: Meanings) -> None:
+    """Refuse a data set whose whole numbers stand for something else than those that a run was trained with.
+
+    Raises:
+        DataError: a field or column, and the first number that differs, are named.
+    """
+    for field, words in before.items():
+        for number, (old, new) in enumerate(zip_longest(words, now.get(field, ()))):
+            if old != new:
+                raise DataError(
+                    f"data '{name}': the number {number} of '{field}' stands for {_quoted(new)}; expected "
+                    f"{_quoted(old)}, as when the checkpoint was saved; list them in the spec to keep their numbers"
+                )
+
+
+def _quoted(word: str | None) -> str:
+    return "nothing" if word is None else f"'{word}'"
 
 
 def _setting(called: str, source: Source) -> str:

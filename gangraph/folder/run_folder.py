@@ -1,6 +1,8 @@
 """The run folder: what a run leaves behind, and where it is found again.
 
 spec.yaml          the spec as it was written
+NAME.yaml          copies of the specs that it is laid over, under the names by which `base:` calls them
+shipped/           and of those among them that gangraph ships
 networks/          copies of the files of networks that it calls
 evaluators/        copies of the specs that train its evaluators, under the names by which it calls them
 resolved.txt       the same with profile, variant and settings applied

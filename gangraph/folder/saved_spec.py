@@ -6,7 +6,7 @@ from pathlib import Path
 from gangraph.errors import CheckpointError, MissingPluginError, SpecError
 from gangraph.folder.plugins import missing_plugins
 from gangraph.language.document.copies import files_of
-from gangraph.language.document.parse import Choice, parse, parse_text
+from gangraph.language.document.parse import Choice, parse
 from gangraph.language.document.saved import choice_of, document_of, with_found
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
@@ -62,13 +62,10 @@ def asked_of(checkpoint: Path, source: str | None, asked: Choice) -> Spec | None
     choice = choice_of(trained, asked)
     if source is None:
         return None if choice == choice_of(trained) else _resolved(trained, choice)
-    document = parse(source)
-    folder = document.files.folder
-    gone = {path: text for path, text in trained.files.items() if folder is None or not (folder / path).is_file()}
+    document = parse(source, spare=trained.files)
     if document.name != trained.name:  # another system need not have the profile, variant and settings of this one
-        return resolve(document, asked)
-    newer = parse_text(document.text.content, name=document.text.name, origin=folder, copies=gone)
-    return resolve(with_found(newer, trained), choice)
+        return resolve(parse(source), asked)
+    return resolve(with_found(document, trained), choice)
 
 
 def copies_of(spec: Spec) -> Mapping[str, str]:

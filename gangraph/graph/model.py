@@ -232,6 +232,10 @@ class Graph:
         """The nodes that variables begin as; those that begin as constants are left out."""
         return {name: start.id for name, start in self.starts.items() if isinstance(start, Ref)}
 
+    def surely(self, index: int, others: Iterable[int]) -> bool:
+        """Whether an entry of the step runs exactly once in every step in which one of some others runs."""
+        return all(self.step[index].timing.once_with(self.step[other].timing) for other in others)
+
     def below(self, *ids: str) -> set[str]:
         """The nodes and everything they are computed from."""
         return closure(ids, lambda name: self.nodes[name].needs)

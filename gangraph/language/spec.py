@@ -373,3 +373,10 @@ class Spec:
     problems: tuple[Problem, ...] = field(metadata=ASIDE)
     broken: frozenset[str] = field(metadata=ASIDE)
     start: Mapping[str, RunWeights | FileWeights] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict, metadata=ASIDE)  # texts by the path of a copy, nearest first
+
+    @property
+    def base(self) -> str:
+        """What the spec calls its base; empty where it has none."""
+        copy = next(iter(self.bases), "")
+        return copy.removeprefix("shipped/").removesuffix(".yaml") if copy.startswith("shipped/") else copy

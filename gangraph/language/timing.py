@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gangraph.language.expression.gates import is_over_time
-from gangraph.language.expression.model import Expression, Literal
+from gangraph.language.expression.model import Expression, Literal, show
 from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey
 
 
@@ -59,6 +59,15 @@ class Timing:
     def once(self) -> bool:
         """Whether the update computes its objectives exactly once in every step."""
         return not self.conditional and not self.repeated
+
+    def once_with(self, other: "Timing") -> bool:
+        """Whether the update computes its objectives exactly once in every step in which one of another timing runs.
+
+        Each condition of its own has to be written there as well.
+        """
+        theirs = {(key.name, show(written)) for key, written in other}
+        own = ((key.name, show(written)) for key, written in self if key.conditional)
+        return not self.repeated and all(each in theirs for each in own)
 
 
 def _meant(key: ScheduleKey, written: Expression) -> ScheduleKey:

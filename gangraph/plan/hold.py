@@ -9,7 +9,7 @@ def held(graph: Graph, needed: Sequence[Set[str]]) -> tuple[frozenset[str], ...]
     """For each update the held values that are fixed in it. `needed` are the values that each update reads.
 
     A value is fixed by the first update that reads it held, or by an earlier one that computes it anyway and surely
-    runs once in each step.
+    runs once in each step in which any reads it.
     """
     fixed: list[set[str]] = [set() for _ in graph.step]
     for node in graph.nodes.values():
@@ -20,8 +20,8 @@ def held(graph: Graph, needed: Sequence[Set[str]]) -> tuple[frozenset[str], ...]
 
 def _first(graph: Graph, needed: Sequence[Set[str]], name: str, value: str) -> int | None:
     """The number of the update that fixes a held value; none if no update reads it."""
-    reader = next((index for index, names in enumerate(needed) if name in names), None)
-    if reader is None:
+    readers = [index for index, names in enumerate(needed) if name in names]
+    if not readers:
         return None
-    certain = (index for index in range(reader) if value in needed[index] and graph.step[index].timing.once)
-    return next(certain, reader)
+    before = (index for index in range(readers[0]) if value in needed[index])
+    return next((index for index in before if graph.surely(index, readers)), readers[0])

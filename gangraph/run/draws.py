@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Dataset, Source, open_source, reading
+from gangraph.data.source import Dataset, Meanings, Source, meanings, open_source, reading, require_meanings
 from gangraph.data.stream import Stream, derive_seed
 from gangraph.run.given import Given, batches_of
 from gangraph.vocabulary.layers import RandomLayer
@@ -35,6 +35,7 @@ class Draws:
         self.device, self.dtype, self.prefetch = device, dtype, prefetch
         self.datasets: dict[str, Dataset] = {}
         self.sizes: dict[str, int] = {}  # samples of each stream that was opened here, or before a run was resumed
+        self.meanings: dict[str, Meanings] = {}  # likewise, of those streams whose whole numbers stand for something
         self.streams: dict[str, Stream] = {}
         self.positions: dict[str, int] = {}
         self.counts: dict[str, int] = {}
@@ -97,8 +98,11 @@ class Draws:
             source = self.sources[name]
             assert not isinstance(source, RandomSource)
             with reading(name, source):
-                self.datasets[name] = open_source(f"{self.sections.get(name, 'data')}.{name}", source)
-                self.sizes[name] = len(self.datasets[name])
+                opened = open_source(f"{self.sections.get(name, 'data')}.{name}", source)
+                require_meanings(name, self.meanings.get(name, {}), meanings(opened))
+                self.datasets[name], self.sizes[name] = opened, len(opened)
+                if meanings(opened):
+                    self.meanings[name] = meanings(opened)
         return self.datasets[name]
 
     def _next(self, name: str) -> dict[str, Tensor]:

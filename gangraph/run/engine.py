@@ -14,7 +14,7 @@ from gangraph.errors import RunError, UsageError
 from gangraph.graph.groups import Assigned, assign
 from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.schedule import Clock, evaluate
+from gangraph.language.expression.schedule import Clock, evaluate, evaluate_option
 from gangraph.language.spec import OptimizerSpec
 from gangraph.lower.model import Lowered, Program
 from gangraph.plan.model import Segment, UpdatePlan
@@ -341,7 +341,7 @@ class Engine:
         """Give an optimizer's options that change over time their present values."""
         for chosen, parameter_group in zip(self.schedules[group], self.optimizers[group].param_groups, strict=True):
             for option, expression in chosen.items():
-                parameter_group[option] = evaluate(expression, clock)
+                parameter_group[option] = evaluate_option(expression, clock)
 
     def open_shares(self) -> dict[str, float]:
         """How often gated groups stepped since this was last asked for, from 0 to 1 of the times they were asked."""

@@ -36,6 +36,9 @@ def restore(engine: Engine, checkpoint: Checkpoint) -> None:
     for gates, memory in zip(engine.gates, state.gates, strict=bool(state.gates)):
         gates.restore(memory)
     engine.draws.positions, engine.draws.sizes = dict(state.positions), dict(state.trained.sizes)
+    engine.draws.meanings = {
+        name: {field: tuple(words) for field, words in told.items()} for name, told in state.trained.meanings.items()
+    }
     for name in state.positions.keys() - state.trained.sizes.keys():  # which older checkpoints did not keep
         engine.draws.open(name)
     engine.step_count = state.step

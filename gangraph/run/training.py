@@ -270,6 +270,10 @@ class Training:
             files=files_of(self.spec),
             plugins=plugins_of(self.spec),
             sizes=self.engine.draws.sizes,
+            meanings={
+                name: {field: list(words) for field, words in told.items()}
+                for name, told in self.engine.draws.meanings.items()
+            },
             changed=list(self._changed),
             elsewhere={**self.elsewhere, **begun_with(self.spec)},
         )

@@ -53,6 +53,7 @@ class Trained(_Frozen):
         files: texts of the other files that the spec was read from, by their paths seen from it.
         plugins: what is installed under the names of the plug-ins that the spec uses.
         sizes: samples by data stream, for those that were opened.
+        meanings: what the whole numbers of a data stream stand for, such as classes and words, by field or column.
         changed: what was changed about the training while it went on.
         elsewhere: where the weights of networks from elsewhere were found, by the call in the spec that names them.
     """
@@ -76,6 +77,7 @@ class Trained(_Frozen):
     files: dict[str, Text] = {}
     plugins: dict[str, Line] = {}
     sizes: dict[str, Count] = {}
+    meanings: dict[str, dict[str, list[Text]]] = {}
     changed: list[Changed] = []
     elsewhere: dict[str, Found] = {}
 

@@ -65,7 +65,7 @@ def introduction(spec: Spec, source: str) -> str:
     data = f", on {' and '.join(parts)}" if parts else ""
     variant = f", variant {spec.variant}" if spec.variant else ""
     if spec.profile == "paper":
-        settings = "the paper's settings" if spec.paper is not None else "as written"
+        settings = "the paper's settings" if spec.paper is not None and not spec.base else "as written"
         return f"{spec.name}: {settings}{variant}{data}"
     paper = f"gangraph run {source} --profile paper"
     return f"{spec.name}: profile {spec.profile}{variant}{data}; the paper's settings: {paper}"
@@ -85,6 +85,7 @@ def spec_text(spec: Spec) -> str:
     form = title.partition(", phase")[0]
     lines = [
         f"# {form}, resolved: what is left when params, families and overlays are worked out",
+        *([f"# laid over {spec.base}"] if spec.base else []),
         f"name: {spec.name}",
     ]
     if spec.about:

@@ -13,11 +13,13 @@ from gangraph.vocabulary import (
     ops,
     optimizers,
     patterns,
+    recurrent,
+    series,
     several,
     styles,
 )
 
 __all__ = [
-    "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics", "ops",
-    "optimizers", "patterns", "several", "styles",
+    "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics",
+    "ops", "optimizers", "patterns", "recurrent", "series", "several", "styles",
 ]  # fmt: skip

@@ -4,6 +4,10 @@ Places in an image are in pixels: x to the right and y downwards, from the centr
 """
 
 import math
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -223,12 +227,20 @@ def reflected(x: Tensor) -> Tensor:
 
 
 @op()
-def fir(x: Tensor, taps: tuple[float, ...], up: int = 1, down: int = 1, flip: bool = False) -> Tensor:
+def fir(
+    x: Tensor,
+    taps: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0),
+    up: int = 1,
+    down: int = 1,
+    flip: bool = False,
+    padding: Literal["zeros", "reflect", "replicate"] = "zeros",
+) -> Tensor:
     """Images [B, C, H, W] through a filter in both directions: up, [B, C, up H, up W], or down, [B, C, H/down, W/down].
 
-    `up` puts zeros between pixels and keeps the brightness, `down` keeps every so many-th pixel, and outside of the
-    image there are zeros. The taps are divided by their sum, as in Karras et al. (2019), StyleGAN2: (1, 3, 3, 1).
-    It is a convolution; with `flip` a correlation, which runs through the taps from the other end.
+    `up` puts zeros between pixels and keeps the brightness, `down` keeps every so many-th pixel from the first on, so
+    that 255 pixels become 128. The taps are divided by their sum, as in Karras et al. (2020). `padding` says what is
+    outside of the image; Zhang (2019) reflects it. It is a convolution; with `flip` a correlation, which runs through
+    the taps from the other end.
 
     Raises:
         ValueError: there are no taps, they add up to 0, or both `up` and `down` are above 1.
@@ -236,10 +248,33 @@ def fir(x: Tensor, taps: tuple[float, ...], up: int = 1, down: int = 1, flip: bo
     _of_images(x)
     if not taps or not sum(taps) or min(up, down) != 1:
         raise ValueError("it takes taps that do not add up to 0, and one of up and down above 1")
-    count = len(taps)
-    around = ((count + up - 1) // 2, (count - up) // 2) if up > 1 else ((count - down + 1) // 2, (count - down) // 2)
-    spread = _spread(_spread(x, 2, up), 3, up)
-    return resampled(spread, taps[::-1] if flip else taps, down=down, gain=up, around=around)
+    weights = [tap / sum(taps) * up for tap in (reversed(taps) if flip else taps)]
+    for dim in (2, 3):
+        x = _along(x.transpose(dim, 3), weights, up, down, "constant" if padding == "zeros" else padding).transpose(
+            dim, 3
+        )
+    return x
+
+
+def _along(x: Tensor, taps: Sequence[float], up: int, down: int, mode: str) -> Tensor:
+    """A filter along the last axis, as a sum of shifted images, which a penalty differentiates twice at little cost.
+
+    Pixel j of the result is the sum over k of taps[k] times the zero-filled pixel at j * down + before - k.
+    """
+    count, size = len(taps), x.shape[3]
+    before = count - 1 - (count + up - down) // 2
+    left, right = -(-(count - 1 - before) // up), -(-(before + up - 1) // up) + down - 1
+    padded = functional.pad(x, (left, right, 0, 0), mode=mode)
+    phases = []
+    for phase in range(up):
+        terms = [
+            tap * padded[..., start : start + size : down]
+            for k, tap in enumerate(taps)
+            if (phase + before - k) % up == 0
+            for start in [left + (phase + before - k) // up]
+        ]
+        phases.append(reduce(add, terms) if terms else torch.zeros_like(x))
+    return torch.stack(phases, -1).flatten(-2) if up > 1 else phases[0]
 
 
 def resampled(
@@ -257,14 +292,6 @@ def resampled(
         weight = kernel.reshape(1, 1, *shape).repeat(channels, 1, 1, 1)
         made = functional.conv2d(made, weight, stride=stride, groups=channels)
     return made
-
-
-def _spread(x: Tensor, dim: int, up: int) -> Tensor:
-    """Zeros after each pixel along an axis, so that there are `up` times as many."""
-    if up == 1:
-        return x
-    apart = functional.pad(x.unsqueeze(dim + 1), (0, up - 1) if dim == 3 else (0, 0, 0, up - 1))
-    return apart.flatten(dim, dim + 1)
 
 
 # --------------------------------------------------------------------------------------------------------- places

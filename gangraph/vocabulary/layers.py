@@ -56,7 +56,7 @@ def group_norm(x: Tensor, groups: int, eps: float = 1e-5, affine: bool = True) -
 
 @layer(init="embedding", labels="classes")
 def embedding(x: Tensor, classes: int, features: int) -> nn.Module:
-    """A learned vector per class: int64 [B] to [B, features]."""
+    """A learned vector per class or word: int64 [B] to [B, features], [B, L] to [B, L, features]."""
     return nn.Embedding(classes, features)
 
 
@@ -153,14 +153,15 @@ layer("dropout")(Dropout)
 class Noise(RandomLayer):
     """Add normal noise, one plane for each sample, times a learned weight per channel that starts at 0.
 
-    [B, C, ...] to [B, C, ...]; drawn in training and in evaluation (Karras et al. 2019, section 2).
+    [B, C, ...] to [B, C, ...]; drawn in training and in evaluation (Karras et al. 2019, section 2). Without
+    `per_channel` all channels have one weight (Karras et al. 2020).
     """
 
     only_in_training = False
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self, num_features: int, per_channel: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_features))
+        self.weight = nn.Parameter(torch.zeros(num_features if per_channel else 1))
 
     def reset_parameters(self) -> None:
         """Weights of 0: no noise at the start."""

@@ -178,6 +178,32 @@ def logistic_generator(fake: Tensor) -> Tensor:
 
 
 @loss(
+    "relativistic.critic",
+    logits=True,
+    player="critic",
+    latex=r"-E[\log \sigma(${real} - ${fake})]",
+    words="the cross-entropy of telling which of two is real, $real or $fake, sample by sample",
+)
+def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """E[softplus(-(D(x) - D(G(z))))] over pairs by their place in the batch (Jolicoeur-Martineau 2019)."""
+    real, fake = _alike(real, fake)
+    return functional.softplus(fake - real).mean()
+
+
+@loss(
+    "relativistic.generator",
+    logits=True,
+    player="generator",
+    latex=r"-E[\log \sigma(${fake} - ${real})]",
+    words="the cross-entropy of taking $fake for the real one of a pair with $real",
+)
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """E[softplus(-(D(G(z)) - D(x)))] over pairs by their place in the batch (Jolicoeur-Martineau 2019)."""
+    real, fake = _alike(real, fake)
+    return functional.softplus(real - fake).mean()
+
+
+@loss(
     "minimax.critic",
     logits=True,
     player="critic",

@@ -14,7 +14,7 @@ from gangraph.vocabulary.geometry import resampled
 
 
 class ModulatedConv2d(nn.Module):
-    """A convolution whose weights are scaled by a style, sample by sample (Karras et al. 2019b, section 2.2).
+    """A convolution whose weights are scaled by a style, sample by sample (Karras et al. 2020, section 2.2).
 
     With `up` the convolution is transposed and followed by the filter `taps`, with `down` the filter comes first.
     """
@@ -80,10 +80,10 @@ def modulated_conv2d(
     down: int = 1,
     taps: tuple[float, ...] = (1, 3, 3, 1),
 ) -> nn.Module:
-    """conv(x; w'), w'_oik = s_i w_oik / sqrt(sum_ik (s_i w_oik)^2 + 1e-8) (Karras et al. 2019b, StyleGAN2).
+    """conv(x; w'), w'_oik = s_i w_oik / sqrt(sum_ik (s_i w_oik)^2 + 1e-8) (Karras et al. 2020, section 2.2).
 
     Images [B, C, H, W] and a style [B, C] that scales their channels. Without `demodulate` nothing is divided. There is
-    no bias, which StyleGAN2 adds after its noise: `bias`. `up` and `down` resample with the filter `taps`.
+    no bias; `bias` adds one, after any noise. `up` and `down` resample with the filter `taps`.
     """
     if x.dim() != 4:
         raise ValueError(f"expected images [B, C, H, W], but got {x.dim()} dimensions")

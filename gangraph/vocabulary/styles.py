@@ -82,18 +82,25 @@ def _inputs_of_a_unit(part: nn.Module) -> int:
 class LearnedConstant(nn.Module):
     """A learned tensor in place of the input, the same for every sample, that starts at 1: [B, ...] to [B, *shape].
 
-    The first layer of a generator that is controlled by its styles alone (Karras et al. 2019, section 2).
+    The first layer of a generator that is controlled by its styles alone (Karras et al. 2019, section 2). With `std`
+    it starts as N(0, std), as in Karras et al. (2020).
     """
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int, std: float | None = None) -> None:
         super().__init__()
         if not shape or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
             raise ValueError(f"sizes are whole numbers of at least 1, but got {list(shape)}")
+        if std is not None and std < 0:
+            raise ValueError(f"a standard deviation is at least 0, but got {std}")
+        self.std = std
         self.value = nn.Parameter(torch.ones(shape))
 
     def reset_parameters(self) -> None:
-        """Ones."""
-        nn.init.ones_(self.value)
+        """Ones, or normal numbers."""
+        if self.std is None:
+            nn.init.ones_(self.value)
+        else:
+            nn.init.normal_(self.value, 0, self.std)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, ...] to [B, *shape]; only the number of samples of the input is used."""

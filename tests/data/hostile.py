@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gangraph.data.arrays import Idx, Npz
+from gangraph.data.arrays import Npz
 from gangraph.data.folders import Classes, Images, Pairs
+from gangraph.data.idx import Idx
 from gangraph.data.source import Source
 from gangraph.errors import DataError
 from tests.data.files import tiff

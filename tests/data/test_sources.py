@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gangraph.data.arrays import Idx, Npz
+from gangraph.data.arrays import Npz
 from gangraph.data.folders import Classes, Images, Pairs
+from gangraph.data.idx import Idx
 from gangraph.data.source import Dataset, Field, Source
 from gangraph.data.torchvision_sets import Torchvision
 from gangraph.errors import DataError

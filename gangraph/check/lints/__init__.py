@@ -8,6 +8,7 @@ from gangraph.check.lints.comparisons import certain_comparison
 from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mixing_under_penalty
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
+from gangraph.check.lints.found import found_in_each_file
 from gangraph.check.lints.naming import unused
 from gangraph.check.lints.optimization import (
     averaged_buffers,
@@ -19,6 +20,7 @@ from gangraph.check.lints.optimization import (
     untrained,
     zero_rate,
 )
+from gangraph.check.lints.padding import last_step_of_padding
 from gangraph.check.lints.ranges import (
     mean_beside_divergence,
     ranges_that_do_not_meet,
@@ -66,4 +68,6 @@ LINTS: tuple[Lint, ...] = (
     moving_target,
     moving_objective,
     augmented_on_one_side,
+    found_in_each_file,
+    last_step_of_padding,
 )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gangraph.data.arguments import Size, height_and_width, require_count, require_one_of, require_size, require_some_of
-from gangraph.data.source import Field
-from gangraph.data.world.caption import sentences
+from gangraph.data.source import Field, Meanings
+from gangraph.data.world.caption import VOCABULARY, sentences
 from gangraph.data.world.chance import SPLITS
 from gangraph.data.world.scene import FACTORS, Scene, checked_change, draw_scenes, under, unlike
 from gangraph.data.world.views import LABELS, VIEWS, Camera, Shot
@@ -163,6 +163,12 @@ class WorldDataset:
 
     def __len__(self) -> int:
         return self.world.count
+
+    @property
+    def meanings(self) -> Meanings:
+        """The words of sentences."""
+        views = self.world.named_views.items()
+        return {name: VOCABULARY for name, view in views if view in ("tokens", "mismatch")}
 
     def batch(self, indices: Sequence[int], generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
         """The samples at `indices`, stacked: field name -> [len(indices), *field.shape].

@@ -128,7 +128,7 @@ def _picture(channels: int, camera: Camera) -> Field:
 
 
 def _sentence(_: Camera) -> Field:
-    return Field((LENGTH,), 0, len(VOCABULARY) - 1, torch.int64)
+    return Field((LENGTH,), 0, len(VOCABULARY) - 1, torch.int64, padded=True)
 
 
 VIEWS: Mapping[str, View] = {

@@ -8,8 +8,8 @@ from gangraph.language.spec import EvaluatorSpec, NetworkSpec, Spec
 
 
 def files_of(spec: Spec) -> dict[str, str]:
-    """Text by path, seen from the spec: every network file and evaluator's spec that this form of it uses."""
-    found: dict[str, str] = {}
+    """Text by path, seen from the spec: its bases, every network file and evaluator's spec that it uses."""
+    found = dict(spec.bases)
     for phase in spec.phases:
         for made in phase.networks.values():
             if not isinstance(made, NetworkSpec):

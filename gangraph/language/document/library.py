@@ -68,8 +68,18 @@ def require_spec(source: Path | str) -> None:
         UnreadableError: it is none.
         UsageError: there is no such file.
     """
-    if not _SPEC_KEY.search(find_spec(source)[1]):
-        raise UnreadableError(str(source), "it does not have the key 'gangraph:'")
+    _require_key(find_spec(source)[1], str(source))
+
+
+def _spec_text(path: Path, called: str) -> str:
+    """The text of a file that declares itself a spec. Raises UnreadableError."""
+    return _require_key(file_text(path, called), called)
+
+
+def _require_key(text: str, called: str) -> str:
+    if not _SPEC_KEY.search(text):
+        raise UnreadableError(called, "it does not have the key 'gangraph:'")
+    return text
 
 
 def file_text(path: Path, called: str) -> str:
@@ -96,15 +106,18 @@ def file_text(path: Path, called: str) -> str:
 class Files:
     """The files that a spec calls: copies that a run keeps, else what lies in the spec's folder, else what ships.
 
-    `copies` are texts by path, as `networks/unet.yaml`; what is among them is looked for nowhere else. `found` says for
-    a run that goes on where it found weights from elsewhere, by the calls that name them. `depth` counts the specs that
-    led here, each by a network that it takes from the next.
+    `copies` are texts by path, as `networks/unet.yaml`; what is among them is looked for nowhere else. `more` are the
+    folders of the spec's bases, which come after its own. `spare` are copies for what is in none of these folders.
+    `found` says for a run that goes on where it found weights from elsewhere, by the calls that name them. `depth`
+    counts the specs that led here, each by a network that it takes from the next.
     """
 
     folder: Path | None = None
     copies: Mapping[str, str] = field(default_factory=dict)
     found: Mapping[str, Found] | None = None
     depth: int = 0
+    more: tuple[Path, ...] = ()
+    spare: Mapping[str, str] = field(default_factory=dict)
 
     def network_names(self) -> list[str]:
         """The networks that the spec can call."""
@@ -118,10 +131,11 @@ class Files:
             UnreadableError: there is something of that name beside the spec which is no file of a network.
         """
         copy = network_path(name)
-        if copy in self.copies:
-            return _parsed(Text(copy, self.copies[copy]))
-        own = self.folder / copy if self.folder else None
-        path = own if own is not None and os.path.lexists(own) else shipped("networks").get(name)
+        own = self._beside_spec(copy)
+        text = self._copied(copy, own)
+        if text is not None:
+            return _parsed(Text(copy, text))
+        path = own or shipped("networks").get(name)
         if path is None:
             return None
         content = file_text(path, display(path))
@@ -136,11 +150,58 @@ class Files:
     def evaluator(self, called: str) -> "Path | Copy | None":
         """Where the spec is that this one calls so: a path below its folder, or a shipped name."""
         path = evaluator_path(called)
-        if _is_below(called) and path in self.copies:
-            return Copy(path, self.copies[path], self._beside(path))
-        if _is_below(called) and self.folder is not None and os.path.lexists(self.folder / path):
-            return self.folder / path
-        return {**shipped(), **evaluators()}.get(called)
+        own = self._beside_spec(path) if _is_below(called) else None
+        text = self._copied(path, own) if _is_below(called) else None
+        if text is not None:
+            return Copy(path, text, self._beside(path))
+        return own or {**shipped(), **evaluators()}.get(called)
+
+    def base_names(self, above: "BaseFile | None" = None) -> list[str]:
+        """What a spec may be laid over: shipped specs, and files in the folder of the one that says so."""
+        folder = self.folder if above is None else above.folder
+        beside = sorted(path.name for path in _yaml_files(folder)) if folder else []
+        return [*shipped(), *evaluators(), *beside]
+
+    def base(self, called: str, above: "BaseFile | None" = None) -> "BaseFile | None":
+        """The spec that `base: CALLED` means, in the spec itself or in its base `above`; None if there is none.
+
+        A name is a shipped spec; a path ends with `.yaml` and leads to a file beside the one that names it, or below.
+
+        Raises:
+            UnreadableError: the file is no spec.
+        """
+        if called.endswith(".yaml"):
+            if not _is_below(called):
+                return None
+            folder = self.folder if above is None else above.folder
+            path = folder / called if folder else None
+            copy = str((PurePosixPath(above.copy).parent if above else PurePosixPath()) / called)
+        else:  # a run's folder has its own copy of it
+            copy = f"shipped/{called}.yaml"
+            path = self._beside_spec(copy) or {**shipped(), **evaluators()}.get(called)
+        found = path if path is not None and os.path.lexists(path) else None
+        text = self._copied(copy, found)
+        if text is not None:
+            return BaseFile(copy, Text(copy, text), path.parent if path else None)
+        if found is None:
+            return None
+        return BaseFile(copy, Text(display(found), _spec_text(found, display(found))), found.parent)
+
+    def has_base(self, called: str, above: "BaseFile | None" = None) -> bool:
+        """Whether there is something where a base of this name would lie."""
+        try:
+            return self.base(called, above) is not None
+        except UnreadableError:
+            return False
+
+    def _beside_spec(self, path: str) -> Path | None:
+        """What lies at a path in the spec's folder, or else in those of its bases, the nearest first."""
+        folders = (*((self.folder,) if self.folder else ()), *self.more)
+        return next((folder / path for folder in folders if os.path.lexists(folder / path)), None)
+
+    def _copied(self, path: str, found: Path | None) -> str | None:
+        """The copy that stands for what is there, or the one for what is gone."""
+        return self.copies.get(path, self.spare.get(path) if found is None else None)
 
     def _beside(self, path: str) -> "Files":
         """The files of a copied spec: those in its folder, before them those that are under its own name."""
@@ -149,14 +210,15 @@ class Files:
         inner = {
             copy.removeprefix(folder): text
             for folder in folders
-            for copy, text in self.copies.items()
+            for copy, text in {**self.spare, **self.copies}.items()
             if copy.startswith(folder)
         }
         return Files(self.folder / place.parent if self.folder else None, inner)
 
     def _names(self, folder: str) -> set[str]:
-        copied = (PurePosixPath(path) for path in self.copies)
-        own = {path.stem for path in _yaml_files(self.folder / folder)} if self.folder else set()
+        copied = (PurePosixPath(path) for path in (*self.copies, *self.spare))
+        folders = (*((self.folder,) if self.folder else ()), *self.more)
+        own = {path.stem for each in folders for path in _yaml_files(each / folder)}
         return own | {path.stem for path in copied if path.parent == PurePosixPath(folder)}
 
 
@@ -172,6 +234,20 @@ class NetworkFile:
 
     text: Text
     document: NetworkDocument
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFile:
+    """A spec that another is laid over: the path of a copy of it, its text, and the folder of the files it calls."""
+
+    copy: str
+    text: Text
+    folder: Path | None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folder, if there is one."""
+        return (self.folder,) if self.folder is not None else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gangraph.errors import Problem, SpecError, nearest, refuse
+from gangraph.errors import Edit, Problem, Span, SpecError, nearest, refuse
 from gangraph.language.document.setting import Setting, static_names
 from gangraph.language.document.tree import Mapping, Sequence, Tree
 from gangraph.language.expression.model import Call, Expression, show
@@ -32,18 +32,45 @@ SECTIONS = (
 _KEYS = (*SECTIONS, "gangraph", "name", "default_profile", "profiles", "variants", "reported")
 
 
-def overlaid(base: Tree, overlay: Tree) -> Tree:
-    """`overlay` over `base`: mappings merge key by key, everything else is replaced."""
+# Where `none` stands for nothing that could be meant: there it removes what is overlaid. A param may be none.
+_REMOVED_BY_NONE = (
+    (),
+    ("data",),
+    ("networks",),
+    ("train", "optimizers"),
+    ("evaluate", "data"),
+    ("evaluate", "samplers"),
+    ("profiles",),
+    ("variants",),
+)
+
+
+def overlaid(base: Tree, overlay: Tree, path: tuple[str, ...] = ()) -> Tree:
+    """`overlay` over `base`: mappings merge key by key, everything else is replaced, or removed by `none`."""
     if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
         return overlay
     merged = copy(base)
     for key, value in overlay.items():
-        merged[key] = overlaid(base[key], value) if key in base else value
+        if key in base and path in _REMOVED_BY_NONE and value == "none":
+            del merged[key]
+        else:
+            merged[key] = overlaid(base[key], value, (*path, str(key))) if key in base else value
     return merged
 
 
 def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
-    """A profile, variant or phase over a document. Names that are no section are params.
+    """A profile, variant or phase over a document, or a spec over its base.
+
+    Raises:
+        SpecError: as `sections_of`.
+    """
+    merged = overlaid(document, sections_of(document, overlay, name, kind))
+    assert isinstance(merged, Mapping)
+    return merged
+
+
+def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
+    """The sections that an overlay of a document changes. Names that are no section are params.
 
     One of the `profiles` may lay itself over variants too: what a variant is in that profile.
 
@@ -56,7 +83,7 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
     sections, params = Mapping(), Mapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
-    own = (*SECTIONS, "variants") if kind == "profiles" else SECTIONS
+    own = {"profiles": (*SECTIONS, "variants"), "base": _KEYS}.get(kind, SECTIONS)
     problems = list(_new_variants(document, overlay)) if kind == "profiles" else []
     for key, value in overlay.items():
         if key in own:
@@ -64,23 +91,46 @@ def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "varian
         elif key in known:
             params[key] = value
         else:
-            options = (*own, *known)
-            problems.append(
-                Problem(
-                    code="GG201",
-                    message=f"'{key}' is neither a section nor a param",
-                    span=key.span,
-                    expected="one of " + ", ".join(options),
-                    fix=nearest(key, options),
-                )
-            )
+            problems.append(_unknown(document, overlay, key, (*own, *known)))
     if problems:
         raise SpecError(problems)
     if params:
         sections = _with(sections, "params", overlaid(sections.get(Scalar("params"), params), params))
-    merged = overlaid(document, sections)
-    assert isinstance(merged, Mapping)
-    return merged
+    return sections
+
+
+def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
+    """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
+    inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
+    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
+
+
+def _unknown(document: Mapping, overlay: Mapping, key: Scalar, known: tuple[str, ...]) -> Problem:
+    """A key of an overlay that is neither a section nor a param; it may be a name under `let`."""
+    static = key in _names(document, "let")
+    return Problem(
+        code="GG201",
+        message=f"'{key}' is neither a section nor a param",
+        span=key.span,
+        expected="one of " + ", ".join(known),
+        fix=f"it stands under let: write let: {{{key}: ...}}" if static else nearest(key, known),
+        mend=_under_let(overlay, key) if static else None,
+    )
+
+
+def _under_let(overlay: Mapping, key: Scalar) -> Edit | None:
+    """`rate: 0.1` as `let: {rate: 0.1}`, where it is one line and the overlay has no `let` of its own."""
+    value = overlay[key]
+    if not isinstance(value, Scalar) or "let" in overlay:
+        return None
+    content = key.text.content
+    end = value.offsets[-1] + value.quoted
+    written = content[key.offsets[0] : end]
+    own = content[key.offsets[-1] : end].partition(":")[2].strip()
+    plain = own if value.quoted or not re.search(r"[,{}\[\]]", own) else f'"{own}"'
+    if "\n" in written or (plain != own and '"' in own):
+        return None
+    return Edit(Span(key.text, key.offsets[0], end), f"let: {{{key}: {plain}}}")
 
 
 def set_value(document: Mapping, path: str, value: str) -> Mapping:

@@ -6,26 +6,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gangraph.errors import Problem, SpecError, Text, nearest, refuse, sorted_problems
+from gangraph.language.document.base import laid_on_base
 from gangraph.language.document.library import Files, display, find_spec
-from gangraph.language.document.overlay import lay_over, set_value
+from gangraph.language.document.overlay import lay_over, overlays, set_value
 from gangraph.language.document.tree import Mapping, Tree, read_tree
 from gangraph.language.document.validate import read_document
 from gangraph.language.scalar import Scalar
 
-VERSION = "1"
-
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A spec's text as a tree; `files` are those that it may call.
+    """A spec's text as a tree, laid over its base; `files` are those that it may call.
 
-    `problems` are those that leave enough of the document to look for more; `check` reports them with its own.
+    `bases` are the texts of its base and of that one's, by the path of a copy. `problems` are
+    those that leave enough of the document to look for more; `check` reports them with its own. `lost` are warnings
+    by profile.
     """
 
     text: Text
     tree: Mapping
     files: Files
+    bases: AnyMapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    lost: AnyMapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -49,8 +52,8 @@ class Choice:
     set: AnyMapping[str, str] = field(default_factory=dict)
 
 
-def parse(source: str | Path) -> Document:
-    """Read a spec: a path, or the name of a spec that gangraph ships.
+def parse(source: str | Path, *, spare: AnyMapping[str, str] | None = None) -> Document:
+    """Read a spec: a path, or the name of a spec that gangraph ships; `spare` as in `parse_text`.
 
     Raises:
         SpecError: the text is not YAML, or has unknown, missing or misplaced keys. What is wrong with single
@@ -62,23 +65,30 @@ def parse(source: str | Path) -> Document:
         content,
         name=str(source) if path is None else _display(path),
         origin=path.parent if path else None,
+        spare=spare,
     )
 
 
 def parse_text(
-    content: str, *, name: str = "spec", origin: Path | None = None, copies: AnyMapping[str, str] | None = None
+    content: str,
+    *,
+    name: str = "spec",
+    origin: Path | None = None,
+    copies: AnyMapping[str, str] | None = None,
+    spare: AnyMapping[str, str] | None = None,
 ) -> Document:
     """Read a spec from a string; messages call it `name`. Raises SpecError as `parse` does.
 
     Args:
         origin: the folder where files that it calls may lie.
         copies: texts of such files by path, as `networks/unet.yaml`, which stand for what lies there.
+        spare: texts by path that stand for what is no longer there.
     """
     text = Text(name, content)
-    document = Document(text, read_tree(text), Files(origin, copies or {}))
-    problems: list[Problem] = []
+    based = laid_on_base(read_tree(text), Files(origin, copies or {}, spare=spare or {}))
+    document = Document(text, based.tree, based.files, based.texts, lost=based.lost)
+    problems = [*based.problems]
     read_document(document.tree, problems)
-    problems.extend(_other_version(document.tree))
     for section in ("profiles", "variants"):
         for key, overlay in document.overlays(section).values():
             try:
@@ -95,15 +105,6 @@ def _refined(profile: Tree, laid: Mapping) -> Iterator[tuple[Scalar, Tree]]:
     """The variants that a profile changes, as they are in that profile."""
     variants = overlays(laid, "variants")
     yield from (variants[name] for name in overlays(profile, "variants"))
-
-
-def _other_version(tree: Mapping) -> Iterator[Problem]:
-    version = tree.get(Scalar("gangraph"))
-    if isinstance(version, Scalar) and version != VERSION:
-        message = f"this engine reads version {VERSION} of the language"
-        yield Problem(
-            code="GG206", message=message, span=version.span, found=str(version), expected=f"gangraph: {VERSION}"
-        )
 
 
 def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
@@ -148,12 +149,6 @@ def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
         refuse("GG205", message, where.span, found=name, expected=expected, fix=nearest(name, known))
     key, overlay = named[name]
     return lay_over(tree, overlay, key, section)
-
-
-def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
-    """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
-    inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
-    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
 
 
 def _display(path: Path) -> str:

@@ -372,6 +372,7 @@ class Document(Model):
     """A whole spec."""
 
     gangraph: Plain
+    base: Plain | None = Field(None, description="a shipped spec, or a file beside this one, that this is laid over")
     name: Plain
     about: Plain | None = None
     paper: PaperDocument | None = None

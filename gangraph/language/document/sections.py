@@ -9,10 +9,18 @@ from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
 from gangraph.language.document.library import Files
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.constants import constant, is_constant, literal, member_name, members
+from gangraph.language.expression.constants import (
+    LARGEST_FAMILY,
+    constant,
+    is_constant,
+    literal,
+    member_name,
+    members,
+    refuse_length,
+)
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Family, Scope, is_absent
-from gangraph.language.expression.syntax import parse_header, parse_loop, parse_name
+from gangraph.language.expression.syntax import Indices, parse_header, parse_loop, parse_name
 from gangraph.language.scalar import Scalar
 
 T = TypeVar("T")
@@ -100,42 +108,53 @@ class Sections:
         return {int(key) if re.fullmatch(r"-?[0-9]{1,9}", key) else str(key): value for key, value in table.items()}
 
     def _let(self, scope: Scope, key: Scalar, body: Expression) -> None:
-        name, variable, domain = parse_header(key)
-        if domain is None:
-            scope.definitions[name] = body
-        elif variable is not None:
-            scope.families.setdefault(name, []).append(Family(variable, members(scope.reduce(domain)), body))
+        name, indices = parse_header(key)
+        if indices:
+            self._static_family(scope, key, name, indices, body, {})
         else:
-            index = constant(scope.reduce(domain))
-            scope.families.setdefault(name, []).append(Family("_", (index,), body))  # type: ignore[arg-type]
+            scope.definitions[name] = body
+
+    def _static_family(
+        self, scope: Scope, key: Scalar, name: str, indices: Indices, body: Expression, outer: dict[str, Expression]
+    ) -> None:
+        """Define `name` over the first of its indices, and `name[1]` and so on over the others."""
+        (variable, domain), *others = indices
+        found = _indices(variable, scope.child(**outer).reduce(domain))
+        scope.families.setdefault(name, []).append(Family(variable or "_", found, body, outer))
+        for index in found if others else ():
+            inner = {**outer, variable: literal(index, key.span)} if variable else outer
+            self._static_family(scope, key, f"{name}[{index}]", tuple(others), body, inner)
 
     def expand(self, key: Scalar, scope: Scope) -> list[tuple[str, Scope]]:
-        """The members that a key defines, each with the scope in which its body is evaluated."""
-        name, variable, domain = parse_header(key)
-        if domain is None:
-            return [(name, scope)]
-        if variable is None:
-            return [(member_name(name, constant(scope.reduce(domain)), key.span), scope)]
-        indices = members(scope.reduce(domain))
-        return [
-            (member_name(name, index, key.span), scope.child(**{variable: literal(index, key.span)}))
-            for index in indices
-        ]
+        """The members that a key defines, each with the scope in which its body is evaluated. Raises SpecError."""
+        name, indices = parse_header(key)
+        made = [(name, scope)]
+        for variable, domain in indices:
+            made = [
+                (member_name(name, index, key.span), inner.child(**{variable: literal(index, key.span)}))
+                if variable
+                else (member_name(name, index, key.span), inner)
+                for name, inner in made
+                for index in _indices(variable, inner.reduce(domain))
+            ]
+            if len(made) > LARGEST_FAMILY:
+                refuse_length(len(made), key.span)
+        return made
 
     def member(self, key: Scalar, scope: Scope) -> str:
         """The one name that a key means: `critic`, or `critic[2]` of a family. Raises SpecError."""
-        name, variable, domain = parse_header(key)
-        if variable is not None:
-            refuse(
-                "GG241",
-                "one name belongs here, not a family",
-                key.span,
-                found=str(key),
-                expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
-            )
-        if domain is None:
-            return name
-        return member_name(name, constant(scope.reduce(domain), scope.names()), key.span)
+        name, indices = parse_header(key)
+        for variable, domain in indices:
+            if variable is not None:
+                refuse(
+                    "GG241",
+                    "one name belongs here, not a family",
+                    key.span,
+                    found=str(key),
+                    expected=f"a member, such as {name}[{variable}] in an entry under 'for {variable} in ...:'",
+                )
+            name = member_name(name, constant(scope.reduce(domain), scope.names()), key.span)
+        return name
 
     def loop(self, key: Scalar, scope: Scope) -> list[Scope]:
         """A scope for each member of `for variable in domain`. Raises SpecError."""
@@ -185,3 +204,8 @@ class Sections:
     def optional(self, expression: Expression | None) -> Expression | None:
         """A reduced expression, or None where none is written. Raises SpecError."""
         return None if expression is None else self.scope.reduce(expression)
+
+
+def _indices(variable: str | None, domain: Expression) -> tuple[int | str, ...]:
+    """The members of a domain, or the one index that stands in its place. Raises SpecError."""
+    return members(domain) if variable else (constant(domain),)  # type: ignore[return-value]  # a name is made of it

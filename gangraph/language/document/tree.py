@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from gangraph.errors import Problem, Span, SpecError, Text, refuse
+from gangraph.errors import Edit, Problem, Span, SpecError, Text, refuse
 from gangraph.language.scalar import Scalar
 
 
@@ -141,7 +141,12 @@ def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
         place = Span(text, torn.start_mark.index, torn.end_mark.index)
         problems.append(
             Problem(
-                code="GG101", message="YAML tears this expression apart", span=place, found=torn.value, fix=_QUOTE_HINT
+                code="GG101",
+                message="YAML tears this expression apart",
+                span=place,
+                found=torn.value,
+                fix=_QUOTE_HINT,
+                mend=_quoted(text, place.start, span.end),
             )
         )
         return Scalar.at("none", text, (span.start,) * 5)
@@ -181,6 +186,24 @@ def _torn_expression(node: yaml.Node) -> yaml.ScalarNode | None:
         if count > 0 and min(open_brackets[index:]) < 0:
             return item
     return None
+
+
+def _quoted(text: Text, start: int, end: int) -> Edit | None:
+    """The whole expression in quotes, from where it begins to the comma or bracket that ends it."""
+    depth = 0
+    for index in range(start, end):
+        letter = text.content[index]
+        if depth == 0 and letter in ",]}\n":
+            return _in_quotes(Span(text, start, index))
+        depth += (letter in "([{") - (letter in ")]}")
+    return None
+
+
+def _in_quotes(span: Span) -> Edit | None:
+    written = span.characters.rstrip()
+    mark = next((mark for mark in ('"', "'") if mark not in written and "\\" not in written), None)
+    simple = mark is not None and "\n" not in written and "#" not in written
+    return Edit(Span(span.text, span.start, span.start + len(written)), f"{mark}{written}{mark}") if simple else None
 
 
 def _offsets(node: yaml.ScalarNode, content: str) -> Iterator[int]:

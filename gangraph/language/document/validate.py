@@ -12,10 +12,13 @@ from gangraph.language.document.schema import Document, Model, NetworkDocument, 
 from gangraph.language.document.tree import Mapping, Tree
 from gangraph.language.document.tree import Sequence as TreeSequence
 from gangraph.language.expression.syntax import is_loop
+from gangraph.language.scalar import Scalar
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.update_schedule import SCHEDULE_KEYS
 
 _Model = TypeVar("_Model", bound=Model)
+
+VERSION = "1"  # of the language
 
 
 def read_document(tree: Mapping, problems: list[Problem]) -> Document:
@@ -25,6 +28,16 @@ def read_document(tree: Mapping, problems: list[Problem]) -> Document:
         SpecError: every key that is unknown, missing or of the wrong kind, with `problems`.
     """
     return _read(Document, tree, problems)
+
+
+def other_version(tree: Mapping) -> Iterator[Problem]:
+    """A problem where a spec states another version of the language."""
+    version = tree.get(Scalar("gangraph"))
+    if isinstance(version, Scalar) and version != VERSION:
+        message = f"this engine reads version {VERSION} of the language"
+        yield Problem(
+            code="GG206", message=message, span=version.span, found=str(version), expected=f"gangraph: {VERSION}"
+        )
 
 
 def read_network(tree: Mapping) -> NetworkDocument:

@@ -137,7 +137,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Comprehension:
-    """`item for variable in domain`, inside a call or a list."""
+    """`item for variable in domain`, inside a call or a list; the item of an outer loop is the inner one."""
 
     item: Expression
     variable: str
@@ -302,8 +302,17 @@ def _show(expression: Expression) -> str:
             return f"{show(start, level + 1)}..{show(stop, level + 1)}"
         case Sequence(items=items):
             return f"[{', '.join(map(show, items))}]"
-        case Comprehension(item=item, variable=variable, domain=domain):
-            return f"{show(item)} for {variable} in {show(domain)}"
+        case Comprehension():
+            return _show_loops(expression)
+
+
+def _show_loops(outermost: Comprehension) -> str:
+    item: Expression = outermost
+    loops = ""
+    while isinstance(item, Comprehension):
+        loops += f" for {item.variable} in {show(item.domain)}"
+        item = item.item
+    return show(item) + loops
 
 
 def _show_operation(expression: Binary, level: int) -> str:

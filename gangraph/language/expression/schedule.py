@@ -157,6 +157,22 @@ def evaluate(expression: Expression, clock: Clock) -> float:
         raise SpecError([_no_value(expression.span, error)]) from None
 
 
+def numbers_in(option: Expression) -> tuple[Expression, ...]:
+    """The numbers that an option of an optimizer consists of: itself, or those of a list."""
+    return option.items if isinstance(option, ast.Sequence) else (option,)
+
+
+def evaluate_option(expression: Expression, clock: Clock) -> float | tuple[float, ...]:
+    """What an option of an optimizer is at a moment: a number, or a tuple for a list of numbers such as Adam's betas.
+
+    Raises:
+        SpecError: a number has no value.
+    """
+    if isinstance(expression, ast.Sequence):
+        return tuple(float(evaluate(item, clock)) for item in numbers_in(expression))
+    return evaluate(expression, clock)
+
+
 def _no_value(span: Span, error: Exception) -> Problem:
     return Problem(code="GG301", message="the expression has no value", span=span, found=str(error))
 

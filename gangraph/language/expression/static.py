@@ -7,7 +7,7 @@ conditionals and unrolls comprehensions. What remains speaks only of data, netwo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, NoReturn
 
 from gangraph.errors import Span, SpecError, give_up, refuse
 from gangraph.language.expression import model as ast
@@ -31,11 +31,12 @@ _LARGEST_NUMBER = 1e30
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Definitions over a static range: `name[variable in domain]: body`."""
+    """Definitions over a static range: `name[variable in domain]: body`; `outer` are the indices before this one."""
 
     variable: str
     members: tuple[int | str, ...]
     body: Expression
+    outer: Mapping[str, Expression] = field(default_factory=dict)
 
 
 @dataclass
@@ -125,7 +126,9 @@ class Scope:
             )
 
     def member(self, name: str, index: object, span: Span) -> Expression | None:
-        """A member of a static family or table, or None if `name` is neither."""
+        """A member of a static family or table, or None if `name` is neither. Raises SpecError."""
+        if f"{name}[{index}]" in self.families:  # which is a family itself
+            self.refuse_family(f"{name}[{index}]", span)
         if name in self.tables:
             if index not in self.tables[name]:
                 known = ", ".join(str(key) for key in self.tables[name])
@@ -133,12 +136,17 @@ class Scope:
             return self._computed(f"{name}[{index}]", self, self.tables[name][index], span)
         for family in self.families.get(name, []):
             if index in family.members:
-                inner = self.child(**{family.variable: literal(index, span)})
+                inner = self.child(**{**family.outer, family.variable: literal(index, span)})
                 return self._computed(f"{name}[{index}]", inner, family.body, span)
         if name in self.families:
             known = ", ".join(str(m) for family in self.families[name] for m in family.members)
             refuse("GG304", f"'{name}' has no member {index}", span, found=str(index), expected=f"one of {known}")
         return self.outer.member(name, index, span) if self.outer else None
+
+    def refuse_family(self, name: str, span: Span) -> NoReturn:
+        """Refuse a static family where one of its members belongs. Raises SpecError."""
+        entries = ", ".join(f"{name}[{entry}]" for entry in self.entries(name))
+        refuse("GG304", f"'{name}' is a table, and one entry of it belongs here", span, name, f"one of {entries}")
 
     def entries(self, name: str) -> list[object]:
         """The indices of a static family or table; none if `name` is neither."""
@@ -193,14 +201,8 @@ class _Reducer:
         if self.scope.hides(node.id):
             return node
         value = self.scope.lookup(node.id, node.span)
-        if value is None and (entries := self.scope.entries(node.id)):
-            refuse(
-                "GG304",
-                f"'{node.id}' is a table, and one entry of it belongs here",
-                node.span,
-                found=node.id,
-                expected="one of " + ", ".join(f"{node.id}[{entry}]" for entry in entries),
-            )
+        if value is None and self.scope.entries(node.id):
+            self.scope.refuse_family(node.id, node.span)
         return node if value is None else replace(value, span=node.span)
 
     def _attribute(self, node: ast.Attribute) -> Expression:
@@ -213,8 +215,9 @@ class _Reducer:
     def _index(self, node: ast.Index) -> Expression:
         index = self.reduce(node.index)
         key = constant(index)
-        if isinstance(node.base, ast.Name):
-            found = self.scope.member(node.base.id, key, node.span)
+        family = self._family(node.base)
+        if family is not None:
+            found = self.scope.member(family, key, node.span)
             if found is not None:
                 return replace(found, span=node.span)
         base = self.reduce(node.base)
@@ -225,6 +228,15 @@ class _Reducer:
         if isinstance(base, ast.Attribute):  # a named output of a family
             return replace(base, name=member_name(base.name, key, node.span), span=node.span)
         return replace(node, base=base, index=index)
+
+    def _family(self, base: Expression) -> str | None:
+        """The name of what an index chooses from: `w`, or `w[1]` where `w` is a static family in two indices."""
+        if isinstance(base, ast.Name):
+            return base.id
+        if isinstance(base, ast.Index) and (outer := self._family(base.base)) is not None:
+            name = f"{outer}[{constant(self.reduce(base.index))}]"
+            return name if self.scope.entries(name) else None
+        return None
 
     def _item(self, base: ast.Sequence, key: object, span: Span) -> Expression:
         if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(base.items):
@@ -260,6 +272,9 @@ class _Reducer:
                 self.scope.spend(len(domain), item.span)
                 for index in domain:
                     bound = self.scope.child(**{item.variable: literal(index, item.span)})
+                    if isinstance(item.item, ast.Comprehension):
+                        yield from _Reducer(bound)._items((item.item,))
+                        continue
                     reduced = bound.reduce(item.item)
                     if not is_absent(reduced):
                         yield reduced

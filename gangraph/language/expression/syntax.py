@@ -9,7 +9,7 @@ sum         = product {("+" | "-") product}
 product     = unary {("*" | "/" | "//" | "%") unary}
 unary       = ["-" | "+"] power          power = postfix ["**" unary]
 postfix     = atom {"." name | "[" expression "]" | "(" [argument {"," argument}] ")"} [unit]
-argument    = [name "="] expression ["for" name "in" expression]
+argument    = [name "="] expression {"for" name "in" expression}
 atom        = number | string | name | "(" expression ")" | "[" [argument {"," argument}] "]"
 unit        = "steps" | "epochs" | "images" | "kimg"
 """
@@ -79,19 +79,26 @@ def parse_name(source: Scalar) -> str:
     return name
 
 
-def parse_header(source: Scalar) -> tuple[str, str | None, Expression | None]:
-    """A key: `name`, `name[index]` or `name[variable in domain]`; returns name, variable and index or domain."""
+Indices = tuple[tuple[str | None, Expression], ...]
+
+
+def parse_header(source: Scalar) -> tuple[str, Indices]:
+    """A key and its indices, each a variable with its domain, or an index without a variable.
+
+    `name`, `name[index]`, `name[variable in domain]`, and `name[i in 1..3][k in 1..i]` in several. Raises SpecError.
+    """
     parser = _Parser(source)
     name = parser.expect("name", "a name").text
-    variable, domain = None, None
-    if parser.accept("["):
+    indices: list[tuple[str | None, Expression]] = []
+    while parser.accept("["):
+        variable = None
         if parser.token.kind == "name" and parser.following.text == "in":
             variable = parser.advance().text
             parser.advance()
-        domain = parser.expression()
+        indices.append((variable, parser.expression()))
         parser.expect("]", "']'")
     parser.finish("the end of the name")
-    return name, variable, domain
+    return name, tuple(indices)
 
 
 def is_loop(key: str) -> bool:
@@ -263,11 +270,14 @@ class _Parser:
     def _item(self) -> Expression:
         start = self.token.start
         item = self.expression()
-        if not self.accept("for"):
-            return item
-        variable = self.expect("name", "a name").text
-        self.expect("in", "'in'")
-        return Comprehension(item, variable, self.expression(), self._span(start))
+        loops = []
+        while self.accept("for"):
+            variable = self.expect("name", "a name").text
+            self.expect("in", "'in'")
+            loops.append((variable, self.expression()))
+        for variable, domain in reversed(loops):  # the first is the outermost
+            item = Comprehension(item, variable, domain, self._span(start))
+        return item
 
     def _atom(self) -> Expression:
         token = self.token

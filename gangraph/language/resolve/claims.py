@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from gangraph.errors import Problem, SpecError, nearest, refuse
 from gangraph.language.claims import FULL, claim_problems, measures_at, unknown
 from gangraph.language.document import schema
-from gangraph.language.document.parse import Choice, Document, chosen_tree, overlays
+from gangraph.language.document.overlay import overlays
+from gangraph.language.document.parse import Choice, Document, chosen_tree
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.tree import Mapping, Tree
 from gangraph.language.expression.constants import constant

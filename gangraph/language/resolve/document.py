@@ -34,6 +34,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     problems = list(document.problems)
     try:
         tree, profile = chosen_tree(document, choice)
+        problems += document.lost.get(profile, ())
         model = read_document(tree, problems)
         place = next(key.span for key in tree if key == "train")
         train = Sections(model, document.files, place, problems)
@@ -73,6 +74,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         problems=tuple(problems),
         broken=frozenset(broken),
         start=start,
+        bases=document.bases,
     )
 
 

@@ -77,7 +77,7 @@ class _Training:
                 "one of " + ", ".join(networks),
                 nearest(network, networks),
             )
-        if spec.phases[-1].length is None and not spec.problems:
+        if spec.phases[-1].length is None and not any(problem.severity == "error" for problem in spec.problems):
             _refuse_unusable(
                 written.span, f"the spec '{called}' states no length of training", called, "train: length:"
             )

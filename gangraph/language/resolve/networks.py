@@ -274,11 +274,13 @@ class _Networks:
         )
 
     def _strict_section(self, section: Mapping[Scalar, Expression], scope: Scope) -> dict[str, Expression]:
-        return {
-            name: self._reduced(body, inner)
-            for key, body in section.items()
-            for name, inner in self.sections.expand(key, scope)
-        }
+        found: dict[str, Expression] = {}
+        for key, body in section.items():
+            for name, inner in self.sections.expand(key, scope):
+                if name in found:
+                    refuse("GG103", f"'{name}' is defined twice", key.span)
+                found[name] = self._reduced(body, inner)
+        return found
 
     def _reduced(self, expression: Expression, scope: Scope) -> Expression:
         """The reduced expression. One with a problem is left broken, so that the rest of its network is checked."""

@@ -27,8 +27,7 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
     before: tuple[Block, ...] = ()
     for title, plan in zip(titles(spec), plans, strict=True):
         told = tuple(_phase(plan))
-        about = _paragraph(f"{spec.about.rstrip('.')}.") if spec.about and not before else ()
-        yield Passage("title", (title,)), *about
+        yield Passage("title", (title,)), *(() if before else _about(spec))
         if spec.start and not before:
             yield _listed("The run begins with weights from elsewhere:", _started(spec))
         yield from _changes(told, before) if before else told
@@ -38,6 +37,13 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
             f"{claim.say}{f' ({claim.source})' if claim.source else ''}: {show(claim.check)}" for claim in spec.claims
         )
         yield _listed("The spec claims, as conditions on what its variants measure:", said)
+
+
+def _about(spec: Spec) -> Iterator[Passage]:
+    """What the spec says of itself, and what it is laid over."""
+    based = f"It is {spec.base} but for what its own file says." if spec.base else ""
+    said = " ".join(filter(None, (f"{spec.about.rstrip('.')}." if spec.about else "", based)))
+    yield from _paragraph(said) if said else ()
 
 
 def explain_text(spec: Spec, plans: Sequence[Plan], width: int = WIDTH) -> str:

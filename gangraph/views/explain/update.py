@@ -1,6 +1,7 @@
 """Why an update runs as it does, in sentences: what its gradient passes, what it reuses, computes again and stops."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from gangraph.graph.differentiability import differentiable, flowing, is_stop
 from gangraph.graph.model import Graph, Node, ObjectiveGraph
@@ -146,8 +147,12 @@ class _Story:
         it = "it" if len(names) == 1 else "them"
         if set(names) & set(self.update.differentiated):
             return f"this loss is not what trains {it}"
-        at = [f"update {self._number(i)}" for i, u in enumerate(self.plan.step) if set(u.differentiated) & set(names)]
-        return f"{listed(at)} train{'s' * (len(at) == 1)} {it}" if at else f"nothing trains {it}"
+        by = {name: [i for i, entry in enumerate(self.plan.step) if name in entry.differentiated] for name in names}
+        idle = [name for name in names if not by[name]]
+        at = [f"update {self._number(i)}" for i in sorted(set(chain.from_iterable(by.values())))]
+        trained = it if not idle else listed([name for name in names if by[name]])
+        trains = f"{listed(at)} train{'s' * (len(at) == 1)} {trained}" if at else ""
+        return ", and ".join(filter(None, (trains, f"nothing trains {listed(idle) if at else it}" if idle else "")))
 
     def stopped(self) -> Iterator[str]:
         """Held, detached and past values among what the objective depends on."""
