@@ -196,6 +196,20 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.hidden_d": 5,
         "train.batch": 4,
     },
+    "vqgan": {
+        "params.size": 8,
+        "params.filters": 4,
+        "params.multipliers": [1, 2],
+        "params.groups": 2,
+        "params.features": 3,
+        "params.codes": 5,
+        "params.reach": 0.2,
+        "params.filters_d": 2,
+        "params.batch": 3,
+        "params.start": 2,
+        "networks.V": "feature_discriminator(widths=[2, 3, 3, 2], hidden=2, norm=none)",
+        "evaluate.results.quality": "none",
+    },
 }
 
 SMALL = """

@@ -87,6 +87,10 @@ DIFFERENTIABLE: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tu
         lambda x: gather(x, PLACES), lambda x: torch.stack([s[i] for s, i in zip(x, PLACES, strict=True)]),
         (numbers(B, N, C),),
     ),
+    "places on a map": (
+        lambda x: gather(x, PLACES[..., None]), lambda x: torch.stack([x[k, PLACES[k]] for k in range(B)])[:, :, None],
+        (numbers(B, N, C),),
+    ),
     "one place": (lambda x: gather(x, ORDER), lambda x: x[torch.arange(B), ORDER], (numbers(B, N),)),
     "another order of the batch": (lambda x: take(x, ORDER), lambda x: x[ORDER], (numbers(B, N),)),
     "a choice by sample": (

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan", "gan", "infogan",
     "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2",
-    "unrolled", "vae", "vae_gan", "wgan", "wgan_gp",
+    "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -65,6 +65,13 @@ COUNTS = {
     ("unrolled", ""): {"G": 49_666, "D": 513},
     ("vae", ""): {"encoder": 330_040, "decoder": 322_784},
     ("vae_gan", ""): {"Enc": 17_808_960 + 262_400, "Dec": 4_693_155, "D": 10_953_857},
+    ("vqgan", ""): {  # each of E and G has one of the 1 x 1 convolutions beside the codes
+        "E": 29_298_176 + 65_792,
+        "G": 42_449_795 + 65_792,
+        "Z": 262_144,
+        "D": 2_765_633,
+        "V": 14_714_688,
+    },
     ("wgan_gp", ""): {"G": 5_179_907, "D": 4_114_689},
 }
 LONGEST = {"dcgan": 40, "cyclegan": 80}
@@ -157,6 +164,7 @@ def test_every_system_but_one_has_its_counts_asserted() -> None:
     assert sum(COUNTS["beta_vae", ""].values()) == 782_275
     assert sum(COUNTS["beta_vae", "sprites,capacity"].values()) == 502_005
     assert sum(COUNTS["cvae", ""].values()) == 409_364
+    assert sum(COUNTS["vqgan", ""][name] for name in "EGZ") == 72_141_699
 
 
 def test_no_python_file_of_the_engine_names_a_system() -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from gangraph import Trainer
 from gangraph.run.networks import frozen
-from gangraph.vocabulary import styles
+from gangraph.vocabulary import layers, styles
 from tests.support import normals, read, small, trainer
 
 F64 = torch.float64
@@ -142,6 +142,17 @@ def test_a_learned_constant_is_the_same_for_every_sample_and_starts_at_one() -> 
     made.sum().backward()
     assert layer.value.grad is not None
     assert (layer.value.grad == 5).all()
+
+
+def test_a_codebook_is_the_same_for_every_sample_and_as_long_as_its_input_has_channels() -> None:
+    layer = layers.codebook(torch.zeros(5, 3, 2, 2), codes=4).double()
+    made = layer(torch.zeros(5, 3, 2, 2))
+    assert made.shape == (5, 4, 3)
+    assert (made == layer.get_parameter("weight")).all()
+    made.sum().backward()
+    gradient = layer.get_parameter("weight").grad
+    assert gradient is not None
+    assert (gradient == 5).all()
 
 
 @pytest.mark.parametrize("shape", [(), (3, 0), (2.5,), (True,)])

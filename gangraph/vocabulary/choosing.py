@@ -77,16 +77,15 @@ def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def gather(x: Tensor, index: Tensor) -> Tensor:
     """Of each sample what stands at its places, counted from 0: [B, N, ...] at int64 [B, S] gives [B, S, ...].
 
-    At one place a sample, [B], it gives [B, ...].
+    Places may be a map, [B, H, W], which gives [B, H, W, ...], or one a sample, [B], which gives [B, ...].
     """
-    if x.dim() < 2 or index.dim() not in (1, 2) or index.dtype != torch.int64:
-        raise ValueError(f"{list(x.shape)} at {_typed(index)}, expected [B, N, ...] at places, int64 [B] or [B, S]")
+    if x.dim() < 2 or not index.dim() or index.dtype != torch.int64:
+        raise ValueError(f"{list(x.shape)} at {_typed(index)}, expected [B, N, ...] at places, int64 [B, ...]")
     if len(index) != len(x):
         raise ValueError(f"the places are those of {len(index)} samples, and there are {len(x)}")
-    several = index if index.dim() == 2 else index[:, None]
-    shape = (*several.shape, *x.shape[2:])
-    chosen = x.gather(1, several.reshape(*several.shape, *[1] * (x.dim() - 2)).expand(shape))
-    return chosen if index.dim() == 2 else chosen.squeeze(1)
+    several = index.reshape(len(index), -1, *[1] * (x.dim() - 2))
+    chosen = x.gather(1, several.expand(*several.shape[:2], *x.shape[2:]))
+    return chosen.reshape(*index.shape, *x.shape[2:])
 
 
 @op(mixes_samples=lambda x, _: x is not None, range=same, labels={"index": "x[0]"}, words="the samples $index of $x")

@@ -60,6 +60,23 @@ def embedding(x: Tensor, classes: int, features: int) -> nn.Module:
     return nn.Embedding(classes, features)
 
 
+class Codebook(nn.Embedding):
+    """Learned vectors, as long as the input has channels, the same for every sample: [B, C, ...] to [B, codes, C].
+
+    The vectors among which vector quantisation chooses (van den Oord et al. 2017). They start as N(0, 1).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, ...] to [B, codes, C]; only the number of samples of the input is used."""
+        return self.weight.repeat(len(x), 1, 1)
+
+
+@layer(init="embedding")
+def codebook(x: Tensor, codes: int) -> nn.Module:
+    """Learned vectors, as long as x has channels, the same for every sample: [B, C, ...] to [B, codes, C]."""
+    return Codebook(codes, x.shape[1])
+
+
 @layer()
 def prelu(x: Tensor, init: float = 0.25, per_channel: bool = True) -> nn.Module:
     """Leaky ReLU with a learned slope per channel, or one for all (He et al. 2015)."""
