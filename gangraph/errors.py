@@ -116,7 +116,7 @@ class Renaming(str):
 
     def edit(self, span: Span) -> Edit | None:
         """The renaming at a span, if the name stands there once as a whole word."""
-        places = [*re.finditer(rf"(?<![\w.]){re.escape(self.written)}(?!\w)", span.characters)]
+        places = [*re.finditer(rf"(?<!\w){re.escape(self.written)}(?!\w)", span.characters)]
         if len(places) != 1:
             return None
         start = span.start + places[0].start()
