@@ -50,7 +50,7 @@ def _laid(tree: TreeMapping, files: Files, followed: tuple[BaseFile, ...]) -> Ba
         return Based(tree, files, {base.copy: base.text.content for base in followed}, tuple(other_version(tree)))
     if not isinstance(called, Scalar):
         found = "a mapping" if isinstance(called, TreeMapping) else "a list"
-        refuse("GG203", "a base is named", called.span, found=found, expected="one name or path, such as cyclegan")
+        refuse("GG203", "a base is named", called.span, found=found, expected="one name or path, such as gan")
     base = _found(called, files, followed)
     try:
         under = _laid(read_tree(base.text), replace(files, more=(*files.more, *base.folders)), (*followed, base))
