@@ -61,6 +61,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.field": 16,
         "params.width": 4,
         "params.patches": 5,
+        "params.norm": "instance_norm",
         "train.batch": 2,
     },
     "minibatch": {
