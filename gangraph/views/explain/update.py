@@ -106,7 +106,9 @@ class _Story:
         moving = set().union(*(segment.live for segment in self.own))
         reached: set[str] = set()
         for goal in goals:
-            live = moving & differentiable(self.graph, goal.moved, self.graph.below(goal.loss))
+            below = self.graph.below(goal.loss)
+            able = moving & differentiable(self.graph, goal.moved, below)
+            live = flowing(self.graph, below, able, [goal.loss])
             reached |= live
             whose = "The gradient" if len(goals) == 1 else f"The gradient of {self._objective(goal)}"
             yield from self._flow(goal, [name for name in calls if name in live], whose, live)
