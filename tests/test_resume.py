@@ -185,7 +185,7 @@ def test_these_checkpoints_hold_histories_averages_and_optimizers(tmp_path: Path
             assert all(history.count == history.size for history in run.engine.histories.values())
         tensors = read_checkpoint(run.save(tmp_path / name)).tensors
         kinds |= {path.partition("/")[0] for path in tensors}
-    assert kinds == {"network", "average", "optimizer", "history"}
+    assert kinds == {"network", "average", "optimizer", "history", "state"}
 
 
 def test_resuming_in_the_second_phase_goes_on_there(tmp_path: Path) -> None:

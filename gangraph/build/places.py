@@ -10,6 +10,8 @@ from gangraph.language.tied import family_of
 
 def require_place(place: Place, network: NetworkGraph) -> None:
     """Refuse a part that a network does not have, or a layer that the part does not have. Raises SpecError."""
+    if not place.part:
+        return
     parts = parts_at(network.spec, place)
     if not parts:
         families = (family_of(part) for part in network.spec.parts if family_of(part) != part)
