@@ -112,7 +112,10 @@ def test_check_as_json_counts_the_parameters_of_the_paper(capsys: pytest.Capture
         (["show", "dcgan"], "--as is missing; it takes spec, data, graph,"),
         (["check", "dcgan", "wgan"], "this command takes SPEC; found dcgan wgan"),
         (["list", "dcgan"], "this command takes options only; found dcgan"),
-        (["show", "dcgan", "--as", "poem"], "--as takes spec, data, graph, shapes, plan, code, latex or grid; found 'poem'"),
+        (
+            ["show", "dcgan", "--as", "poem"],
+            "--as takes spec, data, graph, shapes, plan, code, latex or grid; found 'poem'",
+        ),
         (["show", "world", "--as", "grid"], "a picture needs a file"),
         (["show", "dcgan", "--as", "plan", "-o", "/nowhere/plan.txt"], "cannot write '/nowhere/plan.txt'"),
         (["new", "mine", "--from", "wgangp"], "did you mean 'wgan_gp'?"),
