@@ -330,3 +330,23 @@ def test_a_fixed_stream_is_no_moving_target() -> None:
     assert not [lint for lint in check_spec(points())[0].lints if lint.code == "GG642"]
     with pytest.raises(SpecError, match="GG303"):
         check_spec(points(start="point"))
+
+
+def test_a_gradient_with_respect_to_its_parameters_is_that_with_respect_to_it() -> None:
+    spec = """
+gangraph: 1
+name: both
+data: {x: fixed(plane())}
+networks: {D: "mlp(widths=[4], activation=tanh)"}
+variables: {code: x}
+losses:
+  first: total(grad(mean(D(code)), parameters(code)) ** 2)
+  second: total(grad(mean(D(code)), code) ** 2)
+train:
+  batch: 4
+  length: 5 steps
+  optimizers: {c: "sgd(code, lr=0.1)"}
+  step: [{update: c, minimize: first + second}]
+"""
+    losses = trainer(read(spec)).step()
+    assert float(losses["first"]) == pytest.approx(float(losses["second"]), rel=1e-12)

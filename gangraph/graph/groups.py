@@ -7,7 +7,7 @@ from gangraph.graph.code_names import module_name
 from gangraph.graph.parts import Key, beneath, meet, owner_at, paths_at
 from gangraph.language.place import Place
 from gangraph.language.places import ANONYMOUS
-from gangraph.language.spec import Entry, NetworkSpec, OptimizerSpec
+from gangraph.language.spec import VARIABLE, Entry, NetworkSpec, OptimizerSpec
 from gangraph.language.tied import Networks
 
 
@@ -71,12 +71,12 @@ def share_parameters(networks: Networks, first: Iterable[Place], second: Iterabl
 
 
 def owned(networks: Networks, place: Place) -> list[Key]:
-    """The paths at a place, each with the network that owns it; a whole network is its parts."""
+    """The paths at a place, each with the network that owns it; a whole network is its parts, or its only tensor."""
     spec = networks[place.network]
     assert isinstance(spec, NetworkSpec)
     paths = paths_at(spec, place)
     if not place.path:
-        paths = (*map(module_name, spec.parts), ANONYMOUS)
+        paths = (VARIABLE,) if spec.start is not None else (*map(module_name, spec.parts), ANONYMOUS)
     return [owner_at(networks, place.network, path) for path in paths]
 
 

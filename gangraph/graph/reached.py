@@ -55,8 +55,10 @@ def _layers(network: NetworkGraph, field: str) -> set[str]:
     known, found = set(waiting), set[str]()
     while waiting:
         node = network.nodes[waiting.pop()]
+        if node.kind == "variable":
+            found.add(node.target)
         name = network.layers[node.target].name if node.kind == "layer" else node.target
-        if node.kind == "input" or vocabulary[name].traits.stops_gradient:
+        if node.kind in ("input", "variable") or vocabulary[name].traits.stops_gradient:
             continue
         if node.kind == "layer":
             found.add(node.target)
