@@ -362,8 +362,8 @@ class ValueBuilder(ExpressionBuilder):
         return self.table.nodes[argument.id] if isinstance(argument, Ref) else None
 
     def is_network(self, name: str) -> bool:
-        """Whether the spec has a network of this name."""
-        return name in self.spec.networks
+        """Whether the spec has a network of this name, which is no variable."""
+        return name in self.spec.networks and not self.spec.is_variable(name)
 
     def place_of(self, call: ast.Call, usage: str) -> Place:
         """The network, part, layer or parameter that a call names. Raises SpecError."""
