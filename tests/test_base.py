@@ -8,13 +8,13 @@ import pytest
 import gangraph
 from gangraph.cli import main
 from gangraph.errors import SpecError
-from gangraph.folder.find_checkpoint import numbered
 from gangraph.language.document.copies import files_of
 from gangraph.language.document.parse import Choice, parse, parse_text
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.saved.find_checkpoint import numbered
 from gangraph.session.run import run as start
 from gangraph.views.code import code_text
 from gangraph.views.explain.story import explain_text

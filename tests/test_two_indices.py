@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from gangraph.cli import main
 from gangraph.errors import SpecError
-from gangraph.folder.find_checkpoint import numbered
 from gangraph.language.expression.model import show
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.scalar import Scalar
 from gangraph.pipeline import check_spec, compile_phase
+from gangraph.saved.find_checkpoint import numbered
 from gangraph.session.run import run as start
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
