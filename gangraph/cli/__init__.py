@@ -165,7 +165,7 @@ def _report_usage(error: BaseException, given: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gangraph"
     if type(error).__name__ == "NoArgsIsHelpError":
-        _say(str(error.format_message()).strip())  # type: ignore[attr-defined]
+        _say(str(error.format_message()).strip())  # type: ignore[attr-defined]  # one of typer, as its caller found
     else:
         _say(f"{path}: {usage_text(error, given)}{_meant_setting(given)}\nsee {path} --help")
     return 2
