@@ -45,7 +45,7 @@ CODES = {
     "GG233": Code("A grid and a sampler of one name", "`gangraph sample RUN --as NAME` draws either."),
     "GG234": Code("Weights from elsewhere are written wrongly", "`from_run(RUN, network=NAME)` are the weights of a run, and `file(PATH, names=TABLE)` those of a file. The first also stands under `networks:`, where it brings its layers along."),
     "GG235": Code("Weights from elsewhere that cannot be read", "A run has a checkpoint and the network that is named, a file holds tensors and nothing that would be executed."),
-    "GG236": Code("`start:` gives weights to no network", "It names networks of the first phase whose weights come from nowhere else, or a run of which all are taken over by name."),
+    "GG236": Code("`start:` gives weights to no network", "It names networks of the first phase that something calls and whose weights come from nowhere else, or a run of which all are taken over by name."),
     "GG237": Code("Weights that do not fit", "A network takes the weights that it has elsewhere only if every tensor has the same name and shape: a network of which some layers begin anew would be another one than it says."),
     "GG238": Code("An operation on a frozen network", "A network from elsewhere that no optimizer names stays as it is, and no checkpoint holds it."),
     "GG240": Code("A loop with something beside it", "`for k in 0..2:` is an entry of its own under `step:` or `phases:`; one entry, or a list of them, stands under it."),

@@ -123,3 +123,23 @@ def test_what_is_given_has_as_many_samples_as_the_batches() -> None:
     trainer(noisy()).step({**batches, "D(x):layers.dropout": torch.ones(6, 4)})
     with pytest.raises(UsageError, match=re.escape("is [6, 4]; [4, 4] was given")):
         trainer(noisy()).step({**batches, "D(x):layers.dropout": torch.ones(4, 4)})
+
+
+def test_a_random_layer_draws_for_each_call_as_many_numbers_as_its_values_have() -> None:
+    """On images of another size, and on a batch twice as large, in training and in an evaluation."""
+    network = "{inputs: x, layers: 'conv2d(2, 1), dropout(0.5), noise'}"
+    sizes = {"P(tile)": [4, 2, 4, 4], "P(part)": [4, 2, 2, 2], "P(both)": [8, 2, 4, 4]}
+    made = trainer(
+        small(
+            more_networks=f"  P: {network}",
+            more_values="  tile: normal(1, 4, 4)\n  part: crop(tile, 2, 2)\n  both: cat(tile, flip(tile), dim=0)",
+            fool="logistic.generator(D(fake)) + mean(P(tile)) + mean(P(part)) + mean(P(both))",
+            evaluate="evaluate: {samples: 3, mode: train, metrics: {all: mean(P(part)) + mean(P(both))}}",
+        )
+    )
+    given = {f"{call}:layers.dropout": torch.ones(size, dtype=torch.float64) for call, size in sizes.items()}
+    made.step(given)
+    with pytest.raises(UsageError, match=re.escape("is [4, 2, 2, 2]; [4, 2, 4, 4] was given")):
+        made.step({"P(part):layers.dropout": given["P(tile):layers.dropout"]})
+    made.step()
+    assert (evaluated := made.evaluate()) is not None and evaluated.metrics

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gangraph import Trainer
+from gangraph.errors import SpecError
 from gangraph.language.expression.model import show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.pipeline import check_spec
@@ -114,6 +115,20 @@ def test_a_phase_lays_any_section_over_the_document() -> None:
     look = run.evaluate()
     assert look is not None and look.metrics.keys() == {"spread", "size"}
     assert next(iter(run.networks["G"].parameters())).shape == torch.Size([5, 3])
+
+
+def test_a_phase_lays_single_keys_over_networks_and_states() -> None:
+    """As profiles and variants do; what the document lacks is still missed."""
+    below = TEXT.replace("  G: mlp(widths=[6], outputs=2)", "  G: {{inputs: z, layers: 'linear(6), linear(2)'}}")
+    below = below.replace("train:\n", "state:\n  s: {{start: 0, next: 'lerp(s, mean(fake), 0.1)'}}\ntrain:\n")
+    networks, states = "networks: {G: {layers: 'linear(6), tanh, linear(2)'}}", "state: {s: {every: 2}}"
+    whole = "networks: {G: {inputs: z, layers: 'linear(6), tanh, linear(2)'}}"
+    whole += ", state: {s: {start: 0, next: 'lerp(s, mean(fake), 0.1)', every: 2}}"
+    parts = read(below.format(second=f"{networks}, {states}"))
+    assert fingerprint(parts) == fingerprint(read(below.format(second=whole)))
+    assert len(trainer(parts).train()) == 3
+    with pytest.raises(SpecError, match="'inputs:' is missing"):
+        read(below.format(second="networks: {H: {layers: tanh}}"))
 
 
 def test_a_phase_may_be_the_first_that_is_looked_at() -> None:

@@ -53,7 +53,7 @@ def misfitting_start(
     models: Mapping[str, NetworkModel],
     averages: Mapping[str, AverageSpec],
 ) -> Iterator[Problem]:
-    """Weights that a run begins with, of networks that are named, that do not fit these.
+    """Weights that a run begins with, of networks that are named, that do not fit these, or that nothing calls.
 
     What is not there any more was taken over long ago, by a run that goes on.
     """
@@ -62,6 +62,19 @@ def misfitting_start(
         there = Path(weights.path if isinstance(weights, FileWeights) else weights.checkpoint).exists()
         if model is not None and there:
             yield from _misfitting(name, weights, model)
+        elif model is None and name:
+            yield without_layers(name, weights)
+
+
+def without_layers(name: str, weights: Weights) -> Problem:
+    """What is wrong with weights for a network that nothing calls."""
+    return Problem(
+        code="GG236",
+        message=f"'{name}' has nothing that could begin with these weights",
+        span=weights.span,
+        found=f"no call of {name}",
+        expected=f"a value with {name}(...), since layers are made for what they are called on",
+    )
 
 
 def _misfitting(

@@ -22,6 +22,7 @@ from gangraph.lower.writer import UNIFORM, noise_name
 from gangraph.registry import vocabulary
 from gangraph.run.draws import Draws
 from gangraph.run.engine import Engine
+from gangraph.run.noise import samples_of
 from gangraph.vocabulary.coupled import BatchError
 from gangraph.vocabulary.layers import RandomLayer
 
@@ -184,23 +185,22 @@ class BoundEvaluation:
 
     def _noise(self, draws: Draws, index: int) -> dict[str, Tensor | None]:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""
-        checked = self.engine.program.plan.checked
-        modules, models = {**self.engine.networks.live, **self.evaluators}, {**checked.networks, **checked.evaluators}
+        modules, types = {**self.engine.networks.live, **self.evaluators}, self.engine.program.plan.checked.evaluation
+        assert types is not None
         noise: dict[str, Tensor | None] = {}
         for name in self.part.code.segment.nodes:
             node = self.graph.nodes[name]
             if not node.is_call:
                 continue
-            owner = self.graph.owner(node.target)
-            module = modules[owner]
-            for draw in models[owner].draws:
+            module = modules[self.graph.owner(node.target)]
+            samples = samples_of(self.graph, types, name, draws.batch)
+            for draw in types.calls[name].draws:
                 layer = module.get_submodule(draw.path)
                 assert isinstance(layer, RandomLayer)
                 if layer.only_in_training and not module.training:
                     noise[noise_name(name, draw.name)] = None
                     continue
-                shape = (draws.batch, *draw.shape)
-                like = next(module.parameters())
+                like, shape = next(module.parameters()), (samples, *draw.shape)
                 noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, index, like)
         return noise
 

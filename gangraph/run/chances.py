@@ -15,6 +15,7 @@ from gangraph.lower.model import Program
 from gangraph.lower.writer import noise_name
 from gangraph.plan.model import UpdatePlan
 from gangraph.run.given import Given, kind_of
+from gangraph.run.noise import samples_of
 from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
 
@@ -48,12 +49,12 @@ def chances_of(program: Program) -> dict[str, Chance]:
 
 
 def _every(program: Program) -> Iterator[tuple[str, Chance]]:
-    graph, networks = program.plan.checked.graph, program.plan.checked.networks
+    graph, types = program.plan.checked.graph, program.plan.checked.types
     calls = {call for update in program.plan.step for call in update.noise}
     pasts = {name for update in program.plan.step for segment in update.segments for name in segment.histories}
     for node in graph.nodes.values():
         if node.id in calls:
-            for draw in networks[graph.owner(node.target)].draws:
+            for draw in types.calls[node.id].draws:
                 key = noise_name(node.id, draw.name)
                 yield f"{phrase(graph, node.id)}:{draw.path}", Chance(key, node.id, draw.path, draw.shape)
         elif node.id in pasts and isinstance(size := node.arguments[1], int) and size:
@@ -109,8 +110,7 @@ class Chances:
     def shape(self, call: str, sample: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a value inside of a call, whose samples have this one."""
         checked = self.program.plan.checked
-        inputs = checked.types.nodes[checked.graph.nodes[call].inputs[0]].shape
-        return (inputs[0] * self.batch // checked.graph.spec.batch, *sample)
+        return (samples_of(checked.graph, checked.types, call, self.batch), *sample)
 
     def layer(self, network: str, path: str) -> RandomLayer:
         """A random layer of a network."""

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from gangraph.check.infer import Types
 from gangraph.check.phase import Checked
+from gangraph.graph.model import Graph
 from gangraph.lower.writer import noise_name
 from gangraph.run.draws import Draws
 from gangraph.run.networks import Networks
@@ -30,11 +32,16 @@ def drawn_noise(
     graph, like = checked.graph, torch.empty(0, dtype=settings.dtype, device=settings.device)
     for call in calls:
         network = graph.owner(graph.nodes[call].target)
-        for draw in checked.networks[network].draws:
+        batch = samples_of(graph, checked.types, call, draws.batch_now)
+        for draw in checked.types.calls[call].draws:
             layer = networks.live[network].get_submodule(draw.path)
             assert isinstance(layer, RandomLayer)
-            batch = checked.types.nodes[graph.nodes[call].inputs[0]].shape[0] * draws.batch_now // graph.spec.batch
             key = noise_name(call, draw.name)
             if (noise := given(key)) is None:
                 noise = draws.noise(call, layer, draw.name, (batch, *draw.shape), step, like)
             yield key, noise
+
+
+def samples_of(graph: Graph, types: Types, call: str, batch: int) -> int:
+    """How many samples a call of a network has where a source has `batch`: as many, or those of several batches."""
+    return types.nodes[graph.nodes[call].inputs[0]].shape[0] * batch // graph.spec.batch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from gangraph.check.weights import misfit
+from gangraph.check.weights import misfit, without_layers
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.spec import FileWeights, RunWeights, Weights
@@ -23,7 +23,7 @@ def begin_with(engine: Engine, start: Mapping[str, RunWeights | FileWeights]) ->
     An average begins at its network, unless it is given weights itself.
 
     Raises:
-        SpecError: the weights of a network that is named do not fit it.
+        SpecError: the weights of a network that is named do not fit it, or nothing calls it.
         UsageError: nothing fits that was to be taken over by name.
         RunError: weights are not there, or damaged.
     """
@@ -40,7 +40,9 @@ def begin_with(engine: Engine, start: Mapping[str, RunWeights | FileWeights]) ->
 
 
 def _one(engine: Engine, name: str, weights: Weights) -> str:
-    module = {**engine.networks.stored, **engine.networks.averages}[name]
+    module = {**engine.networks.stored, **engine.networks.averages}.get(name)
+    if module is None:
+        raise SpecError([without_layers(name, weights)])
     ours = {path: tuple(tensor.shape) for path, tensor in module.state_dict().items()}
     tensors = tensors_of(weights, ours)
     if problem := misfit(name, weights, ours, {path: tuple(tensor.shape) for path, tensor in tensors.items()}):

@@ -273,6 +273,8 @@ class StateDocument(Model):
 
 
 State = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[StateDocument, Tag("mapping")], Discriminator(kind_of)]
+# What a phase lays over a definition: another one, or some of its keys, which are read once they lie over the rest.
+Part = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[Overlay, Tag("mapping")], Discriminator(kind_of)]
 
 
 class PhaseDocument(Model):
@@ -281,11 +283,11 @@ class PhaseDocument(Model):
     name: Plain | None = Field(None, description="for messages; as `grow[r]`, one name for each r of a loop")
     set: dict[Key, Expr] = Field({}, description="params of this phase")
     data: dict[Key, Expr] = {}
-    networks: dict[Key, Network] = {}
+    networks: dict[Key, Part] = {}
     variables: dict[Key, Expr] = {}
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr] = {}
-    state: dict[Key, State] = {}
+    state: dict[Key, Part] = {}
     batch: Expr | None = None
     length: Expr
     optimizers: dict[Key, Expr] = {}
