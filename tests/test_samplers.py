@@ -1,5 +1,6 @@
 """Samplers: pictures of a trained run that are drawn when they are asked for."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from gangraph import Trainer
 from gangraph.cli import app
 from gangraph.errors import RunError, SpecError, UsageError
+from gangraph.evaluate.film import save_film
 from gangraph.evaluate.pictures import frames, picture
 from gangraph.language.expression.model import show
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
@@ -143,8 +145,41 @@ def test_an_unknown_name_is_told_with_the_nearest(trained: Path) -> None:
 
 
 def test_an_animation_is_no_png(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"written as \.gif, not as 'walk\.png'"):
+    with pytest.raises(UsageError, match=r"written as \.gif or \.apng or \.mp4, not as 'walk\.png'"):
         sample(trained, name="walk", out=tmp_path / "walk.png")
+    with pytest.raises(UsageError, match=r"written as \.png, not as 'pairs\.mp4'"):
+        sample(trained, name="pairs", out=tmp_path / "pairs.mp4")
+
+
+def test_an_apng_has_the_frames_as_they_are(trained: Path, tmp_path: Path) -> None:
+    with Image.open(sample(trained, name="walk", out=tmp_path / "walk.apng")) as shown:
+        assert (getattr(shown, "n_frames", 1), shown.info["duration"], shown.info["loop"]) == (4, 200, 0)
+        made = np.asarray(shown.convert("RGB")).astype(int)
+    with Image.open(sample(trained, name="walk")) as gif:
+        near = np.asarray(gif.convert("RGB")).astype(int)
+    assert made.shape == near.shape and 0 < np.abs(made - near).mean() < 12
+
+
+def test_a_film_needs_a_package_that_is_named_before_anything_is_drawn(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UsageError, match=r"needs the package av: pip install 'gangraph\[video\]'; 'walk\.gif' and"):
+        sample(trained, name="walk", out=tmp_path / "new" / "walk.mp4")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_film_has_the_frames_at_their_rate_and_even_sides(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    shown = [Image.new("RGB", (31, 20), (colour, 128, 255 - colour)) for colour in (0, 100, 200)]
+    save_film(shown, tmp_path / "walk.mp4", rate=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.mp4"]
+    with av.open(str(tmp_path / "walk.mp4")) as film:
+        stream = film.streams.video[0]
+        assert (stream.frames, stream.average_rate, stream.width, stream.height) == (3, 5, 32, 20)
+        found = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+    for frame, made in zip(shown, found, strict=True):
+        assert np.abs(made[4:-4, 4:-8] - np.asarray(frame)[4:-4, 4:-7]).max() < 12
 
 
 def test_too_few_samples_to_pick_from(trained: Path) -> None:

@@ -43,13 +43,15 @@ _FORMULA = "a distance from a number is a formula, such as mean((value - 1) ** 2
 class Types:
     """The result of inference. A node that is missing depends on one that has a problem.
 
-    `calls` are networks as each call runs them, by node.
+    `calls` are networks as each call runs them, by node. `varying` are the shapes of values that have several, since
+    sources give batches of several lengths (`check.lengths`); the longest stands in `nodes`.
     """
 
     nodes: Mapping[str, TensorType]
     networks: Mapping[str, NetworkModel]
     problems: tuple[Problem, ...]
     calls: Mapping[str, NetworkModel] = field(default_factory=dict)
+    varying: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
 
 def infer(

@@ -1,7 +1,7 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
@@ -13,6 +13,7 @@ from gangraph.check.infer import Types, infer
 from gangraph.check.initialize import check_initialization
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.label_range import labels_beyond_classes
+from gangraph.check.lengths import varying_shapes
 from gangraph.check.lints import lint
 from gangraph.check.second_order import undifferentiable
 from gangraph.check.states import states_change_type
@@ -67,6 +68,8 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         SpecError: every error found here, in `build`, and `earlier` in `resolve`. Lints do not raise.
     """
     types = infer(graph)
+    varying, unfit = varying_shapes(graph, types)
+    types = replace(types, varying=varying, problems=(*types.problems, *unfit))
     evaluators, refused = _evaluators(graph.evaluation)
     seen = (
         infer_evaluation(graph.evaluation, _alike({**types.networks, **evaluators}, graph.evaluation))

@@ -19,7 +19,10 @@ from gangraph.terminal import plain
 if TYPE_CHECKING:
     from gangraph.language.spec import Spec
 
-_NO_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".ps", ".eps", ".html")
+_NO_TEXT = (
+    ".png", ".apng", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".ps", ".eps", ".html",
+    ".mp4", ".wav",
+)  # fmt: skip
 _SYNTAX = "GG1"  # the codes of problems with the text itself
 
 SpecName = Annotated[

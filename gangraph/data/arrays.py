@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gangraph.data.arguments import require, require_count, require_counts, require_one_of
 from gangraph.data.files import existing_file, require_equal_lengths, require_file
+from gangraph.data.lengths import Frames, most_frames, require_frames, varying
 from gangraph.data.reading import fill, open_member, require_density, require_size_of
 from gangraph.data.source import Field
 from gangraph.data.transform import LOWEST, scale
@@ -39,7 +40,8 @@ class Npz:
             `shape`, and where they differ `range` and `dtype`, are lists too, with one entry for each name.
         shape: shape of one sample, without the batch: [C, H, W] for images (stored so, or as [H, W, C],
             or as [H, W] if C is 1), [C, T, H, W] for clips.
-        frames: T, for clips: the array is a video, and each run of T consecutive frames is a sample.
+        frames: T, for clips: the array is a video, and each run of T consecutive frames is a sample; or the fewest
+            and the most, of which each batch of a run has as many as is drawn, and T is the most.
         labels: name of an array of whole numbers, one for each sample.
         range: `tanh` or `unit` scale a uint8 or uint16 array, whose largest number is the upper end; `raw` gives the
             numbers as they are.
@@ -53,7 +55,7 @@ class Npz:
     file: str = field(kw_only=False)
     key: str | Sequence[str]
     shape: Sequence[int] | Sequence[Sequence[int]]
-    frames: int | None = None
+    frames: Frames | None = None
     labels: str | None = None
     range: Scale | Sequence[Scale] = "tanh"
     dtype: Literal["float32", "int64"] | Sequence[str] = "float32"
@@ -152,7 +154,7 @@ class Stored:
     shape: Sequence[int]
     range: Scale
     dtype: str
-    frames: int | None
+    frames: Frames | None
     labels: str | None
 
     def __post_init__(self) -> None:
@@ -162,18 +164,24 @@ class Stored:
         require_one_of("dtype", self.dtype, DTYPES)
         require(self.range == "raw" or self.dtype == "float32", "dtype", self.dtype, "float32 or range='raw'")
         if self.frames is not None:
-            require_count("frames", self.frames)
-            is_clip = len(self.shape) == 4 and self.shape[1] == self.frames
-            expected = f"[C, {self.frames}, H, W], since frames={self.frames}"
+            require_frames("frames", self.frames)
+            is_clip = len(self.shape) == 4 and self.shape[1] == self.longest
+            expected = f"[C, {self.longest}, H, W], since frames={self.frames}"
             require(is_clip, "shape", list(self.shape), expected)
             require(self.labels is None, "labels", self.labels, "none, since frames= makes clips")
 
     @property
     def field(self) -> Field:
         """The tensor of one sample."""
+        varies = None if self.frames is None else varying(self.frames, 1)
         if self.range == "raw":
-            return Field(tuple(self.shape), dtype=DTYPES[self.dtype])
-        return Field(tuple(self.shape), low=LOWEST[self.range], high=1.0)
+            return Field(tuple(self.shape), dtype=DTYPES[self.dtype], varies=varies)
+        return Field(tuple(self.shape), low=LOWEST[self.range], high=1.0, varies=varies)
+
+    @property
+    def longest(self) -> int:
+        """How many numbers along the first axis of the array a sample has: the frames of a clip, else 1."""
+        return 1 if self.frames is None else most_frames(self.frames)
 
     def finish(self, values: Tensor) -> Tensor:
         """Stored numbers to the declared range and type."""
@@ -206,7 +214,7 @@ class Stored:
         """The array as [N, *shape], or for clips the frames as [N, C, H, W]."""
         shape = tuple(self.shape)
         item = shape if self.frames is None else (shape[0], *shape[2:])
-        found, enough = array.shape[1:], len(array) >= (self.frames or 1)
+        found, enough = array.shape[1:], len(array) >= self.longest
         if found == item and enough:
             return array
         if found == (*item[1:], item[0]) and enough:
@@ -214,14 +222,14 @@ class Stored:
         if (1, *found) == item and enough:
             return array[:, None]
         what = f"array '{self.key}' of '{file}' has shape {list(array.shape)}"
-        expected = f"[{self.frames or 1} or more, {', '.join(map(str, item))}], channels first or last"
+        expected = f"[{self.longest} or more, {', '.join(map(str, item))}], channels first or last"
         raise DataError(f"{what}; expected {expected}, as shape={list(shape)} declares")
 
     def taken(self, array: Tensor, indices: Sequence[int]) -> Tensor:
         """The samples at `indices`, stacked."""
         if self.frames is None:
             return array[torch.tensor(indices, dtype=torch.int64)]
-        return torch.stack([array[i : i + self.frames].transpose(0, 1) for i in indices])
+        return torch.stack([array[i : i + self.longest].transpose(0, 1) for i in indices])
 
 
 class ArraySet:
@@ -233,7 +241,7 @@ class ArraySet:
         self._arrays = arrays
 
     def __len__(self) -> int:
-        return len(next(iter(self._arrays.values()))) - (self._declared[0].frames or 1) + 1
+        return len(next(iter(self._arrays.values()))) - self._declared[0].longest + 1
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Mapping[str, Tensor]:
         """The samples at `indices`, stacked; nothing is random."""

@@ -1,7 +1,7 @@
 """`fixed(source)`: the same samples in every draw, in training and in evaluations alike."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ class FixedStream:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Those of the source."""
-        return self.source.fields
+        """Those of the source; what differs in length is always as long as it can be."""
+        return {name: replace(field, varies=None) for name, field in self.source.fields.items()}
 
     @property
     def finds(self) -> tuple[str, ...]:

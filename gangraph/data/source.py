@@ -14,10 +14,22 @@ from gangraph.errors import DataError, GangraphError
 
 
 @dataclass(frozen=True, slots=True)
+class Varying:
+    """An axis of a sample, counted without the batch, along which each batch of a run has another length.
+
+    The length is from `least` to the size of the axis, and the same for all samples of a batch.
+    """
+
+    axis: int
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One tensor of a sample: its shape without the batch, its type, and the values it can take.
 
-    If it is `padded`, samples of other lengths have as many zeros at the end as there is room.
+    If it is `padded`, samples of other lengths have as many zeros at the end as there is room. If it `varies`, the
+    shape is that of the longest batch: a data set gives samples of this shape, and a run keeps the first part of them.
     """
 
     shape: tuple[int, ...]
@@ -25,6 +37,7 @@ class Field:
     high: float = float("inf")
     dtype: torch.dtype = torch.float32
     padded: bool = False
+    varies: Varying | None = None
 
 
 Meanings = Mapping[str, tuple[str, ...]]  # what whole numbers stand for, from 0 on, by field or column

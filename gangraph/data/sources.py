@@ -1,6 +1,6 @@
 """All data sources; importing this module registers them."""
 
-from gangraph.data import arrays, captions, digits, fixed, folders, idx, random, table, torchvision_sets
+from gangraph.data import arrays, captions, digits, fixed, folders, idx, random, table, torchvision_sets, wav
 from gangraph.data.world import plane, source
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "source",
     "table",
     "torchvision_sets",
+    "wav",
 ]

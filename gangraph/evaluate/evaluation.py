@@ -137,6 +137,7 @@ class BoundEvaluation:
             device=settings.device,
             dtype=settings.dtype,
             sections=dict.fromkeys(self.spec.data, "evaluate.data"),
+            whole=True,
         )
 
     def batch(self, draws: Draws, clock: Clock, index: int) -> dict[str, Tensor]:

@@ -85,14 +85,6 @@ def save_image(image: Image.Image, path: Path, **options: Any) -> None:
         image.save(unfinished, format=Image.registered_extensions()[path.suffix.lower()], **options)
 
 
-def save(shown: Sequence[Image.Image], target: Path, *, rate: int | None) -> None:
-    """Write a picture, or an animation that repeats, with `rate` frames a second."""
-    if rate is None:
-        save_image(shown[0], target)
-    else:
-        save_image(shown[0], target, save_all=True, append_images=shown[1:], duration=round(1000 / rate), loop=0)
-
-
 def is_image(value: Tensor) -> bool:
     """Whether a batch can be shown as images: [B, C, H, W], or a map of classes [B, H, W]."""
     return value.dim() == 4 or (value.dim() == 3 and not value.is_floating_point())

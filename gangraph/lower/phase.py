@@ -7,7 +7,7 @@ from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph
 from gangraph.lower.forms import Models
 from gangraph.lower.fusing import Kernels
-from gangraph.lower.model import EvaluationPart, Program
+from gangraph.lower.model import EvaluationPart, Lowered, Program
 from gangraph.lower.writer import write_segment
 from gangraph.plan.model import Plan, Segment
 
@@ -18,7 +18,7 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
     models = _models(checked, kernels)
     whole = [segment for update in plan.step for segment in update.segments]
     steps = [ahead.each for segment in whole for ahead in segment.lookaheads]
-    segments = {segment.name: write_segment(checked.graph, models, segment) for segment in (*whole, *steps)}
+    segments = {segment.name: _written(checked, models, segment) for segment in (*whole, *steps)}
     begun = tuple(checked.graph.begun.values())
     starts = write_segment(checked.graph, models, _starts(checked.graph, begun)) if begun else None
     evaluation = checked.graph.evaluation
@@ -52,6 +52,14 @@ def lower_part(checked: Checked, nodes: tuple[str, ...]) -> EvaluationPart:
     models = _models(checked, "off")
     graph = checked.graph.evaluation.graph
     return _part(graph, models.of_evaluation(checked.evaluated), "values", after_metrics(graph, nodes))
+
+
+def _written(checked: Checked, models: Models, segment: Segment) -> Lowered:
+    """The code of a segment, which is not compiled if that would be done for each length of a batch."""
+    made = write_segment(checked.graph, models, segment)
+    if checked.types.varying.keys().isdisjoint((*segment.inputs, *segment.nodes)):
+        return made
+    return replace(made, compilable=made.compilable or "batches of different lengths would each be compiled")
 
 
 def _models(checked: Checked, kernels: Kernels) -> Models:

@@ -64,7 +64,9 @@ def _groups(facts: Facts, penalised: Set[str], segment: Segment) -> tuple[tuple[
 
 
 def _shapes(facts: Facts, call: Node) -> tuple[tuple[int, ...], ...]:
-    """The shapes of what a call takes; none where a call on two batches at once is another thing than two calls."""
+    """The shapes of what a call takes, all that it can have; none where one call on two batches is another thing."""
     network = facts.checked.networks[facts.graph.owner(call.target)]
-    shapes = tuple(facts.checked.types.nodes[name].shape for name in call.inputs)
-    return shapes if all(shapes) and not network.mixes_samples and not network.state else ()
+    types = facts.checked.types
+    shapes = tuple(types.nodes[name].shape for name in call.inputs)
+    several = tuple(shape for name in call.inputs for shape in types.varying.get(name, ((),)))
+    return (*shapes, *several) if all(shapes) and not network.mixes_samples and not network.state else ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gangraph.build.sources import build_source
+from gangraph.data.lengths import sizes_said
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
 from gangraph.errors import SpecError, UsageError
@@ -150,7 +151,7 @@ def _form(spec: Spec, name: str, phase: int) -> Mapping[str, Field] | None:
 
 def _told(fields: Mapping[str, Field]) -> str:
     return ", ".join(
-        f"{'' if len(fields) == 1 else f'{name} '}{list(field.shape)} in [{field.low:g}, {field.high:g}]"
+        f"{'' if len(fields) == 1 else f'{name} '}[{', '.join(sizes_said(field))}] in [{field.low:g}, {field.high:g}]"
         for name, field in fields.items()
     )
 

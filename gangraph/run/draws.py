@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from gangraph.data.lengths import shortened
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Dataset, Meanings, Source, meanings, open_source, reading, require_meanings
 from gangraph.data.stream import Stream, derive_seed
@@ -17,7 +18,10 @@ from gangraph.vocabulary.layers import RandomLayer
 
 
 class Draws:
-    """Draws sources by name. Data streams are opened when first needed."""
+    """Draws sources by name. Data streams are opened when first needed.
+
+    A source of batches of different lengths has one that is drawn for each batch, or its greatest if they are `whole`.
+    """
 
     def __init__(
         self,
@@ -29,9 +33,10 @@ class Draws:
         dtype: torch.dtype,
         prefetch: bool = False,
         sections: Mapping[str, str] | None = None,
+        whole: bool = False,
     ) -> None:
         self.sections = sections or {}  # of the spec by source, where it is another one than `data`
-        self.sources, self.batch, self.seed = sources, batch, seed
+        self.sources, self.batch, self.seed, self.whole = sources, batch, seed, whole
         self.device, self.dtype, self.prefetch = device, dtype, prefetch
         self.datasets: dict[str, Dataset] = {}
         self.sizes: dict[str, int] = {}  # samples of each stream that was opened here, or before a run was resumed
@@ -68,6 +73,7 @@ class Draws:
             device=self.device,
             dtype=self.dtype,
             sections=self.sections,
+            whole=self.whole,
         )
         made.datasets, made.sizes, made.positions = dict(self.datasets), dict(self.sizes), dict(self.positions)
         made.given, made.batch_now = self.given, self.batch_now
@@ -113,6 +119,8 @@ class Draws:
         assert not isinstance(source, RandomSource)
         with reading(name, source):
             drawn = self.streams[name].batch(position, self.batch_now)
+        if not self.whole:
+            drawn = shortened(drawn, source.fields, derive_seed(self.seed, name, "length", position))
         self.positions[name] = position + self.batch_now
         return {field: self._cast(tensor) for field, tensor in drawn.items()}
 

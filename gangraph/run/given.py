@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gangraph.data.lengths import at_length, sizes_said
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field, Source
 from gangraph.errors import UsageError, nearest
@@ -86,8 +87,8 @@ def _checked(called: str, batch: object, fields: Mapping[str, Field]) -> dict[st
 
 def _require(what: str, tensor: Tensor, field: Field) -> None:
     """A tensor has the shape, the kind of numbers and, where they are classes, the range of its field."""
-    wanted = f"[B{''.join(f', {size}' for size in field.shape)}]"
-    if tuple(tensor.shape[1:]) != field.shape or not tensor.dim() or not len(tensor):
+    wanted = f"[B{''.join(f', {size}' for size in sizes_said(field))}]"
+    if not _fits(tuple(tensor.shape[1:]), field) or not tensor.dim() or not len(tensor):
         raise UsageError(f"{what} is {wanted} with at least one sample; {list(tensor.shape)} was given")
     if tensor.dtype.is_floating_point != field.dtype.is_floating_point or tensor.dtype.is_complex:
         kinds = ("whole numbers, torch.int64", "floating-point numbers")
@@ -97,6 +98,13 @@ def _require(what: str, tensor: Tensor, field: Field) -> None:
         low, high = (int(number) for number in torch.aminmax(tensor))
         if low < field.low or high > field.high:
             raise UsageError(f"{what} is from {field.low:g} to {field.high:g}; {low} to {high} was given")
+
+
+def _fits(shape: tuple[int, ...], field: Field) -> bool:
+    """Whether samples of this shape can be those of a field."""
+    if field.varies is None or len(shape) != len(field.shape):
+        return shape == field.shape
+    return shape == at_length({"": field}, shape[field.varies.axis])[""].shape
 
 
 def _fields(batch: Mapping[str, object]) -> str:

@@ -7,7 +7,8 @@ from PIL import Image
 
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.evaluate.evaluation import BoundEvaluation
-from gangraph.evaluate.pictures import frames, picture, save
+from gangraph.evaluate.film import FILMS, require_writer, save_film
+from gangraph.evaluate.pictures import frames, picture, save_image
 from gangraph.graph.model import Evaluation, Sampler
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
@@ -33,15 +34,18 @@ def sample(
         name: a sampler or a grid of the spec; its first grid by default.
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's, which gives the samples of its evaluations.
-        out: where the picture goes: a GIF if it moves, else a PNG.
+        out: where the picture goes: a GIF, an APNG or an MP4 if it moves, else a PNG.
 
     Raises:
-        UsageError: there is no such run or sampler.
+        UsageError: there is no such run or sampler, or the picture cannot be written in this form.
         RunError: it shows nothing that can be drawn.
     """
     training = load_run(run, which=which, settings=settings, device=device)
     _require(training, name)
     sampler = _samplers(training).get(name) if name is not None else None
+    rate = sampler.spec.rate if sampler is not None else None
+    target = out or _default(run, which, f"{name or 'sample'}-{training.step_count:08d}", moving=rate is not None)
+    _require_form(target, moving=rate is not None)
     draws = training.seed if seed is None else seed
     if sampler is None:
         shown = _grid(training, name, count, draws)
@@ -49,15 +53,26 @@ def sample(
         shown = _sampled(training, sampler, name or "", count, draws)
     if not shown:
         raise RunError("the spec shows nothing that can be drawn: name images or points in evaluate: grid")
-    rate = sampler.spec.rate if sampler is not None else None
-    suffix = ".gif" if rate is not None else ".png"
-    target = out or _pictures(find_checkpoint(run, which)) / f"{name or 'sample'}-{training.step_count:08d}{suffix}"
-    if target.suffix.lower() != suffix:
-        hint = "; for a file of each sample end it with /" if not target.suffix else ""
-        raise UsageError(f"this picture is written as {suffix}, not as '{target.name}'{hint}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    save(shown, target, rate=rate)
+    if rate is None:
+        save_image(shown[0], target)
+    else:
+        save_film(shown, target, rate=rate)
     return target
+
+
+def _default(run: Path, which: str | None, name: str, *, moving: bool) -> Path:
+    """Where a picture goes if nothing is said."""
+    return _pictures(find_checkpoint(run, which)) / f"{name}{'.gif' if moving else '.png'}"
+
+
+def _require_form(target: Path, *, moving: bool) -> None:
+    """Refuse a file in which a picture cannot be written. Raises UsageError."""
+    forms = FILMS if moving else (".png",)
+    if target.suffix.lower() not in forms:
+        hint = "; for a file of each sample end it with /" if not target.suffix else ""
+        raise UsageError(f"this picture is written as {' or '.join(forms)}, not as '{target.name}'{hint}")
+    require_writer(target)
 
 
 def _pictures(checkpoint: Path) -> Path:

@@ -7,6 +7,7 @@ import torch
 
 from gangraph.check.phase import Checked
 from gangraph.data.counting import samples_here
+from gangraph.data.lengths import sizes_said
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Field, Source
 from gangraph.views.spec import table
@@ -52,4 +53,4 @@ def _described(field: Field) -> tuple[str, str, str, str]:
     low, high = field.low, field.high
     classes = f"{high + 1:g}" if field.dtype == torch.int64 and low == 0 and high < float("inf") else ""
     span = "any" if (low, high) == (float("-inf"), float("inf")) else f"[{low:g}, {high:g}]"
-    return str(list(field.shape)), str(field.dtype).removeprefix("torch."), span, classes
+    return f"[{', '.join(sizes_said(field))}]", str(field.dtype).removeprefix("torch."), span, classes

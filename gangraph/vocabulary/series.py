@@ -54,3 +54,14 @@ def last(x: Tensor, length: Tensor | None = None) -> Tensor:
         raise ValueError("a length is a whole number for each sample, int64 [B], such as lengths(tokens)")
     step = (length.clamp(1, x.shape[1]) - 1).reshape(-1, *[1] * (x.dim() - 1))
     return x.gather(1, step.expand(-1, 1, *x.shape[2:])).squeeze(1)
+
+
+@op(range=lambda x, *_: x, words="some steps of $x")
+def steps(x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+    """Some steps of each sample, from `start` up to and without `stop`, from the end if negative: [B, T, ...]."""
+    if x.dim() < 2:
+        raise ValueError(f"expected steps [B, T, ...], but got {list(x.shape)}")
+    found = x[:, start:stop]
+    if not found.shape[1]:
+        raise ValueError(f"none of the {x.shape[1]} steps is from {start} up to {'the end' if stop is None else stop}")
+    return found

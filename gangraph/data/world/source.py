@@ -1,7 +1,7 @@
 """`world(...)`: the embedded scenes as a data source."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 from math import prod
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gangraph.data.arguments import Size, height_and_width, require_count, require_one_of, require_size, require_some_of
+from gangraph.data.lengths import Frames, most_frames, require_frames, varying
 from gangraph.data.source import Field, Meanings
 from gangraph.data.world.caption import VOCABULARY, sentences
 from gangraph.data.world.chance import SPLITS
@@ -64,7 +65,7 @@ class World:
         channels: 3 for colour, 1 for luminance.
         label: the factor with names whose class the view `label` gives.
         factor: by how much `low` is smaller; a divisor of both sides.
-        frames: frames of a clip.
+        frames: frames of a clip; or the fewest and the most, of which each batch of a run has as many as is drawn.
         stride: steps of time between the frames of a clip.
         points: vertices of a polygon.
 
@@ -89,7 +90,7 @@ class World:
     channels: int = 3
     label: str = "shape"
     factor: int = 4
-    frames: int = 8
+    frames: Frames = 8
     stride: int = 1
     points: int = 32
 
@@ -101,7 +102,9 @@ class World:
     @property
     def fields(self) -> Mapping[str, Field]:
         """The tensors of one sample: `value`, or one for each view."""
-        return {name: VIEWS[view].field(self.camera) for name, view in self.named_views.items()}
+        fields = {name: VIEWS[view].field(self.camera) for name, view in self.named_views.items()}
+        moving = varying(self.frames, 0)
+        return {n: replace(f, varies=moving) if self.named_views[n] == "clip" else f for n, f in fields.items()}
 
     def open(self) -> "WorldDataset":
         """The scenes, ready to be drawn; there is nothing to find."""
@@ -131,7 +134,7 @@ class World:
     def camera(self) -> Camera:
         """How the scenes are seen."""
         given = {field.name: getattr(self, field.name) for field in fields_of(Camera)}
-        return Camera(**given | {"size": height_and_width(self.size)})
+        return Camera(**given | {"size": height_and_width(self.size), "frames": most_frames(self.frames)})
 
     @property
     def named_views(self) -> Mapping[str, str]:
@@ -187,7 +190,9 @@ class WorldDataset:
     def _shots(self, indices: Sequence[int]) -> Iterator[Shot]:
         """The samples, a few at a time."""
         whole_shot = self.world.shot(indices)
-        pixels = prod(height_and_width(self.world.size)) * (self.world.frames if "clip" in self.world.view else 1)
+        pixels = prod(height_and_width(self.world.size)) * (
+            self.world.camera.frames if "clip" in self.world.view else 1
+        )
         step = max(1, _PIXELS // pixels)
         for start in range(0, max(1, len(indices)), step):
             yield whole_shot.rows(start, start + step)
@@ -212,15 +217,16 @@ def _checked(world: World) -> dict[str, object]:
         raise ArgumentError("under", world.under, 'what to replace, such as ["texture=stripes"]')
     _check_camera(world, views)
     size = world.size if isinstance(world.size, int) else height_and_width(world.size)
-    return {"size": size, "view": views, "vary": vary, "under": changes}
+    frames = world.frames if isinstance(world.frames, int) else tuple(world.frames)
+    return {"size": size, "view": views, "vary": vary, "under": changes, "frames": frames}
 
 
 def _check_camera(world: World, views: Sequence[str]) -> None:
     require_size("size", world.size)
     for side in height_and_width(world.size):
         require_count("size", side, least=8, most=1024)
-    for name in ("frames", "stride"):
-        require_count(name, getattr(world, name), least=1)
+    require_frames("frames", world.frames)
+    require_count("stride", world.stride, least=1)
     require_count("points", world.points, least=3)
     require_count("factor", world.factor, least=1, most=min(height_and_width(world.size)))
     if world.channels not in (1, 3):

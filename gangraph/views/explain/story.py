@@ -6,6 +6,8 @@ from itertools import groupby
 
 from gangraph.check.held_out import trained_on
 from gangraph.check.phase import Checked
+from gangraph.data.lengths import sizes_said
+from gangraph.data.source import Field
 from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, SamplerSpec, Spec
@@ -113,10 +115,10 @@ def _data(plan: Plan) -> Iterator[str]:
         yield f"Random numbers are drawn for {listed(names)} as well."
 
 
-def _shape(field: object) -> str:
+def _shape(field: Field) -> str:
     """`3 x 64 x 64 numbers in [-1, 1]`."""
-    shape, low, high = (getattr(field, part) for part in ("shape", "low", "high"))
-    size = " x ".join(map(str, shape))
+    low, high = field.low, field.high
+    size = " x ".join(f"({size})" if " " in size else size for size in sizes_said(field))
     numbers = "one number" if size in ("", "1") else f"{size} numbers"
     return numbers + (f" in [{low:g}, {high:g}]" if low > float("-inf") and high < float("inf") else "")
 
