@@ -27,7 +27,10 @@ PARTS_G = (
     '{inputs: z, parts: {body: "linear(4), tanh, batch_norm, spectral_norm(linear(5)), tanh", last: "linear(2)"},'
     ' values: {h: body(z), k: "h + weight_norm(linear(5))(h)"}, output: last(k)}'
 )
-ORTHOGONAL = "0.1 * sum(total(gram(w) ** 2) - total(norm(w) ** 4) for w in matrices(G))"  # ||w w^T (1 - I)||^2
+ORTHOGONAL = (
+    '0.1 * sum(total(einsum("i k, j k -> i j", w, w) ** 2)'
+    " - total(norm(w) ** 4) for w in matrices(G))"  # ||w w^T (1 - I)||^2
+)
 
 
 def spec(cost: str = ORTHOGONAL, **parts: str) -> Spec:

@@ -172,12 +172,12 @@ def _preparation(
     """
     graph, types = next(each for each in _graphs(checked) if any(True for _ in _results(each[0], owner)))
     calls = [node for node in graph.nodes.values() if node.is_call and graph.owner(node.target) == owner]
-    direct = [node for call in calls if (node := graph.unwrapped(call.inputs[0])).kind == "stream"]
+    direct = [node for call in calls if (node := graph.unwrapped(call.inputs[0])).is_source]
     related = [checked.graph.nodes[name] for name in relations.sources(input_at(owner, 0))]
     below = [graph.nodes[name] for name in graph.nodes if name in graph.below(*(call.id for call in calls))]
     given = [bounds(types.nodes.get(call.inputs[0])) for call in calls] + [relations.range(input_at(owner, 0))]
     interval = next((its for its in given if its is not None), None)
-    for node in (*direct, *related, *(node for node in below if node.kind == "stream")):
+    for node in (*direct, *related, *(node for node in below if node.is_source)):
         source = graph.sources[node.target]
         if isinstance(source, RandomSource) or len(source.fields[node.field].shape) != 3:
             continue

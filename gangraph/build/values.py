@@ -222,10 +222,8 @@ class ValueBuilder(ExpressionBuilder):
             self.owner = owner
 
     def _source_node(self, name: str, field: str, span: Span) -> Ref:
-        source = self.sources[name]
-        kind = "random" if isinstance(source, RandomSource) else "stream"
-        single = len(source.fields) == 1
-        return self.table.add(kind, name if single else f"{name}.{field}", span=span, target=name, field=field)
+        single = len(self.sources[name].fields) == 1
+        return self.table.add("source", name if single else f"{name}.{field}", span=span, target=name, field=field)
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
         """A field of a stream, or an output of a network."""
@@ -323,7 +321,7 @@ class ValueBuilder(ExpressionBuilder):
         name = self.take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
         made = build_source(node, self.spec.static_names, self.spec.batch)
         assert isinstance(made, RandomSource)
-        return self._source_of_its_own("random", name, node.span, (self.owner, node.span), made)
+        return self._source_of_its_own("source", name, node.span, (self.owner, node.span), made)
 
     def _source_of_its_own(self, kind: str, name: str, span: Span, unique: object, made: RandomSource) -> Ref:
         """A source without a name under `data:`, which has the name of its node."""

@@ -49,7 +49,8 @@ class Relations:
     def sources(self, place: Place) -> tuple[str, ...]:
         """The nodes of data of that kind, in the order of the graph."""
         found = self.relatives(place)
-        return tuple(n.id for n in self.checked.graph.nodes.values() if n.kind == "stream" and node_at(n.id) in found)
+        graph = self.checked.graph
+        return tuple(n.id for n in graph.nodes.values() if graph.is_data(n) and node_at(n.id) in found)
 
     def output(self, owner: str, field: str = "") -> Interval | None:
         """The range of a network's output, or where training does not use it, of those that share parts with it."""

@@ -194,18 +194,8 @@ def _spell_parameter_gradient(node: Node, inside: Inside) -> Expression:
 # ---------------------------------------------------------------------------------------------------- the table
 
 KINDS = (
-    NodeKind(  # a field of a batch of data; target: the stream, field
-        name="stream",
-        target="source",
-        given=True,
-        source=True,
-        stops=always,
-        infer=lambda inference, node: inference.source(node),
-        write=_given,
-        spelled=_spell_source,
-    ),
-    NodeKind(  # a batch of random numbers; target: the source
-        name="random",
+    NodeKind(  # a field of a batch of data or of random numbers; target: the source, field
+        name="source",
         target="source",
         given=True,
         source=True,

@@ -289,6 +289,10 @@ class Graph:
         """For each network the others that have a part in common with it."""
         return tied(self.spec.networks)
 
+    def is_data(self, node: Node) -> bool:
+        """Whether a node is a field of data, and no random draw."""
+        return node.is_source and not isinstance(self.sources[node.target], RandomSource)
+
     def drawn_from(self, node: Node) -> Node:
         """The call of a network that an image drawn pixel by pixel repeats."""
         made = self.nodes[node.inputs[0]]

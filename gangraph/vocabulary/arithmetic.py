@@ -58,43 +58,18 @@ def _neg(a: Tensor) -> Tensor:
     return -a
 
 
-def _mask(compare: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """1 where a comparison is true and 0 where it is not, in the type of the floating-point numbers among the two."""
-    types = [each.dtype for each in (a, b) if isinstance(each, Tensor) and each.is_floating_point()]
-    return compare(a, b).to(types[0] if types else torch.get_default_dtype())
+def _comparison(name: str, sign: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The op of a comparison, by the name that it has in Python's `operator`."""
+    compare: Callable[[Tensor, Tensor], Tensor] = getattr(operator, name)
+
+    def mask(a: Tensor, b: Tensor) -> Tensor:
+        types = [each.dtype for each in (a, b) if isinstance(each, Tensor) and each.is_floating_point()]
+        return compare(a, b).to(types[0] if types else torch.get_default_dtype())
+
+    mask.__name__ = mask.__qualname__ = name
+    mask.__doc__ = f"a {sign} b as 1 and 0, in the type of the floating-point numbers among the two."
+    return op(name, range=always(UNIT), stops_gradient=True)(mask)
 
 
-@op("gt", range=always(UNIT), stops_gradient=True)
-def greater(a: Tensor, b: Tensor) -> Tensor:
-    """a > b as 1 and 0."""
-    return _mask(operator.gt, a, b)
-
-
-@op("ge", range=always(UNIT), stops_gradient=True)
-def at_least(a: Tensor, b: Tensor) -> Tensor:
-    """a >= b as 1 and 0."""
-    return _mask(operator.ge, a, b)
-
-
-@op("lt", range=always(UNIT), stops_gradient=True)
-def less(a: Tensor, b: Tensor) -> Tensor:
-    """a < b as 1 and 0."""
-    return _mask(operator.lt, a, b)
-
-
-@op("le", range=always(UNIT), stops_gradient=True)
-def at_most(a: Tensor, b: Tensor) -> Tensor:
-    """a <= b as 1 and 0."""
-    return _mask(operator.le, a, b)
-
-
-@op("eq", range=always(UNIT), stops_gradient=True)
-def equal(a: Tensor, b: Tensor) -> Tensor:
-    """a == b as 1 and 0."""
-    return _mask(operator.eq, a, b)
-
-
-@op("ne", range=always(UNIT), stops_gradient=True)
-def unequal(a: Tensor, b: Tensor) -> Tensor:
-    """a != b as 1 and 0."""
-    return _mask(operator.ne, a, b)
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+gt, ge, lt, le, eq, ne = (_comparison(name, sign) for name, sign in _SIGNS.items())

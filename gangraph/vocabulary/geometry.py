@@ -52,17 +52,6 @@ def cos(x: Tensor) -> Tensor:
     return x.cos()
 
 
-@op(stops_gradient=True, range=lambda *_: (0.0, 1.0), latex="[$x < $limit]", words="whether $x is below $limit")
-def below(x: Tensor, limit: Tensor) -> Tensor:
-    """1 where x < limit, else 0: a mask, or the outcome of a coin whose probability may change.
-
-    `below(u, p)` with u drawn evenly from [0, 1) is 1 with probability p.
-    """
-    like = x if isinstance(x, Tensor) else limit
-    made: Tensor = torch.lt(x, limit) if isinstance(x, Tensor) else torch.gt(limit, x)
-    return made.to(like.dtype)
-
-
 @op(stops_gradient=True, range=lambda *_: (1.0, math.inf))
 def height(x: Tensor) -> Tensor:
     """How many rows images [B, C, H, W] have: one number."""
@@ -102,21 +91,6 @@ def matrix(*entries: Tensor, rows: int) -> Tensor:
         raise ValueError("an entry is a number or a value [B], and at least one is a value")
     filled = [torch.zeros_like(values[0]) + entry for entry in entries]
     return torch.stack(filled, 1).reshape(len(filled[0]), rows, -1)
-
-
-@op()
-def matmul(*factors: Tensor) -> Tensor:
-    """The product of matrices [B, N, M], [B, M, K], ..., sample by sample; the last is applied first.
-
-    Raises:
-        ValueError: there are fewer than two, or one is no matrix for each sample.
-    """
-    if len(factors) < 2 or any(factor.dim() != 3 for factor in factors):
-        raise ValueError("it takes two or more matrices for each sample, [B, N, M]")
-    product = factors[0]
-    for factor in factors[1:]:
-        product = torch.bmm(product, factor)
-    return product
 
 
 # --------------------------------------------------------------------------------------------------------- images

@@ -239,13 +239,6 @@ def norm(x: Tensor) -> Tensor:
     return length
 
 
-@op(mixes_samples=True, latex=r"${w} ${w}^\top", words="the products of all rows of $w with each other")
-def gram(w: Tensor) -> Tensor:
-    """w w^T, the products of all rows: [N, ...] to [N, N]. A row is all that follows the first axis."""
-    rows = w.flatten(1)
-    return rows @ rows.T
-
-
 @op(mixes_samples=True, range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of all of $x")
 def total_norm(x: Tensor) -> Tensor:
     """sqrt(sum(x ** 2)) over all elements, batch included: one number. `norm` is the length of each sample.

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
-from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph, Node
 
@@ -26,7 +25,4 @@ def last_step_of_padding(graph: Graph, types: Types) -> Iterator[Problem]:
 
 def _is_padded(graph: Graph, node: Node) -> bool:
     """Whether a value is a field of data whose samples end in padding."""
-    if node.kind != "stream":
-        return False
-    source = graph.sources[node.target]
-    return not isinstance(source, RandomSource) and source.fields[node.field].padded
+    return graph.is_data(node) and graph.sources[node.target].fields[node.field].padded

@@ -18,7 +18,7 @@ def moving_target(graph: Graph, types: Types) -> Iterator[Problem]:
     for update in graph.updates:
         for objective in update.objectives:
             below = graph.below(objective.written)
-            streams = dict.fromkeys(n.target for n in graph.nodes.values() if n.id in below and n.kind == "stream")
+            streams = dict.fromkeys(n.target for n in graph.nodes.values() if n.id in below and graph.is_data(n))
             read = {graph.nodes[name].target for name in below if graph.nodes[name].is_call}
             for name in (name for name in objective.networks if name in each and name in read):
                 for stream in (s for s in streams if not is_fixed(graph.sources[s]) and (name, s) not in told):

@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Mapping
 
-from gangraph.data.random import RandomSource
 from gangraph.graph.differentiability import is_stop
 from gangraph.graph.model import Graph, Node, UpdateGraph
 from gangraph.language.expression.model import Call, Expression, Literal, show
@@ -92,7 +91,7 @@ def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -
 
 def _source_figure(graph: Graph, node: Node, tip: str) -> Figure:
     """Data or a random draw, with what the spec says of it; a draw inside a value as it is written there."""
-    kind = "random" if isinstance(graph.sources[node.target], RandomSource) else "stream"
+    kind = "stream" if graph.is_data(node) else "random"
     source = graph.spec.data.get(node.target)
     if node.is_unwritten:
         call = graph.drawn_at(node.id)
