@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gangraph.apply.anysize import AnySize
-from gangraph.apply.sizes import bare, follows
+from gangraph.apply.sizes import bare, scaling_of
 from gangraph.build.network import build_network
 from gangraph.check.instantiate import instantiate
 from gangraph.errors import RunError
@@ -71,7 +71,7 @@ def test_the_multiple_and_the_factor_of_a_network_are_found(
     layers: str, expected: tuple[tuple[int, int], tuple[float, float]] | None
 ) -> None:
     plain = network(layers)
-    found = follows(plain.bare, 3, (16, 16))
+    found = scaling_of(plain.bare, 3, (16, 16))
     assert (None if found is None else (found.multiple, tuple(map(float, found.factor)))) == expected
 
 
@@ -130,7 +130,7 @@ def test_small_images_are_filled_up_and_cut_back(size: tuple[int, int]) -> None:
 
 def test_what_is_filled_up_lies_beyond_the_image() -> None:
     made = network("conv2d(3, 2, stride=2), upsample(2)")
-    assert made.follows is not None and made.follows.multiple == (2, 2)
+    assert made.scaling is not None and made.scaling.multiple == (2, 2)
     (odd,), (even,) = made(image(9, 9)), made(image(9, 9)[:, :, :8, :8])
     assert (odd[:, :8, :8] - even).abs().max() < 1e-12  # sizes may be summed in another order
 

@@ -541,8 +541,8 @@ def test_kernels_are_placed_nowhere_and_nothing_of_it_is_compiled() -> None:
     program = compile_phase(checked, kernels="auto")
     whole = program.segments[program.plan.updates[0].body[-1].name]
     assert whole.kernels == () and not any("fused" in name for name in whole.networks)
-    assert "double backward" in whole.compilable
-    assert program.segments[program.plan.updates[1].body[-1].name].compilable == ""
+    assert "double backward" in whole.uncompiled
+    assert program.segments[program.plan.updates[1].body[-1].name].uncompiled == ""
     assert "none: what looks ahead is differentiated twice" in plan_text(program)
 
 

@@ -1,1 +1,1 @@
-"""A trained network on images of any size: files in, files out."""
+"""Trained networks applied to files of images, of any size."""

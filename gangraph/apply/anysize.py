@@ -1,8 +1,8 @@
-"""A network over images of any size: which sizes it takes, how far it looks, and how a large image is cut into tiles.
+"""A network over images of any size: the sizes that it takes, its receptive field, and large images as tiles.
 
-Everything is found by running the network: sizes and memory without storage, and how far it looks by what becomes
-NaN where one stripe of its input is. So nothing here knows of particular layers, but for those that normalise by
-statistics of the whole image, which tiles have to share.
+Everything is found by running the network: sizes and memory on tensors without storage, and the receptive field by
+which outputs become NaN when a stripe of the input is NaN. So no layers are known here by name, except those that
+normalise by statistics of the whole image, which the tiles of an image have to share.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx, nn
 
-from gangraph.apply.sizes import Follows, Size, follows, main_output, result_size
+from gangraph.apply.sizes import Scaling, Size, main_output, result_size, scaling_of
 from gangraph.apply.statistics import shared_statistics
 from gangraph.errors import RunError
 
-_PROBED = 1024  # pixels of the stripe on which a network is probed: it sees at most half as far where tiles are used
-_SAMPLED, _LEAST, _PIECES = 512, 64, 16  # sides of the pieces from which statistics are taken; so many at least
+_PROBED = 1024  # pixels of the strip on which the reach is measured; more than half of it is not found
+_SAMPLED, _LEAST, _PIECES = (
+    512,
+    64,
+    16,
+)  # sides of the pieces for statistics, and their least number
 
 
 class _Peak(fx.Interpreter):
-    """Runs a network without storage and counts the bytes that are alive at once."""
+    """Runs a network on tensors without storage, and finds the most bytes that its values take at once."""
 
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network)
@@ -43,10 +47,13 @@ class AnySize:
 
     Args:
         network: the network, in the mode in which it is to run.
-        bare: the same without storage.
-        channels, size: of images that it surely takes.
-        memory: how many bytes it may use at once; beyond that an image is cut into tiles.
-        precision: makes the context in which it computes.
+        bare: the same network on the meta device.
+        channels, size: of images that it is known to take, such as those that it was trained on.
+        memory: how many bytes it may use at once; an image that needs more is cut into tiles.
+        precision: gives the context in which the network runs, such as autocast.
+
+    Attributes:
+        remarks: what a user should know about how images were processed, each once.
     """
 
     network: nn.Module
@@ -59,29 +66,34 @@ class AnySize:
     _needs: dict[Size, int] = field(default_factory=dict)
 
     @cached_property
-    def follows(self) -> Follows | None:
-        """How the output's size follows the input's; None if it does not."""
-        return follows(self.bare, self.channels, self.size)
+    def scaling(self) -> Scaling | None:
+        """How the size of the output depends on that of the input; None if the network takes one size only."""
+        return scaling_of(self.bare, self.channels, self.size)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C', H', W'], where H' and W' follow H and W; any H and W if the network `follows`.
+        """Run images [B, C, H, W] through the network: [B, C', H', W'], where H' and W' are H and W by `scaling`.
 
-        What there is to say about the way is added to `remarks`.
+        H and W may be any if there is a `scaling`. An image is filled up with its mirror image to a size that the
+        network takes, and the result is cut back. How large images were processed is added to `remarks`.
 
         Raises:
-            RunError: an image that has to be cut into tiles is looked at as a whole.
+            RunError: an image is too large for `memory`, and cannot be cut into tiles, since each output depends on the
+                whole image.
         """
-        if self.follows is None:
+        if self.scaling is None:
             return self._run(images)
         padded = self._padded(images)
         size = (padded.shape[2], padded.shape[3])
         made = self._run(padded) if len(images) * self.needs(size) <= self.memory else self._tiled(padded)
-        height, width = self.follows.result((images.shape[2], images.shape[3]))
+        height, width = self.scaling.result((images.shape[2], images.shape[3]))
         return made[:, :, :height, :width]
 
     def needs(self, size: Size) -> int:
-        """About how many bytes one image of a size takes: twice what is alive between layers, as measured on a CPU."""
+        """About how many bytes one image of a size takes: twice the most that values between layers take at once.
+
+        The factor was measured on a CPU.
+        """
         if size not in self._needs:
             peak = _Peak(self.bare)
             with torch.no_grad():
@@ -94,10 +106,10 @@ class AnySize:
             return main_output(self.network(images))
 
     def _padded(self, images: Tensor) -> Tensor:
-        """Images with more rows below and columns to the right, up to what the network takes."""
+        """Images with mirrored rows added below and columns at the right, up to a size that the network takes."""
         size = self._accepted((images.shape[2], images.shape[3]))
         below, right = size[0] - images.shape[2], size[1] - images.shape[3]
-        for amount, dim in ((below, 2), (right, 3)):  # by mirror images, as often as it takes
+        for amount, dim in ((below, 2), (right, 3)):  # mirrored as often as is needed
             while amount > 0 and images.shape[dim] > 1:
                 step = min(amount, images.shape[dim] - 1)
                 mirrored = images.narrow(dim, images.shape[dim] - 1 - step, step).flip(dim)
@@ -107,9 +119,9 @@ class AnySize:
         return images
 
     def _accepted(self, size: Size) -> Size:
-        """The next size that the network takes: multiples, and not too small."""
-        assert self.follows is not None
-        steps = self.follows.multiple
+        """The least size, not below this one, that the network takes: a multiple, and not too small."""
+        assert self.scaling is not None
+        steps = self.scaling.multiple
         height, width = (-(-side // step) * step for side, step in zip(size, steps, strict=True))
         while (height < self.size[0] or width < self.size[1]) and (
             result_size(self.bare, self.channels, (height, width)) is None
@@ -126,7 +138,7 @@ class AnySize:
         return torch.cat([self._tiled_one(image[None]) for image in images])
 
     def _tiled_one(self, image: Tensor) -> Tensor:
-        """One image, tile by tile, each with as much around it as the network sees."""
+        """Run one image tile by tile, each with a margin as wide as the receptive field reaches."""
         statistics = nullcontext() if self._reach is not None else shared_statistics(self.network, self._pieces(image))
         with statistics:
             reach = self._reach if self._reach is not None else self._measured()
@@ -145,7 +157,7 @@ class AnySize:
             return self._patched(image, reach)
 
     def _patched(self, image: Tensor, reach: Size) -> Tensor:
-        assert self.follows is not None
+        assert self.scaling is not None
         side = self._tile(reach)
         height, width = image.shape[2], image.shape[3]
         made: Tensor | None = None
@@ -155,25 +167,25 @@ class AnySize:
                 x0, x1 = max(0, left - reach[1]), min(width, left + side[1] + reach[1])
                 piece = self._run(image[:, :, y0:y1, x0:x1])
                 if made is None:
-                    made = piece.new_empty((1, piece.shape[1], *self.follows.result((height, width))))
+                    made = piece.new_empty((1, piece.shape[1], *self.scaling.result((height, width))))
                 (r0, c0), (r1, c1) = (
-                    self.follows.result((top, left)),
-                    self.follows.result((top + side[0], left + side[1])),
+                    self.scaling.result((top, left)),
+                    self.scaling.result((top + side[0], left + side[1])),
                 )
                 r1, c1 = min(r1, made.shape[2]), min(c1, made.shape[3])
-                dy, dx = self.follows.result((y0, x0))
+                dy, dx = self.scaling.result((y0, x0))
                 made[:, :, r0:r1, c0:c1] = piece[:, :, r0 - dy : r1 - dy, c0 - dx : c1 - dx]
         assert made is not None
         return made
 
     def _tile(self, reach: Size) -> Size:
-        """The largest tile that fits into memory with what is around it, not below the size that is known to work."""
-        assert self.follows is not None
-        rows, columns = self.follows.multiple
+        """The size of the largest tile that fits into memory with its margins, but at least the size known to work."""
+        assert self.scaling is not None
+        rows, columns = self.scaling.multiple
         times = 1
         while self.needs((2 * times * rows + 2 * reach[0], 2 * times * columns + 2 * reach[1])) <= self.memory:
             times *= 2
-        for step in (times // 2, times // 4):  # what lies between two powers of two
+        for step in (times // 2, times // 4):  # sizes between two powers of two
             grown = times + step
             if step and self.needs((grown * rows + 2 * reach[0], grown * columns + 2 * reach[1])) <= self.memory:
                 times = grown
@@ -181,19 +193,25 @@ class AnySize:
 
     @cached_property
     def _reach(self) -> Size | None:
-        """How far the network sees by itself; None if it looks at the whole image."""
+        """The reach of the network with each layer's own statistics; None if that is the whole image."""
         return self._measured()
 
     def _measured(self) -> Size | None:
-        """How far around a place the network looks, in pixels, as multiples; None if that is too far to be told."""
-        assert self.follows is not None
+        """How many pixels around a position its output depends on, in each direction, rounded up to multiples.
+
+        None if these are more than can be measured.
+        """
+        assert self.scaling is not None
         found = [self._sees(axis) for axis in (0, 1)]
         return None if found[0] is None or found[1] is None else (found[0], found[1])
 
     def _sees(self, axis: Literal[0, 1]) -> int | None:
-        """How far along one axis a NaN comes: an input of 0 with one stripe of it, on which every position is tried."""
-        assert self.follows is not None
-        step, factor = self.follows.multiple[axis], self.follows.factor[axis]
+        """How far a NaN spreads along one axis, in pixels, from a stripe in an input of zeros; None if to the ends.
+
+        The stripe is as wide as the network's multiple, so that it holds every kind of position.
+        """
+        assert self.scaling is not None
+        step, factor = self.scaling.multiple[axis], self.scaling.factor[axis]
         length = -(-max(_PROBED, 2 * self.size[axis]) // step) * step
         middle = length // (2 * step) * step
         shape = [1, self.channels, *self.size]
@@ -201,7 +219,7 @@ class AnySize:
         probe = torch.zeros(shape, dtype=self._weight.dtype, device=self._weight.device)
         probe.narrow(2 + axis, middle, step).fill_(torch.nan)
         reached = self._run(probe).isnan().amax(dim=(0, 1, 3 - axis)).nonzero()
-        if not reached.numel():  # the network gives no NaN for one, so this tells nothing
+        if not reached.numel():  # the network does not pass a NaN on, so its reach is not known
             return None
         first, last = Fraction(int(reached.min())) / factor, Fraction(int(reached.max()) + 1) / factor
         if first <= 0 or last >= length:
@@ -214,16 +232,16 @@ class AnySize:
         return next(self.network.parameters(), torch.empty(0))
 
     def _piece(self, image: Tensor, side: int) -> Size:
-        assert self.follows is not None
+        assert self.scaling is not None
         height, width = (
             max(min(side, whole) // step * step, least)
-            for whole, step, least in zip(image.shape[2:], self.follows.multiple, self.size, strict=True)
+            for whole, step, least in zip(image.shape[2:], self.scaling.multiple, self.size, strict=True)
         )
         return height, width
 
     def _pieces(self, image: Tensor) -> Tensor:
-        """Pieces of an image, spread over it, as many as fit into memory."""
-        assert self.follows is not None
+        """Pieces [N, C, h, w] of one image, evenly spread over it, as many as fit into memory."""
+        assert self.scaling is not None
         side = _SAMPLED
         while side > max(_LEAST, *self.size) and self.memory < _PIECES * self.needs(self._piece(image, side)):
             side //= 2
@@ -236,7 +254,7 @@ class AnySize:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles begin: one after another, the last one so that it ends with the image."""
+    """Where tiles begin along an axis: side by side, the last one moved back to end with the image."""
     return [min(start, max(0, length - side)) for start in range(0, length, side)]
 
 

@@ -1,4 +1,4 @@
-"""Which networks of a run can be applied to images, and what the spec says about such images."""
+"""Which networks of a run can be applied to images, and how the spec prepares images for them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,11 +18,15 @@ _COLOURS = (1, 3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A network that takes one image and gives one, by its name in the spec; an average has an `owner`.
+    """A network, by its name in the spec, that takes one image and gives one.
 
-    `options` prepare a file as the source `like` does, of which the spec gives the network images in the range `given`.
-    `made` is the range of what it gives, None where the spec does not tell. `size` is height and width of what it was
-    trained on.
+    Attributes:
+        owner: the network that it is the average of; its own name if it is no average.
+        like: the source whose images the network is given in the spec, in words; empty if there is none.
+        given: the range of the images that it takes.
+        options: how a file is prepared, as that source prepares its own.
+        size: height and width of the images that it was trained on.
+        made: the range of the images that it gives; None where the spec does not tell.
     """
 
     name: str
@@ -39,10 +43,10 @@ class NoImageError(ValueError):
 
 
 def applicable(checked: Checked, name: str, *, average: bool = False) -> Applied:
-    """The network of a name, or its moving average, if it can be applied to images.
+    """The network of a name, or with `average` its moving average, as it is applied to images.
 
     Raises:
-        UsageError: there is no such network, or it takes or gives something else than one image; the message names
+        UsageError: there is no such network or average, or it does not take one image and give one; the message names
             the networks that can be applied.
     """
     graph = checked.graph
@@ -68,7 +72,7 @@ def _average_of(graph: Graph, name: str) -> str:
 
 
 def _those(checked: Checked) -> str:
-    """The networks that can be applied."""
+    """Which networks can be applied, as the end of a message."""
     names = [name for name in _networks(checked) if _can(checked, name)]
     return f"those that can are {', '.join(names)}" if names else "none of this run can"
 
@@ -115,7 +119,7 @@ def _applied(checked: Checked, name: str) -> Applied:
 
 
 def _range(checked: Checked, relations: Relations, owner: str) -> Interval | None:
-    """The range of what a network gives."""
+    """The range of the images that a network gives; None where the spec does not tell."""
     for graph, types in _graphs(checked):
         ranges = {bounds(types.nodes.get(node)) for node in _results(graph, owner)}
         if len(ranges) == 1 and None not in ranges:
@@ -124,14 +128,14 @@ def _range(checked: Checked, relations: Relations, owner: str) -> Interval | Non
 
 
 def _graphs(checked: Checked) -> Iterator[tuple[Graph, Types]]:
-    """Training, then what is looked at."""
+    """The graph of training with its types, then that of the evaluation if there is one."""
     yield checked.graph.as_written, checked.types
     if checked.graph.evaluation is not None and checked.evaluation is not None:
         yield checked.graph.evaluation.graph, checked.evaluation
 
 
 def _results(graph: Graph, owner: str) -> Iterator[str]:
-    """The nodes that are what a network, or an average of it, gives as its main output."""
+    """The nodes of the main outputs of all calls of a network or of its averages."""
     calls = {node.id for node in graph.nodes.values() if node.is_call and graph.owner(node.target) == owner}
     outputs = {n.id for n in graph.nodes.values() if n.kind == "output" and n.inputs[0] in calls}
     split = {graph.nodes[name].inputs[0] for name in outputs}
@@ -139,7 +143,7 @@ def _results(graph: Graph, owner: str) -> Iterator[str]:
 
 
 def _is_seen_as_image(checked: Checked, relations: Relations, owner: str) -> bool:
-    """Whether a spec shows what a network gives, feeds it to a network or compares it with an image."""
+    """Whether a spec shows the output of a network, feeds it to a network, or compares it with an image."""
     own = set(_results(checked.graph, owner))
     met = relations.relatives(output_at(owner)) - {output_at(owner)} - {node_at(name) for name in own}
     ways = {kind for kind, name, _ in met if kind != "node" or not checked.graph.nodes[name].is_same}
@@ -147,7 +151,7 @@ def _is_seen_as_image(checked: Checked, relations: Relations, owner: str) -> boo
 
 
 def _is_shown(checked: Checked, owner: str) -> bool:
-    """Whether a grid or a sampler has a column of it, or of what ops make of it."""
+    """Whether a column of a grid or a sampler is the output of a network, or is computed from it by ops alone."""
     evaluation = checked.graph.evaluation
     if evaluation is None:
         return False
@@ -165,10 +169,13 @@ def _is_shown(checked: Checked, owner: str) -> bool:
 def _preparation(
     checked: Checked, relations: Relations, owner: str, shape: tuple[int, ...]
 ) -> tuple[str, Interval, ImageOptions]:
-    """The source whose images a network is given, the range that it is given them in, and how they are prepared.
+    """The source of a network's images in words, the range of these images, and how they are prepared.
 
-    The source is what a call is given directly, in the order of the spec; else data of the same kind; else the data
-    that its input is computed from.
+    The source is the first, in the order of the spec, that a call is given directly; else one whose images are compared
+    with the network's input; else one that its input is computed from.
+
+    Raises:
+        NoImageError: the range of the network's input is not known.
     """
     graph, types = next(each for each in _graphs(checked) if any(True for _ in _results(each[0], owner)))
     calls = [node for node in graph.nodes.values() if node.is_call and graph.owner(node.target) == owner]
@@ -192,7 +199,7 @@ def _preparation(
 
 
 def _options(source: Source | None, interval: Interval, shape: tuple[int, ...]) -> ImageOptions:
-    """A source's own options for files; a source that reads none has no fit, and nothing is distorted then."""
+    """How a source prepares files; for one that reads no files, to this shape without changing the aspect ratio."""
     declared: Range = "tanh" if interval[0] < 0 else "unit"
     if isinstance(source, ImageOptions):
         options: ImageOptions = replace(source, augment=False, flip=False, channels=shape[1], range=declared)

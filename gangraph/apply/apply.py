@@ -1,4 +1,4 @@
-"""Images through a trained network: files in, files out."""
+"""Files of images through a trained network, into files."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,25 +35,30 @@ def apply(
 ) -> int:
     """Send images through a trained network, one file after another; returns how many were written.
 
-    Images are prepared as the source does that the spec gives to the network. They keep their size where the network
-    takes any size; else they are resized as the source says. Results are PNG files under the names and in the
-    subfolders of the images.
+    Images are prepared in the way of the source that the spec feeds to the network. They keep their size if the network
+    takes any size; else they are resized in the way of that source. Results are PNG files with the names of the images,
+    in the same subfolders.
 
     Args:
+        run: the folder of a run.
+        network: the name of a network in its spec.
         source: an image, a folder, a zip file, or a folder in one.
         target: a folder; for one image also a file.
-        average: take the network's moving average.
+        which: the checkpoint, such as `best`; by default the newest that is not damaged.
+        average: use the network's moving average.
         size: height and width to which images are resized first, by the source's `fit` and `interpolation`.
         batch: how many images of one size go through the network together.
         memory: how many GiB the network may use at once; larger images are cut into overlapping tiles.
-        interval: the range of what the network gives, where the spec does not tell.
-        ground: the colour that transparent images are laid on, where the source states none or another.
-        overwrite: replace files that are there already.
-        say: is told what is done, and what could not be.
+        interval: the lowest and highest value that the network gives; needed where the spec does not tell.
+        ground: the colour that transparent images are laid on, in place of the source's.
+        overwrite: replace files that exist.
+        say: is called with each line of text about what is done, and what failed.
 
     Raises:
-        UsageError: there is no such network, it cannot be applied to images, or files would be overwritten.
-        DataError: there is no image, or some could not be translated; all others were.
+        UsageError: there is no such network, it cannot be applied to images, the range of what it gives is not known,
+            or files would be overwritten.
+        DataError: there is no image, or some images could not be translated; the others were.
+        RunError: a result cannot be written.
     """
     archive = open_images(source)
     for note in archive.notes:

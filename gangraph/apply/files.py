@@ -1,4 +1,4 @@
-"""Which images are read, and where the results go."""
+"""The images that are read, and the files that the results are written to."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,19 @@ from gangraph.data.reading import read_file
 from gangraph.errors import DataError, UsageError
 from gangraph.evaluate.pictures import save_image
 
-WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # what a single file may be written as
+WRITTEN = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+)  # formats of a single file
 
 
 def open_images(source: Path) -> Archive:
-    """The images of a place; a single file is a place of one."""
+    """The images in a folder or zip file, or a single image file. Raises DataError."""
     if source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES:
         return Archive(str(source.parent), (source.name,), (), (), (), lambda _, most: read_file(source, most))
     return open_archive(str(source))
@@ -24,7 +32,13 @@ def open_images(source: Path) -> Archive:
 def plan_files(
     archive: Archive, source: Path, target: Path, overwrite: bool, say: Callable[[str], None]
 ) -> dict[str, Path]:
-    """Where each image's result goes. Raises UsageError where a file would be lost."""
+    """The file for the result of each image, by the image's name.
+
+    Raises:
+        UsageError: a file would be overwritten without `overwrite`, or is one of the images; or the target is
+            a file where a folder is needed, lies in the source, or has no suffix of an image.
+        DataError: the name of an image leads out of the folder.
+    """
     single = source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES
     if single and target.suffix and not target.is_dir():
         if target.suffix.lower() not in WRITTEN:
@@ -48,7 +62,11 @@ def _require_folder(source: Path, target: Path, single: bool) -> None:
 
 
 def names_of_files(names: Sequence[str], say: Callable[[str], None]) -> dict[str, PurePosixPath]:
-    """A file for each image: its name as .png, or behind its whole name where two have one stem."""
+    """A relative path for the result of each image: `a/1.jpg` becomes `a/1.png`, or `a/1.jpg.png` beside another `a/1`.
+
+    Raises:
+        DataError: a name leads out of the folder.
+    """
     paths = {name: PurePosixPath(name) for name in names}
     for path in paths.values():
         if path.is_absolute() or ".." in path.parts or "\\" in str(path) or ":" in path.parts[0]:
@@ -68,7 +86,7 @@ def names_of_files(names: Sequence[str], say: Callable[[str], None]) -> dict[str
 
 
 def _require_free(archive: Archive, plan: Mapping[str, Path], overwrite: bool) -> None:
-    """Refuse to write over what is there, and always over an image that is read."""
+    """Refuse to overwrite files, and, even with `overwrite`, the images that are read. Raises UsageError."""
     read = {os.path.realpath(archive.where(name)) for name in plan}
     taken = [path for path in plan.values() if path.exists()]
     for path in taken:
@@ -80,6 +98,6 @@ def _require_free(archive: Archive, plan: Mapping[str, Path], overwrite: bool) -
 
 
 def write_image(image: Image.Image, path: Path) -> None:
-    """Write an image beside its place and put it there by renaming."""
+    """Write an image under a temporary name and rename it, so that no file is left half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(image, path)

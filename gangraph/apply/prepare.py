@@ -1,4 +1,4 @@
-"""Files become images as a network takes them."""
+"""Files of images to tensors as a network takes them."""
 
 from dataclasses import dataclass, replace
 
@@ -15,12 +15,12 @@ from gangraph.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Prepares images as the source does that the spec gives to a network.
+    """Prepares images in the way of the source that the spec feeds to a network.
 
     Args:
         found: the network.
-        any_size: whether it takes any size; else images are brought to the size that it was trained on.
-        asked: height and width to which images are resized where it does.
+        any_size: whether it takes images of any size; else they are resized to the size that it was trained on.
+        asked: height and width to which images are resized, for a network that takes any size.
     """
 
     found: Applied
@@ -28,7 +28,7 @@ class Preparation:
     asked: Size | None
 
     def read(self, archive: Archive, name: str) -> tuple[Tensor, Size]:
-        """One image [C, H, W] in the network's range, and the size that it has in its file.
+        """One image [C, H, W] in the network's range, and its height and width in the file.
 
         Raises:
             DataError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Which sizes of images a network takes, and how large it gives them back: found by running it without storage."""
+"""Which sizes of images a network takes, and the sizes of its outputs, found by running it without storage."""
 
 import copy
 from collections.abc import Callable
@@ -12,24 +12,27 @@ Size = tuple[int, int]  # height and width in pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Follows:
-    """Sides that are multiples of `multiple` come out `factor` times as long; for height and width."""
+class Scaling:
+    """The sizes that a network takes and gives, for height and width.
+
+    It takes sides that are multiples of `multiple`, and its outputs have `factor` times as long ones.
+    """
 
     multiple: Size
     factor: tuple[Fraction, Fraction]
 
     def result(self, size: Size) -> Size:
-        """How large an image comes out, rounded up where it is no multiple."""
+        """The size of the output for an image of a size, rounded up for sides that are no multiples."""
         height, width = (-int(-side * factor // 1) for side, factor in zip(size, self.factor, strict=True))
         return height, width
 
 
-def follows(network: fx.GraphModule, channels: int, size: Size) -> Follows | None:
-    """How the output's size follows the input's, both ways, or None: the network takes its own size alone.
+def scaling_of(network: fx.GraphModule, channels: int, size: Size) -> Scaling | None:
+    """How the size of a network's output depends on that of its input; None if it takes one size only.
 
     Args:
         network: on the meta device, in the mode in which it will run.
-        channels, size: of images that it takes.
+        channels, size: of images that it is known to take.
     """
     made = result_size(network, channels, size)
     if made is None:
@@ -48,12 +51,12 @@ def follows(network: fx.GraphModule, channels: int, size: Size) -> Follows | Non
     rows, columns = smallest(size[0], lambda by: works(by, 0)), smallest(size[1], lambda by: works(0, by))
     if rows is None or columns is None or not works(rows, 2 * columns):
         return None
-    return Follows((rows, columns), factor)
+    return Scaling((rows, columns), factor)
 
 
 @torch.no_grad()
 def result_size(network: fx.GraphModule, channels: int, size: Size) -> Size | None:
-    """The size of what a network on the meta device gives for an image; None if it cannot take it."""
+    """The size of what a network on the meta device gives for an image of a size; None if it cannot take one."""
     try:
         made = main_output(network(torch.empty((1, channels, *size), device="meta")))
     except Exception:  # torch's layers raise many types; every one means that the input does not fit
@@ -62,10 +65,10 @@ def result_size(network: fx.GraphModule, channels: int, size: Size) -> Size | No
 
 
 def main_output(made: Tensor | dict[str, Tensor]) -> Tensor:
-    """What a network gives where it has other outputs by name too."""
+    """The main output of a network, which may have other outputs by name."""
     return made if isinstance(made, Tensor) else made[""]
 
 
 def bare(module: fx.GraphModule, *, training: bool) -> fx.GraphModule:
-    """A copy of a network without storage, in a mode."""
+    """A copy of a network on the meta device, in training or evaluation mode."""
     return copy.deepcopy(module).train(training)

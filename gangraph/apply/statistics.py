@@ -1,4 +1,4 @@
-"""Layers that normalise by statistics of the whole image, which the tiles of one have to share."""
+"""Normalisation by statistics of a whole image, which its tiles have to share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,12 @@ _NORMS = (nn.InstanceNorm2d, nn.GroupNorm, nn.BatchNorm2d)
 
 @contextmanager
 def shared_statistics(network: nn.Module, pieces: Tensor) -> Iterator[None]:
-    """Inside, layers that normalise each image by its own statistics use those of all `pieces` together."""
+    """A context in which layers that normalise each image by its own mean and variance use those of `pieces`.
+
+    Args:
+        network: a network with instance, group or batch norm; other norms stay as they are.
+        pieces: parts [N, C, h, w] of one image; the statistics are taken over all of them together.
+    """
     kept: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
     calls: dict[nn.Module, int] = {}
 
@@ -39,7 +44,7 @@ def shared_statistics(network: nn.Module, pieces: Tensor) -> Iterator[None]:
 
 
 def _looks_around(layer: nn.Module) -> bool:
-    """Whether a layer takes its statistics from what it is given, not from memory."""
+    """Whether a layer computes statistics of its input, rather than use running statistics."""
     return not isinstance(layer, nn.BatchNorm2d) or layer.training or layer.running_mean is None
 
 
@@ -48,7 +53,7 @@ def _groups(layer: nn.Module, channels: int) -> int:
 
 
 def _statistics(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each group of channels over all samples and places."""
+    """Mean and variance [groups] of each group of channels, over all samples and positions."""
     grouped = x.reshape(len(x), _groups(layer, x.shape[1]), -1)
     variance, mean = torch.var_mean(grouped.float(), dim=(0, 2), correction=0)
     return mean, variance

@@ -1,4 +1,4 @@
-"""A network at work on files of images."""
+"""Runs files of images through a network and writes the results."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,25 @@ from gangraph.vocabulary.layers import RandomLayer
 
 @dataclass
 class Translation:
-    """A network at work on files, and what there is to tell about them."""
+    """Runs files of images through a network, writes the results, and collects what the user should know.
+
+    Args:
+        training: the trained run.
+        found: the network.
+        made: the range of what it gives.
+        asked: height and width to which images are resized first, if any.
+        batch: how many images of one size go through the network together.
+        memory: how many bytes the network may use at once.
+        say: is called with each line of text for the user.
+
+    Attributes:
+        failed: a message for each image that could not be translated.
+        clipped: images of which many values lay outside of `made`, with the share of these values.
+        distorted: images that have another aspect ratio now, with their size before.
+
+    Raises:
+        UsageError: the network takes one size only, and another is asked for.
+    """
 
     training: Training
     found: Applied
@@ -35,7 +53,7 @@ class Translation:
     memory: float
     say: Callable[[str], None]
     failed: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
+    clipped: list[str] = field(default_factory=list)
     distorted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,16 +73,21 @@ class Translation:
         if self.batch > 1 and (mixes or draws):
             self.say(f"one image at a time: in '{found.name}' images of a batch would depend on each other")
             self.batch = 1
-        if self.network.follows is None and self.asked not in (None, found.size):
+        if self.network.scaling is None and self.asked not in (None, found.size):
             raise UsageError(
                 f"'{found.name}' takes {size_text(found.size)} pixels alone, as it was trained: leave out --size"
             )
-        for text in preparation_text(found, self.network.follows, self.asked):
+        for text in preparation_text(found, self.network.scaling, self.asked):
             self.say(text)
-        self.images = Preparation(found, self.network.follows is not None, self.asked)
+        self.preparation = Preparation(found, self.network.scaling is not None, self.asked)
 
     def go(self, archive: Archive, plan: Mapping[str, Path]) -> int:
-        """Translate all; returns how many were written. Raises DataError if some were not."""
+        """Translate every image in `plan`; returns how many were written.
+
+        Raises:
+            DataError: some images could not be translated; all others were.
+            RunError: a file cannot be written.
+        """
         said, count = Countdown("image", len(plan)), 0
         for names, images in self._batches(archive):
             count += self._translate(names, images, archive, plan)
@@ -76,7 +99,7 @@ class Translation:
         return count
 
     def _batches(self, archive: Archive) -> Iterator[tuple[list[str], Tensor]]:
-        """Images of one size that follow each other, as many as may go together."""
+        """Batches of consecutive images of one size, as large as `batch` and memory allow, with their names."""
         names: list[str] = []
         images: list[Tensor] = []
         for name in archive.names:
@@ -99,18 +122,18 @@ class Translation:
 
     def _read(self, archive: Archive, name: str) -> Tensor:
         """One image, prepared: [1, C, H, W] on the device."""
-        image, before = self.images.read(archive, name)
+        image, before = self.preparation.read(archive, name)
         self._compare(archive.where(name), before, (image.shape[1], image.shape[2]))
         settings = self.training.settings
         return image[None].to(settings.device, settings.dtype)
 
     def _compare(self, name: str, before: Size, after: Size) -> None:
-        """Keep in mind what became of an image's size."""
+        """Note an image whose aspect ratio has changed."""
         if before != after and abs(before[0] * after[1] - before[1] * after[0]) > max(*before, *after):
             self.distorted.append(f"{name} {size_text(before)}")
 
     def _translate(self, names: Sequence[str], images: Tensor, archive: Archive, plan: Mapping[str, Path]) -> int:
-        """Images through the network into their files; how many were written."""
+        """Run a batch through the network and write the results; returns how many were written."""
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(derive_seed(self.training.seed, "apply", names[0]))  # for layers that draw numbers
@@ -122,7 +145,7 @@ class Translation:
         for name, image in zip(names, made.float().cpu(), strict=True):
             share = clipped(image, self.made)
             if share > MANY:
-                self.cut.append(f"{archive.where(name)} {share:.0%}")
+                self.clipped.append(f"{archive.where(name)} {share:.0%}")
             try:
                 write_image(image_of(image, self.made), plan[name])
             except OSError as error:
@@ -134,16 +157,16 @@ class Translation:
         self.say(message)
 
     def _conclude(self) -> None:
-        """Say what was done to sizes and values."""
+        """Tell the user how large images were processed, and which were distorted or clipped."""
         for remark in self.network.remarks:
             self.say(remark)
         if self.distorted:
             how = "stretched" if self.found.options.fit == "stretch" else "cut off"
             which = f"{len(self.distorted)} images have" if len(self.distorted) > 1 else "1 image has"
             self.say(f"{which} another aspect ratio now ({how}): {_some(self.distorted)}")
-        if self.cut:
+        if self.clipped:
             low, high = self.made
-            self.say(f"values outside of [{low:g}, {high:g}] were clipped: {_some(self.cut)}")
+            self.say(f"values outside of [{low:g}, {high:g}] were clipped: {_some(self.clipped)}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -17,9 +17,9 @@ from gangraph.lower.fusing import Fusion, Kernels, fuse_network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The layers of a network in another way than the spec writes them: as a graph that names its modules.
+    """Another graph over the modules of a network than the one that the spec's layers make, such as one with kernels.
 
-    `label` tells it from other bodies of the network; `fusions` are the kernels in it.
+    `label` tells it from other bodies of the same network; `fusions` are the kernels that stand in it.
     """
 
     label: str
@@ -31,7 +31,8 @@ class Body:
 class Chosen:
     """Some parameters of a network: the `place` that a spec calls them by, and their `names` in the network.
 
-    `transposed` says of a matrix that its layer stores the inputs of a unit first.
+    `transposed` is for a weight as a matrix: its layer stores it with the inputs on the first axis, the outputs on the
+    second, as transposed convolutions do.
     """
 
     place: str
@@ -40,16 +41,17 @@ class Chosen:
 
     @property
     def label(self) -> str:
-        """What code calls them: nothing for all parameters."""
+        """The end of the name of a form that is asked for them; empty for all parameters."""
         return f"_{'__'.join(map(module_name, self.place.split('.')))}" if self.place else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkForm:
-    """One form of a network or average of the spec: what code asks of it, and how it computes that.
+    """A form in which code calls a network, or the average of one.
 
-    `frozen` says that its parameters carry no gradient. Without a `body` its layers are those that the spec writes.
-    `chosen` are the parameters that it is asked for, if it is.
+    `mode` is what a call gives: outputs, parameters, a gradient. If the form is `frozen`, its parameters carry no
+    gradient. `body` is the graph that it runs; None for the layers as the spec writes them. `chosen` are the parameters
+    that a call gives or differentiates by; None where it gives outputs.
     """
 
     network: str
@@ -60,26 +62,27 @@ class NetworkForm:
 
     @property
     def name(self) -> str:
-        """What code calls it."""
+        """The name by which code calls it, made of all its fields: `D_frozen_fused`."""
         frozen, body = FROZEN if self.frozen else "", f"_{self.body.label}" if self.body is not None else ""
         chosen = self.chosen.label if self.chosen is not None else ""
         return f"{module_name(self.network)}{frozen}{body}{self.mode.value}{chosen}"
 
     @property
     def plain(self) -> "NetworkForm":
-        """The form whose parameters it has: it gives outputs, by the layers that the spec writes."""
+        """The form with the same parameters that gives outputs, by the layers as the spec writes them."""
         return NetworkForm(network=self.network, frozen=self.frozen)
 
     def asked(self, mode: Mode) -> "NetworkForm":
-        """The same form, asked for something else."""
+        """The form that differs only in what a call gives."""
         return replace(self, mode=mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """The networks that code calls, and the bodies that they have: with kernels, where these may be placed.
+    """The networks that code calls, and the graphs with kernels that are made of them.
 
-    The networks in `bare` have no kernels; those in `evaluated` have other outputs in the evaluation than in training.
+    No kernel is placed in the networks in `bare`. Those in `evaluated` have other outputs in the evaluation than in
+    training.
     """
 
     models: Mapping[str, NetworkModel]
@@ -94,7 +97,10 @@ class Models:
         return replace(self, models={**self.models, **evaluated}, bare=self.bare | own, evaluated=own)
 
     def fused(self, owner: str, times: int) -> tuple[fx.Graph, tuple[Fusion, ...]]:
-        """A network's graph with kernels, for calls that are differentiated so many times; each is made once."""
+        """A network's graph with kernels for calls that are differentiated `times` times, and what was found in it.
+
+        Each graph is made once.
+        """
         if owner in self.bare:
             return self.models[owner].module.graph, ()
         if (owner, times) not in self._fused:
@@ -102,7 +108,7 @@ class Models:
         return self._fused[owner, times]
 
     def body(self, owner: str, times: int) -> Body | None:
-        """The body of such calls: none if no kernel fits and the network gives what the spec's layers give."""
+        """The graph that calls differentiated `times` times run; None where they run the spec's own layers."""
         if owner in self.evaluated:
             return Body(label=EVALUATED, graph=self.models[owner].module.graph)
         if self.kernels == "off":

@@ -1,7 +1,7 @@
 """Kernels in place of chains of layers and ops: a rewriting of `torch.fx` graphs.
 
-What a kernel stands for is data of the kernel (`gangraph.kernels.Pattern`). Here the patterns are found, the longest
-first, and written as one call. A kernel is placed only where nothing needs a value from inside of its chain, and
+Each kernel states the chains that it computes (`gangraph.kernels.Pattern`). They are looked for here, the longest
+first, and each is replaced by one call. A kernel is placed only where nothing reads a value from inside its chain, and
 where nothing differentiates through it more often than its order allows.
 """
 
@@ -25,7 +25,10 @@ Kernels = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """A chain in a graph that a kernel computes, or, with a reason `why_not`, could but does not."""
+    """A chain of layers and ops that a kernel computes, or could compute but does not, for the reason `why_not`.
+
+    `computes` are the registered names of the chain; `node` is the fx node of its result.
+    """
 
     kernel: str
     computes: tuple[str, ...]
@@ -61,14 +64,17 @@ def fuse(
     times: Callable[[str], int] = lambda node: 1,
     kernels: Kernels = "auto",
 ) -> tuple[Fusion, ...]:
-    """Place kernels in a graph, which is changed, and say where and where not.
+    """Place kernels in a graph, which is changed in place.
 
     Args:
-        graph: a network's, or a segment's.
-        module: a network's module, whose attributes layers are read from.
+        graph: of a network or of a segment.
+        module: the network's module, from which the arguments of layers are read; None for a segment.
         layers: the registered name of the layer at each module path.
-        times: how often a node, by its name, is differentiated.
+        times: how often the result of a node, given by its name, is differentiated.
         kernels: `on` to insist on their Triton form.
+
+    Returns:
+        Every chain that was found, in the order of the graph: with a kernel, or with the reason why it has none.
     """
     functions = {definition.function: name for name, definition in vocabulary.of_kind("op", "loss").items()}
     names = {node: name for node in graph.nodes if (name := _name(node, layers or {}, functions))}
@@ -81,7 +87,7 @@ def fuse(
                 continue
             why_not = _obstacle(found, module, max(times(each.name) for each in found.nodes))
             if why_not and any(found.lies_in(other) for other in refused):
-                continue  # which has been told of the longer chain
+                continue  # the longer chain has the same reason
             reports.append(found.report(names, why_not))
             if why_not:
                 refused.append(found)
@@ -94,7 +100,7 @@ def fuse(
 
 
 def fuse_network(model: NetworkModel, *, times: int, kernels: Kernels) -> tuple[fx.Graph, tuple[Fusion, ...]]:
-    """A network's graph with kernels in it, for calls that are differentiated so many times."""
+    """A copy of a network's graph with kernels, for calls that are differentiated `times` times, and what was found."""
     graph = copy.deepcopy(model.module.graph)
     layers = {path: use.name for path, use in model.graph.layers.items()}
     fusions = fuse(graph, module=model.module, layers=layers, times=lambda _: times, kernels=kernels)
@@ -116,7 +122,7 @@ def _patterns() -> list[tuple[Kernel, Pattern]]:
 
 
 def _match(last: fx.Node, pattern: Pattern, names: Mapping[fx.Node, str], module: nn.Module | None) -> Chain:
-    """The chain of nodes that ends here and is the pattern's; empty if there is none."""
+    """The chain of a pattern that ends at the node `last`; empty if there is none."""
     chain: list[tuple[fx.Node, Step]] = []
     node: Any = last
     for step in reversed(pattern.steps):
@@ -146,7 +152,7 @@ def _times(count: int) -> str:
 
 
 def _arguments(node: fx.Node, module: nn.Module | None) -> tuple[Any, dict[str, Any]]:
-    """What a node is called with: the running value, and the rest by parameter, defaults too."""
+    """The value that a node is applied to, and all its other arguments by parameter, with defaults."""
     if node.op == "call_module":
         assert module is not None
         function: Callable[..., Any] = module.get_submodule(str(node.target)).forward
@@ -190,6 +196,6 @@ def _replace(graph: fx.Graph, found: _Found, module: nn.Module | None, kernels: 
 
 
 def _unlike_defaults(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
-    """Without what the function would take by itself."""
+    """The keywords that differ from the function's defaults."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
     return {name: value for name, value in keywords.items() if isinstance(value, fx.Node) or value != defaults[name]}

@@ -1,4 +1,4 @@
-"""What lowering gives: segments as code, and the program that they make up."""
+"""The result of lowering: segments as code, and the program that they make up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,10 @@ from gangraph.plan.model import Plan, Segment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelUse:
-    """Where in a segment a kernel is used, or why not: at a value, or inside of a call of a network.
+    """A kernel that is used in a segment, or that is not, with the reason in `fusion`.
 
-    `under` are the gradients that differentiate through it once more.
+    `value` is what it computes, or the call of a network that it is used in. `under` are the gradients in an objective
+    that differentiate through it once more.
     """
 
     value: str
@@ -27,8 +28,9 @@ class KernelUse:
 class Lowered:
     """A segment as code: `reads` and `writes` are the names of values, `networks` the forms that it calls, by name.
 
-    The code of one step of a lookahead takes the looked-ahead networks before what it reads. `values` are the values
-    of the graph by the names of the nodes that compute them. `compilable` is why it is not compiled, if it is not.
+    The code of one step of a lookahead takes the looked-ahead networks as its first argument, before what it reads.
+    `values` gives the value of the spec's graph that each fx node computes, by name. `uncompiled` is the reason why the
+    segment cannot be compiled; empty if it can.
     """
 
     segment: Segment
@@ -36,24 +38,24 @@ class Lowered:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     networks: Mapping[str, NetworkForm]
-    compilable: str = ""
+    uncompiled: str = ""
     kernels: tuple[KernelUse, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def called(self) -> tuple[str, ...]:
-        """All that the code calls by name: networks, and steps that it looks ahead."""
+        """The names of all modules that the code calls: forms of networks, and steps of lookaheads."""
         return (*self.networks, *(ahead.called for ahead in self.segment.lookaheads))
 
     def bind(self, called: Mapping[str, nn.Module]) -> fx.GraphModule:
-        """The segment as a module over what it calls."""
+        """The segment as a module, with the modules that it calls given by name."""
         modules = {name: called[name] for name in self.called}
         return fx.GraphModule(modules, self.graph, class_name=value_name(self.segment.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPart:
-    """A part of an evaluation: `code` runs batch by batch, the ops `whole` once over all that it gave."""
+    """A part of an evaluation: `code` runs batch by batch; then the ops in `whole` run once, over all samples."""
 
     code: Lowered
     whole: tuple[str, ...]
@@ -63,8 +65,8 @@ class EvaluationPart:
 class Program:
     """A plan with its segments as code.
 
-    `evaluation` is what an evaluation during training computes, `measurement` what is computed over many samples,
-    `pictures` what each grid and sampler draws, `starts` what variables begin as.
+    `evaluation` computes the metrics of an evaluation during training, `measurement` the results over many samples,
+    `pictures` the columns of each grid and sampler, by name, and `starts` the first values of variables.
     """
 
     plan: Plan
@@ -77,6 +79,6 @@ class Program:
 
     @property
     def forms(self) -> Mapping[str, NetworkForm]:
-        """The forms of networks that the code of its updates calls, by name."""
+        """The forms of networks that the code of the step and of the starts calls, by name."""
         every = (*self.segments.values(), *([self.starts] if self.starts is not None else []))
         return {name: form for code in every for name, form in code.networks.items()}

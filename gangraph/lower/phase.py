@@ -47,7 +47,7 @@ def lower(plan: Plan, *, kernels: Kernels = "off") -> Program:
 
 
 def lower_part(checked: Checked, nodes: tuple[str, ...]) -> EvaluationPart:
-    """What some values of the evaluation need and nothing else, without kernels."""
+    """The code that computes some nodes of the evaluation and nothing else, without kernels."""
     assert checked.graph.evaluation is not None
     models = _models(checked, "off")
     graph = checked.graph.evaluation.graph
@@ -74,12 +74,12 @@ def _part(graph: Graph, models: Models, name: str, sets: Sets) -> EvaluationPart
 
 
 def _starts(graph: Graph, roots: tuple[str, ...]) -> Segment:
-    """What variables begin as, computed with every network as it is."""
+    """The segment that computes the first values of variables, from the networks as they are."""
     return replace(_whole_segment(graph, "starts", roots), purpose="what variables begin as")
 
 
 def _whole_segment(graph: Graph, name: str, roots: tuple[str, ...]) -> Segment:
-    """Everything that the roots need beyond sources and numbers over time, without gradients."""
+    """One segment without gradients that computes some nodes from what is drawn and from numbers over time."""
     below, waiting = set[str](), list(roots)
     while waiting:
         if (node := waiting.pop()) not in below:

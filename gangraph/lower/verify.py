@@ -1,4 +1,4 @@
-"""What holds of the code of every segment: it takes, calls and gives what it says."""
+"""Checks that the code of every segment takes, calls and gives what is listed for it."""
 
 from collections.abc import Iterator
 

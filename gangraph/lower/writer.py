@@ -23,22 +23,22 @@ from gangraph.lower.model import KernelUse, Lowered
 from gangraph.plan.grouping import in_turn
 from gangraph.plan.model import Segment
 
-UNIFORM = "uniform"  # what the numbers are called that the pixels of a drawn image are chosen by
+UNIFORM = "uniform"  # the name of the random numbers by which the pixels of a drawn image are chosen
 
 
 def gradient(output: Tensor, at: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
-    """The gradient of the output's sum with respect to `at`, itself differentiable if asked."""
+    """The gradient of the sum of `output` with respect to `at`, in the shape of `at`; arguments as torch's."""
     (result,) = torch.autograd.grad(output.sum(), at, create_graph=create_graph, retain_graph=retain_graph)
     return result
 
 
 def watch(value: Tensor) -> Tensor:
-    """The value as a leaf of its own, of which a gradient can be taken."""
+    """The value as a new leaf, with respect to which a gradient can be taken."""
     return value.detach().requires_grad_()
 
 
 def alias(value: Tensor) -> Tensor:
-    """The value under another name, with respect to which a gradient sees only what is computed from that name."""
+    """A view of the value. A gradient with respect to it counts only what is computed from the view."""
     return value.view_as(value)
 
 
@@ -48,16 +48,16 @@ def write_segment(graph: Graph, models: Models, segment: Segment) -> Lowered:
 
 
 class _Writer:
-    """Writes the nodes of a segment in order, merged calls when the last of their inputs is there.
+    """Writes the nodes of a segment in order, and merged calls as one where the last of their inputs is there.
 
-    The kinds of nodes ask for what is public.
+    Its public methods are what kinds of nodes call to write themselves (`gangraph.graph.node.Writer`).
     """
 
     def __init__(self, graph: Graph, models: Models, segment: Segment) -> None:
         self.graph, self.models, self.segment = graph, models, segment
         self.fx = fx.Graph()
         self.written: dict[str, Any] = {}
-        self.ops: dict[str, str] = {}  # the values that ops compute, by the names of their fx nodes
+        self.ops: dict[str, str] = {}  # which value each fx node of an op computes
         self.called: dict[str, NetworkForm] = {}
         self.reads: list[str] = []
         self.after = {second: first for first, second in segment.order}
@@ -65,7 +65,7 @@ class _Writer:
         nodes = [graph.nodes[name] for name in segment.nodes]
         ats = {node.inputs[1] for node in nodes if node.kind == "grad"}
         self.passed = {node.id: passed(graph, node) for node in nodes if node.is_gradient}
-        self.passes = Counter(chain.from_iterable(self.passed.values()))  # how many gradients pass each value
+        self.passes = Counter(chain.from_iterable(self.passed.values()))  # how many gradients flow through each value
         self.twice = bool(segment.lookaheads or segment.moved)
         self.watched = ats - segment.live
         self.aliased = ats & segment.live if segment.moved else set()  # the moved networks are computed from the rest
@@ -100,13 +100,13 @@ class _Writer:
             reads=tuple(self.reads),
             writes=writes,
             networks=dict(self.called),
-            compilable=self._compilable(),
+            uncompiled=self._why_uncompiled(),
             kernels=tuple(uses),
             values={made: name for made, name in values.items() if name in self.graph.nodes},
         )
 
-    def _compilable(self) -> str:
-        """Why a segment is not compiled; nothing if it can be."""
+    def _why_uncompiled(self) -> str:
+        """Why a segment cannot be compiled; empty if it can be."""
         if self.twice or any(self.graph.nodes[name].is_gradient for name in self.segment.nodes):
             return "torch.compile has no double backward"
         if self.segment.again or self.segment.keeps:
@@ -125,7 +125,7 @@ class _Writer:
             yield KernelUse(value=value, fusion=fusion, under=self.penalties.get(value, ()))
 
     def _inside_networks(self) -> Iterator[KernelUse]:
-        """The kernels inside of each call of a network."""
+        """The kernels inside each call of a network."""
         for name in self.segment.nodes:
             node = self.graph.nodes[name]
             if node.is_call:
@@ -139,7 +139,7 @@ class _Writer:
         return node
 
     def _read_noise(self) -> None:
-        """Placeholders for the random numbers that layers of the called networks take, in steps ahead as well."""
+        """Add placeholders for the random numbers that layers take in each call, also in the steps of lookaheads."""
         for name in (*self.segment.nodes, *(n for ahead in self.segment.lookaheads for n in ahead.each.nodes)):
             node = self.graph.nodes[name]
             if node.is_call:
@@ -150,13 +150,13 @@ class _Writer:
                 self._read(noise_name(name, UNIFORM))
 
     def _noise(self, node: Node) -> list[str]:
-        """The random numbers that a call takes: one at looked-ahead networks takes those of the call as written."""
+        """The names of the random numbers of a call, which its copies at looked-ahead networks share."""
         return [noise_name(node.origin or node.id, draw.name) for draw in self._model(node).draws]
 
     def _in_order(self) -> list[tuple[str, ...]]:
         """The nodes, merged calls as one, in an order in which everything is computed before it is read.
 
-        Of what can be computed next it is always the first in the order of the segment.
+        Of the nodes that can be computed next, the first in the order of the segment is taken.
         """
         groups = tuple(dict.fromkeys(self.merge_of.get(name, (name,)) for name in self.segment.nodes))
         ordered, circle = in_turn(groups, self._before)
@@ -166,7 +166,7 @@ class _Writer:
         return ordered
 
     def _before(self, name: str) -> set[str]:
-        """What is computed before a node: what it reads, and the call that moves its state before it does."""
+        """The nodes that come before one: those that it reads, and the call that changes the same state before it."""
         return {*self.graph.read_for(name), *([self.after[name]] if name in self.after else [])}
 
     def _model(self, node: Node) -> NetworkModel:
@@ -190,7 +190,7 @@ class _Writer:
     def _call(
         self, form: NetworkForm, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None, name: str = ""
     ) -> fx.Node:
-        """Write a call of a form of a network, which gives the value of that name."""
+        """Write a call of a form of a network; `name` is the value that it computes."""
         if self.called.setdefault(form.name, form) != form:
             raise InvariantError(f"segment '{self.segment.name}' calls two forms of networks '{form.name}'")
         return self.fx.create_node(
@@ -198,7 +198,7 @@ class _Writer:
         )
 
     def _form(self, node: Node) -> NetworkForm:
-        """The form that a call uses: live where the gradient of its parameters is taken, else frozen."""
+        """The form that a call uses: with gradients where those of its parameters are needed, else frozen."""
         again = node.id in self.segment.again
         if self._given(node) and not again:
             return NetworkForm(network=node.target, mode=Mode.AHEAD)
@@ -208,7 +208,7 @@ class _Writer:
         return form.asked(Mode.AGAIN) if again else form
 
     def _with_body(self, form: NetworkForm, times: int) -> NetworkForm:
-        """A form as calls have it that are differentiated so many times."""
+        """The form with the body for calls that are differentiated `times` times."""
         return replace(form, body=self.models.body(self.graph.owner(form.network), times))
 
     def _plain(self, node: Node) -> NetworkForm:
@@ -218,7 +218,7 @@ class _Writer:
         return NetworkForm(network=node.target, frozen=is_frozen)
 
     def _given(self, node: Node) -> tuple[Any, ...]:
-        """What a looked-ahead network, or one from an earlier state, is called with; nothing for one as it is."""
+        """The parameters or the state that a call is given where its network is not called as it is."""
         if node.ahead:
             return (self.written[node.ahead],)
         if node.id in self.segment.again:
@@ -233,7 +233,7 @@ class _Writer:
         self.written[node.id] = self._call(self._form(node), (*self._given(node), *inputs, *noise), name=node.id)
 
     def _keep(self, node: Node) -> None:
-        """Copy the state that a call begins from."""
+        """Write a copy of the state that a call begins from."""
         kept = state_name(node.id)
         self.written[kept] = self._call(self._plain(node).asked(Mode.STATE), (), name=kept)
 
@@ -248,7 +248,7 @@ class _Writer:
         )
 
     def parameters(self, node: Node) -> None:
-        """Parameters as a vector or a matrix: the live form carries their gradient, the frozen form does not."""
+        """Write parameters of a network as one vector [P], or the weight of a layer as a matrix [outputs, the rest]."""
         form = self._chosen(node, Mode.PARAMETERS)
         if node.kind == "weight_matrix":
             stored = weight_at(node.place, self._model(node))
@@ -258,12 +258,12 @@ class _Writer:
         self.written[node.id] = self._call(form, (), name=node.id)
 
     def _chosen(self, node: Node, mode: Mode) -> NetworkForm:
-        """A form that is asked about the parameters that a node is."""
+        """The form that gives, or differentiates by, the parameters that a node names."""
         chosen = Chosen(place=node.field, names=names_at(node.place, self._model(node)))
         return replace(self._plain(node), mode=mode, chosen=chosen)
 
     def autoregressive(self, node: Node) -> None:
-        """Calls of a network for each pixel: the call that the spec writes, with what was drawn so far in the image."""
+        """Write an image that is drawn pixel by pixel, each by a call of the network on what was drawn before it."""
         call = self.graph.drawn_from(node)
         made, image = (self.graph.nodes[name] for name in node.inputs)
         inputs = [self.written[source] for source in (*call.inputs, noise_name(node.id, UNIFORM))]
@@ -276,7 +276,7 @@ class _Writer:
         self.written[node.id] = self._call(form, tuple(inputs), keywords, name=node.id)
 
     def _merged(self, group: tuple[str, ...]) -> None:
-        """Several calls of one network as one call along the batch."""
+        """Write several calls of one network as one call, with their inputs joined along the batch."""
         nodes = [self.graph.nodes[name] for name in group]
         model = self._model(nodes[0])
         columns = [[self.written[node.inputs[i]] for node in nodes] for i in range(len(nodes[0].inputs))]
@@ -322,13 +322,13 @@ class _Writer:
         self.written[node.id] = self._call(form, (output,), self._kept(node), name=node.id)
 
     def _kept(self, grad: Node) -> dict[str, Any]:
-        """What is kept for a further gradient: one of this gradient, or another one of what it passes."""
+        """What torch keeps: the graph of a gradient that is differentiated, or what it shares with another gradient."""
         if grad.id in self.flowing or self.passes[grad.id]:
             return {"create_graph": True}
         return {"create_graph": False} | ({"retain_graph": True} if self._is_passed_again(grad) else {})
 
     def _is_passed_again(self, grad: Node) -> bool:
-        """Whether something else is differentiated through what a gradient passes."""
+        """Whether another gradient flows through the values that this one flows through."""
         own, groups = self.passed[grad.id], map(self.merge_of.get, self.passed[grad.id])
         mine = own.union(*{group for group in groups if group})
         return not mine.isdisjoint(self.segment.live) or any(self.passes[name] > (name in own) for name in mine)
@@ -354,5 +354,5 @@ def state_name(call: str) -> str:
 
 
 def noise_name(call: str, draw: str) -> str:
-    """The name of the random numbers that a layer takes in one call of its network."""
+    """The name of the random numbers that a layer, `draw`, takes in one call of its network."""
     return f"{call}.{draw}"

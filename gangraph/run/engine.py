@@ -132,8 +132,8 @@ class Engine:
         module = lowered.bind({**self.networks.callable, **dict(self._lookaheads(lowered))})
         if not self.settings.compile:
             return module
-        if lowered.compilable:
-            self.fallbacks[lowered.segment.name] = lowered.compilable
+        if lowered.uncompiled:
+            self.fallbacks[lowered.segment.name] = lowered.uncompiled
             return module
         compiled: Callable[..., tuple[Tensor, ...]] = torch.compile(module)
         return compiled

@@ -1,16 +1,17 @@
 """What an objective asks for and what its losses are, in words."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import Expression, Name
 from gangraph.views.decompile import Decompiled, over_values_and_losses
+from gangraph.views.families import families, listed_once
 from gangraph.views.printers.registered import definition_of
 from gangraph.views.printers.words import in_words, over_time, written
+from gangraph.views.sums import with_sums
 from gangraph.views.terms import Term, terms
-from gangraph.views.wording import listed
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,23 @@ class Objectives:
     def _loss(self, definition: Expression) -> str:
         """The formula of a loss, and in words what it does not say itself."""
         found = terms(definition, self.values)
-        words = "".join(self._joined(term, first=i == 0) for i, term in enumerate(found))
+        formula = written(with_sums(definition))
         says_more = any(term.factors or self._is_loss(term) for term in found)
-        return f"{written(definition)}: {words}" if says_more else written(definition)
+        return f"{formula}: {self._in_words(found)}" if says_more else formula
+
+    def _in_words(self, found: Iterable[Term]) -> str:
+        """A sum in words, term by term; those that differ in an index alone as one sum."""
+        signed = [f"{'minus' if term.weight < 0 else 'plus'} {self._term(term)}" for term in found]
+        said = []
+        for family in families(signed):
+            sign, _, term = family.text.partition(" ")
+            said.append(f"{sign} the sum over {family.over} of {term}" if family.letter else family.text)
+        return ", ".join(said).removeprefix("plus ")
 
     def _is_loss(self, term: Term) -> bool:
         """Whether a term is a call of a registered loss, whose words say more than the call."""
         definition = definition_of(term.value, self.graph.networks) if term.value is not None else None
         return definition is not None and definition.kind == "loss"
-
-    def _joined(self, term: Term, *, first: bool) -> str:
-        """A term of a sum with the word that joins it to those before."""
-        sign = "minus " if term.weight < 0 else "" if first else "plus "
-        return ("" if first else ", ") + sign + self._term(term)
 
     def _term(self, term: Term) -> str:
         """A term in words, without its sign."""
@@ -75,4 +80,4 @@ class Objectives:
 
 
 def _summed(parts: list[str]) -> str:
-    return f"the sum of {listed(parts)}" if len(parts) > 1 else parts[0]
+    return f"the sum of {listed_once(parts)}" if len(parts) > 1 else parts[0]

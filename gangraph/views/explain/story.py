@@ -17,9 +17,11 @@ from gangraph.registry import optimizers
 from gangraph.views.decompile import over_values
 from gangraph.views.explain.objectives import Objectives
 from gangraph.views.explain.update import explain_update
+from gangraph.views.families import items_once, listed_once, sentences_once
 from gangraph.views.passages import WIDTH, Block, Passage, block_text
 from gangraph.views.printers.words import defined, over_time, taken_away, written
 from gangraph.views.spec import evaluator_text, titles, weights_text
+from gangraph.views.sums import with_sums
 from gangraph.views.variables import begun_as, size_of
 from gangraph.views.wording import counted, listed, spelled
 
@@ -56,8 +58,8 @@ def explain_text(spec: Spec, plans: Sequence[Plan], width: int = WIDTH) -> str:
 def _phase(plan: Plan) -> Iterator[Block]:
     checked = plan.checked
     spec = checked.graph.spec
-    yield _paragraph(" ".join(_data(plan)))
-    yield _paragraph(" ".join(_networks(checked)))
+    yield _paragraph(" ".join(sentences_once(_data(plan))))
+    yield _paragraph(" ".join(sentences_once(_networks(checked))))
     if spec.values:
         yield _listed("These values have names:", _defined(spec.values))
     length = f"Training lasts {written(spec.length)}." if spec.length is not None else "Training has no end of its own."
@@ -101,18 +103,24 @@ def _data(plan: Plan) -> Iterator[str]:
     graph = plan.checked.graph
     batch = counted(graph.spec.batch, "sample")
     given = [name for name in plan.sources if name in graph.spec.data]
-    of = f" {'each ' if len(given) > 1 else ''}of {listed(given)}" if given else ""
+    of = f" {'each ' if len(given) > 1 else ''}of {listed_once(given)}" if given else ""
     yield f"Each step draws {batch}{of}."
+    drawn: dict[str, list[str]] = {}
     for name in given:
         fields = graph.sources[name].fields
         whole = len(fields) == 1
-        parts = [f"{'' if whole else f'{key} '}{_shape(field)}" for key, field in fields.items()]
-        comes = "is drawn from" if not hasattr(graph.sources[name], "open") else "comes from"
-        yield f"{name} {comes} {written(graph.spec.data[name])}: {listed(parts)} for each sample."
+        parts = listed_once(f"{'' if whole else f'{key} '}{_shape(field)}" for key, field in fields.items())
+        comes = f"{written(graph.spec.data[name])}: {parts} for each sample."
+        if hasattr(graph.sources[name], "open"):
+            yield f"{name} comes from {comes}"
+        else:
+            drawn.setdefault(comes, []).append(name)
+    for comes, alike in drawn.items():
+        yield f"{listed_once(alike)} {'is' if len(alike) == 1 else 'are each'} drawn from {comes}"
     loose = [name for name in plan.sources if name not in graph.spec.data]
     if loose:
         names = dict.fromkeys(name.partition(".")[0] for name in loose)
-        yield f"Random numbers are drawn for {listed(names)} as well."
+        yield f"Random numbers are drawn for {listed_once(names)} as well."
 
 
 def _shape(field: Field) -> str:
@@ -136,10 +144,10 @@ def _networks(checked: Checked) -> Iterator[str]:
         alike.setdefault((template if template != name else "layers of its own", own[name].parameters), []).append(name)
     for (template, parameters), names in alike.items():
         have = f"have {parameters:,} parameters each" if len(names) > 1 else f"has {parameters:,} parameters"
-        yield f"{listed(names)} {have} ({template})."
+        yield f"{listed_once(names)} {have} ({template})."
     if functions := [name for name in spec.networks if name in own and name not in layered]:
         are = "is a function" if len(functions) == 1 else "are functions"
-        yield f"{listed(functions)} {are}, without parameters."
+        yield f"{listed_once(functions)} {are}, without parameters."
     for name in (name for name in spec.networks if name in own and own[name].graph.draws):
         yield _draws(name, own[name].graph.spec)
     for name, network in spec.networks.items():
@@ -173,7 +181,7 @@ def _elsewhere(name: str, network: NetworkSpec) -> str:
 
 def _draws(name: str, network: NetworkSpec) -> str:
     """What a network draws, and how often."""
-    drawn = listed(f"{draw} from {written(source)}" for draw, source in network.draws.items())
+    drawn = listed_once(f"{draw} from {written(source)}" for draw, source in network.draws.items())
     if network.draws_once:
         return f"{name} draws {drawn}, once for all its calls."
     return f"{name} draws {drawn}, anew at each place where it is called."
@@ -182,7 +190,9 @@ def _draws(name: str, network: NetworkSpec) -> str:
 def _shared(checked: Checked, name: str, network: NetworkSpec) -> str:
     """Which parts of a network are another's, and what is left to itself."""
     tied = tied_to(network)
-    said = listed(f"{listed(parts)} {'is' if len(parts) == 1 else 'are'} {of}'s" for of, parts in tied.items())
+    said = listed_once(
+        f"{listed_once(parts)} {'is' if len(parts) == 1 else 'are'} {of}'s" for of, parts in tied.items()
+    )
     own = checked.own_parameters(name)
     left = f"{own:,} of its parameters are its own" if own else "it has no parameters of its own"
     return f"In {name}, {said}, the very same layers: {left}."
@@ -198,11 +208,11 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
     for each in update.graph.objectives:
         learns = f"{_learns(graph, each)}, to {objectives.aim(each.written)}"
         new = dict(objectives.losses(each.written, told))
-        yield from _listed(f"{learns}:", new.values()) if new else _paragraph(f"{learns}.")
+        yield from _listed(f"{learns}:", items_once(new.values())) if new else _paragraph(f"{learns}.")
         told |= new
     watched = ((name, node) for name, node in update.graph.watched if name not in told)
     values = over_values(graph)
-    if looked := [f"{name} = {written(values.definition(node))}" for name, node in watched]:
+    if looked := [f"{name} = {written(with_sums(values.definition(node)))}" for name, node in watched]:
         yield from _listed("Its gates look at:", looked)
     for sentence in (*_frozen(graph, update.graph), *explain_update(plan, index)):
         yield from _paragraph(sentence)
@@ -211,7 +221,7 @@ def _update(plan: Plan, index: int) -> Iterator[Passage]:
 def _move(plan: Plan, index: int) -> Iterator[Passage]:
     """States that move at the end of a step, and what the plan decides about what they become."""
     states, entry = plan.checked.graph.spec.states, plan.step[index].graph
-    yield Passage("heading", (f"The end of the step: {listed(name for name, _ in entry.states)}",))
+    yield Passage("heading", (f"The end of the step: {listed_once(name for name, _ in entry.states)}",))
     if timing := " ".join(_timing(plan, index)):
         yield from _paragraph(timing)
     rules = (f"{name} = {show(states[name].next)}, from {show(states[name].start)} on" for name, _ in entry.states)
@@ -233,19 +243,19 @@ def _timing(plan: Plan, index: int) -> Iterator[str]:
     named = tuple(dict.fromkeys(loose))
     if named:
         each = "Each time it" if update.timing.repeated else "It"
-        yield f"{each} draws {listed(named)} anew."
+        yield f"{each} draws {listed_once(named)} anew."
 
 
 def _gates(update: UpdateGraph, whole: Iterable[str]) -> Iterator[str]:
     """Conditions that are decided when the losses are known; `whole` are sentences on those of the whole update."""
     names = [name for name, _ in update.watched]
     if names:
-        yield f"Everything is computed each time, then the host reads {listed(names)} and decides what steps."
+        yield f"Everything is computed each time, then the host reads {listed_once(names)} and decides what steps."
     yield from whole
     for each in update.objectives:
         if each.when is not None:
             change = "changes" if len(each.networks) == 1 else "change"
-            yield f"{listed(each.networks)} {change} only where {show(each.when)}."
+            yield f"{listed_once(each.networks)} {change} only where {show(each.when)}."
 
 
 def _learns(graph: Graph, objective: ObjectiveGraph) -> str:
@@ -259,8 +269,8 @@ def _learns(graph: Graph, objective: ObjectiveGraph) -> str:
         f", those of {entry.place.written} with {_options(entry.options)}" for entry in group.entries if entry.options
     )
     kind = optimizers[group.kind].function.__name__
-    tied = f", and so the parts that {listed(objective.tied)} shares with it" if objective.tied else ""
-    return f"{kind} changes the parameters of {listed(group.trained)}{tied}, {speed}{extra}"
+    tied = f", and so the parts that {listed_once(objective.tied)} shares with it" if objective.tied else ""
+    return f"{kind} changes the parameters of {listed_once(group.trained)}{tied}, {speed}{extra}"
 
 
 def _options(options: Names) -> str:
@@ -274,7 +284,7 @@ def _frozen(graph: Graph, update: UpdateGraph) -> Iterator[str]:
     for network in dict.fromkeys(name for each in update.objectives for name in each.networks):
         parts = [name for name in graph.trained(*update.objectives) if name.startswith(f"{network}.")]
         if parts and network not in graph.trained(*update.objectives):
-            yield f"It changes no other parameters of {network} than those of {listed(parts)}."
+            yield f"It changes no other parameters of {network} than those of {listed_once(parts)}."
 
 
 def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passage]:
@@ -284,7 +294,7 @@ def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passag
     own = " of data of its own" if evaluate.data.keys() - set(known) else ""
     text = f"{every} the run is evaluated with {evaluate.samples} samples{own}, the networks {mode}."
     if known:
-        text += f" The samples of {listed(known)} are those that it is trained on."
+        text += f" The samples of {listed_once(known)} are those that it is trained on."
     if evaluate.best is not None:
         which = "smallest" if evaluate.best[0] == "min" else "largest"
         text += f" The checkpoint with the {which} {evaluate.best[1]} is kept as the best."
@@ -304,7 +314,7 @@ def _evaluation(evaluate: EvaluateSpec, known: Sequence[str]) -> Iterator[Passag
 
 def _sampler(name: str, sampler: SamplerSpec) -> str:
     """What a sampler shows, and how."""
-    shown = listed(_brief(map(written, sampler.columns), "{count} values from {first} to {last}"))
+    shown = listed(_brief(items_once(map(written, sampler.columns)), "{count} values from {first} to {last}"))
     over = f", under {written(sampler.above)}" if sampler.above is not None else ""
     moves = f", one after another, {counted(sampler.rate, 'frame')} a second" if sampler.rate is not None else ""
     return f"{name}: {shown}{over}{moves}, of {counted(sampler.samples, 'sample')}"
@@ -312,15 +322,15 @@ def _sampler(name: str, sampler: SamplerSpec) -> str:
 
 def _defined(names: Names) -> list[str]:
     """What names stand for, but for those taken away."""
-    texts = (defined(name, value) for name, value in names.items() if not taken_away(value))
-    return _brief(texts, "{first}, and so on to {last}")
+    texts = (defined(name, with_sums(value)) for name, value in names.items() if not taken_away(value))
+    return _brief(items_once(texts), "{first}, and so on to {last}")
 
 
 def _pictures(evaluate: EvaluateSpec) -> Iterator[str]:
     """A sentence for each picture."""
     for name, columns in evaluate.grids.items():
         texts = (written(column) for column in columns if not taken_away(column))
-        if shown := _brief(texts, "{count} columns from {first} to {last}"):
+        if shown := _brief(items_once(texts), "{count} columns from {first} to {last}"):
             yield f"A picture{f' called {name}' if name else ''} shows {listed(shown)}."
 
 

@@ -12,8 +12,10 @@ from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.calls import unstopped
 from gangraph.views.decompile import Decompiled, over_values
 from gangraph.views.explain.objectives import Objectives
+from gangraph.views.families import listed_once, sentences_once
 from gangraph.views.printers.words import written
-from gangraph.views.wording import counted, listed, times
+from gangraph.views.sums import with_sums
+from gangraph.views.wording import counted, times
 
 
 def explain_update(plan: Plan, index: int) -> Iterator[str]:
@@ -25,7 +27,7 @@ def explain_update(plan: Plan, index: int) -> Iterator[str]:
     )  # fmt: skip
     for tell in tellers:
         if sentences := list(tell()):
-            yield " ".join(sentences)
+            yield " ".join(sentences_once(sentences))
 
 
 class _Story:
@@ -45,9 +47,9 @@ class _Story:
         for goal in goals:
             if (ahead := goal.ahead) is None:
                 continue
-            it = "It" if len(goals) == 1 else f"The objective of {listed(goal.networks)}"
+            it = "It" if len(goals) == 1 else f"The objective of {listed_once(goal.networks)}"
             through = all(plan.live for segment in self.own for plan in segment.lookaheads if plan.graph.id == ahead.id)
-            moved, one = listed(ahead.networks), len(ahead.networks) == 1
+            moved, one = listed_once(ahead.networks), len(ahead.networks) == 1
             kind = optimizers[self.graph.spec.optimizers[ahead.group].kind].function.__name__
             yield (
                 f"{it} is evaluated where {counted(ahead.steps, 'step')} of {kind} would take {moved}, to"
@@ -58,17 +60,17 @@ class _Story:
             if through:
                 yield (
                     "The gradient flows through them, so it also counts how each change of"
-                    f" {listed(goal.networks)} would change the steps: this update takes second derivatives."
+                    f" {listed_once(goal.networks)} would change the steps: this update takes second derivatives."
                 )
             else:
-                yield f"They do not depend on {listed(goal.networks)}, so no gradient flows through them."
+                yield f"They do not depend on {listed_once(goal.networks)}, so no gradient flows through them."
 
     def points(self) -> Iterator[str]:
         """Several points at which the objectives are computed in one update."""
         update = self.update.graph
         state = "Running statistics move in the first evaluation alone, from which all others begin as well."
         if update.ahead:
-            groups = listed(each.group for each in update.objectives)
+            groups = listed_once(each.group for each in update.objectives)
             yield (
                 f"The gradients are taken where {counted(update.ahead, 'step')} of {groups} would lead, and applied"
                 f" from here: the steps ahead are forgotten, and no gradient flows through them. {state}"
@@ -115,7 +117,7 @@ class _Story:
         constant = [name for name in calls if name not in reached and self._owner(name) not in self.graph.starts]
         if constant:
             idle = [n for n in self._networks(constant) if n not in self.update.differentiated]
-            why = f", since {listed(idle)} {'does' if len(idle) == 1 else 'do'} not change here" if idle else ""
+            why = f", since {listed_once(idle)} {'does' if len(idle) == 1 else 'do'} not change here" if idle else ""
             yield f"{self._texts(constant)} {_are(len(constant) == 1)} computed without gradient{why}."
 
     def _flow(self, goal: ObjectiveGraph, calls: list[str], whose: str, live: set[str]) -> Iterator[str]:
@@ -126,23 +128,23 @@ class _Story:
         later = [name for name in calls if self.graph.nodes[name].ahead]
         others = [name for name in calls if self._owner(name) not in networks and name not in later]
         if not trained and networks <= self.graph.starts.keys():
-            yield f"{whose} reaches {listed(goal.networks)}."
+            yield f"{whose} reaches {listed_once(goal.networks)}."
         if trained:
-            yield f"{whose} reaches {listed(goal.networks)} through {listed(dict.fromkeys(trained))}."
+            yield f"{whose} reaches {listed_once(goal.networks)} through {listed_once(dict.fromkeys(trained))}."
         if later:
-            moved = listed(self._networks(later))
+            moved = listed_once(self._networks(later))
             yield f"On its way it passes through {self._texts(later)}, with {moved} looked ahead."
         if others:
             names = self._networks(others)
             stay = "stays as it is" if len(names) == 1 else "stay as they are"
-            frozen = f", where {listed(names)} {stay}: {self._trainers(names)}" if names else ""
+            frozen = f", where {listed_once(names)} {stay}: {self._trainers(names)}" if names else ""
             yield f"On its way it passes through {self._texts(others)}{frozen}."
 
     def _objective(self, goal: ObjectiveGraph) -> str:
         """An objective by its name, or by whose it is."""
         node = self.graph.nodes[goal.written]
         name = self.graph.loss_names.get(node.inputs[0] if node.target == "neg" else node.id)
-        return name or f"the objective of {listed(goal.networks)}"
+        return name or f"the objective of {listed_once(goal.networks)}"
 
     def _trainers(self, names: list[str]) -> str:
         """Who trains some networks that are frozen for an objective."""
@@ -152,9 +154,11 @@ class _Story:
         by = {name: [i for i, entry in enumerate(self.plan.step) if name in entry.differentiated] for name in names}
         idle = [name for name in names if not by[name]]
         at = [f"update {self._number(i)}" for i in sorted(set(chain.from_iterable(by.values())))]
-        trained = it if not idle else listed([name for name in names if by[name]])
-        trains = f"{listed(at)} train{'s' * (len(at) == 1)} {trained}" if at else ""
-        return ", and ".join(filter(None, (trains, f"nothing trains {listed(idle) if at else it}" if idle else "")))
+        trained = it if not idle else listed_once([name for name in names if by[name]])
+        trains = f"{listed_once(at)} train{'s' * (len(at) == 1)} {trained}" if at else ""
+        return ", and ".join(
+            filter(None, (trains, f"nothing trains {listed_once(idle) if at else it}" if idle else ""))
+        )
 
     def stopped(self) -> Iterator[str]:
         """Held, detached and past values among what the objective depends on."""
@@ -223,9 +227,9 @@ class _Story:
             n for n in self.graph.sources
             if n in sources and any(n in u.redraws for u in self.plan.step[before + 1 : self.index + 1])
         ]  # fmt: skip
-        reasons = [f"{listed(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
+        reasons = [f"{listed_once(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
         told = dict.fromkeys(map(self._source, drawn))
-        reasons += [f"{listed(told)} {_are(len(told) == 1)} new"] if drawn else []
+        reasons += [f"{listed_once(told)} {_are(len(told) == 1)} new"] if drawn else []
         return " and ".join(reasons) or self._why_not_kept(before)
 
     def _why_not_kept(self, before: int) -> str:
@@ -307,10 +311,10 @@ class _Story:
         return f"{index + 1} ({self.plan.step[index].graph.name})"
 
     def _text(self, name: str) -> str:
-        return written(self.decompiled.definition(name))
+        return written(with_sums(self.decompiled.definition(name)))
 
     def _texts(self, names: Iterable[str]) -> str:
-        return listed(dict.fromkeys(map(self._text, names)))
+        return listed_once(dict.fromkeys(map(self._text, names)))
 
     def _values(self, names: Iterable[str]) -> str:
         """Values by name, where they have one."""
@@ -318,7 +322,7 @@ class _Story:
 
 
 def _written(expressions: Iterable[Expression]) -> str:
-    return listed(dict.fromkeys(map(written, expressions)))
+    return listed_once(dict.fromkeys(written(with_sums(each)) for each in expressions))
 
 
 def _are(one: bool) -> str:
@@ -334,4 +338,4 @@ def _unchanged(beneath: tuple[str, ...]) -> str:
             return f"{only} has not changed"
         case (first, second):
             return f"neither {first} nor {second} has changed"
-    return f"none of {listed(beneath)} has changed"
+    return f"none of {listed_once(beneath)} has changed"

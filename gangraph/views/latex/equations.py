@@ -12,11 +12,12 @@ from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.spec import UpdateSpec
 from gangraph.registry import optimizers
 from gangraph.views.calls import accent_of, kind_of, unstopped
+from gangraph.views.families import families
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
-from gangraph.views.printers.latex import Formula, scaled
+from gangraph.views.printers.latex import Formula, scaled, total, with_range
 from gangraph.views.printers.precedence import PRODUCT
-from gangraph.views.printers.symbols import symbol
+from gangraph.views.printers.symbols import IN_FORMULAS, bare, indexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def objective(checked: Checked) -> tuple[Line, ...]:
     """Every update's objective, the definitions of what it names, its sources, and what needs words."""
     checked = replace(checked, graph=checked.graph.as_written)
     notation = Notation.of_graph(checked.graph)
-    return tuple(line for index in range(len(checked.graph.step)) for line in _update(checked, notation, index))
+    lines = (line for index in range(len(checked.graph.step)) for line in _update(checked, notation, index))
+    return tuple(replace(line, left=bare(line.left), right=bare(line.right)) for line in lines)
 
 
 def equations(checked: Checked) -> tuple[str, ...]:
@@ -92,23 +94,31 @@ def _update(checked: Checked, notation: Notation, index: int) -> Iterator[Line]:
     used = {name for row in (*goals, *steps, *watched, *named, *stopped) for name in row.names}
     yield from (Line(label, "objective", row.left, row.right) for row in goals)
     yield from (Line(label, "definition", row.left, row.right) for row in steps)
-    for i, row in enumerate([*watched, *named, *stopped]):
+    for i, row in enumerate(_once([*watched, *named, *stopped])):
         yield Line(label, "definition", rf"\text{{where }} {row.left}" if i == 0 else row.left, row.right)
     drawn = {graph.nodes[name].target for name in used if graph.nodes[name].is_source}
     if laws := [notation.law(target, used) for target in graph.sources if target in drawn]:
-        yield Line(label, "law", "", r", \quad ".join(laws))
-    yield from (Line(label, "words", "", text) for text in words_of(checked, notation, update, used))
+        yield Line(label, "law", "", r", \quad ".join(map(with_range, families(laws, IN_FORMULAS))))
+    words = families([*words_of(checked, notation, update, used)], IN_FORMULAS)
+    yield from (Line(label, "words", "", with_range(text)) for text in words)
+
+
+def _once(rows: Sequence[_Row]) -> Iterator[_Row]:
+    """Rows with those written once that differ in an index alone."""
+    for family in families([f"{row.left}\n{row.right}" for row in rows], IN_FORMULAS):
+        left, right = with_range(family).split("\n")
+        yield _Row(left, right, tuple(name for place in family.places for name in rows[place].names))
 
 
 def _becomes(notation: Notation, name: str, node: str) -> _Row:
     """What a state becomes at the end of a step."""
     next_ = notation.decompiled.of(node)
     made = notation.opened(next_) if isinstance(next_, Name) and next_.id not in notation.losses else next_
-    return _Row(symbol(name), rf"\leftarrow {notation.formula(made).text}", notation.names(made))
+    return _Row(indexed(name), rf"\leftarrow {notation.formula(made).text}", notation.names(made))
 
 
 def _watched(notation: Notation, name: str, loss: Expression) -> _Row:
-    return _Row(symbol(name), f"= {notation.formula(loss).text}", notation.names(loss))
+    return _Row(indexed(name), f"= {notation.formula(loss).text}", notation.names(loss))
 
 
 def _steps(notation: Notation, ahead: Lookahead) -> Iterator[_Row]:
@@ -120,7 +130,7 @@ def _steps(notation: Notation, ahead: Lookahead) -> Iterator[_Row]:
     loss = notation.decompiled.of(ahead.loss)
     shown = notation.after(ahead.networks, "i").formula(loss).guarded(PRODUCT)
     yield _Row(rf"\text{{with }} {first}", f"= {', '.join(plain)}", ())
-    named = rf" \qquad ({symbol(losses[ahead.loss])})" if ahead.loss in losses else ""
+    named = rf" \qquad ({indexed(losses[ahead.loss])})" if ahead.loss in losses else ""
     step = rf"= \mathrm{{{kind}}}\left({last}, \nabla_{{{last}}} \, {shown}\right){named}"
     yield _Row(following, step, notation.names(loss))
 
@@ -133,14 +143,28 @@ def _seen_by(notation: Notation, each: ObjectiveGraph) -> Notation:
 def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) -> Iterator[_Row]:
     """The players, and below each other the terms of their sum, each with the name of its loss."""
     sign = next(goal.sign for goal in written.objectives if goal.group == each.group)
-    players = ", ".join(map(notation.place, notation.graph.trained(each)))
+    players = ", ".join(_players([*map(notation.place, notation.graph.trained(each))]))
     left = rf"\{'min' if sign > 0 else 'max'}_{{{players}}} \quad"
-    terms = _terms(notation, notation.goal(each.loss, sign), minus=False, loss="")
-    for i, (loss, group) in enumerate(groupby(terms, key=lambda term: term.loss)):
-        together = list(group)
-        signed = (_signed(notation.formula(t.value), t.minus, first=i + j == 0) for j, t in enumerate(together))
-        shown = "".join(signed).strip() + (rf" \qquad ({symbol(loss)})" if loss else "")
-        yield _Row(left if i == 0 else "", shown, notation.names(*(term.value for term in together)))
+    terms = [*_terms(notation, notation.goal(each.loss, sign), minus=False, loss="")]
+    formulas = [notation.formula(term.value) for term in terms]
+    keys = (
+        f"{term.loss and indexed(term.loss)}\n{term.minus}\n{formula.text}"
+        for term, formula in zip(terms, formulas, strict=True)
+    )
+    alike = families([*keys], IN_FORMULAS)
+    for i, (loss, group) in enumerate(groupby(alike, key=lambda family: family.text.split("\n")[0])):
+        together = [(each, total(each, formulas[each.places[0]], each.text.split("\n")[2])) for each in group]
+        signed = (_signed(f, terms[family.places[0]].minus, first=i + j == 0) for j, (family, f) in enumerate(together))
+        shown = "".join(signed).strip() + (rf" \qquad ({loss})" if loss else "")
+        places = [place for family, _ in together for place in family.places]
+        yield _Row(left if i == 0 else "", shown, notation.names(*(terms[place].value for place in places)))
+
+
+def _players(symbols: Sequence[str]) -> Iterator[str]:
+    r"""Symbols one by one, those of a family by both ends: F_{0}, \ldots, F_{4}."""
+    for family in families(symbols, IN_FORMULAS):
+        texts = [symbols[place] for place in family.places]
+        yield from (texts[0], r"\ldots", texts[-1]) if family.ends is not None else texts
 
 
 def _signed(formula: Formula, minus: bool, *, first: bool) -> str:

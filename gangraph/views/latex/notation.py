@@ -11,7 +11,7 @@ from gangraph.views.calls import called
 from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.latex import Formula, Printer, moment, words
 from gangraph.views.printers.precedence import SUM
-from gangraph.views.printers.symbols import law, symbol, symbols_of
+from gangraph.views.printers.symbols import indexed, law, symbols_of
 from gangraph.views.printers.words import over_time
 
 
@@ -94,4 +94,4 @@ class Notation:
         drawn = [node.id for node in self.graph.nodes.values() if node.is_source and node.target == target]
         fields = [self.name(name) for name in drawn if name in names]
         whole = f"({', '.join(fields)})" if len(fields) > 1 else ", ".join(fields)
-        return rf"{whole} \sim {law(source) if isinstance(source, RandomSource) else f'p_{{{symbol(target)}}}'}"
+        return rf"{whole} \sim {law(source) if isinstance(source, RandomSource) else f'p_{{{indexed(target)}}}'}"

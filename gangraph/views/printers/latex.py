@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from gangraph.language.expression import model as ast
@@ -14,9 +14,10 @@ from gangraph.language.expression.schedule import RAMPS
 from gangraph.language.place import place_of
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
+from gangraph.views.families import Family, families
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.registered import Given, bound, definition_of
-from gangraph.views.printers.symbols import Symbols, number, symbol, upright
+from gangraph.views.printers.symbols import IN_FORMULAS, Symbols, bare, indexed, number, symbol
 from gangraph.views.printers.text import summands
 
 _PLACE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -73,7 +74,7 @@ class Printer:
             case ast.Name(id=name):
                 return self.formula(self.inline[name]) if name in self.inline else Formula(self._symbol(name))
             case ast.Attribute(base=base, name=name):
-                return Formula(f"{self.formula(base).text}_{{{upright(name)}}}")
+                return Formula(f"{self.formula(base).text}_{{{indexed(name)}}}")
             case ast.Sequence(items=items):
                 return Formula(f"[{self._joined(items)}]")
             case ast.Call():
@@ -81,14 +82,20 @@ class Printer:
             case ast.Unary(operator=operator, operand=operand):
                 return _unary(operator, self.formula(operand))
             case ast.Binary(operator="+" | "-"):
-                return ast.along(
-                    expression, self.formula, lambda left, each: _sum(each.operator, left, self.formula(each.right))
-                )
+                return self._sum(expression)
             case ast.Binary(operator=operator, left=left, right=right):
                 return _binary(operator, self.formula(left), self.formula(right))
             case ast.Conditional(then=then, test=test, otherwise=otherwise):
                 return _conditional(*(self.formula(part) for part in (then, test, otherwise) if part is not None))
         return Formula(words(show(expression)), binding(expression))
+
+    def _sum(self, expression: ast.Binary) -> Formula:
+        """A sum, in which terms that differ in an index alone are one."""
+        first, sums = ast.summands(expression)
+        signs = ["+", *(each.operator for each in sums)]
+        terms = [self.formula(first), *(self.formula(each.right) for each in sums)]
+        (_, start), *others = totals(signs, terms)
+        return reduce(lambda left, right: _sum(right[0], left, right[1]), others, start)
 
     def names(self, *expressions: Expression) -> tuple[str, ...]:
         """The names in expressions that have symbols; not those of what is called."""
@@ -104,7 +111,7 @@ class Printer:
         return tuple(found)
 
     def _symbol(self, name: str) -> str:
-        return self.symbols.names[name] if name in self.symbols.names else symbol(name)
+        return self.symbols.names[name] if name in self.symbols.names else indexed(name)
 
     def _joined(self, expressions: Iterable[Expression]) -> str:
         return ", ".join(self.formula(each).text for each in expressions)
@@ -140,7 +147,7 @@ class Printer:
 
     def place(self, network: str, path: str) -> str:
         """A network by its symbol, or what is at a path in it, with the path as text."""
-        made = self.symbols.networks.get(network, symbol(network))
+        made = self.symbols.networks.get(network, indexed(network))
         within = path.replace("_", r"\_")
         return rf"{made}.\mathrm{{{within}}}" if path else made
 
@@ -178,7 +185,7 @@ class Printer:
 
 def moment(expression: Expression) -> str:
     r"""A number or condition over time: `step % 2 == 0` is \mathrm{step} \bmod 2 = 0."""
-    return Printer().formula(expression).text
+    return bare(Printer().formula(expression).text)
 
 
 def words(text: str) -> str:
@@ -219,6 +226,40 @@ def _binary(operator: str, left: Formula, right: Formula) -> Formula:
             return Formula(rf"{left.guarded(POWER)} \bmod {right.guarded(POWER)}", SUM)
     least = level if operator in ("and", "or") else level + 1
     return Formula(f"{left.guarded(level)} {_SIGNS.get(operator, operator)} {right.guarded(least)}", level)
+
+
+def totals(signs: Sequence[str], terms: Sequence[Formula]) -> tuple[tuple[str, Formula], ...]:
+    r"""The terms of a sum with their signs; those that differ in an index alone are one: \sum_{k = 0}^{4} x_{k}."""
+    found = families([f"{sign} {term.text}" for sign, term in zip(signs, terms, strict=True)], IN_FORMULAS)
+    return tuple((signs[each.places[0]], total(each, terms[each.places[0]], each.text[2:])) for each in found)
+
+
+def total(family: Family, term: Formula, text: str) -> Formula:
+    """The sum over a family, of which `term` is one and `text` has the letter; a term by itself as it is."""
+    if not family.letter:
+        return term
+    item = replace(term, text=text, weight=None, base=None)
+    return Formula(rf"\sum{_bounds(family)} {item.guarded(PRODUCT)}", PRODUCT)
+
+
+def _bounds(family: Family) -> str:
+    r"""What a sum over a family runs over: _{k = 0}^{4}, or _{k \in \{0, 2, 5\}}."""
+    if family.ends is not None:
+        first, last = family.ends
+        return rf"_{{{family.letter} = {first}}}^{{{last}}}"
+    return rf"_{{{_members(family)}}}"
+
+
+def _members(family: Family) -> str:
+    r"""The indices of a family: k = 0, \ldots, 4, or k \in \{0, 2, 5\}."""
+    if family.ends is not None:
+        return rf"{family.letter} = {family.ends[0]}, \ldots, {family.ends[1]}"
+    return rf"{family.letter} \in \{{{', '.join(family.indices)}\}}"
+
+
+def with_range(family: Family) -> str:
+    """What is said of each member of a family, and of which; a text by itself as it is."""
+    return rf"{family.text} \text{{ for }} {_members(family)}" if family.letter else family.text
 
 
 def _sum(sign: str, left: Formula, right: Formula) -> Formula:

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 from gangraph.data.random import Bernoulli, Categorical, Normal, Permutation, RandomSource, Uniform
 from gangraph.graph.model import Graph
+from gangraph.views.families import Indices
 from gangraph.views.printers.words import constant_text
 
 GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
     "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
 )  # fmt: skip
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private characters of Unicode, which no name has
+IN_FORMULAS = Indices(re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}"), "{}")
 _LETTERS = {Uniform: "u", Normal: "n", Categorical: "c", Bernoulli: "b", Permutation: "s"}
 
 
@@ -37,8 +40,12 @@ def _raised(table: Mapping[str, str], chosen: set[str], steps: str) -> dict[str,
 def symbols_of(graph: Graph) -> Symbols:
     """The symbols of a graph's networks, values, sources and numbers over time."""
     networks = _apart(graph.spec.networks)
-    names = {node: symbol(name) for node, name in graph.value_names.items()}
-    names |= dict(_source_symbols(graph, names, {*map(symbol, graph.spec.data), *networks.values(), *names.values()}))
+    names = {node: indexed(name) for node, name in graph.value_names.items()}
+    names |= dict(
+        _source_symbols(
+            graph, names, {*map(symbol, graph.spec.data), *map(bare, (*networks.values(), *names.values()))}
+        )
+    )
     scalars = [node.id for node in graph.nodes.values() if node.expression is not None and node.id not in names]
     for i, name in enumerate(scalars, 1):
         names[name] = r"\lambda" + (f"_{{{i}}}" if len(scalars) > 1 else "") + "(t)"
@@ -54,21 +61,34 @@ def _source_symbols(graph: Graph, names: Mapping[str, str], taken: set[str]) -> 
         anonymous = node.target not in graph.spec.data
         letter = _LETTERS.get(type(source), "r") if anonymous and isinstance(source, RandomSource) else ""
         fresh = (f"{letter}_{{{i}}}" if i > 1 else letter for i in range(1, len(graph.nodes) + 2))
-        made = next(name for name in fresh if name not in taken) if letter else symbol(node.id)
+        made = next(name for name in fresh if name not in taken) if letter else indexed(node.id)
         taken.add(made)
         yield node.id, made
 
 
 def symbol(name: str) -> str:
     r"""A name of a spec in LaTeX: `D_x` is D_{x}, `fake_y` is \mathrm{fake}_{y}, `z2` is z_{2}, `lambda` is \lambda."""
-    parts = re.sub(r"(?<=[a-zA-Z])(?=\d)|[^\w]+", "_", name).strip("_").split("_")
+    return bare(indexed(name))
+
+
+def indexed(name: str) -> str:
+    """The symbol of a name with marks around the indices of a member of a family, by which IN_FORMULAS finds them."""
+    marked = re.sub(r"\[(\d+|[a-zA-Z]+)\]", rf"_{_OPEN}\1{_CLOSE}", name)
+    parts = re.sub(rf"(?<=[a-zA-Z])(?=\d)|[^\w{_OPEN}{_CLOSE}]+", "_", marked).strip("_").split("_")
     first, *rest = filter(None, parts)
     below = ", ".join(map(upright, rest))
     return upright(first) + (f"_{{{below}}}" if rest else "")
 
 
+def bare(text: str) -> str:
+    """LaTeX without the marks around indices, as it is shown."""
+    return text.replace(_OPEN, "").replace(_CLOSE, "")
+
+
 def upright(word: str) -> str:
     r"""One word as a symbol: a letter or digits as they are, Greek letters as such, others as \mathrm{word}."""
+    if word.startswith(_OPEN):
+        return f"{_OPEN}{upright(word[1:-1])}{_CLOSE}"
     if word.lower() in GREEK:
         return f"\\{word.lower()}"
     return word if len(word) == 1 or word.isdigit() else rf"\mathrm{{{word}}}"
@@ -78,8 +98,8 @@ def _apart(names: Iterable[str]) -> dict[str, str]:
     """A symbol for each name; a name whose symbol another has already is written in its own letters."""
     made: dict[str, str] = {}
     for name in names:
-        short, letters = symbol(name), name.replace("_", r"\_")
-        made[name] = short if short not in made.values() else rf"\mathrm{{{letters}}}"
+        short, letters = indexed(name), name.replace("_", r"\_")
+        made[name] = short if bare(short) not in map(bare, made.values()) else rf"\mathrm{{{letters}}}"
     return made
 
 
