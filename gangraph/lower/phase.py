@@ -59,7 +59,7 @@ def _written(checked: Checked, models: Models, segment: Segment) -> Lowered:
     made = write_segment(checked.graph, models, segment)
     if checked.types.varying.keys().isdisjoint((*segment.inputs, *segment.nodes)):
         return made
-    return replace(made, compilable=made.compilable or "batches of different lengths would each be compiled")
+    return replace(made, uncompiled=made.uncompiled or "batches of different lengths would each be compiled")
 
 
 def _models(checked: Checked, kernels: Kernels) -> Models:
