@@ -1,5 +1,6 @@
 """A run that was killed and resumed ends with the same bits as one that was not."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -12,8 +13,11 @@ import pytest
 import torch
 
 from gangraph import Trainer
+from gangraph.errors import SpecError
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.spec import Spec
+from tests.random_state import make
+from tests.resumes import resumed_apart
 from tests.support import load, read, trainer
 
 STEPS = 4
@@ -24,6 +28,7 @@ import json, sys
 from pathlib import Path
 import torch
 from gangraph import Trainer
+from gangraph.errors import SpecError
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve
 
@@ -210,6 +215,15 @@ def test_resuming_in_any_phase_ends_with_the_same_bits(steps: int, tmp_path: Pat
     resumed = Trainer.resume(first.save(tmp_path / "first"), device="cpu")
     assert resumed.train() == expected
     assert_same_checkpoints(whole.save(tmp_path / "whole"), resumed.save(tmp_path / "resumed"))
+
+
+@pytest.mark.parametrize("first", range(0, 5_000, 1_000))
+def test_a_random_spec_goes_on_to_the_bit(first: int, tmp_path: Path) -> None:
+    """tests/long/test_resumes.py tries a hundred."""
+    for seed in range(first, first + 1_000):
+        with contextlib.suppress(SpecError):
+            assert resumed_apart(make(seed), seed, tmp_path) == ()
+            return
 
 
 def test_saving_a_resumed_run_at_once_gives_the_same_checkpoint(tmp_path: Path) -> None:

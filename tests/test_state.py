@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gangraph import Trainer
 from gangraph.errors import SpecError
+from gangraph.language.fingerprint import fingerprint
 from gangraph.plan.model import Plan
 from gangraph.run.engine import NotFiniteError
 from gangraph.views.code import code_text
@@ -19,8 +20,8 @@ from gangraph.vocabulary.layers import spectral_norm
 from gangraph.vocabulary.styles import running_mean
 from tests.plans import PLANS, compare, tensors
 from tests.plugin import Counting, CountingInSecret, Masking, Shrinking, registered
-from tests.random_state import FEATURES as FEATURES_OF_ALL
-from tests.random_state import make
+from tests.random_pieces import FEATURES as FEATURES_OF_ALL
+from tests.random_state import features_of, make, read_beside, write
 from tests.support import copy_parameters, deviation, normals, read, trainer
 
 SPEC = """
@@ -394,7 +395,8 @@ def test_what_is_not_finite_is_named_as_the_spec_writes_it_with_its_place(
 def test_the_four_plans_of_a_random_spec_agree(first: int) -> None:
     for seed in range(first, first + 1_000):
         try:
-            found = compare(make(seed).spec, steps=4)
+            made = make(seed)
+            found = compare(made.spec, steps=4, given=made.given)
         except SpecError:
             continue
         assert not found.difference, f"seed {seed}: {found.difference}"
@@ -402,11 +404,17 @@ def test_the_four_plans_of_a_random_spec_agree(first: int) -> None:
 
 
 def test_random_specs_have_every_feature() -> None:
-    features = set[str]()
-    for seed in range(100):
-        with contextlib.suppress(SpecError):
-            features |= make(seed).features
+    """tests/long/test_plans_agree.py asks the same of those that can be compared."""
+    features = {name for seed in range(400) for name in features_of("\n".join(write(seed)))}
     assert features == FEATURES_OF_ALL.keys()
+
+
+def test_a_random_spec_over_another_is_the_spec_that_is_written_in_full() -> None:
+    over = []
+    for text, whole in filter(lambda each: each[0] != each[1], map(write, range(60))):
+        with contextlib.suppress(SpecError):
+            over.append([fingerprint(read_beside(each)) for each in (text, whole)])
+    assert len(over) > 1 and all(first == second for first, second in over)
 
 
 def test_a_penalty_that_a_later_update_differentiates_is_shared_with_all_that_its_gradient_passes() -> None:
