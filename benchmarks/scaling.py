@@ -20,6 +20,7 @@ from gangraph.build.phase import build
 from gangraph.check.phase import check
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve
+from gangraph.language.spec import Spec
 from gangraph.lower.phase import lower
 from gangraph.plan.planner import plan
 
@@ -32,7 +33,7 @@ gangraph: 1
 name: scaling
 data: {{x: plane(), z: normal(2)}}
 networks:
-  G: {{inputs: z, layers: "linear(8), tanh, linear(2)"}}
+  G: {{inputs: z, layers: "{layers}"}}
   D: {{inputs: x, layers: "linear(8), tanh, linear(1)"}}
 values:
   fake: G(z)
@@ -44,8 +45,15 @@ train:
   batch: 4
   length: 10 steps
   optimizers: {{d: "adam(D, lr=1e-3)", g: "adam(G, lr=1e-3)"}}
-  step: [{{update: d, minimize: judge}}, {{update: g, minimize: fool}}]
+  step: [{step}]
 """
+UPDATES = "{update: d, minimize: judge}", "{update: g, minimize: fool}"
+
+
+def written(values: str, *, updates: int = 2, layers: str = "linear(8), tanh, linear(2)") -> Spec:
+    """A spec with some values and layers, whose step has an update of D and then updates of G."""
+    step = ", ".join(UPDATES[min(number, 1)] for number in range(updates))
+    return resolve(parse_text(SPEC.format(values=values, layers=layers, step=step)), Choice())
 
 
 def chains(count: int) -> Iterator[str]:
@@ -83,9 +91,9 @@ FORMS = {"chains": chains, "fan": fan}
 
 def measure(form: str, count: int) -> dict[str, float]:
     """Seconds by stage, and the peak of memory in MB."""
-    text = SPEC.format(values="\n".join(FORMS[form](count)))
+    values = "\n".join(FORMS[form](count))
     times = [perf_counter()]
-    spec = resolve(parse_text(text), Choice())
+    spec = written(values)
     times.append(perf_counter())
     graph = build(spec.phases[0], spec.broken)
     times.append(perf_counter())

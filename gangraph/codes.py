@@ -174,4 +174,5 @@ CODES = {
     "GG671": Code("The last step of padded sentences", "After its words a sentence is filled up to its length; the state of a recurrent layer at the last step has read the padding. `last(x, lengths(tokens))` is the state after the last word."),
     "GG660": Code("An evaluation's data that training has not", "Under `evaluate: data:`, `data.x` is training's x, and `data.x(folder=\"held_out\")` the same with another folder."),
     "GG661": Code("A setting that may be a text or an expression", "A text after `--set` needs no quotes where nothing in it is a name of the spec; where one is, quotes say what is meant."),
+    "GG662": Code("An older name", "It means what the newer one does, for one version. `check --fix` writes the newer one."),
 }  # fmt: skip

@@ -333,7 +333,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str], after: str = "") -> str:
-    """A sentence that proposes the closest known name, or an empty string.
+    """A sentence that proposes the closest known name, or an empty string if there is none, or none but the same.
 
     In place of a family it is a member, with what stands `after` the name, such as the arguments of a call.
     """
@@ -343,7 +343,7 @@ def nearest(name: str, known: Iterable[str], after: str = "") -> str:
         last = f" to {members[-1]}" if len(members) > 1 else ""
         return f"'{name}' is a family, {members[0]}{last}: write one of them, such as {members[0]}{after}"
     found = closest(name, known)
-    if found is None:
+    if found is None or found == name:
         return ""
     return Renaming.of(name, found) if _stands_out(name, found, known) else f"did you mean '{found}'?"
 

@@ -21,7 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # gangraph's own `kinds.forms`
 FORMS = frozenset(("again", "at_first", "autoregressive", "detach", "grad", "history", "parameters", "weight_matrix"))
-SYNONYMS = {"held": "at_first"}  # older names of forms, which mean the same
+SYNONYMS = {"held": "at_first", "above": ">"}  # older names of a form and of an operator, which mean the same
 _SPECIAL = FORMS | {*SYNONYMS, "average", "matrices", "sum", "trained"}  # what the language itself makes of a call
 # What registers gangraph's own names. Plug-ins come after it, so that one that takes such a name is the one refused.
 _OWN = ("gangraph.vocabulary", "gangraph.data.sources", "gangraph.graph.kinds")

@@ -7,9 +7,11 @@ change gradients before the optimizer steps (`gangraph.update_options`).
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from string import Template
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar
 
 from gangraph.registry import load_plugins
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 KEYS = frozenset(
     ("update", "minimize", "maximize", "unroll", "draw", "then", "schedule", "options")
@@ -41,6 +43,27 @@ class UpdateKey:
     def told(self, template: str, value: str) -> str:
         """One of its texts, with what is written in it."""
         return Template(template).substitute(value=value)
+
+
+class Said(TypedDict):
+    """What a decorator that registers a key takes: the fields of an `UpdateKey`."""
+
+    about: str
+    sentence: str
+    latex: str
+    caption: str
+    compared: str
+    least: NotRequired[float | None]
+
+
+def registering(name: str | None, add: Callable[[str, Function], None]) -> Callable[[Function], Function]:
+    """A decorator that adds a function under a name, which is its own if there is none."""
+
+    def register(function: Function) -> Function:
+        add(name or str(getattr(function, "__name__", "")), function)
+        return function
+
+    return register
 
 
 _OF_ANY_VALUE = ("about", "compared")  # texts in which no value is filled in

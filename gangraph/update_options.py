@@ -9,11 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pkgutil import resolve_name
-from typing import Any, TypeVar
+from typing import Any, Unpack
 
-from gangraph.update_keys import UpdateKey, table, verify
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from gangraph.update_keys import Function, Said, UpdateKey, registering, table, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,34 +51,9 @@ def add(option: UpdateOption) -> None:
     UPDATE_OPTIONS[option.name] = option
 
 
-def update_option(
-    name: str | None = None,
-    *,
-    about: str,
-    sentence: str,
-    latex: str,
-    caption: str,
-    compared: str,
-    least: float | None = None,
-) -> Callable[[Function], Function]:
+def update_option(name: str | None = None, **said: Unpack[Said]) -> Callable[[Function], Function]:
     """Register a function of parameters and a number, which changes their gradients in place, as a key of updates."""
-
-    def register(function: Function) -> Function:
-        add(
-            UpdateOption(
-                name=name or str(getattr(function, "__name__", "")),
-                function=function,
-                about=about,
-                sentence=sentence,
-                latex=latex,
-                caption=caption,
-                compared=compared,
-                least=least,
-            )
-        )
-        return function
-
-    return register
+    return registering(name, lambda chosen, function: add(UpdateOption(name=chosen, function=function, **said)))
 
 
 add(

@@ -8,9 +8,9 @@ the update is computed. What repeats an update, the planner and the run know of 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, Unpack
 
-from gangraph.update_keys import UpdateKey, table, verify
+from gangraph.update_keys import Said, UpdateKey, registering, table, verify
 
 Guard = TypeVar("Guard", bound=Callable[[int, float], bool])
 
@@ -39,6 +39,13 @@ class ScheduleKey(UpdateKey):
     on_losses: "ScheduleKey | None" = None  # what it is instead if it is a condition on losses
 
 
+class SaidOfSteps(Said, total=False):
+    """What `update_guard` takes: the fields of a `ScheduleKey`."""
+
+    stated: str
+    usual: str
+
+
 SCHEDULE_KEYS: dict[str, ScheduleKey] = {}
 table(SCHEDULE_KEYS)
 
@@ -59,39 +66,12 @@ def add(key: ScheduleKey) -> None:
     SCHEDULE_KEYS[key.name] = key
 
 
-def update_guard(
-    name: str | None = None,
-    *,
-    about: str,
-    sentence: str,
-    latex: str,
-    caption: str,
-    compared: str,
-    stated: str = "$value",
-    usual: str = "every step",
-    least: float | None = None,
-) -> Callable[[Guard], Guard]:
+def update_guard(name: str | None = None, **said: Unpack[SaidOfSteps]) -> Callable[[Guard], Guard]:
     """Register a function of a step and a number, which says whether an update runs in it, as a key of updates."""
-
-    def register(function: Guard) -> Guard:
-        add(
-            ScheduleKey(
-                name=name or str(getattr(function, "__name__", "")),
-                function=function,
-                conditional=True,
-                about=about,
-                sentence=sentence,
-                latex=latex,
-                caption=caption,
-                compared=compared,
-                stated=stated,
-                usual=usual,
-                least=least,
-            )
-        )
-        return function
-
-    return register
+    said.setdefault("usual", "every step")
+    return registering(
+        name, lambda chosen, function: add(ScheduleKey(name=chosen, function=function, conditional=True, **said))
+    )
 
 
 def divides(step: int, number: float) -> bool:

@@ -87,6 +87,17 @@ def registered(patch: pytest.MonkeyPatch, name: str, function: Callable[..., Any
     patch.setitem(vocabulary._definitions, name, definition)
 
 
+def for_every_test(name: str, module: str, text: str) -> Callable[[Path], Iterator[None]]:
+    """A fixture of a test file with which a module is as if it were installed."""
+
+    @pytest.fixture(autouse=True)
+    def plugin(tmp_path: Path) -> Iterator[None]:
+        with installed(name, module, text, tmp_path):
+            yield
+
+    return plugin
+
+
 @contextmanager
 def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]:
     """A module as if it were installed with an entry point of that name. Afterwards what it registered is gone."""

@@ -2,15 +2,20 @@
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import gangraph
+from gangraph.errors import SpecError
+from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
+from gangraph.pipeline import check_spec
 
 # Settings that make a shipped spec small enough to take a step in some milliseconds.
 TINY: Mapping[str, Mapping[str, object]] = {
@@ -278,6 +283,24 @@ def read(text: str) -> Spec:
 def trainer(spec: Spec, **options: Any) -> gangraph.Trainer:
     """A trainer in float64 on the CPU."""
     return gangraph.Trainer(spec, **{"device": "cpu", "precision": "fp64", **options})
+
+
+def refused(spec: Spec) -> str:
+    """What a check says of a spec that it refuses."""
+    with pytest.raises(SpecError) as caught:
+        check_spec(spec)
+    return str(caught.value)
+
+
+def resumes_to_the_bit(spec: Spec, folder: Path) -> bool:
+    """Whether a run of four steps ends as one that was saved after two and resumed."""
+    whole, first = trainer(spec), trainer(spec)
+    whole.train(steps=4)
+    first.train(steps=2)
+    resumed = gangraph.Trainer.resume(first.save(folder / "half"), device="cpu")
+    resumed.train(steps=2)
+    one, other = (read_checkpoint(each.save(folder / n)) for each, n in ((whole, "whole"), (resumed, "resumed")))
+    return same(one.tensors, other.tensors)
 
 
 def copy_parameters(source: nn.Module, target: nn.Module) -> None:

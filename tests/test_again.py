@@ -162,3 +162,23 @@ def test_held_is_an_older_name_of_at_first() -> None:
 
 def test_the_fingerprint_of_a_spec_from_before_the_new_name_stays() -> None:
     assert fingerprint(small(judge="logistic.critic(real=D(x), fake=D(held(fake)))")) == "74a0e92faa746265"
+
+
+ABOVE = "l1(x, x * (1 if step > 3 else 0)) + mean({ones}) + logistic.generator(D(fake))"
+GATED = (
+    "{update: g, minimize: fool, when: judge > 0.5}",
+    "{update: d, minimize: judge, when: judge > 0.5 or step > 5}",
+)
+
+
+def test_above_is_an_older_name_of_a_comparison() -> None:
+    old, new = (small(fool=ABOVE.format(ones=ones)) for ones in ("above(norm(fake), 0.5)", "norm(fake) > 0.5"))
+    assert differences(old, new) == ()
+    assert "norm(fake) > 0.5" in spec_text(old) and "above(" not in spec_text(old)
+
+
+def test_fingerprints_are_those_from_before_the_operator() -> None:
+    """Comparisons of numbers over time and of losses in gates were never called so."""
+    for ones in ("above(norm(fake), 0.5)", "norm(fake) > 0.5"):
+        assert fingerprint(small(fool=ABOVE.format(ones=ones))) == "bf4c50489de9d11a"
+        assert fingerprint(small(*GATED, fool=ABOVE.format(ones=ones))) == "c1b06d5df1b5f858"

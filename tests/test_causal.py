@@ -19,7 +19,6 @@ from gangraph.vocabulary.causal import (
     DiagonalLstm,
     MaskedConv2d,
     RowLstm,
-    above,
     categorical_nll,
     causal_mask,
     gated,
@@ -37,7 +36,7 @@ data:
 networks:
   P: {network}
 values:
-  x: above(digits.image, 0.5)
+  x: digits.image > 0.5
   y: one_hot(digits.label, 10)
   logits: {logits}
 losses:
@@ -342,7 +341,7 @@ def test_a_gradient_that_lies_transposed_in_memory_is_stepped_right() -> None:
         x = torch.rand(4, 1, 6, 6, generator=generator, dtype=torch.float64)
         engine.step({"digits": {"image": x, "label": torch.zeros(4, dtype=torch.int64)}})
         optimizer.zero_grad()
-        bernoulli_nll(network(above(x, 0.5)), above(x, 0.5)).backward()  # type: ignore[arg-type]  # a spec gives a number
+        bernoulli_nll(network((x > 0.5).double()), (x > 0.5).double()).backward()
         optimizer.step()
     for mine, theirs in zip(engine.networks["P"].parameters(), network.parameters(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-9)
@@ -351,14 +350,6 @@ def test_a_gradient_that_lies_transposed_in_memory_is_stepped_right() -> None:
 def test_the_gate_is_tanh_times_sigmoid() -> None:
     x = torch.randn(2, 6, 3, 3)
     assert torch.equal(gated(x), torch.tanh(x[:, :3]) * torch.sigmoid(x[:, 3:]))
-
-
-def test_above_draws_ones_with_the_probability_of_a_value() -> None:
-    x, limit = torch.full((1000, 1, 4, 4), 0.3), torch.rand(1000, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert above(x, limit).mean().item() == pytest.approx(0.3, abs=0.01)
-    assert above(torch.tensor([0.5, 0.6]), 0.5).tolist() == [0, 1]  # type: ignore[arg-type]  # a spec gives a number
-    with pytest.raises(ValueError, match="the shapes differ"):
-        above(x, limit[:, :, :2])
 
 
 def test_the_categorical_likelihood_is_the_sum_over_pixels_and_colours() -> None:

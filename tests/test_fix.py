@@ -113,6 +113,7 @@ def test_a_shipped_spec_is_never_changed(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_name_between_two_that_are_as_near_is_not_chosen() -> None:
     assert not isinstance(nearest("judge_z", ["judge_x", "judge_y"]), Renaming)
+    assert nearest("judge", ["judge", "judges"]) == ""
     near = nearest("jugde", ["judge", "fool"])
     assert isinstance(near, Renaming) and near == "did you mean 'judge'?"
     text = Text("a", "jugde + jugde")

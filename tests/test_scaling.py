@@ -5,12 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.scaling import written
 from gangraph.check.phase import Checked
-from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.expression.model import Binary, Expression, show, summands
 from gangraph.language.expression.size import too_large
 from gangraph.language.expression.syntax import parse_expression
-from gangraph.language.resolve.document import resolve
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
@@ -19,33 +18,6 @@ from gangraph.views.code import code_text
 from gangraph.views.diff import compare
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
-
-SPEC = """
-gangraph: 1
-name: scaling
-data: {{x: plane(), z: normal(2)}}
-networks:
-  G: {{inputs: z, layers: "{layers}"}}
-  D: {{inputs: x, layers: "linear(8), tanh, linear(1)"}}
-values:
-  fake: G(z)
-{values}
-losses:
-  judge: logistic.critic(real=D(x), fake=D(total))
-  fool: logistic.generator(D(total))
-train:
-  batch: 4
-  length: 10 steps
-  optimizers: {{d: "adam(D, lr=1e-3)", g: "adam(G, lr=1e-3)"}}
-  step: [{step}]
-"""
-UPDATES = "{update: d, minimize: judge}", "{update: g, minimize: fool}"
-
-
-def written(values: str, *, updates: int = 2, layers: str = "linear(8), tanh, linear(2)") -> Spec:
-    """A spec with some values and layers, whose step has an update of D and then updates of G."""
-    step = ", ".join(UPDATES[min(number, 1)] for number in range(updates))
-    return resolve(parse_text(SPEC.format(values=values, layers=layers, step=step)), Choice())
 
 
 def checked(spec: Spec) -> Checked:

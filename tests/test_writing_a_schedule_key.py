@@ -1,7 +1,7 @@
 """A key that says in which steps an update runs costs one file: a function and its record. Here a plug-in adds it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-import gangraph
 from gangraph.cli.specs import schema
 from gangraph.errors import RunError, SpecError
-from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
 from gangraph.language.document.schema import UpdateDocument
@@ -33,8 +31,8 @@ from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
 from gangraph.views.text import check_json
-from tests.plugin import installed
-from tests.support import DRAW_ONCE, read, small, trainer
+from tests.plugin import for_every_test
+from tests.support import DRAW_ONCE, read, refused, resumes_to_the_bit, small, trainer
 
 PLUGIN = '''
 from gangraph import update_guard
@@ -56,23 +54,12 @@ def from_step(step, first):
     return step >= first
 '''
 TEXTS = dict.fromkeys(("sentence", "latex", "caption"), "by $value") | {"about": "odd", "compared": "what {} does"}
-
-
-@pytest.fixture(autouse=True)
-def _plugin(tmp_path: Path) -> Iterator[None]:
-    with installed("starting", "gangraph_starting", PLUGIN, tmp_path):
-        yield
+_plugin = for_every_test("starting", "gangraph_starting", PLUGIN)
 
 
 def delayed(first: str = "2", more: str = "") -> Spec:
     """Two players, of whom the critic begins later."""
     return small(f'{{update: d, minimize: judge, from_step: "{first}"{more}}}', DRAW_ONCE[1])
-
-
-def refused(spec: Spec) -> str:
-    with pytest.raises(SpecError) as caught:
-        check_spec(spec)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +212,7 @@ def test_it_is_part_of_what_differs() -> None:
 
 
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole, first = trainer(delayed("3")), trainer(delayed("3"))
-    whole.train(steps=4)
-    first.train(steps=2)
-    resumed = gangraph.Trainer.resume(first.save(tmp_path / "half"), device="cpu")
-    resumed.train(steps=2)
-    one, other = (read_checkpoint(each.save(tmp_path / n)) for each, n in ((whole, "whole"), (resumed, "resumed")))
-    assert one.tensors.keys() == other.tensors.keys()
-    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    assert resumes_to_the_bit(delayed("3"), tmp_path)
 
 
 def test_a_run_remembers_which_plug_in_it_came_from() -> None:

@@ -1,7 +1,6 @@
 """A new optimizer costs one file. Here a plug-in adds `signs`, which steps by the signs of gradients."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from gangraph.pipeline import check_spec, compile_phase
 from gangraph.run.saving import tensors_of
 from gangraph.views.diff import compare
 from gangraph.views.explain import explain_text
-from tests.plugin import installed
+from tests.plugin import for_every_test
 from tests.support import deviation, normals, same, small, trainer, worst
 
 PLUGIN = '''
@@ -170,12 +169,7 @@ class Starting(Signs):
         super().__init__(params, lr)
         self.known, self.rule, self.sizes = list(self.param_groups[0]["params"]), lambda x: x, {"slow": torch.ones(2)}
 '''
-
-
-@pytest.fixture(autouse=True)
-def _plugin(tmp_path: Path) -> Iterator[None]:
-    with installed("signs", "gangraph_signs", PLUGIN, tmp_path):
-        yield
+_plugin = for_every_test("signs", "gangraph_signs", PLUGIN)
 
 
 def by_signs(options: str = "lr=0.1") -> Spec:

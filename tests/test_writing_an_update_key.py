@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import gangraph
 from gangraph.cli.specs import schema
 from gangraph.errors import RunError, SpecError
-from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
 from gangraph.language.document.schema import UpdateDocument
@@ -32,8 +30,8 @@ from gangraph.views.latex import latex_text
 from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
 from gangraph.views.text import check_json
-from tests.plugin import installed
-from tests.support import DRAW_ONCE, copy_parameters, deviation, small, trainer
+from tests.plugin import for_every_test
+from tests.support import DRAW_ONCE, copy_parameters, deviation, refused, resumes_to_the_bit, small, trainer
 
 PLUGIN = '''
 from gangraph import update_option
@@ -56,23 +54,12 @@ def scale_grad(parameters, factor):
 '''
 X = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 Z = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-
-
-@pytest.fixture(autouse=True)
-def _plugin(tmp_path: Path) -> Iterator[None]:
-    with installed("scaling", "gangraph_scaling", PLUGIN, tmp_path):
-        yield
+_plugin = for_every_test("scaling", "gangraph_scaling", PLUGIN)
 
 
 def scaled(written: str = "0.5") -> Spec:
     """Two players; the critic's gradient is scaled, and the result limited."""
     return small(f'{{update: d, minimize: judge, scale_grad: "{written}", clip_grad_value: 0.05}}', DRAW_ONCE[1])
-
-
-def refused(spec: Spec) -> str:
-    with pytest.raises(SpecError) as caught:
-        check_spec(spec)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -222,14 +209,7 @@ def test_it_is_part_of_what_differs() -> None:
 
 
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole, first = trainer(scaled()), trainer(scaled())
-    whole.train(steps=4)
-    first.train(steps=2)
-    resumed = gangraph.Trainer.resume(first.save(tmp_path / "half"), device="cpu")
-    resumed.train(steps=2)
-    one, other = (read_checkpoint(each.save(tmp_path / n)) for each, n in ((whole, "whole"), (resumed, "resumed")))
-    assert one.tensors.keys() == other.tensors.keys()
-    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    assert resumes_to_the_bit(scaled(), tmp_path)
 
 
 def test_a_run_remembers_which_plug_in_it_came_from() -> None:

@@ -24,7 +24,7 @@ from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.places import ANONYMOUS
 from gangraph.language.spec import VARIABLE, NetworkSpec
-from gangraph.registry import Definition, vocabulary
+from gangraph.registry import SYNONYMS, Definition, vocabulary
 
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
@@ -78,9 +78,20 @@ def _variable(spec: NetworkSpec) -> NetworkGraph:
 
 
 def _one_name(spec: NetworkSpec) -> Iterator[Problem]:
-    """Parts that would have the same parameters, since their names are one in code: `down[1]` and `down_1`."""
+    """Parts that would have the same parameters, since their names are one in code: `down[1]` and `down_1`.
+
+    Nor has a part the older name of a form or of an operator, which a call of it would mean.
+    """
     known: dict[str, str] = {}
     for part, chain in spec.parts.items():
+        if (now := SYNONYMS.get(part.partition("[")[0])) is not None:
+            yield Problem(
+                code="GG411",
+                message=f"the name '{part}' is taken",
+                span=chain[0].span if chain else spec.span,
+                found=f"a part called {part}, which is an older name of {now}",
+                expected="another name",
+            )
         other = known.setdefault(module_name(part), part)
         if other != part:
             yield Problem(

@@ -7,14 +7,14 @@ until a spec sets it. What there was when fingerprints began has fixed places, o
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields, replace
 from typing import Any, get_args
 
 from gangraph.errors import Span, Text
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.spec import (
     AverageSpec,
     EvaluatorSpec,
@@ -25,6 +25,7 @@ from gangraph.language.spec import (
     Spec,
     UpdateSpec,
     counts,
+    expressions,
 )
 from gangraph.registry import SYNONYMS
 
@@ -63,7 +64,7 @@ def evaluation_fingerprint(phase: PhaseSpec) -> str:
 
 
 def _training(phase: PhaseSpec) -> dict[str, Any]:
-    written = (*_expressions(phase.updates), *_expressions(phase.states))
+    written = (*expressions(phase.updates), *expressions(phase.states))
     reached = _reached(written, {**phase.losses, **phase.values})
     reached |= {name for group in phase.optimizers.values() for name, _ in group.networks}
     reached |= _owners(phase, reached)
@@ -104,11 +105,28 @@ def _facts(value: Any) -> Any:
 
 
 def _text(written: Expression) -> str:
-    """An expression as text, in which a form that has got another name has the one that fingerprints began with."""
-    text = show(written)
-    for before, now in SYNONYMS.items():
-        text = re.sub(rf"(?<![\w.]){now}\(", f"{before}(", text)
-    return text
+    """An expression as text, in which what has got another name has the one that fingerprints began with."""
+    return show(_as_begun(written))
+
+
+_BEFORE = {now: before for before, now in SYNONYMS.items()}
+
+
+def _as_begun(node: Any) -> Any:
+    """An expression with older names: `held(v)` for `at_first(v)`, and `above(x, y)` for x > y of values."""
+    match node:
+        case tuple():
+            return tuple(map(_as_begun, node))
+        case ast.Call(function=ast.Name(id=now)) if now in _BEFORE:
+            node = replace(node, function=ast.Name(_BEFORE[now], node.function.span))
+        case ast.Binary(operator=now) if now in _BEFORE and not is_dynamic(node):
+            operands = _as_begun((node.left, node.right))
+            return ast.Call(ast.Name(_BEFORE[now], node.span), operands, (), node.span)
+        case ast.Binary() if ast.is_sum(node):
+            return ast.along(node, _as_begun, lambda left, each: replace(each, left=left, right=_as_begun(each.right)))
+    if not isinstance(node, get_args(Expression)):
+        return node
+    return replace(node, **{each.name: _as_begun(getattr(node, each.name)) for each in fields(node) if each.compare})
 
 
 def _others(record: Any, *told: str) -> dict[str, Any]:
@@ -133,12 +151,13 @@ def _listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _update(update: UpdateSpec) -> list[Any]:
     options = {name: value for name, value in update.options.items() if name not in _FIRST_OPTIONS}
-    schedule = {name: value for name, value in update.schedule.items() if name not in (*_FIRST_TIMES, "accumulate")}
+    times = {name: show(value) for name, value in update.schedule.items()}  # a gate compares numbers, not values
+    schedule = {name: value for name, value in times.items() if name not in (*_FIRST_TIMES, "accumulate")}
     first = (update.timing.number("accumulate"), *(update.options.get(name) for name in _FIRST_OPTIONS))
     return [
         _facts(update.objectives),
         _facts(update.draw),
-        [*(_facts(update.schedule.get(name)) for name in _FIRST_TIMES), *_listed(_facts(schedule))],
+        [*(times.get(name) for name in _FIRST_TIMES), *_listed(schedule)],
         _facts(update.then),
         [*_facts(first), *_listed(_facts(options))],
         *_listed(_others(update, "objectives", "draw", "schedule", "then", "options")),
@@ -190,20 +209,6 @@ _PLACED: Mapping[type, Callable[[Any], Any]] = {
     OptimizerSpec: _optimizer,
     EvaluatorSpec: _evaluator,
 }
-
-
-def _expressions(value: object) -> Iterator[Expression]:
-    """Every expression within a part of a spec."""
-    if isinstance(value, get_args(Expression)):
-        yield value
-    elif isinstance(value, tuple):
-        yield from (found for each in value for found in _expressions(each))
-    elif isinstance(value, Mapping):
-        yield from (found for each in value.values() for found in _expressions(each))
-    elif is_dataclass(value) and not _in_text(value):
-        yield from (
-            found for each in fields(value) if counts(each) for found in _expressions(getattr(value, each.name))
-        )
 
 
 def _reached(written: Iterable[Expression], values: Mapping[str, Expression]) -> set[str]:

@@ -1,8 +1,8 @@
 """A resolved spec: one profile and variant of a document, with everything static evaluated."""
 
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, get_args
 
 from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression.model import Expression, Quantity
@@ -380,3 +380,16 @@ class Spec:
         """What the spec calls its base; empty where it has none."""
         copy = next(iter(self.bases), "")
         return copy.removeprefix("shipped/").removesuffix(".yaml") if copy.startswith("shipped/") else copy
+
+
+def expressions(value: object, chosen: Callable[[Field[Any]], bool] = counts) -> Iterator[Expression]:
+    """Every expression within a part of a spec, in the fields of dataclasses that are chosen."""
+    if isinstance(value, get_args(Expression)):
+        yield value
+    elif isinstance(value, tuple):
+        yield from (found for each in value for found in expressions(each, chosen))
+    elif isinstance(value, Mapping):
+        yield from (found for each in value.values() for found in expressions(each, chosen))
+    elif is_dataclass(value) and not isinstance(value, Span | Text):
+        within = (getattr(value, each.name) for each in fields(value) if chosen(each))
+        yield from (found for each in within for found in expressions(each, chosen))

@@ -235,14 +235,6 @@ def gated(x: Tensor) -> Tensor:
     return torch.tanh(a) * torch.sigmoid(b)
 
 
-@op(range=lambda *_: (0.0, 1.0), stops_gradient=True, latex=r"[$x > $limit]")
-def above(x: Tensor, limit: Tensor) -> Tensor:
-    """1 where x is above a limit of its shape and 0 elsewhere: above(x, uniform(1, 28, 28)) is 1 with probability x."""
-    if isinstance(limit, Tensor) and limit.dim() and limit.shape != x.shape:
-        raise ValueError(f"the shapes differ: {list(x.shape)} and {list(limit.shape)}")
-    return (x > limit).to(x.dtype)
-
-
 @loss(
     logits=("logits",),
     ranges={"target": (0.0, 1.0)},

@@ -9,7 +9,7 @@ from gangraph.check.lints.coupling import coupling_grows, coupling_in_parts, mix
 from gangraph.check.lints.critics import saturating, trained_to_be_caught, unconstrained_critic
 from gangraph.check.lints.elsewhere import unfamiliar_range
 from gangraph.check.lints.found import found_in_each_file
-from gangraph.check.lints.naming import unused
+from gangraph.check.lints.naming import older_names, unused
 from gangraph.check.lints.optimization import (
     averaged_buffers,
     held_for_nothing,
@@ -70,4 +70,5 @@ LINTS: tuple[Lint, ...] = (
     augmented_on_one_side,
     found_in_each_file,
     last_step_of_padding,
+    older_names,
 )

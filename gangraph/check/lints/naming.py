@@ -1,11 +1,19 @@
-"""Lints of names that nothing uses."""
+"""Lints of names: those that nothing uses, and older ones."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeGuard
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
-from gangraph.errors import Problem
+from gangraph.errors import Edit, Problem, Span, SpecError
 from gangraph.graph.model import Graph
+from gangraph.language.expression import model as ast
+from gangraph.language.expression.model import Expression
+from gangraph.language.expression.syntax import parse_expression
+from gangraph.language.scalar import Scalar
+from gangraph.language.spec import expressions
+from gangraph.registry import SYNONYMS
 
 
 def unused(graph: Graph, _: Types) -> Iterator[Problem]:
@@ -45,3 +53,39 @@ def unused(graph: Graph, _: Types) -> Iterator[Problem]:
     for name, evaluator in graph.evaluation.evaluators.items() if graph.evaluation is not None else ():
         if name not in called:
             yield warn("GG608", f"network '{name}' is used by nothing", evaluator.span)
+
+
+def older_names(graph: Graph, _: Types) -> Iterator[Problem]:
+    """GG662: a form or an operator by an older name. The fix writes the newer one in its place."""
+    for written in expressions(graph.spec, lambda _: True):
+        for node in ast.walk(written):
+            word, bracket, rest = node.span.characters.partition("(")
+            now = SYNONYMS.get(word.rstrip())
+            if now is None or not bracket or not _is_named(node, now, len(word)):
+                continue
+            if isinstance(node, ast.Binary):
+                fix = _as_operation(node.span, whole=node is written)
+                mend = Edit(node.span, fix) if fix else None
+            else:
+                fix, mend = f"{now}({rest}", Edit(node.function.span, now)
+            yield replace(warn("GG662", f"'{word.rstrip()}' is an older name of {now}", node.span, fix=fix), mend=mend)
+
+
+def _is_named(node: Expression, now: str, length: int) -> TypeGuard[ast.Call | ast.Binary]:
+    """Whether an expression, and no part of it, is written as the call of a word of some length."""
+    match node:
+        case ast.Call(function=ast.Name(id=meant)):
+            return meant == now
+        case ast.Binary(operator=meant, left=left):
+            return meant == now and left.span.start > node.span.start + length
+    return False
+
+
+def _as_operation(span: Span, *, whole: bool) -> str:
+    """A call that is an operation, written as one; nothing where it has quotes, which may meet those of YAML."""
+    if {*span.characters} & {'"', "'"}:
+        return ""
+    try:
+        return ast.show(parse_expression(Scalar.of(span.characters, "call")), 0 if whole else ast.PRECEDENCE["atom"])
+    except SpecError:
+        return ""

@@ -117,6 +117,18 @@ def parse_loop(source: Scalar) -> tuple[str, Expression]:
     return variable, domain
 
 
+def _called(
+    function: Expression, arguments: tuple[Expression, ...], keywords: tuple[tuple[str, Expression], ...], span: Span
+) -> Expression:
+    """A call; by an older name what that means: a call by the newer name, or an operation of two values."""
+    meant = SYNONYMS.get(function.id, "") if isinstance(function, Name) else ""
+    if meant in PRECEDENCE and len(arguments) == 2 and not keywords:
+        return Binary(meant, *arguments, span)
+    if meant and meant not in PRECEDENCE:
+        function = Name(meant, function.span)
+    return Call(function, arguments, keywords, span)
+
+
 class _Parser:
     """Recursive descent over the tokens of one scalar."""
 
@@ -239,9 +251,7 @@ class _Parser:
                 result = Index(result, index, self._span(start))
             elif self.accept("("):
                 arguments, keywords = self._arguments()
-                if isinstance(result, Name) and result.id in SYNONYMS:
-                    result = Name(SYNONYMS[result.id], result.span)
-                result = Call(result, arguments, keywords, self._span(start))
+                result = _called(result, arguments, keywords, self._span(start))
             elif self.token.kind == "name" and self.token.text in UNITS:
                 unit = self.advance()
                 one = Quantity(1, UNITS[unit.text], self.source.part(unit.start, unit.end))
