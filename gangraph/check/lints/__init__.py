@@ -10,6 +10,7 @@ from gangraph.check.lints.critics import saturating, trained_to_be_caught, uncon
 from gangraph.check.lints.elsewhere import unfamiliar_range
 from gangraph.check.lints.found import found_in_each_file
 from gangraph.check.lints.naming import unused
+from gangraph.check.lints.older import older_names
 from gangraph.check.lints.optimization import (
     averaged_buffers,
     held_for_nothing,
@@ -70,4 +71,5 @@ LINTS: tuple[Lint, ...] = (
     augmented_on_one_side,
     found_in_each_file,
     last_step_of_padding,
+    older_names,
 )
