@@ -138,3 +138,16 @@ def test_quotes_go_around_the_whole_expression(flow: str, fixed: str | None) -> 
     if edits and edits[0]:
         span, text = edits[0].span, f"values: {flow}"
         assert text[: span.start] + edits[0].replacement + text[span.end :] == f"values: {fixed}"
+
+
+def test_an_output_of_a_network_is_that_of_its_only_call_and_an_older_name_is_replaced() -> None:
+    text = (
+        SPEC.replace("D(faek)", "D(fake)")
+        .replace("lenght", "length")
+        .replace('D: "mlp(widths=[4])"', 'D: {inputs: x, layers: "linear(3), linear(1)", outputs: {h: layers(x)}}')
+        .replace("{judge: logistic.critic(real=D(x), fake=D(fake)), ", '{judge: "mean(D.h) + mean(held(fake))", ')
+    )
+    fixed = fixed_text(text, "slips.yaml", None, Choice("paper"))
+    assert 'judge: "mean(D(fake).h) + mean(at_first(fake))"' in fixed
+    several = text.replace('+ mean(held(fake))"', '+ mean(D(x))"')
+    assert "mean(D.h)" in fixed_text(several, "slips.yaml", None, Choice("paper"))

@@ -1,5 +1,6 @@
 """Pretrained networks in training: written as gangraph's own, with torchvision's weights, and its outputs."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,7 +38,11 @@ train:
   optimizers: {{g: "sgd(G, lr=0.1)"}}
   step: [{{update: g, minimize: close}}]
 """
-SIZES = {"vgg16": 138_357_544, "vgg19": 143_667_240, "alexnet": 61_100_840, "resnet50": 25_557_032}
+SIZES = {
+    "vgg16": 138_357_544, "vgg19": 143_667_240, "alexnet": 61_100_840, "resnet50": 25_557_032,
+    "inception_v3": 23_834_568,
+}  # fmt: skip
+SMALLEST = {"inception_v3": 75}  # pixels of a side, else 64
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +69,20 @@ def shapes(module: nn.Module) -> Mapping[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
+def theirs_of(name: str) -> nn.Module:
+    """Torchvision's network, without a classifier that only training reads."""
+    made: nn.Module = get_model(name, **({"aux_logits": False, "init_weights": True} if "inception" in name else {}))
+    return made
+
+
+def taken(name: str, x: Tensor) -> Tensor:
+    """Images in [-1, 1] as torchvision's network takes them: as they are, or normalised."""
+    return x if "inception" in name else normalised(x)
+
+
 def meta(name: str) -> nn.Module:
     with torch.device("meta"):
-        made: nn.Module = get_model(name)
-    return made
+        return theirs_of(name)
 
 
 def test_every_pretrained_network_has_a_table_and_a_file_and_its_published_size() -> None:
@@ -76,7 +91,7 @@ def test_every_pretrained_network_has_a_table_and_a_file_and_its_published_size(
 
 @pytest.mark.parametrize("name", SIZES)
 def test_its_tensors_are_those_of_torchvision_by_the_table_of_names(name: str) -> None:
-    model = checked(f'pretrained("{name}")', "logits").networks["V"]
+    model = checked(f'pretrained("{name}")', "logits", size=SMALLEST.get(name, 64)).networks["V"]
     table = names_table(pretrained()[name])
     assert model.parameters == SIZES[name]
     assert {their_name(path, table): shape for path, shape in shapes(model.module).items()} == shapes(meta(name))
@@ -91,9 +106,10 @@ PLACES = {
 }
 
 
-def loaded(name: str, theirs: nn.Module, *outputs: str) -> nn.Module:
+def loaded(name: str, theirs: nn.Module, *outputs: str, size: int = 64) -> nn.Module:
     """Our network with the weights of torchvision's."""
-    model, table, state = checked(f'pretrained("{name}")', *outputs).networks["V"], names_table(pretrained()[name]), {}
+    model = checked(f'pretrained("{name}")', *outputs, size=size).networks["V"]
+    table, state = names_table(pretrained()[name]), {}
     for path in model.module.state_dict():
         state[path] = theirs.state_dict()[their_name(path, table)]
     module = model.module.to_empty(device="cpu")
@@ -119,15 +135,16 @@ def test_layers_of_convolutions_give_what_torchvision_s_give(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["alexnet", "resnet50"])
+@pytest.mark.parametrize("name", ["alexnet", "resnet50", "inception_v3"])
 def test_logits_are_torchvision_s(name: str) -> None:
     torch.manual_seed(0)
-    theirs = get_model(name).eval()
+    theirs, size = theirs_of(name).eval(), SMALLEST.get(name, 64)
     for part in theirs.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.1)
             part.running_var.uniform_(0.5, 1.5)
-    found, expected = loaded(name, theirs, "logits")(images())["logits"], theirs(normalised(images()))
+    x = images(size=size)
+    found, expected = loaded(name, theirs, "logits", size=size)(x)["logits"], theirs(taken(name, x))
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-6
 
 
@@ -166,12 +183,32 @@ def test_a_run_takes_the_file_that_metrics_take_and_goes_on_with_it(
 def test_missing_weights_are_named_before_a_run_and_stop_no_view(capsys: pytest.CaptureFixture[str]) -> None:
     Path("small.yaml").write_text(text('pretrained("vgg19")', "relu2_2", size=16))
     assert main(["show", "small.yaml", "--as", "plan"]) == 0
+    capsys.readouterr()
     assert main(["check", "small.yaml"]) == 1
     told = capsys.readouterr().out
-    assert "looked for vgg19-dcbb9e9d.pth in GANGRAPH_WEIGHTS, which names no folder and in" in told
-    assert "torchvision.models.vgg19(weights='IMAGENET1K_V1')" in told
-    with pytest.raises(WeightsError, match="the weights of vgg19 are missing"):
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    problem = [
+        "small.yaml:7:6: error GG235: the weights of vgg19 are missing",
+        '    7 |   V: pretrained("vgg19")',
+        "      |      ^^^^^^^^^^^^^^^^^^^",
+        f"    found:     nothing in GANGRAPH_WEIGHTS, which names no folder, and nothing in '{folder}'",
+        "    expected:  vgg19-dcbb9e9d.pth in one of them; --weights DIR names another folder",
+        "    fix:       python -c \"import torchvision; torchvision.models.vgg19(weights='IMAGENET1K_V1')\" "
+        "fetches the file, and so does a run with GANGRAPH_DOWNLOAD=1",
+    ]
+    assert told.splitlines()[:6] == problem and told.splitlines()[-1].startswith("1 error, ")
+    with pytest.raises(WeightsError) as caught:
         Trainer(gangraph.load("small.yaml"), device="cpu")
+    assert str(caught.value).splitlines() == problem
+    assert main(["check", "small.yaml", "--json"]) == 1
+    (error,) = json.loads(capsys.readouterr().out)["errors"]
+    assert (error["code"], error["line"], error["column"]) == ("GG235", 7, 6)
+
+
+def test_the_other_place_that_was_looked_at_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANGRAPH_WEIGHTS", str(tmp_path / "weights"))
+    with pytest.raises(WeightsError, match=r"nothing in '.*weights', which GANGRAPH_WEIGHTS names, and nothing in '"):
+        Trainer(read(text('pretrained("inception_v3")', "pooled", size=75)), device="cpu")
 
 
 def test_a_file_with_fewer_layers_than_are_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

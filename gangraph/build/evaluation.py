@@ -7,6 +7,7 @@ from gangraph.build.network import build_network
 from gangraph.build.prune import pruned_for
 from gangraph.build.sources import build_sources
 from gangraph.build.values import ValueBuilder
+from gangraph.build.written import evaluated
 from gangraph.errors import Problem
 from gangraph.graph.model import Evaluation, Graph, NetworkGraph, Ref, Sampler
 from gangraph.language.expression import model as ast
@@ -91,15 +92,6 @@ class _Columns:
                 yield name, value.id
             elif value is not None:
                 self.found.append(_constant(expression))
-
-
-def evaluated(evaluate: EvaluateSpec) -> Iterator[Expression]:
-    """Every expression that an evaluation computes."""
-    yield from (*evaluate.metrics.values(), *evaluate.results.values(), *evaluate.grid)
-    for sampler in evaluate.samplers.values():
-        yield from sampler.columns
-        if sampler.above is not None:
-            yield sampler.above
 
 
 def _constant(expression: Expression) -> Problem:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gangraph.build.evaluation import build_evaluation, evaluated
+from gangraph.build.evaluation import build_evaluation
 from gangraph.build.network import build_network
 from gangraph.build.prune import pruned_for, without_unread
 from gangraph.build.sources import build_sources
@@ -10,10 +10,10 @@ from gangraph.build.states import build_states
 from gangraph.build.updates import build_updates
 from gangraph.build.values import ValueBuilder
 from gangraph.build.variables import odd_starts
+from gangraph.build.written import everywhere, in_training
 from gangraph.data import sources as _sources  # noqa: F401  (registers the sources)
 from gangraph.errors import Problem, SpecError, called_by, nearest
 from gangraph.graph.model import Graph, NetworkGraph
-from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import is_dynamic, numbers_in, require_over_time
 from gangraph.language.spec import AverageSpec, NetworkSpec, PhaseSpec
 from gangraph.registry import load_plugins
@@ -28,11 +28,11 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
     load_plugins()
     problems: list[Problem] = []
     networks = dict(_networks(spec, broken, problems))
-    networks = without_unread(networks, _read(spec))
+    networks = without_unread(networks, everywhere(spec))
     broken |= {name for name in spec.networks if isinstance(spec.networks[name], NetworkSpec) and name not in networks}
     sources = dict(build_sources(spec, spec.data, problems))
     broken |= {name for name in spec.data if name not in sources}
-    trained = pruned_for(networks, _trained(spec))
+    trained = pruned_for(networks, in_training(spec))
     builder = ValueBuilder(spec, sources, trained, set(broken), problems)
     builder.define_all()
     updates = build_updates(builder)
@@ -53,21 +53,6 @@ def build(spec: PhaseSpec, broken: frozenset[str] = frozenset()) -> Graph:
         problems=tuple(problems),
         starts=builder.starts,
     )
-
-
-def _trained(spec: PhaseSpec) -> Iterator[Expression]:
-    """Every expression that training computes."""
-    yield from (*spec.values.values(), *spec.losses.values(), *(state.next for state in spec.states.values()))
-    written = [objective for update in spec.updates for objective in update.objectives]
-    written += [objective.unroll.objective for objective in written if objective.unroll is not None]
-    yield from (objective.expression for objective in written)
-
-
-def _read(spec: PhaseSpec) -> Iterator[Expression]:
-    """Every expression that training or evaluation computes."""
-    yield from _trained(spec)
-    if spec.evaluate is not None:
-        yield from (*spec.evaluate.values.values(), *evaluated(spec.evaluate))
 
 
 def _networks(spec: PhaseSpec, broken: frozenset[str], problems: list[Problem]) -> Iterator[tuple[str, NetworkGraph]]:

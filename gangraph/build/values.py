@@ -10,6 +10,7 @@ from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, ar
 from gangraph.build.matrices import written_out
 from gangraph.build.places import require_place
 from gangraph.build.sources import build_source
+from gangraph.build.written import refuse_uncalled
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
@@ -238,18 +239,7 @@ class ValueBuilder(ExpressionBuilder):
                 refuse("GG316", f"'{base.id}' has no field '{name}'", node.span, name, expected, nearest(name, fields))
             return self._source_node(base.id, name, node.span)
         if isinstance(base, ast.Name) and base.id in self.networks and base.id not in self.spec.values:
-            own = self.spec.networks[base.id]
-            made = self.spec.networks.get(own.of) if isinstance(own, AverageSpec) else own
-            outputs = [output for output in (made.outputs if isinstance(made, NetworkSpec) else ()) if output != OUTPUT]
-            one_of = " or ".join(f"{base.id}(...).{output}" for output in outputs if output)
-            refuse(
-                "GG316",
-                "the outputs of a network are those of a call of it",
-                node.span,
-                ast.show(node),
-                one_of or f"{base.id}(...): it has no named outputs",
-                nearest(name, outputs) if name not in outputs else "",
-            )
+            refuse_uncalled(self.spec, base.id, name, node, evaluating=self.evaluating)
         hint = self.take_hint(name)
         value = self.visit(base)
         if not isinstance(value, Ref):

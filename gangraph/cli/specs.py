@@ -11,7 +11,7 @@ import typer
 
 from gangraph.cli import options
 from gangraph.cli.options import Kernels, ShowAs, emit, read_spec
-from gangraph.errors import DataError, SpecError, UsageError, nearest
+from gangraph.errors import DataError, Problem, SpecError, UsageError, nearest
 
 if TYPE_CHECKING:
     from gangraph.check.phase import Checked
@@ -47,25 +47,25 @@ def check(
         raise typer.Exit(1) from None
     with options.waiting(f"reading the data of {spec}"):
         bad, notes = _bad_data(checked) if data else ([], _missing_data(checked))
-        bad = [*bad, *_missing_weights(checked)]
+        missing = _missing_weights(checked)
     from gangraph.views import text
 
     if json:
-        print(_json(text.check_json(resolved, checked, bad, notes)))
+        print(_json(text.check_json(resolved, checked, bad, notes, missing)))
     else:
-        print(text.check_text(resolved, checked, bad, notes))
-    if bad:
+        print(text.check_text(resolved, checked, bad, notes, missing))
+    if bad or missing:
         raise typer.Exit(1)
 
 
-def _missing_weights(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
+def _missing_weights(checked: tuple["Checked", ...]) -> list[Problem]:
     """The pretrained networks without which a run could not begin, and what fetches them. No file is opened."""
     from gangraph.language.spec import PretrainedWeights
     from gangraph.vocabulary.imagenet import backbone_file, missing_backbone
 
     weights = (network.spec.weights for phase in checked for network in phase.graph.networks.values())
-    names = dict.fromkeys(each.name for each in weights if isinstance(each, PretrainedWeights))
-    return [(name, missing_backbone(name)) for name in names if backbone_file(name) is None]
+    calls = {each.name: each.span for each in weights if isinstance(each, PretrainedWeights)}
+    return [missing_backbone(name, span) for name, span in calls.items() if backbone_file(name) is None]
 
 
 def _fix(spec: str, profile: str | None, variant: str | None, settings: list[str] | None) -> None:

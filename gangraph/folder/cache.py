@@ -30,5 +30,5 @@ def newest_checkpoint(evaluator: EvaluatorSpec) -> Path:
     if found:
         return found[-1]
     if folder.is_dir():
-        raise RunError(f"'{folder}' has results but no checkpoint; remove it, and the evaluator is trained again")
+        raise RunError(f"'{folder}' has results but no checkpoint; remove it, and it is trained again")
     raise RunError(f"the network of '{evaluator.called}' is not trained on this machine: gangraph run trains it first")

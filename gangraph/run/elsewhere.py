@@ -57,7 +57,7 @@ def tensors_of(weights: Weights, paths: Iterable[str]) -> Mapping[str, Tensor]:
 
 
 def _file(weights: FileWeights | PretrainedWeights) -> Path:
-    return Path(weights.path) if isinstance(weights, FileWeights) else fetched_backbone(weights.name)
+    return Path(weights.path) if isinstance(weights, FileWeights) else fetched_backbone(weights.name, weights.span)
 
 
 def _in_checkpoint(folder: Path, network: str) -> Mapping[str, Tensor]:

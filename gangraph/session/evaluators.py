@@ -24,11 +24,26 @@ from gangraph.run.engine import Engine
 from gangraph.run.restore import restore_network
 from gangraph.session.reporter import Reporter, aside
 
+EVALUATOR = "the evaluator"  # what a network is called that evaluations alone need
 
-def untrained_networks(spec: Spec) -> tuple[EvaluatorSpec, ...]:
-    """The networks that other specs train, that a spec trains with, and that the cache lacks."""
-    networks = (made for phase in spec.phases for made in phase.networks.values() if isinstance(made, NetworkSpec))
-    return _untrained(made.weights for made in networks if isinstance(made.weights, EvaluatorSpec))
+
+def untrained_networks(spec: Spec) -> dict[str, EvaluatorSpec]:
+    """The networks that other specs train, that a spec trains with, and that the cache lacks, by what they are called.
+
+    Of several that one training gives, it is the first.
+    """
+    weights = {
+        name: made.weights
+        for phase in spec.phases
+        for name, made in phase.networks.items()
+        if isinstance(made, NetworkSpec) and isinstance(made.weights, EvaluatorSpec)
+    }
+    untrained = _untrained(reversed(weights.values()))
+    return {
+        f"the network {name}, which the spec takes from {evaluator.called}": evaluator
+        for name, evaluator in weights.items()
+        if any(evaluator is each for each in untrained)
+    }
 
 
 def untrained_evaluators(spec: Spec) -> tuple[EvaluatorSpec, ...]:
@@ -46,19 +61,20 @@ def _untrained(needed: Iterable[EvaluatorSpec]) -> tuple[EvaluatorSpec, ...]:
 class EvaluatorCache:
     """The evaluators of this machine. `train` trains a spec into a folder on a device, or goes on there, and measures.
 
+    It is also told what the trained network is called.
     An evaluator that is there is loaded; one that is not is trained first, by one process while others wait for it.
     """
 
-    train: Callable[[Spec, Path, str, Reporter], Measurements]
+    train: Callable[[str, Spec, Path, str, Reporter], Measurements]
 
-    def prepare(self, needed: Iterable[EvaluatorSpec], device: str = "auto") -> None:
-        """Train the networks that the cache lacks.
+    def prepare(self, needed: Iterable[tuple[str, EvaluatorSpec]], device: str = "auto") -> None:
+        """Train the networks that the cache lacks, each with what it is called.
 
         Raises:
             RunError: the training was stopped or failed.
         """
-        for evaluator in needed:
-            self._results(evaluator, device)
+        for called, evaluator in needed:
+            self._results(called, evaluator, device)
 
     def load(self, engine: Engine, part: EvaluationPart) -> dict[str, Evaluator]:
         """The evaluators that a part of an evaluation calls, by name, on the engine's device and in its precision.
@@ -70,20 +86,20 @@ class EvaluatorCache:
         found = {}
         for name in evaluators_called(evaluation_of(engine), part):
             evaluator = evaluation_of(engine).evaluators[name]
-            measured = self._results(evaluator, str(settings.device))
+            measured = self._results(EVALUATOR, evaluator, str(settings.device))
             network = trained_network(evaluator, checked.evaluators[name]).to(settings.device, settings.dtype)
             found[name] = Evaluator(network=network, facts=_facts(evaluator, measured))
         return found
 
-    def _results(self, evaluator: EvaluatorSpec, device: str) -> Measurements:
+    def _results(self, called: str, evaluator: EvaluatorSpec, device: str) -> Measurements:
         """The results of the evaluator's own run, which is there whole once it has them."""
         folder = place(evaluator.spec)
         found = _known(evaluator)
         if found is not None:
             return found
-        with aside(f"{evaluator.called}: ") as report, _alone(folder, report):
+        with aside(f"{evaluator.called}: ") as report, _alone(called, folder, report):
             found = _known(evaluator)
-            return found if found is not None else self.train(evaluator.spec, folder, device, report)
+            return found if found is not None else self.train(called, evaluator.spec, folder, device, report)
 
 
 def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
@@ -97,7 +113,7 @@ def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
     try:
         restore_network(newest_checkpoint(evaluator), evaluator.network, module)
     except CheckpointError as error:  # an older one is another network
-        raise RunError(f"{error}; remove '{place(evaluator.spec)}', and the evaluator is trained again") from None
+        raise RunError(f"{error}; remove '{place(evaluator.spec)}', and it is trained again") from None
     return module.requires_grad_(False).eval()
 
 
@@ -118,13 +134,13 @@ def _known(evaluator: EvaluatorSpec) -> Measurements | None:
 
 
 @contextmanager
-def _alone(folder: Path, report: Reporter) -> Iterator[None]:
+def _alone(called: str, folder: Path, report: Reporter) -> Iterator[None]:
     """Hold the folder's lock, so that two processes do not train the same."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report.say("another process is training the evaluator; waiting for it")
+            report.say(f"another process is training {called}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -17,7 +17,7 @@ from gangraph.run.engine import Engine
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.saved.find_checkpoint import numbered
-from gangraph.session.evaluators import EvaluatorCache, untrained_evaluators, untrained_networks
+from gangraph.session.evaluators import EVALUATOR, EvaluatorCache, untrained_evaluators, untrained_networks
 from gangraph.session.measuring import measure_checkpoint
 from gangraph.session.opening import Asked, opened_session
 from gangraph.session.reporter import Reporter, reporter
@@ -135,27 +135,27 @@ def prepare(spec: Spec, device: str = "auto") -> None:
     Raises:
         RunError: the training was stopped or failed.
     """
-    _EVALUATORS.prepare(untrained_evaluators(spec), device)
+    _EVALUATORS.prepare(((EVALUATOR, each) for each in untrained_evaluators(spec)), device)
 
 
 class PreparedTraining(Training):
     """A training before which the networks are trained that its spec takes from other specs and this machine lacks."""
 
     def _prepare(self) -> None:
-        _EVALUATORS.prepare(untrained_networks(self.spec), str(self.settings.device))
+        _EVALUATORS.prepare(untrained_networks(self.spec).items(), str(self.settings.device))
 
 
-def _train_evaluator(spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
-    """Train a spec into a folder, or go on there, and measure it."""
+def _train_evaluator(called: str, spec: Spec, folder: Path, device: str, report: Reporter) -> Measurements:
+    """Train a spec into a folder, or go on there, and measure it; its network is `called` so in what is said."""
     begun = bool(numbered(folder))
-    report.say(f"{'going on with' if begun else 'training'} the evaluator, once for this machine, in {folder}")
+    report.say(f"{'going on with' if begun else 'training'} {called}, once for this machine, in {folder}")
     if begun:
         run(None, device=device, resume=folder, report=report)
     else:
         shutil.rmtree(folder, ignore_errors=True)
         run(spec, out=folder, seed=_SEED, device=device, report=report)
     if not load_run(folder).done:
-        raise RunError(f"the training of evaluator '{spec.name}' was stopped; the next run that needs it goes on")
+        raise RunError(f"the training of {called} was stopped ('{spec.name}'); the next run that needs it goes on")
     return measure_run(folder, spec)
 
 

@@ -87,11 +87,15 @@ def check_text(
     checked: Sequence[Checked],
     bad: Sequence[tuple[str, str]] = (),
     notes: Sequence[tuple[str, str]] = (),
+    missing: Sequence[Problem] = (),
 ) -> str:
-    """What `check` says of a valid spec; `bad` are data that cannot be read, `notes` what else is there, by source."""
+    """What `check` says of a valid spec.
+
+    `bad` are data that cannot be read and `notes` what else is there, by source; `missing` is what a run would lack.
+    """
     lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
     lines = (
-        [f"{lint}\n" for lint in lints]
+        [f"{problem}\n" for problem in [*missing, *lints]]
         + [f"data '{name}': {said}" for name, said in [*notes, *bad]]
         + ([""] if [*notes, *bad] else [])
     )
@@ -103,7 +107,7 @@ def check_text(
         if phase.tied_parts:
             networks.append(("together", "", f"{sum(map(phase.own_parameters, phase.networks)):,}", "parameters"))
         lines += [title, *table(networks, indent="  ", right=frozenset({2}))]
-    return "\n".join([*lines, f"{_some(len(bad), 'error')}, {_some(len(lints), 'warning')}"])
+    return "\n".join([*lines, f"{_some(len(bad) + len(missing), 'error')}, {_some(len(lints), 'warning')}"])
 
 
 def _some(count: int, noun: str) -> str:
@@ -115,17 +119,19 @@ def check_json(
     checked: Sequence[Checked],
     bad: Sequence[tuple[str, str]] = (),
     notes: Sequence[tuple[str, str]] = (),
+    missing: Sequence[Problem] = (),
 ) -> dict[str, Any]:
     """What `check` found, as plain data. Networks, values and updates are those of the last phase."""
     last = checked[-1]
     lints = list(dict.fromkeys(lint for phase in checked for lint in phase.lints))
+    errors = [{"code": "data", "severity": "error", "message": problem, "source": name} for name, problem in bad]
     found = {
         "networks": {name: _network_json(last, name) for name in last.networks},
         "parameters": sum(map(last.own_parameters, last.networks)),
         "values": {name: list(kind.shape) for name, kind in _named_types(last).items()},
         "updates": [_update_json(update) for update in last.graph.spec.updates],
         "lints": [lint.as_json() for lint in lints],
-        "errors": [{"code": "data", "severity": "error", "message": problem, "source": name} for name, problem in bad],
+        "errors": [*errors, *(problem.as_json() for problem in missing)],
         "notes": [{"message": note, "source": name} for name, note in notes],
     }
     return {"name": spec.name, "profile": spec.profile, "variant": spec.variant, **found}

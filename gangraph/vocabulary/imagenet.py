@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional
 
-from gangraph.errors import WeightsError
+from gangraph.errors import Problem, Span, WeightsError
 from gangraph.registry import op
 from gangraph.vocabulary.pretrained import DOWNLOAD, FOLDER, fetch, file_in, normalised, places, torchvision_url
 
@@ -56,6 +56,7 @@ BACKBONES: Mapping[str, Backbone] = {
         ("alexnet-owt-7be5be79.pth", "alexnet_features_imagenet_f16.safetensors"), "AlexNet_Weights.IMAGENET1K_V1"
     ),
     "resnet50": Backbone(("resnet50-0676ba61.pth",), "ResNet50_Weights.IMAGENET1K_V1"),
+    "inception_v3": Backbone(("inception_v3_google-0cc3c7bd.pth",), "Inception_V3_Weights.IMAGENET1K_V1"),
 }
 
 
@@ -64,22 +65,30 @@ def backbone_file(name: str) -> Path | None:
     return file_in(places(), BACKBONES[name].files)
 
 
-def fetched_backbone(name: str) -> Path:
-    """The same, downloaded if it is missing and downloads are allowed. Raises WeightsError."""
+def fetched_backbone(name: str, span: Span) -> Path:
+    """The same, downloaded if it is missing and downloads are allowed; `span` is the call that names the network.
+
+    Raises:
+        WeightsError: it is missing, and a download is not allowed or fails.
+    """
     found = backbone_file(name)
     if found is None and os.environ.get(DOWNLOAD) == "1":
         found = fetch(name, BACKBONES[name].files[0], torchvision_url(BACKBONES[name].weights))
     if found is None:
-        raise WeightsError(missing_backbone(name))
+        raise WeightsError(str(missing_backbone(name, span)))
     return found
 
 
-def missing_backbone(name: str) -> str:
-    """That the weights of a network are missing, where they were looked for, and what fetches them."""
-    files, given = BACKBONES[name].files, os.environ.get(FOLDER)
-    looked = [f"'{given}', which {FOLDER} names" if given else f"{FOLDER}, which names no folder", f"'{places()[-1]}'"]
+def missing_backbone(name: str, span: Span) -> Problem:
+    """GG235: the weights of a network are missing. It names the files, where they were looked for, and a command."""
+    given, hub = os.environ.get(FOLDER), places()[-1]
+    first = f"'{given}', which {FOLDER} names" if given else f"{FOLDER}, which names no folder"
     how = f"python -c \"import torchvision; torchvision.models.{name}(weights='IMAGENET1K_V1')\""
-    return (
-        f"the weights of {name} are missing: looked for {' or '.join(files)} in {' and in '.join(looked)}; "
-        f"{DOWNLOAD}=1 lets a run fetch them, or {how}"
+    return Problem(
+        code="GG235",
+        message=f"the weights of {name} are missing",
+        span=span,
+        found=f"nothing in {first}, and nothing in '{hub}'",
+        expected=f"{' or '.join(BACKBONES[name].files)} in one of them; --weights DIR names another folder",
+        fix=f"{how} fetches the file, and so does a run with {DOWNLOAD}=1",
     )
