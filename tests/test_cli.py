@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from PIL import Image
 
+from gangraph.__main__ import start
 from gangraph.cli import main
 from gangraph.language.document.library import evaluators, shipped
 from gangraph.pipeline import check_spec, compile_phase, load
@@ -157,6 +159,15 @@ def test_an_interruption_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("gangraph.cli.specs.read_spec", interrupt)
     assert main(["check", "dcgan"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_an_interruption_is_quiet_while_modules_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unfinished(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "gangraph.cli", Unfinished("gangraph.cli"))
+    assert start() == 130
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -10,6 +10,7 @@ import pytest
 from gangraph.check.phase import Checked
 from gangraph.cli import main
 from gangraph.errors import SpecError
+from gangraph.language.document.library import shipped
 from gangraph.language.expression import syntax
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
@@ -61,6 +62,29 @@ def test_a_variant_of_a_shipped_spec_takes_ten_lines_and_differs_as_the_tutorial
     command = "gangraph diff wgan_gp one_sided.yaml"
     assert main(command.split()[1:]) == 0
     assert f"$ {command}\n{capsys.readouterr().out}" in blocks(page, "console")
+
+
+def shown(page: Path, spec: str) -> Iterator[tuple[str, str]]:
+    """Commands of a page that look at a spec, without the `sed` that shortens them, and what the page prints."""
+    for block in blocks(page, "console"):
+        command, _, printed = block.removeprefix("$ gangraph ").partition("\n")
+        if re.match(rf"(check|show|explain) {re.escape(spec)}\b", command):
+            yield command.partition(" | ")[0], printed
+
+
+@pytest.mark.parametrize(("command", "printed"), [*shown(DOCS / "tutorial.md", "ring.yaml")])
+def test_what_the_tutorial_shows_of_its_first_spec_is_what_commands_print(
+    command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ring.yaml").write_text(next(text for _, text in complete_specs() if "name: ring\n" in text))
+    assert main(command.split()) == 0
+    assert printed.strip() in capsys.readouterr().out
+
+
+def test_the_first_page_names_every_shipped_spec() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(shipped())
 
 
 def test_vocabulary_page_is_up_to_date() -> None:

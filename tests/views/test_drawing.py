@@ -290,3 +290,61 @@ def test_a_crossing_that_can_be_avoided_is_avoided() -> None:
 
 def test_nothing_at_all_can_be_arranged() -> None:
     assert arrange({}, []).boxes == {}
+
+
+STATE = """
+gangraph: 1
+name: parts
+data: {x: "fixed(plane())", z: normal(2), c: "fixed(normal(2))"}
+networks:
+  G: {inputs: z, layers: "linear(4), batch_norm, linear(2)"}
+  D: mlp(widths=[8])
+  S: {inputs: x, output: 2 * x}
+values:
+  fake: G(z)
+losses:
+  judge: logistic.critic(real=D(S(x)), fake=D(at_first(fake))) + k * mean(c)
+  fool: logistic.generator(again(D(fake)))
+state:
+  k: {start: 0, next: "clamp(k + 0.1 * at_first(fool), 0, 1)"}
+train:
+  batch: 4
+  length: 10 steps
+  optimizers: {g: "adam(G, lr=1e-3)", d: "adam(D, lr=1e-3)"}
+  step:
+    - {update: g, minimize: fool}
+    - {update: d, minimize: judge}
+"""
+
+
+def test_a_state_is_drawn_as_what_is_kept_and_not_as_data(tmp_path: Path) -> None:
+    graph = graph_of(STATE, tmp_path)
+    kinds = {figure.name: figure.kind for figure in step_picture(graph, {}).figures.values()}
+    assert [kinds["k"], kinds["x"]] == ["state", "stream"]
+    assert "state, kept between steps" in texts(draw(graph))
+
+
+def test_a_function_has_no_hue_in_the_legend_as_it_has_none_where_it_is_called(tmp_path: Path) -> None:
+    svg = draw(graph_of(STATE, tmp_path))
+    chip = svg[: svg.index(">a function<")].rpartition("<rect")[2]
+    assert chip.startswith(' class="op"')
+
+
+def test_calls_that_no_update_makes_are_not_drawn(tmp_path: Path) -> None:
+    picture = step_picture(graph_of(STATE, tmp_path), {})
+    given = {source for source, _ in picture.edges}
+    calls = [name for name, figure in picture.figures.items() if figure.kind == "call"]
+    assert len(calls) == 5  # two of G, three of D: D(fake) itself is computed by no update
+    assert [name for name in calls if name not in given] == []
+
+
+def test_what_is_fixed_is_not_drawn_afresh(tmp_path: Path) -> None:
+    shown = texts(draw(graph_of(STATE, tmp_path)))
+    assert "1.  g: updates G; draws z afresh; x and c as in every step" in shown
+
+
+def test_a_network_from_elsewhere_is_not_written_in_this_spec(tmp_path: Path) -> None:
+    text = STATE.replace("  S: {inputs: x, output: 2 * x}", '  C: trained("evaluators/digits", network="C", size=8)')
+    text = text.replace('{x: "fixed(plane())"', "{x: plane(), i: digits(size=8)").replace("D(S(x))", "D(x)")
+    shown = texts(draw(graph_of(text.replace("fool: ", "fool: mean(C(i.image).digit) + ", 1), tmp_path)))
+    assert 'trained("evaluators/digits", network="C", size=8), frozen, in evaluation mode' in shown

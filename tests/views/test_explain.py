@@ -14,7 +14,7 @@ from gangraph.views.explain import explain, explain_text, explain_update
 from gangraph.views.passages import Passage, block_text
 from gangraph.views.printers.words import over_time, written
 from gangraph.views.wording import counted
-from tests.support import read, small
+from tests.support import DEFAULTS, SMALL, read, small
 
 
 def told(index: int, *step: str, **parts: str) -> str:
@@ -178,6 +178,29 @@ def test_stopped_held_and_past_values() -> None:
     assert "fake is mixed with its past: a buffer holds 6 older samples and, once it is full," in text
     assert "The spec stops the gradient at x." in text
     assert "the buffer has size 0" in told(0, judge="logistic.critic(real=D(x), fake=D(history(fake, 0)))")
+
+
+def test_what_is_computed_from_calls_of_its_own() -> None:
+    text = told(0, "{update: g, minimize: fool}", "{update: d, minimize: judge}", fool="mean(again(D(fake)))")
+    assert "again(D(fake)) is computed from calls of its own: G and D are called once more for it." in text
+    assert "called once more" not in told(0)
+
+
+def test_a_function_does_not_stay_as_it_is() -> None:
+    function, fool = "  T: {inputs: x, output: 2 * x}", "mean(D(T(fake)))"
+    text = told(0, "{update: g, minimize: fool}", "{update: d, minimize: judge}", more_networks=function, fool=fool)
+    assert "On its way it passes through D(T(fake)), where D stays as it is" in text
+
+
+def test_what_is_fixed_is_the_same_in_every_step() -> None:
+    text = explained(
+        read(
+            SMALL.format(
+                **DEFAULTS, step="  step:\n    - {update: g, minimize: fool}\n    - {update: d, minimize: judge}"
+            ).replace("plane(std=0.3)", "fixed(plane())")
+        )
+    )
+    assert "numbers in [-2.18, 2.18] for each sample, the same in every step. z is drawn" in text
 
 
 def test_what_a_repetition_does_not_change_is_computed_once() -> None:

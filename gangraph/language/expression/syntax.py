@@ -96,7 +96,7 @@ def parse_header(source: Scalar) -> tuple[str, Indices]:
             variable = parser.advance().text
             parser.advance()
         indices.append((variable, parser.expression()))
-        parser.expect("]", "']'")
+        parser.close_index()
     parser.finish("the end of the name")
     return name, tuple(indices)
 
@@ -158,6 +158,12 @@ class _Parser:
         if self.token.kind != kind:
             self._refuse_token(description)
         return self.advance()
+
+    def close_index(self) -> None:
+        """Read the `]` after an index; a `,` there is told where a second index belongs. Raises SpecError."""
+        if self.token.kind == ",":
+            self._refuse(self.token.start, self.token.end, "','", "']'", "each index has brackets of its own: x[i][k]")
+        self.expect("]", "']'")
 
     def finish(self, expected: str) -> None:
         if self.token.kind != "end":
@@ -247,7 +253,7 @@ class _Parser:
                 result = Attribute(result, name, self._span(start))
             elif self.accept("["):
                 index = self.expression()
-                self.expect("]", "']'")
+                self.close_index()
                 result = Index(result, index, self._span(start))
             elif self.accept("("):
                 arguments, keywords = self._arguments()

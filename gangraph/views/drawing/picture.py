@@ -31,7 +31,7 @@ class Figure:
         """Width and height, from the text."""
         text = max((len(line) * MONO * 11 for line in self.lines), default=0.0)
         match self.kind:
-            case "stream" | "random":
+            case "stream" | "random" | "state":
                 return max(len(self.name) * MONO * 14, text) + 54, 46.0 if self.lines else 36.0
             case "call":
                 return self.split + (len(self.name) * MONO * 12.5 + 20 if self.name else 0), 34.0
@@ -48,7 +48,7 @@ class Figure:
     @property
     def rank(self) -> str:
         """Figures of the same rank get the same width, where they stand side by side."""
-        return "source" if self.kind in ("stream", "random") and self.lines else self.kind
+        return "source" if self.kind in ("stream", "random", "state") and self.lines else self.kind
 
     @property
     def split(self) -> float:

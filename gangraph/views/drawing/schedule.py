@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gangraph.data.fixed import is_fixed
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec
@@ -14,9 +15,12 @@ def schedule(graph: Graph) -> Iterator[str]:
     """One line for each update, and for each network that follows another as its average."""
     for number, update in enumerate(graph.updates, 1):
         draws = update.draws if update.draws is not None or number > 1 else tuple(graph.spec.data)
-        fresh = [name for name in draws or () if name in graph.spec.data]
+        given = [name for name in draws or () if name in graph.spec.data]
+        fresh = [name for name in given if not is_fixed(graph.sources[name])]
+        same = [name for name in given if name not in fresh]
         shared = "on the same draws as the update before"
         parts = [shared if draws is None else f"draws {listed(fresh) or 'nothing'} afresh"]
+        parts += [f"{listed(same)} as in every step"] * bool(same)
         options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
         parts += [key.told(key.caption, show(value)) for key, value in (*update.timing, *options)]
         parts += [f"looks {counted(each.steps, 'step')} of {each.group} ahead" for each in update.lookaheads]

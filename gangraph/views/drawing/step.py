@@ -36,8 +36,8 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
     folding = Folding.of(graph)
     hues = _hues(graph)
     given = {name: i for i, name in enumerate(graph.spec.data)}
-    at_start = _at_start(graph)
-    drawn = [name for name in graph.nodes if name in folding.drawn and name not in at_start]
+    unread = _unread(graph)
+    drawn = [name for name in graph.nodes if name in folding.drawn and name not in unread]
     drawn.sort(key=lambda name: given.get(graph.nodes[name].target, len(given)))
     figures = {name: _figure(folding, graph.nodes[name], hues, shapes.get(name, "")) for name in drawn}
     edges = [(source, name) for name in figures for source in folding.behind(graph.nodes[name].inputs)]
@@ -50,16 +50,19 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
         edges += [(source, f"state {number}") for source in folding.behind(entry.roots)]
     ends = {name: f.kind for name, f in figures.items() if f.kind in ("loss", "update")}
     calls = {name: f.head for name, f in figures.items() if f.kind == "call"}
-    fixed = {name for name, f in figures.items() if f.kind == "stream" or name in folding.values or name in given}
+    fixed = {
+        name for name, f in figures.items() if f.kind in ("stream", "state") or name in folding.values or name in given
+    }
     late = frozenset(name for name in figures if name in ends or name not in fixed)
     return Picture(figures=figures, edges=tuple(dict.fromkeys(edges)), late=late, teams=ends | calls)
 
 
-def _at_start(graph: Graph) -> set[str]:
-    """What is computed for the start of variables alone, and has no name: no step reads it."""
+def _unread(graph: Graph) -> set[str]:
+    """What has no name and no step reads: the start of variables, and calls that only `again` makes once more."""
     named = {*graph.values.values(), *graph.losses.values()}
-    read = graph.below(*named, *(root for update in graph.updates for root in update.roots))
-    return graph.below(*graph.begun.values()) - read
+    read = graph.below(*named, *(root for entry in (*graph.updates, *graph.moves) for root in entry.roots))
+    start = graph.below(*graph.begun.values())
+    return {name for name, node in graph.nodes.items() if name not in read and (name in start or node.is_call)}
 
 
 def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -> Figure:
@@ -70,7 +73,7 @@ def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -
         return _source_figure(folding.graph, node, tip)
     if node.is_state:
         return Figure(
-            kind="stream",
+            kind="state",
             name=node.target,
             lines=(f"from {show(folding.graph.spec.states[node.target].start)}",),
             tip=tip,
@@ -126,20 +129,23 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
         tied = tied_to(network) if isinstance(network, NetworkSpec) else {}
         shared = "".join(f", {listed(parts)} shared with {owner}" for owner, parts in tied.items())
         function = name in graph.networks and graph.networks[name].is_function
-        own = "a function" if function else "written in this spec"
-        made.append((name, (template if template != name else own) + shared + _origin(network)))
+        own = template if template != name else "a function" if function else "written in this spec"
+        made.append((name, (_origin(network, "" if template == name else template) or own) + shared))
     return tuple(((name, hues.get(name, UNKNOWN)), text) for name, text in made)
 
 
-def _origin(network: NetworkSpec | AverageSpec) -> str:
-    """Where a network from elsewhere comes from, and whether it stays as it is."""
+def _origin(network: NetworkSpec | AverageSpec, template: str) -> str:
+    """Where a network from elsewhere comes from, and whether it stays as it is; nothing for all others."""
     if isinstance(network, AverageSpec) or network.weights is None:
         return ""
-    return f" of {weights_text(network.weights)}, {fixity(network)}"
+    return f"{template} of {weights_text(network.weights)}, {fixity(network)}".removeprefix(" of ")
 
 
 def _hues(graph: Graph) -> dict[str, int]:
-    trained = [name for name, made in graph.spec.networks.items() if not isinstance(made, AverageSpec)]
+    """A hue for each network with parameters; functions, which are drawn as ops are, have none."""
+    functions = {name for name, network in graph.networks.items() if network.is_function}
+    written = (name for name, made in graph.spec.networks.items() if not isinstance(made, AverageSpec))
+    trained = [name for name in written if name not in functions]
     hues = {name: i % UNKNOWN for i, name in enumerate(trained)}
     return hues | {n: hues[m.of] for n, m in graph.spec.networks.items() if isinstance(m, AverageSpec) and m.of in hues}
 

@@ -12,7 +12,8 @@ HUES = (
     ("#0072B2", "#56B4E9"), ("#C65102", "#F58B4C"), ("#00805C", "#2FC79A"), ("#A33C7E", "#E08CC0"),
     ("#86690B", "#E3B93C"), ("#5A4FB3", "#A79FF0"), ("#9C2F3F", "#F07C8A"), ("#5B6770", "#A9B5BE"),
 )  # fmt: skip
-WORDS = {"stream": "data", "random": "random draw", "call": "network and its value", "op": "operation",
+WORDS = {"stream": "data", "random": "random draw", "state": "state, kept between steps",
+         "call": "network and its value", "op": "operation",
          "stop": "gradients stop here", "loss": "loss", "update": "update"}  # fmt: skip
 LIGHT = """
 text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:#18212d}
@@ -20,6 +21,7 @@ text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Aria
 .b{font-weight:700}.soft{fill:#5c6878}.on{fill:#fff}.bg{fill:#fff}.rule{stroke:#d6dce4}
 .wire{fill:none;stroke-width:1.8;stroke-linecap:round}.halo{fill:none;stroke:#fff;stroke-width:6}
 .stream{fill:#e6ebf2;stroke:#66758a}.random{fill:#fff;stroke:#66758a}.op{fill:#fff;stroke:#8591a1}
+.state{fill:#fff;stroke:#66758a;stroke-width:1.8}.turn{fill:none;stroke:#66758a;stroke-width:1.6}
 .stop{fill:#fff;stroke:#8591a1;stroke-dasharray:4 3}.loss{fill:#fdf3d0;stroke:#a07f1c}.update{fill:#fff;stroke:#18212d}
 .part{fill:#fff;stroke:#0072B2}.pip{fill:#66758a}.badge{fill:#18212d}.badged{fill:#fff}
 .lo{stroke:#7b8797}.ao{fill:#7b8797}.lx{stroke:#3d4a5c}.ax{fill:#3d4a5c}.ly{stroke:#98a5b5}.ay{fill:#98a5b5}
@@ -27,8 +29,8 @@ text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Aria
 """
 DARK = """
 text{fill:#e7ecf3}.soft{fill:#9dabbb}.on{fill:#fff}.bg{fill:#10151c}.rule{stroke:#2b3542}.halo{stroke:#10151c}
-.stream{fill:#232e3b;stroke:#91a2b8}.random,.op,.stop,.part{fill:#10151c;stroke:#91a2b8}
-.loss{fill:#2d2712;stroke:#cba93a}.update{fill:#19212b;stroke:#e7ecf3}.pip{fill:#91a2b8}.badge{fill:#e7ecf3}
+.stream{fill:#232e3b;stroke:#91a2b8}.random,.state,.op,.stop,.part{fill:#10151c;stroke:#91a2b8}
+.loss{fill:#2d2712;stroke:#cba93a}.update{fill:#19212b;stroke:#e7ecf3}.pip{fill:#91a2b8}.turn{stroke:#91a2b8}.badge{fill:#e7ecf3}
 .badged{fill:#10151c}.lo{stroke:#8d9aab}.ao{fill:#8d9aab}.lx{stroke:#d3dce8}.ax{fill:#d3dce8}.ly{stroke:#76859a}.ay{fill:#76859a}
 .lz{stroke:#a3b0c1}.az{fill:#a3b0c1}
 """
@@ -107,14 +109,14 @@ def _wires(picture: Picture) -> Iterator[str]:
 
 def _figure(picture: Picture, name: str) -> str:
     figure, box = picture.figures[name], picture.layout.boxes[name]
-    shapes = {"stream": _source, "random": _source, "call": _call, "op": _pill, "stop": _pill}
+    shapes = {"stream": _source, "random": _source, "state": _source, "call": _call, "op": _pill, "stop": _pill}
     shape = shapes.get(figure.kind) or {"loss": _loss, "part": _part, "update": _update}[figure.kind]
     tip = f"<title>{escape(figure.tip)}</title>" if figure.tip else ""
     return f'<g transform="translate({box.x:.1f} {box.y:.1f})">{tip}{shape(figure, box.width, box.height)}</g>'
 
 
 def _source(figure: Figure, w: float, h: float) -> str:
-    icon = (_dice if figure.kind == "random" else _stack)(16, h / 2 - 8)
+    icon = {"random": _dice, "state": _turn}.get(figure.kind, _stack)(16, h / 2 - 8)
     name = _text(40, h / 2 + (-2 if figure.lines else 5), figure.name, 14, "m b")
     caption = "".join(_text(40, h / 2 + 13, line, 11, "m soft") for line in figure.lines)
     return _rect(0, 0, w, h, h / 2, figure.kind) + icon + name + caption
@@ -190,6 +192,8 @@ def _glyph(kind: str) -> str:
             return '<path class="loss" stroke-width="1.3" d="M0 2H20L28 10L20 18H0Z"/>'
         case "random":
             return _rect(0, 2, 28, 16, 8, kind) + _dice(8.5, 4.5, 11)
+        case "state":
+            return _rect(0, 2, 28, 16, 8, kind) + _turn(8.5, 4.5, 11)
     return _rect(0, 2, 28, 16, 4 if kind == "update" else 8, kind)
 
 
@@ -198,7 +202,10 @@ def _sans_width(text: str, size: float) -> float:
 
 
 def _chip(x: float, y: float, chip: Chip) -> str:
+    """The name of a network on its hue; one without a hue looks as an op does."""
     name, hue = chip
+    if hue == UNKNOWN:
+        return _rect(x, y, chip_width(name), 20, 10, "op") + _text(x + 7, y + 14, name, 12, "m soft")
     return _rect(x, y, chip_width(name), 20, 5, f"h{hue}") + _text(x + 7, y + 14, name, 12, "m b on")
 
 
@@ -206,6 +213,14 @@ def _dice(x: float, y: float, size: float = 16) -> str:
     pips = "".join(f'<circle class="pip" cx="{x + size * a:.1f}" cy="{y + size * b:.1f}" r="{size * 0.09:.1f}"/>'
                    for a, b in ((0.27, 0.27), (0.73, 0.27), (0.5, 0.5), (0.27, 0.73), (0.73, 0.73)))  # fmt: skip
     return _rect(x, y, size, size, size / 5, "random") + pips
+
+
+def _turn(x: float, y: float, size: float = 16) -> str:
+    """An arrow that turns back on itself."""
+    r, end = 0.38 * size, f"{x + 0.88 * size:.1f} {y + 0.5 * size:.1f}"
+    a, b, c = (f"{share * size:.1f}" for share in (0.24, 0.06, 0.36))
+    circle = f'<path class="turn" d="M{x + 0.5 * size:.1f} {y + 0.12 * size:.1f}A{r:.1f} {r:.1f} 0 1 0 {end}"/>'
+    return circle + f'<path class="pip" d="M{end}m0 {b}l-{a} 0l{a} -{c}l{a} {c}z"/>'
 
 
 def _stack(x: float, y: float) -> str:

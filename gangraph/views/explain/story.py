@@ -6,6 +6,7 @@ from itertools import groupby
 
 from gangraph.check.held_out import trained_on
 from gangraph.check.phase import Checked
+from gangraph.data.fixed import is_fixed
 from gangraph.data.lengths import sizes_said
 from gangraph.data.source import Field
 from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
@@ -110,7 +111,8 @@ def _data(plan: Plan) -> Iterator[str]:
         fields = graph.sources[name].fields
         whole = len(fields) == 1
         parts = listed_once(f"{'' if whole else f'{key} '}{_shape(field)}" for key, field in fields.items())
-        comes = f"{written(graph.spec.data[name])}: {parts} for each sample."
+        same = ", the same in every step" if is_fixed(graph.sources[name]) else ""
+        comes = f"{written(graph.spec.data[name])}: {parts} for each sample{same}."
         if hasattr(graph.sources[name], "open"):
             yield f"{name} comes from {comes}"
         else:

@@ -126,7 +126,8 @@ class _Story:
         trained = [self._text(name) for name in calls if self._owner(name) in networks.difference(self.graph.starts)]
         trained += [self._values([each.value]) for each in self.update.reuses if each.value in live]
         later = [name for name in calls if self.graph.nodes[name].ahead]
-        others = [name for name in calls if self._owner(name) not in networks and name not in later]
+        whole = [name for name in calls if not self.graph.networks[self._owner(name)].is_function]
+        others = [name for name in whole if self._owner(name) not in networks and name not in later]
         if not trained and networks <= self.graph.starts.keys():
             yield f"{whose} reaches {listed_once(goal.networks)}."
         if trained:
@@ -181,8 +182,16 @@ class _Story:
                 if size != "0"
                 else f"{_written(values)} {_are(one)} not mixed with the past: the buffer has size 0."
             )
+        yield from self._repeated([node for node in nodes if node.anew])
         if stops := [self._first(node) for node in nodes if is_stop(self.graph, node) and not node.remembers]:
             yield f"The spec stops the gradient at {_written(stops)}."
+
+    def _repeated(self, nodes: list[Node]) -> Iterator[str]:
+        """Values that are computed from calls of their own, and the networks that are called once more for them."""
+        if values := [self.decompiled.definition(node.id) for node in nodes if node.is_same]:
+            calls, one = self._networks(node.id for node in nodes if node.is_call), len(values) == 1
+            called = f"{listed_once(calls)} {_are(len(calls) == 1)} called once more for {'it' if one else 'them'}"
+            yield f"{_written(values)} {_are(one)} computed from calls of {'its' if one else 'their'} own: {called}."
 
     def _goals(self) -> tuple[str, ...]:
         """What the update is about: its objectives, or what states become."""
