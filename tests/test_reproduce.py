@@ -236,6 +236,16 @@ def test_an_interrupted_reproduction_saves_and_goes_on(tmp_path: Path) -> None:
     assert "finished at step 3000" in log.read_text()
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_variants_of_a_reported_number_are_run_where_it_is_measured(tmp_path: Path, *, measured: bool) -> None:
+    path = spec(tmp_path, results="reach: mean(norm(fake)), lean: mean(fake)")
+    text = path.read_text().partition("reported:")[0]
+    text += "reported: [{say: lean, from: Table 2, metric: lean, values: {full: 0, wild: 1}}]\n"
+    path.write_text(text if measured else text.replace("size: 4}", "size: 4, evaluate: {results: {lean: none}}}"))
+    found = reproduce(Request(source=str(path), seeds=1, settings={"train.length": "1 step"}, out=tmp_path / "out"))
+    assert [variant.name for variant in found.variants] == ["full", "slow", *(["wild"] if measured else [])]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

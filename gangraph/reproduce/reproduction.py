@@ -26,6 +26,7 @@ from gangraph.reproduce.outcome import Outcome, VariantOutcome
 from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work_on
 from gangraph.session.run import prepare
 from gangraph.views.diff import differences
+from gangraph.views.printers.words import taken_away
 
 Say = Callable[[str], None]
 
@@ -37,7 +38,7 @@ class Request:
     Args:
         source: a spec's file, or the name of one that gangraph ships.
         profile: by default the spec's own.
-        variants: by default those that its claims and reported numbers name.
+        variants: by default those that its claims name, and those of which it measures what a paper reports.
         seeds: how many; they are 0, 1, ...
         settings: values by path, as for `--set`.
         jobs: runs at a time; the processor's cores are shared among them.
@@ -64,7 +65,7 @@ def reproduce(request: Request, say: Say = print) -> Outcome:
     """
     document = parse(request.source)
     main = resolve(document, Choice(profile=request.profile, set=request.settings))
-    specs = {name: _form(document, request, main, name) for name in _chosen(request, main)}
+    specs = {name: _form(document, request, main, name) for name in _chosen(request, document, main)}
     for spec in specs.values():
         check_spec(spec)
         if any(phase.length is None for phase in spec.phases):
@@ -102,8 +103,8 @@ def _form(document: Document, request: Request, main: Spec, variant: str) -> Spe
     return resolve(document, Choice(profile=main.profile, variant=chosen, set=request.settings))
 
 
-def _chosen(request: Request, spec: Spec) -> tuple[str, ...]:
-    """The variants to run: those asked for, or those that the spec's claims and reported numbers name."""
+def _chosen(request: Request, document: Document, spec: Spec) -> tuple[str, ...]:
+    """The variants to run: those asked for, or those of claims, and of reported numbers that are measured."""
     for name in (part for variant in request.variants for part in variant.split(",")):
         if name not in (FULL, *spec.variants):
             near = nearest(name, spec.variants)
@@ -112,10 +113,18 @@ def _chosen(request: Request, spec: Spec) -> tuple[str, ...]:
     if request.variants:
         return request.variants
     named = [variant for claim in spec.claims for variant in needed_variants(claim)]
-    named += [variant for table in spec.reported for variant in table.values]
+    reported = ((variant, table.metric) for table in spec.reported for variant in table.values if variant not in named)
+    named += [variant for variant, metric in reported if metric in _measured(_form(document, request, spec, variant))]
     if not named:
         raise UsageError(f"'{spec.name}' claims nothing that could be judged: write claims:, or name --variants")
     return tuple(dict.fromkeys((*((FULL,) if FULL in named else ()), *named)))
+
+
+def _measured(spec: Spec) -> frozenset[str]:
+    """The names of all that a form of a spec measures."""
+    evaluations = (phase.evaluate for phase in spec.phases if phase.evaluate is not None)
+    written = (item for evaluate in evaluations for item in {**evaluate.metrics, **evaluate.results}.items())
+    return frozenset(name for name, value in written if not taken_away(value))
 
 
 def _task(request: Request, main: Spec, folder: Path, variant: str, seed: int) -> Task:
