@@ -442,7 +442,7 @@ def test_a_run_trains_the_network_that_it_needs_first_and_says_so(
 ) -> None:
     made = run(use(TRAINED), out=Path("runs/use"), device="cpu", steps=1)
     told = capsys.readouterr()
-    assert "base: training the network C, which the spec takes from base, once for this machine" in told.err
+    assert "base: training the network P, which the spec takes from base, once for this machine" in told.err
     assert (made / "base.yaml").read_text() == BASE
     Path("base.yaml").unlink()
     run(None, resume=made, device="cpu", steps=2)

@@ -10,9 +10,10 @@ from torch import fx
 
 from gangraph.build.phase import build
 from gangraph.graph import differentiability
-from gangraph.graph.model import Graph, Node, Ref
+from gangraph.graph.model import Graph, Node, ParameterOperation, Ref
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
 from gangraph.language.expression.model import Literal
+from gangraph.language.place import Place
 from gangraph.language.timing import Timing
 from gangraph.lower import writer
 from gangraph.lower.model import Lowered, Program
@@ -52,6 +53,10 @@ def with_node(name: str, **changes: Any) -> Graph:
     """The graph with one node changed."""
     whole = graph()
     return replace(whole, nodes={**whole.nodes, name: replace(whole.nodes[name], **changes)})
+
+
+def operation(network: str, *numbers: float) -> ParameterOperation:
+    return ParameterOperation("clip", Place(network, "", graph().spec.span), numbers)
 
 
 def with_update(number: int, **changes: Any) -> Graph:
@@ -171,8 +176,8 @@ GRAPHS: Mapping[str, tuple[Callable[[], Graph], str]] = {
     "nothing": (lambda: with_objective(networks=()), "update 'd': 'd' trains no network"),
     "draws": (lambda: with_update(0, draws=("w",)), "update 'd': it draws 'w', and there is no such source"),
     "names": (lambda: with_update(0, named=frozenset({"j"})), "update 'd': it names 'j', and there is no such loss"),
-    "then": (lambda: with_update(0, then=(("clip", "E", (-1, 1)),)), "update 'd': 'clip' changes 'E', and there is no"),
-    "numbers": (lambda: with_update(0, then=(("clip", "D", ()),)), "there is no operation 'clip' on parameters with 0"),
+    "then": (lambda: with_update(0, then=(operation("E", -1, 1),)), "update 'd': 'clip' changes 'E', and there is no"),
+    "numbers": (lambda: with_update(0, then=(operation("D"),)), "there is no operation 'clip' on parameters with 0"),
     "watched": (
         lambda: with_update(0, watched=(("judge", "j"),)),
         "update 'd': the watched loss 'judge' is 'j', and there is no such node",

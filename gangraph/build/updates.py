@@ -10,13 +10,13 @@ from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.groups import share_parameters
-from gangraph.graph.model import ObjectiveGraph, Ref, UpdateGraph
+from gangraph.graph.model import ObjectiveGraph, ParameterOperation, Ref, UpdateGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import RAMPS
-from gangraph.language.place import Place
+from gangraph.language.place import Place, place_of
 from gangraph.language.spec import (
     NetworkSpec,
     Objective,
@@ -247,11 +247,14 @@ class _UpdateBuilder:
                 )
         return tuple(name for name, _ in group.networks)
 
-    def _parameter_operation(self, expression: Expression) -> tuple[str, str, tuple[object, ...]]:
+    def _parameter_operation(self, expression: Expression) -> ParameterOperation:
         match expression:
-            case ast.Call(function=ast.Name(id=name), arguments=(ast.Name(id=network), *numbers), keywords=()) if (
-                name in PARAMETER_OPERATIONS and len(numbers) == len(numbers_of(name))
+            case ast.Call(function=ast.Name(id=name), arguments=(where, *numbers), keywords=()) if (
+                name in PARAMETER_OPERATIONS
+                and len(numbers) == len(numbers_of(name))
+                and (place := place_of(where)) is not None
             ):
+                network = place.network
                 if network in self.values.broken:
                     give_up()
                 if network not in self.values.networks:
@@ -267,7 +270,11 @@ class _UpdateBuilder:
                 if self.values.networks[network].spec.frozen:
                     wanted = "an optimizer group with it, or no operation on its parameters"
                     refuse("GG238", f"'{network}' is frozen", expression.span, ast.show(expression), wanted)
-                return name, network, _numbers(name, expression)
+                require_place(place, self.values.networks[network])
+                if "." in place.within:
+                    wanted = "a network, a part of it, or a layer of a part"
+                    refuse("GG321", f"'{name}' is not applied to one parameter", where.span, place.written, wanted)
+                return ParameterOperation(name, place, _numbers(name, expression))
         return refuse(
             "GG321",
             "there is no such operation on parameters",

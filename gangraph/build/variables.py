@@ -15,7 +15,7 @@ def odd_starts(
     spec: PhaseSpec, starts: Mapping[str, Argument], nodes: Mapping[str, Node], updates: Iterable[UpdateGraph]
 ) -> Iterator[Problem]:
     """GG580: variables that begin as something trained, as a value with a past, or as no tensor."""
-    trained = {network for update in updates for network in (*update.networks, *(each for _, each, _ in update.then))}
+    trained = {network for update in updates for network in (*update.networks, *(each.network for each in update.then))}
     for name, start in starts.items():
         written = spec.variables[name]
         if not isinstance(start, Ref):

@@ -1,5 +1,6 @@
 """Parameters as values: which ones a spec means by a place in a network, once its layers are known."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.naming import said
-from gangraph.errors import nearest
+from gangraph.errors import Problem, nearest
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.node import Inference
 from gangraph.graph.parts import beneath, paths_at
@@ -116,6 +117,20 @@ def _report_none(inference: Inference, node: Node, model: NetworkModel) -> None:
         expected="one of " + ", ".join(known) if known else "a part or a layer with weights",
         fix=nearest(place.within.partition(".")[2], known),
     )
+
+
+def operations_on_nothing(graph: Graph, models: Mapping[str, NetworkModel]) -> Iterator[Problem]:
+    """GG545: operations on the parameters of a part, or of a layer, that has none."""
+    for each in (each for update in graph.updates for each in update.then):
+        model = models.get(each.network)
+        if each.place.path and model is not None and not names_at(each.place, model):
+            yield Problem(
+                code="GG545",
+                message=f"there are no parameters in '{each.place.written}'",
+                span=each.place.span,
+                found=each.place.written,
+                expected="a part or a layer with weights",
+            )
 
 
 def _sizes(model: NetworkModel) -> dict[str, int]:

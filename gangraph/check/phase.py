@@ -15,6 +15,7 @@ from gangraph.check.instantiate import NetworkModel
 from gangraph.check.label_range import labels_beyond_classes
 from gangraph.check.lengths import varying_shapes
 from gangraph.check.lints import lint
+from gangraph.check.parameter_values import operations_on_nothing
 from gangraph.check.second_order import undifferentiable
 from gangraph.check.states import states_change_type
 from gangraph.check.tied_parameters import TiedPart, misfits, tied_parts
@@ -98,6 +99,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     networks = {**own, **types.networks}
     trained, also_refused = _trained(graph, networks)
     problems += [*also_refused, *misfitting_weights(graph.spec, networks, trained)]
+    problems += operations_on_nothing(graph, networks)
     tied = tied_parts(graph.spec.networks, networks)
     problems += misfits(graph.spec.networks, networks, tied)
     errors = [problem for problem in problems if problem.severity == "error"]

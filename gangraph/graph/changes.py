@@ -15,6 +15,6 @@ def drawn(graph: Graph, index: int) -> tuple[str, ...]:
 def moved(graph: Graph, index: int) -> tuple[str, ...]:
     """The networks that an update changes: what it trains, what `then` changes, and all that are tied to these."""
     update = graph.step[index]
-    then = [network for _, network, _ in update.then]
+    then = [each.network for each in update.then]
     tied = (other for network in then for other in graph.tied.get(network, ()))
     return tuple(dict.fromkeys((*update.networks, *then, *tied)))

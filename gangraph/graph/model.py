@@ -11,6 +11,7 @@ from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds o
 from gangraph.graph.closure import closure
 from gangraph.graph.node import Argument, Node, Ref, with_arguments
 from gangraph.language.expression.model import Expression
+from gangraph.language.place import Place
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
 from gangraph.language.tied import tied
 from gangraph.language.timing import Timing
@@ -91,6 +92,23 @@ class ObjectiveGraph:
         return (*self.networks, *self.tied)
 
 
+@dataclass(frozen=True, slots=True)
+class ParameterOperation:
+    """What an update does to parameters after its step: an operation, where, and the numbers that it is given.
+
+    The place is a network, a part of one, or a layer of a part.
+    """
+
+    operation: str
+    place: Place
+    numbers: tuple[object, ...]
+
+    @property
+    def network(self) -> str:
+        """The network of which parameters change."""
+        return self.place.network
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateGraph:
     """One entry of the step. `draws` is None where the update shares the draws of the one before it.
@@ -108,7 +126,7 @@ class UpdateGraph:
     draws: tuple[str, ...] | None
     timing: Timing
     options: Mapping[str, Expression]
-    then: tuple[tuple[str, str, tuple[object, ...]], ...]
+    then: tuple[ParameterOperation, ...]
     span: Span
     watched: tuple[tuple[str, str], ...] = ()
     named: frozenset[str] = frozenset()
@@ -407,6 +425,6 @@ def _passes(network: NetworkGraph, start: str) -> bool:
 
 
 __all__ = [
-    "Argument", "Evaluation", "Graph", "LayerUse", "Lookahead", "NetworkGraph", "Node", "ObjectiveGraph", "Ref",
-    "Sampler", "UpdateGraph", "with_arguments",
+    "Argument", "Evaluation", "Graph", "LayerUse", "Lookahead", "NetworkGraph", "Node", "ObjectiveGraph",
+    "ParameterOperation", "Ref", "Sampler", "UpdateGraph", "with_arguments",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from gangraph.errors import Span
 from gangraph.graph.differentiability import passed
 from gangraph.graph.model import Evaluation, Graph, NetworkGraph, UpdateGraph
 from gangraph.graph.node import Node, Ref, kinds
+from gangraph.graph.parts import paths_at
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of
 
@@ -243,11 +244,11 @@ def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
     yield from (f"it names '{name}', and there is no such loss" for name in update.named - graph.spec.losses.keys())
     for name in {*(update.draws or ())} - graph.sources.keys():
         yield f"it draws '{name}', and there is no such source"
-    for operation, network, numbers in update.then:
-        if operation not in PARAMETER_OPERATIONS or len(numbers) != len(numbers_of(operation)):
-            yield f"there is no operation '{operation}' on parameters with {len(numbers)} numbers"
-        if network not in graph.networks:
-            yield f"'{operation}' changes '{network}', and there is no such network"
+    for each in update.then:
+        if each.operation not in PARAMETER_OPERATIONS or len(each.numbers) != len(numbers_of(each.operation)):
+            yield f"there is no operation '{each.operation}' on parameters with {len(each.numbers)} numbers"
+        if each.network not in graph.networks or not paths_at(graph.networks[each.network].spec, each.place):
+            yield f"'{each.operation}' changes '{each.place.written}', and there is no such network or part"
     for ahead in update.lookaheads:
         if ahead.id not in graph.nodes or graph.nodes[ahead.id].kind != "lookahead":
             yield f"the steps that '{ahead.id}' looks ahead have no node"

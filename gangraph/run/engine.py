@@ -13,6 +13,7 @@ from gangraph.data.random import RandomSource
 from gangraph.errors import RunError, UsageError
 from gangraph.graph.groups import Assigned, assign
 from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.graph.parts import paths_at
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate, evaluate_option
 from gangraph.language.spec import OptimizerSpec
@@ -282,9 +283,10 @@ class Engine:
     def _follow(self, update: UpdatePlan, changed: set[str], clock: Clock) -> None:
         """What follows the step of a group: operations on parameters, and averages of the networks that changed."""
         live = self.networks.live
-        for operation, network, numbers in update.graph.then:
-            if network in changed or network not in update.differentiated:
-                PARAMETER_OPERATIONS[operation](live[network], *numbers)
+        for each in update.graph.then:
+            if each.network in changed or each.network not in update.differentiated:
+                for part in paths_at(self.graph.networks[each.network].spec, each.place):
+                    PARAMETER_OPERATIONS[each.operation](live[each.network].get_submodule(part), *each.numbers)
         for name, average in self.graph.averages.items():
             if average.of in changed:
                 decay = evaluate(average.decay, clock)

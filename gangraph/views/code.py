@@ -15,6 +15,7 @@ from gangraph.build.optimizers import schedules
 from gangraph.graph.code_names import Mode, module_name, value_name
 from gangraph.graph.groups import assign
 from gangraph.graph.node import Ref
+from gangraph.graph.parts import paths_at
 from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE
 from gangraph.lower.forms import NetworkForm
@@ -341,10 +342,13 @@ class _Writer:
         for each in () if graph.reevaluated else graph.objectives:
             lines = list(self._step(graph, each))
             yield from _guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
-        for operation, network, numbers in graph.then:
+        for done in graph.then:
+            operation, network = done.operation, done.network
             self.imports.setdefault(PARAMETER_OPERATIONS[operation].__module__, set()).add(operation)
-            line = f"{operation}({', '.join([module_name(network), *map(repr, numbers)])})"
-            yield from _guarded([line], _changed(graph, network), indent)
+            parts = paths_at(self.graph.networks[network].spec, done.place)
+            modules = [f"{module_name(network)}.{part}" if part else module_name(network) for part in parts]
+            lines = [f"{operation}({', '.join([module, *map(repr, done.numbers)])})" for module in modules]
+            yield from _guarded(lines, _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 self.imports["gangraph.run.networks"].add("update_average")

@@ -78,9 +78,8 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     yield from _row("losses", [listed(name for name, _ in update.losses)])
     limits = [(UPDATE_OPTIONS[name], value) for name, value in update.graph.options.items()]
     yield from _row("before its step", [option.told(option.caption, show(value)) for option, value in limits])
-    yield from _row(
-        "then", [f"{name}({', '.join([network, *map(str, numbers)])})" for name, network, numbers in update.graph.then]
-    )
+    done = [(each.operation, ", ".join([each.place.written, *map(str, each.numbers)])) for each in update.graph.then]
+    yield from _row("then", [f"{name}({inside})" for name, inside in done])
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
     yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
     nexts = {node for _, node in update.graph.states}  # whose names are those of states

@@ -14,7 +14,7 @@ def unconstrained_critic(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG602: a difference of mean scores falls without end where nothing bounds the critic."""
     for update in graph.updates:
         below = graph.below(*(objective.loss for objective in update.objectives))
-        clipped = {network for operation, network, _ in update.then if operation == "clip"}
+        clipped = {each.network for each in update.then if each.operation == "clip" and not each.place.path}
         penalised = any(graph.nodes[name].kind == "grad" for name in below)
         spectral = any(
             use.name == "spectral_norm" for name in update.networks for use in graph.networks[name].layers.values()

@@ -101,7 +101,7 @@ def zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
 def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG613: momentum pushes on where clipping has stopped a weight. A variable is clipped for another reason."""
     for update in graph.updates:
-        clipped = {network for operation, network, _ in update.then if operation == "clip"} - graph.starts.keys()
+        clipped = {each.network for each in update.then if each.operation == "clip"} - graph.starts.keys()
         for objective in update.objectives:
             group = graph.spec.optimizers[objective.group]
             betas = group.options.get("betas")

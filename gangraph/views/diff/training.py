@@ -8,6 +8,7 @@ from dataclasses import replace
 from gangraph.check.phase import Checked
 from gangraph.errors import shown
 from gangraph.graph.model import Graph, Lookahead
+from gangraph.language.place import Place
 from gangraph.language.spec import (
     Names,
     OptimizerSpec,
@@ -138,9 +139,15 @@ def _timing(checked: Checked, index: int, names: Matching | None = None) -> dict
         timing["draws"] = listed(sorted(sources.get(name, name) for name in anew))
     if update.then:
         timing["then"] = ", ".join(
-            f"{name}({', '.join([networks.get(net, net), *map(shown, numbers)])})" for name, net, numbers in update.then
+            f"{each.operation}({', '.join([_place(each.place, networks), *map(shown, each.numbers)])})"
+            for each in update.then
         )
     return timing
+
+
+def _place(place: Place, networks: Mapping[str, str]) -> str:
+    """A network or a part of it, by the name that the network has in the other spec."""
+    return Place(networks.get(place.network, place.network), place.path, place.span).written
 
 
 def _ahead(graph: Graph, ahead: Lookahead, networks: Mapping[str, str]) -> str:

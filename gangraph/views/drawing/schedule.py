@@ -27,7 +27,10 @@ def schedule(graph: Graph) -> Iterator[str]:
         parts += [f"takes gradients {counted(update.ahead, 'step')} ahead of it"] * bool(update.ahead)
         parts += ["evaluates several times"] * update.closure
         parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
-        parts += [f"then {name}({', '.join([of, *map(constant_text, numbers)])})" for name, of, numbers in update.then]
+        parts += [
+            f"then {each.operation}({', '.join([each.place.written, *map(constant_text, each.numbers)])})"
+            for each in update.then
+        ]
         named = graph.trained(*update.objectives)
         yield f"{number}.  {update.name}: updates {listed(named)}; " + "; ".join(parts)
     for number, entry in enumerate(graph.moves, len(graph.updates) + 1):

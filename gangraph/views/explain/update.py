@@ -283,8 +283,9 @@ class _Story:
         for name, value in graph.options.items():
             option = UPDATE_OPTIONS[name]
             yield option.told(option.sentence, written(value))
-        for name, network, numbers in graph.then:
-            yield f"After the step of the optimizer, {name}({', '.join([network, *map(str, numbers)])}) is applied."
+        for each in graph.then:
+            inside = ", ".join([each.place.written, *map(str, each.numbers)])
+            yield f"After the step of the optimizer, {each.operation}({inside}) is applied."
         for name, average in self.graph.averages.items():
             if average.of in self.update.differentiated:
                 yield f"{name}, the average of {average.of}, follows."

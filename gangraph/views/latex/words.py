@@ -50,10 +50,11 @@ def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Co
     if len(update.objectives) > 1:
         yield r"\text{all at once, from the parameters before this update}"
     yield from _timing(notation, update, [name for name in graph.nodes if name in beneath and name in used])
-    for name, network, numbers in update.then:
-        theta = rf"\theta_{{{notation.network(network)}}}"
-        inside = ", ".join([theta, *map(number, numbers)])
-        yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{name}}}({inside})"
+    for each in update.then:
+        part = rf".\mathrm{{{each.place.path}}}".replace("_", r"\_") if each.place.path else ""
+        theta = rf"\theta_{{{notation.network(each.network)}{part}}}"
+        inside = ", ".join([theta, *map(number, each.numbers)])
+        yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{each.operation}}}({inside})"
 
 
 def _timing(notation: Notation, update: UpdateGraph, named: Sequence[str]) -> Iterator[str]:
