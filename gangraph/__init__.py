@@ -22,6 +22,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import ArgumentError, DataError, GangraphError, Problem, RunError, SpecError, UsageError
+from gangraph.language.state_sections import state_section
 from gangraph.registry import layer, loss, metric, op, optimizer, source
 from gangraph.update_options import update_option
 from gangraph.update_schedule import update_guard
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "DataError", "GangraphError", "Problem", "RunError", "SpecError", "Trainer", "UsageError",
-    "check_spec", "layer", "load", "loss", "metric", "op", "optimizer", "source", "update_guard", "update_option",
+    "check_spec", "layer", "load", "loss", "metric", "op", "optimizer", "source", "state_section", "update_guard",
+    "update_option",
 ]  # fmt: skip
 
 

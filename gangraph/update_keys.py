@@ -127,7 +127,7 @@ def _verify_importable(function: Callable[..., Any], what: str, said: str) -> No
         raise TypeError(f"{said} cannot be '{called}': {why}, and printed code imports it by that")
 
 
-def is_in(records: Mapping[str, UpdateKey], key: str) -> bool:
+def is_in(records: Mapping[str, object], key: str) -> bool:
     """Whether a table has a record of this name; plug-ins are loaded to know what they add."""
     if key not in records:
         load_plugins()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.graph.kinds import kinds
+from gangraph.language.state_sections import STATE_SECTIONS
 from gangraph.registry import Definition, _loaded, optimizers, vocabulary
 from gangraph.traits import traits_of
 from gangraph.update_options import UPDATE_OPTIONS
@@ -107,7 +108,7 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
     (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 0.1.0\n")
     (package / "entry_points.txt").write_text(f"[gangraph.plugins]\n{name} = {module}\n")
     names, steppers, forms = set(vocabulary), set(optimizers), set(kinds)
-    options, schedule = set(UPDATE_OPTIONS), set(SCHEDULE_KEYS)
+    options, schedule, sections = set(UPDATE_OPTIONS), set(SCHEDULE_KEYS), set(STATE_SECTIONS)
     reserved = set(vocabulary._reserved)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -123,6 +124,8 @@ def installed(name: str, module: str, text: str, folder: Path) -> Iterator[None]
             del UPDATE_OPTIONS[added]
         for added in set(SCHEDULE_KEYS) - schedule:
             del SCHEDULE_KEYS[added]
+        for added in set(STATE_SECTIONS) - sections:
+            del STATE_SECTIONS[added]
         for added in set(kinds) - forms:
             del kinds._records[added]
         vocabulary._reserved.intersection_update(reserved)

@@ -1,8 +1,7 @@
 """Comprehensions over the matrices of a network, written out once its layers are known."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from gangraph.errors import refuse
 from gangraph.graph.code_names import module_name
@@ -11,6 +10,7 @@ from gangraph.graph.node import dotted_name
 from gangraph.graph.parts import beneath, paths_at
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.put import put
 from gangraph.language.expression.static import is_late, total_of
 from gangraph.language.place import Place
 from gangraph.registry import vocabulary
@@ -43,7 +43,7 @@ def _items(items: tuple[Expression, ...], find: Find) -> Iterator[Expression]:
         assert isinstance(item.domain, ast.Call)
         assert is_late(item.domain)
         for layer in _layers(item.domain, find):
-            yield _put(item.item, item.variable, layer)
+            yield put({item.variable: layer}, item.item)
 
 
 def _layers(domain: ast.Call, find: Find) -> list[Expression]:
@@ -65,15 +65,3 @@ def _has_matrix(use: LayerUse) -> bool:
     while use.wrapped is not None:
         use = use.wrapped
     return vocabulary[use.name].traits.init in _OF_MATRICES
-
-
-def _put(node: Any, variable: str, value: Expression) -> Any:
-    """An expression with a value in the place of a name."""
-    if isinstance(node, ast.Name) and node.id == variable:
-        return value
-    if isinstance(node, tuple):
-        return tuple(_put(each, variable, value) for each in node)
-    if not is_dataclass(node) or isinstance(node, type):
-        return node
-    inner = {each.name: getattr(node, each.name) for each in fields(node) if each.name != "span"}
-    return replace(node, **{name: _put(each, variable, value) for name, each in inner.items()})

@@ -42,7 +42,7 @@ def _next(values: ValueBuilder, name: str, spec: StateSpec) -> str:
     if not isinstance(made, Ref):
         refuse(
             "GG552",
-            f"the state '{name}' becomes a constant",
+            f"the {spec.called} '{name}' becomes a constant",
             spec.next.span,
             shown(made),
             f"an expression over values, such as lerp({name}, mean(v), 0.01)",
@@ -58,7 +58,7 @@ def _verify_timing(values: ValueBuilder, name: str, spec: StateSpec) -> None:
         if key.late:
             refuse(
                 "GG553",
-                f"in which steps the state '{name}' moves is decided by time alone",
+                f"in which steps the {spec.called} '{name}' moves is decided by time alone",
                 written.span,
                 ast.show(written),
                 "a condition on step, epoch, seen or progress; what depends on values stands in next:",

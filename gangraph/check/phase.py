@@ -266,7 +266,8 @@ def _watched(update: UpdateGraph, graph: Graph, types: Types) -> Iterator[Proble
     for name in (name for gate in update.gates.values() if gate is not None for name in losses_in(gate)):
         made = types.nodes.get(dict(update.watched).get(name.id, ""))
         if made is not None and made.shape != ():
-            what = "state" if name.id in graph.spec.states else "loss"
+            state = graph.spec.states.get(name.id)
+            what = state.called if state is not None else "loss"
             yield Problem(
                 code="GG521",
                 message=f"the {what} '{name.id}' is not one number, and a gate looks at numbers",

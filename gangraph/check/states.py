@@ -7,6 +7,7 @@ from gangraph.check.infer import Types
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph
 from gangraph.graph.types import TensorType
+from gangraph.language.spec import StateSpec
 
 
 def states_change_type(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -20,11 +21,11 @@ def states_change_type(graph: Graph, types: Types) -> Iterator[Problem]:
             continue
         shape, message = list(spec.shape), ""
         if node in along:
-            message = f"the state '{name}' would hold one entry for each sample, and each step has others"
+            message = f"the {spec.called} '{name}' would hold one entry for each sample, and each step has others"
         elif made.shape != spec.shape:
-            message = f"the state '{name}' begins as {shape or 'one number'}, and becomes {list(made.shape)}"
+            message = f"the {spec.called} '{name}' begins as {shape or 'one number'}, and becomes {list(made.shape)}"
         elif not made.dtype.is_floating_point:
-            message = f"the state '{name}' becomes {_whole(made)}, and states are real numbers"
+            message = f"the {spec.called} '{name}' becomes {_whole(made)}, and states are real numbers"
         if message:
             found = TensorType(made.shape, made.dtype)
             yield Problem(
@@ -32,8 +33,8 @@ def states_change_type(graph: Graph, types: Types) -> Iterator[Problem]:
                 message=message,
                 span=spec.next.span,
                 found=str(found),
-                expected=f"{shape}, as start: {_started(spec.shape)} has it",
-                fix=_fix(spec.shape, made, graph.spec.batch),
+                expected=f"{shape}, as {_started(spec, spec.shape)} has it",
+                fix=_fix(spec, made, graph.spec.batch),
             )
 
 
@@ -41,17 +42,20 @@ def _whole(made: TensorType) -> str:
     return f"whole numbers ({str(made.dtype).removeprefix('torch.')})"
 
 
-def _started(shape: tuple[int, ...]) -> str:
-    return f"zeros({', '.join(map(str, shape))})" if shape else "0"
+def _started(spec: StateSpec, shape: tuple[int, ...]) -> str:
+    """How a state of some shape begins, under the key where its section says so."""
+    key = next((f"{key}:" for key, written in spec.written.items() if written == spec.start), "a start of")
+    return f"{key} zeros({', '.join(map(str, shape))})" if shape else f"{key} 0"
 
 
-def _fix(shape: tuple[int, ...], made: TensorType, batch: int) -> str:
+def _fix(spec: StateSpec, made: TensorType, batch: int) -> str:
     """The nearest way to what is expected: a mean, or a start of another shape."""
+    shape = spec.shape
     if not made.dtype.is_floating_point:
         return ""
     if made.shape and not shape:
         return "mean(...) of it"
     if made.shape and made.shape[0] == batch:
         mean = (1, *made.shape[1:])
-        return "batch_mean(...) of it" + (f", and start: {_started(mean)}" if shape != mean else "")
-    return f"start: {_started(made.shape)}"
+        return "batch_mean(...) of it" + (f", and {_started(spec, mean)}" if shape != mean else "")
+    return _started(spec, made.shape)

@@ -6,7 +6,9 @@ from importlib.metadata import entry_points
 
 from gangraph.language.document.copies import files_of
 from gangraph.language.spec import Spec
+from gangraph.language.state_sections import STATE_SECTIONS, StateSection
 from gangraph.registry import load_plugins, optimizers, vocabulary
+from gangraph.update_keys import UpdateKey
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.update_schedule import SCHEDULE_KEYS
 
@@ -17,7 +19,7 @@ def plugins_of(spec: Spec) -> dict[str, str]:
     words = {word for text in (spec.text, *files_of(spec).values()) for word in re.findall(r"\w+", text)}
     used = {vocabulary[word].function.__module__.partition(".")[0] for word in words & vocabulary.keys()}
     used |= {optimizers[word].function.__module__.partition(".")[0] for word in words & optimizers.keys()}
-    keys = {**SCHEDULE_KEYS, **UPDATE_OPTIONS}
+    keys: dict[str, UpdateKey | StateSection] = {**SCHEDULE_KEYS, **UPDATE_OPTIONS, **STATE_SECTIONS}
     used |= {keys[word].package for word in words & keys.keys()}
     return {name: known for name, (module, known) in _installed().items() if module in used}
 

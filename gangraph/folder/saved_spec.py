@@ -32,11 +32,16 @@ def spec_damaged(error: SpecError, folder: Path, plugins: Mapping[str, str] | No
     gone = missing_plugins(plugins or {})
     if gone:
         return MissingPluginError(f"checkpoint '{folder}' cannot be used: {gone}")
+    corrected = "a spec without the error goes on, if a run may change that: gangraph run SPEC --resume RUN"
+    way_out = f"{corrected}; if not, gangraph run SPEC begins a new one"
+    return damaged(folder, FILE, f"extra.spec: its text has errors: {first_error(error)}; {way_out}")
+
+
+def first_error(error: SpecError) -> str:
+    """The first problem in one line, and how to mend it."""
     first = next(problem for problem in error.problems if problem.severity == "error")
     place = f"{first.span}: {first.code}: {first.message}" + (f", found {first.found}" if first.found else "")
-    fix = f"; {first.fix}" if first.fix else ""
-    way_out = "a run goes on by a corrected spec: gangraph run SPEC --resume RUN"
-    return damaged(folder, FILE, f"extra.spec: its text has errors: {place}{fix}; {way_out}")
+    return place + (f"; {first.fix}" if first.fix else "")
 
 
 def trained_fingerprint(trained: Trained, saved: Spec) -> str:

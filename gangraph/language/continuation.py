@@ -177,8 +177,8 @@ def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
         found |= {f"networks.{name}{path}": fact for path, fact in _of_network(made).items()}
     found |= _given(_under("values", phase.values) | _under("losses", phase.losses))
     for name, state in phase.states.items():
-        found |= _given(_under(f"state.{name}", {"start": state.start, "next": state.next}))
-        found |= _given(_under(f"state.{name}", state.schedule), "now")
+        found |= _given(_under(f"{state.section}.{name}", state.written))
+        found |= _given(_under(f"{state.section}.{name}", state.schedule), "now")
     found["train.batch"] = _Fact(str(phase.batch), "trained" if phase.variables else "now")
     found |= _given({"train.length": phase.length}, "now")
     for group in phase.optimizers.values():

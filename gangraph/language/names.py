@@ -4,8 +4,7 @@ Many names become parts of paths and of code, so they are plain where they are w
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from gangraph.errors import Problem, Span, SpecError, refuse
 from gangraph.language.document import schema
@@ -44,15 +43,7 @@ def taken_names(phase: PhaseSpec, model: schema.Document) -> Iterator[Problem]:
     known = dict.fromkeys(TIME, "a time") | {"params": "the params of the spec"}
     let = {re.split(r"[\[\s]", key)[0] for key in model.let}
     known |= dict.fromkeys(let, "a static name under let:")
-    sections: dict[str, Mapping[str, Any]] = {
-        "source": phase.data,
-        "network": {name: made for name, made in phase.networks.items() if name not in phase.variables},
-        "variable": phase.variables,
-        "value": phase.values,
-        "loss": phase.losses,
-        "state": phase.states,
-    }
-    for what, section in sections.items():
+    for what, section in phase.named.items():
         for name, made in section.items():
             family = name.partition("[")[0]
             meaning = known.get(name) or (known.get(family) if family in let or family in TIME else None)

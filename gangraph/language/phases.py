@@ -20,7 +20,7 @@ from gangraph.language.scalar import Scalar
 
 CARRIES = "optimizers"  # what a phase can take over beside parameters
 _MOST = 50  # phases
-_SECTIONS = ("data", "networks", "variables", "values", "losses", "state", "evaluate")
+_OF_TRAINING = ("batch", "length", "optimizers", "step")  # what a phase says of `train:`; its other keys are sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,9 @@ def _unknown(key: Scalar) -> Mapping[str, Expression]:
 def _refuse_taken(variable: str, key: Scalar, sections: Sections) -> None:
     """An index holds for all of its phase, so a name of the document cannot be one."""
     model = sections.model
-    for section in ("params", "let", "data", "networks", "variables", "values", "losses", "state"):
-        if any(name.partition("[")[0] == variable for name in getattr(model, section)):
+    named: dict[str, Mapping[Scalar, object]] = {"params": model.params, "let": model.let, **model.named}
+    for section, names in named.items():
+        if any(name.partition("[")[0] == variable for name in names):
             start = key.find(variable, len("for "))
             refuse(
                 "GG243",
@@ -168,7 +169,7 @@ def _overlay(entry: TreeMapping) -> TreeMapping:
         if key == "set":
             overlay[Scalar.at("params", key.text, key.offsets)] = value
         elif key not in ("name", "carry"):
-            (overlay if key in _SECTIONS else schedule)[key] = value
+            (schedule if key in _OF_TRAINING else overlay)[key] = value
     overlay[Scalar.at("train", entry.span.text, (entry.span.start,) * 6)] = schedule
     return overlay
 

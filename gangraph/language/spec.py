@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression.model import Expression, Quantity
 from gangraph.language.place import Place
+from gangraph.language.state_sections import STATE_SECTIONS
 from gangraph.language.timing import Timing
 
 Names = Mapping[str, Expression]
@@ -177,8 +178,13 @@ class UpdateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSpec:
-    """What a step leaves to the next: it begins as `value` everywhere in a tensor of `shape`, and becomes `next`."""
+    """What a step leaves to the next: it begins as `value` everywhere in a tensor of `shape`, and becomes `next`.
 
+    `start` and `next` follow from what is `written` of it in a `section`, by the record of that.
+    """
+
+    section: str = field(metadata=ASIDE)
+    written: Names = field(metadata=ASIDE)
     start: Expression
     next: Expression
     schedule: Names = field(default_factory=dict)
@@ -190,6 +196,11 @@ class StateSpec:
     def timing(self) -> Timing:
         """In which steps it moves."""
         return Timing.of(self.schedule)
+
+    @property
+    def called(self) -> str:
+        """What messages call a state of its section."""
+        return STATE_SECTIONS[self.section].called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +319,16 @@ class PhaseSpec:
     static_names: frozenset[str] = field(default=frozenset(), metadata=ASIDE)
     spans: Mapping[str, Span] = field(default_factory=dict, metadata=ASIDE)
     states: Mapping[str, StateSpec] = field(default_factory=dict)
+
+    @property
+    def named(self) -> dict[str, Mapping[str, Any]]:
+        """Every section that gives names, by what messages call one of its entries."""
+        networks = {name: made for name, made in self.networks.items() if name not in self.variables}
+        states: dict[str, dict[str, StateSpec]] = {}
+        for name, state in self.states.items():
+            states.setdefault(state.called, {})[name] = state
+        known = {"source": self.data, "network": networks, "variable": self.variables, "value": self.values}
+        return {**known, "loss": self.losses, **states}
 
     @property
     def variables(self) -> dict[str, Expression]:

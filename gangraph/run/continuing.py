@@ -10,14 +10,21 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Field
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import Checkpoint
-from gangraph.folder.saved_spec import load_text, trained_fingerprint
+from gangraph.folder.saved_spec import first_error, load_text, trained_fingerprint
 from gangraph.language.continuation import Change, changes, params_changed
+from gangraph.language.document.copies import files_of
+from gangraph.language.expression.model import summands, walk
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.spec import Spec
+from gangraph.language.spec import PhaseSpec, Spec
+from gangraph.pipeline import check_spec
 from gangraph.registry import load_plugins
 from gangraph.saved.state import Changed, Trained
 
 _MOST = 8  # differences that a message lists
+_LONGEST_SUM = 50  # members of a sum(...) that every version adds up from left to right
+_SUMMED = f"""
+a sum(...) of more than {_LONGEST_SUM} members was added up in halves until none had more; now it is from left to right:
+one of 60 is added up as it was if it is written as (sum(... for i in 1..30) + sum(... for i in 31..60))"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +40,37 @@ class Requested:
     device: str = ""
 
 
-def spec_trained(checkpoint: Checkpoint, folder: str | Path) -> Spec:
+def spec_trained(checkpoint: Checkpoint, folder: str | Path, asked: Spec | None = None) -> Spec:
     """The spec that a checkpoint was trained by; messages call it by `folder`.
+
+    Its text may be read otherwise than it was. A spec that is asked for stands for it if it trains what was trained.
 
     Raises:
         CheckpointError: its text has errors.
-        UsageError: a checkpoint without the texts of networks' files was trained by others than those that are there.
+        UsageError: what it says is no longer what was trained.
     """
     trained = checkpoint.state.trained
     saved = load_text(trained, checkpoint.folder)
-    if not trained.files and fingerprint(saved) != trained_fingerprint(trained, saved):
-        raise UsageError(
-            f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written: "
-            "the spec trains something else now"
-        )
-    return saved
+    before = trained_fingerprint(trained, saved)
+    if before == fingerprint(saved) or any(problem.severity == "error" for problem in saved.problems):
+        return saved
+    if asked is not None and fingerprint(asked) == before:
+        return asked
+    if not trained.files and files_of(saved):
+        why = f"the file of a network that '{saved.name}' calls has changed since '{folder}' was written"
+        raise UsageError(f"{why}: the spec trains something else now")
+    raise UsageError(
+        f"'{folder}' was written by another version of gangraph, which reads its spec otherwise than this one"
+        f"{_SUMMED if any(map(_sums_up_many, saved.phases)) else ''}\n"
+        "it goes on with that version, or by a spec that trains the same: gangraph run SPEC --resume RUN"
+    )
+
+
+def _sums_up_many(phase: PhaseSpec) -> bool:
+    """Whether something in a phase has more summands than earlier versions added up from left to right."""
+    goals = (objective.expression for update in phase.updates for objective in update.objectives)
+    written = (*phase.values.values(), *phase.losses.values(), *goals)
+    return any(len(summands(node)[1]) >= _LONGEST_SUM for each in written for node in walk(each))
 
 
 def applied_changes(trained: Trained, saved: Spec, asked: Requested, folder: Path) -> tuple[Change, ...]:
@@ -165,5 +188,9 @@ def _refusal(refused: list[Change], saved: Spec, asked: Requested, folder: Path)
     params = params_changed(saved, spec) if spec is not None else ()
     lines = [f"  {each}" for each in (*params, *refused)]
     more = [f"  and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
-    again = f"as it was it goes on with: gangraph run --resume {folder}\nwithout --resume a new run begins"
-    return "\n".join([own, *lines[:_MOST], *more, again])
+    again = f"as it was it goes on with: gangraph run --resume {folder}"
+    try:
+        check_spec(saved)
+    except SpecError as error:
+        again = f"nor does it go on as it was: {first_error(error)}"
+    return "\n".join([own, *lines[:_MOST], *more, again, "without --resume a new run begins"])

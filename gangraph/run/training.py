@@ -309,7 +309,7 @@ class Training:
             UsageError: something else is asked for than what was trained; all of it is named. Or there is no such run.
         """
         checkpoint = read_checkpoint(find_checkpoint(folder))
-        trained, saved = checkpoint.state.trained, spec_trained(checkpoint, folder)
+        trained, saved = checkpoint.state.trained, spec_trained(checkpoint, folder, spec)
         asked = Requested(
             spec=spec,
             seed=seed,

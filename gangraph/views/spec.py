@@ -18,7 +18,6 @@ from gangraph.language.spec import (
     PhaseSpec,
     SamplerSpec,
     Spec,
-    StateSpec,
     UpdateSpec,
     Weights,
     counts,
@@ -125,10 +124,12 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
     yield from _names("variables", phase.variables)
     yield from _names("values", phase.values)
     yield from _names("losses", phase.losses)
-    yield from ["", "state:"] * bool(phase.states)
-    for name, state in phase.states.items():
-        yield f"  {name}:"
-        yield from (f"    {line}" for line in state_lines(state))
+    for section in dict.fromkeys(state.section for state in phase.states.values()):
+        yield from ("", f"{section}:")
+        for name, state in phase.states.items():
+            if state.section == section:
+                yield f"  {name}:"
+                yield from (f"    {key}: {show(each)}" for key, each in {**state.written, **state.schedule}.items())
     yield from ("", "train:", f"  batch: {phase.batch}")
     if phase.length is not None:
         yield f"  length: {show(phase.length)}"
@@ -144,12 +145,6 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield from (f"    {line}" for line in update_lines(update))
     if phase.evaluate is not None:
         yield from _evaluate_lines(phase.evaluate)
-
-
-def state_lines(state: StateSpec) -> Iterator[str]:
-    """What a state is, key by key."""
-    given = {"start": state.start, "next": state.next, **state.schedule}
-    return (f"{key}: {show(written)}" for key, written in given.items())
 
 
 def fixity(network: NetworkSpec) -> str:

@@ -17,10 +17,12 @@ def late_for_a_state(graph: Graph, _: Types) -> Iterator[Problem]:
             call = next(_late(graph, below, node), None)
             if call is not None:
                 shown, network = said(graph, call), graph.owner(graph.nodes[call].target)
+                state = graph.spec.states[name]
+                what = f"the {state.called} '{name}'"
                 yield warn(
                     "GG650",
-                    f"the state '{name}' is computed at the step's end, where '{network}' has changed since {shown}",
-                    graph.spec.states[name].next.span,
+                    f"{what} is computed at the step's end, where '{network}' has changed since {shown}",
+                    state.next.span,
                     found=shown,
                     fix=f"at_first({shown}) for what it was in the update; again({shown}) if the end is meant",
                 )

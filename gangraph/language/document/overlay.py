@@ -12,25 +12,15 @@ from gangraph.language.expression.model import Call, Expression, show
 from gangraph.language.expression.model import Sequence as Items
 from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression
 from gangraph.language.scalar import Scalar
+from gangraph.language.state_sections import STATE_SECTIONS
+from gangraph.update_keys import is_in
 
-SECTIONS = (
-    "about",
-    "paper",
-    "params",
-    "let",
-    "data",
-    "networks",
-    "variables",
-    "start",
-    "values",
-    "losses",
-    "state",
-    "train",
-    "evaluate",
-    "claims",
-)
-_KEYS = (*SECTIONS, "gangraph", "name", "default_profile", "profiles", "variants", "reported")
-
+_BEFORE = ("about", "paper", "params", "let", "data", "networks", "variables", "start", "values", "losses")
+_AFTER = ("train", "evaluate", "claims")
+_OF_KIND = {  # what an overlay of some kind may change besides
+    "profiles": ("variants",),
+    "base": ("gangraph", "name", "default_profile", "profiles", "variants", "reported"),
+}
 
 # Where `none` stands for nothing that could be meant: there it removes what is overlaid. A param may be none.
 _REMOVED_BY_NONE = (
@@ -43,6 +33,11 @@ _REMOVED_BY_NONE = (
     ("profiles",),
     ("variants",),
 )
+
+
+def _own(kind: str) -> tuple[str, ...]:
+    """The sections that an overlay of some kind may change."""
+    return (*_BEFORE, *STATE_SECTIONS, *_AFTER, *_OF_KIND.get(kind, ()))
 
 
 def overlaid(base: Tree, overlay: Tree, path: tuple[str, ...] = ()) -> Tree:
@@ -83,15 +78,14 @@ def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "var
     sections, params = Mapping(), Mapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
-    own = {"profiles": (*SECTIONS, "variants"), "base": _KEYS}.get(kind, SECTIONS)
     problems = list(_new_variants(document, overlay)) if kind == "profiles" else []
     for key, value in overlay.items():
-        if key in own:
+        if key in _own(kind) or is_in(STATE_SECTIONS, key):
             sections[key] = value
         elif key in known:
             params[key] = value
         else:
-            problems.append(_unknown(document, overlay, key, (*own, *known)))
+            problems.append(_unknown(document, overlay, key, (*_own(kind), *known)))
     if problems:
         raise SpecError(problems)
     if params:
@@ -217,7 +211,7 @@ class _Laying:
         loop = next(filter(is_loop, tree), None)
         if loop is not None:  # what is written once for many is set once, and a path does not name the loop
             return _with(tree, loop, self.laid(tree[loop], parts))
-        known = (*tree, *_KEYS) if tree is self.document else tuple(tree)
+        known = (*tree, *_own("base")) if tree is self.document else tuple(tree)
         if rest or (head not in known and (tree is self.document or self.path.startswith("params."))):
             raise self._nowhere(parts, tuple(dict.fromkeys(known)))
         return _with(tree, head, self.value.written)

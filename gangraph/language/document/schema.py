@@ -6,64 +6,18 @@ These models read a tree with positions (`gangraph.language.document.tree`); exp
 
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    RootModel,
-    Tag,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
-from gangraph.errors import Problem, SpecError
+from gangraph.language.document.fields import Chain, Expr, Key, LoopKey, Model, Overlay, Part, Plain, gathered, kind_of
+from gangraph.language.document.states import StateParts, StateSections
 from gangraph.language.document.tree import Mapping, Sequence
-from gangraph.language.expression import model as ast
-from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression, parse_loop
+from gangraph.language.expression.syntax import is_loop
 from gangraph.language.scalar import Scalar
+from gangraph.language.state_sections import STATE_SECTIONS
 from gangraph.update_keys import is_in
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.update_schedule import SCHEDULE_KEYS
-
-
-def _scalar(tree: Any) -> Scalar:
-    if not isinstance(tree, Scalar):
-        raise PydanticCustomError("kind", "text")
-    return tree
-
-
-def _one(tree: Any, info: ValidationInfo) -> ast.Expression:
-    if isinstance(tree, Mapping):
-        raise PydanticCustomError("kind", "an expression")
-    scalar = tree.raw if isinstance(tree, Sequence) else tree
-    try:
-        return parse_expression(scalar)
-    except SpecError as error:
-        return _broken(scalar, error, info)
-
-
-def _chain(tree: Any, info: ValidationInfo) -> tuple[ast.Expression, ...]:
-    if not isinstance(tree, Scalar):
-        raise PydanticCustomError("kind", "layers separated by commas")
-    try:
-        return parse_chain(tree)
-    except SpecError as error:
-        return (_broken(tree, error, info),)
-
-
-def _loop(tree: Any, info: ValidationInfo) -> Scalar:
-    """The key of entries that are written once for many, `for k in 0..2`."""
-    scalar = _scalar(tree)
-    try:
-        parse_loop(scalar)
-    except SpecError as error:
-        _broken(scalar, error, info)
-    return scalar
 
 
 def _alone(tree: Any) -> Any:
@@ -72,51 +26,12 @@ def _alone(tree: Any) -> Any:
     return tree
 
 
-def _broken(scalar: Scalar, error: SpecError, info: ValidationInfo) -> ast.Expression:
-    """A stand-in for an expression that does not parse, so that everything else is still checked."""
-    problems: list[Problem] = info.context  # type: ignore[assignment]
-    problems.extend(error.problems)
-    return ast.Broken(scalar.span)
-
-
-_ANY_SCALAR = {"type": ["string", "number", "boolean"]}
-Plain = Annotated[Scalar, PlainValidator(_scalar), WithJsonSchema({**_ANY_SCALAR, "description": "text"})]
-Key = Annotated[Scalar, PlainValidator(_scalar), WithJsonSchema({"type": "string"})]
-LoopKey = Annotated[Scalar, PlainValidator(_loop), WithJsonSchema({"type": "string"})]
-Expr = Annotated[
-    ast.Expression,
-    PlainValidator(_one),
-    WithJsonSchema({"type": ["string", "number", "boolean", "array"], "description": "an expression"}),
-]
-Chain = Annotated[
-    tuple[ast.Expression, ...],
-    PlainValidator(_chain),
-    WithJsonSchema({"type": "string", "description": "layers separated by commas"}),
-]
-Overlay = Annotated[
-    Any, PlainValidator(lambda tree: tree), WithJsonSchema({"type": "object", "description": "a partial spec"})
-]
-
-
-def kind_of(tree: Any) -> str:
-    """Which kind of YAML value a tree is: a mapping, a sequence or a scalar."""
-    return "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, Sequence) else "scalar"
-
-
 def _entry_kind(tree: Any) -> str:
     return "loop" if isinstance(tree, Mapping) and any(map(is_loop, tree)) else "entry"
 
 
 def _list_or_entry(tree: Any) -> str:
     return "list" if isinstance(tree, Sequence) else "entry"
-
-
-class Model(BaseModel):
-    """A mapping whose keys are all known."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True, defer_build=True
-    )
 
 
 class PaperDocument(Model):
@@ -199,29 +114,49 @@ Group = Annotated[
 ]
 
 
-# No keys of a spec: what the tables of an update's keys know stands beside its other keys.
-_SCHEDULE, _OPTIONS = "schedule of an update", "options of an update"
-
-
-def _gathered(written: Any) -> Any:
-    """Refuse the key of a whole table where a spec has it."""
-    if isinstance(written, Mapping) or not isinstance(written, dict):
-        raise PydanticKnownError("extra_forbidden")
-    return written
+# No keys of a spec: what the tables of records know stands beside its other keys.
+_SCHEDULE, _OPTIONS, _STATES = "schedule of an update", "options of an update", "sections of states"
+_TABLES: dict[str, dict[str, Any]] = {_SCHEDULE: SCHEDULE_KEYS, _OPTIONS: UPDATE_OPTIONS, _STATES: STATE_SECTIONS}
 
 
 def _add_records(schema: dict[str, Any]) -> None:
     """Tell editors of everything in the tables as a key of its own."""
-    keys = schema["properties"]
-    for field, records in ((_SCHEDULE, SCHEDULE_KEYS), (_OPTIONS, dict(sorted(UPDATE_OPTIONS.items())))):
-        written = keys.pop(field)["additionalProperties"]
-        keys |= {name: {**written, "description": record.about} for name, record in records.items()}
+    told: dict[str, Any] = {}
+    for key, written in schema["properties"].items():
+        told |= _recorded(key, written) if key in _TABLES else {key: written}
+    schema["properties"] = told
 
 
-class UpdateDocument(Model):
-    """One parameter update: which group, what it minimises, on which draws, how often, and its options."""
+def _recorded(table: str, written: dict[str, Any]) -> dict[str, Any]:
+    """What editors know of the records in a table: each as it says itself, or all alike."""
+    if "properties" in written:
+        return dict(written["properties"])
+    names = sorted(_TABLES[table]) if table == _OPTIONS else _TABLES[table]
+    return {name: {**written["additionalProperties"], "description": _TABLES[table][name].about} for name in names}
+
+
+class Recorded(Model):
+    """A mapping some of whose keys are known by tables of records; the keys of each table are gathered in one field."""
 
     model_config = ConfigDict(populate_by_name=False, json_schema_extra=_add_records)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_records(cls, tree: Any) -> Any:
+        """Put keys that a table knows under one field. Others that are unknown stay, to be refused."""
+        if not isinstance(tree, Mapping):
+            return tree
+        fields = cls.model_fields
+        others: dict[str, Any] = {str(key): value for key, value in tree.items()}
+        keys = [key for key in tree if key not in fields]
+        for field in (each.alias for each in fields.values() if each.alias in _TABLES):
+            known = [key for key in keys if is_in(_TABLES[field], key)]
+            others = {field: {key: others.pop(key) for key in known}} | others
+        return others
+
+
+class UpdateDocument(Recorded):
+    """One parameter update: which group, what it minimises, on which draws, how often, and its options."""
 
     update: Group
     minimize: Expr | None = None
@@ -231,20 +166,8 @@ class UpdateDocument(Model):
     then: OneOrMore | None = Field(
         None, description="operations on parameters after the update, such as clip(D, -0.01, 0.01)"
     )
-    schedule: Annotated[dict[str, Expr], BeforeValidator(_gathered)] = Field({}, alias=_SCHEDULE)
-    options: Annotated[dict[str, Expr], BeforeValidator(_gathered)] = Field({}, alias=_OPTIONS)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_records(cls, tree: Any) -> Any:
-        """Put keys that a table knows under one field. Others that are unknown stay, to be refused."""
-        if not isinstance(tree, Mapping):
-            return tree
-        keys = [key for key in tree if key not in cls.model_fields]
-        schedule = {key: tree[key] for key in keys if is_in(SCHEDULE_KEYS, key)}
-        options = {key: tree[key] for key in keys if is_in(UPDATE_OPTIONS, key)}
-        others = {key: value for key, value in tree.items() if key not in schedule and key not in options}
-        return {_SCHEDULE: schedule, _OPTIONS: options, **others}
+    schedule: Annotated[dict[str, Expr], BeforeValidator(gathered)] = Field({}, alias=_SCHEDULE)
+    options: Annotated[dict[str, Expr], BeforeValidator(gathered)] = Field({}, alias=_OPTIONS)
 
 
 class StepLoop(RootModel[Annotated[dict[LoopKey, "Updates"], BeforeValidator(_alone)]]):
@@ -263,21 +186,7 @@ Updates = Annotated[
 ]
 
 
-class StateDocument(Model):
-    """A number or tensor that a step leaves to the next: what it begins as, and what it becomes at a step's end."""
-
-    start: Expr = Field(description="a number, zeros(3, 8) or ones(3, 8); static")
-    next: Expr = Field(description="what it becomes, over the values at the end of the step; no gradient passes")
-    every: Expr | None = Field(None, description="only when step is a multiple of this")
-    when: Expr | None = Field(None, description="only when this condition on time holds")
-
-
-State = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[StateDocument, Tag("mapping")], Discriminator(kind_of)]
-# What a phase lays over a definition: another one, or some of its keys, which are read once they lie over the rest.
-Part = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[Overlay, Tag("mapping")], Discriminator(kind_of)]
-
-
-class PhaseDocument(Model):
+class PhaseDocument(Recorded):
     """A stretch of training: the same spec under other params, weights carried over by name."""
 
     name: Plain | None = Field(None, description="for messages; as `grow[r]`, one name for each r of a loop")
@@ -287,7 +196,7 @@ class PhaseDocument(Model):
     variables: dict[Key, Expr] = {}
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr] = {}
-    state: dict[Key, Part] = {}
+    states: StateParts = Field({}, alias=_STATES)
     batch: Expr | None = None
     length: Expr
     optimizers: dict[Key, Expr] = {}
@@ -370,7 +279,7 @@ class ReportedDocument(Model):
     values: dict[Key, Expr]
 
 
-class Document(Model):
+class Document(Recorded):
     """A whole spec."""
 
     gangraph: Plain
@@ -387,10 +296,16 @@ class Document(Model):
     start: Start | None = Field(None, description="the weights that a run begins with, by network, or all of a run")
     values: dict[Key, Expr] = {}
     losses: dict[Key, Expr]
-    state: dict[Key, State] = Field({}, description="numbers and tensors that a step leaves to the next")
+    states: StateSections = Field({}, alias=_STATES)
     train: TrainDocument
     evaluate: EvaluateDocument | None = None
     profiles: dict[Key, Overlay] = {}
     variants: dict[Key, Overlay] = {}
     claims: list[ClaimDocument] = []
     reported: list[ReportedDocument] = []
+
+    @property
+    def named(self) -> dict[str, dict[Scalar, Any]]:
+        """Every section that gives names to what values, updates and networks are made of, by its key."""
+        known = ("data", "networks", "variables", "values", "losses")
+        return {key: getattr(self, key) for key in known} | self.states

@@ -1,7 +1,7 @@
 """What the sections of a document have in common: static names, families, and problems that do not stop."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -42,8 +42,7 @@ class Sections:
 
     def __post_init__(self) -> None:
         model = self.model
-        sections = (model.data, model.networks, model.variables, model.values, model.losses, model.state)
-        taken = {str(key) for section in sections for key in section}
+        taken = {str(key) for section in model.named.values() for key in section}
         self.scope = self.static_scope(model.params, model.let, None)
         self.scope.definitions.update(self.indices)
         self.scope.hidden = frozenset(taken & {str(key) for key in model.params})
@@ -60,17 +59,13 @@ class Sections:
         return None
 
     def _too_deep(self, name: str) -> Problem:
-        sections = (
-            self.model.params,
-            self.model.let,
-            self.model.data,
-            self.model.networks,
-            self.model.variables,
-            self.model.values,
-            self.model.losses,
-            self.model.state,
-            self.model.train.optimizers,
-        )
+        model = self.model
+        sections: list[Mapping[Scalar, object]] = [
+            model.params,
+            model.let,
+            *model.named.values(),
+            model.train.optimizers,
+        ]
         span = next((key.span for section in sections for key in section if key == name), self.span)
         return Problem(
             code="GG415",
@@ -79,6 +74,13 @@ class Sections:
             found=name,
             expected="shorter chains of definitions",
         )
+
+    def places(self) -> Iterator[tuple[str, Span]]:
+        """Where each name was defined; the members of a family share their key."""
+        for section in self.model.named.values():
+            for key in section:
+                for name, _ in self.guarded(key, self.expand, key, self.scope) or []:
+                    yield name, key.span
 
     def params(self) -> dict[str, object]:
         """The params with their values, for printing."""

@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gangraph.errors import Problem, Span, SpecError, closest, nearest
-from gangraph.language.document.schema import Document, Model, NetworkDocument, kind_of
+from gangraph.language.document.fields import Model, kind_of
+from gangraph.language.document.schema import Document, NetworkDocument
 from gangraph.language.document.tree import Mapping, Tree
 from gangraph.language.document.tree import Sequence as TreeSequence
 from gangraph.language.expression.syntax import is_loop
 from gangraph.language.scalar import Scalar
+from gangraph.language.state_sections import STATE_SECTIONS
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.update_schedule import SCHEDULE_KEYS
 
@@ -144,7 +146,7 @@ def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, 
 
 def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
     """The keys that the model at a path accepts."""
-    schema = _json_schema(model, (*SCHEDULE_KEYS, *UPDATE_OPTIONS))
+    schema = _json_schema(model, (*SCHEDULE_KEYS, *UPDATE_OPTIONS, *STATE_SECTIONS))
     node: dict[str, Any] = schema
     for part in path:
         node = _inside(schema, node, part) or node
@@ -155,7 +157,7 @@ def _keys_at(model: type[Model], path: Iterable[int | str]) -> list[str]:
 
 @cache
 def _json_schema(model: type[Model], keys: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON schema of a model, while updates have these keys."""
+    """The JSON schema of a model, while the tables have these keys."""
     return model.model_json_schema()
 
 

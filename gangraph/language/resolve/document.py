@@ -6,7 +6,7 @@ everything else goes on, so that `check` can report all problems of a spec at on
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gangraph.errors import Problem, Span, SpecError
+from gangraph.errors import Problem, SpecError
 from gangraph.language.document.parse import Choice, Document, chosen_tree
 from gangraph.language.document.schema import PaperDocument
 from gangraph.language.document.sections import Sections
@@ -126,7 +126,7 @@ def _phase(sections: Sections, name: str, written: WrittenPhase) -> PhaseSpec:
         evaluate=training.evaluate(model.evaluate, data, resolve) if model.evaluate else None,
         span=sections.span,
         static_names=frozenset(sections.scope.names()),
-        spans=dict(_spans(sections)),
+        spans=dict(sections.places()),
     )
 
 
@@ -145,12 +145,3 @@ def _without_family(phase: PhaseSpec, broken: Iterable[str]) -> Iterator[str]:
     names |= {goal.group for goal in goals}
     names |= {network for group in phase.optimizers.values() for network, _ in group.networks}
     yield from (name for name in names if name.partition("[")[0] in families)
-
-
-def _spans(sections: Sections) -> Iterator[tuple[str, Span]]:
-    """Where each name was defined; the members of a family share their key."""
-    model = sections.model
-    for section in (model.data, model.networks, model.variables, model.values, model.losses, model.state):
-        for key in section:
-            for name, _ in sections.guarded(key, sections.expand, key, sections.scope) or []:
-                yield name, key.span

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from math import prod
 
 from gangraph.errors import Problem, refuse
-from gangraph.language.document import schema
 from gangraph.language.document.sections import Sections
+from gangraph.language.document.states import StateDocument
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope, is_absent
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import StateSpec
+from gangraph.language.state_sections import STATE_SECTIONS, StateSection
 
 FILLED = {"zeros": 0.0, "ones": 1.0}  # tensors that a state can begin as, and what they are full of
 _MOST = 10**8  # numbers in a state
@@ -21,40 +22,47 @@ _STARTS = "a number that is known before the run, zeros(3, 8) or ones(3, 8)"
 def resolve_states(sections: Sections) -> dict[str, StateSpec]:
     """The states that can be read, by name; one that is `none` is taken away."""
     made: dict[str, StateSpec] = {}
-    for key, body in sections.model.state.items():
-        for name, scope in sections.guarded(key, sections.expand, key, sections.scope) or []:
-            if name in made:
-                sections.problems.append(Problem(code="GG103", message=f"'{name}' is defined twice", span=key.span))
-            made |= sections.guarded(name, _named, name, key, body, scope) or {}
+    for section, entries in sections.model.states.items():
+        for key, body in entries.items():
+            for name, scope in sections.guarded(key, sections.expand, key, sections.scope) or []:
+                if name in made:
+                    sections.problems.append(Problem(code="GG103", message=f"'{name}' is defined twice", span=key.span))
+                made |= sections.guarded(name, _named, name, key, body, STATE_SECTIONS[section], scope) or {}
     return made
 
 
-def _named(name: str, key: Scalar, body: schema.State, scope: Scope) -> dict[str, StateSpec]:
+def _named(
+    name: str, key: Scalar, body: Expression | StateDocument, section: StateSection, scope: Scope
+) -> dict[str, StateSpec]:
     """A state under its name; nothing where it is taken away. Raises SpecError."""
-    if isinstance(body, schema.StateDocument):
-        return {name: _state(key, body, scope)}
+    if isinstance(body, StateDocument):
+        return {name: _state(name, key, body, section, scope)}
     written = scope.reduce(body)
     if is_absent(written) or (isinstance(written, ast.Literal) and written.value is None):
         return {}
+    first, *others = section.keys
     return refuse(
         "GG550",
-        f"the state '{name}' is not written like this",
+        f"the {section.called} '{name}' is not written like this",
         written.span,
         ast.show(written),
-        f"{{start: {ast.show(written)}, next: ...}}, or none to take it away",
+        f"{{{first}: {ast.show(written)}{''.join(f', {other}: ...' for other in others)}}}, or none to take it away",
     )
 
 
-def _state(key: Scalar, body: schema.StateDocument, scope: Scope) -> StateSpec:
-    start = scope.reduce(body.start)
+def _state(name: str, key: Scalar, body: StateDocument, section: StateSection, scope: Scope) -> StateSpec:
+    given = {each: written for each, written in body if written is not None}
+    reduced = {each: scope.reduce(written) for each, written in given.items()}
+    start = scope.reduce(section.written(section.start, given, name, key))
     value, shape = _start(start, scope)
-    schedule = {"every": body.every, "when": body.when}
     return StateSpec(
+        section=section.name,
+        written={each: written for each, written in reduced.items() if each in section.keys},
         start=start,
         value=value,
         shape=shape,
-        next=scope.reduce(body.next),
-        schedule={name: scope.reduce(written) for name, written in schedule.items() if written is not None},
+        next=scope.reduce(section.written(section.next, given, name, key)),
+        schedule={each: written for each, written in reduced.items() if each not in section.keys},
         span=key.span,
     )
 
