@@ -5,10 +5,11 @@ from gangraph.graph.node import Node, Ref, always, kinds, with_arguments
 
 
 def computed_anew(table: NodeTable, value: Ref) -> Ref | None:
-    """The value from calls of its own, on the same draws; None if no call is on the way to it.
+    """The value computed from new calls on the same draws; None if it depends on no call that can be made anew.
 
-    The way ends at draws, and at what passes no gradient on: `detach`, `at_first` and `history`. What depends on no
-    call there is the same node in both. The calls stand in the order of those that they repeat, and after these.
+    What `value` is computed from is followed down to draws, and to `detach`, `at_first` and `history`, which pass no
+    gradient on. Only calls found there, and what depends on them, get new nodes. The new calls stand after those that
+    they repeat, in the same order.
     """
     nodes = table.nodes
     made = dict[str, Ref]()
@@ -32,7 +33,7 @@ def computed_anew(table: NodeTable, value: Ref) -> Ref | None:
 
 
 def _way(table: NodeTable, root: str) -> list[str]:
-    """A value and what it is computed from, in order, up to where the way ends."""
+    """The nodes that may be computed anew: a value and what it is computed from, down to where that ends."""
     found, waiting = set[str](), [root]
     while waiting:
         name = waiting.pop()

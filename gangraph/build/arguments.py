@@ -31,8 +31,8 @@ def check_arguments(
 
     Args:
         arguments: what the call's arguments stand for: constants, and `Ref` for what is computed in a run.
-        skipped: how many of them are not written in the call, as the running value of a chain; if it is negative, how
-            many that are written are none of them, as the layer that another one wraps.
+        skipped: how many leading parameters get no written argument, such as the running value of a chain; if negative,
+            how many leading arguments belong to no parameter, such as the layer that another one wraps.
         ordered: the first of these parameters is no greater than the second.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a call of a network gives to the network's inputs."""
+"""Which argument of a call each input of the network gets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from gangraph.language.spec import NetworkSpec
 def bind(
     name: str, network: NetworkSpec, call: ast.Call, arguments: Sequence[Argument], keywords: Mapping[str, Argument]
 ) -> dict[str, Argument]:
-    """Arguments by input: all that every call gives, in order or by name, and by name the draws that it gives as well.
+    """The arguments of a call by input: those that every call has to give, and the draws that this one gives by name.
 
     Raises:
         SpecError: an input is missing, given twice or unknown, or it is given a constant.
@@ -38,11 +38,11 @@ def bind(
 def _written(
     call: ast.Call, arguments: Sequence[Argument], keywords: Mapping[str, Argument]
 ) -> Iterator[tuple[Argument, Expression]]:
-    """What each argument stands for, and how it is written."""
+    """Each argument with the expression that it was written as."""
     yield from zip(arguments, call.arguments, strict=True)
     yield from ((keywords[key], written) for key, written in call.keywords)
 
 
 def _also(network: NetworkSpec) -> str:
-    """The inputs that are drawn where a call does not give them."""
+    """The end of a message: the inputs that are drawn where a call does not give them."""
     return f"; drawn where they are not given by name: {', '.join(network.draws)}" if network.draws else ""

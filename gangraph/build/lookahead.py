@@ -124,7 +124,7 @@ def _with_paths(nodes: Mapping[str, Node], root: str, networks: Iterable[str]) -
 
 
 def _between(nodes: Mapping[str, Node], output: str, at: str) -> set[str]:
-    """What beneath a node, itself included, is computed from `at`."""
+    """The nodes that `output` is computed from, itself included, which are computed from `at`."""
     found = {at}
     for name in _below(nodes, output):
         if nodes[name].remembers != "step" and not found.isdisjoint(nodes[name].inputs):

@@ -57,7 +57,7 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
 
 
 def _with_draws(spec: NetworkSpec, builder: "_NetworkBuilder", outputs: Mapping[str, Argument]) -> NetworkGraph:
-    """The graph of a network, without the draws that its outputs do not depend on: those are not drawn."""
+    """The graph of a network with only those draws that an output depends on."""
     nodes = builder.table.nodes
     read = closure([output.id for output in outputs.values() if isinstance(output, Ref)], lambda n: nodes[n].inputs)
     idle = {name for name in spec.draws if name not in read}
@@ -207,7 +207,7 @@ class _NetworkBuilder(ExpressionBuilder):
         refuse("GG312", f"{what} takes {takes}", node.span, ast.show(node), f"{ast.show(node.function)}({names})")
 
     def _inputs_of(self, part: str) -> tuple[str, ...]:
-        """What a part takes: what its first layer does, or one value."""
+        """The inputs of a part: those of its first layer, or a single value."""
         seen = set[str]()
         while part in self.spec.parts and part not in seen and self.spec.parts[part]:
             seen.add(part)
@@ -281,7 +281,7 @@ class _NetworkBuilder(ExpressionBuilder):
         return self.operation(definition, call, first=(flow[0],))
 
     def _require_first(self, name: str, item: Expression, inputs: Sequence[str], flow: Sequence[Argument]) -> None:
-        """Refuse a layer with several inputs after the first of a chain, which has one value. Raises SpecError."""
+        """Refuse a layer with several inputs that does not stand first in its chain. Raises SpecError."""
         if len(inputs) == len(flow):
             return
         refuse(

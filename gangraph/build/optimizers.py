@@ -78,7 +78,7 @@ def _check_group(group: OptimizerSpec, spec: PhaseSpec) -> Iterator[Problem]:
 
 
 def _refused(group: OptimizerSpec, error: BaseException) -> Problem:
-    """An optimizer that raises. Any error of torch's, or ValueError, means that the options do not go together."""
+    """The problem of a group whose optimizer raises; for an error of torch, that options do not fit together."""
     function = optimizers[group.kind].function
     if isinstance(error, ValueError) or not plugin_module(function):
         return Problem(code="GG320", message=f"'{group.kind}' refuses its options", span=group.span, reason=str(error))
@@ -132,7 +132,7 @@ def _try_step(group: OptimizerSpec) -> None:
         )
 
 
-Contents = dict[str, tuple[str, bytes]]  # what an object has by what code calls it, as text and in full
+Contents = dict[str, tuple[str, bytes]]  # the attributes of an object by name, each as text and pickled
 
 
 def _own_options(optimizer: torch.optim.Optimizer) -> Contents:
@@ -148,7 +148,7 @@ def _own_attributes(optimizer: torch.optim.Optimizer) -> Contents:
 
 
 def _content(value: object) -> tuple[str, bytes]:
-    """A value as text, and all that it is made of; of what cannot be pickled only the text."""
+    """A value as text, and pickled; only as text if it cannot be pickled."""
     said, full = " ".join(repr(value).split()), BytesIO()
     try:
         _Pickler(full).dump(value)
@@ -158,7 +158,7 @@ def _content(value: object) -> tuple[str, bytes]:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes what a value is made of, but not what a step is there to change: parameters."""
+    """Pickles a value without the parameters in it, which a step is meant to change."""
 
     def persistent_id(self, value: object) -> object:
         """A generator of random numbers by its state."""
@@ -168,7 +168,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _changed(before: Contents, after: Contents) -> Iterator[str]:
-    """What a step has changed."""
+    """The names of what a step has changed."""
     for name, (said, full) in after.items():
         earlier, was = before.get(name, ("nothing", b""))
         if was != full:
@@ -177,7 +177,7 @@ def _changed(before: Contents, after: Contents) -> Iterator[str]:
 
 
 def _beyond_tensors(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> Iterator[str]:
-    """What the state of an optimizer has after a step, other than tensors of its parameter."""
+    """The names of whatever an optimizer keeps after a step that is not a tensor in the state of its parameter."""
     for key in optimizer.state.keys() - {weight}:
         yield f"state[{key!r}], which belongs to no parameter"
     for key, kept in optimizer.state[weight].items():
@@ -211,7 +211,7 @@ def make_optimizer(
 
 
 def take_step(group: OptimizerSpec, optimizer: torch.optim.Optimizer) -> None:
-    """Let an optimizer step by gradients that are there already, on an objective that stays as it is."""
+    """Take one step with the gradients that the parameters have. An optimizer that asks for a loss gets a constant."""
     if optimizers[group.kind].traits.reevaluates:
         optimizer.step(lambda: 0.0)
     else:
@@ -219,7 +219,7 @@ def take_step(group: OptimizerSpec, optimizer: torch.optim.Optimizer) -> None:
 
 
 def _at_start(options: Names) -> dict[str, Any]:
-    """Options as torch takes them, with their values at step 0."""
+    """Options as torch takes them: numbers over time by their value at step 0."""
     return {
         name: _option(evaluate_option(value, Clock()) if is_dynamic(value) else constant(value))
         for name, value in options.items()
@@ -248,7 +248,7 @@ def unrollable() -> list[str]:
 
 
 def schedules(group: OptimizerSpec, entries: Sequence[int] = ()) -> tuple[Names, ...]:
-    """The options that change with time, of each of the groups of parameters that torch's optimizer has."""
+    """The options that change over time, for each parameter group of torch's optimizer, in its order."""
     specs = [group.of(group.entries[number]) for number in sorted({*entries})] or [group]
     return tuple({name: value for name, value in spec.options.items() if is_dynamic(value)} for spec in specs)
 

@@ -23,7 +23,7 @@ def after_all(graph: Graph, roots: tuple[str, ...]) -> Sets:
 
 
 def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
-    """Only metrics that need whole sets of samples, and what is computed from them, stand apart."""
+    """The parts of an evaluation: what runs batch by batch, and metrics that need all samples, with what uses these."""
     late: set[str] = set()
     for node in graph.nodes.values():
         checks_itself = node.kind == "op" and vocabulary[node.target].traits.expects is not None

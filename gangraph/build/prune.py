@@ -22,9 +22,9 @@ def pruned_for(networks: Mapping[str, NetworkGraph], written: Iterable[Expressio
 
 
 def without_unread(networks: Mapping[str, NetworkGraph], written: Iterable[Expression]) -> dict[str, NetworkGraph]:
-    """Networks, those that are frozen for good without the layers that lead to no output that an expression reads.
+    """The networks; those that are frozen for the whole run lose the layers that no output in use depends on.
 
-    Nothing trains or keeps these layers, so nothing misses them.
+    Nothing trains or stores these layers. An output is in use if one of the `written` expressions reads it.
     """
     fields = fields_in(written)
     return {name: cut(network, fields) if network.spec.frozen else network for name, network in networks.items()}

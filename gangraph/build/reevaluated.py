@@ -1,4 +1,4 @@
-"""Updates whose objectives are computed several times, at several points: what has no meaning in them."""
+"""Refuses what has no meaning in updates that compute their objectives several times, at several points."""
 
 from collections.abc import Iterable, Mapping
 
@@ -55,7 +55,11 @@ def _refuse_several_batches(code: str, spec: UpdateSpec, message: str) -> None:
 
 
 def refuse_past(objectives: Iterable[ObjectiveGraph], nodes: Mapping[str, Node]) -> None:
-    """Refuse values with a past that the update moves: each evaluation would add to it. Raises SpecError."""
+    """Refuse `at_first` and `history` of values that the update changes: each evaluation would change what they keep.
+
+    Raises:
+        SpecError: at the first such value.
+    """
     each = tuple(objectives)
     moved = {name for objective in each for name in objective.moved}
     below = closure((objective.loss for objective in each), lambda name: nodes[name].needs)
@@ -65,7 +69,7 @@ def refuse_past(objectives: Iterable[ObjectiveGraph], nodes: Mapping[str, Node])
         if networks & moved:
             refuse(
                 "GG591",
-                "an update that computes its objective at several points has no one past",
+                "an update that computes its objective at several points cannot remember values of its own",
                 node.span,
                 f"{node.kind} of a value that depends on {', '.join(sorted(networks & moved))}, which it moves",
                 "a value that the update does not move, or an update of its own",

@@ -28,7 +28,7 @@ def build_sources(
 
 
 def network_draws(spec: NetworkSpec, problems: list[Problem]) -> Iterator[tuple[str, RandomSource]]:
-    """What the draws of a network are drawn from, as far as they can be made; problems are kept."""
+    """The random source of each draw of a network, by name; one that cannot be made is added to `problems`."""
     for name, expression in spec.draws.items():
         try:
             made = build_source(expression, spec.static_names, 1)

@@ -1,4 +1,4 @@
-"""The states of a phase: nodes of what each becomes, which a step computes last."""
+"""The states of a phase: the nodes of what each becomes, which a step computes after its updates."""
 
 from gangraph.build.updates import verify_count
 from gangraph.build.values import ValueBuilder
@@ -11,9 +11,9 @@ _NAME = "state"  # of the entries of a step that move states
 
 
 def build_states(values: ValueBuilder) -> tuple[UpdateGraph, ...]:
-    """What the step computes of states, in entries after its updates: one for all that move in the same steps.
+    """The entries of the step that move states: one for all states that move in the same steps.
 
-    Those that move in every step come first, so that what they compute is there for the others.
+    The entry for every step comes first, so that the others can use what it computes.
     """
     entries: dict[str, list[tuple[str, str]]] = {"": []}
     first: dict[str, StateSpec] = {}
@@ -35,7 +35,7 @@ def _entry(spec: StateSpec, moved: tuple[tuple[str, str], ...]) -> UpdateGraph:
 
 
 def _next(values: ValueBuilder, name: str, spec: StateSpec) -> str:
-    """The node of what a state becomes. Raises SpecError."""
+    """The node of what a state becomes at the end of a step. Raises SpecError."""
     values.state(name, spec.span)
     _verify_timing(values, name, spec)
     made = values.visit(spec.next, f"{name}_next")
@@ -51,7 +51,7 @@ def _next(values: ValueBuilder, name: str, spec: StateSpec) -> str:
 
 
 def _verify_timing(values: ValueBuilder, name: str, spec: StateSpec) -> None:
-    """Refuse steps that are not told by time alone. Raises SpecError."""
+    """Refuse a state whose `every` or `when` depends on anything but time. Raises SpecError."""
     for key, written in spec.timing:
         if any(node.id in values.broken for node in ast.walk(written) if isinstance(node, ast.Name)):
             give_up()

@@ -110,7 +110,7 @@ class _UpdateBuilder:
         return frozenset(found & spec.losses.keys())
 
     def _watched(self, gate: Expression) -> Iterator[tuple[str, str]]:
-        """The losses and states that a gate looks at: name and node. Raises SpecError for a gate without meaning."""
+        """The losses and states that a gate reads: name and node. Raises SpecError if it cannot be decided."""
         values = self.values
         if is_over_time(gate):
             values.verified(gate)
@@ -285,7 +285,7 @@ class _UpdateBuilder:
 
 
 def _numbers(operation: str, call: ast.Call) -> tuple[object, ...]:
-    """The numbers that an operation on parameters is given. Raises SpecError where they do not fit."""
+    """The constant arguments of an operation on parameters. Raises SpecError where they do not fit."""
     values, signature = tuple(map(constant, call.arguments[1:])), signature_of(operation)
     check_arguments(operation, signature, values, (), call, skipped=-1, ordered=ORDERED.get(operation))
     for name, value, written in zip(signature.parameters, values, call.arguments[1:], strict=True):
@@ -319,9 +319,9 @@ def _meet(spec: PhaseSpec, *groups: str) -> bool:
 
 
 def _verify_number(written: Expression, least: float | None) -> None:
-    """Refuse what is no number, or below the least that a key takes: a constant, or an end of a ramp.
+    """Refuse what is no number, and a constant, or an end of a ramp, below the least that a key takes.
 
-    Other numbers over time are compared in the run. Raises SpecError.
+    Other numbers over time are checked during the run. Raises SpecError.
     """
     if isinstance(written, ast.Call) and ast.show(written.function) in RAMPS:
         for end in written.arguments:

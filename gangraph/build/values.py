@@ -48,7 +48,7 @@ class ValueBuilder(ExpressionBuilder):
         self.sources = dict(sources)
         self.values: dict[str, str] = {}
         self.losses: dict[str, str] = {}
-        self.starts: dict[str, Argument] = {}  # what variables begin as
+        self.starts: dict[str, Argument] = {}  # the first values of variables
         self.active: list[str] = []
         self.owner = ""
         self.written = {**spec.values, **spec.losses}
@@ -191,7 +191,7 @@ class ValueBuilder(ExpressionBuilder):
         )
 
     def state(self, name: str, span: Span) -> Ref:
-        """What a state is in this step."""
+        """The value of a state in this step."""
         spec = self.spec.states[name]
         return self.table.add("state", name, span=span, target=name, arguments=(spec.value, *spec.shape))
 
@@ -203,7 +203,7 @@ class ValueBuilder(ExpressionBuilder):
         return self.table.add("network", hint, span=node.span, target=name)
 
     def begin(self, name: str) -> None:
-        """Define what a variable begins as; draws without a name in it are its own. Raises SpecError."""
+        """Define the first value of a variable, whose unnamed draws belong to it alone. Raises SpecError."""
         start = self.spec.variables[name]
         if name in self.starts:
             return
@@ -275,7 +275,7 @@ class ValueBuilder(ExpressionBuilder):
         return None
 
     def _called(self, kind: NodeKind, form: Form, call: ast.Call) -> Argument:
-        """What a call of a kind of node stands for. Raises SpecError."""
+        """The value of a call that is spelled by a kind of node, such as `detach(v)`. Raises SpecError."""
         try:
             return form.build(self, kind, call)
         except (Exception, SystemExit) as error:  # a plug-in can raise anything
@@ -299,7 +299,7 @@ class ValueBuilder(ExpressionBuilder):
         return self.table.add("output", f"{hint}.{OUTPUT}", span=node.span, field=OUTPUT, arguments=(call,))
 
     def _draw(self, name: str, owner: str, draw: str, node: ast.Call) -> Ref:
-        """What a network draws at this place of a call, or once for all of them."""
+        """A draw of a network: one for this place of a call, or one for all calls if the network draws once."""
         network = self.networks[owner]
         once = network.spec.draws_once
         label = f"{name}.{draw}" if once or not self.owner else f"{self.owner}.{name}.{draw}"
@@ -314,7 +314,7 @@ class ValueBuilder(ExpressionBuilder):
         return self._source_of_its_own("source", name, node.span, (self.owner, node.span), made)
 
     def _source_of_its_own(self, kind: str, name: str, span: Span, unique: object, made: RandomSource) -> Ref:
-        """A source without a name under `data:`, which has the name of its node."""
+        """A draw from a source that has no name under `data:`; the source gets the name of the node."""
         ref = self.table.add(kind, name, span=span, unique=unique, target="", field="value")
         if ref.id not in self.sources:
             self.sources[ref.id] = made
@@ -377,12 +377,12 @@ class ValueBuilder(ExpressionBuilder):
         return place
 
     def _layers_of(self, network: NetworkSpec | AverageSpec, name: str) -> NetworkGraph:
-        """The layers of a network. Gives up where they have a problem."""
+        """The layers of a network. Gives up on the value if they have a problem, which is reported elsewhere."""
         graph = self.networks.get(network.of if isinstance(network, AverageSpec) else name)
         return graph if graph is not None else give_up()
 
     def _matrices_of(self, call: ast.Call, usage: str) -> tuple[Place, NetworkGraph]:
-        """What `matrices(G)` names. Raises SpecError."""
+        """The place that `matrices(G)` names, and the network's layers. Raises SpecError."""
         place = self.place_of(call, usage)
         return place, self._layers_of(self.spec.networks[place.network], place.network)
 
@@ -408,7 +408,7 @@ class ValueBuilder(ExpressionBuilder):
         )  # fmt: skip
 
     def again(self, node: ast.Call) -> Argument:
-        """A value from calls of networks of its own. Raises SpecError."""
+        """The value of `again(v)`. Raises SpecError."""
         hint, usage = self.take_hint("again"), "again(value): the value, every call of a network beneath it made anew"
         (value,) = self.values_of(node, 1, usage)
         assert isinstance(value, Ref)

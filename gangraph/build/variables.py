@@ -1,4 +1,4 @@
-"""What variables begin as: computed once, before anything is trained, from what no update changes."""
+"""The first values of variables: computed once, before training, from what no update changes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -43,7 +43,7 @@ def _problem(name: str, span: Span, found: str) -> Problem:
 
 
 def sizes(constant: Argument) -> tuple[int, ...] | None:
-    """The shape of a number, or of lists of numbers in each other; None if they are no tensor."""
+    """The shape of a number or of nested lists of numbers; None if the lists have different lengths."""
     if isinstance(constant, int | float) and not isinstance(constant, bool):
         return ()
     inner = {sizes(each) for each in constant} if isinstance(constant, tuple) else set()
