@@ -111,7 +111,8 @@ def _verify_plain(text: object, key: str, said: str) -> None:
     if not isinstance(text, str):
         raise ValueError(f"'{key}' of {said} is {text!r}, expected a text")
     if "$value" in text or "${value}" in text:
-        raise ValueError(f"'{key}' of {said} is {text!r}, in which nothing is filled in: it is said of any value")
+        why = "a text about any value, in which nothing is filled in"
+        raise ValueError(f"'{key}' of {said} is {text!r}, expected {why}")
 
 
 def _verify_importable(function: Callable[..., Any], what: str, said: str) -> None:

@@ -132,7 +132,7 @@ def test_one_that_fails_is_told_with_its_module_and_its_place(
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("infer", "it gives (4, 2), expected a TensorType"), ("write", "it calls nothing of the writer")],
+    [("infer", "it gives (4, 2), expected a TensorType"), ("write", "it writes no code for this node")],
 )
 def test_one_that_answers_wrongly_is_told(asked: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, made = kinds["reversed_gradient"], spec()

@@ -36,7 +36,7 @@ def _uncertain(update: UpdateGraph, node: Node) -> Problem:
     keys = " and ".join(f"{key.name}:" for key, _ in update.timing)
     return Problem(
         code="GG504",
-        message=f"which value was the first is not certain: update '{update.name}' may compute it never or often",
+        message=f"which value comes first is uncertain: update '{update.name}' may compute it never or several times",
         span=node.span,
         found=f"{keys} in update '{update.name}'",
         expected="a value that an update computes which runs once in every step in which the state moves",

@@ -177,7 +177,7 @@ class _Writer:
         try:
             kind.write(self, node)
             if node.id not in self.written:
-                raise TypeError("it calls nothing of the writer for this node")
+                raise TypeError("it writes no code for this node")
         except (Exception, SystemExit) as error:  # a plug-in can raise anything
             raise SpecError([kind.fault(error, kind.write, "code is written for it", node.span)]) from error
         self._watch(node.id)
@@ -192,7 +192,9 @@ class _Writer:
     ) -> fx.Node:
         """Write a call of a form of a network; `name` is the value that it computes."""
         if self.called.setdefault(form.name, form) != form:
-            raise InvariantError(f"segment '{self.segment.name}' calls two forms of networks '{form.name}'")
+            raise InvariantError(
+                f"segment '{self.segment.name}' has two forms of networks under the name '{form.name}'"
+            )
         return self.fx.create_node(
             "call_module", form.name, arguments, keywords, name=value_name(name) if name else None
         )

@@ -93,7 +93,7 @@ def minibatch_std(x: Tensor, group: int = 4, eps: float = 1e-8) -> Tensor:
         raise ValueError(f"a group has at least 2 samples, but got {group}")
     size = min(group, len(x))
     if len(x) % size:
-        raise BatchError(f"minibatch_std divides a batch into groups of {size}, and {len(x)} samples leave a rest")
+        raise BatchError(f"minibatch_std divides a batch into groups of {size}, and {len(x)} samples leave a remainder")
     grouped = x.reshape(size, len(x) // size, -1)
     spread = torch.sqrt(grouped.var(0, correction=0) + eps).mean(1)
     return torch.cat([x, _as_map(spread.repeat(size), x)], dim=1)

@@ -221,7 +221,7 @@ def fir(
     """
     _of_images(x)
     if not taps or not sum(taps) or min(up, down) != 1:
-        raise ValueError("it takes taps that do not add up to 0, and one of up and down above 1")
+        raise ValueError("expected taps that do not add up to 0, and at most one of up and down above 1")
     weights = [tap / sum(taps) * up for tap in (reversed(taps) if flip else taps)]
     for dim in (2, 3):
         x = _along(x.transpose(dim, 3), weights, up, down, "constant" if padding == "zeros" else padding).transpose(

@@ -43,7 +43,7 @@ def moving_objective(graph: Graph, _: Types) -> Iterator[Problem]:
                 written = graph.spec.data.get(moving[0])
                 yield warn(
                     "GG641",
-                    f"{graph.spec.optimizers[objective.group].kind} takes one step's gradients for the next one's, and"
+                    f"{graph.spec.optimizers[objective.group].kind} compares the gradients of two steps, and"
                     f" '{moving[0]}' draws anew in every step",
                     objective.span,
                     found=f"{moving[0]}: {show(written)}" if written is not None else "a draw inside of a value",
