@@ -40,7 +40,7 @@ def batch_meets_features(graph: Graph, seen: Types, batched: Collection[str] = (
 
 
 def batched(graph: Graph, seen: Types, names: Sequence[str]) -> set[str]:
-    """Those of some values whose first axis is the batch."""
+    """The values among `names` whose first axis is the batch."""
     if not names:
         return set()
     follower, below = _Follower(graph, seen), graph.below(*names)
@@ -52,7 +52,7 @@ def batched(graph: Graph, seen: Types, names: Sequence[str]) -> set[str]:
 
 
 def per_sample(graph: Graph, seen: Types) -> frozenset[str]:
-    """The variables that have one tensor for each sample of a batch: what they begin as has the batch as its axis."""
+    """The variables that have one tensor for each sample of a batch: those whose first value has the batch axis."""
     found = batched(graph, seen, tuple(graph.begun.values()))
     return frozenset(name for name, node in graph.begun.items() if node in found)
 
@@ -120,7 +120,7 @@ class _Follower:
             self.outputs[node.id] = outputs
 
     def _variable(self, name: str, model: NetworkModel) -> Pair:
-        """A variable has a batch where what it begins as has one."""
+        """The shapes of a variable, which has a batch if its first value has one."""
         start, made = self.graph.begun.get(name), model.made[""]
         if start is not None:
             return self.pairs[start]
@@ -240,7 +240,7 @@ def _batch(node: Node, pairs: Mapping[str, Pair]) -> int:
 
 
 def _require_in_place(made: Tensor, again: Tensor, inputs: Sequence[Pair]) -> None:
-    """Refuse a value whose first axis follows the batch in part, or another one does where none of its inputs' did."""
+    """Refuse a value whose first axis is not exactly the batch, or in which the batch has become another axis."""
     batched = any(map(_has_samples, inputs))
     of_pairs = any(value.shape[1:] != other.shape[1:] for value, other in inputs)
     follows = not made.dim() or again.shape[0] == (_TIMES if batched else 1) * made.shape[0]

@@ -1,4 +1,4 @@
-"""What optimizer groups train, once the parameters of networks are known."""
+"""Checks of optimizer groups, once the parameters of networks are known."""
 
 from collections.abc import Iterator, Mapping
 
@@ -28,7 +28,7 @@ def misassigned(graph: Graph, models: Mapping[str, NetworkModel]) -> Iterator[Pr
 
 
 def unreached(graph: Graph, objective: ObjectiveGraph) -> Iterator[str]:
-    """The entries of an objective's group on which it does not depend, where these are parts of networks."""
+    """The parts of networks in the group of an objective that the objective does not depend on, as written."""
     for entry in graph.spec.optimizers[objective.group].listed:
         if entry.place.network in graph.networks and not reaches(graph, objective.written, [entry.place]):
             yield entry.place.written

@@ -1,4 +1,4 @@
-"""Held values: several updates read the same one only if one update surely fixes it, and fixes it once."""
+"""Held values (`at_first`): several updates can read one only if a single update fixes it, once in every step."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from gangraph.graph.model import Graph, Node, UpdateGraph
 
 
 def unfixed(graph: Graph) -> Iterator[Problem]:
-    """A problem for each held value that several updates read, and that may not exist or be another one each time.
+    """A problem for each held value that several updates read, and that may be missing or change between them.
 
-    An update that computes the value before all of them, and runs once whenever one of them does, fixes it; else the
-    first of them does.
+    An update that computes the value before all readers fixes it, if it runs exactly once whenever one of these runs;
+    else the first reader does.
     """
     needed = [graph.below(*update.roots) for update in graph.step]
     for node in graph.nodes.values():
@@ -69,7 +69,7 @@ def _repeated(update: UpdateGraph, node: Node, new: tuple[str, ...]) -> Problem:
 
 
 def _new_each_time(graph: Graph, node: Node, index: int) -> tuple[str, ...]:
-    """The networks and sources beneath a value that change while an update repeats."""
+    """The networks and sources that a value depends on and that change while an update repeats."""
     below = [graph.nodes[name] for name in graph.below(node.id)]
     beneath = {graph.owner(each.target) for each in below if each.of_network}
     beneath |= {each.target for each in below if each.is_source}

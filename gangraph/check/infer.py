@@ -108,7 +108,7 @@ class _Inference:
             self.types[node.id] = made
 
     def _made(self, kind: NodeKind, node: Node) -> TensorType | None:
-        """What a kind says of a node's type. Keeps the problem of a plug-in that fails."""
+        """The type that a kind of node infers; None, with a problem reported, where a plug-in fails."""
         try:
             made = kind.infer(self, node)
             if made is not None and not isinstance(made, TensorType):
@@ -228,7 +228,7 @@ class _Inference:
         return None
 
     def _spans(self, model: NetworkModel, given: tuple[Interval, ...]) -> Mapping[str, Interval]:
-        """What values the outputs of a network can take; the same for every call with such inputs."""
+        """The range of each output of a network for inputs of these ranges; computed once for all such calls."""
         key = (id(model), given)
         if key not in self.spans:
             self.spans[key] = ranges(model, given)
@@ -295,7 +295,7 @@ class _Inference:
         return self.instantiated[owner, shapes, types]
 
     def begin(self, name: str) -> bool:
-        """Make a variable like what it begins as, which is inferred before; whether there is one."""
+        """Give a variable the shape of its first value, which is inferred before; returns whether that has a type."""
         start = self.graph.starts.get(name)
         known = self.types.get(start.id) if isinstance(start, Ref) else None
         shape = known.shape if known is not None else None if isinstance(start, Ref) else sizes(start)

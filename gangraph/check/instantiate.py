@@ -131,7 +131,7 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
 
 
 def variable(graph: NetworkGraph, shape: tuple[int, ...]) -> NetworkModel:
-    """A variable of a shape."""
+    """The model of a variable: a network with one parameter of this shape."""
     example = torch.empty(shape, device="meta")
     root, code = nn.Module(), fx.Graph()
     root.register_parameter(VARIABLE, nn.Parameter(example))
@@ -316,7 +316,7 @@ def _interval(argument: Argument, known: Mapping[str, Interval]) -> Interval:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the trace that some of torch's errors carry; where Python says it, with its type."""
+    """The first line of an error's text; with its type if it is an error of Python itself."""
     line = str(error).strip().partition("\n")[0]
     if isinstance(error, (TypeError, AttributeError, LookupError)):
         return f"Python says: {type(error).__name__}: {line}"

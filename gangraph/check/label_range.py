@@ -57,7 +57,7 @@ def _read_by_op(node: Node, known: Mapping[str, Interval], shapes: Mapping[str, 
 
 
 def _classes(counted: Argument, shapes: Mapping[str, tuple[int, ...]], axis: int) -> int | None:
-    """How many classes there are: a number, or an axis of a value, such as the second one of scores."""
+    """The number of classes: `counted` itself, or the size of an axis of that value, such as axis 1 of scores."""
     if isinstance(counted, Ref):
         shape = shapes.get(counted.id, ())
         return shape[axis] if len(shape) > axis else None

@@ -1,4 +1,4 @@
-"""Which calls of ops make samples of a batch depend on each other, by their arguments."""
+"""Which calls of ops make the samples of a batch depend on each other."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,11 +9,11 @@ from gangraph.registry import vocabulary
 
 
 def mixing_ops(nodes: Iterable[Node], examples: Mapping[str, Tensor]) -> Iterator[str]:
-    """The ops among nodes in topological order that mix samples.
+    """The names of the ops that mix samples, among nodes in topological order.
 
     Args:
-        examples: tensors like the values, without storage. A value that has none is taken to have no batch, and so is
-            what an op makes of nothing that has one.
+        examples: a tensor without storage for each value, by name. A value without one is taken to have no batch, and
+            so is the result of an op on such values alone.
     """
     batched = dict[str, Tensor | None]()
     for node in nodes:
@@ -27,7 +27,7 @@ def mixing_ops(nodes: Iterable[Node], examples: Mapping[str, Tensor]) -> Iterato
 
 
 def mixes(node: Node, batched: Mapping[str, Tensor | None]) -> bool:
-    """Whether an op mixes samples, whose inputs are tensors without storage, or None where they have no batch."""
+    """Whether an op mixes samples. `batched` has a tensor without storage for each input; None for no batch."""
     given = {name: batched.get(name) for name in node.inputs}
     arguments = [with_arguments(argument, given) for argument in node.arguments]
     return vocabulary[node.target].mixes_samples(

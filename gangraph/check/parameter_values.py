@@ -1,4 +1,4 @@
-"""Parameters as values: which ones a spec means by a place in a network, once its layers are known."""
+"""Parameters as values: those at a place in a network, once its layers are known."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,10 @@ def names_at(place: Place, model: NetworkModel) -> tuple[str, ...]:
 
 
 def type_of_parameters(inference: Inference, node: Node, model: NetworkModel) -> TensorType | None:
-    """The type of parameters as a vector [P], or of a weight as a matrix. Reports a place that has none."""
+    """The type of parameters as a vector [P], or of a weight as a matrix [outputs, rest].
+
+    None, with a problem reported, if the place has none.
+    """
     if node.kind == "weight_matrix":
         return _type_of_matrix(inference, node, model)
     sizes, chosen = _sizes(model), names_at(node.place, model)
@@ -37,20 +40,20 @@ def type_of_parameters(inference: Inference, node: Node, model: NetworkModel) ->
 
 @dataclass(frozen=True, slots=True)
 class StoredWeight:
-    """The weight that a layer stores: its name in the network, its shape as a matrix, and whether inputs come first."""
+    """The weight that a layer stores: its name, its shape as a matrix, and whether it is stored inputs first."""
 
     name: str
     shape: tuple[int, int]
     transposed: bool
 
 
-_WEIGHTS = ("weight", "parametrizations.weight.original")  # as layers store it
+_WEIGHTS = ("weight", "parametrizations.weight.original")  # as the layer stores it
 
 
 def weight_at(place: Place, model: NetworkModel) -> StoredWeight | None:
     """The weight of the layer at a place, if it is one layer with a weight of two or more dimensions.
 
-    Under `spectral_norm` and `equalized` it is what these scale, under `weight_norm` the direction.
+    Under `spectral_norm` and `equalized` it is the weight before scaling, under `weight_norm` the direction.
     """
     (path, *others) = paths_at(model.graph.spec, place) or ("",)
     stored = dict(model.module.named_parameters())
@@ -77,7 +80,7 @@ def _type_of_matrix(inference: Inference, node: Node, model: NetworkModel) -> Te
 
 
 def require_reached(inference: Inference, graph: Graph, node: Node) -> bool:
-    """Whether a gradient with respect to parameters has a meaning; reports why where it has none."""
+    """Whether the output of a gradient depends on the parameters that it is taken by; reports where it does not."""
     (output,), written = node.inputs, node.place.written
     if node.target in graph.averages:
         owner = graph.owner(node.target)
@@ -103,7 +106,7 @@ def require_reached(inference: Inference, graph: Graph, node: Node) -> bool:
 
 
 def _report_none(inference: Inference, node: Node, model: NetworkModel) -> None:
-    """Report a place without parameters, with those that there are in the same layer or part."""
+    """Report a place without parameters, and name those in the same layer or part."""
     place = node.place
     layers = [".".join(path.split(".")[:2]) for path in paths_at(model.graph.spec, place)]
     known = dict.fromkeys(

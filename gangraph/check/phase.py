@@ -41,9 +41,9 @@ from gangraph.registry import SYNONYMS, vocabulary
 class Checked:
     """A graph that has no errors, and everything that was inferred about it.
 
-    `networks` are those of the run, `evaluators` those that other specs train; `evaluated` are networks of the run in
-    the form that the evaluation calls, where that has other outputs. `tied_parts` are, by network, the parts that are
-    tied to those of an owner. `per_sample` are the variables that have one tensor for each sample of a batch.
+    `networks` are those of the run, `evaluators` those that other specs train. `evaluated` are networks of the run that
+    have other outputs in the evaluation than in training, as the evaluation calls them. `tied_parts` are, by network,
+    the parts that are tied to those of an owner. `per_sample` are the variables with one tensor for each sample.
     """
 
     graph: Graph

@@ -1,4 +1,4 @@
-"""Whether what a state becomes is of the type that it has."""
+"""Checks that what a state becomes has the type of the state."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from gangraph.language.spec import StateSpec
 
 
 def states_change_type(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG551: a state has one shape in all of a run, and is made of numbers that are not whole by their type."""
+    """GG551: states that become a value of another shape, or of whole numbers, such as labels."""
     moved = [pair for entry in graph.moves for pair in entry.states]
     tensors = [node for name, node in moved if graph.spec.states[name].shape and node in types.nodes]
     along = batched(graph, types, tensors)

@@ -18,7 +18,7 @@ _MARK = "__dynamo_disable"  # where a marked function keeps the compiler's answe
 
 
 class _StandIn(ModuleType):
-    """Stands for the compiler until it is asked for anything but torch's own question; then the compiler answers."""
+    """Takes the place of torch's compiler; for all but torch's own question it imports the compiler and asks it."""
 
     def __init__(self) -> None:
         super().__init__(_COMPILER)
@@ -27,14 +27,14 @@ class _StandIn(ModuleType):
         self.asked: list[FunctionType] = []
 
     def disable(self, function: Any = None, *arguments: Any, wrapping: bool = True, **keywords: Any) -> Any:
-        """The function itself where torch asks, which alone says `wrapping=False`; else the compiler's answer."""
+        """The function itself if torch asks, which alone passes `wrapping=False`; else the compiler's answer."""
         if self.stands and not wrapping and isinstance(function, FunctionType):
             self.asked.append(function)
             return function
         return self.compiler().disable(function, *arguments, wrapping=wrapping, **keywords)
 
     def graph_break(self, *arguments: Any, **keywords: Any) -> Any:
-        """Nothing, as outside of what is compiled; optimizers say it at every step."""
+        """Do nothing, as outside of compiled code; optimizers call it at every step."""
         return None if self.stands else self.compiler().graph_break(*arguments, **keywords)
 
     def compiler(self) -> ModuleType:
@@ -51,7 +51,10 @@ class _StandIn(ModuleType):
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Torch does not import its compiler only to find shapes. Afterwards no function keeps what was answered here."""
+    """A context in which torch finds shapes without importing its compiler.
+
+    Afterwards no function keeps what was answered inside.
+    """
     if _COMPILER in sys.modules:
         yield
         return

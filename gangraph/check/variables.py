@@ -1,4 +1,4 @@
-"""Variables once types are known: what they begin as, and what evaluations read of them."""
+"""Checks of variables once types are known: their first values, and the evaluations that read them."""
 
 from collections.abc import Collection, Iterator
 
@@ -32,7 +32,7 @@ def odd_variables(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def misread(evaluation: Evaluation, batch: int, per_sample: Collection[str]) -> Iterator[Problem]:
-    """GG581: evaluations of another number of samples than the variables that they read have tensors."""
+    """GG581: evaluations that read a variable with one tensor for each sample, and have another number of samples."""
     graph, spec = evaluation.graph, evaluation.graph.spec.evaluate
     assert spec is not None
     numbers = graph.below(*(node for _, node in evaluation.numbers))

@@ -30,13 +30,13 @@ Shapes = Mapping[str, Shape]
 
 
 class UnreadableWeightsError(Exception):
-    """Weights cannot be read; says why."""
+    """Weights cannot be read; the message says why."""
 
 
 def misfitting_weights(
     spec: PhaseSpec, models: Mapping[str, NetworkModel], trained: Mapping[str, NetworkModel]
 ) -> Iterator[Problem]:
-    """Networks from elsewhere whose layers have other sizes here than their weights.
+    """A problem for each network from elsewhere whose weights do not fit its layers.
 
     Args:
         models: the networks as this spec calls them.
@@ -53,9 +53,9 @@ def misfitting_start(
     models: Mapping[str, NetworkModel],
     averages: Mapping[str, AverageSpec],
 ) -> Iterator[Problem]:
-    """Weights that a run begins with, of networks that are named, that do not fit these, or that nothing calls.
+    """A problem for each network under `start:` that nothing calls, or whose weights do not fit it.
 
-    What is not there any more was taken over long ago, by a run that goes on.
+    Weights whose file or folder is gone are passed over: a run that goes on took them over when it began.
     """
     for name, weights in start.items():
         model = models.get(averages[name].of if name in averages else name)
@@ -147,7 +147,7 @@ def shapes_in_file(path: Path) -> Shapes:
 
 
 def misfit(name: str, weights: Weights, ours: Shapes, theirs: Shapes) -> Problem | None:
-    """What is wrong with weights for a network, if anything is: the first tensors that are missing or other."""
+    """The problem of weights that do not fit a network, with the first tensors that are missing or differ in shape."""
     apart = [path for path, shape in ours.items() if theirs.get(path) != shape and not may_lack(path, theirs)]
     if not apart:
         return None
@@ -166,12 +166,12 @@ def misfit(name: str, weights: Weights, ours: Shapes, theirs: Shapes) -> Problem
 
 
 def may_lack(path: str, theirs: Collection[str]) -> bool:
-    """Whether weights may do without a tensor: the count of batches, which batch norm keeps and few files hold."""
+    """Whether a tensor may be missing in weights: batch norm's count of batches, which few files hold."""
     return path.endswith(".num_batches_tracked") and path not in theirs
 
 
 def _fix(path: str, ours: Shapes, theirs: Shapes) -> str:
-    """What helps where the first layer would take other channels than it was trained with."""
+    """The fix where the first layer gets another number of channels than it was trained with; else empty."""
     here, there = ours[path], theirs.get(path, ())
     if len(here) == len(there) >= 2 and here[0] == there[0] and here[2:] == there[2:]:
         grey = "; cat(x, x, x) makes a grey image one of 3 channels" if (here[1], there[1]) == (1, 3) else ""

@@ -1,4 +1,4 @@
-"""Lints of functions that draw before a critic."""
+"""A lint of augmentation: functions that draw, between the samples and a critic."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ def augmented_on_one_side(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def _functions(graph: Graph, score: Argument) -> tuple[str, ...]:
-    """The functions that draw, of which the results are what a call of a critic is given."""
+    """The functions that draw whose results a call of a critic is given."""
     if not isinstance(score, Ref):
         return ()
     call = graph.nodes[score.id]

@@ -1,4 +1,4 @@
-"""A lint of comparisons that ask nothing."""
+"""A lint of comparisons whose result is known beforehand."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from gangraph.graph.model import Argument, Graph, Ref
 
 
 def certain_comparison(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG625: a comparison of numbers whose ranges tell the answer."""
+    """GG625: a comparison that is always true or always false, by the ranges of its two sides."""
     for node in graph.nodes.values():
         sign = SIGNS.get(node.target, "")
         if sign not in _ANSWERS or node.id not in types.nodes:

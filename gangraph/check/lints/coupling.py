@@ -15,7 +15,7 @@ def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG601: a gradient penalty concerns each sample by itself, but batch norm makes samples depend on each other."""
     for call, gradient in penalised_calls(graph):
         if graph.nodes[gradient].by_parameters:
-            continue  # which is of the whole batch in any case
+            continue  # which has the whole batch in any case
         node = graph.nodes[call]
         model = types.networks.get(node.target)
         if model is not None and model.mixes_samples:
@@ -31,7 +31,7 @@ def mixing_under_penalty(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def coupling_in_parts(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG622: what couples the samples of a batch gets micro-batches only: layers of a network, and ops of values."""
+    """GG622: layers or ops that couple the samples of a batch get micro-batches, and so compare only these."""
     coupling = _coupling_ops(graph, types)
     for update in (update for update in graph.updates if update.accumulate > 1):
         below = graph.below(*(objective.loss for objective in update.objectives))
@@ -50,7 +50,7 @@ _AS_GOOD_IN_PARTS = ("mean", "total", "take", "roll", "flip", "pick", "argsort",
 
 
 def _coupling_ops(graph: Graph, types: Types) -> set[str]:
-    """The ops of values that compare samples, or sum over them before anything else is computed of them."""
+    """The ops among the values that compare samples, or sum over samples before anything else is computed."""
     examples = {name: made.example() for name, made in types.nodes.items()}
     known = [node for node in graph.nodes.values() if all(name in examples for name in node.inputs)]
     return {name for name in mixing_ops(known, examples) if graph.nodes[name].target not in _AS_GOOD_IN_PARTS}

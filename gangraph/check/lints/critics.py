@@ -111,7 +111,7 @@ def _networks_in(graph: Graph, value: object) -> set[str]:
 
 
 def _scoring(graph: Graph, name: str) -> str:
-    """The network whose output a value is, or is the same as; empty if it is none."""
+    """The network whose output a value is, also under `detach` and the like; empty if it is no such output."""
     node = graph.unwrapped(name)
     call = graph.nodes[node.inputs[0]] if node.kind == "output" else node
     return call.target if call.is_call else ""

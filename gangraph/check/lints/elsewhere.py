@@ -30,7 +30,7 @@ def unfamiliar_range(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def _meant(network: NetworkGraph) -> dict[int, Interval]:
-    """The ranges that a network's first ops declare for its inputs, by their place."""
+    """The range that the first op on each input of a network is made for, by the place of the input."""
     found: dict[int, Interval] = {}
     for node in network.nodes.values():
         declared = vocabulary[node.target].traits.ranges if node.kind == "op" else None
@@ -41,7 +41,7 @@ def _meant(network: NetworkGraph) -> dict[int, Interval]:
 
 
 def _bringing(value: str, given: Interval, meant: Interval) -> str:
-    """How values come from one range to another."""
+    """The expression that maps a value from the range `given` to the range `meant`."""
     scale = (meant[1] - meant[0]) / (given[1] - given[0])
     shift = meant[0] - scale * given[0]
     moved = f" {'+' if shift > 0 else '-'} {abs(shift):g}" if shift else ""

@@ -1,4 +1,4 @@
-"""Lints of what sources find in their files."""
+"""A lint of classes and words that sources find in their files."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -12,7 +12,7 @@ from gangraph.graph.model import Graph
 
 
 def found_in_each_file(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG670: two sources that number the classes, or words, of one name by what each finds in a file of its own."""
+    """GG670: two sources number the classes, or words, of one field by what each finds in its own file."""
     for (one, _span, first), (other, span, second) in combinations(_sources(graph), 2):
         common = [name for name in finds(second) if name in finds(first)]
         if common and places(first) != places(second):

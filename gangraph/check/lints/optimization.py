@@ -83,7 +83,7 @@ def part_in_two_groups(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def _trains(graph: Graph, group: OptimizerSpec, network: str, part: str) -> bool:
-    """Whether a group trains something of a part of one of its networks."""
+    """Whether a group trains any parameter in a part of a network."""
     places = [place for place in group.places if place.network == network]
     return any(not place.path or part in parts_at(graph.networks[network].spec, place) for place in places)
 
@@ -99,7 +99,7 @@ def zero_rate(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG613: momentum pushes on where clipping has stopped a weight. A variable is clipped for another reason."""
+    """GG613: momentum on clipped weights, which it keeps pushing against the limits; variables are left out."""
     for update in graph.updates:
         clipped = {each.network for each in update.then if each.operation == "clip"} - graph.starts.keys()
         for objective in update.objectives:
@@ -117,7 +117,7 @@ def momentum_with_clipping(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def held_for_nothing(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG612: `at_first`, or another form that remembers, of a value that is the same before and after each update."""
+    """GG612: `at_first`, or another form that remembers, of a value that no update changes."""
     changed = {name for update in graph.updates for name in update.networks}
     for node in graph.nodes.values():
         if node.remembers == "step":

@@ -1,4 +1,4 @@
-"""Lints of samples that are filled up to one length."""
+"""A lint of samples that are padded to one length."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from gangraph.graph.model import Graph, Node
 
 
 def last_step_of_padding(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG671: a network takes the last step of sentences that end in padding, and not that after the last word."""
+    """GG671: a network takes the last step of padded sentences, which is padding, and not that of the last word."""
     for call in (node for node in graph.nodes.values() if node.is_call and node.id in types.calls):
         network = types.calls[call.id].graph
         inputs = dict(zip(network.spec.inputs, call.inputs, strict=True))

@@ -48,7 +48,7 @@ def _reaches_beyond(value: TensorType, low: float, high: float) -> bool:
 
 
 def known_interval(value: TensorType | None) -> tuple[float, float] | None:
-    """The range of a value where both ends are known, and it is more than a point."""
+    """The range (low, high) of a value if both ends are known and differ; else None."""
     bounded = value is not None and float("-inf") < value.low < value.high < float("inf")
     return (value.low, value.high) if value is not None and bounded else None
 

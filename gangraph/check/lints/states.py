@@ -1,4 +1,4 @@
-"""Lints of states."""
+"""A lint of what states become."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from gangraph.graph.model import Graph
 
 
 def late_for_a_state(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG650: a state that is computed of a call made earlier in the step, by a network that has changed since."""
+    """GG650: a state is computed from a call that an update made before its network changed; it is made again."""
     below = [graph.below(*update.roots) for update in graph.updates]
     for entry in graph.moves:
         for name, node in entry.states:
@@ -29,11 +29,11 @@ def late_for_a_state(graph: Graph, _: Types) -> Iterator[Problem]:
 
 
 def _late(graph: Graph, below: list[set[str]], root: str) -> Iterator[str]:
-    """The calls beneath a value that a state becomes which stand for something else by then, and are made for it."""
+    """The calls beneath the new value of a state that updates made with other parameters, and that are made again."""
     nodes = graph.nodes
 
     def kept(name: str) -> bool:
-        """Whether a value is the one of an update: kept as it was at first, and computed by then."""
+        """Whether a value is held from an update, so that nothing beneath it is computed again."""
         return nodes[name].remembers == "step" and any({name, *nodes[name].inputs} & names for names in below)
 
     now = closure((root,), lambda name: () if kept(name) else nodes[name].needs)

@@ -12,7 +12,7 @@ from gangraph.language.expression.model import show
 
 
 def moving_target(graph: Graph, types: Types) -> Iterator[Problem]:
-    """GG642: a tensor for each sample of a batch whose samples are others in every step."""
+    """GG642: a variable has a tensor for each sample, and its losses read other samples in every step."""
     each = per_sample(graph, types) if graph.starts else frozenset()
     told: set[tuple[str, str]] = set()
     for update in graph.updates:
@@ -33,7 +33,7 @@ def moving_target(graph: Graph, types: Types) -> Iterator[Problem]:
 
 
 def moving_objective(graph: Graph, _: Types) -> Iterator[Problem]:
-    """GG641: an optimizer that compares gradients of one step with those of the last, on other draws in every step."""
+    """GG641: an optimizer compares the gradients of two steps, such as L-BFGS, and the draws differ between them."""
     for update in (each for each in graph.updates if each.closure):
         below = graph.below(*(objective.written for objective in update.objectives))
         drawn = dict.fromkeys(n.target for n in graph.nodes.values() if n.id in below and n.is_source)
