@@ -1,11 +1,11 @@
-"""What an update changes each time that it runs: the sources it draws, the networks it moves."""
+"""What an update changes each time it runs: the sources that it draws anew, the networks that it trains."""
 
 from gangraph.data.fixed import is_fixed
 from gangraph.graph.model import Graph
 
 
 def drawn(graph: Graph, index: int) -> tuple[str, ...]:
-    """The sources that an update draws anew each time it runs; a fixed one gives the same, so it is not."""
+    """The sources that an update draws anew each time it runs, without fixed ones, which give the same each time."""
     update = graph.step[index]
     every = update.accumulate > 1 and update.draws is None
     drawn = tuple(graph.sources) if every else update.draws or ()
@@ -13,7 +13,7 @@ def drawn(graph: Graph, index: int) -> tuple[str, ...]:
 
 
 def moved(graph: Graph, index: int) -> tuple[str, ...]:
-    """The networks that an update changes: what it trains, what `then` changes, and all that are tied to these."""
+    """The networks that an update changes: by training, by `then`, or because they are tied to one of these."""
     update = graph.step[index]
     then = [each.network for each in update.then]
     tied = (other for network in then for other in graph.tied.get(network, ()))

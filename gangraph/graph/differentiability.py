@@ -57,7 +57,7 @@ def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -
 def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
     """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node.
 
-    Of a gradient with respect to parameters these are the calls through which it flows.
+    For a gradient with respect to parameters, these are the calls through which it flows.
     """
     calls = sum(1 << place for place, node in enumerate(graph.nodes.values()) if node.is_call)
     found = []
@@ -88,10 +88,10 @@ def _between(graph: Graph, output: str, at: str, follows: Callable[[Node], bool]
 
 
 def passed(graph: Graph, gradient: Node) -> set[str]:
-    """The values through which the output of a gradient depends differentiably on what it is taken of, without that.
+    """The values through which a gradient's output depends on what it is taken with respect to, without the latter.
 
-    On parameters it depends through the calls of their network, and of networks that share parts with it; and through
-    their vector, where the output is computed from that.
+    With respect to parameters, these are the calls of their network and of networks that share parts with it, and what
+    is computed from these calls or from the vector of the parameters.
     """
     output, *ats = gradient.inputs
     if not ats:

@@ -1,4 +1,4 @@
-"""Which parameters an optimizer group trains, and with the options of which of its entries."""
+"""Which parameters an optimizer group trains, and which of its entries each belongs to."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gangraph.language.tied import Networks
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a group by a network that has it and its name there; `entry` is the number of its entry."""
+    """A parameter of a group: a network that has it, its name there, and the number of its entry."""
 
     network: str
     name: str
@@ -22,7 +22,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The parameters of a group, each once, network by network in the order of these.
+    """The parameters of a group, each once, network by network.
 
     `unclear` are pairs of entries that claim the same parameters, none of which is the more specific one.
     """
@@ -65,13 +65,13 @@ def assign(group: OptimizerSpec, networks: Networks, names: Mapping[str, Iterabl
 
 
 def share_parameters(networks: Networks, first: Iterable[Place], second: Iterable[Place]) -> bool:
-    """Whether a parameter may be at places of both, by the same network or one that shares a part with it."""
+    """Whether places of both may have a parameter in common, in one network or in networks that share a part."""
     ours, theirs = ([key for place in places for key in owned(networks, place)] for places in (first, second))
     return any(a == b and meet([one], [two]) for a, one in ours for b, two in theirs)
 
 
 def owned(networks: Networks, place: Place) -> list[Key]:
-    """The paths at a place, each with the network that owns it; a whole network is its parts, or its only tensor."""
+    """The paths at a place, each with its owner; for a whole network those of its parts, or of its only tensor."""
     spec = networks[place.network]
     assert isinstance(spec, NetworkSpec)
     paths = paths_at(spec, place)
@@ -90,6 +90,6 @@ def _claimed(place: Place, networks: Networks, names: Mapping[str, tuple[str, ..
 
 
 def _apart(group: OptimizerSpec, first: int, second: int) -> bool:
-    """Whether two entries have other options, or name a part twice."""
+    """Whether two entries differ in their options, or name the same part."""
     one, two = group.entries[first], group.entries[second]
     return one.options != two.options or (one.place == two.place and bool(one.place.path))

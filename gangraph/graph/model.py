@@ -30,7 +30,7 @@ class LayerUse:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What the layer, or the one that it wraps, takes in a run."""
+        """The names of the values that the layer, or the layer that it wraps, takes in a run."""
         return self.wrapped.inputs if self.wrapped is not None else vocabulary[self.name].inputs
 
 
@@ -49,7 +49,7 @@ class NetworkGraph:
 
     @property
     def is_function(self) -> bool:
-        """Whether it has no layers and is no variable: nothing is trained, kept or frozen."""
+        """Whether it has no layers and is no variable, so that it has no parameters and no state."""
         return not self.layers and self.spec.start is None
 
 
@@ -136,7 +136,7 @@ class UpdateGraph:
 
     @property
     def reevaluated(self) -> bool:
-        """Whether it computes its objectives several times, at several points, before it is done."""
+        """Whether it computes its objectives at several points, as for L-BFGS or steps ahead of its own."""
         return self.closure or self.ahead > 0
 
     @property
@@ -247,7 +247,7 @@ class Graph:
 
     @cached_property
     def begun(self) -> Mapping[str, str]:
-        """The nodes that variables begin as; those that begin as constants are left out."""
+        """The node of the first value of each variable; those that begin as constants are left out."""
         return {name: start.id for name, start in self.starts.items() if isinstance(start, Ref)}
 
     def surely(self, index: int, others: Iterable[int]) -> bool:
@@ -317,7 +317,7 @@ class Graph:
         return self.nodes[made.inputs[0]] if made.kind == "output" else made
 
     def unwrapped(self, name: str) -> Node:
-        """What a value is the same as, beneath forms such as `detach` and `at_first`."""
+        """The value beneath forms such as `detach` and `at_first`, which leave its numbers as they are."""
         node = self.nodes[name]
         while node.is_same:
             node = self.nodes[node.inputs[0]]
@@ -329,12 +329,12 @@ class Graph:
         return self.drawn_from(node).inputs if node.kind == "autoregressive" else node.needs
 
     def draws_at(self, call: Node) -> dict[str, str]:
-        """What a network draws where it is called: the nodes by the inputs that they are."""
+        """The nodes of what a network draws in a call, by the names of its inputs."""
         each = ((key, value.id) for key, value in call.keywords if isinstance(value, Ref))
         return {key: name for key, name in each if self.nodes[name].is_unwritten}
 
     def drawn_at(self, name: str) -> Node:
-        """The first call at which a network draws a node that is not written."""
+        """The first call for which a draw that the spec does not write is made."""
         return next(node for reader in self.readers[name] if (node := self.nodes[reader]).is_call)
 
     def trained(self, *objectives: ObjectiveGraph) -> tuple[str, ...]:

@@ -90,12 +90,12 @@ class Node:
 
     @property
     def of_parameters(self) -> bool:
-        """Whether it depends on a network by no call of it, such as the vector of its parameters: it has no samples."""
+        """Whether it depends on a network otherwise than by a call, as its parameters do; then it has no batch."""
         return self.of_network and not self.is_call and not self.inputs
 
     @property
     def place(self) -> Place:
-        """The parameters that it is about: the value of them, or a gradient with respect to them."""
+        """The place of the parameters that it gives, or that it is a gradient with respect to."""
         return Place(self.target, self.field, self.span)
 
     @property
@@ -110,7 +110,7 @@ class Node:
 
     @property
     def is_same(self) -> bool:
-        """Whether it is the value of its first input, or one like it from before."""
+        """Whether it has the value of its first input, now or at an earlier time."""
         return self.record.same
 
     @property
@@ -385,7 +385,7 @@ class NodeKind:
     spelled: Spelled = as_call
 
     def fault(self, error: BaseException, asked: Callable[..., Any], when: str, span: Span) -> Problem:
-        """The problem of a kind of a plug-in, of which the function that was `asked` raised an error, at a place.
+        """The problem that a function of a plug-in's kind, `asked`, raised an error.
 
         Raises:
             BaseException: the error itself, if the kind is gangraph's own or the error is a message already.

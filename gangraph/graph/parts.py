@@ -1,4 +1,4 @@
-"""Which parameters of a network a spec means by a part, a layer or a parameter of it."""
+"""Which parameters of a network belong to one of its parts or layers."""
 
 from collections.abc import Iterable
 
@@ -12,9 +12,9 @@ Key = tuple[str, str]  # the network that owns a layer or a parameter, and its p
 
 
 def paths_at(network: NetworkSpec, place: Place) -> tuple[str, ...]:
-    """Where modules or parameters stand that a place is about, as in the names of parameters: `last.conv2d`.
+    """The paths of the modules or parameters at a place, as in the names of parameters: `last.conv2d`.
 
-    The whole network has the one path "". There is none for a part that the network lacks.
+    For the whole network this is the path ""; for a part that the network lacks there is none.
     """
     if not place.path:
         return ("",)
@@ -29,13 +29,13 @@ def beneath(names: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def meet(first: Iterable[str], second: Iterable[str]) -> bool:
-    """Whether something may stand beneath paths of both."""
+    """Whether a path of the one is the same as, or beneath, a path of the other."""
     others = tuple(second)
     return any(_is_beneath(a, b) or _is_beneath(b, a) for a in first for b in others)
 
 
 def owner_at(networks: Networks, network: str, path: str) -> Key:
-    """A path in a network with the network that owns the part: another one, where the part is shared with that."""
+    """The network that owns what is at a path, and its path there; another network for a shared part."""
     spec = networks.get(network)
     shares = spec.shares if isinstance(spec, NetworkSpec) else ()
     part = path.partition(".")[0]

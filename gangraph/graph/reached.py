@@ -1,4 +1,4 @@
-"""Which layers a value depends on differentiably, inside of the networks that are called for it."""
+"""The layers inside networks that a value depends on differentiably."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,7 +16,7 @@ Layers = set[Key]
 def reaches(graph: Graph, output: str, places: Iterable[Place]) -> bool:
     """Whether a value depends differentiably on some of the parameters at one of some places.
 
-    A parameter's name within its layer is not looked at: a call of a layer depends on all its parameters.
+    A layer is taken to depend on all of its parameters, so a place of one parameter counts as its layer.
     """
     found = reached_layers(graph, output)
     wanted = {(owner, path) for place in places for owner, path in owned(graph.spec.networks, place)}
@@ -49,7 +49,7 @@ def _called(graph: Graph, call: Node, field: str) -> Layers:
 
 
 def _layers(network: NetworkGraph, field: str) -> set[str]:
-    """The layers of a network from which a gradient comes to its output of a name, or of no name."""
+    """The layers of a network that an output depends on differentiably; `field` is "" for its main output."""
     output = network.outputs.get(field)
     waiting = [output.id] if isinstance(output, Ref) else []
     known, found = set(waiting), set[str]()

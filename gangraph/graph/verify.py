@@ -101,7 +101,7 @@ def _ordered(node: Node, earlier: set[str]) -> Iterator[str]:
 
 
 def _fitting(node: Node) -> Iterator[str]:
-    """The arguments of a node are those that its kind takes, or what it calls."""
+    """What is wrong with the arguments of a node, by its kind or by what it calls."""
     kind = kinds[node.kind]
     if kind.arguments is None:
         yield from _open(node)
@@ -116,7 +116,7 @@ def _fitting(node: Node) -> Iterator[str]:
 
 
 def _open(node: Node) -> Iterator[str]:
-    """What has no arguments of its kind's has those of what it calls, or values alone."""
+    """What is wrong with arguments that a kind leaves open: they are those of what it calls, or values alone."""
     if node.is_operation and _is_operation(node.target):
         try:
             vocabulary[node.target].signature.bind(*node.arguments, **dict(node.keywords))
@@ -260,7 +260,7 @@ def _update(graph: Graph, update: UpdateGraph) -> Iterator[str]:
 
 
 def _moved(graph: Graph, update: UpdateGraph) -> Iterator[str]:
-    """An entry moves states that there are, and trains nothing, or it is an update and moves none."""
+    """What is wrong with the states of an entry: they exist, and an entry either moves states or trains."""
     yield from _names(dict(update.states), "next value of the state", graph.nodes)
     for name, _ in update.states:
         if name not in graph.spec.states:
