@@ -38,7 +38,7 @@ def compute_update(facts: Facts, past: Past, index: int) -> tuple[Past, UpdatePl
 
 
 def _functions(facts: Facts) -> set[str]:
-    """The networks without layers, of which nothing can be frozen."""
+    """The networks without layers, which have no parameters to freeze."""
     return {name for name, network in facts.graph.networks.items() if network.is_function}
 
 

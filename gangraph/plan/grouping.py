@@ -88,9 +88,10 @@ Names = tuple[str, ...]
 
 
 def in_turn(groups: Sequence[Names], before: Callable[[str], Iterable[str]]) -> tuple[list[Names], list[Names]]:
-    """Groups in an order in which each stands after all that are `before` one of its nodes, and those without a place.
+    """Groups in an order in which each comes after what is `before` its nodes, and those that have no such place.
 
-    Of what can stand next it is always the first of the given order. Without a place are circles and what needs them.
+    Of the groups that can come next, the first in the given order is taken. Groups in a circle, and those that need
+    them, have no place.
     """
     place = {name: position for position, group in enumerate(groups) for name in group}
     needs = [{place[each] for name in group for each in before(name) if each in place} for group in groups]

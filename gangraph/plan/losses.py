@@ -8,9 +8,9 @@ from gangraph.graph.model import Graph
 def reported(graph: Graph, needed: Sequence[Set[str]]) -> tuple[Mapping[str, str], ...]:
     """For each update the losses that it reports: node to name. `needed` are the values that each update reads.
 
-    They are those that it names, and of those that no update names the ones that it computes. What is computed for a
-    state alone is reported where the state moves. One at looked-ahead networks is reported only where no update reports
-    it at the networks as they are.
+    An update reports the losses that it names, and those that it computes although no update names them. A loss that
+    only a state needs is reported where the state moves. A loss at looked-ahead networks is reported only if no update
+    reports it at the networks as they are.
     """
     somewhere = set[str]().union(*(update.named for update in graph.updates))
     trained = set[str]().union(*needed[: len(graph.updates)])

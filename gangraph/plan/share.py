@@ -13,9 +13,9 @@ def takers(facts: Facts, index: int) -> Iterator[int]:
 
 
 def lasting(facts: Facts, index: int, values: Set[str]) -> dict[int, set[str]]:
-    """Those of an update's values that it leaves as they are, by the set of all that they depend on.
+    """The values of an update that it does not change itself, grouped by the set of networks and sources beneath them.
 
-    Values with one such set change together, so a later update need not look at each of them. What is held depends on
+    Values with the same set change together, so that later updates ask once for each group. Held values depend on
     nothing that changes within a step.
     """
     versions = facts.versions
@@ -47,7 +47,7 @@ def shared(
 
 
 def _reached(facts: Facts, later: int, names: Set[str]) -> set[str]:
-    """Those of some values to which the gradient of a later update flows through these values alone."""
+    """The values among `names` that the gradient of a later update reaches through `names` alone."""
     live = facts.live[later]
     found = set[str]()
     for name in facts.ordered(names):  # each after all that its gradient passes through

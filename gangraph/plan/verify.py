@@ -71,7 +71,7 @@ def _broken(plan: Plan) -> Iterator[str]:
 
 
 def _named(plan: Plan) -> Iterator[str]:
-    """Whether names are those of nodes, and no two segments have the same."""
+    """What is wrong with names: a node that does not exist, or two segments of one name."""
     for update in plan.step:
         for name in sorted(_wanted(update) - plan.checked.graph.nodes.keys()):
             yield f"update '{update.graph.name}' computes '{name}', and there is no such node"
@@ -82,7 +82,7 @@ def _named(plan: Plan) -> Iterator[str]:
 
 
 def _wanted(update: UpdatePlan) -> set[str]:
-    """What an update has when its segments have run."""
+    """The values that an update needs to have when its segments have run."""
     return {*update.graph.roots, *(node for _, node in update.losses)}
 
 
@@ -103,7 +103,7 @@ def _left(graph: Graph, update: UpdatePlan, before: set[str], made: set[str]) ->
 
 
 def _segment(plan: Plan, segment: Segment, place: _Place) -> Iterator[str]:
-    """What a segment breaks."""
+    """The rules that a segment breaks."""
     graph = plan.checked.graph
     for name in (*segment.inputs, *segment.histories, *segment.nodes):
         if name not in graph.nodes:
@@ -129,7 +129,7 @@ def _segment(plan: Plan, segment: Segment, place: _Place) -> Iterator[str]:
 
 
 def _read(graph: Graph, segment: Segment, place: _Place) -> Iterator[str]:
-    """Whether what a segment reads is there."""
+    """What a segment reads although nothing has computed it, or it was freed."""
     presents: list[str] = []
     for name in segment.inputs:
         if not graph.nodes[name].is_given and name not in place.there and name not in segment.histories:
@@ -169,7 +169,7 @@ def _computed(graph: Graph, segment: Segment) -> Iterator[str]:
 
 
 def _in_turn(graph: Graph, segment: Segment, moves: Mapping[str, State]) -> Iterator[str]:
-    """Whether calls that move the same state are told to follow each other as the spec writes them."""
+    """Calls that change the same state and are not ordered as the spec writes them."""
     last: dict[State, str] = {}
     for name in graph.in_order(moves.keys() & {*segment.nodes} - {*segment.again}):
         first = last.get(moves[name])
@@ -179,9 +179,9 @@ def _in_turn(graph: Graph, segment: Segment, moves: Mapping[str, State]) -> Iter
 
 
 def _noise(plan: Plan) -> Iterator[str]:
-    """Whether random layers draw numbers for each value once."""
+    """Calls for which random layers draw no numbers, or draw them twice for one value."""
     graph, known = plan.checked.graph, versions(plan.checked.graph)
-    drew: dict[str, int] = {}  # the last update in which the layers of a call surely drew
+    drew: dict[str, int] = {}  # the last update in which the layers of a call certainly drew
     for index, update in enumerate(plan.step):
         called, title = _called(graph, update), f"update '{update.graph.name}'"
         for name in sorted({*update.noise} - called):
@@ -201,7 +201,7 @@ def _noise(plan: Plan) -> Iterator[str]:
 
 
 def _merged(graph: Graph, segment: Segment) -> Iterator[str]:
-    """Whether calls that become one are calls of one network, and none needs another's result."""
+    """What is wrong with merged calls: they call different networks, or one needs the result of another."""
     own, merged = set(segment.nodes), Counter(name for group in segment.merges for name in group)
     for group in segment.merges:
         if not own.issuperset(group):
@@ -221,15 +221,15 @@ def _merged(graph: Graph, segment: Segment) -> Iterator[str]:
 
 
 def _trained(segment: Segment, networks: Collection[str]) -> Iterator[str]:
-    """Whether a segment trains some networks and no other."""
+    """What is wrong with the networks that a segment trains, which have to be `networks`."""
     if {*segment.trained} != {*networks}:
         yield f"trains {_listed(segment.trained) or 'nothing'}, in place of {_listed(networks) or 'nothing'}"
 
 
 def _differentiated(graph: Graph, segment: Segment, own: bool, reached: Set[str]) -> Iterator[str]:
-    """Whether a segment differentiates through all that is `reached` from what is trained, or if not its own, enough.
+    """Values that depend on what is trained (`reached`), but that a segment does not differentiate through.
 
-    What it computes for another update may be less than all. It has then everything that the gradient passes.
+    A segment for another update may leave some out, if the gradient through the others is complete.
     """
     possible = reached & ({*segment.nodes} | ({*segment.inputs} - segment.detached))
     if own:
@@ -243,7 +243,7 @@ def _differentiated(graph: Graph, segment: Segment, own: bool, reached: Set[str]
 
 
 def _ahead(graph: Graph, segment: Segment, ahead: LookaheadPlan, trained: Collection[str]) -> Iterator[str]:
-    """Whether a step ahead is one, differentiates what it moves, and is passed by a gradient if the segment says so."""
+    """What is wrong with a lookahead: its step, what that differentiates, and whether a gradient flows through it."""
     yield from _computed(graph, ahead.each)
     yield from _trained(ahead.each, trained if ahead.live else ())
     if ahead.live != (ahead.graph.id in segment.live):
