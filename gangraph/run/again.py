@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Again:
-    """An update's forward pass and gradients, once more. Made before the first of them.
+    """Repeats the forward pass and the gradients of an update. To be made before the first evaluation.
 
-    Buffers, such as running statistics, move once: in the first evaluation. Every other one begins from where that one
-    began, and leaves them where it left them, so that all compute the same function of the parameters.
+    Buffers, such as running statistics, change in the first evaluation only. Each further one starts with the buffers
+    that the first one started with and leaves those that it left, so that all compute one function of the parameters.
     """
 
     def __init__(self, modules: Iterable[nn.Module], evaluate: Callable[[], Tensor]) -> None:
@@ -35,7 +35,7 @@ class Again:
 
 
 class Closure:
-    """What an optimizer asks for a loss as often as it likes. The first time it gets that of the first evaluation."""
+    """The closure that an optimizer calls for the loss. Its first call returns the loss of the first evaluation."""
 
     def __init__(self, again: Again, first: Tensor) -> None:
         self.again, self.first = again, [first]
@@ -46,7 +46,7 @@ class Closure:
 
 
 def look_ahead(steps: int, take: Callable[[], None], again: Again, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-    """Leave the gradients in the parameters that they have after some steps. What optimizers keep is as it was.
+    """Take steps ahead, and leave the gradients at that point in the parameters. Optimizers keep what they kept.
 
     Args:
         steps: how many steps are taken, each from the gradients at the point that the one before it led to.
@@ -75,7 +75,7 @@ def state_of(optimizer: torch.optim.Optimizer) -> dict[Tensor, Any]:
 def kept(
     parameters: Iterable[nn.Parameter], optimizers: Iterable[torch.optim.Optimizer] = ()
 ) -> Iterator[Callable[[], None]]:
-    """Gives a function that puts parameters back where they are now; whatever is raised inside does so, too.
+    """A context with a function that sets parameters back to their present values; an error inside does so, too.
 
     It then puts back what `optimizers` keep as well, of which their steps change nothing in place.
     """

@@ -1,6 +1,6 @@
-"""What happens by chance inside of a step, beside its sources: the numbers of random layers, the choices of histories.
+"""The random numbers of a step that come from no source: those of random layers, and the choices of histories.
 
-Like batches they can be given to a step, so that other code which draws in its own way can be matched.
+Like batches they can be given to a step, so that the step can be compared with other code that draws its own.
 """
 
 from collections import Counter
@@ -22,9 +22,10 @@ from gangraph.vocabulary.layers import RandomLayer
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """Something that is drawn within a step: `key` in the engine, by a call of a network or a history, `node`.
+    """A tensor of random numbers that is drawn within a step, by a layer in a call of a network or by a history.
 
-    A layer of a network has a `path`; a history exchanges samples with one of `size` places.
+    `node` is the call or the history, `key` the name of the draw in the engine. `path` is the layer's path in its
+    network; `size` is the number of places in the history's buffer.
     """
 
     key: str
@@ -35,10 +36,10 @@ class Chance:
 
 
 def chances_of(program: Program) -> dict[str, Chance]:
-    """All that can be given beside sources: `fake:layers.noise_2` for a layer in a call, `fake:history` for a history.
+    """All draws that can be given beside sources, by the names under which they are given.
 
-    A call or a value is called by its name, or as the spec writes it, `D(fake):layers.dropout`. What would have the
-    name of another has a number, `fake:layers.dropout#2`.
+    These are `fake:layers.noise_2` for a layer in a call and `fake:history` for a history. A call without a name stands
+    as the spec writes it, `D(fake):layers.dropout`. A name that is taken gets a number, `fake:layers.dropout#2`.
     """
     found: dict[str, Chance] = {}
     counts = Counter[str]()
@@ -62,7 +63,7 @@ def _every(program: Program) -> Iterator[tuple[str, Chance]]:
 
 
 def times_of(chance: Chance, update: UpdatePlan, passes: int) -> int:
-    """How often an update draws it, if its values are computed so many times."""
+    """How often an update draws it, if it computes its values `passes` times."""
     if chance.path:
         return passes * (chance.node in update.noise)
     once = sum(chance.node in segment.histories for segment in update.before)
@@ -70,9 +71,9 @@ def times_of(chance: Chance, update: UpdatePlan, passes: int) -> int:
 
 
 class Chances:
-    """What happens by chance in the steps of a program, and what of it is given to the present one.
+    """The random draws of a program beside its sources, and those that are given to the present step.
 
-    `like` has the type and the device of the numbers of layers.
+    `like` is a tensor of the type, and on the device, of the random numbers of layers.
     """
 
     def __init__(self, program: Program, networks: Mapping[str, nn.Module], like: Tensor) -> None:
@@ -82,14 +83,14 @@ class Chances:
         self._given: dict[str, list[Tensor]] = {}
 
     def parted(self, given: Given) -> tuple[dict[str, object], Given]:
-        """What of all that is given belongs here, and the rest."""
+        """What is given for these draws, and what is given for sources."""
         if not isinstance(given, Mapping) or self.known.keys().isdisjoint(given):
             return {}, given
         inside: dict[str, object] = {name: value for name, value in given.items() if name in self.known}
         return inside, {name: value for name, value in given.items() if name not in self.known}
 
     def begin(self, given: Mapping[str, object], passes: Sequence[int], batch: int) -> None:
-        """Begin a step of this batch size, in which each update computes its values so many times.
+        """Begin a step of `batch` samples, in which each update computes its values as often as `passes` says.
 
         Raises:
             UsageError: there are not as many tensors as draws, or one has another shape or kind of numbers than the
@@ -104,11 +105,11 @@ class Chances:
         self._given = found
 
     def taken(self, key: str) -> Tensor | None:
-        """The next of what was given for something that is drawn; None where it is to be drawn."""
+        """The next tensor that was given for a draw; None if it is to be drawn."""
         return self._given[key].pop(0) if key in self._given else None
 
     def shape(self, call: str, sample: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a value inside of a call, whose samples have this one."""
+        """The shape of a value in a call of a network, of which a sample has the shape `sample`."""
         checked = self.program.plan.checked
         return (samples_of(checked.graph, checked.types, call, self.batch), *sample)
 
@@ -119,7 +120,7 @@ class Chances:
         return layer
 
     def _example(self, chance: Chance) -> Tensor:
-        """What would be drawn, for its shape and its kind of numbers."""
+        """A tensor of the shape and type that would be drawn."""
         graph = self.program.plan.checked.graph
         shape = self.shape(chance.node, chance.shape)
         if chance.size:

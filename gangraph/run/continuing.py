@@ -99,7 +99,7 @@ def applied_changes(trained: Trained, saved: Spec, asked: Requested, folder: Pat
 
 
 def _require_same(saved: Spec, asked: Spec, folder: Path) -> None:
-    """Refuse a spec that trains something else in a way that no difference tells. Raises UsageError."""
+    """Refuse a spec that trains something else although no single difference was found. Raises UsageError."""
     if fingerprint(saved) != fingerprint(asked):
         raise UsageError(f"'{folder}' trains something else than this spec, and no single difference of them is known")
 

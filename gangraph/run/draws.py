@@ -65,7 +65,7 @@ class Draws:
         self.batch_now = len(next(iter(first.values()))) if first else self.batch
 
     def ahead(self) -> "Draws":
-        """What these would draw from here on, which they do not notice."""
+        """A copy that draws what these would draw next, and leaves these as they are."""
         made = Draws(
             self.sources,
             batch=self.batch,

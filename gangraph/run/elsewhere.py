@@ -91,7 +91,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
 
 
 def found_weights(spec: Spec) -> dict[str, Found]:
-    """Where the weights of a spec are and what their digests are, by the calls that name them.
+    """Where the weights of networks from elsewhere are, with their digests, by the calls that name them.
 
     Raises:
         RunError: some are not there.
@@ -108,7 +108,7 @@ def _taken(spec: Spec) -> Iterator[Weights]:
 
 
 def begun_with(spec: Spec) -> dict[str, Found]:
-    """The same of the weights that a run began with, which it does not need again."""
+    """The same for the weights under `start:`, which only the beginning of a run needs."""
     texts = {weights_text(weights): weights for weights in spec.start.values()}
     return {
         text: Found(path=weights.checkpoint, digest=weights.digest)

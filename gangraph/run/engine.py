@@ -123,7 +123,7 @@ class Engine:
             return make_optimizer(group, self.parameters[group.name], self.entries[group.name])
 
     def _require_precision(self) -> None:
-        """Refuse mixed precision for an optimizer that compares losses of points near each other. Raises UsageError."""
+        """Refuse mixed precision with an optimizer that compares losses at nearby points. Raises UsageError."""
         for update in self.graph.updates:
             if update.closure and self.settings.autocast:
                 kind = self.graph.spec.optimizers[update.objectives[0].group].kind
@@ -174,7 +174,7 @@ class Engine:
         return losses | self.states.numbers
 
     def _move_states(self, clock: Clock) -> Values:
-        """What follows the updates: every state becomes what is computed of those before. Returns losses by name."""
+        """Move the states that move in this step, after all updates. Returns the losses computed for it, by name."""
         losses, after = Values(), Values()
         for entry in self.program.plan.moves:
             if _repetitions(entry, clock):
@@ -190,7 +190,7 @@ class Engine:
         return losses
 
     def begin(self, clock: Clock) -> None:
-        """Give variables that have not begun the values that they will begin with in the next step."""
+        """Give variables that have no values yet those that the next step would give them."""
         if self.starts.waiting:
             for name in self.program.plan.sources:
                 if not isinstance(self.draws.sources[name], RandomSource):
@@ -258,7 +258,7 @@ class Engine:
     def _step_from_several_points(
         self, update: UpdatePlan, goals: tuple[ObjectiveGraph, ...], clock: Clock, again: Again
     ) -> None:
-        """Step from gradients at other points than this. Values stay those of this point; if it fails, all does."""
+        """Step with gradients taken at other points. Values stay those of this point; an error restores everything."""
         made = {name: self.values[name] for each in update.body for name in self.program.segments[each.name].writes}
         optimizers = [self.optimizers[goal.group] for goal in goals]
         parameters = [p for goal in goals for p in self.parameters[goal.group]]
@@ -275,7 +275,7 @@ class Engine:
         """The forward pass of an update and its gradients, at the parameters as they are; its first loss."""
         for segment in update.body:
             self._run(segment)
-        if not update.graph.closure:  # whose optimizer may ask for a loss at a point that it then gives up
+        if not update.graph.closure:  # its optimizer may try a point that it then gives up
             self._check_finite(update)
         self._differentiate(update.graph.objectives, 0, 1)
         return self.values[update.graph.objectives[0].loss].detach()
@@ -380,7 +380,7 @@ class Engine:
             raise self.not_finite(update)
 
     def _lost(self, update: UpdatePlan) -> Iterator[str]:
-        """The objectives, and what states become, that are not finite: nodes as the spec writes them."""
+        """The objectives and new states that are NaN or infinite, as nodes of the spec."""
         found = [(each.loss, each.written) for each in update.graph.objectives]
         found += [(node, node) for _, node in update.graph.states]
         return (written for node, written in found if not self.values[node].isfinite().all())

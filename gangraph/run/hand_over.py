@@ -13,7 +13,7 @@ from gangraph.run.optimizer_state import state_after_a_step
 
 
 def hand_over(before: Engine, after: Engine, *, optimizers: bool) -> list[str]:
-    """Give the engine of a phase what that of the phase before has; returns the parameters and states that start anew.
+    """Carry what the phase before has trained over to the next; returns the parameters and states that begin anew.
 
     Weights are carried over by name where their shapes fit, those of averages and variables too. An average that is new
     begins at its network, a variable that is new waits for its start, and states are carried over as weights are. With
@@ -63,7 +63,7 @@ def carry_tensors(
 
 
 def _carry_optimizers(before: Engine, after: Engine) -> None:
-    """Let optimizers go on with the state that those of the same group and kind had in the phase before.
+    """Carry over the state of optimizers, from groups of the same name and kind.
 
     Parameters are matched by name and shape, and those that are new begin without state. So do those of which the
     optimizer keeps more than the one before did.

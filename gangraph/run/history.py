@@ -22,8 +22,8 @@ class History:
     def push(self, values: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Mix a batch [B, ...] with the past; same shape, no gradient.
 
-        `chosen`, int64 [B], says for each sample with which place it is exchanged once the buffer is full, and -1 that
-        it is not; without it this is drawn.
+        `chosen`, int64 [B], is for each sample the place that it is exchanged with once the buffer is full, or -1 for
+        none; by default it is drawn.
         """
         if self.size == 0:
             return values.detach()

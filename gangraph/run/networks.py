@@ -21,7 +21,7 @@ from gangraph.run.pixels import PixelByPixel
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The networks of a run by the spec's names, and what code calls by the names that it uses.
+    """The networks of a run by their names in the spec, and the modules that code calls by the names in code.
 
     `frozen` are the `live` networks over the same storage, with parameters that carry no gradient. Those in `fixed` are
     from elsewhere and frozen for good: they stay in evaluation mode, and no checkpoint holds them.
@@ -40,9 +40,9 @@ class Networks:
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """Every network with layers of its own: a mode that is set in all of these holds in every form.
+        """Every network that can be in training mode; setting the mode of these sets it for every form.
 
-        Those that are frozen for good are not among them: their mode and their buffers never change.
+        Networks that are frozen for the whole run are left out: their mode and buffers never change.
         """
         frozen = (module for name, module in self.frozen.items() if name not in self.fixed)
         return (*self.stored.values(), *self.averages.values(), *frozen)
@@ -92,7 +92,7 @@ def make_networks(
 
 
 class ParameterVector(nn.Module):
-    """A network that gives parameters of some names as one vector [P], with their gradient."""
+    """A module that returns some parameters of a network as one vector [P], through which gradients flow."""
 
     def __init__(self, network: nn.Module, chosen: Chosen) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class ParameterVector(nn.Module):
 
 
 class WeightMatrix(nn.Module):
-    """A network that gives the weight of one of its layers as a matrix [outputs, the rest], with its gradient."""
+    """A module that returns the weight of a layer as a matrix [outputs, the rest], through which gradients flow."""
 
     def __init__(self, network: nn.Module, chosen: Chosen) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class WeightMatrix(nn.Module):
 
 
 class ParameterGradient(nn.Module):
-    """The gradient of a value with respect to parameters of some names, as one vector [P] in their order.
+    """A module that returns the gradient of a value with respect to some parameters, as one vector [P] in order.
 
     It is 0 for those that the value does not depend on.
     """

@@ -1,4 +1,4 @@
-"""The random numbers that layers take in calls of their networks."""
+"""Draws the random numbers that layers take in calls of their networks."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -28,7 +28,7 @@ def drawn_noise(
     step: int,
     given: Callable[[str], Tensor | None] = _nothing,
 ) -> Iterator[tuple[str, Tensor]]:
-    """What the layers of some calls draw in training, each by the name under which code reads it, or what is given."""
+    """The random numbers of the layers in some calls, by the names under which code reads them: given, or drawn."""
     graph, like = checked.graph, torch.empty(0, dtype=settings.dtype, device=settings.device)
     for call in calls:
         network = graph.owner(graph.nodes[call].target)

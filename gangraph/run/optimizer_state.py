@@ -15,7 +15,7 @@ from gangraph.run.tensor_kind import TensorKind
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an optimizer keeps of a parameter: `always`, `usual` once it stepped, and what is `possible`."""
+    """The tensors that an optimizer keeps of a parameter: from the start, after any step, and at most."""
 
     always: frozenset[str]
     usual: frozenset[str]
@@ -23,7 +23,7 @@ class Kept:
 
 
 class Keeping:
-    """What optimizers of a group keep of a parameter, with whatever values their options may have had.
+    """What the optimizer of a group may keep of a parameter, whatever values its options had.
 
     An option may change over time, and a phase takes over the state of the phase before, which had other options.
     """
@@ -55,7 +55,7 @@ class Keeping:
 
 
 def keepings(group: OptimizerSpec, entries: Sequence[int], count: int) -> list[Keeping]:
-    """What is kept of each of so many parameters of a group; `entries` are their entries if these have own options."""
+    """What may be kept of each of `count` parameters of a group; `entries` are their entries, where they have any."""
     if not entries:
         return [Keeping(group)] * count
     made = {entry: Keeping(group.of(group.entries[entry])) for entry in {*entries}}
@@ -65,7 +65,7 @@ def keepings(group: OptimizerSpec, entries: Sequence[int], count: int) -> list[K
 def state_after_a_step(
     group: OptimizerSpec, like: Tensor, options: Mapping[str, float] = MappingProxyType({})
 ) -> dict[str, Tensor]:
-    """What an optimizer keeps of a parameter after its first step, with some options that differ from its group's."""
+    """What an optimizer keeps of a parameter after its first step, with `options` in place of its group's."""
     parameter = nn.Parameter(torch.zeros_like(like))
     optimizer = make_optimizer(group, [parameter])
     optimizer.param_groups[0].update(options)
@@ -75,7 +75,7 @@ def state_after_a_step(
 
 
 def _others(group: OptimizerSpec, weight: Tensor) -> Iterator[dict[str, float]]:
-    """Each switch or number among the options of a group turned on if it is off, and off if it is on.
+    """For each option that is a switch or a number, the option with the opposite setting: on if off, 0 if not 0.
 
     Those with which the optimizer cannot take a step are left out.
     """

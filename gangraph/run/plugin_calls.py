@@ -10,10 +10,10 @@ from gangraph.registry import plugin_fault
 
 @contextmanager
 def telling(what: str, span: Span, function: Callable[..., Any]) -> Iterator[None]:
-    """Tell whatever a plug-in's function raises, at its place in the spec. What torch raises stays as it is.
+    """A context that reports what a plug-in's function raises, with its place in the spec. Other errors pass.
 
     Args:
-        what: what is called; the sentence goes on with the plug-in's module.
+        what: what is called, as the beginning of a sentence that goes on with the plug-in's module.
 
     Raises:
         RunError: the function is a plug-in's, and raised something.

@@ -18,7 +18,7 @@ from gangraph.views.wording import listed
 
 
 def begin_with(engine: Engine, start: Mapping[str, RunWeights | FileWeights]) -> Iterator[str]:
-    """Give the networks of a run the weights that it starts with; tells what was taken over, and what begins anew.
+    """Give the networks of a run the weights under `start:`; yields a line on what each took over and what is new.
 
     An average begins at its network, unless it is given weights itself.
 
@@ -76,7 +76,7 @@ def _told(name: str, module: nn.Module, fresh: Iterable[str], weights: RunWeight
 
 
 def _taken_over(name: str, weights: Weights, every: int, new: Sequence[str]) -> str:
-    """What a network of so many tensors has taken over, and what is `new` in it."""
+    """A line on a network with `every` tensors: how many of them were taken over, and which are `new`."""
     if len(new) == every:
         return f"{name} begins anew"
     parts = dict.fromkeys(".".join(path.split(".")[:2]) for path in new)

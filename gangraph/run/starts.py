@@ -1,4 +1,4 @@
-"""What variables begin as: computed once, before the first step of a run changes anything."""
+"""The first values of variables, computed once, before the first step of a run changes anything."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,10 +17,10 @@ from gangraph.run.settings import Settings
 
 
 class Starts:
-    """The variables of a run, of which some wait for the first step to begin.
+    """The variables of a run, which get their first values when the first step begins.
 
     Attributes:
-        waiting: those that have not begun. They hold zeros until they do.
+        waiting: the variables that have no first value yet, and hold zeros.
     """
 
     def __init__(self, program: Program, networks: Networks, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Starts:
 
     @property
     def sources(self) -> dict[str, int]:
-        """The sources that are drawn for those that wait, each once."""
+        """The sources that the first values of waiting variables need, each drawn once."""
         graph = self.checked.graph
         begun = [node for name, node in graph.begun.items() if name in self.waiting]
         nodes = (graph.nodes[name] for name in graph.in_order(graph.below(*begun)))
@@ -39,7 +39,7 @@ class Starts:
     def begin(
         self, draws: Draws, clock: Clock, step: int, precision: Callable[[], AbstractContextManager[object]]
     ) -> None:
-        """Give those that wait their values, and the averages of them, from what a step is about to draw.
+        """Give waiting variables, and their averages, their first values, computed from the draws of the next step.
 
         Args:
             draws: those of that step, which nothing else draws from.
@@ -59,7 +59,7 @@ class Starts:
     def _values(
         self, draws: Draws, clock: Clock, step: int, precision: Callable[[], AbstractContextManager[object]]
     ) -> dict[str, Tensor]:
-        """What all variables begin as, by node. No state of a network moves."""
+        """The first values of all variables, by node. No buffer of a network changes."""
         code, graph = self.program.starts, self.checked.graph
         assert code is not None
         values: dict[str, Tensor] = {}
@@ -80,7 +80,7 @@ class Starts:
 
 @contextmanager
 def unmoved(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put every buffer back as it was."""
+    """A context after which every buffer is as it was before."""
     before = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
     try:
         yield

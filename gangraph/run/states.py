@@ -10,7 +10,7 @@ from gangraph.run.settings import Settings
 
 
 class States:
-    """What every state of a phase is now, by name, in the precision of the run."""
+    """The present values of the states of a phase, by name, in the precision of the run."""
 
     def __init__(self, graph: Graph, settings: Settings) -> None:
         self.tensors: dict[str, Tensor] = {
@@ -20,18 +20,18 @@ class States:
         self._nodes = [node for node in graph.nodes.values() if node.is_state]
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        """The nodes that read a state, and what each of them is."""
+        """The nodes that read a state, each with its present value."""
         return ((node.id, self.tensors[node.target]) for node in self._nodes)
 
     def move(self, after: Mapping[str, Tensor]) -> None:
-        """Let states become what was computed of those before, all at once. Nothing of a graph of gradients stays."""
+        """Set states to their new values, all at once, without gradients."""
         self.tensors |= {
             name: torch.empty_like(self.tensors[name]).copy_(value.detach()) for name, value in after.items()
         }
 
     @property
     def numbers(self) -> dict[str, Tensor]:
-        """Those that are one number, which a run reports beside its losses."""
+        """The states that are one number, which a run reports beside its losses."""
         return {name: tensor for name, tensor in self.tensors.items() if not tensor.dim()}
 
     def take_over(self, before: Mapping[str, Tensor]) -> Iterable[str]:

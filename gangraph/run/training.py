@@ -45,8 +45,8 @@ class Training:
         phase: the present one, counted from 0; it began at step `phase_start`.
         changes: what differs from the run that this goes on with.
         elsewhere: where the weights of networks from elsewhere were found, by the calls that name them.
-        started: what `start:` gave weights to, a line each.
-        between_steps: whether everything is as it is between two steps, and so can be saved.
+        started: a line for each network that `start:` gave weights to.
+        between_steps: whether no step is under way, so that a checkpoint can be saved.
 
     Raises:
         SpecError: the spec has errors; all of them in one report.
@@ -85,7 +85,7 @@ class Training:
         self.started = tuple(begin_with(self.engine, spec.start)) if _start is None and spec.start else ()
 
     def _prepare(self) -> None:
-        """See to it that networks are there that other specs train; here they have to be there already."""
+        """Make sure that networks from other specs are trained; here they have to be. Subclasses may train them."""
 
     def _go_to(self, checkpoint: Checkpoint) -> None:
         """Go to the phase of a checkpoint, after verifying that its networks are those of the spec."""
@@ -119,7 +119,7 @@ class Training:
 
     @property
     def states(self) -> dict[str, Tensor]:
-        """What every state is now, by its name."""
+        """The present value of every state, by name."""
         return dict(self.engine.states.tensors)
 
     @property
@@ -217,7 +217,7 @@ class Training:
             return self.engine.step(self.clock, draws)
 
     def next_phase(self) -> list[str]:
-        """Begin the next phase; returns what starts anew, as `network.path` or `state NAME`. `hand_over` says more."""
+        """Begin the next phase; returns what begins anew, as `network.path` or `state NAME` (see `hand_over`)."""
         with self._moving():
             before, self._seen_before = self.engine, self.seen
             self.phase, self.phase_start = self.phase + 1, self.step_count

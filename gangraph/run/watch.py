@@ -1,4 +1,4 @@
-"""A segment run node by node, to find where a value went wrong."""
+"""Runs a segment node by node, to find the first value that is NaN or infinite."""
 
 from collections.abc import Mapping
 
@@ -22,10 +22,10 @@ def told_of(graph: Graph, name: str) -> tuple[str, str]:
 def watch_values(
     lowered: Lowered, networks: Networks, inputs: list[Tensor], program: Program, lookaheads: Mapping[str, nn.Module]
 ) -> list[tuple[str, Tensor, str]]:
-    """Run a segment node by node; every value by the name that a person gives it, inputs and parameters first.
+    """Run a segment node by node: the name of every value, its tensor and its place in the spec.
 
-    The third of each is its place in the spec, which parameters have none. `lookaheads` are the steps that the segment
-    looks ahead, by the names that its code calls them.
+    Inputs and parameters come first; the place of a parameter is empty. `lookaheads` are the steps that the segment
+    looks ahead, by the names that its code calls.
     """
     graph = program.plan.checked.graph
     seen = []

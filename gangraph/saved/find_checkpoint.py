@@ -70,7 +70,7 @@ def find_checkpoint(place: str | Path, which: str | None = None) -> Path:
 def first_good(place: str | Path, which: str | None, read: Callable[[Path], Made], say: Callable[[str], None]) -> Made:
     """The result of `read` for a named checkpoint, or for the newest one of a run that is not damaged.
 
-    `say` hears of those that are not.
+    `say` is called with a line for each that is damaged.
 
     Raises:
         UsageError: there is no such run or checkpoint.

@@ -44,7 +44,7 @@ def names_of_network(names: Iterable[str], network: str, shared: Mapping[str, st
 
     Args:
         names: of all tensors of the checkpoint.
-        shared: beginnings of names that stand for other beginnings.
+        shared: prefixes of names, each with the prefix that stands in its place, of a part under its owner.
     """
     known = list(names)
     kind = "average" if any(name.startswith(f"average/{network}/") for name in known) else "network"
