@@ -39,11 +39,11 @@ class Archive:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is there and is not read, where images are read alone."""
+        """Lines on what the place holds and is not read, if only images are read."""
         return self.notes_without(())
 
     def notes_without(self, read: Container[str]) -> tuple[str, ...]:
-        """What is there and is not read, besides the files in `read`."""
+        """Lines on what the place holds and is not read; the files in `read` are read besides the images."""
         left = [name for name in self.others if name not in read]
         return (*([_passed_over(self.path, left)] if left else []), *self.links)
 

@@ -73,11 +73,11 @@ class Npz:
                 require(fits, "key", name, "names that differ, of letters, digits and _, since they name the fields")
             require(self.frames is None, "frames", self.frames, "one key, since frames= makes clips of one array")
         for _ in self.arrays:
-            pass  # whose arguments are checked as each is made
+            pass  # each checks its arguments when it is made
 
     @property
     def arrays(self) -> "Iterator[Stored]":
-        """What is read, array by array."""
+        """The arrays that are read, in the order of `key`."""
         if isinstance(self.key, str):
             yield Stored("value", self.key, self.shape, self.range, self.dtype, self.frames, self.labels)  # type: ignore[arg-type]  # checked there
             return
@@ -86,7 +86,7 @@ class Npz:
             yield Stored(key, key, told["shape"][index], told["range"][index], told["dtype"][index], None, self.labels)
 
     def _each(self, name: str) -> Sequence[Any]:
-        """What an argument says of each array."""
+        """An argument for each array: its entries if it is a list, else the same for all."""
         found, count = getattr(self, name), len(self.key)
         if isinstance(found, str):
             return [found] * count

@@ -224,7 +224,7 @@ class CaptionedSet:
         return {"image": drawn["image"], "caption": captions, "mismatch": others}
 
     def _sentences(self, row: int, chance: Sequence[float]) -> tuple[Sentence, Sentence]:
-        """A caption of an image, and one of the first image from a drawn one on that has any that is not its own."""
+        """A caption of an image, and one that is not: of the next image, from a drawn one on, that has one."""
         own, count = self._captions[row], len(self._captions)
         start = int(chance[1] * count)
         for step in range(count):

@@ -16,7 +16,7 @@ _PLAIN = (int, float, str, tuple, type(None))
 
 @dataclass(frozen=True, slots=True)
 class FixedStream:
-    """A source of which every batch has the first samples, as often as the batch needs them."""
+    """A source whose every batch consists of its first samples, repeated if the batch is larger than the data set."""
 
     source: Source
     seed: int
@@ -38,7 +38,7 @@ class FixedStream:
 
 @dataclass(frozen=True, slots=True)
 class _FixedDataset:
-    """A data set that gives its first samples whatever it is asked for."""
+    """A data set that gives its first samples, whichever are asked for."""
 
     dataset: Dataset
     seed: int
@@ -66,11 +66,11 @@ class FixedRandom(RandomSource):
 
     @property
     def value(self) -> Field:
-        """That of the source."""
+        """The field of the source."""
         return self.source.value
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Draw from the seed, whatever the generator's is."""
+        """Draw from the source's own seed; `generator` is not used."""
         return self.source.sample(shape, torch.Generator(generator.device).manual_seed(self.seed), dtype)
 
 
@@ -81,7 +81,7 @@ def fixed(source: object, seed: int = 0) -> Source | RandomSource:
     Two that are written alike are alike; another `seed` gives other random numbers, and other crops and flips.
 
     Raises:
-        ValueError: `source` is none, or `seed` is negative.
+        ValueError: `source` is no source, or `seed` is negative.
     """
     require(seed >= 0, "seed", seed, "0 or more")
     require(not isinstance(source, _PLAIN), "source", source, 'a source, such as images("photos", size=64)')

@@ -22,7 +22,7 @@ from gangraph.registry import source
 
 Columns = Mapping[str, Sequence[object]]
 
-_MOST_CLASSES = 1024  # more are no classes, but names
+_MOST_CLASSES = 1024  # a column with more is one of names, not of classes
 _LISTED = 6
 
 

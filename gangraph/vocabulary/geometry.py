@@ -98,7 +98,7 @@ def matrix(*entries: Tensor, rows: int) -> Tensor:
 
 @op(range=_with_zero)
 def translate(x: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Images moved by whole pixels, with zeros where they come from: [B, C, H, W], and [B] or a number each."""
+    """Images [B, C, H, W] moved by whole pixels, [B] or a number in each direction; what is left behind is 0."""
     rows, columns = _of_images(x)
     made = _moved(x, _count(columns, x), right, 3)
     return _moved(made, _count(rows, x), down, 2)

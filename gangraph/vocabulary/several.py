@@ -135,7 +135,7 @@ class Rows(nn.Embedding):
     """An embedding that starts as N(0, 0.02)."""
 
     def reset_parameters(self) -> None:
-        """Small numbers, and none that a norm of the weight would divide by 0."""
+        """Normal numbers of deviation 0.02, so that a norm of the weight never divides by 0."""
         nn.init.normal_(self.weight, 0.0, 0.02)
 
 
