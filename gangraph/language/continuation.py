@@ -62,7 +62,8 @@ class Change:
 class _Fact:
     """One thing that a phase states: its value, and what another value would affect.
 
-    Of an option that shapes what an optimizer `keeps`: whether it keeps more by this value, and if there is none.
+    For an option that decides what an optimizer keeps, `keeps` says whether it keeps more with this value, and whether
+    it does without the option.
     """
 
     value: Any
@@ -223,7 +224,7 @@ def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
 
 
 def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:
-    """An option of an optimizer. One that there is not has been refused, or will be."""
+    """The fact of an option of an optimizer. Unknown options are refused elsewhere."""
     load_plugins()
     if optimizer not in optimizers:
         return _Fact(value, "now")
@@ -234,7 +235,7 @@ def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:
 
 
 def _of_update(path: str, update: UpdateSpec) -> dict[str, _Fact]:
-    """Every field that counts, so that none can be forgotten; what no place is known for has been trained with."""
+    """Every field of an update, so that none can be forgotten; fields without a rule must not change."""
     found = {f"{path}.draw": _Fact(_draws(update.draw))}
     if update.ahead:
         found[f"{path}.unroll.steps"] = _Fact(str(update.ahead))

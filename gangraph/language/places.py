@@ -8,9 +8,9 @@ ANONYMOUS = "anonymous"  # where layers stand that belong to no part
 
 
 def parts_at(network: NetworkSpec, place: Place) -> tuple[str, ...]:
-    """The parts of a network that a place is about: a part, or each of a family, with the parts in their chains.
+    """The parts of a network at a place: a part, or all members of a family, and the parts in their chains.
 
-    Of a place within a part it is the part alone. There are none where the network has no such part.
+    For a place within a part it is that part alone. There are none if the network has no such part.
     """
     if not place.path:
         return tuple(network.parts)

@@ -120,7 +120,7 @@ class OptimizerSpec:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """What all its entries are about."""
+        """The places of all its entries."""
         return tuple(entry.place for entry in self.entries)
 
     @property
@@ -172,7 +172,7 @@ class UpdateSpec:
 
     @property
     def timing(self) -> Timing:
-        """What its schedule means."""
+        """The timing that its schedule states."""
         return Timing.of(self.schedule)
 
 
@@ -194,7 +194,7 @@ class StateSpec:
 
     @property
     def timing(self) -> Timing:
-        """In which steps it moves."""
+        """The steps in which it moves."""
         return Timing.of(self.schedule)
 
     @property

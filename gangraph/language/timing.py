@@ -1,4 +1,4 @@
-"""The schedule of one update: what is written of it, as the records that know what it means."""
+"""The schedule of one update: the keys that are written, each with the record that defines it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ class Timing:
 
     @classmethod
     def of(cls, schedule: Mapping[str, Expression]) -> "Timing":
-        """What a schedule means. A condition on losses may have another record than one on time."""
+        """The timing of a schedule. A condition on losses has another record than one on time."""
         return cls(tuple((_meant(SCHEDULE_KEYS[name], written), written) for name, written in schedule.items()))
 
     def __iter__(self) -> Iterator[tuple[ScheduleKey, Expression]]:
         return iter(self.keys)
 
     def written(self, name: str) -> Expression | None:
-        """What is written of a key, if anything is."""
+        """The value that is written for a key; None if the key is not written."""
         return next((written for key, written in self.keys if key.name == name), None)
 
     def number(self, name: str) -> int:
-        """The number of a key that is known before the run: its least where it is not written.
+        """The number of a key, which is known before the run; the least that it takes if it is not written.
 
         Raises:
             ValueError: the key is one that may change over time.
@@ -46,7 +46,7 @@ class Timing:
 
     @property
     def conditional(self) -> bool:
-        """Whether there are steps in which the update computes nothing. A constant number of times is never 0."""
+        """Whether there may be steps in which the update computes nothing. A constant number of times is at least 1."""
         varying = (key for key, written in self.keys if not (key.repeated and isinstance(written, Literal)))
         return any(key.conditional for key in varying)
 

@@ -1,4 +1,4 @@
-"""`base:`, the spec that a document is laid over: the same merge as a profile's, with the files of both at hand."""
+"""`base:`, the spec that a document is laid over, merged as a profile is, with the files of both."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _OWN = ("gangraph", "name", "about", "claims", "reported")  # what a spec says o
 class Based:
     """A document with everything that it has from its bases.
 
-    `texts` are those of the bases, by the path of a copy. `lost` are warnings by profile: what is without effect in it.
+    `texts` are the texts of the bases, by the path of a copy. `lost` has warnings by profile: what has no effect in it.
     """
 
     tree: TreeMapping
@@ -102,7 +102,7 @@ def _refuse_missing(called: Scalar, files: Files, above: BaseFile | None) -> NoR
 
 
 def _without_own(tree: TreeMapping) -> TreeMapping:
-    """What a base hands on: all but what it says of itself, also in its profiles and variants."""
+    """A base without what is about itself alone (name, about, claims, reported), in its profiles and variants too."""
     kept = _without(tree, _OWN)
     for section in ("profiles", "variants"):
         key = next((key for key in kept if key == section), None)
@@ -112,7 +112,7 @@ def _without_own(tree: TreeMapping) -> TreeMapping:
 
 
 def _unclaimed(overlays: Tree) -> Tree:
-    """Overlays by name without their claims; a profile has such overlays in it, under `variants`."""
+    """Named overlays without their claims, and without those of the variants that a profile has."""
     if not isinstance(overlays, TreeMapping):
         return overlays
     kept = copy(overlays)
@@ -179,7 +179,7 @@ def _overruled(profile: str, path: str, theirs: Tree, ours: Tree) -> Problem:
 
 
 def _both(base: Tree, own: Tree, path: str = "") -> Iterator[tuple[str, Tree, Tree]]:
-    """The paths of what both say that is no mapping in both, with what each says."""
+    """Everything that both set, other than mappings: its path, and the two values."""
     if not (isinstance(base, TreeMapping) and isinstance(own, TreeMapping)):
         yield path[:-1], base, own
         return

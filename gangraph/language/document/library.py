@@ -106,10 +106,10 @@ def file_text(path: Path, called: str) -> str:
 class Files:
     """The files that a spec calls: copies that a run keeps, else what lies in the spec's folder, else what ships.
 
-    `copies` are texts by path, as `networks/unet.yaml`; what is among them is looked for nowhere else. `more` are the
-    folders of the spec's bases, which come after its own. `spare` are copies for what is in none of these folders.
-    `found` says for a run that goes on where it found weights from elsewhere, by the calls that name them. `depth`
-    counts the specs that led here, each by a network that it takes from the next.
+    `copies` are texts by path, such as `networks/unet.yaml`; what is among them is looked for nowhere else. `more` are
+    the folders of the spec's bases, which come after its own. `spare` are copies that are used for what is in none of
+    these folders. `found` says, for a run that goes on, where it found weights from elsewhere, by the calls that name
+    them. `depth` is how many specs led here, each taking a network from the next.
     """
 
     folder: Path | None = None
@@ -157,7 +157,7 @@ class Files:
         return own or {**shipped(), **evaluators()}.get(called)
 
     def base_names(self, above: "BaseFile | None" = None) -> list[str]:
-        """What a spec may be laid over: shipped specs, and files in the folder of the one that says so."""
+        """The names that `base:` may have: shipped specs, and files in the folder of the spec that has it."""
         folder = self.folder if above is None else above.folder
         beside = sorted(path.name for path in _yaml_files(folder)) if folder else []
         return [*shipped(), *evaluators(), *beside]
@@ -188,7 +188,7 @@ class Files:
         return BaseFile(copy, Text(display(found), _spec_text(found, display(found))), found.parent)
 
     def has_base(self, called: str, above: "BaseFile | None" = None) -> bool:
-        """Whether there is something where a base of this name would lie."""
+        """Whether there is a file, or a shipped spec, for a base of this name."""
         try:
             return self.base(called, above) is not None
         except UnreadableError:
@@ -200,7 +200,7 @@ class Files:
         return next((folder / path for folder in folders if os.path.lexists(folder / path)), None)
 
     def _copied(self, path: str, found: Path | None) -> str | None:
-        """The copy that stands for what is there, or the one for what is gone."""
+        """The copy to use in place of the file at a path: one of `copies`, or if there is no file one of `spare`."""
         return self.copies.get(path, self.spare.get(path) if found is None else None)
 
     def _beside(self, path: str) -> "Files":

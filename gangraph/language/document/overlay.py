@@ -100,7 +100,7 @@ def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
 
 
 def _unknown(document: Mapping, overlay: Mapping, key: Scalar, known: tuple[str, ...]) -> Problem:
-    """A key of an overlay that is neither a section nor a param; it may be a name under `let`."""
+    """The problem of a key that is neither a section nor a param; the fix is `let:` if it is a name there."""
     static = key in _names(document, "let")
     return Problem(
         code="GG201",

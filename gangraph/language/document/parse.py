@@ -18,9 +18,8 @@ from gangraph.language.scalar import Scalar
 class Document:
     """A spec's text as a tree, laid over its base; `files` are those that it may call.
 
-    `bases` are the texts of its base and of that one's, by the path of a copy. `problems` are
-    those that leave enough of the document to look for more; `check` reports them with its own. `lost` are warnings
-    by profile.
+    `bases` are the texts of its base, of the base of that, and so on, by the path of a copy. `problems` are those that
+    leave enough of the document to look for more; `check` reports them with its own. `lost` has warnings by profile.
     """
 
     text: Text

@@ -209,5 +209,5 @@ class Sections:
 
 
 def _indices(variable: str | None, domain: Expression) -> tuple[int | str, ...]:
-    """The members of a domain, or the one index that stands in its place. Raises SpecError."""
+    """The members of a domain, or the single index of a key such as `h[1]`. Raises SpecError."""
     return members(domain) if variable else (constant(domain),)  # type: ignore[return-value]  # a name is made of it

@@ -189,7 +189,7 @@ def _torn_expression(node: yaml.Node) -> yaml.ScalarNode | None:
 
 
 def _quoted(text: Text, start: int, end: int) -> Edit | None:
-    """The whole expression in quotes, from where it begins to the comma or bracket that ends it."""
+    """The fix that puts a whole expression in quotes, up to the comma or bracket that ends it."""
     depth = 0
     for index in range(start, end):
         letter = text.content[index]

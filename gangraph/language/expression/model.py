@@ -220,8 +220,8 @@ def is_sum(expression: Expression) -> TypeGuard[Binary]:
 def summands(expression: Expression) -> tuple[Expression, tuple[Binary, ...]]:
     """The first term of a sum, and the sums that begin with it, the shortest first; for anything else itself and none.
 
-    `a + b - c` is `a`, and `a + b` and `a + b - c`: each of these has one more term on its right. A sum may have
-    thousands of terms, so what goes through expressions goes along a sum by `along` and `parts`, not by recursion.
+    `a + b - c` gives `a`, and the sums `a + b` and `a + b - c`, each with one more term on its right. A sum may have
+    thousands of terms, so code that walks expressions follows a sum by `along` and `parts`, not by recursion.
     """
     sums = []
     while is_sum(expression):
@@ -231,7 +231,7 @@ def summands(expression: Expression) -> tuple[Expression, tuple[Binary, ...]]:
 
 
 def along(expression: Binary, first: Callable[[Expression], T], then: Callable[[T, Binary], T]) -> T:
-    """What becomes of a sum: of its first term, and then of each sum with one term more, from what came before it."""
+    """Fold a sum from the left: `first` of its first term, then `then` of the result so far and each longer sum."""
     start, sums = summands(expression)
     return reduce(then, sums, first(start))
 

@@ -1,4 +1,4 @@
-"""What a network draws: the keys and the keyword of it."""
+"""What a network draws: checks of `draw:` in its definition and of `draw=` in calls of it."""
 
 from collections.abc import Sequence
 

@@ -38,7 +38,7 @@ _START = f'{_RUN}, or file("weights.safetensors", names="names.yaml")'
 
 
 class Elsewhere:
-    """What a phase takes from elsewhere; `resolve` makes a spec of a document."""
+    """What a phase takes from elsewhere. `resolve` turns the document of another spec into that spec."""
 
     def __init__(self, sections: Sections, resolve: Resolve) -> None:
         self.sections, self.resolve = sections, resolve
@@ -58,7 +58,7 @@ class Elsewhere:
         return _taken(self._phase_of(weights).networks, weights.network, weights, call)
 
     def start(self, networks: Networks) -> dict[str, RunWeights | FileWeights]:
-        """The weights that a run begins with, by network; under "" a run of which all are taken by name."""
+        """The weights that a run begins with, by network; under "" the run that all are taken from by name."""
         written = self.sections.model.start
         if written is None:
             return {}
@@ -84,7 +84,7 @@ class Elsewhere:
     def _named(
         self, name: str, span: Span, body: Expression, scope: Scope, networks: Networks
     ) -> RunWeights | FileWeights | None:
-        """The weights that one network begins with; None for `none`, by which an overlay takes them away."""
+        """The weights that one network begins with; None if an overlay removes them by `none`."""
         call = scope.reduce(body)
         if isinstance(call, ast.Literal) and call.value is None:
             return None
@@ -157,7 +157,7 @@ class Elsewhere:
             _refuse_miswritten(call, _START)
         path, *tables = map(str, given)
         folder = self.sections.files.folder or Path()
-        if self.sections.files.found is not None:  # it began long ago
+        if self.sections.files.found is not None:  # its weights were taken over when the run began
             return FileWeights(written=ast.show(call), path=str(folder / path), span=call.span)
         try:
             names = names_table(folder / tables[0]) if tables else ()
@@ -204,7 +204,7 @@ def with_frozen(phases: Iterable[PhaseSpec]) -> list[PhaseSpec]:
 
 
 def _taken(networks: Networks, name: str, weights: Weights, call: ast.Call) -> NetworkSpec:
-    """A network of another spec with the weights that it has there; of an average, the layers of what it averages."""
+    """A network of another spec with its weights; an average has the layers of the network that it averages."""
     made = networks.get(name)
     layers = networks.get(made.of) if isinstance(made, AverageSpec) else made
     if not isinstance(layers, NetworkSpec):

@@ -54,7 +54,7 @@ class _Evaluators:
 
 
 def trained_network(sections: Sections, resolve: Resolve, written: Expression) -> EvaluatorSpec:
-    """The network that `trained(...)` names; what is wrong with its spec is kept there. Raises SpecError."""
+    """The network that `trained(...)` names, with the problems of its spec. Raises SpecError."""
     return _Training(sections, resolve).network(written)
 
 

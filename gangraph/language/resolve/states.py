@@ -14,13 +14,13 @@ from gangraph.language.scalar import Scalar
 from gangraph.language.spec import StateSpec
 from gangraph.language.state_sections import STATE_SECTIONS, StateSection
 
-FILLED = {"zeros": 0.0, "ones": 1.0}  # tensors that a state can begin as, and what they are full of
+FILLED = {"zeros": 0.0, "ones": 1.0}  # the calls that a state can begin as, and the number that fills the tensor
 _MOST = 10**8  # numbers in a state
 _STARTS = "a number that is known before the run, zeros(3, 8) or ones(3, 8)"
 
 
 def resolve_states(sections: Sections) -> dict[str, StateSpec]:
-    """The states that can be read, by name; one that is `none` is taken away."""
+    """The states of a phase that are written correctly, by name; `none` removes one."""
     made: dict[str, StateSpec] = {}
     for section, entries in sections.model.states.items():
         for key, body in entries.items():
