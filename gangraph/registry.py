@@ -22,7 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # gangraph's own `kinds.forms`
 FORMS = frozenset(("again", "at_first", "autoregressive", "detach", "grad", "history", "parameters", "weight_matrix"))
 SYNONYMS = {"held": "at_first", "above": ">"}  # older names of a form and of an operator, which mean the same
-_SPECIAL = FORMS | {*SYNONYMS, "average", "matrices", "sum", "trained"}  # what the language itself makes of a call
+_SPECIAL = FORMS | {*SYNONYMS, "average", "matrices", "sum", "trained"}  # calls that the language itself defines
 # What registers gangraph's own names. Plug-ins come after it, so that one that takes such a name is the one refused.
 _OWN = ("gangraph.vocabulary", "gangraph.data.sources", "gangraph.graph.kinds")
 
@@ -178,15 +178,14 @@ def layer(name: str | None = None, **traits: Any) -> Callable[[Function], Functi
 def op(name: str | None = None, **traits: Any) -> Callable[[Function], Function]:
     """Register a pure function of tensors. Parameters annotated `Tensor` take values, the others constants.
 
-    Traits: `range` is a function from the inputs' ranges to the output's, `ranges={"x": (-1, 1)}` what a parameter has
-    to lie in;
-    `labels={"label": "score"}` says of which parameter whole numbers are classes, and what counts these: another
-    parameter that is a number, or scores [B, K]; for a layer, whose input are the labels, only the latter's name;
-    `mixes_samples=True` as for layers, or a function that says so of a call: its arguments are the constants, a tensor
-    without storage for each value, and None for a value without a batch; `has_samples=False` if such a value is what
-    it gives; `stops_gradient=True` if none passes through it; `latex` is its formula and
-    `words` what it is in a sentence, both with `$x` for the argument of the parameter x. In a formula `$x` gets
-    parentheses where it needs them and `${x}` does not, and `E[...]` is the mean over the batch.
+    Traits: `range` is a function from the inputs' ranges to the output's; `ranges={"x": (-1, 1)}` is the interval that
+    a parameter has to lie in; `labels={"label": "score"}` names a parameter whose whole numbers are classes, and the
+    parameter that tells how many there are: a number, or scores [B, K] (a layer's input are the labels, so it states
+    the latter alone). `mixes_samples=True` is as for layers; it may be a function of a call's arguments: its constants,
+    and for each value a tensor without storage, or None if the value has no batch. `has_samples=False`: the result has
+    no batch. `stops_gradient=True`: no gradient passes. `latex` is its formula and `words` its name in a sentence, both
+    with `$x` for the argument of the parameter x. In a formula `$x` gets parentheses where it needs them and `${x}`
+    does not, and `E[...]` is the mean over the batch.
     """
     return _registers("op", name, traits)
 
@@ -262,7 +261,7 @@ def plugin_fault(error: BaseException, what: str, *functions: object) -> tuple[s
 
 
 def plugin_problem(error: BaseException, what: str, span: Span, *functions: object) -> Problem:
-    """GG441, which says so of a place in a spec. Raises as `plugin_fault`."""
+    """The problem GG441 at a place in a spec, with the text of `plugin_fault`, and raising as that does."""
     message, reason = plugin_fault(error, what, *functions)
     return Problem(code="GG441", message=message, span=span, reason=reason)
 
@@ -281,14 +280,14 @@ def load_plugins() -> tuple[str, ...]:
 
 @cache
 def _loaded() -> tuple[str, ...] | UsageError:
-    """What `load_plugins` returns or raises: a module that failed half-way would fail for another reason again."""
+    """What `load_plugins` returns or raises, kept since a module that failed once would fail differently again."""
     found = sorted(entry_points(group="gangraph.plugins"), key=lambda entry: entry.name)
     for module in _OWN if found else ():
         import_module(module)
     for entry in found:
         try:
             entry.load()
-        except (Exception, SystemExit) as error:  # a stranger's module can raise anything
+        except (Exception, SystemExit) as error:  # a plug-in's module can raise anything
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             failed = UsageError(f"the plug-in '{entry.name}' ({entry.value}) cannot be imported: {said}")
             failed.__cause__ = error

@@ -28,7 +28,7 @@ class Varying:
 class Field:
     """One tensor of a sample: its shape without the batch, its type, and the values it can take.
 
-    If it is `padded`, samples of other lengths have as many zeros at the end as there is room. If it `varies`, the
+    If it is `padded`, samples have different lengths, and the shorter ones end in zeros. If it `varies`, the
     shape is that of the longest batch: a data set gives samples of this shape, and a run keeps the first part of them.
     """
 
@@ -120,19 +120,19 @@ def reading(name: str, source: Source) -> Iterator[None]:
 
 
 def meanings(dataset: Dataset) -> Meanings:
-    """What the whole numbers of a data set stand for, such as classes and words; empty where it says nothing of it."""
+    """What the whole numbers of a data set stand for, such as classes and words, by field; empty if it does not say."""
     found: Meanings = getattr(dataset, "meanings", {})
     return found
 
 
 def finds(source: Source) -> tuple[str, ...]:
-    """The fields or columns of a source of which the classes, or words, are found in its file."""
+    """The fields or columns of a source whose classes, or words, are found in its file."""
     found: tuple[str, ...] = getattr(source, "finds", ())
     return found
 
 
 def require_meanings(name: str, before: Meanings, now: Meanings) -> None:
-    """Refuse a data set whose whole numbers stand for something else than those that a run was trained with.
+    """Refuse a data set whose whole numbers have another meaning than those that a run was trained with.
 
     Raises:
         DataError: a field or column, and the first number that differs, are named.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
 
-_KNOWN = {  # what printed code takes as given
+_KNOWN = {  # names that printed code does not define
     "draw(source)": "a new batch",
     "states[name]": "what the steps before left",
     "draw_noise(network, layer)": "what a random layer draws",
@@ -52,7 +52,7 @@ _GIVEN = {
     "kept",
     "look_ahead",
     "put_back",
-}  # names that no value takes
+}  # names that no value may have
 
 
 def code_text(program: Program, *, title: str = "") -> str:
@@ -92,7 +92,7 @@ class _Writer:
         yield from ("", "# The step begins.", *start, *begins, *updates)
 
     def _begin(self) -> Iterator[str]:
-        """What variables begin as, in the first step of a run."""
+        """Lines that compute the first values of variables, before the first step of a run."""
         code, starts = self.program.starts, self.graph.starts
         if code is not None:
             yield from ("", "", *self._function(code), "", "")
@@ -112,7 +112,7 @@ class _Writer:
             yield f"    {own}.data.copy_({value})"
 
     def _numbers(self) -> Iterator[str]:
-        """Numbers over time, and states, that the step computes with."""
+        """Lines for the numbers over time, and the states, that the step uses."""
         for node in self.graph.nodes.values():
             if node.expression is not None:
                 yield f"{variable(node.id)} = torch.tensor({now(node.expression)})"
@@ -251,7 +251,7 @@ class _Writer:
             yield f'{indent}after["{name}"] = {variable(node)}.detach()'
 
     def _again(self, update: UpdatePlan, indent: str) -> Iterator[str]:
-        """What evaluates an update once more, at other parameters."""
+        """Lines that evaluate an update once more, at other parameters."""
         self.imports.setdefault("gangraph.run.again", set()).add("Again")
         yield f"{indent}def once_more():"
         for segment in update.body:
@@ -263,7 +263,7 @@ class _Writer:
         yield f"{indent}again = Again([{', '.join(called)}], once_more)  # each time from the buffers as they are now"
 
     def _from_several_points(self, graph: UpdateGraph, indent: str) -> Iterator[str]:
-        """The steps of an update from gradients that are taken at other points."""
+        """Lines that step an update with gradients taken at other points."""
         imports, groups = (
             self.imports.setdefault("gangraph.run.again", set()),
             [each.group for each in graph.objectives],

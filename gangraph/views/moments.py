@@ -11,7 +11,7 @@ _TIGHT = python.Constant | python.Name | python.Call
 
 
 def now(expression: Expression) -> str:
-    """A number over time: as it stands where Python reads it alike, else by `now`."""
+    """A number over time in Python: as it is written if that means the same, else as a call of `now`."""
     text = show(expression)
     foreign = any(
         isinstance(n, Quantity) or (isinstance(n, Literal) and not isinstance(n.value, int | float))
@@ -32,7 +32,7 @@ def condition(key: ScheduleKey, value: Expression, named: Callable[[object], str
 
 
 def all_of(conditions: Sequence[str]) -> str:
-    """Conditions that all have to hold; one of them keeps its own words."""
+    """Conditions joined by `and`; a single one as it is."""
     if len(conditions) == 1:
         return conditions[0]
     return " and ".join(f"({each})" if isinstance(_parsed(each), _LOOSE) else each for each in conditions)

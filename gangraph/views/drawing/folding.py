@@ -118,7 +118,7 @@ def _drawn(graph: Graph, losses: Iterable[str], values: Iterable[str]) -> set[st
 
 
 def _beside_others(graph: Graph) -> set[str]:
-    """All that networks draw where they are called but the first at each call, which stands for the others."""
+    """The draws of each call of a network but the first, which a drawing shows in place of all."""
     calls = (node for node in graph.nodes.values() if node.is_call)
     return {name for call in calls for name in [*graph.draws_at(call).values()][1:]}
 

@@ -58,7 +58,7 @@ def step_picture(graph: Graph, shapes: Mapping[str, str]) -> Picture:
 
 
 def _unread(graph: Graph) -> set[str]:
-    """What has no name and no step reads: the start of variables, and calls that only `again` makes once more."""
+    """Unnamed nodes that no step reads: for first values of variables, and calls that only `again` makes anew."""
     named = {*graph.values.values(), *graph.losses.values()}
     read = graph.below(*named, *(root for entry in (*graph.updates, *graph.moves) for root in entry.roots))
     start = graph.below(*graph.begun.values())

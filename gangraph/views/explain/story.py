@@ -45,7 +45,7 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
 
 
 def _about(spec: Spec) -> Iterator[Passage]:
-    """What the spec says of itself, and what it is laid over."""
+    """The spec's own description, and its base if it has one."""
     based = f"It is {spec.base} but for what its own file says." if spec.base else ""
     said = " ".join(filter(None, (f"{spec.about.rstrip('.')}." if spec.about else "", based)))
     yield from _paragraph(said) if said else ()
@@ -166,7 +166,7 @@ def _networks(checked: Checked) -> Iterator[str]:
 
 
 def _started(spec: Spec) -> Iterator[str]:
-    """What begins with which weights."""
+    """An item for each network that begins with weights from elsewhere."""
     for name, weights in spec.start.items():
         yield f"{name or 'every network by name, where shapes fit'}: {weights_text(weights)}"
 

@@ -199,7 +199,7 @@ class _Story:
         return (*(each.loss for each in update.objectives), *(node for _, node in update.states))
 
     def _first(self, node: Node) -> Expression:
-        """What a node is the same as; the node itself where it is another value than its first argument."""
+        """The value that a node passes on; the node itself if it computes another value than its first argument."""
         return self.decompiled.of(node.inputs[0]) if node.is_same else self.decompiled.definition(node.id)
 
     def reused(self) -> Iterator[str]:
