@@ -126,15 +126,17 @@ def test_what_is_given_has_as_many_samples_as_the_batches() -> None:
 
 
 def test_a_random_layer_draws_for_each_call_as_many_numbers_as_its_values_have() -> None:
-    """On images of another size, and on a batch twice as large, in training and in an evaluation."""
+    """On images of another size, a batch twice as large and a mean over one, in training and in an evaluation."""
     network = "{inputs: x, layers: 'conv2d(2, 1), dropout(0.5), noise'}"
-    sizes = {"P(tile)": [4, 2, 4, 4], "P(part)": [4, 2, 2, 2], "P(both)": [8, 2, 4, 4]}
+    sizes = {"P(tile)": [4, 2, 4, 4], "P(part)": [4, 2, 2, 2], "P(both)": [8, 2, 4, 4], "P(centre)": [1, 2, 4, 4]}
+    every = "mean(P(tile)) + mean(P(part)) + mean(P(both)) + mean(P(centre) * shift)"
     made = trainer(
         small(
             more_networks=f"  P: {network}",
-            more_values="  tile: normal(1, 4, 4)\n  part: crop(tile, 2, 2)\n  both: cat(tile, flip(tile), dim=0)",
-            fool="logistic.generator(D(fake)) + mean(P(tile)) + mean(P(part)) + mean(P(both))",
-            evaluate="evaluate: {samples: 3, mode: train, metrics: {all: mean(P(part)) + mean(P(both))}}",
+            more_values="  tile: normal(1, 4, 4)\n  part: crop(tile, 2, 2)\n"
+            "  both: cat(tile, flip(tile), dim=0)\n  centre: batch_mean(tile)\nvariables: {shift: 1}",
+            fool=f"logistic.generator(D(fake)) + {every}",
+            evaluate=f"evaluate: {{samples: 3, mode: train, metrics: {{all: {every}}}}}",
         )
     )
     given = {f"{call}:layers.dropout": torch.ones(size, dtype=torch.float64) for call, size in sizes.items()}

@@ -194,14 +194,14 @@ class BoundEvaluation:
             if not node.is_call:
                 continue
             module = modules[self.graph.owner(node.target)]
-            samples = samples_of(self.graph, types, name, draws.batch)
             for draw in types.calls[name].draws:
                 layer = module.get_submodule(draw.path)
                 assert isinstance(layer, RandomLayer)
                 if layer.only_in_training and not module.training:
                     noise[noise_name(name, draw.name)] = None
                     continue
-                like, shape = next(module.parameters()), (samples, *draw.shape)
+                like, samples = next(module.parameters()), samples_of(self.graph, types, name, draws.batch)
+                shape = (samples, *draw.shape)
                 noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, index, like)
         return noise
 

@@ -43,5 +43,9 @@ def drawn_noise(
 
 
 def samples_of(graph: Graph, types: Types, call: str, batch: int) -> int:
-    """How many samples a call of a network has where a source has `batch`: as many, or those of several batches."""
-    return types.nodes[graph.nodes[call].inputs[0]].shape[0] * batch // graph.spec.batch
+    """How many samples a call of a network has where a source has `batch`: as many, or those of several batches.
+
+    What is no batch, such as a mean over one, has as many as ever.
+    """
+    count = types.nodes[graph.nodes[call].inputs[0]].shape[0]
+    return count // graph.spec.batch * batch if count % graph.spec.batch == 0 else count
