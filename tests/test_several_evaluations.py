@@ -363,7 +363,25 @@ def test_every_view_tells_of_several_evaluations() -> None:
     assert "evaluated several times" in draw(checked.graph)
 
 
-@pytest.mark.parametrize("spec", [picture(), saddle()], ids=["lbfgs", "extragradient"])
+def with_a_past() -> Spec:
+    """Extragradient, with a critic of past samples that no update moves."""
+    update = "{update: {d: {minimize: judge}, g: {minimize: fool}}, unroll: {steps: 2, gradient: false}}"
+    return small(update, judge="logistic.critic(real=D(history(2 * x, 6)), fake=D(fake))")
+
+
+@pytest.mark.parametrize(("share", "merge"), PLANS, ids=NAMES)
+def test_a_history_moves_in_the_first_evaluation_alone(share: bool, merge: bool) -> None:
+    run = trainer(with_a_past(), share=share, merge=merge)
+    (past,) = run.engine.histories.values()
+    given, places = normals(3, 4, 2), torch.tensor([-1, 0, 1, 2])
+    for x in given:
+        run.step({"x": x, "2 * x:history": places})
+    first, second, third = (2 * x for x in given)
+    assert past.samples is not None and past.count == 6 and past.calls == 3
+    assert torch.equal(past.samples, torch.cat([third[1:4], first[3:], second[:2]]))
+
+
+@pytest.mark.parametrize("spec", [picture(), saddle(), with_a_past()], ids=["lbfgs", "extragradient", "with a past"])
 def test_the_printed_step_does_what_the_engine_does(spec: Spec) -> None:
     mine, theirs = trainer(spec), trainer(spec)
     engine = mine.engine
@@ -371,6 +389,7 @@ def test_the_printed_step_does_what_the_engine_does(spec: Spec) -> None:
     given = {
         "draw": lambda source: next(iter(engine.draws.draw(source, 0).values())),
         "optimizers": engine.optimizers,
+        "histories": engine.histories,
         "parameters_of": engine.parameters.get,
         "step": 0,
         **engine.networks.callable,
