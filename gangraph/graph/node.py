@@ -266,10 +266,6 @@ class Writer(Protocol):
 class NetworkFacts(Protocol):
     """What following gradients needs to know about the networks of a graph."""
 
-    @property
-    def opaque(self) -> frozenset[str]:
-        """The networks from whose outputs no gradient comes to their inputs."""
-
     def owner(self, network: str) -> str:
         """The network whose layers a call runs."""
 
