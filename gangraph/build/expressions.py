@@ -208,12 +208,8 @@ class ExpressionBuilder:
         return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]  # a number
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
-        """A named output of a call."""
-        hint = self.take_hint(name)
-        value = self.visit(base)
-        if not isinstance(value, Ref):
-            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
-        return self.table.add("output", hint, span=node.span, field=name, arguments=(value,))
+        """The meaning of what follows a dot."""
+        raise NotImplementedError
 
     def _call(self, node: ast.Call) -> Argument:
         name = dotted(node.function)
