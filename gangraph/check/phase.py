@@ -26,14 +26,13 @@ from gangraph.check.weights import misfitting_weights
 from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
 from gangraph.graph.code_names import is_form_of, module_name
 from gangraph.graph.model import Evaluation, Graph, UpdateGraph
-from gangraph.graph.node import kinds
 from gangraph.graph.types import TensorType
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
 from gangraph.language.resolve.elsewhere import FORMS
 from gangraph.language.spec import EvaluatorSpec, NetworkSpec
-from gangraph.registry import SYNONYMS, vocabulary
+from gangraph.registry import vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +147,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
 def _hiding(graph: Graph) -> Iterator[Problem]:
     """No network has the name of something else that is called: it would be called in its place."""
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
-    called |= {*kinds.forms, *SYNONYMS, "average", *FORMS, "file", "sum", *RAMPS, *FUNCTIONS}
+    called |= {*vocabulary.reserved, *FORMS, "file", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
     evaluators = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
     for name, span in (*own, *((name, evaluator.span) for name, evaluator in evaluators.items())):
