@@ -144,6 +144,13 @@ def references(arguments: tuple[Argument, ...]) -> Iterator[str]:
             yield from references(argument)
 
 
+def distinct(argument: object) -> object:
+    """An argument as a key. 1, 1.0 and true are equal, and give values of other types: their keys are not."""
+    if isinstance(argument, tuple):
+        return tuple(map(distinct, argument))
+    return type(argument), repr(argument) if isinstance(argument, float) else argument
+
+
 def with_arguments(argument: Argument, replace: Mapping[str, object]) -> object:
     """An argument with every reference replaced."""
     if isinstance(argument, Ref):
