@@ -112,6 +112,11 @@ class Registry(Mapping[str, Definition]):
         self._verify_free(name)
         self._reserved.add(name)
 
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The names that the language itself gives a meaning as calls."""
+        return frozenset(self._reserved)
+
     def _verify_free(self, name: str) -> None:
         if name in self._definitions:
             kind = self._definitions[name].kind

@@ -32,7 +32,7 @@ class ScheduleKey(UpdateKey):
     stated: str = "$value"  # how `diff` states it, after "was" and "is now"
     usual: str = "none"  # what `diff` says there of an update without it
     function: Callable[[int, float], bool] | None = None
-    code: str = ""  # the function as an expression of Python on `step`, where it is a short one
+    code: str = ""  # the function of a whole number as an expression of Python on `step`, where it is a short one
     conditional: bool = False  # whether there may be steps in which an update with it computes nothing
     repeated: bool = False  # whether an update with it may compute its objectives several times in a step
     late: bool = False  # whether it is decided when the losses are known

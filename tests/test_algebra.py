@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.arithmetic import eq, ge, gt, le, lt, ne
 from gangraph.vocabulary.choosing import (
@@ -30,6 +31,7 @@ from gangraph.vocabulary.choosing import (
     where,
 )
 from gangraph.vocabulary.patterns import einsum, rearrange, reduce, repeat
+from tests.support import read
 
 B, N, C = 3, 4, 5
 
@@ -237,3 +239,37 @@ REFUSED: list[tuple[Callable[[], Tensor], str]] = [
 def test_what_does_not_fit_is_refused(call: Callable[[], Tensor], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         call()
+
+
+WHOLE = """
+gangraph: 1
+name: whole
+data: {{x: normal(2), k: categorical(5)}}
+networks: {{G: {{inputs: x, layers: [linear(2)]}}}}
+values: {{{values}}}
+losses: {{l: mean(G(x))}}
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {{g: "sgd(G, lr=0.1)"}}
+  step: [{{update: g, minimize: l}}]
+"""
+
+
+@pytest.mark.parametrize("first", ["k + 1", "k + 1.0"])
+@pytest.mark.parametrize(
+    ("written", "whole"),
+    [
+        ("k + 1", True), ("k + 1.0", False), ("k * 1", True), ("1 * k", True), ("k * 1.0", False), ("1.0 * k", False),
+        ("k + 0", True), ("0 + k", True), ("k - 0", True), ("k + 0.0", False), ("0.0 + k", False), ("k - 0.0", False),
+    ],
+)  # fmt: skip
+def test_a_type_depends_on_what_is_written_alone(first: str, written: str, whole: bool) -> None:
+    (checked,) = check_spec(read(WHOLE.format(values=f"first: {first}, value: {written}")))
+    made = checked.types.nodes[checked.graph.values["value"]].dtype
+    assert made == (torch.int64 if whole else torch.float32)
+
+
+def test_arguments_that_are_equal_and_no_others_are_one_node() -> None:
+    (checked,) = check_spec(read(WHOLE.format(values="a: 2 * x, b: 2 * x, c: 2.0 * x")))
+    assert checked.graph.values["a"] == checked.graph.values["b"] != checked.graph.values["c"]

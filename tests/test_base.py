@@ -307,3 +307,53 @@ def test_a_profile_of_the_base_that_overrules_is_told_only_where_it_does(folder:
         OVER.replace("profiles: {", "profiles: {quick: {rate: 0.2}, ") + "params: {rate: 0.5}\n"
     )
     assert not read().problems
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data.u", "networks.H", "variables.w", "values.y", "losses.k", "state.s", "train.optimizers.h",
+        "evaluate.data.e", "evaluate.values.v", "evaluate.metrics.m", "evaluate.results.r",
+    ],
+)  # fmt: skip
+def test_none_removes_what_has_a_name(path: str) -> None:
+    left = "none"
+    for part in reversed(path.split(".")):
+        left = f"{{{part}: {left}}}"
+    spec = resolve(parse_text(f"""
+gangraph: 1
+name: names
+data: {{x: normal(2), z: normal(2), u: normal(3)}}
+networks: {{G: {{inputs: z, layers: [linear(2)]}}, H: {{inputs: z, layers: [linear(2)]}}}}
+variables: {{w: "[1.0, 2.0]"}}
+values: {{fake: G(z), y: 2 * x}}
+losses: {{l: mean(fake), k: mean(x)}}
+state: {{s: {{start: 0, next: 0.5 * s}}}}
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {{g: "sgd(G, lr=0.1)", h: "sgd(H, lr=0.1)"}}
+  step: [{{update: g, minimize: l}}]
+evaluate:
+  samples: 8
+  result_samples: 8
+  data: {{e: normal(2)}}
+  values: {{v: G(z)}}
+  metrics: {{m: mean(fake)}}
+  results: {{r: mean(fake)}}
+variants: {{less: {left}}}
+"""), Choice(variant="less"))  # fmt: skip
+    check_spec(spec)
+    (phase,) = spec.phases
+    assert phase.evaluate is not None
+    of_training = (
+        phase.data,
+        phase.networks,
+        phase.variables,
+        phase.values,
+        phase.losses,
+        phase.states,
+        phase.optimizers,
+    )
+    seen = (phase.evaluate.data, phase.evaluate.values, phase.evaluate.metrics, phase.evaluate.results)
+    assert path.rpartition(".")[2] not in {name for names in (*of_training, *seen) for name in names}

@@ -128,7 +128,13 @@ def _syntax(text: str) -> list[str]:
     return [problem.code for problem in error.value.problems]
 
 
-@pytest.mark.parametrize("name", ["mean", "cat", "grad", "held", "history", "average", "linear", "uniform", "l1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mean", "cat", "grad", "held", "history", "average", "matrices", "sum", "trained", "file", "linear",
+        "uniform", "l1",
+    ],
+)  # fmt: skip
 def test_a_network_is_not_called_in_the_place_of_something_else(name: str) -> None:
     assert "GG411" in codes(SPEC.replace("networks: {", f'networks: {{{name}: "mlp(widths=[8])", '))
 

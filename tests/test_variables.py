@@ -350,3 +350,37 @@ train:
 """
     losses = trainer(read(spec)).step()
     assert float(losses["first"]) == pytest.approx(float(losses["second"]), rel=1e-12)
+
+
+NAMED = """
+gangraph: 1
+name: named
+data: {x: fixed(normal(2))}
+networks:
+  Q:
+    inputs: x
+    parts: {body: "linear(4), tanh", head: linear(3)}
+    values: {h: body(x)}
+    output: head(h)
+    outputs: {features: 2 * h}
+  double: {inputs: x, output: 2 * x}
+variables: {w: Q(x).features, v: begin}
+values: {begin: double(x)}
+losses: {l: mean(w ** 2) + mean(v ** 2) + mean(Q(x))}
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {w: "sgd([w, v], lr=0.1)"}
+  step: [{update: w, minimize: l}]
+"""
+
+
+def test_a_variable_begins_as_an_output_that_nothing_else_reads() -> None:
+    run = trainer(read(NAMED))
+    assert run.networks["w"].value.shape == (4, 4)
+    run.step()
+
+
+def test_what_a_variable_begins_as_is_used() -> None:
+    (checked,) = check_spec(read(NAMED))
+    assert [lint.message for lint in checked.lints if lint.code == "GG608"] == []

@@ -447,6 +447,7 @@ PROGRAMS: Mapping[str, tuple[Callable[[], Program], str]] = {
     "gives": (lambda: with_code(writes=()), "the code of 'd' does not give the 0 values that it writes"),
     "writes": (lambda: with_code(writes=("a", *program().segments["d"].writes[1:])), "the code of 'd' does not write"),
     "networks": (lambda: with_code(networks={}), "the code of 'd' calls D, which it does not list"),
+    "starts": (lambda: replace(program(), starts=with_code(writes=()).segments["d"]), "the code of 'd' does not give"),
 }
 
 

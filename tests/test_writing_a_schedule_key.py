@@ -22,7 +22,7 @@ from gangraph.registry import load_plugins
 from gangraph.update_keys import KEYS
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption
 from gangraph.update_options import add as add_option
-from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey, add, holds, update_guard
+from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey, add, divides, holds, update_guard
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
@@ -164,10 +164,10 @@ def test_the_printed_code_runs_alike(step: int) -> None:
     ("keys", "condition"),
     [
         ("every: 2", "step % 2 == 0"),
-        ("every: 2 + step", "step % (2 + step) == 0"),
+        ("every: 2 + step", "divides(step, 2 + step)"),
         ("when: step < 1 or step > 3", "step < 1 or step > 3"),
         ("every: 2, when: step < 1 or step > 3", "step % 2 == 0 and (step < 1 or step > 3)"),
-        ("every: 'linear(2, 5)'", 'step % now("linear(2, 5)") == 0'),
+        ("every: 'linear(2, 5)'", 'divides(step, now("linear(2, 5)"))'),
     ],
 )
 def test_conditions_are_printed_as_they_are_decided(keys: str, condition: str) -> None:
@@ -304,3 +304,14 @@ def test_a_function_that_no_import_finds_is_refused() -> None:
         with pytest.raises(TypeError, match=r"the key 'odd' of updates cannot be .* it has no name in its module"):
             update_guard("odd", **TEXTS)(function)
     assert "odd" not in SCHEDULE_KEYS
+
+
+def test_the_printed_rhythm_over_time_is_that_of_the_run() -> None:
+    spec = small('{update: d, minimize: judge, every: "linear(1, 3)"}', DRAW_ONCE[1])
+    text = code_text(compile_phase(check_spec(spec)[0]))
+    assert "from gangraph.update_schedule import divides" in text
+    (line,) = (line for line in text.splitlines() if "divides(" in line)
+    numbers = [1 + 0.2 * step for step in range(10)]  # linear(1, 3) in a run of 10 steps
+    given = {"divides": divides}
+    ran = [eval(line[3:-1], given | {"step": step, "now": lambda _, n=n: n}) for step, n in enumerate(numbers)]
+    assert ran == [True, True, True, False, True, False, True, False, False, True]

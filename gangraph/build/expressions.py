@@ -12,6 +12,7 @@ from gangraph.build.arguments import check_arguments
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Argument, Node, Ref
+from gangraph.graph.node import distinct
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant, literal
 from gangraph.language.expression.gates import outside
@@ -88,8 +89,9 @@ class NodeTable:
 
     def add(self, kind: str, name: str, *, span: Span, unique: object = None, **parts: Any) -> Ref:
         """The node of this structure, made under a fresh name like `name` if it is new."""
-        told = ("target", "field", "arguments", "keywords", "expression", "origin", "ahead")
-        key = (kind, unique, *(parts.get(part) for part in told))
+        told = ("target", "field", "expression", "origin", "ahead")
+        given = (distinct(parts.get(part, ())) for part in ("arguments", "keywords"))
+        key = (kind, unique, *given, *(parts.get(part) for part in told))
         if key not in self._known:
             if len(self.nodes) >= self.largest:
                 first, self.full = not self.full, True
@@ -208,12 +210,8 @@ class ExpressionBuilder:
         return constant(Scope().reduce(replace(node, **operands)))  # type: ignore[return-value]  # a number
 
     def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
-        """A named output of a call."""
-        hint = self.take_hint(name)
-        value = self.visit(base)
-        if not isinstance(value, Ref):
-            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
-        return self.table.add("output", hint, span=node.span, field=name, arguments=(value,))
+        """The meaning of what follows a dot."""
+        raise NotImplementedError
 
     def _call(self, node: ast.Call) -> Argument:
         name = dotted(node.function)

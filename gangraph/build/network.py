@@ -188,6 +188,12 @@ class _NetworkBuilder(ExpressionBuilder):
             )
         return None
 
+    def attribute(self, node: ast.Attribute, base: Expression, name: str) -> Argument:
+        """Refuse what follows a dot: only calls of networks have named outputs, and none stand in a network."""
+        self.visit(base)
+        expected = "a value of the network, by a name of its own in values:"
+        refuse("GG316", f"nothing in a network has a part '{name}'", node.span, ast.show(node), expected)
+
     def curried(self, node: ast.Call) -> Argument:
         """`layer(...)(x)`: a layer of its own, without a name."""
         hint = self.take_hint("")

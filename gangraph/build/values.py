@@ -435,7 +435,10 @@ class ValueBuilder(ExpressionBuilder):
         return dynamic_start(terms)
 
     def operate(self, target: str, node: ast.Unary | ast.Binary, values: tuple[Argument, ...], name: str) -> Argument:
-        """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied."""
+        """Arithmetic; a term of weight 0 is left out, a weight of 1 is not multiplied.
+
+        What is written as 1.0 or 0.0 stays: with it whole numbers become others.
+        """
         if are_numbers(values):
             return self.number(node, values)
         zeros = [value == 0 and isinstance(value, int | float) and not isinstance(value, bool) for value in values]
@@ -444,11 +447,10 @@ class ValueBuilder(ExpressionBuilder):
             terms = [operand for operand, value in zip(operands, values, strict=True) if isinstance(value, Ref)]
             self._warn_zero((terms or [operands[zeros.index(True)]])[0], node.span)
             return 0
-        if target == "mul" and 1 in values:
-            return values[1 - values.index(1)]
-        if target in ("add", "sub") and zeros[-1]:
+        neutral = [type(value) is int and value == (target == "mul") for value in values]
+        if target in ("mul", "add", "sub") and neutral[-1]:
             return values[0]
-        if target == "add" and zeros[0]:
+        if target in ("mul", "add") and neutral[0]:
             return values[1]
         return self.table.add("op", name, span=node.span, target=target, arguments=values)
 

@@ -12,8 +12,9 @@ _MOST = 4  # calls that a message lists
 
 
 def in_training(spec: PhaseSpec) -> Iterator[Expression]:
-    """Every expression that training computes."""
-    yield from (*spec.values.values(), *spec.losses.values(), *(state.next for state in spec.states.values()))
+    """Every expression that training computes, and what variables begin as."""
+    yield from (*spec.variables.values(), *spec.values.values(), *spec.losses.values())
+    yield from (state.next for state in spec.states.values())
     written = [objective for update in spec.updates for objective in update.objectives]
     written += [objective.unroll.objective for objective in written if objective.unroll is not None]
     yield from (objective.expression for objective in written)

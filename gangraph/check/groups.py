@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Mapping
 
 from gangraph.check.instantiate import NetworkModel
+from gangraph.check.parameter_values import parameter_names
 from gangraph.errors import Problem
 from gangraph.graph.groups import assign
-from gangraph.graph.model import Graph, ObjectiveGraph
-from gangraph.graph.reached import reaches
+from gangraph.graph.model import Graph
+from gangraph.graph.reached import unreached
 from gangraph.language.expression.model import show
+from gangraph.language.place import Place
 from gangraph.language.spec import Entry, OptimizerSpec
 
 
 def misassigned(graph: Graph, models: Mapping[str, NetworkModel]) -> Iterator[Problem]:
     """GG324: entries of groups that claim the same parameters, or that have none of their own."""
-    names = {name: [path for path, _ in model.module.named_parameters()] for name, model in models.items()}
+    names = parameter_names(models)
     for group in (group for group in graph.spec.optimizers.values() if group.listed):
         if any(network not in names for network, _ in group.networks):
             continue  # which has a problem, or is called by nothing
@@ -27,11 +29,20 @@ def misassigned(graph: Graph, models: Mapping[str, NetworkModel]) -> Iterator[Pr
                 yield _empty(group, entry)
 
 
-def unreached(graph: Graph, objective: ObjectiveGraph) -> Iterator[str]:
-    """The parts of networks in the group of an objective that the objective does not depend on, as written."""
-    for entry in graph.spec.optimizers[objective.group].listed:
-        if entry.place.network in graph.networks and not reaches(graph, objective.written, [entry.place]):
-            yield entry.place.written
+def out_of_reach(graph: Graph, loss: str, group: str, models: Mapping[str, NetworkModel]) -> list[str]:
+    """What of a group a loss does not depend on differentiably: networks, or else the entries that it lists.
+
+    Networks that nothing calls have no parameters, even if a loss depends on parts that they share with others.
+    """
+    spec, names = graph.spec.optimizers[group], parameter_names(models)
+    whole = [Place(network, "", span) for network, span in spec.networks]
+    if not any(True for place in whole for _ in graph.calls(place.network)):
+        return [place.written for place in whole]
+    for places in (whole, spec.places):
+        called = (place for place in places if place.network in graph.networks)
+        if left := unreached(graph, loss, called, names):
+            return [place.written for place in left]
+    return []
 
 
 def _unclear(first: Entry, second: Entry) -> Problem:

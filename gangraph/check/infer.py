@@ -27,7 +27,7 @@ from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_w
 from gangraph.check.parameter_values import names_at, require_reached, type_of_parameters
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
-from gangraph.graph.differentiability import stops
+from gangraph.graph.differentiability import passed
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Graph, NetworkGraph, Node, Ref, with_arguments
 from gangraph.graph.node import NodeKind
@@ -73,11 +73,11 @@ def infer(
 
 
 def _above_vectors(graph: Graph) -> set[str]:
-    """The vectors of the parameters of networks, and everything that is computed from them."""
+    """What is about the parameters of networks, as their vectors and gradients are, and all computed from that."""
     found: set[str] = set()
     for node in graph.nodes.values():
         begins = graph.begun.get(graph.owner(node.target)) if node.is_call else None
-        if node.of_parameters or not found.isdisjoint(node.needs) or begins in found:
+        if node.of_parameters or node.by_parameters or not found.isdisjoint(node.needs) or begins in found:
             found.add(node.id)
     return found
 
@@ -125,7 +125,7 @@ class _Inference:
 
     def gradient(self, node: Node) -> TensorType | None:
         output, at = node.inputs
-        if not self._flows(output, at):
+        if output not in {at, *passed(self.graph, node)}:
             below = ", or only through what stops gradients" if at in self.graph.below(output) else ""
             self.report(
                 "GG503",
@@ -141,20 +141,8 @@ class _Inference:
         model = self.models.get(owner)
         if model is None or not names_at(node.place, model):  # of which the vector of the parameters tells
             return None
-        return type_of_parameters(self, node, model) if require_reached(self, self.graph, node) else None
-
-    def _flows(self, output: str, at: str) -> bool:
-        """Whether a gradient comes from a value to one beneath it, past all that cut it off."""
-        waiting, known = [output], {output}
-        while waiting:
-            name = waiting.pop()
-            if name == at:
-                return True
-            node = self.graph.nodes[name]
-            fresh = {*node.inputs} - known if not stops(self.graph, node) else set[str]()
-            waiting += fresh
-            known |= fresh
-        return False
+        reached = require_reached(self, self.graph, node, self.models)
+        return type_of_parameters(self, node, model) if reached else None
 
     def operation(self, node: Node) -> TensorType | None:
         examples = {name: self.types[name].example() for name in node.inputs}

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gangraph.check.layer_state import changed_paths, marks
 from gangraph.graph.model import LayerUse
+from gangraph.graph.node import distinct
 from gangraph.registry import Definition
 
 
@@ -94,9 +95,9 @@ def _written(use: LayerUse) -> object:
 
 
 def _described(argument: Any) -> object:
-    """An argument as a key: a tensor by its shape; 1, 1.0 and True have different keys."""
+    """An argument as a key: a tensor by its shape and type."""
     if isinstance(argument, Tensor):
         return Tensor, tuple(argument.shape), argument.stride(), argument.dtype
     if isinstance(argument, tuple):
         return tuple(map(_described, argument))
-    return type(argument), argument
+    return distinct(argument)

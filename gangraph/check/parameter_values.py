@@ -12,7 +12,7 @@ from gangraph.errors import Problem, nearest
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.node import Inference
 from gangraph.graph.parts import beneath, paths_at
-from gangraph.graph.reached import reaches
+from gangraph.graph.reached import unreached
 from gangraph.graph.types import TensorType
 from gangraph.language.place import Place
 
@@ -22,6 +22,11 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 def names_at(place: Place, model: NetworkModel) -> tuple[str, ...]:
     """The names of the parameters at a place of a network, in the order in which the network has them."""
     return beneath(_sizes(model), paths_at(model.graph.spec, place))
+
+
+def parameter_names(models: Mapping[str, NetworkModel]) -> dict[str, tuple[str, ...]]:
+    """The names of the parameters of networks, in order."""
+    return {name: tuple(_sizes(model)) for name, model in models.items()}
 
 
 def type_of_parameters(inference: Inference, node: Node, model: NetworkModel) -> TensorType | None:
@@ -79,7 +84,7 @@ def _type_of_matrix(inference: Inference, node: Node, model: NetworkModel) -> Te
     return TensorType(found.shape, torch.float32)
 
 
-def require_reached(inference: Inference, graph: Graph, node: Node) -> bool:
+def require_reached(inference: Inference, graph: Graph, node: Node, models: Mapping[str, NetworkModel]) -> bool:
     """Whether the output of a gradient depends on the parameters that it is taken by; reports where it does not."""
     (output,), written = node.inputs, node.place.written
     if node.target in graph.averages:
@@ -93,7 +98,7 @@ def require_reached(inference: Inference, graph: Graph, node: Node) -> bool:
             fix=f"parameters({written.replace(node.target, owner, 1)})",
         )
         return False
-    if not reaches(graph, output, [node.place]):
+    if unreached(graph, output, [node.place], parameter_names(models)):
         inference.report(
             "GG503",
             "the gradient is zero: the output does not depend on these parameters",

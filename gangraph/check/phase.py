@@ -7,7 +7,7 @@ from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
 from gangraph.check.batch_axis import batch_meets_features, per_sample
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
-from gangraph.check.groups import misassigned, unreached
+from gangraph.check.groups import misassigned, out_of_reach
 from gangraph.check.held_values import unfixed
 from gangraph.check.infer import Types, infer
 from gangraph.check.initialize import check_initialization
@@ -25,16 +25,14 @@ from gangraph.check.variables import misread, odd_variables
 from gangraph.check.weights import misfitting_weights
 from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
 from gangraph.graph.code_names import is_form_of, module_name
-from gangraph.graph.differentiability import differentiable_in_inputs
 from gangraph.graph.model import Evaluation, Graph, UpdateGraph
-from gangraph.graph.node import kinds
 from gangraph.graph.types import TensorType
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS
 from gangraph.language.resolve.elsewhere import FORMS
 from gangraph.language.spec import EvaluatorSpec, NetworkSpec
-from gangraph.registry import SYNONYMS, vocabulary
+from gangraph.registry import vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +147,7 @@ def _names(graph: Graph) -> Iterator[Problem]:
 def _hiding(graph: Graph) -> Iterator[Problem]:
     """No network has the name of something else that is called: it would be called in its place."""
     called = {name for name, definition in vocabulary.items() if definition.kind != "layer"}
-    called |= {*kinds.forms, *SYNONYMS, "average", *FORMS, "file", "sum", *RAMPS, *FUNCTIONS}
+    called |= {*vocabulary.reserved, *FORMS, "file", *RAMPS, *FUNCTIONS}
     own = [(name, graph.spec.spans.get(name, made.span)) for name, made in graph.spec.networks.items()]
     evaluators = graph.spec.evaluate.networks if graph.spec.evaluate is not None else {}
     for name, span in (*own, *((name, evaluator.span) for name, evaluator in evaluators.items())):
@@ -212,8 +210,7 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
     for update in graph.updates:
         for ahead in update.lookaheads:
             yield from _one_number(f"the objective of '{ahead.group}'", types.nodes.get(ahead.loss), ahead.span)
-            reached = differentiable_in_inputs(graph, ahead.loss, ahead.networks)
-            if left := ", ".join(name for name in ahead.networks if name not in reached):
+            if left := ", ".join(out_of_reach(graph, ahead.loss, ahead.group, types.networks)):
                 yield Problem(
                     code="GG512",
                     message=f"the steps of '{ahead.group}' that '{update.name}' looks ahead do not move {left}",
@@ -227,10 +224,7 @@ def _gradients(graph: Graph, types: Types) -> Iterator[Problem]:
             if made is None:
                 continue
             yield from _one_number(f"the objective of '{objective.group}'", made, objective.span)
-            reached = differentiable_in_inputs(graph, objective.loss, objective.networks)
-            missing = [name for name in objective.networks if name not in reached] or [*unreached(graph, objective)]
-            if missing:
-                names = ", ".join(missing)
+            if names := ", ".join(out_of_reach(graph, objective.loss, objective.group, types.networks)):
                 yield Problem(
                     code="GG501",
                     message=f"the objective of '{objective.group}' does not reach {names}",

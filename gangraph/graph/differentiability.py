@@ -1,9 +1,16 @@
-"""Where gradients flow: which values depend differentiably on which networks' parameters."""
+"""Where gradients flow: which values depend differentiably on which networks' parameters.
 
-from collections.abc import Callable, Iterable
+All of it is one walk over *points*: a node and, for a call of a network with several outputs, one of these by name.
+`behind` says what a gradient comes to from there, so every question about gradients has the same answer everywhere.
+"""
+
+from collections.abc import Iterable, Iterator
 
 from gangraph.errors import SpecError
 from gangraph.graph.model import Graph, Node
+from gangraph.graph.network import Flow
+
+Point = tuple[str, str]  # a node, and an output of a call where it has several by name
 
 
 def stops(graph: Graph, node: Node) -> bool:
@@ -20,71 +27,97 @@ def is_stop(graph: Graph, node: Node) -> bool:
     return stops(graph, node) and not (node.is_given or node.is_operation or node.of_network)
 
 
+def points(graph: Graph, name: str) -> Iterator[Point]:
+    """The points of a node: one for each output of a call."""
+    node = graph.nodes[name]
+    outputs = graph.networks[graph.owner(node.target)].outputs if node.is_call else ("",)
+    return ((name, output) for output in outputs)
+
+
+def flow_at(graph: Graph, point: Point) -> Flow | None:
+    """Where a gradient comes to inside of a network; None for what is no call."""
+    name, output = point
+    node = graph.nodes[name]
+    return graph.networks[graph.owner(node.target)].flows[output] if node.is_call else None
+
+
+def behind(graph: Graph, point: Point) -> Iterator[Point]:
+    """The points to which a gradient comes from one in one step.
+
+    The steps that are looked ahead are behind an output that depends on the parameters of their network.
+    """
+    node, flow = graph.nodes[point[0]], flow_at(graph, point)
+    if flow is not None:
+        inputs = graph.networks[graph.owner(node.target)].spec.inputs
+        yield from ((source, "") for name, source in zip(inputs, node.inputs, strict=True) if name in flow.inputs)
+        if node.ahead and flow.layers:
+            yield node.ahead, ""
+    elif node.kind == "output":
+        yield node.inputs[0], node.field
+    elif node.kind == "lookahead":
+        reached = all_behind(graph, graph.lookaheads[node.id].loss)
+        yield from ((source, "") for source in node.inputs if (source, "") in reached)
+    elif not stops(graph, node):
+        yield from ((source, "") for source in node.needs)
+
+
+def all_behind(graph: Graph, output: str, at: str | None = None) -> set[Point]:
+    """Every point that a gradient comes to from a value, itself included; with `at` only those computed from it."""
+    waiting = [(output, "")] if at is None or graph.depends(output, at) else []
+    found = set(waiting)
+    while waiting:
+        point = waiting.pop()
+        if point[0] == at:
+            continue
+        fresh = {each for each in behind(graph, point) if at is None or graph.depends(each[0], at)} - found
+        waiting += fresh
+        found |= fresh
+    return found
+
+
 def differentiable(graph: Graph, networks: Iterable[str], within: Iterable[str]) -> set[str]:
     """The nodes among `within` that depend differentiably on the parameters of `networks`."""
     chosen = set(networks)
-    reached: set[str] = set()
-    for node in map(graph.nodes.__getitem__, graph.in_order(within)):
-        if not node.is_call and stops(graph, node):
-            continue
-        starts = node.of_network and node.target in chosen and not node.ahead and not _is_constant(graph, node)
-        through = not reached.isdisjoint(node.needs) and not stops(graph, node)
-        if starts or not chosen.isdisjoint(_inside(graph, node)) or through or node.ahead in reached:
-            reached.add(node.id)
-    return reached
+    inside = [point for name in graph.in_order(within) for point in points(graph, name)]
+    starts = {point for point in inside if _starts(graph, point, chosen)}
+    return {name for name, _ in _leading(graph, inside, starts)}
 
 
-def _is_constant(graph: Graph, node: Node) -> bool:
-    """Whether no output of a network depends differentiably on any of its layers."""
-    return node.is_call and graph.owner(node.target) in graph.constant
+def _starts(graph: Graph, point: Point, networks: set[str]) -> bool:
+    """Whether a value depends on parameters of some networks by itself."""
+    node, flow = graph.nodes[point[0]], flow_at(graph, point)
+    if node.kind == "lookahead":
+        return not networks.isdisjoint(_inside(graph, node))
+    if not node.of_network or node.target not in networks or node.ahead:
+        return False
+    return bool(flow.layers) if flow is not None else not stops(graph, node)
+
+
+def _leading(graph: Graph, inside: Iterable[Point], starts: set[Point]) -> set[Point]:
+    """The points among those `inside`, which are in order, from which a gradient comes to one of the `starts`."""
+    found = set(starts)
+    for point in inside:
+        if any(each in found for each in behind(graph, point)):
+            found.add(point)
+    return found
 
 
 def _inside(graph: Graph, node: Node) -> set[str]:
     """The networks that the steps of a lookahead compute with as they are."""
-    if node.kind != "lookahead":
-        return set()
     ahead = graph.lookaheads[node.id]
     called = {graph.nodes[name].target for name in ahead.body if graph.nodes[name].of_network}
     return called - {*ahead.networks}
 
 
-def differentiable_in_inputs(graph: Graph, loss: str, networks: Iterable[str]) -> set[str]:
-    """The networks among `networks` whose parameters, or shared ones, the loss depends on differentiably."""
-    below = graph.below(loss)
-    return {name for name in networks if loss in differentiable(graph, (name, *graph.tied.get(name, ())), below)}
-
-
 def penalised_calls(graph: Graph) -> list[tuple[str, str]]:
-    """The network calls that lie inside a `grad(output, input)`: pairs of the call's node and the grad's node.
-
-    For a gradient with respect to parameters, these are the calls through which it flows.
-    """
-    calls = sum(1 << place for place, node in enumerate(graph.nodes.values()) if node.is_call)
-    found = []
-    for node in graph.nodes.values():
-        if node.kind == "grad":
-            output, at = node.inputs
-            inside = graph.named(calls & graph.ancestors[output] & ~graph.ancestors[at])
-            found += [(name, node.id) for name in inside]
-        elif node.by_parameters:
-            found += [(name, node.id) for name in passed(graph, node) if graph.nodes[name].is_call]
-    return found
-
-
-def _between(graph: Graph, output: str, at: str, follows: Callable[[Node], bool] = lambda _: True) -> list[str]:
-    """The values through which an output depends on a value, both included, in order; none if it does not.
-
-    The inputs of a node are considered only if it `follows`.
-    """
-    waiting = [output] if graph.depends(output, at) else []
-    found = set(waiting)
-    while waiting:
-        node = graph.nodes[waiting.pop()]
-        if node.id != at and follows(node):
-            fresh = [name for name in node.needs if name not in found and graph.depends(name, at)]
-            found.update(fresh)
-            waiting += fresh
-    return graph.in_order(found)
+    """The network calls through which a gradient flows that is a value: pairs of the call's node and the gradient's."""
+    gradients = (node for node in graph.nodes.values() if node.is_gradient)
+    return [
+        (name, node.id)
+        for node in gradients
+        for name in graph.in_order(passed(graph, node))
+        if graph.nodes[name].is_call
+    ]
 
 
 def passed(graph: Graph, gradient: Node) -> set[str]:
@@ -94,46 +127,30 @@ def passed(graph: Graph, gradient: Node) -> set[str]:
     is computed from these calls or from the vector of the parameters.
     """
     output, *ats = gradient.inputs
-    if not ats:
-        return _passed_from_parameters(graph, output, gradient.target)
-    (at,) = ats
-    found = {at}
-    for name in _between(graph, output, at, lambda node: not stops(graph, node)):
-        if not stops(graph, graph.nodes[name]) and not found.isdisjoint(graph.nodes[name].needs):
-            found.add(name)
-    return found - {at}
-
-
-def _passed_from_parameters(graph: Graph, output: str, network: str) -> set[str]:
-    """The values through which an output depends differentiably on the parameters of a network."""
-    waiting, behind = [output], {output}
-    while waiting:
-        node = graph.nodes[waiting.pop()]
-        fresh = {*node.needs} - behind if not stops(graph, node) else set[str]()
-        waiting += fresh
-        behind |= fresh
-    return differentiable(graph, (network, *graph.tied.get(network, ())), behind)
+    found = all_behind(graph, output, *ats)
+    order = sorted(found, key=lambda point: graph.positions[point[0]])
+    if ats:
+        return {name for name, _ in _leading(graph, order, found & {(ats[0], "")})} - {*ats}
+    networks = {gradient.target, *graph.tied.get(gradient.target, ())}
+    starts = {point for point in order if _starts(graph, point, networks)}
+    return {name for name, _ in _leading(graph, order, starts)}
 
 
 def flowing(graph: Graph, nodes: Iterable[str], live: Iterable[str], outputs: Iterable[str]) -> set[str]:
     """The `live` values among some nodes from which a gradient flows to one of the outputs."""
     chosen = set(live)
-    found = chosen.intersection(outputs)
+    found = {point for name in chosen.intersection(outputs) for point in points(graph, name)}
     for name in reversed(graph.in_order(nodes)):
-        node = graph.nodes[name]
-        if name in found and not stops(graph, node):
-            found.update(chosen.intersection(node.needs))
-    return found
+        for point in found.intersection(points(graph, name)):
+            found.update(each for each in behind(graph, point) if each[0] in chosen)
+    return {name for name, _ in found}
 
 
 def penalties(graph: Graph, nodes: Iterable[str], live: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each node, the gradients that differentiate through it and are differentiated themselves."""
     chosen, found = set(nodes), dict[str, tuple[str, ...]]()
     for name in graph.in_order(chosen.intersection(live)):
-        node = graph.nodes[name]
-        if node.is_gradient:
-            output, *ats = node.inputs
-            inside = _between(graph, output, ats[0]) if ats else passed(graph, node)
-            for between in chosen.intersection(inside).difference(ats):
+        if graph.nodes[name].is_gradient:
+            for between in chosen.intersection(passed(graph, graph.nodes[name])):
                 found[between] = (*found.get(between, ()), name)
     return found

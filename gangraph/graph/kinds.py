@@ -36,10 +36,6 @@ SIGNS = {  # how a spec writes these ops
 # ------------------------------------------------------------------------------------------------------ gradients
 
 
-def _network_stops(networks: NetworkFacts, node: Node) -> bool:
-    return networks.owner(node.target) in networks.opaque
-
-
 def _op_stops(_: NetworkFacts, node: Node) -> bool:
     return vocabulary[node.target].traits.stops_gradient
 
@@ -233,12 +229,11 @@ KINDS = (
         write=_given,
         spelled=_spell_state,
     ),
-    NodeKind(  # a call of a network
+    NodeKind(  # a call of a network; from which output to which input a gradient passes, `NetworkGraph.flows` says
         name="network",
         arguments=None,
         target="network",
         of_network=True,
-        stops=_network_stops,
         infer=lambda inference, node: inference.call(node),
         write=lambda writer, node: writer.network(node),
         spelled=_spell_target,

@@ -9,48 +9,13 @@ from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds of nodes)
 from gangraph.graph.closure import closure
+from gangraph.graph.network import LayerUse, NetworkGraph
 from gangraph.graph.node import Argument, Node, Ref, with_arguments
 from gangraph.language.expression.model import Expression
 from gangraph.language.place import Place
-from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, SamplerSpec
+from gangraph.language.spec import AverageSpec, EvaluatorSpec, PhaseSpec, SamplerSpec
 from gangraph.language.tied import tied
 from gangraph.language.timing import Timing
-from gangraph.registry import vocabulary
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerUse:
-    """A layer of a network before its input is known: a registered name and its constant arguments."""
-
-    name: str
-    arguments: tuple[object, ...]
-    keywords: tuple[tuple[str, object], ...]
-    wrapped: "LayerUse | None" = None
-    span: Span
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The names of the values that the layer, or the layer that it wraps, takes in a run."""
-        return self.wrapped.inputs if self.wrapped is not None else vocabulary[self.name].inputs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkGraph:
-    """A network as a graph of layers, in topological order; `layers` maps module paths to what stands there.
-
-    `draws` are what the inputs of that name are drawn from where a call does not give them.
-    """
-
-    spec: NetworkSpec
-    nodes: Mapping[str, Node]
-    layers: Mapping[str, LayerUse]
-    outputs: Mapping[str, Argument]
-    draws: Mapping[str, RandomSource] = field(default_factory=dict)
-
-    @property
-    def is_function(self) -> bool:
-        """Whether it has no layers and is no variable, so that it has no parameters and no state."""
-        return not self.layers and self.spec.start is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,16 +182,6 @@ class Graph:
             for source in dict.fromkeys(node.needs):
                 found[source].append(node.id)
         return {name: tuple(readers) for name, readers in found.items()}
-
-    @cached_property
-    def opaque(self) -> frozenset[str]:
-        """The networks from whose outputs no gradient comes to their inputs."""
-        return frozenset(name for name, network in self.networks.items() if not _passes(network, "input"))
-
-    @cached_property
-    def constant(self) -> frozenset[str]:
-        """The networks from whose outputs no gradient comes to any of their layers."""
-        return frozenset(name for name, network in self.networks.items() if not _passes(network, "layer"))
 
     @cached_property
     def lookaheads(self) -> Mapping[str, Lookahead]:
@@ -410,18 +365,6 @@ class Evaluation:
     def numbers(self) -> tuple[tuple[str, str], ...]:
         """Everything that is measured over many samples."""
         return (*self.results, *self.metrics)
-
-
-def _passes(network: NetworkGraph, start: str) -> bool:
-    """Whether a gradient comes from an output of a network to one of its inputs, or to one of its layers."""
-    reached: set[str] = set()
-    for node in network.nodes.values():
-        name = network.layers[node.target].name if node.kind == "layer" else node.target
-        cut = node.kind not in ("input", "variable") and vocabulary[name].traits.stops_gradient
-        begins = node.kind == start or (node.kind, start) == ("variable", "layer")
-        if not cut and (begins or not reached.isdisjoint(node.inputs)):
-            reached.add(node.id)
-    return any(isinstance(output, Ref) and output.id in reached for output in network.outputs.values())
 
 
 __all__ = [

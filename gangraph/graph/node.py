@@ -144,6 +144,13 @@ def references(arguments: tuple[Argument, ...]) -> Iterator[str]:
             yield from references(argument)
 
 
+def distinct(argument: object) -> object:
+    """An argument as a key. 1, 1.0 and true are equal, and give values of other types: their keys are not."""
+    if isinstance(argument, tuple):
+        return tuple(map(distinct, argument))
+    return type(argument), repr(argument) if isinstance(argument, float) else argument
+
+
 def with_arguments(argument: Argument, replace: Mapping[str, object]) -> object:
     """An argument with every reference replaced."""
     if isinstance(argument, Ref):
@@ -265,10 +272,6 @@ class Writer(Protocol):
 
 class NetworkFacts(Protocol):
     """What following gradients needs to know about the networks of a graph."""
-
-    @property
-    def opaque(self) -> frozenset[str]:
-        """The networks from whose outputs no gradient comes to their inputs."""
 
     def owner(self, network: str) -> str:
         """The network whose layers a call runs."""

@@ -1,68 +1,54 @@
 """The layers inside networks that a value depends on differentiably."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from gangraph.graph.differentiability import stops
+from gangraph.graph.differentiability import Point, all_behind, flow_at
 from gangraph.graph.groups import owned
-from gangraph.graph.model import Graph, NetworkGraph, Node, Ref
-from gangraph.graph.parts import Key, meet, owner_at
+from gangraph.graph.model import Graph, Lookahead
+from gangraph.graph.parts import Key, beneath, meet, owner_at, paths_at
 from gangraph.language.place import Place
-from gangraph.registry import vocabulary
+from gangraph.language.spec import NetworkSpec
 
-Layers = set[Key]
+Names = Mapping[str, Iterable[str]]  # the names of the parameters of networks, as far as they are known
 
 
-def reaches(graph: Graph, output: str, places: Iterable[Place]) -> bool:
-    """Whether a value depends differentiably on some of the parameters at one of some places.
+def unreached(graph: Graph, output: str, places: Iterable[Place], names: Names) -> list[Place]:
+    """The places at which there is no parameter that a value depends on differentiably.
 
-    A layer is taken to depend on all of its parameters, so a place of one parameter counts as its layer.
+    A parameter's name within its layer is not looked at: a call of a layer depends on all its parameters. Of networks
+    whose parameters are not known, every layer is taken to have some.
     """
-    found = reached_layers(graph, output)
-    wanted = {(owner, path) for place in places for owner, path in owned(graph.spec.networks, place)}
+    found = {key for point in all_behind(graph, output) for key in _layers(graph, point)}
+    return [place for place in places if not _meets(_wanted(graph, place, names), found)]
+
+
+def _meets(wanted: Iterable[Key], found: Iterable[Key]) -> bool:
     return any(one == two and meet([first], [second]) for one, first in wanted for two, second in found)
 
 
-def reached_layers(graph: Graph, output: str) -> Layers:
-    """The layers on which a value depends differentiably."""
-    found: Layers = set()
-    waiting, known = [(output, "")], {(output, "")}
-    while waiting:
-        name, field = waiting.pop()
-        node = graph.nodes[name]
-        if node.is_call:
-            found |= _called(graph, node, field)
-        elif node.of_parameters:
-            place = replace(node.place, network=graph.owner(node.target))
-            found |= {*owned(graph.spec.networks, place)}
-        if node.is_call or not stops(graph, node):
-            fresh = {(each, node.field if node.kind == "output" else "") for each in node.needs} - known
-            waiting += fresh
-            known |= fresh
-    return found
+def _wanted(graph: Graph, place: Place, names: Names) -> list[Key]:
+    """The parameters at a place as their owners name them; where they are not known, the layers and parts."""
+    networks = graph.spec.networks
+    spec = networks[place.network]
+    if place.network not in names or not isinstance(spec, NetworkSpec):
+        return owned(networks, place)
+    return [owner_at(networks, place.network, name) for name in beneath(names[place.network], paths_at(spec, place))]
 
 
-def _called(graph: Graph, call: Node, field: str) -> Layers:
-    """The layers on which an output of a call depends."""
-    network = graph.networks[graph.owner(call.target)]
-    return {owner_at(graph.spec.networks, graph.owner(call.target), path) for path in _layers(network, field)}
+def _layers(graph: Graph, point: Point) -> Iterator[Key]:
+    """The layers that the value at a point depends on by itself. An average has none that are trained."""
+    node, flow, networks = graph.nodes[point[0]], flow_at(graph, point), graph.spec.networks
+    if node.kind == "lookahead":
+        yield from _inside(graph, graph.lookaheads[node.id])
+    elif flow is not None and node.target not in graph.averages and not node.ahead:
+        yield from (owner_at(networks, node.target, path) for path in flow.layers)
+    elif node.of_parameters:
+        yield from owned(networks, replace(node.place, network=graph.owner(node.target)))
 
 
-def _layers(network: NetworkGraph, field: str) -> set[str]:
-    """The layers of a network that an output depends on differentiably; `field` is "" for its main output."""
-    output = network.outputs.get(field)
-    waiting = [output.id] if isinstance(output, Ref) else []
-    known, found = set(waiting), set[str]()
-    while waiting:
-        node = network.nodes[waiting.pop()]
-        if node.kind == "variable":
-            found.add(node.target)
-        name = network.layers[node.target].name if node.kind == "layer" else node.target
-        if node.kind in ("input", "variable") or vocabulary[name].traits.stops_gradient:
-            continue
-        if node.kind == "layer":
-            found.add(node.target)
-        fresh = {*node.inputs} - known
-        waiting += fresh
-        known |= fresh
-    return found
+def _inside(graph: Graph, ahead: Lookahead) -> Iterator[Key]:
+    """The layers of the networks that steps ahead compute with as they are."""
+    for point in all_behind(graph, ahead.loss):
+        if point[0] in ahead.body and graph.nodes[point[0]].target not in ahead.networks:
+            yield from _layers(graph, point)

@@ -24,8 +24,9 @@ def _broken(program: Program) -> Iterator[str]:
         for segment in update.segments:
             if segment.name not in program.segments:
                 yield f"segment '{segment.name}' has no code"
-    looked = (each.code for each in (program.evaluation, program.measurement, *program.pictures.values()) if each)
-    for lowered in (*program.segments.values(), *looked):
+    looked = [each.code for each in (program.evaluation, program.measurement, *program.pictures.values()) if each]
+    starts = [program.starts] if program.starts is not None else []
+    for lowered in (*program.segments.values(), *looked, *starts):
         yield from (f"the code of '{lowered.segment.name}' {told}" for told in _code(lowered))
 
 

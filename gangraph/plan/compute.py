@@ -33,7 +33,7 @@ def compute_update(facts: Facts, past: Past, index: int) -> tuple[Past, UpdatePl
         body=made.segments[len(before.segments) :],
         redraws=_redrawn(facts, index),
         reuses=todo.reuses,
-        losses=tuple((label, node) for node, label in facts.losses[index].items()),
+        losses=tuple(facts.losses[index].items()),
     )
 
 

@@ -20,7 +20,7 @@ class Facts:
 
     For each update: `needed` are the values that it needs, `live` those of them that depend differentiably on what it
     trains, `later` the values that a later update needs, `held` the values that are held from this update on, `losses`
-    the losses that it reports, node to name, and `labels` what its segments are called. `paths` are, for each gradient,
+    the losses that it reports, name to node, and `labels` what its segments are called. `paths` are, for each gradient,
     the values through which its gradient flows, its output among them. `outputs` are the outputs of each call with
     several outputs; such a call is itself no value. `moves` says which state each call changes.
     """

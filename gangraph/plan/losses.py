@@ -1,12 +1,12 @@
 """Which named losses each update reports."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from gangraph.graph.model import Graph
 
 
 def reported(graph: Graph, needed: Sequence[Set[str]]) -> tuple[Mapping[str, str], ...]:
-    """For each update the losses that it reports: node to name. `needed` are the values that each update reads.
+    """For each update the losses that it reports: name to node. `needed` are the values that each update reads.
 
     An update reports the losses that it names, and those that it computes although no update names them. A loss that
     only a state needs is reported where the state moves. A loss at looked-ahead networks is reported only if no update
@@ -22,20 +22,19 @@ def reported(graph: Graph, needed: Sequence[Set[str]]) -> tuple[Mapping[str, str
         }
         for update in graph.step
     ]
-    plain = [_by_node(losses, within) for losses, within in zip(own, needed, strict=True)]
-    known = set[str]().union(*(found.values() for found in plain))
-    left = [{node: name for name, node in losses.items() if name not in known} for losses in own]
+    plain = [
+        {name: node for name, node in losses.items() if node in within}
+        for losses, within in zip(own, needed, strict=True)
+    ]
+    known = set[str]().union(*plain)
+    left = [{name: node for name, node in losses.items() if name not in known} for losses in own]
     return tuple(
-        found | (_ahead(graph, names, within) if names else {})
-        for found, names, within in zip(plain, left, needed, strict=True)
+        found | (_ahead(graph, losses, within) if losses else {})
+        for found, losses, within in zip(plain, left, needed, strict=True)
     )
 
 
-def _by_node(losses: Mapping[str, str], within: Set[str]) -> dict[str, str]:
-    return {node: name for name, node in losses.items() if node in within}
-
-
-def _ahead(graph: Graph, names: Mapping[str, str], within: Iterable[str]) -> dict[str, str]:
-    """The losses, named by the nodes that the spec writes, at looked-ahead networks."""
-    nodes = (node for node in graph.nodes.values() if node.id in within)
-    return {node.id: names[node.origin] for node in nodes if node.origin in names}
+def _ahead(graph: Graph, losses: Mapping[str, str], within: Set[str]) -> dict[str, str]:
+    """The losses, by the nodes that the spec writes, at looked-ahead networks."""
+    made = {node.origin: node.id for node in graph.nodes.values() if node.origin and node.id in within}
+    return {name: made[node] for name, node in losses.items() if node in made}

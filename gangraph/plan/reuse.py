@@ -49,7 +49,7 @@ class Work:
 
 def work(facts: Facts, past: Past, index: int) -> Work:
     """What an update computes, given what those before it left."""
-    roots = frozenset(facts.updates[index].roots) | facts.losses[index].keys() | facts.held[index]
+    roots = frozenset(facts.updates[index].roots) | {*facts.losses[index].values()} | facts.held[index]
     found, reused = _to_compute(facts, past.tensors, roots, index)
     wanted = found | _beside(facts, past.tensors, found, index)
     return Work(

@@ -7,7 +7,6 @@ from gangraph.language.expression.model import Expression, Literal, Quantity, sh
 from gangraph.update_schedule import ScheduleKey
 
 _LOOSE = python.BoolOp | python.IfExp | python.Lambda
-_TIGHT = python.Constant | python.Name | python.Call
 
 
 def now(expression: Expression) -> str:
@@ -24,11 +23,12 @@ def now(expression: Expression) -> str:
 def condition(key: ScheduleKey, value: Expression, named: Callable[[object], str]) -> str:
     """Whether an update runs in this step, as far as one key of its schedule decides that.
 
-    `named` imports a function, and says by which name.
+    `named` imports a function, and says by which name. What is short for the function is so for a number as it is
+    written: one over time need not be whole, and the function says what it means then.
     """
-    if not key.code:
-        return f"{named(key.function)}(step, {now(value)})"
-    return key.told(key.code, now(value) if key.code == "$value" else _operand(now(value)))
+    if key.code == "$value" or (key.code and isinstance(value, Literal)):
+        return key.told(key.code, now(value))
+    return f"{named(key.function)}(step, {now(value)})"
 
 
 def all_of(conditions: Sequence[str]) -> str:
@@ -36,11 +36,6 @@ def all_of(conditions: Sequence[str]) -> str:
     if len(conditions) == 1:
         return conditions[0]
     return " and ".join(f"({each})" if isinstance(_parsed(each), _LOOSE) else each for each in conditions)
-
-
-def _operand(text: str) -> str:
-    """A number as an operand: in parentheses unless it is one word or call."""
-    return text if isinstance(_parsed(text), _TIGHT) else f"({text})"
 
 
 def _parsed(text: str) -> python.expr:

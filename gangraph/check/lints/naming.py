@@ -19,7 +19,7 @@ from gangraph.registry import SYNONYMS
 def unused(graph: Graph, _: Types) -> Iterator[Problem]:
     """GG608: what nothing in an update or in the evaluation reads."""
     aheads = (ahead.loss for update in graph.updates for ahead in update.lookaheads)
-    used = graph.below(*(root for update in graph.step for root in update.roots), *aheads)
+    used = graph.below(*(root for update in graph.step for root in update.roots), *aheads, *graph.begun.values())
     places = {(each.target, each.field) for each in map(graph.nodes.get, used) if each and each.by_parameters}
     used |= {node.id for node in graph.nodes.values() if node.of_parameters and (node.target, node.field) in places}
     if graph.evaluation is not None:
