@@ -272,9 +272,12 @@ class Engine:
         self.values.update(made)
 
     def _again(self, update: UpdatePlan) -> Tensor:
-        """The forward pass of an update and its gradients, at the parameters as they are; its first loss."""
+        """The forward pass of an update and its gradients, at the parameters as they are; its first loss.
+
+        Histories have been mixed by the first evaluation, and stay as they were then.
+        """
         for segment in update.body:
-            self._run(segment)
+            self._compute(segment)
         if not update.graph.closure:  # its optimizer may try a point that it then gives up
             self._check_finite(update)
         self._differentiate(update.graph.objectives, 0, 1)
@@ -296,6 +299,10 @@ class Engine:
         for name in segment.histories:
             value = self.values[self.graph.nodes[name].inputs[0]]
             self.values[name] = self.histories[name].push(value, self.chances.taken(name))
+        self._compute(segment)
+
+    def _compute(self, segment: Segment) -> None:
+        """Run the code of a segment, whose histories are mixed."""
         lowered = self.program.segments[segment.name]
         with self.precision():
             made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))

@@ -254,8 +254,8 @@ class _Writer:
         """Lines that evaluate an update once more, at other parameters."""
         self.imports.setdefault("gangraph.run.again", set()).add("Again")
         yield f"{indent}def once_more():"
-        for segment in update.body:
-            yield from self._run(segment, f"{indent}    ")
+        for segment in update.body:  # whose histories the first evaluation has mixed
+            yield from self._compute(segment, f"{indent}    ")
         yield from self._gradients(update, f"{indent}    ")
         yield f"{indent}    return {variable(update.graph.objectives[0].loss)}.detach()"
         yield ""
@@ -317,6 +317,10 @@ class _Writer:
         for name in segment.histories:
             (source,) = self.graph.nodes[name].inputs
             yield f'{indent}{variable(name)} = histories["{name}"].push({variable(source)})'
+        yield from self._compute(segment, indent)
+
+    def _compute(self, segment: Segment, indent: str) -> Iterator[str]:
+        """The call of a segment's function."""
         lowered = self.program.segments[segment.name]
         made = ", ".join(map(variable, lowered.writes))
         call = self.functions[variable(segment.name)]
