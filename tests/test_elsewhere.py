@@ -13,6 +13,7 @@ import gangraph
 from gangraph import Trainer
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, RunError, SpecError, UsageError
+from gangraph.language.continuation import changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.saved.state import TENSORS, read_state
@@ -358,6 +359,43 @@ def test_a_run_goes_on_although_what_it_began_with_is_gone(base: Path) -> None:
     resumed = Trainer.resume("half", device="cpu")
     resumed.train(steps=2)
     assert same(snapshot(half.networks), snapshot(resumed.networks))
+
+
+def test_what_a_file_holds_and_how_it_is_read_are_part_of_what_is_trained() -> None:
+    tensors = {name: tensor.clone() for name, tensor in trainer(use(losses=PLAIN)).networks["A"].state_dict().items()}
+    both = {f"{which}.{name}": tensor + which for which in (0, 1) for name, tensor in tensors.items()}
+    seen: dict[str, Spec] = {}
+
+    def told(file: Mapping[str, Tensor], table: str) -> Spec:
+        save_file(dict(file), "a.safetensors")
+        Path("names.yaml").write_text(table)
+        spec = use(start='start: {A: \'file("a.safetensors", names="names.yaml")\'}', losses=PLAIN)
+        return seen.setdefault(fingerprint(spec), spec)
+
+    first = told(both, '"layers.*": 0.layers.*\n')
+    assert told(both, '"layers.*":   0.layers.*  # as before\n') is first
+    assert told(both, '"layers.*": 1.layers.*\n') is not first
+    other = told({name: tensor + 2 for name, tensor in both.items()}, '"layers.*": 0.layers.*\n')
+    assert len(seen) == 3
+    (found,) = changes(first, other, 0)
+    assert (found.path, found.touches) == ("start.A", "trained") and found.before != found.after
+
+
+def test_a_run_that_goes_on_is_still_the_run_that_began_with_a_file() -> None:
+    tensors = {f"x.{name}": t for name, t in trainer(use(losses=PLAIN)).networks["A"].state_dict().items()}
+    save_file(tensors, "a.safetensors")
+    Path("names.yaml").write_text('"layers.*": x.layers.*\n')
+    start = 'start: {A: \'file("a.safetensors", names="names.yaml")\'}'
+    spec = use(start=start, losses=PLAIN)
+    half = trainer(spec)
+    half.train(steps=2)
+    resumed = Trainer.resume(half.save("half"), device="cpu")
+    assert fingerprint(resumed.spec) == fingerprint(spec)
+    again = Trainer.resume(resumed.save("again"), device="cpu", spec=spec)
+    assert again.changes == () and fingerprint(again.spec) == fingerprint(spec)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, "a.safetensors")
+    with pytest.raises(UsageError, match=r"start\.A: file\("):
+        Trainer.resume("again", device="cpu", spec=use(start=start, losses=PLAIN))
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])

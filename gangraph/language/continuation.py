@@ -209,9 +209,9 @@ def _weights(weights: Weights) -> str:
     match weights:
         case EvaluatorSpec():
             return f"{weights.network} of {weights.called} ({fingerprint(weights.spec)})"
-        case RunWeights():
+        case RunWeights() | FileWeights() if weights.digest:
             return f"{weights.written} ({weights.digest[:12]})"
-        case FileWeights() | PretrainedWeights():
+        case RunWeights() | FileWeights() | PretrainedWeights():
             return weights.written
 
 

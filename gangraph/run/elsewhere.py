@@ -1,7 +1,6 @@
 """Weights from elsewhere: read, verified, and given to the networks that take them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 from gangraph.check.weights import may_lack
 from gangraph.errors import CheckpointError, RunError
 from gangraph.folder.cache import newest_checkpoint
-from gangraph.folder.checkpoint import digest_of, read_checkpoint
+from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.resolve.names_table import their_name
 from gangraph.language.spec import EvaluatorSpec, FileWeights, NetworkSpec, PretrainedWeights, RunWeights, Spec, Weights
+from gangraph.saved.files import known_digest
 from gangraph.saved.state import TENSORS, Found
 from gangraph.saved.tensors import names_of_network
 from gangraph.views.spec import weights_text
@@ -111,10 +111,14 @@ def begun_with(spec: Spec) -> dict[str, Found]:
     """The same for the weights under `start:`, which only the beginning of a run needs."""
     texts = {weights_text(weights): weights for weights in spec.start.values()}
     return {
-        text: Found(path=weights.checkpoint, digest=weights.digest)
+        text: Found(path=str(_begun_at(weights).resolve()), digest=weights.digest)
         for text, weights in texts.items()
-        if isinstance(weights, RunWeights)
+        if weights.digest or isinstance(weights, RunWeights)
     }
+
+
+def _begun_at(weights: RunWeights | FileWeights) -> Path:
+    return Path(weights.path if isinstance(weights, FileWeights) else weights.checkpoint)
 
 
 def _found(weights: Weights) -> Found:
@@ -124,14 +128,9 @@ def _found(weights: Weights) -> Found:
         path = newest_checkpoint(weights) if isinstance(weights, EvaluatorSpec) else Path(weights.checkpoint)
         file = path / TENSORS
     try:
-        return Found(path=str(path.resolve()), digest=_digest(file, file.stat().st_mtime_ns))
+        return Found(path=str(path.resolve()), digest=known_digest(file))
     except OSError as error:
         raise RunError(f"{weights_text(weights)}: '{file}' cannot be read: {error.strerror}") from None
-
-
-@cache
-def _digest(path: Path, _: int) -> str:
-    return digest_of(path)
 
 
 def require_same(before: Mapping[str, Found], now: Mapping[str, Found], checkpoint: Path) -> None:
