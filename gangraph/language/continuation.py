@@ -16,8 +16,10 @@ from gangraph.language.expression.gates import is_over_time
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.fingerprint import fingerprint
+from gangraph.language.place import Place
 from gangraph.language.spec import (
     AverageSpec,
+    Entry,
     EvaluateSpec,
     EvaluatorSpec,
     FileWeights,
@@ -97,7 +99,7 @@ def _of_pair(saved: PhaseSpec | None, asked: PhaseSpec | None, ahead: int) -> li
     if saved is None or asked is None:
         before, after = ("" if each is None else each.name or "a phase" for each in (saved, asked))
         return [Change("train.phases", before, after, "now" if ahead > 0 else "trained")]
-    found = list(_compared(_of_phase(saved), _of_phase(asked)))
+    found = list(_compared(_of_phase(saved, asked), _of_phase(asked, saved)))
     if ahead > 0:
         return [replace(each, touches="evaluation" if each.touches == "evaluation" else "now") for each in found]
     # What a phase that is over did from then on it did: another rate for it changes nothing any more.
@@ -169,7 +171,8 @@ def _of_spec(spec: Spec) -> dict[str, _Fact]:
     return found | _given({"train.save": spec.save}, "evaluation") | _started(spec)
 
 
-def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
+def _of_phase(phase: PhaseSpec, other: PhaseSpec) -> dict[str, _Fact]:
+    """What a phase states, of optimizers for all parts that it or the other form of it lists."""
     found = _given(_under("data", phase.data), "data")
     for name, made in phase.networks.items():
         if name in phase.variables:
@@ -183,7 +186,7 @@ def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
     found["train.batch"] = _Fact(str(phase.batch), "trained" if phase.variables else "now")
     found |= _given({"train.length": phase.length}, "now")
     for group in phase.optimizers.values():
-        found |= _of_optimizer(f"train.optimizers.{group.name}", group)
+        found |= _of_optimizer(f"train.optimizers.{group.name}", group, other.optimizers.get(group.name, group))
     for index, update in enumerate(phase.updates):
         found |= _of_update(f"train.step.{index}", update)
     if phase.carries:
@@ -215,12 +218,21 @@ def _weights(weights: Weights) -> str:
             return weights.written
 
 
-def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
-    options = {f"{path}.{name}": _of_option(group.kind, name, value) for name, value in group.options.items()}
-    for entry in group.listed:
-        where = f"{path}.{entry.place.written}"
-        options |= {f"{where}.{name}": _of_option(group.kind, name, value) for name, value in entry.options.items()}
-    return {path: _Fact(f"{group.kind}({', '.join(group.trained)})")} | options
+def _of_optimizer(path: str, group: OptimizerSpec, other: OptimizerSpec) -> dict[str, _Fact]:
+    """A group with the options that hold for each part, whether this form of the group lists it or the `other` one."""
+    found = {path: _Fact(f"{group.kind}({', '.join(group.trained)})")}
+    for place in dict.fromkeys((*group.places, *other.places)):
+        own, theirs = (_entry_of(each, place).options for each in (group, other))
+        for name, value in {**group.options, **own}.items():
+            where = f"{path}.{place.written}" if name in own or name in theirs else path
+            found[f"{where}.{name}"] = _of_option(group.kind, name, value)
+    return found
+
+
+def _entry_of(group: OptimizerSpec, place: Place) -> Entry:
+    """The most specific entry of a group that a place lies in; one without options if there is none."""
+    around = (entry for entry in group.entries if place.is_in(entry.place))
+    return max(around, key=lambda entry: len(entry.place.path), default=Entry(place=place))
 
 
 def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:
