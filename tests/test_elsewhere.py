@@ -515,3 +515,37 @@ def test_a_file_that_is_no_safetensors_is_refused(content: bytes, why: str) -> N
     Path("a.safetensors").write_bytes(content)
     with pytest.raises(SpecError, match=why):
         gangraph.check_spec(use(start="start: {A: 'file(\"a.safetensors\")'}", losses=PLAIN))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage",
+        b"\x80\x02.",
+        b"\x80\x02h\x05.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.",
+        b"\x80\x02ccollections\nOrderedDict\nK\x01R.",
+        b"\x80\x02c__builtin__\neval\n.",
+    ],
+)
+def test_a_file_that_is_no_file_of_weights_is_refused_whatever_torch_raises(content: bytes) -> None:
+    Path("a.pt").write_bytes(content)
+    with pytest.raises(SpecError, match=r"error GG235: the weights of 'A' cannot be read\n(.*\n)*.*cannot be used: \w"):
+        gangraph.check_spec(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN))
+    with pytest.raises(RunError, match=r"the weights '.*a\.pt' cannot be read: "):
+        Trainer(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN), device="cpu")
+
+
+def test_a_file_that_holds_no_tensors_by_name_is_refused() -> None:
+    torch.save([torch.zeros(2)], "a.pt")
+    with pytest.raises(SpecError, match=r"error GG237: the weights do not fit 'A'"):
+        gangraph.check_spec(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN))
+    with pytest.raises(SpecError, match=r"error GG237: the weights do not fit 'A'"):
+        Trainer(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN), device="cpu")
+
+
+def test_a_table_of_names_at_no_path_is_refused() -> None:
+    Path("a.pt").write_bytes(b"")
+    with pytest.raises(SpecError, match="error GG450: the table of names cannot be read as one"):
+        gangraph.check_spec(use(start='start: {A: \'file("a.pt", names="a\\0b")\'}', losses=PLAIN))

@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gangraph.check.weights import may_lack
@@ -20,6 +17,7 @@ from gangraph.saved.state import TENSORS, Found
 from gangraph.saved.tensors import names_of_network
 from gangraph.views.spec import weights_text
 from gangraph.vocabulary.imagenet import fetched_backbone
+from gangraph.vocabulary.pretrained import read_file
 
 
 def load_weights(weights: Weights, module: nn.Module) -> None:
@@ -69,22 +67,6 @@ def _in_checkpoint(folder: Path, network: str) -> Mapping[str, Tensor]:
         if tensor.is_floating_point() and tensor.isnan().any():
             raise checkpoint.misfit(f"'{name}': found NaN, expected numbers")
     return {path: checkpoint.tensors[name] for path, name in names.items()}
-
-
-def read_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by the names that it gives them; nothing of it is executed.
-
-    Raises:
-        RunError: it is not there, or holds something else.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError) as error:
-        reason = "it holds more than tensors" if isinstance(error, UnpicklingError) else error
-        raise RunError(f"the weights '{path}' cannot be read: {reason}") from None
-    return {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
 
 
 # Where they were found, so that a run that goes on takes the same
