@@ -20,7 +20,7 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.moments import all_of, condition, now
+from gangraph.views.moments import all_of, condition, now, repetitions
 from gangraph.views.spec import WIDTH, fixity, table
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -221,7 +221,7 @@ class _Writer:
             indent = "    "
         times, micro = graph.timing.written("times"), graph.accumulate
         if times is not None:
-            yield f"{indent}for repetition in range({now(times)}):"
+            yield f"{indent}for repetition in range({repetitions(times)}):"
             indent += "    "
         if micro > 1:
             yield f"{indent}for part in range({micro}):"
