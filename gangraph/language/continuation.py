@@ -197,11 +197,12 @@ def _of_phase(phase: PhaseSpec, other: PhaseSpec) -> dict[str, _Fact]:
 def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
     if isinstance(made, AverageSpec):
         return {"": _Fact(f"average({made.of}, buffers={made.buffers})"), ".decay": _Fact(made.decay, "now")}
-    chains = {f".{name}": _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
+    places = {name: ".layers" if name == "layers" else f".parts.{name}" for name in made.parts}
+    chains = {places[name]: _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
     found = {".inputs": _Fact(", ".join(made.given))} | chains
     found |= _given(_under(".draw", made.draws)) | ({".draw": _Fact("once for all calls")} if made.draws_once else {})
-    found |= _given(_under("", made.values) | _under(".init", made.init))
-    found |= {f".{name or 'output'}": _Fact(body) for name, body in made.outputs.items()}
+    found |= _given(_under(".values", made.values) | _under(".init", made.init))
+    found |= {f".outputs.{name}" if name else ".output": _Fact(body) for name, body in made.outputs.items()}
     shared = ", ".join(f"{share.network}.{share.part}" for share in made.shares)
     found |= {".share": _Fact(shared)} if shared else {}
     return found | ({"": _Fact(_weights(made.weights))} if made.weights is not None else {})
@@ -283,8 +284,7 @@ def _of_objective(path: str, objective: Objective, *, alone: bool) -> dict[str, 
     where = path if alone else f"{path}.update.{objective.group}"
     found = {f"{where}.update": _Fact(objective.group)} if alone else {}
     found |= {f"{where}.{'minimize' if objective.sign > 0 else 'maximize'}": _Fact(objective.expression)}
-    if not alone or objective.when is not None:
-        found |= _given({f"{where}.when": objective.when})
+    found |= _given({f"{path}.update.{objective.group}.when": objective.when})  # beside the update's own gate
     if objective.unroll is not None:
         found |= {f"{where}.unroll.steps": _Fact(str(objective.unroll.steps))}
         found |= _of_objective(f"{where}.unroll", objective.unroll.objective, alone=True)
