@@ -133,6 +133,12 @@ def test_one_that_fails_is_told_with_its_module_and_its_place(monkeypatch: pytes
         trainer(delayed()).train(steps=1)
 
 
+def test_a_held_value_that_it_passes_over_is_told_by_its_name() -> None:
+    step = "{update: d, minimize: judge, from_step: 2, times: 2}"
+    parts = {"more_values": "  kept: at_first(fake)", "judge": "mean(D(kept))", "fool": "l2(fake, kept)"}
+    assert "found:     from_step: in update 'd'" in refused(small(step, DRAW_ONCE[1], **parts))
+
+
 def test_nothing_of_it_is_offered_to_later_updates() -> None:
     plain, guarded = (compile_phase(check_spec(spec)[0]) for spec in (small(*DRAW_ONCE), delayed()))
     assert plain.plan.updates[1].reuses

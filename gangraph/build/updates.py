@@ -81,7 +81,7 @@ class _UpdateBuilder:
             place = next(gate for gate in gates if not is_over_time(gate))
             refuse(
                 "GG525",
-                "a gate on losses looks at one forward pass, and accumulate: makes several",
+                "a gate on losses or states is decided once, and accumulate: makes several forward passes",
                 place.span,
                 ast.show(place),
                 "an update without accumulate:, or a gate over time",
