@@ -13,6 +13,7 @@ import gangraph
 from gangraph import Trainer
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, RunError, SpecError, UsageError
+from gangraph.language.continuation import changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.saved.state import TENSORS, read_state
@@ -360,6 +361,43 @@ def test_a_run_goes_on_although_what_it_began_with_is_gone(base: Path) -> None:
     assert same(snapshot(half.networks), snapshot(resumed.networks))
 
 
+def test_what_a_file_holds_and_how_it_is_read_are_part_of_what_is_trained() -> None:
+    tensors = {name: tensor.clone() for name, tensor in trainer(use(losses=PLAIN)).networks["A"].state_dict().items()}
+    both = {f"{which}.{name}": tensor + which for which in (0, 1) for name, tensor in tensors.items()}
+    seen: dict[str, Spec] = {}
+
+    def told(file: Mapping[str, Tensor], table: str) -> Spec:
+        save_file(dict(file), "a.safetensors")
+        Path("names.yaml").write_text(table)
+        spec = use(start='start: {A: \'file("a.safetensors", names="names.yaml")\'}', losses=PLAIN)
+        return seen.setdefault(fingerprint(spec), spec)
+
+    first = told(both, '"layers.*": 0.layers.*\n')
+    assert told(both, '"layers.*":   0.layers.*  # as before\n') is first
+    assert told(both, '"layers.*": 1.layers.*\n') is not first
+    other = told({name: tensor + 2 for name, tensor in both.items()}, '"layers.*": 0.layers.*\n')
+    assert len(seen) == 3
+    (found,) = changes(first, other, 0)
+    assert (found.path, found.touches) == ("start.A", "trained") and found.before != found.after
+
+
+def test_a_run_that_goes_on_is_still_the_run_that_began_with_a_file() -> None:
+    tensors = {f"x.{name}": t for name, t in trainer(use(losses=PLAIN)).networks["A"].state_dict().items()}
+    save_file(tensors, "a.safetensors")
+    Path("names.yaml").write_text('"layers.*": x.layers.*\n')
+    start = 'start: {A: \'file("a.safetensors", names="names.yaml")\'}'
+    spec = use(start=start, losses=PLAIN)
+    half = trainer(spec)
+    half.train(steps=2)
+    resumed = Trainer.resume(half.save("half"), device="cpu")
+    assert fingerprint(resumed.spec) == fingerprint(spec)
+    again = Trainer.resume(resumed.save("again"), device="cpu", spec=spec)
+    assert again.changes == () and fingerprint(again.spec) == fingerprint(spec)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, "a.safetensors")
+    with pytest.raises(UsageError, match=r"start\.A: file\("):
+        Trainer.resume("again", device="cpu", spec=use(start=start, losses=PLAIN))
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
 def test_a_file_of_released_code_is_read_by_a_table_of_names(suffix: str) -> None:
     critic = Critic()
@@ -477,3 +515,37 @@ def test_a_file_that_is_no_safetensors_is_refused(content: bytes, why: str) -> N
     Path("a.safetensors").write_bytes(content)
     with pytest.raises(SpecError, match=why):
         gangraph.check_spec(use(start="start: {A: 'file(\"a.safetensors\")'}", losses=PLAIN))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage",
+        b"\x80\x02.",
+        b"\x80\x02h\x05.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.",
+        b"\x80\x02ccollections\nOrderedDict\nK\x01R.",
+        b"\x80\x02c__builtin__\neval\n.",
+    ],
+)
+def test_a_file_that_is_no_file_of_weights_is_refused_whatever_torch_raises(content: bytes) -> None:
+    Path("a.pt").write_bytes(content)
+    with pytest.raises(SpecError, match=r"error GG235: the weights of 'A' cannot be read\n(.*\n)*.*cannot be used: \w"):
+        gangraph.check_spec(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN))
+    with pytest.raises(RunError, match=r"the weights '.*a\.pt' cannot be read: "):
+        Trainer(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN), device="cpu")
+
+
+def test_a_file_that_holds_no_tensors_by_name_is_refused() -> None:
+    torch.save([torch.zeros(2)], "a.pt")
+    with pytest.raises(SpecError, match=r"error GG237: the weights do not fit 'A'"):
+        gangraph.check_spec(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN))
+    with pytest.raises(SpecError, match=r"error GG237: the weights do not fit 'A'"):
+        Trainer(use(start="start: {A: 'file(\"a.pt\")'}", losses=PLAIN), device="cpu")
+
+
+def test_a_table_of_names_at_no_path_is_refused() -> None:
+    Path("a.pt").write_bytes(b"")
+    with pytest.raises(SpecError, match="error GG450: the table of names cannot be read as one"):
+        gangraph.check_spec(use(start='start: {A: \'file("a.pt", names="a\\0b")\'}', losses=PLAIN))

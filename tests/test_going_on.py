@@ -236,6 +236,39 @@ def test_a_phase_that_is_to_come_may_be_another_and_one_that_is_over_may_not(tmp
         Trainer.resume(run, device="cpu", spec=resolve(parse_text(SPEC.replace("length: 6 steps", first))))
 
 
+LONE = """
+gangraph: 1
+name: lone
+data: {x: plane(std=0.3)}
+networks:
+  N: {inputs: x, parts: {inputs: linear(2), body: linear(2)}, values: {h: body(inputs(x))}, outputs: {h: h, all: 2 * h}}
+losses: {low: mean(N(x).h ** 2) + mean(N(x).all)}
+train:
+  batch: 4
+  length: 6 steps
+  optimizers: {n: "sgd(N, lr=0.1)"}
+  step:
+    - update: {n: {minimize: low, when: low > 0.1}}
+      when: step > 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path", "touches"),
+    [
+        ("low > 0.1", "low > 0.7", "train.step.0.update.n.when", "trained"),
+        ("step > 3", "step > 4", "train.step.0.when", "now"),
+        ("h: body(inputs(x))", "h: 2 * body(inputs(x))", "networks.N.values.h", "trained"),
+        ("h: h,", "h: 3 * h,", "networks.N.outputs.h", "trained"),
+        ("inputs: linear(2)", "inputs: linear(3)", "networks.N.parts.inputs", "trained"),
+    ],
+)
+def test_things_of_one_name_at_several_places_are_told_apart(before: str, after: str, path: str, touches: str) -> None:
+    saved, asked = (resolve(parse_text(text), Choice()) for text in (LONE, LONE.replace(before, after)))
+    (found,) = changes(saved, asked, 0)
+    assert (found.path, found.touches) == (path, touches)
+
+
 @pytest.mark.parametrize("section", ["values", "losses"])
 def test_a_loss_may_be_called_like_an_option_and_is_still_what_was_trained(section: str) -> None:
     other = SPEC.replace(f"{section}:\n", f"{section}:\n  momentum: 0.5 * mean(G(z))\n").replace(

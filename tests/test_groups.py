@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gangraph import Trainer
-from gangraph.errors import SpecError
+from gangraph.errors import SpecError, UsageError
+from gangraph.language.continuation import changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
@@ -203,3 +204,34 @@ def test_an_objective_that_does_not_reach_a_part_is_told() -> None:
         )
     (problem,) = (each for each in caught.value.problems if each.severity == "error")
     assert (problem.code, problem.message) == ("GG501", "the objective of 'd' does not reach D.score")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("adam([G.last(amsgrad=false), G], amsgrad=true)", "adam(G, amsgrad=true)", {"G.last.amsgrad": "trained"}),
+        ("adam(G, amsgrad=true)", "adam([G.last(amsgrad=false), G], amsgrad=true)", {"G.last.amsgrad": "trained"}),
+        ("sgd([G.last(momentum=0), G], momentum=0.9)", "sgd([G.last(lr=0.2), G], lr=0.1, momentum=0.9)",
+         {"G.last.momentum": "trained", "G.last.lr": "now", "lr": "now"}),
+        ("sgd(G)", "sgd([G.last(momentum=0.9), G])", {"G.last.momentum": "trained"}),
+        ("sgd(G, momentum=0.9)", "sgd([G.last(momentum=0.9), G], momentum=0.9)", {}),
+        ("sgd([G.last(momentum=0.5), G])", "sgd([G.last(momentum=0.9), G])", {"G.last.momentum": "now"}),
+        ("sgd([G.last(lr=0.2), G], lr=0.1)", "sgd([G.last(lr=0.2), G], lr=0.3)", {"lr": "now"}),
+        ("sgd([G.last, G(lr=0.3)], lr=0.2)", "sgd([G.last(lr=0.2), G], lr=0.3)", {}),
+        ("sgd([G.block(lr=0.2), G], lr=0.1)", "sgd([G.block[2](lr=0.2), G], lr=0.1)", {"G.block.lr": "now"}),
+        ("adagrad([G.last(initial_accumulator_value=0.1), G])", "adagrad(G, initial_accumulator_value=0.1)",
+         {"initial_accumulator_value": "trained"}),
+    ],
+)  # fmt: skip
+def test_a_run_goes_on_by_the_options_that_hold_for_each_part(before: str, after: str, told: dict[str, str]) -> None:
+    found = changes(spec(f'"{before}"'), spec(f'"{after}"'), 0)
+    assert {each.path.removeprefix("train.optimizers.g."): each.touches for each in found} == told
+
+
+@pytest.mark.parametrize("option", ["adam(%samsgrad=true)", "rmsprop(%scentered=true)"])
+def test_a_run_that_would_miss_what_a_part_has_not_kept_is_refused(option: str, tmp_path: Path) -> None:
+    name = option.partition("%s")[2].partition("=")[0]
+    run = trainer(spec(f'"{option % f"[G.last({name}=false), G], "}"'))
+    run.step()
+    with pytest.raises(UsageError, match=rf"train\.optimizers\.g\.G\.last\.{name}: false -> true"):
+        Trainer.resume(run.save(tmp_path / "run"), device="cpu", spec=spec(f'"{option % "G, "}"'))

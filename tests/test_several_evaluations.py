@@ -335,6 +335,55 @@ def test_no_step_ahead_is_the_plain_update() -> None:
     assert (found.path, found.touches) == ("train.step.0.unroll.steps", "trained")
 
 
+# A history of what the update does not move.
+
+AHEAD_OF_G = "unroll: {steps: 2, gradient: false}"
+
+
+def remembered(step: str, optimizer: str, layers: str = "linear(2), dropout(0.5)") -> Spec:
+    """G comes to the past values of a network that nothing trains."""
+    parts = {
+        "more_networks": "  E: {inputs: z, layers: '" + layers + "'}",
+        "more_values": "  past: history(E(z), 6)",
+        "fool": "l2(fake, past)",
+    }
+    return small(step, "{update: d, minimize: judge}", optimizer_g=optimizer, **parts)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "more", "pushed"),
+    [
+        ("lbfgs(G, max_iter=5)", "", 1),
+        (f"'lbfgs(G, {STRONG})'", "", 1),
+        ("lbfgs(G, max_iter=5)", ", times: 2, draw: z", 2),
+        ("sgd(G, lr=0.1)", f", {AHEAD_OF_G}", 1),
+        ("sgd(G, lr=0.1)", f", {AHEAD_OF_G}, times: 2, draw: z", 2),
+    ],
+)
+@pytest.mark.parametrize(("share", "merge"), [PLANS[0], PLANS[3]], ids=[NAMES[0], NAMES[3]])
+def test_all_evaluations_of_an_update_see_one_mixture(
+    optimizer: str, more: str, pushed: int, share: bool, merge: bool
+) -> None:
+    update = "update: {g: {minimize: fool}}"
+    run = trainer(remembered(f"{{{update}{more}}}", optimizer), share=share, merge=merge)
+    evaluated = list[Tensor]()
+    segment = run.engine.program.plan.updates[0].body[-1].name
+    place = run.engine.program.segments[segment].reads.index("past")
+    module = run.engine.modules[segment]
+
+    def watched(*given: Tensor) -> tuple[Tensor, ...]:
+        evaluated.append(given[place])
+        return module(*given)
+
+    run.engine.modules[segment] = watched
+    for step in range(1, 5):
+        run.step()
+        assert run.engine.histories["past"].calls == step * pushed
+        assert len(evaluated) > pushed
+        assert len({tuple(each.flatten().tolist()) for each in evaluated}) == pushed
+        evaluated.clear()
+
+
 # Every view tells of it.
 
 
@@ -381,15 +430,19 @@ def test_a_history_moves_in_the_first_evaluation_alone(share: bool, merge: bool)
     assert torch.equal(past.samples, torch.cat([third[1:4], first[3:], second[:2]]))
 
 
-@pytest.mark.parametrize("spec", [picture(), saddle(), with_a_past()], ids=["lbfgs", "extragradient", "with a past"])
+@pytest.mark.parametrize(
+    "spec",
+    [picture(), saddle(), with_a_past(), remembered("{update: g, minimize: fool}", "lbfgs(G, max_iter=5)", "linear(2)")],
+    ids=["lbfgs", "extragradient", "extragradient with a past", "lbfgs with a past"],
+)
 def test_the_printed_step_does_what_the_engine_does(spec: Spec) -> None:
     mine, theirs = trainer(spec), trainer(spec)
     engine = mine.engine
     engine.draws.begin({})
     given = {
         "draw": lambda source: next(iter(engine.draws.draw(source, 0).values())),
-        "optimizers": engine.optimizers,
         "histories": engine.histories,
+        "optimizers": engine.optimizers,
         "parameters_of": engine.parameters.get,
         "step": 0,
         **engine.networks.callable,

@@ -1,5 +1,7 @@
 """Images that are not square, through sources, network files, specs and messages."""
 
+import math
+
 import pytest
 import torch
 
@@ -53,7 +55,12 @@ def test_a_network_file_that_has_or_needs_no_size_takes_images_that_are_not_squa
 def test_a_critic_takes_images_that_are_not_square(discriminator: str) -> None:
     text = SPEC.format(network="dcgan_generator(filters=2, size=size)", fake="G(z)")
     old = "\n    inputs: x\n    layers: [flatten, linear(1)]"
-    trainer(read(text.replace(old, f" {discriminator}"))).step()
+    assert old in text
+    run = trainer(read(text.replace(old, f" {discriminator}")))
+    (parameters,) = (each.parameters for name, each in run.checked[0].networks.items() if name == "D")
+    assert parameters != 3 * 16 * 24 + 1  # which the linear critic of SPEC has
+    losses = run.step()
+    assert losses.keys() == {"judge", "fool"} and all(map(math.isfinite, losses.values()))
 
 
 @pytest.mark.parametrize(

@@ -482,6 +482,44 @@ train:
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("damped", ["A", "B"])
+def test_a_late_weight_of_an_entry_with_dampening_steps_as_in_torch(damped: str) -> None:
+    """A's head has no gradient in the first update; the entry that has dampening is A, or the other network."""
+    source = f"""
+gangraph: 1
+name: late
+data: {{x: normal(2)}}
+networks:
+  A: {{inputs: x, parts: {{body: linear(2), head: linear(2)}}, values: {{h: body(x)}}, outputs: {{h: h, all: head(h)}}}}
+  B: {{inputs: x, layers: linear(2)}}
+losses: {{one: mean(A(x).h ** 2) + mean(B(x) ** 2), both: mean(A(B(x)).all ** 2)}}
+train:
+  batch: 4
+  length: 9 steps
+  optimizers: {{g: "sgd([{damped}(dampening=0.5), {"AB".replace(damped, "")}], lr=0.1, momentum=0.9)"}}
+  step:
+    - {{update: g, minimize: one}}
+    - {{update: g, minimize: both}}
+"""
+    run = trainer(read(source))
+    a, b = (copy.deepcopy(run.networks[name]) for name in "AB")
+    groups = [
+        {"params": [*each.parameters()], "dampening": 0.5 * (each is (a, b)["AB".index(damped)])} for each in (a, b)
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    body, head = a.get_submodule("body.linear"), a.get_submodule("head.linear")
+    for x in normals(3, 4, 2):
+        run.step({"x": x})
+        for late in (False, True):
+            optimizer.zero_grad()
+            loss = (head(body(b(x))) ** 2).mean() if late else (body(x) ** 2).mean() + (b(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+    for name, network in (("A", a), ("B", b)):
+        for mine, theirs in zip(run.networks[name].parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
 CHAIN = """
 gangraph: 1
 name: chain

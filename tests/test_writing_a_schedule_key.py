@@ -15,10 +15,12 @@ from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
 from gangraph.language.document.schema import UpdateDocument
 from gangraph.language.expression.model import Expression
+from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec, UpdateSpec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
+from gangraph.run.engine import _repetitions
 from gangraph.update_keys import KEYS
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption
 from gangraph.update_options import add as add_option
@@ -131,6 +133,12 @@ def test_one_that_fails_is_told_with_its_module_and_its_place(monkeypatch: pytes
         trainer(delayed()).train(steps=1)
 
 
+def test_a_held_value_that_it_passes_over_is_told_by_its_name() -> None:
+    step = "{update: d, minimize: judge, from_step: 2, times: 2}"
+    parts = {"more_values": "  kept: at_first(fake)", "judge": "mean(D(kept))", "fool": "l2(fake, kept)"}
+    assert "found:     from_step: in update 'd'" in refused(small(step, DRAW_ONCE[1], **parts))
+
+
 def test_nothing_of_it_is_offered_to_later_updates() -> None:
     plain, guarded = (compile_phase(check_spec(spec)[0]) for spec in (small(*DRAW_ONCE), delayed()))
     assert plain.plan.updates[1].reuses
@@ -165,6 +173,7 @@ def test_the_printed_code_runs_alike(step: int) -> None:
     [
         ("every: 2", "step % 2 == 0"),
         ("every: 2 + step", "divides(step, 2 + step)"),
+        ("every: 6 // 2", "step % 3 == 0"),
         ("when: step < 1 or step > 3", "step < 1 or step > 3"),
         ("every: 2, when: step < 1 or step > 3", "step % 2 == 0 and (step < 1 or step > 3)"),
         ("every: 'linear(2, 5)'", 'divides(step, now("linear(2, 5)"))'),
@@ -173,6 +182,38 @@ def test_the_printed_code_runs_alike(step: int) -> None:
 def test_conditions_are_printed_as_they_are_decided(keys: str, condition: str) -> None:
     spec = small(f"{{update: d, minimize: judge, {keys}}}", DRAW_ONCE[1])
     assert f"\nif {condition}:\n" in code_text(compile_phase(check_spec(spec)[0]))
+
+
+@pytest.mark.parametrize("every", ["3", "linear(1, 3)", "linear(0, 2)", "step // 4", "2.6 * progress", "1 + progress"])
+def test_the_printed_condition_is_what_the_run_decides(every: str) -> None:
+    spec = small(f"{{update: d, minimize: judge, every: '{every}'}}", DRAW_ONCE[1])
+    run, number = trainer(spec), spec.phases[0].updates[0].schedule["every"]
+    (line,) = (line for line in code_text(run.engine.program).splitlines() if line.startswith("if "))
+    for step in range(12):
+        clock = Clock(step=step, progress=step / 12)
+        given = {
+            "step": step,
+            "progress": step / 12,
+            "divides": divides,
+            "now": lambda _, at=clock: evaluate(number, at),
+        }
+        printed = eval(line.removeprefix("if ").removesuffix(":"), given)
+        assert printed == bool(_repetitions(run.engine.program.plan.updates[0], clock))
+
+
+@pytest.mark.parametrize(
+    ("times", "count"),
+    [
+        ("3", "3"),
+        ("5 if step < 2 else 1", "5 if step < 2 else 1"),
+        ("1 + step // 4", "1 + step // 4"),
+        ("linear(1, 3)", 'round(now("linear(1, 3)"))'),
+        ("1 + progress", "round(1 + progress)"),
+    ],
+)
+def test_how_often_is_printed_as_it_is_rounded(times: str, count: str) -> None:
+    spec = small(f"{{update: d, minimize: judge, times: '{times}'}}", DRAW_ONCE[1])
+    assert f"\nfor repetition in range({count}):\n" in code_text(compile_phase(check_spec(spec)[0]))
 
 
 def test_every_view_tells_it() -> None:

@@ -192,14 +192,15 @@ def make_optimizer(
 
     `entries` are the numbers of the entries that the parameters belong to, where these have options of their own.
 
-    SGD with `dampening` is not fused, since `even_momentum` is right only without dampening.
+    SGD with `dampening`, if only of an entry, is not fused, since `even_momentum` is right only without dampening.
 
     Raises:
         SpecError: an option is neither a constant nor a number over time.
         ValueError: torch refuses an option's value.
     """
     options = _at_start(group.options)
-    if optimizers[group.kind].traits.fused and "dampening" not in options:
+    own = [group.options, *(entry.options for entry in group.listed)]
+    if optimizers[group.kind].traits.fused and not any("dampening" in each for each in own):
         options["fused"] = True
     given: list[Any] = [
         {"params": [p for p, i in zip(parameters, entries, strict=True) if i == number]} | _at_start(entry.options)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from gangraph.errors import refuse
 from gangraph.graph.closure import closure
 from gangraph.graph.model import Node, ObjectiveGraph
-from gangraph.language.expression.gates import is_over_time
+from gangraph.language.expression.gates import is_over_time, losses_in
 from gangraph.language.expression.model import show
 from gangraph.language.spec import OptimizerSpec, UpdateSpec
 from gangraph.registry import optimizers
@@ -50,7 +50,7 @@ def _refuse_several_batches(code: str, spec: UpdateSpec, message: str) -> None:
         refuse(code, message, spec.span, found, "one batch, on which every evaluation is made")
     for gate in (spec.timing.gate, *(each.when for each in spec.objectives)):
         if gate is not None and not is_over_time(gate):
-            found = f"a gate on losses, {show(gate)}"
+            found = f"a gate on {' and '.join(dict.fromkeys(name.id for name in losses_in(gate)))}, {show(gate)}"
             refuse(code, message, gate.span, found, "a gate over time, such as step % 2 == 0")
 
 

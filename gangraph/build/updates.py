@@ -1,6 +1,7 @@
 """Updates: from the entries of `step:` to objectives, draws and operations on parameters."""
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations, product
 
 from gangraph.build.arguments import check_arguments
 from gangraph.build.lookahead import Unrolled, look_ahead
@@ -80,7 +81,7 @@ class _UpdateBuilder:
             place = next(gate for gate in gates if not is_over_time(gate))
             refuse(
                 "GG525",
-                "a gate on losses looks at one forward pass, and accumulate: makes several",
+                "a gate on losses or states is decided once, and accumulate: makes several forward passes",
                 place.span,
                 ast.show(place),
                 "an update without accumulate:, or a gate over time",
@@ -297,25 +298,20 @@ def _numbers(operation: str, call: ast.Call) -> tuple[object, ...]:
 
 def _refuse_shared(objectives: tuple[ObjectiveGraph, ...], spec: PhaseSpec) -> None:
     """Refuse parameters in two groups of one update: each would overwrite the other's gradient. Raises SpecError."""
-    owner: dict[str, str] = {}
-    for objective in objectives:
-        for network in objective.moved:
-            if network in owner and _meet(spec, owner[network], objective.group):
-                whole = network in objective.networks
-                refuse(
-                    "GG526",
-                    f"{'' if whole else 'a part of '}'{network}' is in two groups of one update",
-                    objective.span,
-                    f"'{owner[network]}' and '{objective.group}'",
-                    f"one group with {repr(network) if whole else 'all that share it'}, whose objective may be a sum",
-                )
-        owner |= dict.fromkeys(objective.networks, objective.group)
-
-
-def _meet(spec: PhaseSpec, *groups: str) -> bool:
-    """Whether two groups may have a parameter in common."""
-    first, second = (spec.optimizers[group].places for group in groups)
-    return share_parameters(spec.networks, first, second)
+    for first, second in combinations(objectives, 2):
+        pairs = product(*(spec.optimizers[each.group].places for each in (first, second)))
+        met = next((pair for pair in pairs if share_parameters(spec.networks, pair[:1], pair[1:])), None)
+        if met is None:
+            continue
+        alone = met[0].network == met[1].network
+        smaller = (met[1] if alone and met[1].is_in(met[0]) else met[0]).written
+        refuse(
+            "GG526",
+            f"{'' if alone else 'a part of '}'{smaller}' is in two groups of one update",
+            second.span,
+            f"'{first.group}' and '{second.group}'",
+            f"one group with {repr(smaller) if alone else 'all that share it'}, whose objective may be a sum",
+        )
 
 
 def _verify_number(written: Expression, least: float | None) -> None:

@@ -1,6 +1,6 @@
 """Held values (`at_first`): several updates can read one only if a single update fixes it, once in every step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gangraph.errors import Problem
 from gangraph.graph.changes import drawn, moved
@@ -33,12 +33,11 @@ def unfixed(graph: Graph) -> Iterator[Problem]:
 
 
 def _uncertain(update: UpdateGraph, node: Node) -> Problem:
-    keys = " and ".join(f"{key.name}:" for key, _ in update.timing)
     return Problem(
         code="GG504",
         message=f"which value comes first is uncertain: update '{update.name}' may compute it never or several times",
         span=node.span,
-        found=f"{keys} in update '{update.name}'",
+        found=f"{_keys(key.name for key, _ in update.timing)} in update '{update.name}'",
         expected="a value that an update computes which runs once in every step in which the state moves",
         fix="leave out at_first(): the value at the end of the step",
     )
@@ -49,23 +48,27 @@ def _skipped(update: UpdateGraph, node: Node) -> Problem:
         code="GG504",
         message=f"the held value may not exist: update '{update.name}', which holds it first, can be skipped",
         span=node.span,
-        found=f"times:, every: or when: in update '{update.name}'",
+        found=f"{_keys(update.timing.conditions)} in update '{update.name}'",
         expected="a value that an update holds which runs in every step",
         fix=f"let an update that runs in every step read the value before '{update.name}'",
     )
 
 
 def _repeated(update: UpdateGraph, node: Node, new: tuple[str, ...]) -> Problem:
-    key = "times:" if update.timing.written("times") is not None else "accumulate:"
-    are = "is" if len(new) == 1 else "are"
+    keys, are = _keys(update.timing.repetitions), "is" if len(new) == 1 else "are"
     return Problem(
         code="GG504",
         message=f"the held value is another one each time that update '{update.name}' repeats",
         span=node.span,
-        found=f"{key} in update '{update.name}', and {' and '.join(new)} {are} new each time",
+        found=f"{keys} in update '{update.name}', and {' and '.join(new)} {are} new each time",
         expected="a value that does not change while the update that holds it first repeats",
         fix=f"let an update that runs once read the value before '{update.name}'",
     )
+
+
+def _keys(names: Iterable[str]) -> str:
+    """`times: and every:`."""
+    return " and ".join(f"{name}:" for name in names)
 
 
 def _new_each_time(graph: Graph, node: Node, index: int) -> tuple[str, ...]:

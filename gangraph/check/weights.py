@@ -139,7 +139,7 @@ def shapes_in_file(path: Path) -> Shapes:
         if path.suffix == ".safetensors":
             return shapes_in(path)
         held = torch.load(path, map_location="meta", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # what a stranger's pickle makes torch raise may be anything
         reason = "it holds more than tensors" if isinstance(error, UnpicklingError) else _said(error)
         raise UnreadableWeightsError(f"'{path}' cannot be used: {reason}") from None
     tensors = held.items() if isinstance(held, dict) else ()
@@ -180,4 +180,5 @@ def _fix(path: str, ours: Shapes, theirs: Shapes) -> str:
 
 
 def _said(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+    return said if isinstance(error, OSError | ValueError | RuntimeError) and said else "it is damaged"

@@ -5,7 +5,6 @@ read here is trusted: `run/verify.py` compares names, shapes, types and ranges w
 tensor is loaded.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gangraph.errors import CheckpointError, RunError
-from gangraph.saved.files import abandoned, opened, unfinished_name
+from gangraph.saved.files import abandoned, digest_of, opened, unfinished_name
 from gangraph.saved.places import FORMER, former, placed, recover, set_aside
 from gangraph.saved.state import FILE, TENSORS, State, damaged, read_state
 from gangraph.saved.tensors import LARGEST_HEADER
@@ -103,12 +102,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def digest_of(path: Path) -> str:
-    """The BLAKE2b digest of a file in hexadecimal. Raises OSError."""
-    with opened(path) as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def tidy(parent: Path) -> None:

@@ -16,8 +16,10 @@ from gangraph.language.expression.gates import is_over_time
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.fingerprint import fingerprint
+from gangraph.language.place import Place
 from gangraph.language.spec import (
     AverageSpec,
+    Entry,
     EvaluateSpec,
     EvaluatorSpec,
     FileWeights,
@@ -97,7 +99,7 @@ def _of_pair(saved: PhaseSpec | None, asked: PhaseSpec | None, ahead: int) -> li
     if saved is None or asked is None:
         before, after = ("" if each is None else each.name or "a phase" for each in (saved, asked))
         return [Change("train.phases", before, after, "now" if ahead > 0 else "trained")]
-    found = list(_compared(_of_phase(saved), _of_phase(asked)))
+    found = list(_compared(_of_phase(saved, asked), _of_phase(asked, saved)))
     if ahead > 0:
         return [replace(each, touches="evaluation" if each.touches == "evaluation" else "now") for each in found]
     # What a phase that is over did from then on it did: another rate for it changes nothing any more.
@@ -169,7 +171,8 @@ def _of_spec(spec: Spec) -> dict[str, _Fact]:
     return found | _given({"train.save": spec.save}, "evaluation") | _started(spec)
 
 
-def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
+def _of_phase(phase: PhaseSpec, other: PhaseSpec) -> dict[str, _Fact]:
+    """What a phase states, of optimizers for all parts that it or the other form of it lists."""
     found = _given(_under("data", phase.data), "data")
     for name, made in phase.networks.items():
         if name in phase.variables:
@@ -183,7 +186,7 @@ def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
     found["train.batch"] = _Fact(str(phase.batch), "trained" if phase.variables else "now")
     found |= _given({"train.length": phase.length}, "now")
     for group in phase.optimizers.values():
-        found |= _of_optimizer(f"train.optimizers.{group.name}", group)
+        found |= _of_optimizer(f"train.optimizers.{group.name}", group, other.optimizers.get(group.name, group))
     for index, update in enumerate(phase.updates):
         found |= _of_update(f"train.step.{index}", update)
     if phase.carries:
@@ -194,11 +197,12 @@ def _of_phase(phase: PhaseSpec) -> dict[str, _Fact]:
 def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
     if isinstance(made, AverageSpec):
         return {"": _Fact(f"average({made.of}, buffers={made.buffers})"), ".decay": _Fact(made.decay, "now")}
-    chains = {f".{name}": _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
+    places = {name: ".layers" if name == "layers" else f".parts.{name}" for name in made.parts}
+    chains = {places[name]: _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
     found = {".inputs": _Fact(", ".join(made.given))} | chains
     found |= _given(_under(".draw", made.draws)) | ({".draw": _Fact("once for all calls")} if made.draws_once else {})
-    found |= _given(_under("", made.values) | _under(".init", made.init))
-    found |= {f".{name or 'output'}": _Fact(body) for name, body in made.outputs.items()}
+    found |= _given(_under(".values", made.values) | _under(".init", made.init))
+    found |= {f".outputs.{name}" if name else ".output": _Fact(body) for name, body in made.outputs.items()}
     shared = ", ".join(f"{share.network}.{share.part}" for share in made.shares)
     found |= {".share": _Fact(shared)} if shared else {}
     return found | ({"": _Fact(_weights(made.weights))} if made.weights is not None else {})
@@ -209,18 +213,27 @@ def _weights(weights: Weights) -> str:
     match weights:
         case EvaluatorSpec():
             return f"{weights.network} of {weights.called} ({fingerprint(weights.spec)})"
-        case RunWeights():
+        case RunWeights() | FileWeights() if weights.digest:
             return f"{weights.written} ({weights.digest[:12]})"
-        case FileWeights() | PretrainedWeights():
+        case RunWeights() | FileWeights() | PretrainedWeights():
             return weights.written
 
 
-def _of_optimizer(path: str, group: OptimizerSpec) -> dict[str, _Fact]:
-    options = {f"{path}.{name}": _of_option(group.kind, name, value) for name, value in group.options.items()}
-    for entry in group.listed:
-        where = f"{path}.{entry.place.written}"
-        options |= {f"{where}.{name}": _of_option(group.kind, name, value) for name, value in entry.options.items()}
-    return {path: _Fact(f"{group.kind}({', '.join(group.trained)})")} | options
+def _of_optimizer(path: str, group: OptimizerSpec, other: OptimizerSpec) -> dict[str, _Fact]:
+    """A group with the options that hold for each part, whether this form of the group lists it or the `other` one."""
+    found = {path: _Fact(f"{group.kind}({', '.join(group.trained)})")}
+    for place in dict.fromkeys((*group.places, *other.places)):
+        own, theirs = (_entry_of(each, place).options for each in (group, other))
+        for name, value in {**group.options, **own}.items():
+            where = f"{path}.{place.written}" if name in own or name in theirs else path
+            found[f"{where}.{name}"] = _of_option(group.kind, name, value)
+    return found
+
+
+def _entry_of(group: OptimizerSpec, place: Place) -> Entry:
+    """The most specific entry of a group that a place lies in; one without options if there is none."""
+    around = (entry for entry in group.entries if place.is_in(entry.place))
+    return max(around, key=lambda entry: len(entry.place.path), default=Entry(place=place))
 
 
 def _of_option(optimizer: str, name: str, value: Expression) -> _Fact:
@@ -271,8 +284,7 @@ def _of_objective(path: str, objective: Objective, *, alone: bool) -> dict[str, 
     where = path if alone else f"{path}.update.{objective.group}"
     found = {f"{where}.update": _Fact(objective.group)} if alone else {}
     found |= {f"{where}.{'minimize' if objective.sign > 0 else 'maximize'}": _Fact(objective.expression)}
-    if not alone or objective.when is not None:
-        found |= _given({f"{where}.when": objective.when})
+    found |= _given({f"{path}.update.{objective.group}.when": objective.when})  # beside the update's own gate
     if objective.unroll is not None:
         found |= {f"{where}.unroll.steps": _Fact(str(objective.unroll.steps))}
         found |= _of_objective(f"{where}.unroll", objective.unroll.objective, alone=True)

@@ -231,12 +231,14 @@ class RunWeights:
 class FileWeights:
     """The weights in a file. `names` says how the file calls what we call so: patterns, the first that fits holds.
 
-    `written` is the call that says so, `path` the file that it means.
+    `written` is the call that says so, `path` the file that it means, `digest` that of the file and of the names; it is
+    empty in a run from before there was one.
     """
 
     written: str
     path: str = field(metadata=ASIDE)
     names: tuple[tuple[str, str], ...] = field(default=(), metadata=ASIDE)
+    digest: str = ""
     span: Span
 
 

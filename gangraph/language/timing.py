@@ -46,14 +46,24 @@ class Timing:
 
     @property
     def conditional(self) -> bool:
-        """Whether there may be steps in which the update computes nothing. A constant number of times is at least 1."""
+        """Whether there may be steps in which the update computes nothing."""
+        return bool(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The keys by which it may compute nothing in some steps. A constant number of times is at least 1."""
         varying = (key for key, written in self.keys if not (key.repeated and isinstance(written, Literal)))
-        return any(key.conditional for key in varying)
+        return tuple(key.name for key in varying if key.conditional)
+
+    @property
+    def repetitions(self) -> tuple[str, ...]:
+        """The keys by which it may compute its objectives several times in a step."""
+        return tuple(key.name for key, _ in self.keys if key.repeated)
 
     @property
     def repeated(self) -> bool:
         """Whether the update may compute its objectives several times in a step."""
-        return any(key.repeated for key, _ in self.keys)
+        return bool(self.repetitions)
 
     @property
     def once(self) -> bool:

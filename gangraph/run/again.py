@@ -13,6 +13,7 @@ class Again:
 
     Buffers, such as running statistics, change in the first evaluation only. Each further one starts with the buffers
     that the first one started with and leaves those that it left, so that all compute one function of the parameters.
+    Histories are mixed in the first evaluation as well; `evaluate` takes what came of it.
     """
 
     def __init__(self, modules: Iterable[nn.Module], evaluate: Callable[[], Tensor]) -> None:

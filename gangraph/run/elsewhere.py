@@ -1,25 +1,23 @@
 """Weights from elsewhere: read, verified, and given to the networks that take them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gangraph.check.weights import may_lack
 from gangraph.errors import CheckpointError, RunError
 from gangraph.folder.cache import newest_checkpoint
-from gangraph.folder.checkpoint import digest_of, read_checkpoint
+from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.resolve.names_table import their_name
 from gangraph.language.spec import EvaluatorSpec, FileWeights, NetworkSpec, PretrainedWeights, RunWeights, Spec, Weights
+from gangraph.saved.files import known_digest
 from gangraph.saved.state import TENSORS, Found
 from gangraph.saved.tensors import names_of_network
 from gangraph.views.spec import weights_text
 from gangraph.vocabulary.imagenet import fetched_backbone
+from gangraph.vocabulary.pretrained import read_file
 
 
 def load_weights(weights: Weights, module: nn.Module) -> None:
@@ -71,22 +69,6 @@ def _in_checkpoint(folder: Path, network: str) -> Mapping[str, Tensor]:
     return {path: checkpoint.tensors[name] for path, name in names.items()}
 
 
-def read_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by the names that it gives them; nothing of it is executed.
-
-    Raises:
-        RunError: it is not there, or holds something else.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError) as error:
-        reason = "it holds more than tensors" if isinstance(error, UnpicklingError) else error
-        raise RunError(f"the weights '{path}' cannot be read: {reason}") from None
-    return {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
-
-
 # Where they were found, so that a run that goes on takes the same
 
 
@@ -111,10 +93,14 @@ def begun_with(spec: Spec) -> dict[str, Found]:
     """The same for the weights under `start:`, which only the beginning of a run needs."""
     texts = {weights_text(weights): weights for weights in spec.start.values()}
     return {
-        text: Found(path=weights.checkpoint, digest=weights.digest)
+        text: Found(path=str(_begun_at(weights).resolve()), digest=weights.digest)
         for text, weights in texts.items()
-        if isinstance(weights, RunWeights)
+        if weights.digest or isinstance(weights, RunWeights)
     }
+
+
+def _begun_at(weights: RunWeights | FileWeights) -> Path:
+    return Path(weights.path if isinstance(weights, FileWeights) else weights.checkpoint)
 
 
 def _found(weights: Weights) -> Found:
@@ -124,14 +110,9 @@ def _found(weights: Weights) -> Found:
         path = newest_checkpoint(weights) if isinstance(weights, EvaluatorSpec) else Path(weights.checkpoint)
         file = path / TENSORS
     try:
-        return Found(path=str(path.resolve()), digest=_digest(file, file.stat().st_mtime_ns))
+        return Found(path=str(path.resolve()), digest=known_digest(file))
     except OSError as error:
         raise RunError(f"{weights_text(weights)}: '{file}' cannot be read: {error.strerror}") from None
-
-
-@cache
-def _digest(path: Path, _: int) -> str:
-    return digest_of(path)
 
 
 def require_same(before: Mapping[str, Found], now: Mapping[str, Found], checkpoint: Path) -> None:

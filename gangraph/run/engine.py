@@ -274,7 +274,7 @@ class Engine:
     def _again(self, update: UpdatePlan) -> Tensor:
         """The forward pass of an update and its gradients, at the parameters as they are; its first loss.
 
-        Histories have moved in the first evaluation, and do not depend on what the update moves.
+        Histories have been mixed by the first evaluation, and stay as they were then.
         """
         for segment in update.body:
             self._compute(segment)
@@ -302,6 +302,7 @@ class Engine:
         self._compute(segment)
 
     def _compute(self, segment: Segment) -> None:
+        """Run the code of a segment, whose histories are mixed."""
         lowered = self.program.segments[segment.name]
         with self.precision():
             made = self.modules[segment.name](*(self.values[name] for name in lowered.reads))

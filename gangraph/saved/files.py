@@ -1,12 +1,14 @@
 """Files that appear complete or not at all, JSON that every reader can read, bounded reading of other files."""
 
 import errno
+import hashlib
 import json
 import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,23 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         raise OSError(errno.EINVAL, "it is no file", str(path))
     with open(descriptor, "rb") as file:
         yield file
+
+
+def digest_of(path: Path) -> str:
+    """The BLAKE2b digest of a file in hexadecimal. Raises OSError."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def known_digest(path: Path) -> str:
+    """The digest of a file that may be large, computed once for as long as the file stays as it is. Raises OSError."""
+    kept = path.stat()
+    return _known_digest(path.resolve(), kept.st_mtime_ns, kept.st_size)
+
+
+@cache
+def _known_digest(path: Path, _: int, __: int) -> str:
+    return digest_of(path)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -20,7 +20,7 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE
 from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
-from gangraph.views.moments import all_of, condition, now
+from gangraph.views.moments import all_of, condition, now, repetitions
 from gangraph.views.spec import WIDTH, fixity, table
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
@@ -221,7 +221,7 @@ class _Writer:
             indent = "    "
         times, micro = graph.timing.written("times"), graph.accumulate
         if times is not None:
-            yield f"{indent}for repetition in range({now(times)}):"
+            yield f"{indent}for repetition in range({repetitions(times)}):"
             indent += "    "
         if micro > 1:
             yield f"{indent}for part in range({micro}):"
@@ -254,7 +254,7 @@ class _Writer:
         """Lines that evaluate an update once more, at other parameters."""
         self.imports.setdefault("gangraph.run.again", set()).add("Again")
         yield f"{indent}def once_more():"
-        for segment in update.body:  # whose histories have moved in the first evaluation
+        for segment in update.body:  # whose histories the first evaluation has mixed
             yield from self._compute(segment, f"{indent}    ")
         yield from self._gradients(update, f"{indent}    ")
         yield f"{indent}    return {variable(update.graph.objectives[0].loss)}.detach()"
@@ -320,6 +320,7 @@ class _Writer:
         yield from self._compute(segment, indent)
 
     def _compute(self, segment: Segment, indent: str) -> Iterator[str]:
+        """The call of a segment's function."""
         lowered = self.program.segments[segment.name]
         made = ", ".join(map(variable, lowered.writes))
         call = self.functions[variable(segment.name)]

@@ -13,7 +13,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -225,7 +224,7 @@ def _network(name: str, path: Path, _: int) -> nn.Module:
     with torch.device("meta"):
         network = CATALOGUE[name].make()
     network.to_empty(device="cpu")
-    tensors = _read(path)
+    tensors = read_file(path)
     wanted = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     wrong = [key for key, value in wanted.items() if key not in tensors or tensors[key].shape != value.shape]
     if wrong:
@@ -238,15 +237,21 @@ def _network(name: str, path: Path, _: int) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by the names that it gives them; nothing of it is executed.
+
+    Raises:
+        WeightsError: it is not there, or holds something else.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError) as error:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a stranger's pickle makes torch raise may be anything
         reason = "it holds more than tensors" if isinstance(error, UnpicklingError) else error
         raise WeightsError(f"the weights '{path}' cannot be read: {reason}") from None
-    return tensors
+    tensors = held.items() if isinstance(held, dict) else ()
+    return {name: tensor for name, tensor in tensors if isinstance(tensor, Tensor)}
 
 
 class _OwnPooling(nn.Module):

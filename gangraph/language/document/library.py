@@ -91,8 +91,8 @@ def file_text(path: Path, called: str) -> str:
             if not stat.S_ISREG(mode):
                 raise UnreadableError(called, "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
             content = file.read(_LARGEST + 1)
-    except OSError as error:
-        reason = "it is a folder" if path.is_dir() else f"it cannot be read: {error.strerror}"
+    except (OSError, ValueError) as error:  # a path with a NUL in it is none
+        reason = "it is a folder" if path.is_dir() else f"it cannot be read: {_why(error)}"
         raise UnreadableError(called, reason) from None
     if len(content) > _LARGEST:
         raise UnreadableError(called, f"it is larger than {_LARGEST // 10**6} MB")
@@ -100,6 +100,10 @@ def file_text(path: Path, called: str) -> str:
         return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UnreadableError(called, f"it is not a text file: {error.reason} at byte {error.start}") from None
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 @dataclass(frozen=True, slots=True)

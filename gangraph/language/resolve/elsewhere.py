@@ -1,5 +1,7 @@
 """Networks from elsewhere: those that another spec trains, those of a run, and the weights that a run begins with."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope
 from gangraph.language.resolve.evaluators import Resolve, trained_network
-from gangraph.language.resolve.names_table import names_table
+from gangraph.language.resolve.names_table import Table, names_table
 from gangraph.language.spec import (
     AverageSpec,
     FileWeights,
@@ -25,6 +27,7 @@ from gangraph.language.spec import (
     Spec,
     Weights,
 )
+from gangraph.saved.files import known_digest
 from gangraph.saved.find_checkpoint import find_checkpoint
 from gangraph.saved.state import State, read_state
 
@@ -157,8 +160,11 @@ class Elsewhere:
             _refuse_miswritten(call, _START)
         path, *tables = map(str, given)
         folder = self.sections.files.folder or Path()
-        if self.sections.files.found is not None:  # its weights were taken over when the run began
-            return FileWeights(written=ast.show(call), path=str(folder / path), span=call.span)
+        text, found = ast.show(call), self.sections.files.found
+        if found is not None:  # its weights were taken over when the run began
+            known = found.get(text)
+            own, digest = (known.path, known.digest) if known is not None else (str(folder / path), "")
+            return FileWeights(written=text, path=own, digest=digest, span=call.span)
         try:
             names = names_table(folder / tables[0]) if tables else ()
         except UnreadableError as error:
@@ -172,7 +178,17 @@ class Elsewhere:
             )
         if not (folder / path).is_file():
             refuse("GG235", "there is no such file of weights", call.arguments[0].span, path, f"a file in {folder}")
-        return FileWeights(written=ast.show(call), path=str(folder / path), names=names, span=call.span)
+        digest = _digest(folder / path, names, call.arguments[0].span)
+        return FileWeights(written=text, path=str(folder / path), names=names, digest=digest, span=call.span)
+
+
+def _digest(path: Path, names: Table, span: Span) -> str:
+    """The digest of a file of weights and of what its tensors are called. Raises SpecError."""
+    try:
+        own = known_digest(path)
+    except OSError as error:
+        refuse("GG235", "the file of weights cannot be read", span, str(path), "a file", reason=error.strerror or "")
+    return hashlib.blake2b(json.dumps([own, names]).encode()).hexdigest() if names else own
 
 
 def pretrained_weights(call: ast.Call) -> tuple[PretrainedWeights, tuple[str, ...] | None]:
