@@ -432,7 +432,12 @@ def test_a_history_moves_in_the_first_evaluation_alone(share: bool, merge: bool)
 
 @pytest.mark.parametrize(
     "spec",
-    [picture(), saddle(), with_a_past(), remembered("{update: g, minimize: fool}", "lbfgs(G, max_iter=5)", "linear(2)")],
+    [
+        picture(),
+        saddle(),
+        with_a_past(),
+        remembered("{update: g, minimize: fool}", "lbfgs(G, max_iter=5)", "linear(2)"),
+    ],
     ids=["lbfgs", "extragradient", "extragradient with a past", "lbfgs with a past"],
 )
 def test_the_printed_step_does_what_the_engine_does(spec: Spec) -> None:

@@ -19,6 +19,7 @@ from gangraph.language.expression.schedule import is_dynamic
 from gangraph.update_schedule import ScheduleKey
 
 _LOOSE = python.BoolOp | python.IfExp | python.Lambda
+_TIGHT = python.Constant | python.Name | python.Call
 
 
 def now(expression: Expression) -> str:
