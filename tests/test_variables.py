@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gangraph import Trainer
+from gangraph import Trainer, load
+from gangraph.cli import main
 from gangraph.errors import RunError, SpecError, UsageError
 from gangraph.folder.checkpoint import read_checkpoint
+from gangraph.folder.run_folder import RunFolder
 from gangraph.language.continuation import changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
@@ -384,3 +386,19 @@ def test_a_variable_begins_as_an_output_that_nothing_else_reads() -> None:
 def test_what_a_variable_begins_as_is_used() -> None:
     (checked,) = check_spec(read(NAMED))
     assert [lint.message for lint in checked.lints if lint.code == "GG608"] == []
+
+
+@pytest.mark.parametrize("start", ["from_run", "by name"])
+def test_a_variable_that_a_run_begins_with_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = CODES.format(**FORMS).replace("length: 40 steps", "length: 3 steps")
+    Path("codes.yaml").write_text(text)
+    assert main(["run", "codes.yaml", "--out", "made", "--device", "cpu"]) == 0
+    trained = read_checkpoint(RunFolder(Path("made")).latest()).tensors["network/shift/value"]
+    written = 'start: from_run("made")' if start == "by name" else "start: {shift: 'from_run(\"made\")'}"
+    Path("next.yaml").write_text(f"{text}{written}\n")
+    run = trainer(load("next.yaml"))
+    shift = run.engine.networks.live["shift"].get_parameter("value")
+    assert torch.equal(shift, trained.to(shift)) and not torch.allclose(shift, torch.tensor([0.25, -0.5]).to(shift))
+    run.step()
+    assert (shift - trained.to(shift)).abs().max() < 0.06  # Adam's first step is 0.05 at most

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gangraph.check.weights import misfit, without_layers
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import read_checkpoint
-from gangraph.language.spec import FileWeights, RunWeights, Weights
+from gangraph.language.spec import VARIABLE, FileWeights, RunWeights, Weights
 from gangraph.run.elsewhere import tensors_of
 from gangraph.run.engine import Engine
 from gangraph.run.hand_over import carry_tensors
@@ -20,7 +20,8 @@ from gangraph.views.wording import listed
 def begin_with(engine: Engine, start: Mapping[str, RunWeights | FileWeights]) -> Iterator[str]:
     """Give the networks of a run the weights under `start:`; yields a line on what each took over and what is new.
 
-    An average begins at its network, unless it is given weights itself.
+    An average begins at its network, unless it is given weights itself. A variable that is given a value keeps it: what
+    its spec says that it begins with is not computed.
 
     Raises:
         SpecError: the weights of a network that is named do not fit it, or nothing calls it.
@@ -48,6 +49,7 @@ def _one(engine: Engine, name: str, weights: Weights) -> str:
     if problem := misfit(name, weights, ours, {path: tuple(tensor.shape) for path, tensor in tensors.items()}):
         raise SpecError([problem])
     carry_tensors({name: module}, _named({name: tensors}), "network", {})
+    engine.starts.waiting.discard(name)
     return _taken_over(name, weights, len(ours), ())
 
 
@@ -67,6 +69,7 @@ def _all(engine: Engine, weights: RunWeights) -> Iterator[str]:
             f"nothing of {weights_text(weights)} fits: it has {listed(there) or 'no networks'}, "
             f"and this spec {listed(modules)}"
         )
+    engine.starts.waiting &= {name for name in modules if f"{name}.{VARIABLE}" in fresh}
     yield from (_told(name, module, fresh, weights) for name, module in modules.items())
 
 
