@@ -13,7 +13,7 @@ import gangraph
 from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
 
 STEPS, BATCH, SIZE, FEATURES, WIDTH, LAYERS = 12, 4, 8, 6, 8, 4
-EVERY_PATH, EVERY_R1, RATE = 2, 3, 2.5e-3
+EVERY_PATH, EVERY_R1, RATE, STRETCH, GAMMA = 2, 3, 5e-3, 0.5, 2
 SIZES = (4, 8, 8)  # what the three convolutions make
 Noise = Sequence[Tensor]
 PLANS = pytest.mark.parametrize(
@@ -209,7 +209,7 @@ class Loop:
             (slope,) = torch.autograd.grad((synthesis(w, noise) * y).sum() / SIZE, w, create_graph=True)
             lengths = slope.square().sum(2).mean(1).sqrt()
             self.usual = self.usual + 0.01 * (lengths.detach().mean() - self.usual)
-            path = 2 * (lengths - self.usual).square().mean()
+            path = STRETCH * (lengths - self.usual).square().mean()
             losses["path_length"] = self.move(EVERY_PATH * path, self.g, "MS") / EVERY_PATH
         z, other, at, noise = rest[-1]
         fake = synthesis(self.styles(z, other, at), noise).detach()
@@ -218,7 +218,7 @@ class Loop:
         if number % EVERY_R1 == 0:
             at_x = x.clone().requires_grad_()
             (slope,) = torch.autograd.grad(score(at_x).sum(), at_x, create_graph=True)
-            penalty = 1 / 2 * slope.square().sum((1, 2, 3)).mean()
+            penalty = GAMMA / 2 * slope.square().sum((1, 2, 3)).mean()
             losses["R1"] = self.move(EVERY_R1 * penalty, self.d, "D") / EVERY_R1
         return losses | {"usual": float(self.usual)}
 

@@ -24,7 +24,7 @@ _MOST = 8  # differences that a message lists
 _LONGEST_SUM = 50  # members of a sum(...) that every version adds up from left to right
 _SUMMED = f"""
 a sum(...) of more than {_LONGEST_SUM} members was added up in halves until none had more; now it is from left to right:
-one of 60 is added up as it was if it is written as (sum(... for i in 1..30) + sum(... for i in 31..60))"""
+one of 60 is added up as it was if it is written as (sum(... for i in 1..30) + sum(... for i in 31..60));"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def spec_trained(checkpoint: Checkpoint, folder: str | Path, asked: Spec | None 
         raise UsageError(f"{why}: the spec trains something else now")
     raise UsageError(
         f"'{folder}' was written by another version of gangraph, which reads its spec otherwise than this one"
-        f"{_SUMMED if any(map(_sums_up_many, saved.phases)) else ''}\n"
+        f"{_SUMMED if any(map(_sums_up_many, saved.phases)) else ';'} "
         "it goes on with that version, or by a spec that trains the same: gangraph run SPEC --resume RUN"
     )
 
