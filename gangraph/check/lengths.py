@@ -34,7 +34,7 @@ class _AtLength:
 
     def open(self) -> Dataset:
         """Nothing: it stands for a source only while shapes are inferred."""
-        raise NotImplementedError
+        raise NotImplementedError("it stands for a source while shapes are inferred, and has no samples")
 
 
 def varying_shapes(graph: Graph, types: Types) -> tuple[dict[str, Shapes], list[Problem]]:

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from gangraph.registry import layer, op
 
-Interval = tuple[float, float]
-
 
 class BatchError(ValueError):
     """A batch has too few samples, or a number of samples that cannot be divided into groups."""

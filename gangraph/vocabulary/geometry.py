@@ -14,17 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from gangraph.registry import op
+from gangraph.vocabulary.intervals import same, with_zero
 
-Interval = tuple[float, float]
 _PADDINGS = ("zeros", "border", "reflection")
-
-
-def _same(first: Interval, *_: Interval) -> Interval:
-    return first
-
-
-def _with_zero(first: Interval, *_: Interval) -> Interval:
-    return min(first[0], 0.0), max(first[1], 0.0)
 
 
 # -------------------------------------------------------------------------------------------------------- numbers
@@ -96,7 +88,7 @@ def matrix(*entries: Tensor, rows: int) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- images
 
 
-@op(range=_with_zero)
+@op(range=with_zero)
 def translate(x: Tensor, right: Tensor, down: Tensor) -> Tensor:
     """Images [B, C, H, W] moved by whole pixels, [B] or a number in each direction; what is left behind is 0."""
     rows, columns = _of_images(x)
@@ -114,7 +106,7 @@ def _moved(x: Tensor, places: Tensor, by: Tensor | float, dim: int) -> Tensor:
     return x.gather(dim, index) * inside.to(x.dtype).reshape(shape)
 
 
-@op(range=_with_zero)
+@op(range=with_zero)
 def affine(x: Tensor, matrix: Tensor, like: Tensor | None = None, padding: str = "zeros") -> Tensor:
     """Images seen through an affine map, by bilinear sampling: [B, C, H, W] and [B, 2, 3] to [B, C, H, W].
 
@@ -187,13 +179,13 @@ def color(x: Tensor, matrix: Tensor) -> Tensor:
     return (mixed @ x.flatten(2) + added).reshape(x.shape)
 
 
-@op(range=_same)
+@op(range=same)
 def channel_mean(x: Tensor) -> Tensor:
     """The mean over the channels at each position: [B, C, ...] to [B, 1, ...]."""
     return x.mean(1, keepdim=True)
 
 
-@op(range=_same)
+@op(range=same)
 def reflected(x: Tensor) -> Tensor:
     """Images with their reflections on all sides, border pixels once: [B, C, H, W] to [B, C, 3 H - 2, 3 W - 2]."""
     rows, columns = _of_images(x)

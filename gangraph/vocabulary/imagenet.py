@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from gangraph.errors import Problem, Span, WeightsError
 from gangraph.registry import op
+from gangraph.vocabulary.intervals import Interval
 from gangraph.vocabulary.pretrained import DOWNLOAD, FOLDER, fetch, file_in, normalised, places, torchvision_url
-
-Interval = tuple[float, float]
 
 _NORMALISED = (-2.12, 2.65)  # which a pixel in [-1, 1] becomes
 

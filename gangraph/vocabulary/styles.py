@@ -8,9 +8,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from gangraph.registry import layer, op
+from gangraph.vocabulary.intervals import hull, with_zero
 from gangraph.vocabulary.layers import outputs_dim, weighted
-
-Interval = tuple[float, float]
 
 
 class Scaled(nn.Module):
@@ -164,11 +163,7 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt((x * x).mean(1, keepdim=True) + eps)
 
 
-def _with_zero(x: Interval) -> Interval:
-    return min(x[0], 0.0), max(x[1], 0.0)
-
-
-@op(range=_with_zero)
+@op(range=with_zero)
 def blur(x: Tensor) -> Tensor:
     """Images [B, C, H, W] through the filter [1, 2, 1] / 4 in both directions, with zeros around them.
 
@@ -183,11 +178,7 @@ def blur(x: Tensor) -> Tensor:
     return blurred
 
 
-def _of_both(first: Interval, second: Interval, *_: Interval) -> Interval:
-    return min(first[0], second[0]), max(first[1], second[1])
-
-
-@op(range=_of_both)
+@op(range=lambda first, second, *_: hull(first, second))
 def crossover(first: Tensor, second: Tensor, at: Tensor, layers: int) -> Tensor:
     """One style for each layer: those below `at`, counted from 0, are `first`, the others `second`.
 
