@@ -9,7 +9,9 @@ import gangraph
 from gangraph.errors import Span, Text
 from gangraph.language.expression import model as ast
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
-from gangraph.language.spec import ASIDE, AverageSpec, Objective, PhaseSpec, Spec, Unroll
+from gangraph.language.spec import AverageSpec, PhaseSpec, Spec
+from gangraph.language.spec_fields import ASIDE
+from gangraph.language.update_spec import Objective, Unroll
 from tests.support import small
 
 # Checkpoints and trained evaluators are found by these.

@@ -17,7 +17,8 @@ from gangraph.language.document.schema import UpdateDocument
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.fingerprint import fingerprint
-from gangraph.language.spec import Spec, UpdateSpec
+from gangraph.language.spec import Spec
+from gangraph.language.update_spec import UpdateSpec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
 from gangraph.run.engine import _repetitions

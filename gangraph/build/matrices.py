@@ -9,9 +9,10 @@ from gangraph.graph.model import LayerUse, NetworkGraph
 from gangraph.graph.node import dotted_name
 from gangraph.graph.parts import beneath, paths_at
 from gangraph.language.expression import model as ast
+from gangraph.language.expression.folding import total_of
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.put import put
-from gangraph.language.expression.static import is_late, total_of
+from gangraph.language.expression.static import is_late
 from gangraph.language.place import Place
 from gangraph.registry import vocabulary
 

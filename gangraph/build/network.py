@@ -22,7 +22,7 @@ from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
-from gangraph.language.places import ANONYMOUS
+from gangraph.language.named_parts import ANONYMOUS
 from gangraph.language.spec import VARIABLE, NetworkSpec
 from gangraph.registry import SYNONYMS, Definition, vocabulary
 

@@ -15,7 +15,9 @@ from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
 from gangraph.language.expression.model import Call, Expression, Name, keyword_span, show, walk
 from gangraph.language.expression.schedule import Clock, evaluate_option, is_dynamic, numbers_in, require_over_time
-from gangraph.language.spec import Names, OptimizerSpec, PhaseSpec
+from gangraph.language.spec import PhaseSpec
+from gangraph.language.spec_fields import Names
+from gangraph.language.update_spec import OptimizerSpec
 from gangraph.registry import optimizers, plugin_module, plugin_problem
 
 _CHANGED_BY_TORCH = ("state", "param_groups", "_need_device_dtype_check_for_fused")  # the last is done once, and again

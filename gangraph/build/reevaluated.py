@@ -7,7 +7,7 @@ from gangraph.graph.closure import closure
 from gangraph.graph.model import Node, ObjectiveGraph
 from gangraph.language.expression.gates import is_over_time, losses_in
 from gangraph.language.expression.model import show
-from gangraph.language.spec import OptimizerSpec, UpdateSpec
+from gangraph.language.update_spec import OptimizerSpec, UpdateSpec
 from gangraph.registry import optimizers
 
 

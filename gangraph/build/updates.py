@@ -6,8 +6,8 @@ from itertools import combinations, product
 from gangraph.build.arguments import check_arguments
 from gangraph.build.lookahead import Unrolled, look_ahead
 from gangraph.build.optimizers import unrollable
-from gangraph.build.places import require_place
 from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_closure, refuse_past
+from gangraph.build.require_place import require_place
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.groups import share_parameters
@@ -18,15 +18,9 @@ from gangraph.language.expression.gates import is_over_time, losses_in, verify_g
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.language.place import Place, place_of
-from gangraph.language.spec import (
-    NetworkSpec,
-    Objective,
-    OptimizerSpec,
-    PhaseSpec,
-    Unroll,
-    UpdateSpec,
-)
+from gangraph.language.spec import NetworkSpec, PhaseSpec
 from gangraph.language.tied import tied
+from gangraph.language.update_spec import Objective, OptimizerSpec, Unroll, UpdateSpec
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.vocabulary.parameters import LEAST, ORDERED, PARAMETER_OPERATIONS, numbers_of, signature_of, usage

@@ -8,7 +8,7 @@ from gangraph.build.again import computed_anew
 from gangraph.build.calls import bind
 from gangraph.build.expressions import SHALLOW, ExpressionBuilder, NodeTable, are_numbers, bottomless, circle, too_deep
 from gangraph.build.matrices import written_out
-from gangraph.build.places import require_place
+from gangraph.build.require_place import require_place
 from gangraph.build.sources import build_source
 from gangraph.build.written import refuse_uncalled
 from gangraph.data.random import RandomSource

@@ -10,7 +10,7 @@ from gangraph.graph.model import Graph
 from gangraph.graph.reached import unreached
 from gangraph.language.expression.model import show
 from gangraph.language.place import Place
-from gangraph.language.spec import Entry, OptimizerSpec
+from gangraph.language.update_spec import Entry, OptimizerSpec
 
 
 def misassigned(graph: Graph, models: Mapping[str, NetworkModel]) -> Iterator[Problem]:

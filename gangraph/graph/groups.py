@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from gangraph.graph.code_names import module_name
 from gangraph.graph.parts import Key, beneath, meet, owner_at, paths_at
+from gangraph.language.named_parts import ANONYMOUS
 from gangraph.language.place import Place
-from gangraph.language.places import ANONYMOUS
-from gangraph.language.spec import VARIABLE, Entry, NetworkSpec, OptimizerSpec
+from gangraph.language.spec import VARIABLE, NetworkSpec
 from gangraph.language.tied import Networks
+from gangraph.language.update_spec import Entry, OptimizerSpec
 
 
 @dataclass(frozen=True, slots=True)

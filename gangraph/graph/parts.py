@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from gangraph.graph.code_names import module_name
+from gangraph.language.named_parts import parts_at
 from gangraph.language.place import Place
-from gangraph.language.places import parts_at
 from gangraph.language.spec import NetworkSpec
 from gangraph.language.tied import Networks
 

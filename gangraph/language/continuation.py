@@ -19,21 +19,18 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.place import Place
 from gangraph.language.spec import (
     AverageSpec,
-    Entry,
     EvaluateSpec,
     EvaluatorSpec,
     FileWeights,
     NetworkSpec,
-    Objective,
-    OptimizerSpec,
     PhaseSpec,
     PretrainedWeights,
     RunWeights,
     Spec,
-    UpdateSpec,
     Weights,
-    counts,
 )
+from gangraph.language.spec_fields import counts
+from gangraph.language.update_spec import Entry, Objective, OptimizerSpec, UpdateSpec
 from gangraph.registry import load_plugins, optimizers
 
 # What a difference touches: what has been trained, which cannot change; training from now on; where data comes from,

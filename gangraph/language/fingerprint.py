@@ -15,18 +15,9 @@ from gangraph.errors import Span, Text
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.expression.schedule import is_dynamic
-from gangraph.language.spec import (
-    AverageSpec,
-    EvaluatorSpec,
-    NetworkSpec,
-    Objective,
-    OptimizerSpec,
-    PhaseSpec,
-    Spec,
-    UpdateSpec,
-    counts,
-    expressions,
-)
+from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, Spec
+from gangraph.language.spec_fields import counts, expressions
+from gangraph.language.update_spec import Objective, OptimizerSpec, UpdateSpec
 from gangraph.registry import SYNONYMS
 
 _DIGITS = 16

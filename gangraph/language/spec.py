@@ -1,24 +1,15 @@
 """A resolved spec: one profile and variant of a document, with everything static evaluated."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from gangraph.errors import Problem, Span, Text
 from gangraph.language.expression.model import Expression, Quantity
-from gangraph.language.place import Place
+from gangraph.language.spec_fields import ASIDE, Names
 from gangraph.language.state_sections import STATE_SECTIONS
 from gangraph.language.timing import Timing
-
-Names = Mapping[str, Expression]
-
-ASIDE: Mapping[str, bool] = {"aside": True}  # marks a field that changes nothing of what is trained or measured
-
-
-def counts(each: Field[Any]) -> bool:
-    """Whether a field of a spec is part of its fingerprints."""
-    return "aside" not in each.metadata
-
+from gangraph.language.update_spec import OptimizerSpec, UpdateSpec
 
 VARIABLE = "value"  # the only parameter of a variable
 OUTPUT = "output"  # the output of a network with several that a call without a field means
@@ -85,95 +76,6 @@ class AverageSpec:
     decay: Expression
     buffers: Literal["copy", "average"]
     span: Span
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What an optimizer group lists: a network or a part of one, with options of its own."""
-
-    place: Place
-    options: Names = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimizerSpec:
-    """An optimizer group: one of torch's optimizers over the parameters of some networks.
-
-    `listed` is what it lists, if that is more than whole networks with the options of the group.
-    """
-
-    name: str = field(metadata=ASIDE)
-    kind: str
-    networks: tuple[tuple[str, Span], ...]
-    options: Names
-    span: Span
-    listed: tuple[Entry, ...] = ()
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """What it trains; a parameter belongs to the most specific entry."""
-        return self.listed or tuple(Entry(place=Place(name, "", span)) for name, span in self.networks)
-
-    def of(self, entry: Entry) -> "OptimizerSpec":
-        """The group with the options that hold for an entry."""
-        return replace(self, options={**self.options, **entry.options}, listed=())
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """The places of all its entries."""
-        return tuple(entry.place for entry in self.entries)
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """What it trains, as the spec writes it: networks, and parts of those of which it does not train all."""
-        places = self.places
-        whole = (place for place in places if not any(place.is_in(each) and place != each for each in places))
-        return tuple(dict.fromkeys(place.written for place in whole))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unroll:
-    """A lookahead: `steps` steps of the group of `objective` on that objective."""
-
-    objective: "Objective"
-    steps: int
-    span: Span
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What one group minimises in an update, and when; `sign` is -1 where the spec says maximize."""
-
-    group: str
-    expression: Expression
-    sign: int
-    span: Span
-    unroll: Unroll | None = None
-    when: Expression | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateSpec:
-    """One entry of `step:`. `draw` is None for the default: the step's first update draws everything.
-
-    `schedule` says when it runs and how often, in the order of `gangraph.update_schedule`; what changes nothing is left
-    out. `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
-    `ahead` is after how many steps of its own groups its gradients are taken, which are then forgotten.
-    """
-
-    name: str = field(metadata=ASIDE)
-    objectives: tuple[Objective, ...]
-    draw: tuple[tuple[str, Span], ...] | None
-    schedule: Names
-    options: Names
-    then: tuple[Expression, ...]
-    span: Span
-    ahead: int = 0
-
-    @property
-    def timing(self) -> Timing:
-        """The timing that its schedule states."""
-        return Timing.of(self.schedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,16 +305,3 @@ class Spec:
         """What the spec calls its base; empty where it has none."""
         copy = next(iter(self.bases), "")
         return copy.removeprefix("shipped/").removesuffix(".yaml") if copy.startswith("shipped/") else copy
-
-
-def expressions(value: object, chosen: Callable[[Field[Any]], bool] = counts) -> Iterator[Expression]:
-    """Every expression within a part of a spec, in the fields of dataclasses that are chosen."""
-    if isinstance(value, get_args(Expression)):
-        yield value
-    elif isinstance(value, tuple):
-        yield from (found for each in value for found in expressions(each, chosen))
-    elif isinstance(value, Mapping):
-        yield from (found for each in value.values() for found in expressions(each, chosen))
-    elif is_dataclass(value) and not isinstance(value, Span | Text):
-        within = (getattr(value, each.name) for each in fields(value) if chosen(each))
-        yield from (found for each in within for found in expressions(each, chosen))

@@ -16,7 +16,7 @@ from gangraph.graph.model import Graph, ObjectiveGraph
 from gangraph.graph.parts import paths_at
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate, evaluate_option
-from gangraph.language.spec import OptimizerSpec
+from gangraph.language.update_spec import OptimizerSpec
 from gangraph.lower.model import Lowered, Program
 from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.registry import optimizers

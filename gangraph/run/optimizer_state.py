@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.build.optimizers import make_optimizer, options_of, take_step
-from gangraph.language.spec import OptimizerSpec
+from gangraph.language.update_spec import OptimizerSpec
 from gangraph.run.tensor_kind import TensorKind
 
 

@@ -16,7 +16,7 @@ from gangraph.views.wording import counted, listed
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph, Lookahead
-    from gangraph.language.spec import Objective
+    from gangraph.language.update_spec import Objective
     from gangraph.lower.model import Program
     from gangraph.plan.model import Segment, UpdatePlan
 

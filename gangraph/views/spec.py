@@ -10,19 +10,17 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.spec import (
     AverageSpec,
-    Entry,
     EvaluateSpec,
     EvaluatorSpec,
     NetworkSpec,
-    Objective,
     PhaseSpec,
     SamplerSpec,
     Spec,
-    UpdateSpec,
     Weights,
-    counts,
 )
+from gangraph.language.spec_fields import counts
 from gangraph.language.tied import tied_to
+from gangraph.language.update_spec import Entry, Objective, UpdateSpec
 
 WIDTH = 110
 EMBEDDED = ("world", "plane")

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gangraph.language.expression.model import show
-from gangraph.language.spec import NetworkSpec, Spec, UpdateSpec
+from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.language.tied import tied_to
 from gangraph.language.timing import Timing
+from gangraph.language.update_spec import UpdateSpec
 from gangraph.update_schedule import SCHEDULE_KEYS
 from gangraph.views.printers.words import layer_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles, weights_text

@@ -12,7 +12,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
-from gangraph.language.spec import expressions
+from gangraph.language.spec_fields import expressions
 from gangraph.registry import SYNONYMS
 
 

@@ -11,10 +11,10 @@ from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.schedule import TIME
+from gangraph.language.named_parts import ANONYMOUS, parts_at
 from gangraph.language.place import Place
-from gangraph.language.places import ANONYMOUS, parts_at
-from gangraph.language.spec import OptimizerSpec
 from gangraph.language.tied import identities
+from gangraph.language.update_spec import OptimizerSpec
 from gangraph.registry import vocabulary
 
 

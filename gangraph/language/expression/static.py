@@ -6,27 +6,22 @@ conditionals and unrolls comprehensions. What remains speaks only of data, netwo
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any, NoReturn
 
 from gangraph.errors import Span, SpecError, give_up, refuse
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import (
-    LARGEST_FAMILY,
     constant,
-    is_constant,
     literal,
     member_name,
     members,
-    refuse_length,
 )
+from gangraph.language.expression.folding import fold_binary, fold_call, fold_range, fold_unary, total_of
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.numbers import ARITHMETIC, FUNCTIONS, NUMBERS_ONLY, exact, is_number, is_whole
 from gangraph.language.expression.size import size, too_large
 
 LARGEST_TOTAL = 200_000  # parts of all expressions of a phase, or of a network in a file
 LARGEST_UNROLLING = 10_000
-_LARGEST_NUMBER = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +249,7 @@ class _Reducer:
         if isinstance(function, ast.Name) and not keywords:
             if function.id == "sum" and len(node.arguments) == 1 and isinstance(node.arguments[0], ast.Comprehension):
                 return self._sum(arguments, node.span)
-            folded = self._fold_call(function.id, arguments, node.span)
+            folded = fold_call(function.id, arguments, node.span)
             if folded is not None:
                 return folded
         return ast.Call(function, arguments, keywords, node.span)
@@ -290,52 +285,17 @@ class _Reducer:
             return ast.Call(ast.Name("sum", span), terms, (), span)
         return self.reduce(total_of(terms, span))
 
-    def _fold_call(self, name: str, arguments: tuple[Expression, ...], span: Span) -> Expression | None:
-        if name not in FUNCTIONS or not arguments or not all(map(is_constant, arguments)):
-            return None
-        values = [constant(argument) for argument in arguments]
-        return self._computed(FUNCTIONS[name], values, f"{name}({', '.join(map(str, values))})", span)
-
     def _unary(self, node: ast.Unary) -> Expression:
-        operand = self.reduce(node.operand)
-        if isinstance(operand, ast.Literal) and node.operator == "not":
-            return ast.Literal(not operand.value, node.span)
-        if isinstance(operand, ast.Literal | ast.Quantity) and is_number(operand.value):
-            sign = -1 if node.operator == "-" else 1
-            return replace(operand, value=sign * operand.value, span=node.span)  # type: ignore[operator, arg-type]  # a number
-        return replace(node, operand=operand)
+        return fold_unary(node, self.reduce(node.operand))
 
     def _binary(self, node: ast.Binary) -> Expression:
         if ast.is_sum(node):
-            return ast.along(node, self.reduce, lambda left, each: self._operation(each, left))
-        return self._operation(node, self.reduce(node.left))
+            return ast.along(node, self.reduce, self._operation)
+        return self._operation(self.reduce(node.left), node)
 
-    def _operation(self, node: ast.Binary, left: Expression) -> Expression:
+    def _operation(self, left: Expression, node: ast.Binary) -> Expression:
         """An operation of which the left side is reduced already."""
-        right = self.reduce(node.right)
-        if node.operator == "in" and is_constant(left) and is_constant(right):
-            return ast.Literal(constant(left) in members(right), node.span)
-        length = _length(node.operator, left, right)
-        if length is not None:
-            return replace(length, span=node.span)
-        if node.operator in ("==", "!=") and (left, right) != (node.left, node.right) and _are_names(left, right):
-            return ast.Literal((left == right) == (node.operator == "=="), node.span)
-        if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
-            if node.operator in NUMBERS_ONLY and not (is_number(left.value) and is_number(right.value)):
-                found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
-                refuse("GG301", "arithmetic needs numbers", node.span, found=found)
-            text = f"{left.value} {node.operator} {right.value}"
-            return self._computed(ARITHMETIC[node.operator], [left.value, right.value], text, node.span)
-        return replace(node, left=left, right=right)
-
-    def _computed(self, function: Callable[..., object], values: list[object], text: str, span: Span) -> Expression:
-        try:
-            value = function(*values)
-        except (ArithmeticError, ValueError, TypeError) as error:
-            refuse("GG301", f"{text} has no value", span, found=str(error))
-        if is_number(value) and not abs(value) < _LARGEST_NUMBER:  # type: ignore[arg-type]  # a number
-            refuse("GG301", f"{text} is too large", span, expected="a number below 1e30")
-        return literal(value, span)
+        return fold_binary(node, left, self.reduce(node.right))
 
     def _conditional(self, node: ast.Conditional) -> Expression:
         test = self.reduce(node.test)
@@ -351,14 +311,7 @@ class _Reducer:
         return ast.Conditional(self.reduce(node.then), test, otherwise, node.span)
 
     def _range(self, node: ast.Range) -> Expression:
-        start, stop = constant(self.reduce(node.start)), constant(self.reduce(node.stop))
-        if not (is_whole(start) and is_whole(stop)):
-            refuse("GG306", "a range runs between whole numbers", node.span, found=f"{start}..{stop}")
-        first, last = int(start), int(stop)  # type: ignore[call-overload]  # whole numbers, as was verified
-        if abs(last - first) >= LARGEST_FAMILY:
-            refuse_length(abs(last - first) + 1, node.span)
-        step = 1 if last >= first else -1
-        return ast.Sequence(tuple(ast.Literal(i, node.span) for i in range(first, last + step, step)), node.span)
+        return fold_range(self.reduce(node.start), self.reduce(node.stop), node.span)
 
     def _sequence(self, node: ast.Sequence) -> Expression:
         return ast.Sequence(tuple(self._items(node.items)), node.span)
@@ -382,31 +335,9 @@ _RULES: Mapping[type, Callable[[_Reducer, Any], Expression]] = {
 }
 
 
-def _are_names(*sides: Expression) -> bool:
-    """Whether these are names, as of layers, or `none` in place of one."""
-    return all(isinstance(side, ast.Name) or side == ast.Literal(None, side.span) for side in sides)
-
-
-def _length(operator: str, left: Expression, right: Expression) -> ast.Quantity | None:
-    """A number of lengths, or a part of one: `3 * 5 steps`, `r steps`, `10 epochs / 4`."""
-    match operator, left, right:
-        case ("*", ast.Literal(value=int() | float() as number), ast.Quantity() as length):
-            return replace(length, value=length.value * number)
-        case ("*", ast.Quantity() as length, ast.Literal(value=int() | float() as number)):
-            return replace(length, value=length.value * number)
-        case ("/", ast.Quantity() as length, ast.Literal(value=int() | float() as number)) if number:
-            return replace(length, value=exact(length.value / number))
-    return None
-
-
 def is_late(domain: Expression) -> bool:
     """Whether the members of a comprehension's domain are known once the layers of networks are: `matrices(G)`."""
     return isinstance(domain, ast.Call) and domain.function == ast.Name("matrices", domain.function.span)
-
-
-def total_of(terms: tuple[Expression, ...], span: Span) -> Expression:
-    """The sum from left to right."""
-    return reduce(lambda left, right: ast.Binary("+", left, right, span), terms)
 
 
 def is_absent(expression: Expression) -> bool:

@@ -14,7 +14,8 @@ from gangraph.language.place import place_of
 from gangraph.language.resolve.evaluators import Resolve, resolve_evaluators
 from gangraph.language.resolve.samplers import resolve_samplers
 from gangraph.language.scalar import Scalar
-from gangraph.language.spec import Entry, EvaluateSpec, OptimizerSpec
+from gangraph.language.spec import EvaluateSpec
+from gangraph.language.update_spec import Entry, OptimizerSpec
 
 
 class TrainingSections:

@@ -10,7 +10,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope
 from gangraph.language.scalar import Scalar
-from gangraph.language.spec import Objective, Unroll, UpdateSpec
+from gangraph.language.update_spec import Objective, Unroll, UpdateSpec
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.update_schedule import SCHEDULE_KEYS
 

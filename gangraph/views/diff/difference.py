@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gangraph.graph.model import Graph
-from gangraph.language.spec import OptimizerSpec, PhaseSpec
+from gangraph.language.spec import PhaseSpec
+from gangraph.language.update_spec import OptimizerSpec
 
 Section = Literal[
     "data", "networks", "values", "losses", "state", "optimizers", "schedule", "batch", "length", "evaluation"

@@ -9,11 +9,9 @@ from gangraph.check.phase import Checked
 from gangraph.errors import shown
 from gangraph.graph.model import Graph, Lookahead
 from gangraph.language.place import Place
-from gangraph.language.spec import (
-    Names,
-    OptimizerSpec,
-    PhaseSpec,
-)
+from gangraph.language.spec import PhaseSpec
+from gangraph.language.spec_fields import Names
+from gangraph.language.update_spec import OptimizerSpec
 from gangraph.registry import optimizers
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.update_schedule import SCHEDULE_KEYS

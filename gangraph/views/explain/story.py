@@ -11,7 +11,8 @@ from gangraph.data.lengths import sizes_said
 from gangraph.data.source import Field
 from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.model import show
-from gangraph.language.spec import AverageSpec, EvaluateSpec, Names, NetworkSpec, SamplerSpec, Spec
+from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, SamplerSpec, Spec
+from gangraph.language.spec_fields import Names
 from gangraph.language.tied import tied_to
 from gangraph.plan.model import Plan
 from gangraph.registry import optimizers

@@ -9,7 +9,7 @@ from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph, Lookahead, ObjectiveGraph
 from gangraph.language.expression.model import Binary, Call, Expression, Name, is_sum
 from gangraph.language.expression.model import Literal as Constant
-from gangraph.language.spec import UpdateSpec
+from gangraph.language.update_spec import UpdateSpec
 from gangraph.registry import optimizers
 from gangraph.views.calls import accent_of, kind_of, unstopped
 from gangraph.views.families import families

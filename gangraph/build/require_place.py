@@ -3,8 +3,8 @@
 from gangraph.errors import nearest, refuse
 from gangraph.graph.code_names import module_name
 from gangraph.graph.model import NetworkGraph
+from gangraph.language.named_parts import parts_at
 from gangraph.language.place import Place
-from gangraph.language.places import parts_at
 from gangraph.language.tied import family_of
 
 
