@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import torch
 
-from gangraph.errors import refuse
+from gangraph.graph import kind_calls as calls
 from gangraph.graph.node import (
     Argument,
-    Builder,
     Form,
     Inference,
     NetworkFacts,
@@ -24,7 +23,6 @@ from gangraph.graph.node import (
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression
-from gangraph.language.place import place_of
 from gangraph.language.spec import OUTPUT
 from gangraph.registry import vocabulary
 
@@ -66,69 +64,6 @@ def _in_networks_alone(_: object, node: Node) -> None:
 
 def _given(_: Writer, node: Node) -> None:
     raise AssertionError(f"'{node.id}' is given to a segment, which has no code for it")
-
-
-# ------------------------------------------------------------------------------------------------- calls of a spec
-
-
-def _build_gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
-    hint = builder.take_hint("grad")
-    by = place_of(call.arguments[1]) if len(call.arguments) == 2 else None
-    if by is not None and builder.is_network(by.network):
-        refuse(
-            "GG451",
-            "grad is taken with respect to a value, and a network is none",
-            by.span,
-            by.written,
-            "a value from which the first argument is computed, such as x in grad(D(x), x)",
-            f"parameters({by.written})",
-        )
-    usage = "grad(output, input): the gradient of the output's sum with respect to the input"
-    output, at = builder.arguments_of(call, 2, usage)
-    if not isinstance(output, Ref) or not isinstance(at, Ref):
-        refuse("GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)")
-    subject = builder.node_of(at)
-    if subject is None or not subject.of_parameters:
-        return builder.add(kind.name, hint, call, output, at)
-    if subject.kind == "weight_matrix":
-        refuse(
-            "GG451",
-            "grad is taken with respect to the parameters of a layer, not to its matrix",
-            call.arguments[1].span,
-            ast.show(call.arguments[1]),
-            "parameters(NETWORK.PART.LAYER.weight)",
-            f"parameters({subject.place.written}.weight)",
-        )
-    if builder.measures:
-        refuse(
-            "GG562",
-            "an evaluation takes no gradient with respect to parameters",
-            call.span,
-            ast.show(call),
-            "a value of training that is logged, such as a loss",
-        )
-    return builder.add("parameter_grad", hint, call, output, target=subject.target, field=subject.field)
-
-
-def _build_history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
-    hint = builder.take_hint("history")
-    value, size = builder.arguments_of(call, 2, "history(value, size)")
-    if not isinstance(value, Ref) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        refuse(
-            "GG313",
-            "history mixes a value with its past",
-            call.span,
-            ast.show(call),
-            "history(value, 50), the size at least 0",
-        )
-    return builder.add(kind.name, hint, call, value, size, target=f"{value.id}.history")
-
-
-def _build_parameters(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
-    assert kind.form is not None
-    hint = builder.take_hint(kind.name)
-    place = builder.place_of(call, kind.form.usage)
-    return builder.add(kind.name, hint, call, target=place.network, field=place.path)
 
 
 # ------------------------------------------------------------------------------------------ back to expressions
@@ -261,7 +196,7 @@ KINDS = (
         like=1,
         infer=lambda inference, node: inference.gradient(node),
         write=lambda writer, node: writer.gradient(node),
-        form=Form("grad(output, input)", build=_build_gradient),
+        form=Form("grad(output, input)", build=calls.gradient),
     ),
     NodeKind(  # the gradient of its argument's sum with respect to parameters of a network; target and field: whose
         name="parameter_grad",
@@ -319,7 +254,7 @@ KINDS = (
         stops=always,
         infer=_first,
         write=lambda writer, node: writer.method(node, "detach"),
-        form=Form("history(value, size)", build=_build_history),
+        form=Form("history(value, size)", build=calls.history),
     ),
     NodeKind(  # the parameters of a network as a vector, or by its field those of a part, of a layer, or one
         name="parameters",
@@ -328,7 +263,7 @@ KINDS = (
         infer=lambda inference, node: inference.parameters(node),
         write=lambda writer, node: writer.parameters(node),
         form=Form(
-            "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)", build=_build_parameters
+            "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)", build=calls.parameters
         ),
         spelled=_spell_parameters,
     ),
@@ -338,7 +273,7 @@ KINDS = (
         of_network=True,
         infer=lambda inference, node: inference.parameters(node),
         write=lambda writer, node: writer.parameters(node),
-        form=Form("weight_matrix(NETWORK.PART.LAYER)", build=_build_parameters),
+        form=Form("weight_matrix(NETWORK.PART.LAYER)", build=calls.parameters),
         spelled=_spell_parameters,
     ),
     NodeKind(  # an image drawn pixel by pixel; arguments: a call of the network on an image, and the image

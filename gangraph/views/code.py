@@ -6,22 +6,20 @@ What is printed runs, given the names that its first lines list; a test runs it 
 from __future__ import annotations
 
 import re
-import textwrap
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.build.optimizers import schedules
-from gangraph.graph.code_names import Mode, module_name, value_name
+from gangraph.graph.code_names import module_name
 from gangraph.graph.groups import assign
 from gangraph.graph.node import Ref
 from gangraph.graph.parts import paths_at
 from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE
-from gangraph.lower.forms import NetworkForm
 from gangraph.update_options import UPDATE_OPTIONS
+from gangraph.views.code_given import given
+from gangraph.views.code_lines import guarded, tidy, variable, wrapped
 from gangraph.views.moments import all_of, condition, now, repetitions
-from gangraph.views.spec import WIDTH, fixity, table
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
@@ -29,30 +27,6 @@ if TYPE_CHECKING:
     from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
     from gangraph.lower.model import Lowered, Program
     from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
-
-
-_KNOWN = {  # names that printed code does not define
-    "draw(source)": "a new batch",
-    "states[name]": "what the steps before left",
-    "draw_noise(network, layer)": "what a random layer draws",
-    "histories[name]": "past values; push(present) gives a mixture of both",
-    "now(expression)": "a number that changes over time",
-    "decide(update, losses)": "the groups whose gates are open; averages and switches in gates remember",
-    "parameters_of(group)": "the parameters of an optimizer group",
-    "optimizers[group]": "the optimizer itself",
-}
-_GIVEN = {
-    *(re.split(r"\W", call)[0] for call in _KNOWN),
-    "opened",
-    "gradients",
-    "after",
-    "again",
-    "once_more",
-    "take",
-    "kept",
-    "look_ahead",
-    "put_back",
-}  # names that no value may have
 
 
 def code_text(program: Program, *, title: str = "") -> str:
@@ -70,9 +44,8 @@ class _Writer:
         starts = [program.starts] if program.starts is not None else []
         segments = [*program.segments.values(), *starts]
         self.forms = program.forms
-        self.taken = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)} | set(
-            self.forms
-        )
+        values = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)}
+        self.taken = values | set(self.forms)
         self.functions = {
             name: f"compute_{name}" if name in self.taken else name
             for name in (variable(each.segment.name) for each in segments)
@@ -86,7 +59,14 @@ class _Writer:
             updates += ["", "", "# The step ends: all states move at once.", "states |= after"]
         begins = [*self._begin()]
         yield f'"""One step of {title or self.graph.spec.name}, as gangraph runs it.'
-        yield from ("", *self._given("\n".join([*start, *begins, *updates])), '"""', "", "import torch", "")
+        yield from (
+            "",
+            *given(self.plan, self.forms, "\n".join([*start, *begins, *updates])),
+            '"""',
+            "",
+            "import torch",
+            "",
+        )
         for module, names in sorted(self.imports.items()):
             yield from [f"from {module} import {', '.join(sorted(names))}"] if names else []
         yield from ("", "# The step begins.", *start, *begins, *updates)
@@ -105,7 +85,7 @@ class _Writer:
                 yield from self._noise([call], "    ")
             made = ", ".join(map(variable, code.writes))
             function = self.functions[variable(code.segment.name)]
-            yield from _wrapped(f"    {made} = {function}", list(map(variable, code.reads)), "")
+            yield from wrapped(f"    {made} = {function}", list(map(variable, code.reads)), "")
         for name, start in starts.items():
             own = f"{module_name(name)}.{VARIABLE}"
             value = variable(start.id) if isinstance(start, Ref) else f"torch.tensor({start}, dtype={own}.dtype)"
@@ -122,25 +102,6 @@ class _Writer:
             if node.is_state and node.id in read:
                 yield f'{variable(node.id)} = states["{node.target}"]'
         yield from ["after = {}"] * bool(self.plan.moves)
-
-    def _given(self, text: str) -> Iterator[str]:
-        """What the lines take as given."""
-        networks = dict.fromkeys(NetworkForm(network=form.network).name for form in self.forms.values())
-        networks |= dict.fromkeys(module_name(name) for name in self._averaged())
-        fixed = {module_name(name): made.spec for name, made in self.graph.networks.items() if made.spec.weights}
-        yield f"Given are the networks {listed(networks)}, and"
-        used = [(call, about) for call, about in _KNOWN.items() if re.search(_opening(call), text)]
-        yield from table(used, indent="    ")
-        told = {each.name: each for form in self.forms.values() for each in _from_plain(form)}
-        yield from filter(None, map(_about, told.values()))
-        for name in (name for name in networks if name in fixed):
-            yield f"{name} is from elsewhere, {fixity(fixed[name])}."
-
-    def _averaged(self) -> Iterator[str]:
-        """The averages that some update moves, and the networks that they follow."""
-        for name, average in self.graph.averages.items():
-            if any(average.of in update.differentiated for update in self.plan.updates):
-                yield from (average.of, name)
 
     def _import(self, made: object) -> str:
         """Import a function; the name under which no value hides it."""
@@ -181,11 +142,11 @@ class _Writer:
         reads = list(map(variable, self.program.segments[ahead.each.name].reads))
         kind = self.graph.spec.optimizers[graph.group].kind
         steps, flow = counted(graph.steps, "step"), "gradients flow" if ahead.live else "no gradient flows"
-        yield from _wrapped(f"def {ahead.called}", reads, ":")
+        yield from wrapped(f"def {ahead.called}", reads, ":")
         yield f'    """{listed(graph.networks)} after {steps} of {kind}, then forgotten, through which {flow}."""'
         yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(module_name, graph.networks))}])'
         yield f"    for _ in range({graph.steps}):"
-        yield from _wrapped(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
+        yield from wrapped(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
         yield f"        ahead = ahead.step(loss, through={ahead.live})"
         yield "    return ahead"
 
@@ -208,9 +169,9 @@ class _Writer:
         _, *body = re.sub(r"\bself\.", "", source).split("\n")
         body = [line for line in body if line.strip() not in {f"{name} = {target}" for target, name in given.items()}]
         name = self.functions[variable(lowered.segment.name)]
-        yield from _wrapped(f"def {name}", list(given.values()), ":")
+        yield from wrapped(f"def {name}", list(given.values()), ":")
         yield f'    """{lowered.segment.purpose[:1].upper()}{lowered.segment.purpose[1:]}."""'
-        yield from map(_tidy, body)
+        yield from map(tidy, body)
 
     def _drive(self, index: int, update: UpdatePlan) -> Iterator[str]:
         """The lines around the functions: when they run, on which draws, and what follows from the gradients."""
@@ -264,10 +225,8 @@ class _Writer:
 
     def _from_several_points(self, graph: UpdateGraph, indent: str) -> Iterator[str]:
         """Lines that step an update with gradients taken at other points."""
-        imports, groups = (
-            self.imports.setdefault("gangraph.run.again", set()),
-            [each.group for each in graph.objectives],
-        )
+        imports = self.imports.setdefault("gangraph.run.again", set())
+        groups = [each.group for each in graph.objectives]
         if graph.closure:
             imports.add("Closure")
             yield from (f"{indent}{line}" for line in self._options(groups[0]))
@@ -325,7 +284,7 @@ class _Writer:
         made = ", ".join(map(variable, lowered.writes))
         call = self.functions[variable(segment.name)]
         head = f"{indent}{made} = {call}" if made else f"{indent}{call}"
-        yield from _wrapped(head, [variable(name) for name in lowered.reads], "")
+        yield from wrapped(head, [variable(name) for name in lowered.reads], "")
 
     def _gradients(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         objectives, micro, gated = update.graph.objectives, update.graph.accumulate, update.graph.gated
@@ -337,7 +296,7 @@ class _Writer:
             lines.append(f"for parameter, grad in zip({group}, gradients, strict=True):")
             added = "grad if part == 0 else parameter.grad + grad" if micro > 1 else "grad"
             lines.append(f"    parameter.grad = {added}")
-            yield from _guarded(lines, f'"{each.group}" in opened' if gated else "", indent)
+            yield from guarded(lines, f'"{each.group}" in opened' if gated else "", indent)
 
     def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         graph = update.graph
@@ -345,20 +304,20 @@ class _Writer:
             yield from self._from_several_points(graph, indent)
         for each in () if graph.reevaluated else graph.objectives:
             lines = list(self._step(graph, each))
-            yield from _guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
+            yield from guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for done in graph.then:
             operation, network = done.operation, done.network
             self.imports.setdefault(PARAMETER_OPERATIONS[operation].__module__, set()).add(operation)
             parts = paths_at(self.graph.networks[network].spec, done.place)
             modules = [f"{module_name(network)}.{part}" if part else module_name(network) for part in parts]
             lines = [f"{operation}({', '.join([module, *map(repr, done.numbers)])})" for module in modules]
-            yield from _guarded(lines, _changed(graph, network), indent)
+            yield from guarded(lines, _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 self.imports["gangraph.run.networks"].add("update_average")
                 both = f"{module_name(name)}, {module_name(average.of)}"
                 given = f'{both}, {now(average.decay)}, buffers="{average.buffers}"'
-                yield from _guarded([f"update_average({given})"], _changed(graph, average.of), indent)
+                yield from guarded([f"update_average({given})"], _changed(graph, average.of), indent)
 
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
         """What follows the gradient of one group: limits on it, options that move, and the optimizer."""
@@ -380,82 +339,11 @@ class _Writer:
                 yield f'optimizers["{group}"].param_groups[{number}]["{option}"] = {now(written)}'
 
 
-def _from_plain(form: NetworkForm) -> tuple[NetworkForm, ...]:
-    """A form after those that a reader has to know of first."""
-    return (form.plain, form) if form.body is not None and form.mode is Mode.OUTPUT else (form,)
-
-
-def _about(form: NetworkForm) -> str:
-    """What a form of a network is; nothing for the network itself."""
-    network, own = NetworkForm(network=form.network).name, form.asked(Mode.OUTPUT).name
-    if form.mode is not Mode.OUTPUT:
-        place = form.chosen.place if form.chosen is not None else ""
-        which = f"the parameters of {form.network}.{place}" if place else f"all parameters of {form.plain.name}"
-        return _ABOUT[form.mode].format(name=form.name, network=network, own=own, which=which)
-    if form.body is not None:
-        inside = Counter(fusion.kernel for fusion in form.body.fusions)
-        calls = listed(f"{count} call{'s' * (count > 1)} of {kernel}" for kernel, count in inside.items())
-        return f"{form.name} is {form.plain.name} with {calls} inside."
-    return f"{form.name} is {network} over the same storage, with parameters that carry no gradient." * form.frozen
-
-
-_ABOUT: Mapping[Mode, str] = {
-    Mode.PARAMETERS: "{name}() gives {which} as one vector.",
-    Mode.MATRIX: "{name}() gives {which} as a matrix [outputs, the rest].",
-    Mode.GRADIENT: "{name}(value) gives the gradient of the value's sum with respect to {which}, as one vector.",
-    Mode.STATE: "{name}() gives a copy of the buffers of {network}.",
-    Mode.AGAIN: "{name} is {own} with the buffers that it is given; it leaves its own alone.",
-    Mode.AHEAD: "{name} is {network} with the parameters and buffers that it is given.",
-    Mode.AUTOREGRESSIVE: "{name} draws an image pixel by pixel, by a call of {own} for each.",
-}
-
-
 def _changed(graph: UpdateGraph, network: str) -> str:
     """The condition under which an update has changed a network, or anything if the network is not its own."""
     groups = [f'"{each.group}" in opened' for each in graph.objectives if network in each.moved]
     return "" if not graph.gated else " or ".join(groups) or "opened"
 
 
-def _guarded(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:
-    """Lines, under a condition if there is one."""
-    if condition:
-        yield f"{indent}if {condition}:"
-    yield from (f"{indent}{'    ' if condition else ''}{line}" for line in lines)
-
-
-def variable(name: str) -> str:
-    """What code calls a value or a segment: `down[3]` is `down_3`, and `a+b` is `a_and_b`."""
-    called = value_name(name.replace("+", "_and_"))
-    return f"{called}_" if called in _GIVEN else called
-
-
-def _opening(call: str) -> str:
-    """A pattern for where a call or an index begins: the text up to its bracket, as a word."""
-    name = re.match(r"\w+.", call)
-    return rf"\b{re.escape(name[0])}" if name else re.escape(call)
-
-
-def _wrapped(head: str, arguments: list[str], tail: str) -> Iterator[str]:
-    """`head(arguments)tail`, on several lines where one is too long."""
-    line = f"{head}({', '.join(arguments)}){tail}"
-    if len(line) <= WIDTH:
-        yield line
-        return
-    indent = " " * (len(head) - len(head.lstrip()))
-    yield f"{head}("
-    inside = textwrap.wrap(", ".join(arguments) + ",", WIDTH, break_long_words=False)
-    yield from (f"{indent}    {each}" for each in inside)
-    yield f"{indent}){tail}"
-
-
 def _name(graph: Graph, value: str) -> str:
     return variable(graph.label(value)) if graph.label(value) != value else variable(value)
-
-
-def _tidy(line: str) -> str:
-    """Spacing as PEP 8 has it, and no parentheses around what is returned."""
-    if re.match(r"\s*return\s", line):
-        inside = line.strip().removeprefix("return").strip()
-        return f"    return {inside.removeprefix('(').removesuffix(')').rstrip(',')}".rstrip()
-    name, equals, value = line.partition(" = ")
-    return name + equals + value.replace(" = ", "=")
