@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import _gdl_kernels as kernels
 from ._kernel import Kernel, Pattern, Step, differentiable_once
-from ._triton import Impl, accumulator, statistics_type, tl, triton, tuned, use_triton
+from ._triton import Impl, accumulator, statistics_type, triton, use_triton
 
 Tensors = tuple[Tensor | None, ...]
 
@@ -92,7 +93,7 @@ def _statistics(prediction: Tensor, target: Tensor) -> torch.dtype:
     return torch.promote_types(statistics_type(prediction), statistics_type(target))
 
 
-# ---------------------------------------------------------------------------------------------------- kernels
+# ------------------------------------------------------------------------------------------------------ tiles
 
 # A program walks down the rows of its tile, STEPS rows for each of BLOCK_G groups of columns: a row is loaded once and
 # then known as the one above the next. BLOCK_G * BLOCK_R elements are in hand, in bytes of the type they are summed in:
@@ -103,176 +104,6 @@ ROW = 256
 # The most steps (from then on one or two rows more to read are little), and how many programs are needed for that many:
 # on some 130 multiprocessors, 8 each.
 STEPS, PROGRAMS = 16, 1024
-
-CONFIGS = [
-    triton.Config({}, num_warps=4),  # 16-byte loads, also of 16 bits
-    triton.Config({}, num_warps=8),  # more programs on a multiprocessor that holds few
-    triton.Config({}, num_warps=2),  # small planes
-]
-CONFIGS_BACKWARD = [
-    triton.Config({}, num_warps=8),  # about 75 registers a thread in float32
-    triton.Config({}, num_warps=4),  # 16-byte loads, also of 16 bits; about 150 registers
-]
-
-
-@triton.jit
-def _tile(B, C, H, R, BLOCK_G: tl.constexpr, BLOCK_R: tl.constexpr, STEPS: tl.constexpr):
-    """Where the first rows of a program's tile are: (a, b, c, row, column)."""
-    i_tile = tl.program_id(0)
-    blocks_r, blocks_h = tl.cdiv(R, BLOCK_R), tl.cdiv(H, BLOCK_G * STEPS)
-    i_r, i_tile = i_tile % blocks_r, i_tile // blocks_r
-    i_h, i_plane = i_tile % blocks_h, i_tile // blocks_h
-    o_h = (i_h * BLOCK_G + tl.arange(0, BLOCK_G)) * STEPS
-    o_r = i_r * BLOCK_R + tl.arange(0, BLOCK_R)
-    return i_plane // C // B, i_plane // C % B, i_plane % C, o_h[:, None], o_r[None, :]
-
-
-@triton.jit
-def _at(p_x, s_x, at):
-    """The addresses of a tile's first rows; int64, since a stride times an index may pass 2^31."""
-    i_a, i_b, i_c, o_h, o_r = at
-    p_plane = p_x + i_a.to(tl.int64) * s_x[0] + i_b.to(tl.int64) * s_x[1] + i_c.to(tl.int64) * s_x[2]
-    return p_plane + o_h.to(tl.int64) * s_x[3] + o_r.to(tl.int64) * s_x[4]
-
-
-@triton.jit
-def _load(p_p, p_y, mask, ACC: tl.constexpr):
-    return tl.load(p_p, mask=mask, other=0).to(ACC), tl.load(p_y, mask=mask, other=0).to(ACC)
-
-
-@triton.jit
-def _power(x, EXPONENT: tl.constexpr):
-    """x^EXPONENT for x >= 0."""
-    if EXPONENT == 1:
-        return x
-    elif EXPONENT == 2:
-        return x * x
-    else:
-        return tl.where(x == 0, x, tl.exp2(EXPONENT * tl.log2(tl.where(x == 0, 1, x))))
-
-
-@triton.jit
-def _sign(x):
-    """-1, 0 or 1; 0 for NaN, as torch.sign."""
-    return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
-
-
-@triton.jit
-def _slope(x, EXPONENT: tl.constexpr):
-    """The derivative of |x|^EXPONENT."""
-    if EXPONENT == 1:
-        return _sign(x)
-    elif EXPONENT == 2:
-        return 2 * x
-    else:
-        return EXPONENT * _power(tl.abs(x), EXPONENT - 1) * _sign(x)
-
-
-@triton.jit
-def _pair(p, y, near_p, near_y, mask, ALPHA: tl.constexpr):
-    """What elements and their neighbours add to the loss; 0 where there is no such pair."""
-    excess = tl.abs(y - near_y) - tl.abs(p - near_p)
-    return tl.where(mask, _power(tl.abs(excess), ALPHA), 0)
-
-
-@triton.jit
-def _pair_slopes(p, y, near_p, near_y, mask, ALPHA: tl.constexpr):
-    """The derivatives of `_pair` by p and y; by near_p and near_y they are the same with the other sign."""
-    slope = tl.where(mask, _slope(tl.abs(y - near_y) - tl.abs(p - near_p), ALPHA), 0)
-    return slope * _sign(near_p - p), slope * _sign(y - near_y)
-
-
-@tuned(CONFIGS, key=["BLOCK_G", "BLOCK_R", "STEPS"])
-@triton.jit
-def _gdl_forward_kernel(
-    p_p, p_y,  # prediction and target [A, B, C, H, R]
-    p_loss,  # [programs]: what each tile adds to the loss
-    B, C, H, R, NEAR,  # NEAR: how far apart in R horizontal neighbours are
-    n_vertical, n_horizontal, n_all,  # numbers of pairs, and of elements
-    s_p, s_y,  # five strides each
-    ALPHA: tl.constexpr, P: tl.constexpr, WEIGHT: tl.constexpr, ACC: tl.constexpr,
-    BLOCK_G: tl.constexpr, BLOCK_R: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """Each element, paired with the one above and the one on its left."""
-    at = _tile(B, C, H, R, BLOCK_G, BLOCK_R, STEPS)
-    p_p, p_y = _at(p_p, s_p, at), _at(p_y, s_y, at)
-    o_h, o_r = at[3], at[4]
-    m_above = (o_h >= 1) & (o_h < H) & (o_r < R)
-    above_p, above_y = _load(p_p - s_p[3], p_y - s_y[3], m_above, ACC)
-    b_vertical = tl.zeros([BLOCK_G, BLOCK_R], ACC)
-    b_horizontal = tl.zeros([BLOCK_G, BLOCK_R], ACC)
-    b_all = tl.zeros([BLOCK_G, BLOCK_R], ACC)
-    for step in range(STEPS):
-        m_here = (o_h + step < H) & (o_r < R)
-        m_left = m_here & (o_r >= NEAR)
-        b_p, b_y = _load(p_p, p_y, m_here, ACC)
-        left_p, left_y = _load(p_p - NEAR * s_p[4], p_y - NEAR * s_y[4], m_left, ACC)
-        b_vertical += _pair(b_p, b_y, above_p, above_y, m_here & (o_h + step >= 1), ALPHA)
-        b_horizontal += _pair(b_p, b_y, left_p, left_y, m_left, ALPHA)
-        if P is not None:
-            b_all += _power(tl.abs(b_p - b_y), P)
-        above_p, above_y = b_p, b_y
-        p_p, p_y = p_p + s_p[3], p_y + s_y[3]
-    loss = tl.sum(b_vertical) / n_vertical + tl.sum(b_horizontal) / n_horizontal
-    if P is not None:
-        loss += WEIGHT * (tl.sum(b_all) / n_all)
-    tl.store(p_loss + tl.program_id(0), loss)
-
-
-@tuned(CONFIGS_BACKWARD, key=["BLOCK_G", "BLOCK_R", "STEPS"])
-@triton.jit
-def _gdl_backward_kernel(
-    p_g,  # []: the gradient of the loss
-    p_p, p_y,  # [A, B, C, H, R]
-    p_dp, p_dy,  # [A, B, C, H, R], or None where no gradient is needed
-    B, C, H, R, NEAR,
-    n_vertical, n_horizontal, n_all,
-    s_p, s_y, s_dp, s_dy,
-    ALPHA: tl.constexpr, P: tl.constexpr, WEIGHT: tl.constexpr, ACC: tl.constexpr,
-    BLOCK_G: tl.constexpr, BLOCK_R: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """Each element, paired with its four neighbours."""
-    at = _tile(B, C, H, R, BLOCK_G, BLOCK_R, STEPS)
-    p_p, p_y = _at(p_p, s_p, at), _at(p_y, s_y, at)
-    if p_dp is not None:
-        p_dp = _at(p_dp, s_dp, at)
-    if p_dy is not None:
-        p_dy = _at(p_dy, s_dy, at)
-    o_h, o_r = at[3], at[4]
-    g = tl.load(p_g)
-    vertical, horizontal = g / n_vertical, g / n_horizontal
-    m_here = (o_h < H) & (o_r < R)
-    m_above = m_here & (o_h >= 1)
-    b_p, b_y = _load(p_p, p_y, m_here, ACC)
-    above_p, above_y = _load(p_p - s_p[3], p_y - s_y[3], m_above, ACC)
-    above_p, above_y = _pair_slopes(b_p, b_y, above_p, above_y, m_above, ALPHA)
-    for step in range(STEPS):
-        m_here = (o_h + step < H) & (o_r < R)
-        m_below = (o_h + step < H - 1) & (o_r < R)
-        m_left, m_right = m_here & (o_r >= NEAR), m_here & (o_r < R - NEAR)
-        below_p, below_y = _load(p_p + s_p[3], p_y + s_y[3], m_below, ACC)
-        left_p, left_y = _load(p_p - NEAR * s_p[4], p_y - NEAR * s_y[4], m_left, ACC)
-        right_p, right_y = _load(p_p + NEAR * s_p[4], p_y + NEAR * s_y[4], m_right, ACC)
-        left_p, left_y = _pair_slopes(b_p, b_y, left_p, left_y, m_left, ALPHA)
-        right_p, right_y = _pair_slopes(b_p, b_y, right_p, right_y, m_right, ALPHA)
-        next_p, next_y = _pair_slopes(below_p, below_y, b_p, b_y, m_below, ALPHA)
-        b_dp = (above_p - next_p) * vertical + (left_p + right_p) * horizontal
-        b_dy = (above_y - next_y) * vertical + (left_y + right_y) * horizontal
-        if P is not None:
-            slope = _slope(b_p - b_y, P) * (WEIGHT * (g / n_all))
-            b_dp += slope
-            b_dy -= slope
-        if p_dp is not None:
-            tl.store(p_dp, b_dp, mask=m_here)
-            p_dp += s_dp[3]
-        if p_dy is not None:
-            tl.store(p_dy, b_dy, mask=m_here)
-            p_dy += s_dy[3]
-        b_p, b_y, above_p, above_y = below_p, below_y, next_p, next_y
-        p_p, p_y = p_p + s_p[3], p_y + s_y[3]
-
-
-# ----------------------------------------------------------------------------------------------- registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +151,9 @@ def _rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], int]:
     return views, 1
 
 
+# ----------------------------------------------------------------------------------------------- registration
+
+
 @torch.library.custom_op("gangraph::gdl", mutates_args=())
 def _gdl(prediction: Tensor, target: Tensor, alpha: float, p: float | None, weight: float) -> Tensor:
     """The loss of tensors of 2 to 5 dimensions."""
@@ -329,7 +163,7 @@ def _gdl(prediction: Tensor, target: Tensor, alpha: float, p: float | None, weig
     rows, near = _rows(prediction, target)
     tiling = _Tiling.of(rows[0], near, dtype)
     loss = prediction.new_empty(tiling.programs, dtype=dtype)
-    _launch(_gdl_forward_kernel, tiling, (*rows, loss), rows, accumulator(loss), alpha, p, weight)
+    _launch(kernels.gdl_forward_kernel, tiling, (*rows, loss), rows, accumulator(loss), alpha, p, weight)
     return loss.sum()
 
 
@@ -357,7 +191,7 @@ def _gdl_backward(
         strided = (*rows[:2], rows[2] if for_prediction else None, rows[-1] if for_target else None)
         tiling = _Tiling.of(rows[0], near, gradient.dtype)
         acc = accumulator(gradient)
-        _launch(_gdl_backward_kernel, tiling, (gradient, *strided), strided, acc, alpha, p, weight)
+        _launch(kernels.gdl_backward_kernel, tiling, (gradient, *strided), strided, acc, alpha, p, weight)
     return d_prediction, d_target
 
 
