@@ -16,9 +16,10 @@ import gangraph
 from gangraph import Trainer
 from gangraph.build import lookahead
 from gangraph.build.phase import build
+from gangraph.graph.arguments import Argument, Ref
 from gangraph.graph.differentiability import differentiable
+from gangraph.graph.kind import Builder, Form, NodeKind
 from gangraph.graph.kinds import kinds
-from gangraph.graph.node import Argument, Builder, Form, NodeKind, Ref
 from gangraph.language.document.parse import Choice, parse_text
 from gangraph.language.expression import model as ast
 from gangraph.language.fingerprint import fingerprint

@@ -15,8 +15,8 @@ from gangraph import Trainer
 from gangraph.check.phase import Checked
 from gangraph.cli import main
 from gangraph.errors import SpecError
+from gangraph.graph.arguments import Ref
 from gangraph.graph.kinds import NodeKind, kinds
-from gangraph.graph.node import Ref
 from gangraph.language.expression.model import Expression, Literal, Name, show
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec

@@ -1,7 +1,9 @@
 """Values computed anew: `again(v)` makes every call of a network on the way to v once more, as a call of its own."""
 
 from gangraph.build.expressions import NodeTable
-from gangraph.graph.node import Node, Ref, always, kinds, with_arguments
+from gangraph.graph.arguments import Ref, with_arguments
+from gangraph.graph.kind import always, kinds
+from gangraph.graph.node import Node
 
 
 def computed_anew(table: NodeTable, value: Ref) -> Ref | None:

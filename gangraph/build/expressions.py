@@ -10,9 +10,9 @@ from typing import Any
 
 from gangraph.build.arguments import check_arguments
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse
+from gangraph.graph.arguments import distinct
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Argument, Node, Ref
-from gangraph.graph.node import distinct
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant, literal
 from gangraph.language.expression.gates import outside

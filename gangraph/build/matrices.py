@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from gangraph.errors import refuse
 from gangraph.graph.code_names import module_name
+from gangraph.graph.kind import dotted_name
 from gangraph.graph.model import LayerUse, NetworkGraph
-from gangraph.graph.node import dotted_name
 from gangraph.graph.parts import beneath, paths_at
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.folding import total_of

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from gangraph.graph.kind import kinds
 from gangraph.graph.model import Graph, Node, Ref
-from gangraph.graph.node import kinds
 from gangraph.registry import vocabulary
 
 

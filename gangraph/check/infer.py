@@ -28,9 +28,9 @@ from gangraph.check.parameter_values import names_at, require_reached, type_of_p
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import passed
+from gangraph.graph.kind import NodeKind, kinds
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Graph, NetworkGraph, Node, Ref, with_arguments
-from gangraph.graph.node import NodeKind
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.causal import levels_of
@@ -103,7 +103,7 @@ class _Inference:
         if node.kind != "output" and any(name not in self.types for name in node.inputs):
             self._needs_output(node)
             return
-        made = self._made(node.record, node)
+        made = self._made(kinds[node.kind], node)
         if made is not None:
             self.types[node.id] = made
 

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from gangraph.check.layer_state import changed_paths, marks
+from gangraph.graph.arguments import distinct
 from gangraph.graph.model import LayerUse
-from gangraph.graph.node import distinct
 from gangraph.registry import Definition
 
 

@@ -9,8 +9,8 @@ from torch import nn
 from gangraph.check.instantiate import NetworkModel
 from gangraph.check.naming import said
 from gangraph.errors import Problem, nearest
+from gangraph.graph.kind import Inference
 from gangraph.graph.model import Graph, Node
-from gangraph.graph.node import Inference
 from gangraph.graph.parts import beneath, paths_at
 from gangraph.graph.reached import unreached
 from gangraph.graph.types import TensorType

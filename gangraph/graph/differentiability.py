@@ -7,6 +7,7 @@ All of it is one walk over *points*: a node and, for a call of a network with se
 from collections.abc import Iterable, Iterator
 
 from gangraph.errors import SpecError
+from gangraph.graph.kind import kinds
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.network import Flow
 
@@ -15,7 +16,7 @@ Point = tuple[str, str]  # a node, and an output of a call where it has several 
 
 def stops(graph: Graph, node: Node) -> bool:
     """Whether no gradient passes through a value. Raises SpecError where a plug-in fails to say."""
-    kind = node.record
+    kind = kinds[node.kind]
     try:
         return kind.stops(graph, node)
     except (Exception, SystemExit) as error:  # a plug-in can raise anything

@@ -1,7 +1,8 @@
 """The nodes that calls in a spec such as `grad(output, input)` become, where their arguments are not just values."""
 
 from gangraph.errors import refuse
-from gangraph.graph.node import Argument, Builder, NodeKind, Ref
+from gangraph.graph.arguments import Argument, Ref
+from gangraph.graph.kind import Builder, NodeKind
 from gangraph.language.expression import model as ast
 from gangraph.language.place import place_of
 

@@ -5,14 +5,12 @@ from collections.abc import Callable
 import torch
 
 from gangraph.graph import kind_calls as calls
-from gangraph.graph.node import (
-    Argument,
+from gangraph.graph.arguments import Argument, Ref
+from gangraph.graph.kind import (
     Form,
     Inference,
     NetworkFacts,
-    Node,
     NodeKind,
-    Ref,
     Writer,
     always,
     as_call,
@@ -20,6 +18,7 @@ from gangraph.graph.node import (
     dotted_name,
     kinds,
 )
+from gangraph.graph.node import Node
 from gangraph.graph.types import TensorType
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.model import Expression

@@ -8,9 +8,10 @@ from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem, Span
 from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds of nodes)
+from gangraph.graph.arguments import Argument, Ref, with_arguments
 from gangraph.graph.closure import closure
 from gangraph.graph.network import LayerUse, NetworkGraph
-from gangraph.graph.node import Argument, Node, Ref, with_arguments
+from gangraph.graph.node import Node
 from gangraph.language.expression.model import Expression
 from gangraph.language.place import Place
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, PhaseSpec, SamplerSpec

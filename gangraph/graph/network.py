@@ -7,7 +7,8 @@ from functools import cached_property
 from gangraph.data.random import RandomSource
 from gangraph.errors import Span
 from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds of nodes)
-from gangraph.graph.node import Argument, Node, Ref
+from gangraph.graph.arguments import Argument, Ref
+from gangraph.graph.node import Node
 from gangraph.language.spec import NetworkSpec
 from gangraph.registry import vocabulary
 

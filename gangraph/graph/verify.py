@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gangraph.errors import Span
+from gangraph.graph.arguments import Ref
 from gangraph.graph.differentiability import passed
+from gangraph.graph.kind import kinds
 from gangraph.graph.model import Evaluation, Graph, NetworkGraph, UpdateGraph
-from gangraph.graph.node import Node, Ref, kinds
+from gangraph.graph.node import Node
 from gangraph.graph.parts import paths_at
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of

@@ -15,6 +15,7 @@ from gangraph.check.parameter_values import names_at, weight_at
 from gangraph.errors import SpecError
 from gangraph.graph.code_names import Mode, value_name
 from gangraph.graph.differentiability import flowing, passed, penalties
+from gangraph.graph.kind import kinds
 from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.graph.verify import InvariantError
 from gangraph.lower.forms import Chosen, Models, NetworkForm
@@ -50,7 +51,7 @@ def write_segment(graph: Graph, models: Models, segment: Segment) -> Lowered:
 class _Writer:
     """Writes the nodes of a segment in order, and merged calls as one where the last of their inputs is there.
 
-    Its public methods are what kinds of nodes call to write themselves (`gangraph.graph.node.Writer`).
+    Its public methods are what kinds of nodes call to write themselves (`gangraph.graph.kind.Writer`).
     """
 
     def __init__(self, graph: Graph, models: Models, segment: Segment) -> None:
@@ -173,7 +174,7 @@ class _Writer:
         return self.models.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
-        kind = node.record
+        kind = kinds[node.kind]
         try:
             kind.write(self, node)
             if node.id not in self.written:

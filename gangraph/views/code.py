@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.build.optimizers import schedules
+from gangraph.graph.arguments import Ref
 from gangraph.graph.code_names import module_name
 from gangraph.graph.groups import assign
-from gangraph.graph.node import Ref
 from gangraph.graph.parts import paths_at
 from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gangraph.errors import Span, SpecError
+from gangraph.graph.arguments import Argument, Ref
 from gangraph.graph.closure import closure
+from gangraph.graph.kind import kinds
 from gangraph.graph.model import Graph
-from gangraph.graph.node import Argument, Node, Ref
+from gangraph.graph.node import Node
 from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import Call, Expression, Name, Sequence
 
@@ -76,7 +78,7 @@ class Decompiled:
 
 def _spelled(node: Node, inside: Callable[[Argument], Expression]) -> Expression:
     """What a spec would write for a node. Raises SpecError where a plug-in fails to say."""
-    kind = node.record
+    kind = kinds[node.kind]
     try:
         return kind.spelled(node, inside)
     except (Exception, SystemExit) as error:  # a plug-in can raise anything

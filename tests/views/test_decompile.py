@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from readings import SYSTEMS, checked, shipped_form
 
-from gangraph.graph.node import Form, NodeKind, Ref, kinds
+from gangraph.graph.arguments import Ref
+from gangraph.graph.kind import Form, NodeKind, kinds
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.expression.static import Scope
 from gangraph.language.expression.syntax import parse_expression
