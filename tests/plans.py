@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gangraph import Trainer
 from gangraph.language.spec import Spec
-from gangraph.lower.writer import noise_name
+from gangraph.lower.given_names import noise_name
 from gangraph.pipeline import check_phase
 from gangraph.plan.planner import plan
 from gangraph.run.engine import NotFiniteError

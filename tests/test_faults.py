@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 
 from gangraph import RunError, UsageError
 from gangraph.cli import main
-from gangraph.errors import CheckpointError, DataError, fault_of
+from gangraph.errors import CheckpointError, DataError
+from gangraph.faults import fault_of
 from gangraph.folder import cache, checkpoint
 from gangraph.folder.lock import locked
 from gangraph.folder.run_folder import RunFolder

@@ -10,7 +10,8 @@ from torch import fx
 
 from gangraph.build.phase import build
 from gangraph.graph import differentiability
-from gangraph.graph.model import Graph, Node, ParameterOperation, Ref
+from gangraph.graph.model import Graph, Node, Ref
+from gangraph.graph.update import ParameterOperation
 from gangraph.graph.verify import InvariantError, verify, verify_gradients
 from gangraph.language.expression.model import Literal
 from gangraph.language.place import Place

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import Problem, Span, refuse
-from gangraph.graph.model import Lookahead, Node, ObjectiveGraph, Ref, with_arguments
+from gangraph.graph.model import Node, Ref, with_arguments
+from gangraph.graph.update import Lookahead, ObjectiveGraph
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A network's spec to its graph of layers."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
 
@@ -14,6 +14,7 @@ from gangraph.build.expressions import (
     circle,
     definition_order,
 )
+from gangraph.build.part_names import part_names
 from gangraph.build.sources import network_draws
 from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse, shown
 from gangraph.graph.closure import closure
@@ -24,7 +25,7 @@ from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.named_parts import ANONYMOUS
 from gangraph.language.spec import VARIABLE, NetworkSpec
-from gangraph.registry import SYNONYMS, Definition, vocabulary
+from gangraph.registry import Definition, vocabulary
 
 INFERRED = ("in_channels", "in_features", "num_features", "input_size")
 
@@ -34,7 +35,7 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
     if spec.start is not None:
         return _variable(spec), []
     builder = _NetworkBuilder(spec)
-    builder.problems += _one_name(spec)
+    builder.problems += part_names(spec)
     needed = _needed(spec)
     for name in definition_order(spec.values):
         if name in needed:
@@ -75,32 +76,6 @@ def _variable(spec: NetworkSpec) -> NetworkGraph:
     """The graph of a variable: its parameter alone."""
     node = Node(id=VARIABLE, kind="variable", target=VARIABLE, span=spec.span)
     return NetworkGraph(spec=spec, nodes={VARIABLE: node}, layers={}, outputs={"": Ref(VARIABLE)})
-
-
-def _one_name(spec: NetworkSpec) -> Iterator[Problem]:
-    """Parts that would have the same parameters, since their names are one in code: `down[1]` and `down_1`.
-
-    Nor has a part the older name of a form or of an operator, which a call of it would mean.
-    """
-    known: dict[str, str] = {}
-    for part, chain in spec.parts.items():
-        if (now := SYNONYMS.get(part.partition("[")[0])) is not None:
-            yield Problem(
-                code="GG411",
-                message=f"the name '{part}' is taken",
-                span=chain[0].span if chain else spec.span,
-                found=f"a part called {part}, which is an older name of {now}",
-                expected="another name",
-            )
-        other = known.setdefault(module_name(part), part)
-        if other != part:
-            yield Problem(
-                code="GG215",
-                message=f"parts '{other}' and '{part}' would have one name in code",
-                span=chain[0].span if chain else spec.span,
-                found=f"{module_name(part)} for both",
-                expected="another name for one of them",
-            )
 
 
 def _needed(spec: NetworkSpec) -> set[str]:

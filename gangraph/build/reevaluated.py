@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from gangraph.errors import refuse
 from gangraph.graph.closure import closure
-from gangraph.graph.model import Node, ObjectiveGraph
+from gangraph.graph.model import Node
+from gangraph.graph.update import ObjectiveGraph
 from gangraph.language.expression.gates import is_over_time, losses_in
 from gangraph.language.expression.model import show
 from gangraph.language.update_spec import OptimizerSpec, UpdateSpec

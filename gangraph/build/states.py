@@ -3,7 +3,8 @@
 from gangraph.build.updates import verify_count
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, refuse, shown
-from gangraph.graph.model import Ref, UpdateGraph
+from gangraph.graph.model import Ref
+from gangraph.graph.update import UpdateGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.spec import StateSpec
 

@@ -11,7 +11,8 @@ from gangraph.build.require_place import require_place
 from gangraph.build.values import ValueBuilder
 from gangraph.errors import give_up, nearest, refuse, shown
 from gangraph.graph.groups import share_parameters
-from gangraph.graph.model import ObjectiveGraph, ParameterOperation, Ref, UpdateGraph
+from gangraph.graph.model import Ref
+from gangraph.graph.update import ObjectiveGraph, ParameterOperation, UpdateGraph
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import is_over_time, losses_in, verify_gate

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gangraph.errors import Problem, Span
 from gangraph.graph.closure import closure
-from gangraph.graph.model import Argument, Node, Ref, UpdateGraph
+from gangraph.graph.model import Argument, Node, Ref
+from gangraph.graph.update import UpdateGraph
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, PhaseSpec
 

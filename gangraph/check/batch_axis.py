@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gangraph.check.infer import Types, said
+from gangraph.check.infer import Types
 from gangraph.check.instantiate import NetworkModel, make_layer
 from gangraph.check.meta_runs import MetaRun, layer_key, run_layer, run_op
 from gangraph.check.mixing import mixes
+from gangraph.check.naming import said
 from gangraph.errors import Problem
 from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments

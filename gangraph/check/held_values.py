@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.errors import Problem
 from gangraph.graph.changes import drawn, moved
-from gangraph.graph.model import Graph, Node, UpdateGraph
+from gangraph.graph.model import Graph, Node
+from gangraph.graph.update import UpdateGraph
 
 
 def unfixed(graph: Graph) -> Iterator[Problem]:

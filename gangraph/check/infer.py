@@ -1,7 +1,7 @@
 """Shapes, types and value ranges of every value, found by running the graph on tensors without storage."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,8 @@ from gangraph.check.instantiate import (
     variable,
 )
 from gangraph.check.meta_runs import run_op
+from gangraph.check.misfits import misfit_of
 from gangraph.check.naming import said
-from gangraph.check.nearest_sizes import batches_that_work, pixels, sizes_that_work
 from gangraph.check.parameter_values import names_at, require_reached, type_of_parameters
 from gangraph.data.random import RandomSource
 from gangraph.errors import Problem
@@ -294,55 +294,13 @@ class _Inference:
     def _said(self, node: str) -> str:
         return said(self.graph, node)
 
-    def _misfit(self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
+    def _misfit(self, node: Node, network: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError) -> None:
+        """Keep the problem that a network does not take what a call gives it, once for the same shapes."""
         refusal = (node.target, tuple(value.shape for value in given))
-        if refusal in self.refused:
-            return
-        self.refused.add(refusal)
-        if misfit.state:
-            name = graph.layers[misfit.node.target].name
-            self.report(
-                "GG440",
-                f"layer '{name}' keeps state that nothing knows of",
-                misfit.node,
-                found=misfit.reason,
-                expected="state in buffers (register_buffer), of a layer that is registered with moves_state=True",
-            )
-            return
-        if misfit.batch:
-            self._misfit_batch(node, graph, given, misfit)
-            return
-        given_to = [f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)]
-        sizes = sorted(sizes_that_work(graph, given, self.models.get(self.graph.owner(node.target))))
-        fix = f"the nearest sizes that work: {' and '.join(map(pixels, sizes))}" if sizes else ""
-        self.report(
-            "GG402",
-            f"network '{node.target}' does not fit its input",
-            node,
-            found=" and ".join(given_to),
-            inside=tuple(_met(graph, misfit)),
-            reason=next(self._numbers(node), misfit.reason),
-            fix=fix,
-        )
-
-    def _numbers(self, node: Node) -> Iterator[str]:
-        """Which inputs of a call are one number for all samples, and not a batch."""
-        for name in node.inputs:
-            if not self.types[name].shape:
-                yield f"{self._said(name)} is one number, and the network takes a batch there"
-
-    def _misfit_batch(
-        self, node: Node, graph: NetworkGraph, given: tuple[TensorType, ...], misfit: MisfitError
-    ) -> None:
-        works = [str(count) for count in batches_that_work(graph, given)]
-        self.report(
-            "GG541",
-            f"network '{node.target}' cannot take a batch of {given[0].shape[0]}",
-            node,
-            found=" and ".join(f"{self._said(name)} {kind}" for name, kind in zip(node.inputs, given, strict=True)),
-            reason=misfit.reason,
-            fix=f"the nearest batches that work: {' and '.join(works)}" if works else "",
-        )
+        if refusal not in self.refused:
+            self.refused.add(refusal)
+            model = self.models.get(self.graph.owner(node.target))
+            self.problems.append(misfit_of(self.graph, node, network, given, misfit, model))
 
     def report(self, code: str, message: str, node: Node, found: str = "", **more: Any) -> None:
         self.problems.append(Problem(code=code, message=message, span=node.span, found=found, **more))
@@ -358,23 +316,3 @@ def _number_for_a_value(node: Node) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
-
-
-def _met(graph: NetworkGraph, misfit: MisfitError) -> Iterator[str]:
-    """Which values, made where, met at the layer or op that could not take them."""
-    at = misfit.node
-    what = at.target.rpartition(".")[2] if at.kind == "layer" else SIGNS.get(at.target, at.target)
-    yield f"{what} at {at.span} cannot take"
-    for name, shape in misfit.inputs:
-        maker = graph.nodes[name]
-        own = (
-            name
-            if name in graph.spec.values or maker.kind == "input"
-            else f"the result of {maker.target.rpartition('.')[2]}"
-        )
-        written = graph.spec.values[name].span if name in graph.spec.values else maker.span
-        place = "the input" if maker.kind == "input" else f"made at {written}"
-        yield f"    {own} [{', '.join(map(str, shape))}], {place}"
-
-
-__all__ = ["Interval", "Types", "infer", "said"]

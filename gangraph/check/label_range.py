@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from gangraph.check.infer import Types, said
+from gangraph.check.infer import Types
 from gangraph.check.instantiate import ANY, Interval, known_ranges
+from gangraph.check.naming import said
 from gangraph.errors import Problem
 from gangraph.graph.model import Argument, Graph, LayerUse, Node, Ref
 from gangraph.registry import vocabulary

@@ -25,8 +25,9 @@ from gangraph.check.variables import misread, odd_variables
 from gangraph.check.weights import misfitting_weights
 from gangraph.errors import Problem, Span, SpecError, called_by, sorted_problems
 from gangraph.graph.code_names import is_form_of, module_name
-from gangraph.graph.model import Evaluation, Graph, UpdateGraph
+from gangraph.graph.model import Evaluation, Graph
 from gangraph.graph.types import TensorType
+from gangraph.graph.update import UpdateGraph
 from gangraph.language.expression.gates import losses_in
 from gangraph.language.expression.model import Quantity
 from gangraph.language.expression.schedule import FUNCTIONS, RAMPS

@@ -11,7 +11,8 @@ from gangraph.check.instantiate import first_line
 from gangraph.check.parameter_values import names_at
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import stops
-from gangraph.graph.model import Graph, Node, ObjectiveGraph, with_arguments
+from gangraph.graph.model import Graph, Node, with_arguments
+from gangraph.graph.update import ObjectiveGraph
 from gangraph.registry import vocabulary
 
 _SMALL = 50  # layers and ops of all networks that are tried even where only one gradient is taken

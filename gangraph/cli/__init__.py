@@ -20,7 +20,8 @@ import typer
 from gangraph import terminal
 from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
 from gangraph.cli.usage import usage_text
-from gangraph.errors import GangraphError, RunError, SpecError, UsageError, fault_of
+from gangraph.errors import GangraphError, RunError, SpecError, UsageError
+from gangraph.faults import fault_of
 
 _EPILOG = "Exit codes: 0 good, 1 the spec is invalid, 2 wrong usage, 3 the run failed."
 _INTERRUPTED = 130

@@ -17,8 +17,8 @@ from gangraph.errors import RunError, WeightsError
 from gangraph.graph.model import Evaluation, Graph, Node, with_arguments
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
+from gangraph.lower.given_names import UNIFORM, noise_name
 from gangraph.lower.model import EvaluationPart
-from gangraph.lower.writer import UNIFORM, noise_name
 from gangraph.registry import vocabulary
 from gangraph.run.draws import Draws
 from gangraph.run.engine import Engine

@@ -7,7 +7,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.place import place_of
 
 
-def gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+def gradient_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     """`grad(output, input)`: with respect to a value, or to parameters of a network. Raises SpecError."""
     hint = builder.take_hint("grad")
     by = place_of(call.arguments[1]) if len(call.arguments) == 2 else None
@@ -47,7 +47,7 @@ def gradient(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     return builder.add("parameter_grad", hint, call, output, target=subject.target, field=subject.field)
 
 
-def history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+def history_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     """`history(value, size)`. Raises SpecError."""
     hint = builder.take_hint("history")
     value, size = builder.arguments_of(call, 2, "history(value, size)")
@@ -62,7 +62,7 @@ def history(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     return builder.add(kind.name, hint, call, value, size, target=f"{value.id}.history")
 
 
-def parameters(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
+def parameters_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     """`parameters(place)` and `weight_matrix(place)`: a node of the network and the path in it. Raises SpecError."""
     assert kind.form is not None
     hint = builder.take_hint(kind.name)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from gangraph.graph import kind_calls as calls
+from gangraph.graph import kind_calls
 from gangraph.graph.arguments import Argument, Ref
 from gangraph.graph.kind import (
     Form,
@@ -195,7 +195,7 @@ KINDS = (
         like=1,
         infer=lambda inference, node: inference.gradient(node),
         write=lambda writer, node: writer.gradient(node),
-        form=Form("grad(output, input)", build=calls.gradient),
+        form=Form("grad(output, input)", build=kind_calls.gradient_call),
     ),
     NodeKind(  # the gradient of its argument's sum with respect to parameters of a network; target and field: whose
         name="parameter_grad",
@@ -253,7 +253,7 @@ KINDS = (
         stops=always,
         infer=_first,
         write=lambda writer, node: writer.method(node, "detach"),
-        form=Form("history(value, size)", build=calls.history),
+        form=Form("history(value, size)", build=kind_calls.history_call),
     ),
     NodeKind(  # the parameters of a network as a vector, or by its field those of a part, of a layer, or one
         name="parameters",
@@ -262,7 +262,8 @@ KINDS = (
         infer=lambda inference, node: inference.parameters(node),
         write=lambda writer, node: writer.parameters(node),
         form=Form(
-            "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)", build=calls.parameters
+            "parameters(NETWORK), parameters(NETWORK.PART) or parameters(NETWORK.PART.LAYER)",
+            build=kind_calls.parameters_call,
         ),
         spelled=_spell_parameters,
     ),
@@ -272,7 +273,7 @@ KINDS = (
         of_network=True,
         infer=lambda inference, node: inference.parameters(node),
         write=lambda writer, node: writer.parameters(node),
-        form=Form("weight_matrix(NETWORK.PART.LAYER)", build=calls.parameters),
+        form=Form("weight_matrix(NETWORK.PART.LAYER)", build=kind_calls.parameters_call),
         spelled=_spell_parameters,
     ),
     NodeKind(  # an image drawn pixel by pixel; arguments: a call of the network on an image, and the image

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from gangraph.graph.differentiability import Point, all_behind, flow_at
 from gangraph.graph.groups import owned
-from gangraph.graph.model import Graph, Lookahead
+from gangraph.graph.model import Graph
 from gangraph.graph.parts import Key, beneath, meet, owner_at, paths_at
+from gangraph.graph.update import Lookahead
 from gangraph.language.place import Place
 from gangraph.language.spec import NetworkSpec
 

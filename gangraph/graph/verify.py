@@ -7,9 +7,10 @@ from gangraph.errors import Span
 from gangraph.graph.arguments import Ref
 from gangraph.graph.differentiability import passed
 from gangraph.graph.kind import kinds
-from gangraph.graph.model import Evaluation, Graph, NetworkGraph, UpdateGraph
+from gangraph.graph.model import Evaluation, Graph, NetworkGraph
 from gangraph.graph.node import Node
 from gangraph.graph.parts import paths_at
+from gangraph.graph.update import UpdateGraph
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS, numbers_of
 

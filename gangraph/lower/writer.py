@@ -20,11 +20,10 @@ from gangraph.graph.model import Graph, Node, with_arguments
 from gangraph.graph.verify import InvariantError
 from gangraph.lower.forms import Chosen, Models, NetworkForm
 from gangraph.lower.fusing import fuse
+from gangraph.lower.given_names import UNIFORM, noise_name, state_name
 from gangraph.lower.model import KernelUse, Lowered
 from gangraph.plan.grouping import in_turn
 from gangraph.plan.model import Segment
-
-UNIFORM = "uniform"  # the name of the random numbers by which the pixels of a drawn image are chosen
 
 
 def gradient(output: Tensor, at: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
@@ -349,13 +348,3 @@ class _Writer:
     def method(self, node: Node, name: str) -> None:
         value = self.written[node.inputs[0]]
         self.written[node.id] = self.fx.create_node("call_method", name, (value,), name=value_name(node.id))
-
-
-def state_name(call: str) -> str:
-    """The name of the state that a network had before a call."""
-    return f"{call}.state.before"
-
-
-def noise_name(call: str, draw: str) -> str:
-    """The name of the random numbers that a layer, `draw`, takes in one call of its network."""
-    return f"{call}.{draw}"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from gangraph.check.phase import Checked
 from gangraph.graph.differentiability import differentiable, passed
-from gangraph.graph.model import Graph, UpdateGraph
+from gangraph.graph.model import Graph
+from gangraph.graph.update import UpdateGraph
 from gangraph.plan.hold import held
 from gangraph.plan.losses import reported
 from gangraph.plan.order import State, states

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gangraph.check.phase import Checked
-from gangraph.graph.model import Lookahead, UpdateGraph
+from gangraph.graph.update import Lookahead, UpdateGraph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

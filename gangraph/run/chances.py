@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.errors import UsageError
+from gangraph.lower.given_names import noise_name
 from gangraph.lower.model import Program
-from gangraph.lower.writer import noise_name
 from gangraph.plan.model import UpdatePlan
 from gangraph.run.given import Given, kind_of
 from gangraph.run.noise import samples_of

@@ -12,8 +12,9 @@ from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.data.random import RandomSource
 from gangraph.errors import RunError, UsageError
 from gangraph.graph.groups import Assigned, assign
-from gangraph.graph.model import Graph, ObjectiveGraph
+from gangraph.graph.model import Graph
 from gangraph.graph.parts import paths_at
+from gangraph.graph.update import ObjectiveGraph
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate, evaluate_option
 from gangraph.language.update_spec import OptimizerSpec

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from gangraph.errors import RunError, SpecError
-from gangraph.graph.model import ObjectiveGraph, UpdateGraph
+from gangraph.graph.update import ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.gates import Memory, decide, remembered
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock

@@ -8,7 +8,7 @@ from torch import Tensor
 from gangraph.check.infer import Types
 from gangraph.check.phase import Checked
 from gangraph.graph.model import Graph
-from gangraph.lower.writer import noise_name
+from gangraph.lower.given_names import noise_name
 from gangraph.run.draws import Draws
 from gangraph.run.networks import Networks
 from gangraph.run.settings import Settings

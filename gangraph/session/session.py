@@ -9,10 +9,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gangraph.errors import DataError, RunError, WeightsError, fault_of
+from gangraph.errors import DataError, RunError, WeightsError
 from gangraph.evaluate.evaluation import Evaluated
 from gangraph.evaluate.pictures import picture, save_image
 from gangraph.evaluate.present import Load, PresentEvaluation
+from gangraph.faults import fault_of
 from gangraph.folder.results import Measurements, results_lines
 from gangraph.run.loop import PhaseBegan, train
 from gangraph.session import announcements

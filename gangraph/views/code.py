@@ -18,13 +18,14 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.code_given import given
-from gangraph.views.code_lines import guarded, tidy, variable, wrapped
+from gangraph.views.code_lines import call_lines, spaced, under, variable
 from gangraph.views.moments import all_of, condition, now, repetitions
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:
-    from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
+    from gangraph.graph.model import Graph
+    from gangraph.graph.update import ObjectiveGraph, UpdateGraph
     from gangraph.lower.model import Lowered, Program
     from gangraph.plan.model import LookaheadPlan, Segment, UpdatePlan
 
@@ -85,7 +86,7 @@ class _Writer:
                 yield from self._noise([call], "    ")
             made = ", ".join(map(variable, code.writes))
             function = self.functions[variable(code.segment.name)]
-            yield from wrapped(f"    {made} = {function}", list(map(variable, code.reads)), "")
+            yield from call_lines(f"    {made} = {function}", list(map(variable, code.reads)), "")
         for name, start in starts.items():
             own = f"{module_name(name)}.{VARIABLE}"
             value = variable(start.id) if isinstance(start, Ref) else f"torch.tensor({start}, dtype={own}.dtype)"
@@ -142,11 +143,11 @@ class _Writer:
         reads = list(map(variable, self.program.segments[ahead.each.name].reads))
         kind = self.graph.spec.optimizers[graph.group].kind
         steps, flow = counted(graph.steps, "step"), "gradients flow" if ahead.live else "no gradient flows"
-        yield from wrapped(f"def {ahead.called}", reads, ":")
+        yield from call_lines(f"def {ahead.called}", reads, ":")
         yield f'    """{listed(graph.networks)} after {steps} of {kind}, then forgotten, through which {flow}."""'
         yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(module_name, graph.networks))}])'
         yield f"    for _ in range({graph.steps}):"
-        yield from wrapped(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
+        yield from call_lines(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
         yield f"        ahead = ahead.step(loss, through={ahead.live})"
         yield "    return ahead"
 
@@ -169,9 +170,9 @@ class _Writer:
         _, *body = re.sub(r"\bself\.", "", source).split("\n")
         body = [line for line in body if line.strip() not in {f"{name} = {target}" for target, name in given.items()}]
         name = self.functions[variable(lowered.segment.name)]
-        yield from wrapped(f"def {name}", list(given.values()), ":")
+        yield from call_lines(f"def {name}", list(given.values()), ":")
         yield f'    """{lowered.segment.purpose[:1].upper()}{lowered.segment.purpose[1:]}."""'
-        yield from map(tidy, body)
+        yield from map(spaced, body)
 
     def _drive(self, index: int, update: UpdatePlan) -> Iterator[str]:
         """The lines around the functions: when they run, on which draws, and what follows from the gradients."""
@@ -284,7 +285,7 @@ class _Writer:
         made = ", ".join(map(variable, lowered.writes))
         call = self.functions[variable(segment.name)]
         head = f"{indent}{made} = {call}" if made else f"{indent}{call}"
-        yield from wrapped(head, [variable(name) for name in lowered.reads], "")
+        yield from call_lines(head, [variable(name) for name in lowered.reads], "")
 
     def _gradients(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         objectives, micro, gated = update.graph.objectives, update.graph.accumulate, update.graph.gated
@@ -296,7 +297,7 @@ class _Writer:
             lines.append(f"for parameter, grad in zip({group}, gradients, strict=True):")
             added = "grad if part == 0 else parameter.grad + grad" if micro > 1 else "grad"
             lines.append(f"    parameter.grad = {added}")
-            yield from guarded(lines, f'"{each.group}" in opened' if gated else "", indent)
+            yield from under(lines, f'"{each.group}" in opened' if gated else "", indent)
 
     def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         graph = update.graph
@@ -304,20 +305,20 @@ class _Writer:
             yield from self._from_several_points(graph, indent)
         for each in () if graph.reevaluated else graph.objectives:
             lines = list(self._step(graph, each))
-            yield from guarded(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
+            yield from under(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for done in graph.then:
             operation, network = done.operation, done.network
             self.imports.setdefault(PARAMETER_OPERATIONS[operation].__module__, set()).add(operation)
             parts = paths_at(self.graph.networks[network].spec, done.place)
             modules = [f"{module_name(network)}.{part}" if part else module_name(network) for part in parts]
             lines = [f"{operation}({', '.join([module, *map(repr, done.numbers)])})" for module in modules]
-            yield from guarded(lines, _changed(graph, network), indent)
+            yield from under(lines, _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 self.imports["gangraph.run.networks"].add("update_average")
                 both = f"{module_name(name)}, {module_name(average.of)}"
                 given = f'{both}, {now(average.decay)}, buffers="{average.buffers}"'
-                yield from guarded([f"update_average({given})"], _changed(graph, average.of), indent)
+                yield from under([f"update_average({given})"], _changed(graph, average.of), indent)
 
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
         """What follows the gradient of one group: limits on it, options that move, and the optimizer."""

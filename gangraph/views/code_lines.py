@@ -15,14 +15,14 @@ def variable(name: str) -> str:
     return f"{called}_" if called in RESERVED else called
 
 
-def guarded(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:
+def under(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:
     """Lines, under a condition if there is one."""
     if condition:
         yield f"{indent}if {condition}:"
     yield from (f"{indent}{'    ' if condition else ''}{line}" for line in lines)
 
 
-def wrapped(head: str, arguments: list[str], tail: str) -> Iterator[str]:
+def call_lines(head: str, arguments: list[str], tail: str) -> Iterator[str]:
     """`head(arguments)tail`, on several lines where one is too long."""
     line = f"{head}({', '.join(arguments)}){tail}"
     if len(line) <= WIDTH:
@@ -35,7 +35,7 @@ def wrapped(head: str, arguments: list[str], tail: str) -> Iterator[str]:
     yield f"{indent}){tail}"
 
 
-def tidy(line: str) -> str:
+def spaced(line: str) -> str:
     """Spacing as PEP 8 has it, and no parentheses around what is returned."""
     if re.match(r"\s*return\s", line):
         inside = line.strip().removeprefix("return").strip()

@@ -15,7 +15,8 @@ from gangraph.views.variables import begun_as, size_of
 from gangraph.views.wording import counted, listed
 
 if TYPE_CHECKING:
-    from gangraph.graph.model import Graph, Lookahead
+    from gangraph.graph.model import Graph
+    from gangraph.graph.update import Lookahead
     from gangraph.language.update_spec import Objective
     from gangraph.lower.model import Program
     from gangraph.plan.model import Segment, UpdatePlan

@@ -33,3 +33,8 @@ def listed(names: Iterable[str]) -> str:
     """`a, b and c`."""
     each = list(names)
     return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)
+
+
+def are(one: bool) -> str:
+    """`is` for one thing, `are` for several."""
+    return "is" if one else "are"

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-from gangraph.check.infer import Types, said
+from gangraph.check.infer import Types
 from gangraph.check.instantiate import ANY, Interval
 from gangraph.check.lints.warning import warn
+from gangraph.check.naming import said
 from gangraph.errors import Problem
 from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Argument, Graph, Ref

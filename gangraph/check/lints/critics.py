@@ -6,7 +6,8 @@ from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.errors import Problem
 from gangraph.graph.differentiability import differentiable
-from gangraph.graph.model import Graph, Node, Ref, UpdateGraph
+from gangraph.graph.model import Graph, Node, Ref
+from gangraph.graph.update import UpdateGraph
 from gangraph.registry import vocabulary
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from gangraph.check.infer import Types, said
+from gangraph.check.infer import Types
 from gangraph.check.lints.ranges import known_interval
 from gangraph.check.lints.warning import warn
+from gangraph.check.naming import said
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph, NetworkGraph
 from gangraph.registry import vocabulary

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from gangraph.check.infer import Types, said
+from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
+from gangraph.check.naming import said
 from gangraph.errors import Problem
 from gangraph.graph.closure import closure
 from gangraph.graph.model import Graph

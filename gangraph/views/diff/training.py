@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from gangraph.check.phase import Checked
 from gangraph.errors import shown
-from gangraph.graph.model import Graph, Lookahead
+from gangraph.graph.model import Graph
+from gangraph.graph.update import Lookahead
 from gangraph.language.place import Place
 from gangraph.language.spec import PhaseSpec
 from gangraph.language.spec_fields import Names

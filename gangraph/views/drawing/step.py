@@ -4,7 +4,8 @@ import textwrap
 from collections.abc import Mapping
 
 from gangraph.graph.differentiability import is_stop
-from gangraph.graph.model import Graph, Node, UpdateGraph
+from gangraph.graph.model import Graph, Node
+from gangraph.graph.update import UpdateGraph
 from gangraph.language.expression.model import Call, Expression, Literal, show
 from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.language.tied import tied_to

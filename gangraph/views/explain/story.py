@@ -9,7 +9,8 @@ from gangraph.check.phase import Checked
 from gangraph.data.fixed import is_fixed
 from gangraph.data.lengths import sizes_said
 from gangraph.data.source import Field
-from gangraph.graph.model import Graph, ObjectiveGraph, UpdateGraph
+from gangraph.graph.model import Graph
+from gangraph.graph.update import ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, SamplerSpec, Spec
 from gangraph.language.spec_fields import Names

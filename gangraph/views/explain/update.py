@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from gangraph.graph.differentiability import differentiable, flowing, is_stop
-from gangraph.graph.model import Graph, Node, ObjectiveGraph
+from gangraph.graph.model import Graph, Node
+from gangraph.graph.update import ObjectiveGraph
 from gangraph.language.expression.model import Call, Expression
 from gangraph.plan.model import Plan, Segment, UpdatePlan
 from gangraph.registry import optimizers
@@ -15,7 +16,7 @@ from gangraph.views.explain.objectives import Objectives
 from gangraph.views.families import listed_once, sentences_once
 from gangraph.views.printers.words import written
 from gangraph.views.sums import with_sums
-from gangraph.views.wording import counted, times
+from gangraph.views.wording import are, counted, times
 
 
 def explain_update(plan: Plan, index: int) -> Iterator[str]:
@@ -84,9 +85,9 @@ class _Story:
         calls = [name for segment in self.update.before for name in self._calls(segment)]
         if calls:
             it = "it" if len(calls) == 1 else "them"
-            are = _are(len(calls) == 1)
+            verb = are(len(calls) == 1)
             before = "before the evaluations" if self.update.graph.reevaluated else "before the repetitions"
-            yield f"{self._texts(calls)} {are} computed once, {before}, for nothing in them changes {it}."
+            yield f"{self._texts(calls)} {verb} computed once, {before}, for nothing in them changes {it}."
 
     def ahead(self) -> Iterator[str]:
         """Values that are computed here with the gradient of a later update."""
@@ -97,7 +98,7 @@ class _Story:
                 ("it", "its gradient needs", "a constant") if one else ("them", "their gradients need", "constants")
             )
             yield (
-                f"{self._values(values)} {_are(one)} computed first, together with what {gradient}, because update"
+                f"{self._values(values)} {are(one)} computed first, together with what {gradient}, because update"
                 f" {self._number(segment.target)} will differentiate {it}. This update uses {it} as {constant}."
             )
 
@@ -118,7 +119,7 @@ class _Story:
         if constant:
             idle = [n for n in self._networks(constant) if n not in self.update.differentiated]
             why = f", since {listed_once(idle)} {'does' if len(idle) == 1 else 'do'} not change here" if idle else ""
-            yield f"{self._texts(constant)} {_are(len(constant) == 1)} computed without gradient{why}."
+            yield f"{self._texts(constant)} {are(len(constant) == 1)} computed without gradient{why}."
 
     def _flow(self, goal: ObjectiveGraph, calls: list[str], whose: str, live: set[str]) -> Iterator[str]:
         """How one objective's gradient gets to its networks."""
@@ -168,7 +169,7 @@ class _Story:
         if held := [self._first(node) for node in nodes if node.remembers == "step"]:
             one = len(held) == 1
             was = "it was when it was" if one else "they were when they were"
-            yield f"{_written(held)} {_are(one)} taken as {was} first computed in this step."
+            yield f"{_written(held)} {are(one)} taken as {was} first computed in this step."
         pasts: dict[str, list[Expression]] = {}
         for node in (node for node in nodes if node.remembers == "run"):
             call = self.decompiled.definition(node.id)
@@ -177,10 +178,10 @@ class _Story:
         for size, values in pasts.items():
             one = len(values) == 1
             yield (
-                f"{_written(values)} {_are(one)} mixed with {'its' if one else 'their'} past: a buffer holds {size}"
+                f"{_written(values)} {are(one)} mixed with {'its' if one else 'their'} past: a buffer holds {size}"
                 " older samples and, once it is full, each sample is exchanged for one of them with probability 1/2."
                 if size != "0"
-                else f"{_written(values)} {_are(one)} not mixed with the past: the buffer has size 0."
+                else f"{_written(values)} {are(one)} not mixed with the past: the buffer has size 0."
             )
         yield from self._repeated([node for node in nodes if node.anew])
         if stops := [self._first(node) for node in nodes if is_stop(self.graph, node) and not node.remembers]:
@@ -190,8 +191,8 @@ class _Story:
         """Values that are computed from calls of their own, and the networks that are called once more for them."""
         if values := [self.decompiled.definition(node.id) for node in nodes if node.is_same]:
             calls, one = self._networks(node.id for node in nodes if node.is_call), len(values) == 1
-            called = f"{listed_once(calls)} {_are(len(calls) == 1)} called once more for {'it' if one else 'them'}"
-            yield f"{_written(values)} {_are(one)} computed from calls of {'its' if one else 'their'} own: {called}."
+            called = f"{listed_once(calls)} {are(len(calls) == 1)} called once more for {'it' if one else 'them'}"
+            yield f"{_written(values)} {are(one)} computed from calls of {'its' if one else 'their'} own: {called}."
 
     def _goals(self) -> tuple[str, ...]:
         """What the update is about: its objectives, or what states become."""
@@ -211,7 +212,7 @@ class _Story:
         for (source, beneath), values in groups.items():
             one = len(values) == 1
             yield (
-                f"{self._values(values)} {_are(one)} not computed again: update {self._number(source)} has"
+                f"{self._values(values)} {are(one)} not computed again: update {self._number(source)} has"
                 f" {'it' if one else 'them'}, and {_unchanged(beneath)} since."
             )
 
@@ -223,7 +224,7 @@ class _Story:
             if before:
                 groups.setdefault(self._why_again(name, before[-1]), []).append(name)
         for why, names in groups.items():
-            yield f"{self._texts(names)} {_are(len(names) == 1)} computed again, since {why}."
+            yield f"{self._texts(names)} {are(len(names) == 1)} computed again, since {why}."
 
     def _why_again(self, name: str, before: int) -> str:
         """What has changed beneath a value since update number `before` computed it."""
@@ -238,7 +239,7 @@ class _Story:
         ]  # fmt: skip
         reasons = [f"{listed_once(changed)} {'has' if len(changed) == 1 else 'have'} changed"] if changed else []
         told = dict.fromkeys(map(self._source, drawn))
-        reasons += [f"{listed_once(told)} {_are(len(told) == 1)} new"] if drawn else []
+        reasons += [f"{listed_once(told)} {are(len(told) == 1)} new"] if drawn else []
         return " and ".join(reasons) or self._why_not_kept(before)
 
     def _why_not_kept(self, before: int) -> str:
@@ -333,10 +334,6 @@ class _Story:
 
 def _written(expressions: Iterable[Expression]) -> str:
     return listed_once(dict.fromkeys(written(with_sums(each)) for each in expressions))
-
-
-def _are(one: bool) -> str:
-    return "is" if one else "are"
 
 
 def _unchanged(beneath: tuple[str, ...]) -> str:

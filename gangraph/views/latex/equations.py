@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import Literal
 
 from gangraph.check.phase import Checked
-from gangraph.graph.model import Graph, Lookahead, ObjectiveGraph
+from gangraph.graph.model import Graph
+from gangraph.graph.update import Lookahead, ObjectiveGraph
 from gangraph.language.expression.model import Binary, Call, Expression, Name, is_sum
 from gangraph.language.expression.model import Literal as Constant
 from gangraph.language.update_spec import UpdateSpec

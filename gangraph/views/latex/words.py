@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gangraph.check.phase import Checked
-from gangraph.graph.model import UpdateGraph
+from gangraph.graph.update import UpdateGraph
 from gangraph.language.tied import tied_to
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.latex.notation import Notation
