@@ -11,7 +11,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.spec import NetworkSpec, PhaseSpec
-from gangraph.registry import vocabulary
+from gangraph.registry import Definition, vocabulary
 
 _LARGEST_BATCH = 2**34  # numbers, 64 GiB of float32; more is a mistake
 
@@ -70,9 +70,21 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
     arguments = tuple(map(given, call.arguments))
     keywords = tuple((key, given(value)) for key, value in call.keywords)
     check_arguments(name, definition.signature, arguments, keywords, call)
+    made, largest = _made(definition, arguments, dict(keywords), call)
+    if batch * largest > _LARGEST_BATCH:
+        found, expected = f"{batch * largest:,} numbers", f"at most {_LARGEST_BATCH:,}"
+        refuse("GG315", f"one batch of '{name}' is too large", call.span, found, expected)
+    return made
+
+
+def _made(
+    definition: Definition, arguments: Iterable[object], keywords: Mapping[str, object], call: ast.Call
+) -> tuple[Source | RandomSource, int]:
+    """The source of a call, and how many numbers the largest field of a sample has. Raises SpecError."""
+    name = definition.name
     try:
-        made: Source | RandomSource = definition.function(*arguments, **dict(keywords))
-        sizes = [batch * prod(field.shape) for field in made.fields.values()]
+        made: Source | RandomSource = definition.function(*arguments, **keywords)
+        return made, max((prod(field.shape) for field in made.fields.values()), default=0)
     except ArgumentError as error:
         if error.argument in definition.signature.parameters:
             span = argument_span(definition.signature, error.argument, call)
@@ -82,12 +94,3 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
     except (Exception, SystemExit) as error:  # a plug-in's source may raise anything
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         refuse("GG315", f"'{name}' refuses its arguments", call.span, reason=said)
-    if max(sizes, default=0) > _LARGEST_BATCH:
-        refuse(
-            "GG315",
-            f"one batch of '{name}' is too large",
-            call.span,
-            f"{max(sizes):,} numbers",
-            f"at most {_LARGEST_BATCH:,}",
-        )
-    return made

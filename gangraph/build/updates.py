@@ -52,26 +52,12 @@ class _UpdateBuilder:
         conditions = (written for key, written in spec.timing if key.takes == "condition")
         gates = [*conditions, *(objective.when for objective in spec.objectives if objective.when is not None)]
         watched = dict(pair for gate in gates for pair in self._watched(gate))
-        numbers = [(key, written) for key, written in spec.timing if key.takes != "condition"]
-        options = [(UPDATE_OPTIONS[name], written) for name, written in spec.options.items()]
-        for _, written in (*numbers, *options):
-            self.values.verified(written)
-        for option, written in options:
-            _verify_number(written, option.least)
-        for key, written in numbers:
-            (_verify_number if key.takes == "number" else verify_count)(written, key.least)
+        self._verify_numbers(spec)
         objectives = tuple(objective for objective in made if objective is not None)
         if len(objectives) < len(spec.objectives):
             give_up()
         _refuse_shared(objectives, self.values.spec)
-        groups = self.values.spec.optimizers
-        closure = any(evaluates_again(groups[each.group]) for each in objectives)
-        if closure:
-            refuse_in_closure(spec, groups)
-        if spec.ahead:
-            refuse_ahead(spec)
-        if closure or spec.ahead:
-            refuse_past(objectives, self.values.table.nodes)
+        closure = self._is_closure(spec, objectives)
         if watched and "accumulate" in spec.schedule:
             place = next(gate for gate in gates if not is_over_time(gate))
             refuse(
@@ -94,6 +80,29 @@ class _UpdateBuilder:
             closure=closure,
             ahead=spec.ahead,
         )
+
+    def _verify_numbers(self, spec: UpdateSpec) -> None:
+        """Refuse keys and options that are no numbers over time, or below the least that they take."""
+        numbers = [(key, written) for key, written in spec.timing if key.takes != "condition"]
+        options = [(UPDATE_OPTIONS[name], written) for name, written in spec.options.items()]
+        for _, written in (*numbers, *options):
+            self.values.verified(written)
+        for option, written in options:
+            _verify_number(written, option.least)
+        for key, written in numbers:
+            (_verify_number if key.takes == "number" else verify_count)(written, key.least)
+
+    def _is_closure(self, spec: UpdateSpec, objectives: tuple[ObjectiveGraph, ...]) -> bool:
+        """Whether an optimizer evaluates the update again. Refuses what does not go with more than one evaluation."""
+        groups = self.values.spec.optimizers
+        closure = any(evaluates_again(groups[each.group]) for each in objectives)
+        if closure:
+            refuse_in_closure(spec, groups)
+        if spec.ahead:
+            refuse_ahead(spec)
+        if closure or spec.ahead:
+            refuse_past(objectives, self.values.table.nodes)
+        return closure
 
     def _named(self, objectives: Iterable[Objective]) -> frozenset[str]:
         """The losses that objectives name, themselves or in the values and losses that they name."""
@@ -149,19 +158,7 @@ class _UpdateBuilder:
         return tuple(dict.fromkeys([*drawn, *anonymous]))
 
     def _objective(self, objective: Objective) -> ObjectiveGraph:
-        group = self.values.spec.optimizers.get(objective.group)
-        if group is None:
-            known = list(self.values.spec.optimizers)
-            if f"{objective.group}" in self.values.broken:
-                give_up()
-            refuse(
-                "GG318",
-                f"there is no optimizer group '{objective.group}'",
-                objective.span,
-                objective.group,
-                "one of " + ", ".join(known),
-                nearest(objective.group, known),
-            )
+        group = self._group(objective)
         value = self.values.visit(objective.expression, f"{objective.group}_objective")
         if not isinstance(value, Ref):
             refuse(
@@ -190,6 +187,22 @@ class _UpdateBuilder:
         )
         ahead = objective.unroll
         return made if ahead is None else look_ahead(self.values, made, self._unrolled(made, ahead))
+
+    def _group(self, objective: Objective) -> OptimizerSpec:
+        """The group that an objective names. Raises SpecError if there is none."""
+        groups = self.values.spec.optimizers
+        if objective.group in groups:
+            return groups[objective.group]
+        if objective.group in self.values.broken:
+            give_up()
+        return refuse(
+            "GG318",
+            f"there is no optimizer group '{objective.group}'",
+            objective.span,
+            objective.group,
+            "one of " + ", ".join(groups),
+            nearest(objective.group, groups),
+        )
 
     def _unrolled(self, objective: ObjectiveGraph, unroll: Unroll) -> Unrolled:
         """The steps that an objective looks ahead, with everything that is wrong with them refused."""

@@ -71,27 +71,20 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     varying, unfit = varying_shapes(graph, types)
     types = replace(types, varying=varying, problems=(*types.problems, *unfit))
     evaluators, refused = _evaluators(graph.evaluation)
-    seen = (
-        infer_evaluation(graph.evaluation, _alike({**types.networks, **evaluators}, graph.evaluation))
-        if graph.evaluation
-        else None
-    )
+    seen = None
+    if graph.evaluation is not None:
+        seen = infer_evaluation(graph.evaluation, _alike({**types.networks, **evaluators}, graph.evaluation))
     found = () if earlier else (*_gradients(graph, types), *unfixed(graph), *uncounted(graph, save))
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     problems += _reports(graph, types)
     problems += misassigned(graph, types.networks)
     problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
-    for name, network in graph.networks.items():
-        starts = check_initialization(network, types.networks.get(name))
-        problems += [called_by(problem, name, network.spec.span) for problem in starts]
+    problems += _initialization(graph, types)
     each = per_sample(graph, types)
     problems += odd_variables(graph, types)
     if seen is not None and graph.evaluation is not None:
-        known = {(problem.code, problem.span) for problem in problems}
-        problems += [problem for problem in seen.problems if (problem.code, problem.span) not in known]
-        known = {(problem.code, problem.span) for problem in problems}
-        strays = _values(graph.evaluation.graph, seen, each)
-        problems += [problem for problem in strays if (problem.code, problem.span) not in known]
+        problems += _unknown(seen.problems, problems)
+        problems += _unknown(_values(graph.evaluation.graph, seen, each), problems)
         problems += check_evaluation(graph.evaluation, seen)
         problems += misread(graph.evaluation, graph.spec.batch, each)
     own = {name: model for name, model in seen.networks.items() if name not in evaluators} if seen else {}
@@ -118,6 +111,19 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
         tied_parts=tied,
         per_sample=each,
     )
+
+
+def _unknown(found: Iterable[Problem], known: Iterable[Problem]) -> list[Problem]:
+    """Those that are found and have no code and place in common with one that is known."""
+    places = {(problem.code, problem.span) for problem in known}
+    return [problem for problem in found if (problem.code, problem.span) not in places]
+
+
+def _initialization(graph: Graph, types: Types) -> Iterator[Problem]:
+    """What is wrong with how networks begin, told where they are called too."""
+    for name, network in graph.networks.items():
+        for problem in check_initialization(network, types.networks.get(name)):
+            yield called_by(problem, name, network.spec.span)
 
 
 def _values(graph: Graph, types: Types, batched: Collection[str] = ()) -> Iterator[Problem]:

@@ -69,7 +69,7 @@ def reproduce(
     with options.waiting("loading PyTorch"):
         from gangraph.reproduce.reproduction import Request
         from gangraph.reproduce.reproduction import reproduce as start
-        from gangraph.reproduce.tables import outcome_text, results_page, system_page
+        from gangraph.reproduce.tables import outcome_text
 
     def request(source: str) -> Request:
         return Request(
@@ -90,11 +90,19 @@ def reproduce(
     for name in shipped() if every else [spec or ""]:
         outcomes.append(start(request(name)))
         print(outcome_text(outcomes[-1]), end="\n\n", flush=True)
-    if target is not None and every:
-        options.emit(results_page(outcomes, target.stem), target)
-        for outcome in outcomes:
-            options.emit(system_page(outcome, f"../{target.name}"), target.with_suffix("") / f"{outcome.name}.md")
-    elif target is not None:
-        options.emit(system_page(outcomes[0]), target)
+    if target is not None:
+        _write_pages(outcomes, target, every=every)
     if strict and not all(verdict.held for outcome in outcomes for verdict in outcome.verdicts):
         raise typer.Exit(1)
+
+
+def _write_pages(outcomes: "list[Outcome]", target: Path, *, every: bool) -> None:
+    """Write the page of an outcome; of `every` spec a table, and a page for each in the folder of the same name."""
+    from gangraph.reproduce.tables import results_page, system_page
+
+    if not every:
+        options.emit(system_page(outcomes[0]), target)
+        return
+    options.emit(results_page(outcomes, target.stem), target)
+    for outcome in outcomes:
+        options.emit(system_page(outcome, f"../{target.name}"), target.with_suffix("") / f"{outcome.name}.md")

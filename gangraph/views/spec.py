@@ -105,6 +105,23 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         yield from ("", "params:")
         yield from (f"  {name}: {_constant(value)}" for name, value in phase.params.items())
     yield from _names("data", phase.data)
+    yield from _networks(phase)
+    yield from _names("variables", phase.variables)
+    yield from _names("values", phase.values)
+    yield from _names("losses", phase.losses)
+    for section in dict.fromkeys(state.section for state in phase.states.values()):
+        yield from ("", f"{section}:")
+        for name, state in phase.states.items():
+            if state.section == section:
+                yield f"  {name}:"
+                yield from (f"    {key}: {show(each)}" for key, each in {**state.written, **state.schedule}.items())
+    yield from _training(phase)
+    if phase.evaluate is not None:
+        yield from _evaluate_lines(phase.evaluate)
+
+
+def _networks(phase: PhaseSpec) -> Iterator[str]:
+    """The networks; one that is like another before it in all but its shares is said to be so."""
     yield from ("", "networks:") if phase.networks.keys() - phase.variables else ()
     printed: dict[str, NetworkSpec] = {}
     for name, network in phase.networks.items():
@@ -119,15 +136,10 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         twin = next((other for other, known in printed.items() if _same(known, network)), None)
         printed[name] = network
         yield from (_twin_line(name, network, twin),) if twin else _network_lines(name, network)
-    yield from _names("variables", phase.variables)
-    yield from _names("values", phase.values)
-    yield from _names("losses", phase.losses)
-    for section in dict.fromkeys(state.section for state in phase.states.values()):
-        yield from ("", f"{section}:")
-        for name, state in phase.states.items():
-            if state.section == section:
-                yield f"  {name}:"
-                yield from (f"    {key}: {show(each)}" for key, each in {**state.written, **state.schedule}.items())
+
+
+def _training(phase: PhaseSpec) -> Iterator[str]:
+    """The length of the phase, its optimizers and its step."""
     yield from ("", "train:", f"  batch: {phase.batch}")
     if phase.length is not None:
         yield f"  length: {show(phase.length)}"
@@ -141,8 +153,6 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
     yield "  step:"
     for update in phase.updates:
         yield from (f"    {line}" for line in update_lines(update))
-    if phase.evaluate is not None:
-        yield from _evaluate_lines(phase.evaluate)
 
 
 def fixity(network: NetworkSpec) -> str:

@@ -32,24 +32,13 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
     """
     choice = choice or Choice()
     problems = list(document.problems)
-    try:
-        tree, profile = chosen_tree(document, choice)
-        problems += document.lost.get(profile, ())
-        model = read_document(tree, problems)
-        place = next(key.span for key in tree if key == "train")
-        train = Sections(model, document.files, place, problems)
-        written = [*written_phases(tree, train)]
-        models = [read_document(phase.tree, problems) for phase in written]
-    except SpecError as error:
-        raise SpecError([*problems, *error.problems]) from None
-    resolvers = [
-        Sections(one, document.files, place, problems, indices=phase.indices)
-        for phase, one in zip(written, models, strict=True)
-    ]
+    profile, train, written, resolvers = _read(document, choice, problems)
+    model = train.model
     titles = _titles(written, resolvers)
     phases = [_phase(sections, title, phase) for sections, title, phase in zip(resolvers, titles, written, strict=True)]
     problems += odd_names(model)
-    problems += (problem for phase, one in zip(phases, models, strict=True) for problem in taken_names(phase, one))
+    for phase, sections in zip(phases, resolvers, strict=True):
+        problems += taken_names(phase, sections.model)
     broken = {name for sections in resolvers for name in sections.broken}
     broken |= {name for phase in phases for name in _without_family(phase, broken)}
     phases = with_frozen(phases)
@@ -76,6 +65,30 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
         start=start,
         bases=document.bases,
     )
+
+
+def _read(
+    document: Document, choice: Choice, problems: list[Problem]
+) -> tuple[str, Sections, list[WrittenPhase], list[Sections]]:
+    """The profile of a choice, what the document says in it as a whole, and its phases with what holds in each.
+
+    Raises:
+        SpecError: as `resolve`, with the problems so far.
+    """
+    try:
+        tree, profile = chosen_tree(document, choice)
+        problems += document.lost.get(profile, ())
+        place = next(key.span for key in tree if key == "train")
+        train = Sections(read_document(tree, problems), document.files, place, problems)
+        written = [*written_phases(tree, train)]
+        models = [read_document(phase.tree, problems) for phase in written]
+    except SpecError as error:
+        raise SpecError([*problems, *error.problems]) from None
+    resolvers = [
+        Sections(one, document.files, place, problems, indices=phase.indices)
+        for phase, one in zip(written, models, strict=True)
+    ]
+    return profile, train, written, resolvers
 
 
 def _titles(written: Sequence[WrittenPhase], resolvers: Sequence[Sections]) -> list[str]:

@@ -125,15 +125,13 @@ class _Networks:
             return self._pretrained(call)
         if call.function.id in FORMS:
             return self.elsewhere.network(call)
-        template, arguments = call.function.id, call
-        inline = next(
-            (
-                b
-                for k, b in self.sections.model.networks.items()
-                if k == template and isinstance(b, schema.NetworkDocument)
-            ),
-            None,
-        )
+        return self._called(call.function.id, call, body.span)
+
+    def _called(self, template: str, call: ast.Call, span: Span) -> NetworkSpec:
+        """The network of a call such as `patchgan(filters=64)`: of a definition in the spec, or of a file."""
+        defined = self.sections.model.networks
+        found = next((body for key, body in defined.items() if key == template), None)
+        inline = found if isinstance(found, schema.NetworkDocument) else None
         file = self._file(template, call.function.span) if inline is None else None
         document = file.document if file else inline
         if document is None:
@@ -148,12 +146,12 @@ class _Networks:
             )
         if inline is None and document.share is not None:
             self._refuse_share(document.share.span, "'share:' in the file of a network", "share= where it is called")
-        given = {key: value for key, value in arguments.keywords if key in (SHARE, DRAW)}
+        given = {key: value for key, value in call.keywords if key in (SHARE, DRAW)}
         made = self._instance(
             template,
             document,
-            self._bound(arguments, document, self.sections.scope if inline else None),
-            body.span,
+            self._bound(call, document, self.sections.scope if inline else None),
+            span,
             written_shares(given[SHARE]) if SHARE in given else (),
         )
         made = replace(made, draws_once=draws_once(template, made, given[DRAW])) if DRAW in given else made
@@ -256,9 +254,7 @@ class _Networks:
         init: dict[str, Expression] = {key: self._reduced(value, scope) for key, value in document.init.items()}
         for name in inputs:
             if not name.isidentifier() or iskeyword(name):
-                refuse(
-                    "GG213", "an input of a network is a name", name.span, found=name, expected="a name such as x or z"
-                )
+                refuse("GG213", "an input of a network is a name", name.span, name, "a name such as x or z")
         refuse_double_names(document, given_inputs)
         return NetworkSpec(
             template=template,

@@ -23,7 +23,26 @@ def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Co
     for name in (name for name in targets if name in graph.averages):
         of = notation.network(graph.averages[name].of)
         yield rf"{notation.network(name)} \text{{: moving average of }} {of}"
-    called = dict.fromkeys(map(graph.owner, targets))
+    yield from _of_networks(checked, notation, list(dict.fromkeys(map(graph.owner, targets))))
+    if update.ahead:
+        thetas = ", ".join(notation.network(name) for each in update.objectives for name in each.networks)
+        steps = counted(update.ahead, "step")
+        yield rf"\text{{with gradients where {steps} of the update would take }} {thetas} \text{{, applied from here}}"
+    if update.closure:
+        yield r"\text{at several points of one step, on the same draws}"
+    if len(update.objectives) > 1:
+        yield r"\text{all at once, from the parameters before this update}"
+    yield from _timing(notation, update, [name for name in graph.nodes if name in beneath and name in used])
+    for each in update.then:
+        part = rf".\mathrm{{{each.place.path}}}".replace("_", r"\_") if each.place.path else ""
+        theta = rf"\theta_{{{notation.network(each.network)}{part}}}"
+        inside = ", ".join([theta, *map(number, each.numbers)])
+        yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{each.operation}}}({inside})"
+
+
+def _of_networks(checked: Checked, notation: Notation, called: Sequence[str]) -> Iterator[str]:
+    """What is tied, given or drawn in the networks that an update calls, and how variables begin."""
+    graph = checked.graph
     for name in (name for name in called if name in checked.tied_parts):
         for owner, parts in tied_to(checked.networks[name].graph.spec).items():
             of = notation.network(owner)
@@ -41,20 +60,6 @@ def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Co
     noisy = [notation.network(name) for name in called if checked.networks[name].draws]
     if noisy:
         yield rf"\text{{the means are also over the noise inside }} {_listed(noisy)}"
-    if update.ahead:
-        thetas = ", ".join(notation.network(name) for each in update.objectives for name in each.networks)
-        steps = counted(update.ahead, "step")
-        yield rf"\text{{with gradients where {steps} of the update would take }} {thetas} \text{{, applied from here}}"
-    if update.closure:
-        yield r"\text{at several points of one step, on the same draws}"
-    if len(update.objectives) > 1:
-        yield r"\text{all at once, from the parameters before this update}"
-    yield from _timing(notation, update, [name for name in graph.nodes if name in beneath and name in used])
-    for each in update.then:
-        part = rf".\mathrm{{{each.place.path}}}".replace("_", r"\_") if each.place.path else ""
-        theta = rf"\theta_{{{notation.network(each.network)}{part}}}"
-        inside = ", ".join([theta, *map(number, each.numbers)])
-        yield rf"\text{{then }} {theta} \leftarrow \mathrm{{{each.operation}}}({inside})"
 
 
 def _timing(notation: Notation, update: UpdateGraph, named: Sequence[str]) -> Iterator[str]:
