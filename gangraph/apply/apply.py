@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from gangraph.apply.applied import applicable
-from gangraph.apply.files import open_images, plan_files
+from gangraph.apply.files import plan_files
 from gangraph.apply.sizes import Size
 from gangraph.apply.translation import Translation
 from gangraph.check.instantiate import Interval
+from gangraph.data.archive import open_images
 from gangraph.data.transform import ImageOptions
 from gangraph.errors import UsageError
 from gangraph.run.loading import load_run
@@ -60,7 +61,7 @@ def apply(
         DataError: there is no image, or some images could not be translated; the others were.
         RunError: a result cannot be written.
     """
-    archive = open_images(source)
+    archive = open_images(str(source))
     for note in archive.notes:
         say(note)
     plan = plan_files(archive, source, target, overwrite, say)

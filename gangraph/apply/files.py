@@ -6,8 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from gangraph.data.archive import IMAGE_SUFFIXES, Archive, open_archive
-from gangraph.data.reading import read_file
+from gangraph.data.archive import Archive, is_image_file
 from gangraph.errors import DataError, UsageError
 from gangraph.evaluate.pictures import save_image
 
@@ -22,13 +21,6 @@ WRITTEN = (
 )  # formats of a single file
 
 
-def open_images(source: Path) -> Archive:
-    """The images in a folder or zip file, or a single image file. Raises DataError."""
-    if source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES:
-        return Archive(str(source.parent), (source.name,), (), (), (), lambda _, most: read_file(source, most))
-    return open_archive(str(source))
-
-
 def plan_files(
     archive: Archive, source: Path, target: Path, overwrite: bool, say: Callable[[str], None]
 ) -> dict[str, Path]:
@@ -39,7 +31,7 @@ def plan_files(
             a file where a folder is needed, lies in the source, or has no suffix of an image.
         DataError: the name of an image leads out of the folder.
     """
-    single = source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES
+    single = is_image_file(source)
     if single and target.suffix and not target.is_dir():
         if target.suffix.lower() not in WRITTEN:
             raise UsageError(

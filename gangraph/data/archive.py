@@ -1,4 +1,4 @@
-"""A path to bytes by name: the image files below a folder, a zip file, or a folder inside a zip file.
+"""A path to bytes by name: the image files below a folder, a zip file, or a folder inside a zip file; or one file.
 
 Links are followed. Hidden files and folders (`.name`) and `__MACOSX` are left out. Nothing is ever unpacked to disk.
 """
@@ -56,19 +56,37 @@ class Archive:
         return readable(f"{self.path}/{name}")
 
 
-def open_archive(path: str) -> Archive:
+def open_images(path: str) -> Archive:
+    """List the images of a place as `open_archive` does; it may also be one image file. Raises DataError."""
+    if not is_image_file(Path(path)):
+        return open_archive(path, "a folder, a .zip file or an image")
+    file = Path(path).expanduser()
+    return Archive(str(file.parent), (file.name,), (), (), (), lambda _, most: read_file(file, most))
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is there that has the suffix of an image."""
+    try:
+        return path.suffix.lower() in IMAGE_SUFFIXES and path.expanduser().is_file()
+    except (OSError, RuntimeError):  # open_archive says what is wrong
+        return False
+
+
+def open_archive(path: str, expected: str = "a folder or a .zip file") -> Archive:
     """List the images below `path`: a folder, `some.zip`, or a folder inside one, `some.zip/trainA`.
+
+    `expected` is what the error for another file says.
 
     Raises:
         DataError: nothing is at `path`, or no image is below it; the message lists what is there.
     """
     try:
-        return _open(Path(path).expanduser())
+        return _open(Path(path).expanduser(), expected)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home of the user in ~user
         raise DataError(f"'{readable(path)}' cannot be read: {error}") from error
 
 
-def _open(place: Path) -> Archive:
+def _open(place: Path, expected: str) -> Archive:
     zipped = next((p for p in (place, *place.parents) if p.suffix.lower() == ".zip" and p.is_file()), None)
     if zipped is not None:
         return _open_zip(zipped, place)
@@ -76,7 +94,7 @@ def _open(place: Path) -> Archive:
         raise missing("folder", place)
     if not place.is_dir():
         require_regular(place)
-        raise DataError(f"'{place}' is a file; expected a folder or a .zip file")
+        raise DataError(f"'{place}' is a file; expected {expected}")
     return _open_folder(place)
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from gangraph.data.archive import Archive, natural, open_archive
+from gangraph.data.archive import Archive, natural, open_archive, open_images
 from gangraph.data.arguments import require, require_count, require_one_of
 from gangraph.data.decode import Picture
 from gangraph.data.imageset import ImageSet, Loaded, corrupt
@@ -20,10 +20,10 @@ from gangraph.registry import source
 @source("images")
 @dataclass(frozen=True, kw_only=True)
 class Images(ImageOptions):
-    """All images below a folder, a zip file, or a folder inside a zip file; no labels.
+    """All images below a folder, a zip file, or a folder inside a zip file, or one image file; no labels.
 
     Args:
-        folder: the place, for example `photos`, `photos.zip` or `photos.zip/trainA`.
+        folder: the place, for example `photos`, `photos.zip`, `photos.zip/trainA` or `photos/1.jpg`.
         size, resize, crop, ...: see `ImageOptions`; one of these three is needed.
 
     Raises:
@@ -48,7 +48,7 @@ class Images(ImageOptions):
         Raises:
             DataError: the folder is missing or holds no image.
         """
-        archive = open_archive(self.folder)
+        archive = open_images(self.folder)
 
         def load(index: int) -> Loaded:
             return {"value": decode_from(archive, archive.names[index], self)}
@@ -62,7 +62,7 @@ class Pairs(ImageOptions):
     """Aligned images: side by side in one file, or in two folders under the same names.
 
     Args:
-        folder: files that hold a pair each, `a` on the left and `b` on the right.
+        folder: files that hold a pair each, or one such file, `a` on the left and `b` on the right.
         a: folder of the first images; a file's partner in `b` has the same name, without suffix.
         b: folder of the second images.
         direction: `BtoA` exchanges `a` and `b`.
@@ -103,7 +103,7 @@ class Pairs(ImageOptions):
         if self.a is not None and self.b is not None:
             return self._open_matched(open_archive(self.a), open_archive(self.b))
         assert self.folder is not None
-        return self._open_side_by_side(open_archive(self.folder))
+        return self._open_side_by_side(open_images(self.folder))
 
     def _open_side_by_side(self, archive: Archive) -> ImageSet:
         def load(index: int) -> Loaded:

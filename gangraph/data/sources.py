@@ -1,6 +1,18 @@
 """All data sources; importing this module registers them."""
 
-from gangraph.data import arrays, captions, digits, fixed, folders, idx, random, table, torchvision_sets, wav
+from gangraph.data import (
+    arrays,
+    captions,
+    digits,
+    fixed,
+    folders,
+    idx,
+    photographs,
+    random,
+    table,
+    torchvision_sets,
+    wav,
+)
 from gangraph.data.world import plane, source
 
 __all__ = [
@@ -10,6 +22,7 @@ __all__ = [
     "fixed",
     "folders",
     "idx",
+    "photographs",
     "plane",
     "random",
     "source",
