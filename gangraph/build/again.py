@@ -47,4 +47,4 @@ def _way(table: NodeTable, root: str) -> list[str]:
 
 
 def _ends(node: Node) -> bool:
-    return node.is_given or kinds[node.kind].stops is always
+    return node.is_given or kinds.of(node).stops is always

@@ -19,7 +19,7 @@ class Sets:
 
 def after_all(graph: Graph, roots: tuple[str, ...]) -> Sets:
     """Every op that no network or gradient needs sees all samples at once; so a mean is a mean over all of them."""
-    return _split(graph, roots, lambda node: kinds[node.kind].whole)
+    return _split(graph, roots, lambda node: kinds.of(node).whole)
 
 
 def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
@@ -27,7 +27,7 @@ def after_metrics(graph: Graph, roots: tuple[str, ...]) -> Sets:
     late: set[str] = set()
     for node in graph.nodes.values():
         checks_itself = node.kind == "op" and vocabulary[node.target].traits.expects is not None
-        if checks_itself or (kinds[node.kind].whole and not late.isdisjoint(node.inputs)):
+        if checks_itself or (kinds.of(node).whole and not late.isdisjoint(node.inputs)):
             late.add(node.id)
     return _split(graph, roots, lambda node: node.id in late)
 

@@ -99,7 +99,7 @@ class _Follower:
             return _op(node, self.pairs)
         if node.is_source:
             return made.example(), _scaled(made)
-        like = kinds[node.kind].like
+        like = kinds.of(node).like
         if like is not None:
             return self.pairs[node.inputs[like]]
         return made.example(), made.example()  # numbers over time, vectors of parameters and what sees whole sets

@@ -103,7 +103,7 @@ class _Inference:
         if node.kind != "output" and any(name not in self.types for name in node.inputs):
             self._needs_output(node)
             return
-        made = self._made(kinds[node.kind], node)
+        made = self._made(kinds.of(node), node)
         if made is not None:
             self.types[node.id] = made
 

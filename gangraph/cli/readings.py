@@ -63,7 +63,7 @@ def diff(
         with options.importing():
             from gangraph.views.diff import compare, diff_text
         comparison = compare(a, b)
-    emit(diff_text(a, b, comparison, (first, second)), output)
+    emit(diff_text(a, b, comparison, (first, second), width=options.columns(output)), output)
     if exit_code and comparison.differences:
         raise typer.Exit(1)
 

@@ -170,16 +170,25 @@ def show(
     with options.waiting(f"reading {spec}"):
         with options.importing():
             from gangraph.pipeline import check_spec
-        shown = _shown(resolved, check_spec(resolved), view, share=not no_share, merge=not no_merge, kernels=placed)
+        checked, width = check_spec(resolved), options.columns(output)
+        switches = {"share": not no_share, "merge": not no_merge, "kernels": placed}
+        shown = _shown(resolved, checked, view, **switches, width=width)
     if view is ShowAs.graph and len(resolved.phases) > 1:
         print(f"the last of {len(resolved.phases)} phases is drawn", file=sys.stderr)
     emit(shown, output)
 
 
 def _shown(
-    resolved: "Spec", checked: tuple["Checked", ...], view: ShowAs, *, share: bool, merge: bool, kernels: bool
+    resolved: "Spec",
+    checked: tuple["Checked", ...],
+    view: ShowAs,
+    *,
+    share: bool,
+    merge: bool,
+    kernels: bool,
+    width: int,
 ) -> str:
-    """The text of a view; phases one after the other."""
+    """The text of a view, a plan in lines of at most `width` letters; phases one after the other."""
     from gangraph.pipeline import compile_phase
     from gangraph.views import text
 
@@ -204,7 +213,10 @@ def _shown(
             parts.append(data_text(phase, title=title))
             continue
         program = compile_phase(phase, share=share, merge=merge, kernels="auto" if kernels else "off")
-        parts.append(code_text(program, title=title) if view is ShowAs.code else plan_text(program, title=title))
+        if view is ShowAs.code:
+            parts.append(code_text(program, title=title))
+        else:
+            parts.append(plan_text(program, title=title, width=width))
     return "\n\n\n".join(parts)
 
 

@@ -16,7 +16,7 @@ Point = tuple[str, str]  # a node, and an output of a call where it has several 
 
 def stops(graph: Graph, node: Node) -> bool:
     """Whether no gradient passes through a value. Raises SpecError where a plug-in fails to say."""
-    kind = kinds[node.kind]
+    kind = kinds.of(node)
     try:
         return kind.stops(graph, node)
     except (Exception, SystemExit) as error:  # a plug-in can raise anything

@@ -242,6 +242,10 @@ class Kinds(Mapping[str, NodeKind]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)
 
+    def of(self, node: Node) -> NodeKind:
+        """The record of a node's kind."""
+        return self[node.kind]
+
     def __len__(self) -> int:
         return len(self._records)
 

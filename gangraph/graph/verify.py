@@ -105,7 +105,7 @@ def _ordered(node: Node, earlier: set[str]) -> Iterator[str]:
 
 def _fitting(node: Node) -> Iterator[str]:
     """What is wrong with the arguments of a node, by its kind or by what it calls."""
-    kind = kinds[node.kind]
+    kind = kinds.of(node)
     if kind.arguments is None:
         yield from _open(node)
         return
@@ -140,13 +140,13 @@ _OF_VALUES = ("network", "layer", "lookahead")
 
 
 def _placed(_: Graph, node: Node) -> Iterator[str]:
-    if kinds[node.kind].in_networks:
+    if kinds.of(node).in_networks:
         yield f"'{node.id}' is of kind '{node.kind}', which stands in networks alone"
 
 
 def _targeted(graph: Graph, node: Node) -> Iterator[str]:
     """What a node names is there."""
-    match kinds[node.kind].target:
+    match kinds.of(node).target:
         case "source" if node.target not in graph.sources:
             yield f"'{node.id}' is drawn from '{node.target}', and there is no such source"
         case "source" if node.field not in graph.sources[node.target].fields:
@@ -208,7 +208,7 @@ def _network(network: NetworkGraph) -> Iterator[str]:
             yield f"'{name}' is a layer, which takes {counted}; it has {len(node.arguments)}"
         if node.kind == "op" and not _is_operation(node.target):
             yield f"'{name}' calls '{node.target}', and there is no such op"
-        if not kinds[node.kind].in_networks and node.kind != "op":
+        if not kinds.of(node).in_networks and node.kind != "op":
             yield f"'{name}' is of kind '{node.kind}', which stands in no network"
         earlier.add(name)
     for name in network.spec.inputs:

@@ -173,7 +173,7 @@ class _Writer:
         return self.models.models[self.graph.owner(node.target)]
 
     def _write(self, node: Node) -> None:
-        kind = kinds[node.kind]
+        kind = kinds.of(node)
         try:
             kind.write(self, node)
             if node.id not in self.written:

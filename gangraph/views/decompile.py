@@ -78,7 +78,7 @@ class Decompiled:
 
 def _spelled(node: Node, inside: Callable[[Argument], Expression]) -> Expression:
     """What a spec would write for a node. Raises SpecError where a plug-in fails to say."""
-    kind = kinds[node.kind]
+    kind = kinds.of(node)
     try:
         return kind.spelled(node, inside)
     except (Exception, SystemExit) as error:  # a plug-in can raise anything

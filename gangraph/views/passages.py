@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,15 +35,18 @@ def _lines(passage: Passage, indent: str, width: int) -> Iterator[str]:
     for text in passage.texts:
         match passage.kind:
             case "title" | "heading":
-                yield from _filled(text, "", "  ", width)
+                yield from filled(text, "", "  ", width)
             case "paragraph":
-                yield from _filled(text, indent, indent, width)
+                yield from filled(text, indent, indent, width)
             case "list":
-                yield from _filled(text, f"{indent}  - ", f"{indent}    ", width)
+                yield from filled(text, f"{indent}  - ", f"{indent}    ", width)
 
 
-def _filled(text: str, first: str, others: str, width: int) -> Sequence[str]:
-    """Text in lines; a formula breaks before an operator, which so begins the next line, or after a comma."""
+def filled(text: str, first: str, others: str, width: int) -> list[str]:
+    """Text in lines of at most `width` letters, which begin with `first`, and those after it with `others`.
+
+    A formula breaks before an operator, which so begins the next line, or after a comma. A word is never cut.
+    """
     kept = _OPERATOR.sub(rf" \1{_NO_BREAK}", text)
     lines = textwrap.wrap(kept, width, initial_indent=first, subsequent_indent=others,
                           break_long_words=False, break_on_hyphens=False)  # fmt: skip

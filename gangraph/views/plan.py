@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gangraph.language.expression.model import show
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
+from gangraph.views.passages import filled
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, aim
 from gangraph.views.variables import begun_as, size_of
-from gangraph.views.wording import counted, listed
+from gangraph.views.wording import counted, listed, times
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph
@@ -24,22 +24,23 @@ if TYPE_CHECKING:
 _LABEL = 15
 
 
-def plan_text(program: Program, *, title: str = "") -> str:
-    """One step of training, update by update."""
+def plan_text(program: Program, *, title: str = "", width: int = WIDTH) -> str:
+    """One step of training, update by update, in lines of at most `width` letters where words are not longer."""
     plan = program.plan
     graph = plan.checked.graph
     switches = [name for name, on in (("sharing", plan.share), ("merging", plan.merge)) if not on]
-    lines = [title or graph.spec.name, *_row("each step draws", [listed(_drawn(graph, plan.sources))], indent="")]
+    lines = [title or graph.spec.name]
+    lines += _Row("each step draws", [listed(_drawn(graph, plan.sources))]).lines(width, indent="")
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
     begins = [f"{name} as {start}, {size_of(plan.checked, name)}" for name, start in begun_as(plan.checked)]
-    lines += _row("begins once", begins, indent="")
-    for number, (update, spec) in enumerate(zip(plan.updates, graph.spec.updates, strict=True), 1):
-        lines += ["", f"update {number} of {len(plan.updates)}: {_titled(update)}"]
-        lines += _update_rows(program, update, spec.objectives)
-    for update in plan.moves:
-        lines += ["", f"at the end of the step: {_titled(update)}"]
-        lines += _update_rows(program, update, ())
+    lines += _Row("begins once", begins).lines(width, indent="")
+    heads = [f"update {number} of {len(plan.updates)}:" for number, _ in enumerate(plan.updates, 1)]
+    heads += ["at the end of the step:" for _ in plan.moves]
+    written_as = [*(spec.objectives for spec in graph.spec.updates), *(() for _ in plan.moves)]
+    for head, update, objectives in zip(heads, plan.step, written_as, strict=True):
+        lines += ["", *filled(f"{head} {_titled(update)}", "", "  ", width)]
+        lines += (line for row in _update_rows(program, update, objectives) for line in row.lines(width))
     return "\n".join(lines)
 
 
@@ -49,43 +50,43 @@ def _titled(update: UpdatePlan) -> str:
     return f"{update.graph.name} ({parts})" if parts else update.graph.name
 
 
-def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Objective]) -> Iterator[str]:
+def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Objective]) -> Iterator[_Row]:
     graph = program.plan.checked.graph
     simultaneous = len(objectives) > 1
     for each in objectives:
         when = f", steps only when {show(each.when)}" if each.when is not None else ""
         who = f"   (group {each.group}{when})" if simultaneous or when else ""
-        yield from _row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
-    yield from _row("becomes", [f"{name} = {show(graph.spec.states[name].next)}" for name, _ in update.graph.states])
-    yield from _row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
-    yield from _row("looks ahead", [_own_steps(graph, update)] if update.graph.ahead else [])
-    yield from _row("evaluates", [_evaluations(graph, update)] if update.graph.closure else [])
+        yield _Row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
+    yield _Row("becomes", [f"{name} = {show(graph.spec.states[name].next)}" for name, _ in update.graph.states])
+    yield _Row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
+    yield _Row("looks ahead", [_own_steps(graph, update)] if update.graph.ahead else [])
+    yield _Row("evaluates", [_evaluations(graph, update)] if update.graph.closure else [])
     tied = listed(update.graph.tied)
     named = graph.trained(*update.graph.objectives)
-    yield from _row("differentiates", [listed(named) + (f", and what {tied} shares with it" if tied else "")])
+    yield _Row("differentiates", [listed(named) + (f", and what {tied} shares with it" if tied else "")])
     fixed = [name for name in update.frozen if name in graph.networks and graph.networks[name].spec.frozen]
     still = f"; frozen for good: {listed(fixed)}" if fixed else ""
-    yield from _row("leaves alone", [f"{listed(update.frozen)}, which it calls{still}" if update.frozen else ""])
-    yield from _row("draws anew", [listed(_drawn(graph, update.redraws))])
-    yield from _row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
-    yield from _row(
+    yield _Row("leaves alone", [f"{listed(update.frozen)}, which it calls{still}" if update.frozen else ""])
+    yield _Row("draws anew", [listed(_drawn(graph, update.redraws))])
+    yield _Row("draws noise", [listed(phrase(graph, name) for name in update.noise)])
+    yield _Row(
         "reuses", [f"{phrase(graph, each.value)} from {graph.title(each.source)}: {each.why}" for each in update.reuses]
     )
-    yield from _row("runs once", _segments(graph, update.before))
-    yield from _row("runs", _segments(graph, update.body))
-    yield from _row("merges", [_merged(graph, group) for segment in update.segments for group in segment.merges])
+    yield _Row("runs once", _segments(graph, update.before))
+    yield _Row("runs", _segments(graph, update.body))
+    yield _Row("merges", [_merged(graph, group) for segment in update.segments for group in segment.merges])
     yield from _kernel_rows(graph, program, update)
-    yield from _row("gates look at", [listed(name for name, _ in update.graph.watched)])
-    yield from _row("losses", [listed(name for name, _ in update.losses)])
+    yield _Row("gates look at", [listed(name for name, _ in update.graph.watched)])
+    yield _Row("losses", [listed(name for name, _ in update.losses)])
     limits = [(UPDATE_OPTIONS[name], value) for name, value in update.graph.options.items()]
-    yield from _row("before its step", [option.told(option.caption, show(value)) for option, value in limits])
+    yield _Row("before its step", [option.told(option.caption, show(value)) for option, value in limits])
     done = [(each.operation, ", ".join([each.place.written, *map(str, each.numbers)])) for each in update.graph.then]
-    yield from _row("then", [f"{name}({inside})" for name, inside in done])
+    yield _Row("then", [f"{name}({inside})" for name, inside in done])
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]
-    yield from _row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
+    yield _Row("averages", [f"{name} follows {graph.averages[name].of}" for name in averages])
     nexts = {node for _, node in update.graph.states}  # whose names are those of states
     frees = [name for name in update.frees if name not in nexts and not graph.nodes[name].is_unwritten]
-    yield from _row("frees", [listed(phrase(graph, name) for name in frees)])
+    yield _Row("frees", [listed(phrase(graph, name) for name in frees)])
 
 
 def _drawn(graph: Graph, sources: Iterable[str]) -> Iterator[str]:
@@ -129,7 +130,7 @@ def _evaluations(graph: Graph, update: UpdatePlan) -> str:
     return f"at as many points as {kind} asks for, on the same draws; state moves in the first evaluation alone"
 
 
-def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator[str]:
+def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator[_Row]:
     """Which kernel computes what, and which one does not and why."""
     if program.kernels == "off":
         return
@@ -148,18 +149,24 @@ def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator
             places[f"{fusion.kernel} computes {_definition(graph, use.value)}"] = {use.value}
     placed = [what + (f", {len(found)} times" if len(found) > 1 else "") for what, found in places.items()]
     twice = "none: what looks ahead is differentiated twice" if update.graph.lookaheads else ""
-    yield from _row("kernels on CUDA", placed or [twice or "none: nothing here has one"])
-    yield from _row("plain", list(refused))
+    yield _Row("kernels on CUDA", placed or [twice or "none: nothing here has one"])
+    yield _Row("plain", list(refused))
 
 
-def _row(label: str, entries: list[str], indent: str = "  ") -> list[str]:
-    """Entries under a label, wrapped beside it; nothing without entries."""
-    lines: list[str] = []
-    for entry in filter(None, entries):
-        lead = f"{indent}{'' if lines else label:<{_LABEL}}  "
-        lines += textwrap.wrap(entry, WIDTH, initial_indent=lead, subsequent_indent=" " * (len(lead) + 2),
-                               break_long_words=False, break_on_hyphens=False)  # fmt: skip
-    return lines
+class _Row(NamedTuple):
+    """Entries under one label; nothing is shown of empty ones."""
+
+    label: str
+    entries: list[str]
+
+    def lines(self, width: int, indent: str = "  ") -> list[str]:
+        """The entries, each filled into lines beside the label."""
+        lines: list[str] = []
+        for entry in filter(None, self.entries):
+            lead = f"{indent}{'' if lines else self.label:<{_LABEL}}  "
+            inside = len(entry) - len(entry.lstrip())
+            lines += filled(entry, lead, " " * (len(lead) + inside + 2), width)
+        return lines
 
 
 def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
@@ -194,7 +201,7 @@ def _definition(graph: Graph, name: str) -> str:
 
 def _merged(graph: Graph, group: tuple[str, ...]) -> str:
     calls = [phrase(graph, name, named=False) for name in group]
-    return f"{listed(calls)} run as one call on a batch {len(group)} times as large"
+    return f"{listed(calls)} run as one call on a batch {times(len(group))} as large"
 
 
 def phrase(graph: Graph, name: str, *, named: bool = True) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from gangraph.views.diff.matching import Matching
 from gangraph.views.diff.networks import network_differences
 from gangraph.views.diff.states import state_differences
 from gangraph.views.diff.training import optimizer_differences, schedule_differences
+from gangraph.views.passages import filled
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, titles, weights_text
 
@@ -78,25 +78,26 @@ def _phases(first: Spec, second: Spec) -> Iterator[Difference]:
         yield Difference("networks", what, *(each.get(name, "initialized") for each in starts))
 
 
-def diff_text(first: Spec, second: Spec, comparison: Comparison, names: tuple[str, str] = ("", "")) -> str:
-    """The differences under the names of their sections; `names` are what a person called the specs."""
+def diff_text(
+    first: Spec, second: Spec, comparison: Comparison, names: tuple[str, str] = ("", ""), *, width: int = WIDTH
+) -> str:
+    """The differences under the names of their sections, in lines of at most `width` letters where words allow.
+
+    `names` are what a person called the specs.
+    """
     forms = (titles(spec)[0].partition(", phase")[0] for spec in (first, second))
     called = [f"{name}: {form}" if name else form for name, form in zip(names, forms, strict=True)]
-    lines = [f"from {called[0]}", f"to   {called[1]}"]
+    lines = [*filled(called[0], "from ", " " * 7, width), *filled(called[1], "to   ", " " * 7, width)]
     for section in dict.fromkeys(each.section for each in comparison.differences):
         lines += ["", section]
         for each in (each for each in comparison.differences if each.section == section):
-            lines += _wrapped(str(each))
+            lines += filled(str(each), "  ", " " * 6, width)
     if not comparison.differences:
         lines += ["", SAME]
     if comparison.renamed:
-        lines += ["", "names only", *_wrapped(", ".join(f"{a} is called {b}" for a, b in comparison.renamed))]
+        renamed = ", ".join(f"{a} is called {b}" for a, b in comparison.renamed)
+        lines += ["", "names only", *filled(renamed, "  ", " " * 6, width)]
     return "\n".join(lines)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 6,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def _phase(matching: Matching) -> Iterator[Difference]:
