@@ -1,14 +1,16 @@
 """The documents are true: their specs are valid, their plug-in works, and their listing is what is registered."""
 
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from gangraph.check.phase import Checked
-from gangraph.cli import main
+from gangraph.cli import app, main
 from gangraph.errors import SpecError
 from gangraph.language.document.library import shipped
 from gangraph.language.expression import syntax
@@ -58,6 +60,7 @@ def test_a_variant_of_a_shipped_spec_takes_ten_lines_and_differs_as_the_tutorial
     variant = next(block for block in blocks(page, "yaml") if "\nbase: " in block)
     assert len(variant.splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     Path("one_sided.yaml").write_text(variant)
     command = "gangraph diff wgan_gp one_sided.yaml"
     assert main(command.split()[1:]) == 0
@@ -77,6 +80,7 @@ def test_what_the_tutorial_shows_of_its_first_spec_is_what_commands_print(
     command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     Path("ring.yaml").write_text(next(text for _, text in complete_specs() if "name: ring\n" in text))
     assert main(command.split()) == 0
     assert printed.strip() in capsys.readouterr().out
@@ -158,3 +162,28 @@ def test_kind_of_node_of_the_page_works_as_printed(tmp_path: Path) -> None:
             for judge in (turned, "logistic.critic(real=D(x), fake=D(fake))")
         )
     assert losses["judge"] != plain["judge"]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The arguments of the commands that a page shows in a sentence or a block; none of the bare name of one.
+
+    An option in a sentence, such as `gangraph check --fix`, stands for any spec.
+    """
+    fence = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"`gangraph ([^`]+)`", fence.sub("", text)):
+        name, *arguments = shlex.split(line)
+        if arguments:
+            yield [name, *["SPEC"] * arguments[0].startswith("-"), *arguments]
+    for line in re.findall(r"^(?:\$ )?gangraph (.+)$", "".join(fence.findall(text)), flags=re.MULTILINE):
+        yield shlex.split(re.split(r" \| | && | > ", line)[0], comments=True)
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.stem)
+def test_a_command_that_a_page_shows_has_the_arguments_it_takes(path: Path) -> None:
+    program = vars(typer.main.get_command(app))["commands"]
+    for name, *arguments in commands(path.read_text()):
+        command = program[name]
+        if inner := vars(command).get("commands"):
+            command, *arguments = inner[arguments[0]], *arguments[1:]
+        with command.make_context(name, arguments):
+            pass

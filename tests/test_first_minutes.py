@@ -51,6 +51,18 @@ def test_a_help_speaks_to_a_person_and_fits_80_columns(
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    "arguments", [["show", "unrolled", "--as", "plan"], ["diff", "gan", "wgan"], ["explain", "gan"]], ids=" ".join
+)
+def test_what_a_person_reads_is_as_wide_as_the_terminal(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in (60, 80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert main(arguments) == 0
+        assert columns - 10 < max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
 def test_every_slow_command_gives_a_sign_of_life_before_torch_is_imported(tmp_path: Path) -> None:
     commands = [
         ["check", "gan"], ["show", "gan", "--as", "plan"], ["show", "gan", "--as", "graph"], ["explain", "gan"],
