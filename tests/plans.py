@@ -19,7 +19,7 @@ from gangraph.language.spec import Spec
 from gangraph.lower.given_names import noise_name
 from gangraph.pipeline import check_phase
 from gangraph.plan.planner import plan
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from tests.support import trainer
 
 PLANS = {"shared and merged": (True, True), "merged": (False, True), "shared": (True, False), "plain": (False, False)}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gangraph import Trainer
 from gangraph.folder.checkpoint import Checkpoint, read_checkpoint
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from tests.plans import evaluated
 from tests.random_state import Made
 from tests.support import trainer

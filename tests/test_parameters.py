@@ -7,7 +7,7 @@ from torch import Tensor
 import gangraph
 from gangraph.language.fingerprint import fingerprint
 from gangraph.pipeline import check_spec
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from gangraph.session.run import measure_now
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 import gangraph
 from gangraph import Trainer, UsageError
 from gangraph.folder import checkpoint
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from gangraph.run.history import History
 from gangraph.session.run import run as start
 from tests.support import TINY, changed, deviation, load, normals, read, same, small, snapshot, trainer

@@ -15,7 +15,7 @@ from gangraph.language.continuation import changes
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from gangraph.run.saving import tensors_of
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences

@@ -13,7 +13,7 @@ from gangraph import Trainer
 from gangraph.errors import SpecError
 from gangraph.language.fingerprint import fingerprint
 from gangraph.plan.model import Plan
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from gangraph.views.code import code_text
 from gangraph.views.plan import plan_text
 from gangraph.vocabulary.layers import spectral_norm

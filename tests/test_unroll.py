@@ -26,7 +26,7 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from gangraph.run.lookahead import Ahead, LookedAhead
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences

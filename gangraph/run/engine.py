@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from gangraph.build.optimizers import even_momentum, make_optimizer, schedules
 from gangraph.data.random import RandomSource
-from gangraph.errors import RunError, UsageError
+from gangraph.errors import UsageError
 from gangraph.graph.groups import Assigned, assign
 from gangraph.graph.model import Graph
 from gangraph.graph.parts import paths_at
 from gangraph.graph.update import ObjectiveGraph
-from gangraph.language.expression.model import Expression
 from gangraph.language.expression.schedule import Clock, evaluate, evaluate_option
 from gangraph.language.update_spec import OptimizerSpec
 from gangraph.lower.model import Lowered, Program
@@ -24,9 +23,12 @@ from gangraph.registry import optimizers
 from gangraph.run.again import Again, Closure, kept, look_ahead
 from gangraph.run.chances import Chances
 from gangraph.run.draws import Draws
+from gangraph.run.finite import NotFiniteError
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
+from gangraph.run.gradients import differentiate
 from gangraph.run.history import History
+from gangraph.run.key_values import repetitions, value_now
 from gangraph.run.lookahead import Steps
 from gangraph.run.networks import Networks, update_average
 from gangraph.run.noise import drawn_noise
@@ -35,8 +37,7 @@ from gangraph.run.settings import Settings
 from gangraph.run.starts import Starts, unmoved
 from gangraph.run.states import States
 from gangraph.run.watch import told_of, watch_values
-from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, function_of
-from gangraph.update_schedule import ScheduleKey
+from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
@@ -51,19 +52,6 @@ def _made_in(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-class NotFiniteError(RunError):
-    """A loss or state became NaN or infinite. `value` names where that first appeared, at `place` in the spec if there.
-
-    `update` is "" where states move.
-    """
-
-    def __init__(self, value: str, update: str, step: int, place: str = "") -> None:
-        self.value, self.update, self.step, self.place = value, update, step, place
-        where = f" at {place}" if place else ""
-        when = f"in the update of '{update}'" if update else "as states move at the end of the step"
-        super().__init__(f"step {step}: '{value}'{where} is not finite (NaN or infinity), {when}")
 
 
 class Engine:
@@ -165,7 +153,7 @@ class Engine:
         self.values |= self.states.values()
         losses: Values = {}
         for index, update in enumerate(self.program.plan.updates):
-            for repetition in range(_repetitions(update, clock)):
+            for repetition in range(repetitions(update, clock)):
                 first = index == 0 and repetition == 0
                 losses |= self._update(update, self.gates[index], clock, first=first, before=repetition == 0)
             for name in update.frees:
@@ -178,7 +166,7 @@ class Engine:
         """Move the states that move in this step, after all updates. Returns the losses computed for it, by name."""
         losses, after = Values(), Values()
         for entry in self.program.plan.moves:
-            if _repetitions(entry, clock):
+            if repetitions(entry, clock):
                 self._draw_noise(entry)
                 for segment in entry.segments:
                     self._run(segment)
@@ -210,14 +198,14 @@ class Engine:
         inside, outside = self.chances.parted(given)
         self.draws.begin(outside, self._times(clock) if given else None, self.chances.known)
         updates = self.program.plan.step if inside else ()
-        passes = [_repetitions(each, clock) * each.graph.accumulate for each in updates]
+        passes = [repetitions(each, clock) * each.graph.accumulate for each in updates]
         self.chances.begin(inside, passes, self.draws.batch_now)
 
     def _times(self, clock: Clock) -> dict[str, int]:
         """How often this step draws each source: once when it begins, and again before updates that ask for it."""
         times = self.starts.sources | dict.fromkeys(self.program.plan.sources, 1)
         for index, update in enumerate(self.program.plan.updates):
-            passes = _repetitions(update, clock) * update.graph.accumulate
+            passes = repetitions(update, clock) * update.graph.accumulate
             for source in update.redraws:
                 times[source] = times.get(source, 0) + passes - (index == 0 and passes > 0)
         return times
@@ -240,7 +228,7 @@ class Engine:
                 self._run(segment)
             self._check_finite(update)
             goals = goals if index else gates.open(clock, partial(self._number, update))
-            self._differentiate(goals, index, micro)
+            differentiate(goals, self.values, self.parameters, index, micro)
         if again is not None:
             self._step_from_several_points(update, goals, clock, again)
         else:
@@ -281,7 +269,7 @@ class Engine:
             self._compute(segment)
         if not update.graph.closure:  # its optimizer may try a point that it then gives up
             self._check_finite(update)
-        self._differentiate(update.graph.objectives, 0, 1)
+        differentiate(update.graph.objectives, self.values, self.parameters, 0, 1)
         return self.values[update.graph.objectives[0].loss].detach()
 
     def _follow(self, update: UpdatePlan, changed: set[str], clock: Clock) -> None:
@@ -316,27 +304,11 @@ class Engine:
             raise self.not_finite(update)
         return number
 
-    def _differentiate(self, objectives: tuple[ObjectiveGraph, ...], index: int, micro: int) -> None:
-        """Leave each group's gradient in its parameters, the mean over micro-batches.
-
-        It stays there until the next one replaces it: freed after each step, its pages would go back to the system
-        and be fetched again.
-        """
-        for position, objective in enumerate(objectives):
-            parameters = self.parameters[objective.group]
-            loss = self.values[objective.loss] / micro if micro > 1 else self.values[objective.loss]
-            keep = position + 1 < len(objectives)
-            gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
-            for parameter, gradient in zip(parameters, map(_laid_out, gradients, parameters), strict=True):
-                parameter.grad = (
-                    gradient if index == 0 or parameter.grad is None or gradient is None else parameter.grad + gradient
-                )
-
     def _apply(self, group: str, update: UpdatePlan, clock: Clock, closure: Closure | None = None) -> None:
         self._set_options(group, clock)
         for name, value in update.graph.options.items():
             option = UPDATE_OPTIONS[name]
-            number, function = _now(option, value, clock), function_of(option)
+            number, function = value_now(option, value, clock), function_of(option)
             with telling(f"at step {clock.step}, the option '{name}'", value.span, function):
                 function(self.parameters[group], number)
         even_momentum(self.optimizers[group])
@@ -408,31 +380,3 @@ class Engine:
         if all(name in self.values for name in lowered.reads):
             inputs = [self.values[name] for name in lowered.reads]
             yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
-
-
-def _laid_out(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
-    """The gradient in the memory layout of its parameter, which torch's fused optimizers assume."""
-    if gradient is None or gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
-
-
-def _repetitions(update: UpdatePlan, clock: Clock) -> int:
-    """How often an update runs in this step."""
-    for key, written in update.graph.timing:
-        if key.function is not None:
-            number = _now(key, written, clock)
-            with telling(f"at step {clock.step}, the key '{key.name}'", written.span, key.function):
-                if not key.function(clock.step, number):
-                    return 0
-    times = update.graph.timing.written("times")
-    return 1 if times is None else max(0, round(evaluate(times, clock)))
-
-
-def _now(key: UpdateOption | ScheduleKey, written: Expression, clock: Clock) -> float:
-    """The present value of a key of an update. Raises RunError for a number below the least that it takes."""
-    number = evaluate(written, clock)
-    limited = isinstance(key, UpdateOption) or key.takes == "number"  # functions of whole numbers limit them themselves
-    if key.least is not None and limited and number < key.least:
-        raise RunError(f"{written.span}: {key.name} is {number:g} at step {clock.step}, below {key.least:g}")
-    return number

@@ -6,7 +6,7 @@ from torch import fx
 from gangraph.graph.code_names import Mode
 from gangraph.lower.forms import Body, NetworkForm
 from gangraph.pipeline import check_phase, compile_phase
-from gangraph.run.engine import NotFiniteError
+from gangraph.run.finite import NotFiniteError
 from gangraph.views.code import code_text
 from tests.support import small, trainer
 
