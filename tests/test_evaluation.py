@@ -165,6 +165,19 @@ def test_measuring_changes_nothing_in_a_run() -> None:
         assert watched.step() == alone.step()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_a_network_without_parameters_draws_in_an_evaluation(precision: str) -> None:
+    noisy = "  N: {inputs: x, layers: gaussian_noise(0.1)}"
+    evaluate = "evaluate:\n  mode: train\n  samples: 4\n  grid: [x, N(x)]\n  results: {far: 'l1(N(x), x)'}"
+    run_ = trainer(small(more_networks=noisy, evaluate=evaluate), precision=precision)
+    looks = [run_.evaluate() for _ in range(2)]
+    assert looks[0] is not None and looks[1] is not None
+    x, noise = looks[0].grid["x"], looks[0].grid["N(x)"] - looks[0].grid["x"]
+    assert noise.dtype == x.dtype and 0.01 < float(noise.abs().mean()) < 0.3
+    assert torch.equal(looks[0].grid["N(x)"], looks[1].grid["N(x)"])
+    assert measure_now(run_)["far"].value is not None
+
+
 def test_a_number_that_is_not_finite_is_none_and_says_why() -> None:
     found = measure_now(measured("  results: {odd: 'mean(log(x - x - 1))'}"))
     assert found["odd"].value is None

@@ -188,6 +188,7 @@ class BoundEvaluation:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""
         modules, types = {**self.engine.networks.live, **self.evaluators}, self.engine.program.plan.checked.evaluation
         assert types is not None
+        like = torch.empty(0, dtype=draws.dtype, device=draws.device)
         noise: dict[str, Tensor | None] = {}
         for name in self.part.code.segment.nodes:
             node = self.graph.nodes[name]
@@ -200,8 +201,7 @@ class BoundEvaluation:
                 if layer.only_in_training and not module.training:
                     noise[noise_name(name, draw.name)] = None
                     continue
-                like, samples = next(module.parameters()), samples_of(self.graph, types, name, draws.batch)
-                shape = (samples, *draw.shape)
+                shape = (samples_of(self.graph, types, name, draws.batch), *draw.shape)
                 noise[noise_name(name, draw.name)] = draws.noise(name, layer, draw.name, shape, index, like)
         return noise
 
