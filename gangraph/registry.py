@@ -236,6 +236,9 @@ def optimizer(name: str | None = None, **traits: Any) -> Callable[[Function], Fu
     of the parameter (empty before its first step) and the options of its group to the next parameter and state, of
     which it changes none. For runs that go on with other options, `shapes_state=("momentum",)` names those without
     which (0 or false) it keeps less of each parameter, and `at_start` those that only the first step reads.
+    `keeps={"step": range(2**53), "square": (0, inf)}` says in what the numbers of a kept tensor lie, and
+    `refuses_state`, from the states of all parameters (empty where there is none), what its steps cannot have left: the
+    place of a parameter, the name of a tensor, what was found and what was expected. A checkpoint is held to both.
     `reevaluates=True` if its step takes a closure that evaluates the objective once more, on the same draws, and leaves
     gradients in the parameters, as `torch.optim.LBFGS` does; it replaces what it keeps, and changes nothing in place.
     """

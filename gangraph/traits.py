@@ -1,6 +1,6 @@
 """What the author of a definition can say of it, for the checker, the planner and the printers to rely on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from inspect import formatannotation
 from types import NoneType, UnionType
@@ -10,6 +10,8 @@ from gangraph.errors import nearest
 
 Kind = Literal["layer", "op", "loss", "source", "metric", "optimizer"]
 Range = tuple[float, float]  # the least and the greatest number that a value can hold
+Counts = range  # whole numbers that a value can hold
+OddState = tuple[int, str, str, str]  # the place of a parameter, the name of what is kept of it, found, and expected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class Traits:
     differentiable: Callable[..., Any] | None = None  # its step as a function, so that an objective can look ahead
     shapes_state: tuple[str, ...] = ()  # options without which (0 or false) it keeps less of each parameter
     at_start: tuple[str, ...] = ()  # options that only its first step reads
+    keeps: Mapping[str, Range | Counts] | None = None  # in what the numbers that it keeps lie, by name; a range: counts
+    refuses_state: Callable[..., Iterator[OddState]] | None = None  # what its steps cannot have left of its parameters
 
 
 TRAITS: Mapping[Kind, tuple[str, ...]] = {
@@ -62,7 +66,7 @@ TRAITS: Mapping[Kind, tuple[str, ...]] = {
              "per_element", "nats", "ordered"),
     "metric": ("expects", "protocol", "sets", "ordered"),
     "source": ("random",),
-    "optimizer": ("fused", "differentiable", "reevaluates", "shapes_state", "at_start"),
+    "optimizer": ("fused", "differentiable", "reevaluates", "shapes_state", "at_start", "keeps", "refuses_state"),
 }  # fmt: skip
 
 

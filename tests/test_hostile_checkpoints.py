@@ -20,6 +20,8 @@ from torch import Tensor
 
 from gangraph import RunError, Trainer, UsageError
 from gangraph.errors import CheckpointError
+from gangraph.registry import optimizers
+from gangraph.saved.files import digest_of
 from tests.support import read, trainer
 
 # Everything that a checkpoint can hold: a stream, a history, gates that remember, an average, counts, two optimizers.
@@ -464,3 +466,99 @@ def test_randomly_changed_checkpoints_resume_or_are_one_error(saved: Path, tmp_p
             assert "\n" not in str(error), seed
         shutil.rmtree(folder)
     assert survived < 75  # whatever else was written there
+
+
+# ---------------------------------------------------------------------------
+# What each optimizer keeps
+
+KEPT = """
+gangraph: 1
+name: kept
+data: {x: normal(3), y: normal(3)}
+networks: {G: {inputs: z, layers: "linear(3)"}}
+losses: {near: "l2(G(x), y)"}
+train:
+  batch: 4
+  length: 9 steps
+  optimizers: {g: "OPTIMIZER"}
+  step: [{update: g, minimize: near}]
+"""
+OPTIONS = {"lbfgs": ", max_iter=2, history_size=3", "sgd": ", momentum=0.9", "adam": ", amsgrad=true"}
+OPTIONS |= {"rmsprop": ", centered=true, momentum=0.5"}
+SIGNED = {"exp_avg", "momentum_buffer", "grad_avg", "direction", "old_dirs", "old_stps", "d", "prev_flat_grad"}
+SIGNED |= {"t", "prev_loss"}  # which may have either sign
+
+
+@pytest.fixture(scope="module", params=sorted(optimizers))
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An optimizer, and a checkpoint after some of its steps that a run goes on from."""
+    name = request.param
+    run = trainer(read(KEPT.replace("OPTIMIZER", f"{name}(G{OPTIONS.get(name, '')})")), precision="fp32")
+    run.train(steps=3)
+    folder = run.save(tmp_path_factory.mktemp("kept") / name)
+    Trainer.resume(folder, device="cpu").step()
+    return name, folder
+
+
+def test_every_number_that_an_optimizer_keeps_has_bounds(kept: tuple[str, Path], tmp_path: Path) -> None:
+    names = [name for name in load_file(kept[1] / T) if name.startswith("optimizer/g/0.")]
+    assert names
+    for name in names:
+        key = name.rpartition(".")[2]
+        if key not in SIGNED:
+            found = _told_of(kept[1], tmp_path, tensor(name, lambda t: torch.full_like(t, -1)))
+            assert f"'{name}': found -1, expected" in found
+
+
+@pytest.mark.parametrize("kept", ["lbfgs"], indirect=True)
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("count", 10**9, "1000000000 pairs, expected at most 3"),
+        ("count", -7, "found -7, expected a count"),
+        ("n_iter", 2**62, "found 4.61169e+18, expected a count up to"),
+        ("n_iter", 500, "500 iterations, expected at most one for each of"),
+        ("n_iter", 0, "expected at most 3, and one for each of 0 iterations"),
+        ("func_evals", -1, "found -1"),
+        ("ro", -1, "found -1, expected numbers from 0"),
+        ("ro", float("inf"), "found inf"),
+        ("H_diag", -1, "found -1"),
+        ("t", float("inf"), "found inf, expected finite numbers"),
+        ("prev_loss", float("-inf"), "found -inf, expected finite numbers"),
+        ("d", float("inf"), "found inf, expected finite numbers"),
+        ("old_dirs", float("inf"), "found inf, expected finite numbers"),
+    ],
+)
+def test_counts_and_numbers_of_lbfgs_fit_each_other(
+    kept: tuple[str, Path], key: str, value: float, said: str, tmp_path: Path
+) -> None:
+    def everywhere(data: dict[str, Tensor]) -> None:
+        data |= {name: torch.full_like(t, value) for name, t in data.items() if name.endswith(f".{key}")}
+
+    assert said in _told_of(kept[1], tmp_path, tensors(everywhere))
+
+
+@pytest.mark.parametrize("kept", ["lbfgs"], indirect=True)
+def test_the_parameters_of_lbfgs_are_stepped_together(kept: tuple[str, Path], tmp_path: Path) -> None:
+    first = "optimizer/g/0."
+
+    def one_alone(data: dict[str, Tensor]) -> None:
+        for name in [name for name in data if name.startswith("optimizer/g/1.")]:
+            del data[name]
+
+    assert "expected a state of each parameter, or of none" in _told_of(kept[1], tmp_path, tensors(one_alone))
+    for key in ("n_iter", "count", "t", "ro"):
+        said = _told_of(kept[1], tmp_path, tensor(f"{first}{key}", lambda t: t * 0))
+        assert f".{key}': found" in said
+
+
+def _told_of(good: Path, place: Path, change: Change) -> str:
+    """What is said of a changed checkpoint, whose digest is that of what it holds now."""
+    folder = place / "changed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(good, folder)
+    change(folder)
+    put(digest_of(folder / T), "digest")(folder)
+    with limited(), pytest.raises(CheckpointError) as raised:
+        Trainer.resume(folder, device="cpu")
+    return str(raised.value)

@@ -17,9 +17,8 @@ from gangraph.run.optimizer_state import keepings
 from gangraph.run.saving import shared_names, tied_names
 from gangraph.run.settings import PRECISIONS
 from gangraph.run.tensor_kind import TensorKind
+from gangraph.run.verify_numbers import verify_numbers
 from gangraph.saved.state import FILE, damaged
-
-_NEVER_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "acc_delta", "sum", "mu_product")
 
 
 def verify_checkpoint(engine: Engine, checkpoint: Checkpoint) -> None:
@@ -136,8 +135,7 @@ def _verify_tensors(engine: Engine, checkpoint: Checkpoint) -> None:
     known = expected | optional
     for name in checkpoint.tensors:
         _verify_kind(checkpoint, name, known[name])
-    for name, tensor in checkpoint.tensors.items():
-        _verify_numbers(checkpoint, name, tensor)
+    verify_numbers(engine, checkpoint)
 
 
 def _module_kinds(
@@ -177,18 +175,3 @@ def _verify_kind(checkpoint: Checkpoint, name: str, kinds: tuple[TensorKind, ...
     found = TensorKind.of(_require(checkpoint, name))
     if found not in kinds:
         raise checkpoint.misfit(f"'{name}': found {found}, expected {' or '.join(map(str, kinds))}")
-
-
-def _verify_numbers(checkpoint: Checkpoint, name: str, tensor: Tensor) -> None:
-    """Refuse numbers that no run could have saved."""
-    if tensor.is_floating_point() and tensor.isnan().any():
-        raise checkpoint.misfit(f"'{name}': found NaN, expected numbers")
-    if name.startswith("state/") and not tensor.isfinite().all():
-        raise checkpoint.misfit(f"'{name}': found infinity, expected numbers")
-    if not name.startswith("optimizer/"):
-        return
-    key = name.rpartition(".")[2]
-    if key in _NEVER_NEGATIVE and (tensor < 0).any():
-        raise checkpoint.misfit(f"'{name}': found {float(tensor.min()):g}, expected no negative number")
-    if key == "step" and not (bool(tensor.isfinite()) and bool(tensor == tensor.round())):
-        raise checkpoint.misfit(f"'{name}': found {float(tensor):g}, expected a count of steps")

@@ -1,15 +1,20 @@
 """L-BFGS as torch has it, with all that it keeps as tensors of its parameters, for checkpoints to hold."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn, optim
+
+from gangraph.traits import OddState
 
 _ROWS = ("old_dirs", "old_stps")  # of each pair of differences: of gradients, and of parameters
 _VECTORS = ("d", "prev_flat_grad")
 _NUMBERS = ("t", "H_diag", "prev_loss")
 _COUNTS = ("n_iter", "func_evals")
+_OF_ALL = (*_COUNTS, "count", "ro", *_NUMBERS)  # what stands beside each parameter, and is the same for all
+_FINITE = (-sys.float_info.max, sys.float_info.max)
 
 
 class LBFGS(optim.LBFGS):
@@ -18,6 +23,12 @@ class LBFGS(optim.LBFGS):
     torch keeps one state of lists and numbers for all parameters together. Here each parameter has its part of the
     vectors, the last `history_size` pairs of differences in rows of which `count` are in use, and all of the numbers.
     """
+
+    keeps: ClassVar = {
+        **dict.fromkeys((*_ROWS, *_VECTORS, "t", "prev_loss"), _FINITE),
+        **dict.fromkeys((*_COUNTS, "count"), range(2**53)),
+        **dict.fromkeys(("ro", "H_diag"), (0.0, _FINITE[1])),
+    }
 
     def __init__(
         self,
@@ -57,6 +68,28 @@ class LBFGS(optim.LBFGS):
         self.state.clear()
         self.state.update(self._apart(own))
         return loss
+
+    @staticmethod
+    def refuses_state(states: Sequence[Mapping[str, Tensor]]) -> Iterator[OddState]:
+        """What no step has left: all parameters are stepped together, and no more pairs are in use than there are."""
+        if not any(states):
+            return
+        for index, state in enumerate(states):
+            if missing := next((name for name in _OF_ALL if name not in state), None):
+                yield index, missing, "nothing", "a state of each parameter, or of none"
+                return
+            for name in (name for name in _OF_ALL if not torch.equal(state[name], states[0][name])):
+                yield index, name, *(f"{each[name].tolist()}" for each in (state, states[0]))
+        evaluations, iterations, count, rows = (
+            int(states[0]["func_evals"]),
+            int(states[0]["n_iter"]),
+            int(states[0]["count"]),
+            len(states[0]["ro"]),
+        )
+        if iterations > evaluations:
+            yield 0, "n_iter", f"{iterations} iterations", f"at most one for each of {evaluations} evaluations"
+        if count > min(rows, iterations):
+            yield 0, "count", f"{count} pairs", f"at most {rows}, and one for each of {iterations} iterations"
 
     @property
     def _group(self) -> dict[str, Any]:
