@@ -367,9 +367,39 @@ def test_the_first_steps_of_a_longer_run_have_no_results_and_its_last_do(tmp_pat
     assert read_results(endless) is not None
 
 
-def test_damaged_results_are_named(finished: Path) -> None:
+ONE = '{"fingerprint": "a", "evaluation": "b", "step": 1, "results": {"far": {"value": 1, "why": "", "protocol": {}}}}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (ONE, "{", "Expecting property name"),
+        (ONE, "[" * 200_000, "it is nested too deeply"),
+        (ONE, "[]", "it: found [], expected"),
+        ('"value": 1', '"value": "x"', "results.far.value: found 'x', expected a valid number"),
+        ('"value": 1', '"value": true', "results.far.value: found True"),
+        ('"value": 1', '"value": NaN', "found NaN, expected a finite number"),
+        ('"value": 1, ', "", "the key 'results.far.value' is missing"),
+        ('"why": ""', '"why": null', "results.far.why: found None"),
+        ('"protocol": {}', '"protocol": [1]', "results.far.protocol: found [1]"),
+        ('"step": 1', '"step": "1"', "step: found '1'"),
+        ('"step": 1', '"step": 1, "odd": 2', "there is no key 'odd'"),
+    ],
+)
+def test_damaged_results_are_named(old: str, new: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(ONE)
+    assert (found := read_results(tmp_path)) is not None and found.results["far"].value == 1
+    path.write_text(ONE.replace(old, new))
+    with pytest.raises(RunError) as raised:
+        read_results(tmp_path)
+    assert str(raised.value).startswith(f"'{path}' is damaged: {said}")
+    assert str(raised.value).endswith("; remove it, and measure the run again")
+
+
+def test_a_run_with_damaged_results_is_not_measured_over_them(finished: Path) -> None:
     (finished / "results.json").write_text("{")
-    with pytest.raises(RunError, match=r"results\.json' cannot be read"):
+    with pytest.raises(RunError, match=r"results\.json' is damaged"):
         measure_run(finished, device="cpu")
 
 

@@ -154,16 +154,58 @@ def test_what_a_killed_save_left_is_cleared_away(done: Path) -> None:
     assert not list(done.rglob("*.unfinished"))
 
 
-def test_a_torn_line_of_metrics_is_left_out_with_a_word(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("torn", [b'{"step": 8, "los\xff', b'{"step": 8, "los', b"\0\0\0\n", b"[" * 200_000])
+def test_a_last_line_of_metrics_that_a_kill_tore_is_left_out_with_a_word(
+    torn: bytes, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     metrics = done / "metrics.jsonl"
     lines = metrics.read_bytes()
-    before, last = lines.rstrip().rsplit(b"\n", 1)
-    metrics.write_bytes(before + b'\n{"step": 8, "los\xff\n' + last + b"\n")
-    assert isinstance(read := read_folder(done), Run) and len(read.lines) == lines.count(b"\n")
-    assert "metrics.jsonl': left out 1 line that cannot be read" in capsys.readouterr().err
+    number = lines.count(b"\n") + 1
+    metrics.write_bytes(lines + torn)
+    assert isinstance(read := read_folder(done), Run) and len(read.lines) == number - 1
+    said = f"metrics.jsonl:{number}': left out the last line, which was not written to its end"
+    assert said in capsys.readouterr().err
     run(spec(), resume=done, device="cpu")
-    assert "metrics.jsonl': left out 1 line that cannot be read" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert all(json.loads(line) for line in metrics.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"step": 8, "los', "Unterminated string"),
+        ("[" * 200_000, "it is nested too deeply"),
+        ("7", "it: found 7"),
+        ('{"losses": {}}', "the key 'step' is missing"),
+        ('{"step": 1.5}', "step: found 1.5"),
+        ('{"step": true}', "step: found True"),
+        ('{"step": -1}', "step: found -1"),
+        ('{"step": 1, "losses": {"fool": "0.5"}}', "losses.fool: found '0.5'"),
+        ('{"step": 1, "losses": {"fool": true}}', "losses.fool: found True"),
+        ('{"step": 1, "losses": {"fool": NaN}}', "found NaN, expected a finite number"),
+        ('{"step": 1, "metrics": [1]}', "metrics: found [1]"),
+        ('{"step": 1, "step": 2}', "the key 'step' stands twice"),
+        ('{"step": 1, "odd": 2}', "there is no key 'odd'"),
+    ],
+)
+def test_a_line_of_metrics_that_is_no_report_is_an_error_with_its_place(line: str, said: str, done: Path) -> None:
+    metrics = done / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join([lines[0], line + "\n", *lines[1:]]))
+    for reads in (read_folder, lambda folder: RunFolder(folder).lines()):
+        with pytest.raises(RunError) as raised:
+            reads(done)
+        assert str(raised.value).startswith(f"'{metrics}:2' is damaged: {said}")
+        assert str(raised.value).endswith("; expected a report with its step: remove the line")
+    with pytest.raises(RunError, match=r"metrics\.jsonl:2' is damaged"):
+        run(spec(), resume=done, device="cpu")
+
+
+def test_a_pipe_in_place_of_metrics_does_not_block(done: Path) -> None:
+    (done / "metrics.jsonl").unlink()
+    os.mkfifo(done / "metrics.jsonl")
+    with pytest.raises(RunError, match=r"cannot read '.*metrics\.jsonl': it is no file"):
+        RunFolder(done).lines()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"value": "a"}', '{"step": 2}', "[" * 100_000])

@@ -1,15 +1,18 @@
 """What was measured of a run, and the file `results.json` that keeps it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from gangraph.errors import RunError
-from gangraph.saved.files import json_text, write_whole
+from gangraph.saved.files import json_text, read_json, write_whole
+from gangraph.saved.strict import STRICT, Count, deviation
 
 FILE = "results.json"
+_LARGEST = 2**24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,37 @@ def read_results(folder: Path) -> Measurements | None:
         RunError: it is damaged.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        results = {name: Measured(**measured) for name, measured in data.pop("results").items()}
-        return Measurements(**data, results=results)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"'{path}' cannot be read: {error}; remove it, and measure the run again") from None
+        read = _Results.model_validate(read_json(path, _LARGEST))
+    except ValidationError as error:
+        raise _damaged(path, deviation(error)) from None
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from None
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    results = {name: Measured(**dict(measured)) for name, measured in read.results.items()}
+    return Measurements(fingerprint=read.fingerprint, evaluation=read.evaluation, step=read.step, results=results)
+
+
+def _damaged(path: Path, why: str) -> RunError:
+    return RunError(f"'{path}' is damaged: {why}; remove it, and measure the run again")
+
+
+class _Measured(BaseModel):
+    model_config = STRICT
+    value: float | None
+    why: str
+    protocol: dict[str, Any]
+
+
+class _Results(BaseModel):
+    model_config = STRICT
+    fingerprint: str
+    evaluation: str
+    step: Count
+    results: dict[str, _Measured]
 
 
 def results_lines(measurements: Measurements) -> list[str]:

@@ -15,7 +15,6 @@ checkpoints/       step-00000100, ... the last few and `best`
 """
 
 import errno
-import json
 import math
 import os
 import re
@@ -33,6 +32,8 @@ from torch.utils.tensorboard import SummaryWriter
 from gangraph.errors import CheckpointError, RunError, UsageError
 from gangraph.folder.checkpoint import tidy
 from gangraph.folder.lock import locked
+from gangraph.folder.reports import FILE as REPORTS
+from gangraph.folder.reports import read_reports
 from gangraph.folder.saved_spec import copies_of
 from gangraph.language.spec import Spec
 from gangraph.saved.files import abandoned, json_text, read_json, write_whole
@@ -111,8 +112,8 @@ class RunFolder:
         run = run_of(checkpoint)
         if run is None:
             return
-        if (run / "metrics.jsonl").exists():
-            shutil.copy(run / "metrics.jsonl", self.path / "metrics.jsonl")
+        if (run / REPORTS).exists():
+            shutil.copy(run / REPORTS, self.path / REPORTS)
         best = placed(run / "checkpoints" / BEST)
         try:
             if (best / "metric.json").exists() and read_state(best).step <= step:
@@ -142,29 +143,27 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; numbers that are not finite are `null` there."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / REPORTS).open("a", encoding="utf-8") as file:
             file.write(json_text(line) + "\n")
 
     def lines(self, say: Say = tell) -> list[dict[str, Any]]:
-        """What was reported, in order, without lines that were cut when a process was killed."""
-        return [json.loads(line) for line, step in self._reported(say) if step is not None]
+        """What was reported, in order, but for a last line that was cut when a process was killed.
 
-    def _reported(self, say: Say) -> list[tuple[str, int | None]]:
-        """Every line of metrics.jsonl with its step; None stands for that of a damaged one."""
-        metrics = self.path / "metrics.jsonl"
-        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else []
-        steps = [_step_of(line) for line in lines]
-        if torn := steps.count(None):
-            say(f"'{metrics}': left out {torn} line{'s' * (torn > 1)} that cannot be read")
-        return [*zip(lines, steps, strict=True)]
+        Raises:
+            RunError: another line is no report.
+        """
+        return [values for _, values in read_reports(self.path / REPORTS, say)]
 
     def forget_after(self, step: int, say: Say = tell) -> None:
-        """Drop what was reported beyond `step`: a resumed run writes it again. So are lines that a kill tore.
+        """Drop what was reported beyond `step`: a resumed run writes it again. So is a last line that a kill tore.
 
         Checkpoints beyond it are damaged ones, or of a future that is given up. They are put aside.
+
+        Raises:
+            RunError: a line of the reports is none.
         """
-        kept = [line for line, at in self._reported(say) if at is not None and at <= step]
-        write_whole(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
+        kept = [line for line, values in read_reports(self.path / REPORTS, say) if values["step"] <= step]
+        write_whole(self.path / REPORTS, "".join(f"{line}\n" for line in kept))
         for path in self.checkpoints():
             if _number(path.name) > step:
                 aside = path.with_name(f"{path.name.strip('.')}.aside-{time.time_ns()}")
@@ -241,17 +240,8 @@ def refuse_taken(path: Path) -> None:
     above = next((part for part in (path, *path.parents) if part.exists()), None)
     if above is not None and not above.is_dir():
         raise RunError(f"a run is a folder, and '{above}' is a file: choose another --out")
-    if (path / "metrics.jsonl").exists():
+    if (path / REPORTS).exists():
         raise UsageError(f"'{path}' already holds a run: choose another --out, or continue it with --resume {path}")
-
-
-def _step_of(line: str) -> int | None:
-    """The step of a line of metrics.jsonl; None if the line is damaged."""
-    try:
-        step = json.loads(line)["step"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return step if type(step) is int else None
 
 
 def _number(name: str) -> int:

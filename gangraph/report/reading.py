@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gangraph.errors import RunError, UsageError
+from gangraph.folder.results import read_results
 from gangraph.folder.run_folder import RunFolder
 from gangraph.reproduce.outcome import FILE, Number, Outcome, read_outcome
 from gangraph.saved.find_checkpoint import find_checkpoint, results_folder, run_of
 from gangraph.saved.state import FILE as STATE
 from gangraph.saved.state import Trained, read_state
-from gangraph.terminal import tell
 
 _PICTURE = re.compile(r"(\d{8,})(?:-(\w+))?\.png")
 _TITLE = re.compile(r"# (\w[\w-]*), profile (\w+)(?:, variant (\w+(?:,\w+)*))?")
@@ -122,8 +122,8 @@ def read_run(folder: Path) -> Run:
         variant=trained.variant if trained else variant,
         text=_text(folder / "spec.yaml"),
         environment=_mapping(folder / "environment.json"),
-        lines=_lines(folder / "metrics.jsonl"),
-        results=_results(folder / "results.json"),
+        lines=tuple(RunFolder(folder).lines()),
+        results=_results(folder),
         samples=_samples(folder / "samples"),
         trained=trained,
     )
@@ -144,7 +144,7 @@ def _read_at(checkpoint: Path) -> Run:
         text=trained.spec,
         environment={"seed": trained.seed, "precision": trained.precision, "kernels": trained.kernels},
         lines=(),
-        results=_results(results_folder(checkpoint) / "results.json"),
+        results=_results(results_folder(checkpoint)),
         samples={},
         trained=trained,
     )
@@ -168,44 +168,12 @@ def _trained(folder: Path) -> Trained | None:
     return run.newest(read_state).trained if run.checkpoints() else None
 
 
-def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    lines, torn = list[Mapping[str, Any]](), 0
-    for number, text in enumerate(_text(path, errors="replace").splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            torn += 1
-            continue
-        if not isinstance(line, dict) or not _is_report(line):
-            raise RunError(f"'{path}:{number}' is damaged: found {text[:40]}, expected a report with its step")
-        lines.append(line)
-    if torn:
-        tell(f"'{path}': left out {torn} line{'s' * (torn > 1)} that cannot be read")
-    return tuple(lines)
-
-
-def _is_report(line: Mapping[str, Any]) -> bool:
-    """Whether a line has a step, and losses and metrics that are numbers, or null where they were not finite."""
-    sections = [line.get(name, {}) for name in ("losses", "metrics")]
-    values = [value for section in sections if isinstance(section, dict) for value in section.values()]
-    named = all(isinstance(section, dict) for section in sections)
-    return (
-        named and isinstance(line.get("step"), int) and all(isinstance(value, int | float | None) for value in values)
-    )
-
-
-def _results(path: Path) -> Mapping[str, Number]:
-    if not path.is_file():
-        return {}
-    try:
-        return {
-            name: Number(values=(item["value"],), protocol=item["protocol"], why=item["why"])
-            for name, item in _mapping(path)["results"].items()
-        }
-    except (TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"'{path}' is damaged: {_said(error)}") from None
+def _results(folder: Path) -> Mapping[str, Number]:
+    measured = read_results(folder)
+    return {
+        name: Number(values=(each.value,), protocol=each.protocol, why=each.why)
+        for name, each in (measured.results if measured is not None else {}).items()
+    }
 
 
 def _samples(folder: Path) -> Mapping[str, tuple[tuple[int, Path], ...]]:
@@ -230,9 +198,9 @@ def _parsed(text: str, where: str) -> Any:
         raise RunError(f"'{where}' is damaged: {error}") from None
 
 
-def _text(path: Path, errors: str = "strict") -> str:
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors=errors)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot read '{path}': {error.strerror}") from None
     except ValueError as error:

@@ -60,9 +60,15 @@ def read_json(path: Path, limit: int) -> Any:
     if len(content) > limit:
         raise ValueError(f"it is longer than {limit} bytes")
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
+        return parsed_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is no UTF-8") from None
+
+
+def parsed_json(text: str) -> Any:
+    """What a text of JSON holds: finite numbers, and no key twice. Raises ValueError where it is something else."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from gangraph.errors import CheckpointError
 from gangraph.saved.files import read_json
+from gangraph.saved.strict import STRICT, Count, deviation
 
 FILE, TENSORS = "state.json", "tensors.safetensors"
 FORMAT: Literal[2] = 2
 _LARGEST_FILE = 16 * 2**20  # bytes; texts of specs and networks are most of it
 
-Count = Annotated[int, Field(ge=0, le=2**53)]  # which a float holds exactly, as clocks need it
 Seed = Annotated[int, Field(gt=-(2**64), lt=2**64)]
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]  # goes into paths and messages
 Origin = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=_LARGEST_FILE)]  # a folder of the user's
@@ -25,9 +25,7 @@ Text = Annotated[str, Field(max_length=_LARGEST_FILE)]
 
 
 class _Frozen(BaseModel):
-    """Only the named keys, and no value of another type, not even one that could be converted."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
 
 
 class Changed(_Frozen):
@@ -133,7 +131,7 @@ def read_state(folder: Path) -> State:
     try:
         return State.model_validate(_upgraded(read_json(folder / FILE, _LARGEST_FILE)))
     except ValidationError as error:
-        raise damaged(folder, FILE, _said(error)) from None
+        raise damaged(folder, FILE, deviation(error)) from None
     except OSError as error:
         raise damaged(folder, FILE, error.strerror or str(error)) from None
     except ValueError as error:
@@ -157,19 +155,3 @@ def _upgraded(data: Any) -> Any:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {"": value}
-
-
-def _said(error: ValidationError) -> str:
-    """The first deviation: its key, what was found and what was expected."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(map(str, first["loc"]))
-    match first["type"]:
-        case "missing":
-            return f"the key '{key}' is missing"
-        case "extra_forbidden":
-            return f"there is no key '{key}'"
-        case "value_error":
-            return first["msg"].removeprefix("Value error, ")
-    found = repr(first["input"])
-    shown = found if len(found) <= 60 else f"{found[:60]} ..."
-    return f"{key or 'it'}: found {shown}, expected {first['msg'].removeprefix('Input should be ')}"

@@ -79,13 +79,9 @@ class LBFGS(optim.LBFGS):
                 yield index, missing, "nothing", "a state of each parameter, or of none"
                 return
             for name in (name for name in _OF_ALL if not torch.equal(state[name], states[0][name])):
-                yield index, name, *(f"{each[name].tolist()}" for each in (state, states[0]))
-        evaluations, iterations, count, rows = (
-            int(states[0]["func_evals"]),
-            int(states[0]["n_iter"]),
-            int(states[0]["count"]),
-            len(states[0]["ro"]),
-        )
+                yield index, name, "another value than beside the first parameter", "the same beside all"
+        evaluations, iterations, count = (int(states[0][name]) for name in ("func_evals", "n_iter", "count"))
+        rows = len(states[0]["ro"])
         if iterations > evaluations:
             yield 0, "n_iter", f"{iterations} iterations", f"at most one for each of {evaluations} evaluations"
         if count > min(rows, iterations):

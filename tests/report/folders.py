@@ -53,6 +53,8 @@ ENVIRONMENT = {
 }
 PROTOCOL = {"samples": 1000, "mode": "eval", "judge": {"spec": "recogniser", "accuracy": 0.98125}, "averages": []}
 
+MEASURED = {"fingerprint": "a" * 16, "evaluation": "b" * 16}
+
 
 def write_run(
     folder: Path,
@@ -84,7 +86,7 @@ def write_run(
     if checkpoint:
         write_state(folder, variant=variant, seed=seed, text=text)
     if results is not None:
-        (folder / "results.json").write_text(json.dumps({"step": steps, "results": results}))
+        (folder / "results.json").write_text(json.dumps({**MEASURED, "step": steps, "results": results}))
     return folder
 
 

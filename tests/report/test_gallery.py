@@ -62,7 +62,7 @@ def test_one_bad_folder_does_not_cost_the_others_their_cards(tmp_path: Path) -> 
     os.utime(tmp_path / "taken" / "metrics.jsonl", (newer, newer))
     *_, gallery = write_gallery([tmp_path])
     page = Page(gallery)
-    assert "metrics.jsonl:1' is damaged: found" in page.text
+    assert "metrics.jsonl:1' is damaged: losses.judge: found" in page.text
     assert "cannot write" in page.text
     assert "small/report.html" in {found["href"] for found in page.all("a")}
     assert "1 of 2 seeds ended early, at step 0" in Page(short / "report.html").text

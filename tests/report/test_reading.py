@@ -43,7 +43,7 @@ def test_without_a_checkpoint_the_resolved_text_names_the_form(tmp_path: Path) -
 def test_what_is_not_finite_is_left_out_of_curves(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "metrics.jsonl").write_text(
-        '{"step": 1, "losses": {"a": NaN, "b": 1}}\n{"step": 2, "losses": {"a": 2}}\n'
+        '{"step": 1, "losses": {"a": null, "b": 1}}\n{"step": 2, "losses": {"a": 2}}\n'
     )
     run = read(folder)
     assert isinstance(run, Run)
@@ -58,14 +58,17 @@ def test_a_reproduction_is_read_with_the_runs_that_are_there(tmp_path: Path) -> 
     assert {name: len(runs) for name, runs in found.runs.items()} == {"full": 2, "slow": 1}
 
 
+RESULTS = '{"fingerprint": "a", "evaluation": "b", "step": 1, "results": {"fid": VALUE}}'
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("environment.json", "{", "'{}' is damaged: Expecting property name"),
         ("environment.json", "[]", "'{}' is damaged: found a list, expected names and values"),
-        ("metrics.jsonl", "7\n", "'{}:1' is damaged: found 7, expected a report with its step"),
-        ("results.json", "{}", "'{}' is damaged: it lacks 'results'"),
-        ("results.json", '{"results": {"fid": 3}}', "'{}' is damaged"),
+        ("metrics.jsonl", "7\n", "'{}:1' is damaged: it: found 7, expected"),
+        ("results.json", "{}", "'{}' is damaged: the key 'fingerprint' is missing"),
+        ("results.json", RESULTS.replace("VALUE", "3"), "'{}' is damaged: results.fid: found 3"),
         (
             "checkpoints/step-00000100/state.json",
             '{"step": 1}',
