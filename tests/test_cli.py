@@ -208,14 +208,19 @@ train:
 """
 
 
+SOURCE = 'images(folder="photos", size=8, channels=1)'
+FIXED = SMALL.replace(SOURCE, f"fixed({SOURCE})")
+
+
+@pytest.mark.parametrize("text", [SMALL, FIXED], ids=["plain", "fixed"])
 def test_check_and_run_tell_of_files_that_are_not_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     Image.new("L", (8, 8), 100).save("photos/1.png")
     (tmp_path / "photos" / "2.avif").write_bytes(b"")
-    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "small.yaml").write_text(text)
     note = "1 file is not read in 'photos', without the suffix of an image: 2.avif"
     assert main(["check", "small.yaml", "--data"]) == 0
     assert f"data 'x': {note}" in capsys.readouterr().out
@@ -223,6 +228,30 @@ def test_check_and_run_tell_of_files_that_are_not_read(
     assert json.loads(capsys.readouterr().out)["notes"] == [{"message": note, "source": "x"}]
     assert main(["run", "small.yaml"]) == 0
     assert f"source 'x': {note}" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [(SMALL, "--set data.x.folder=PATH names another"), (FIXED, "name another folder in data.x")],
+    ids=["plain", "fixed"],
+)
+def test_a_folder_that_is_not_there_and_files_that_are_corrupt_are_told(
+    text: str, way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = text.replace("channels=1", "channels=1, skip_corrupt=true")
+    (tmp_path / "small.yaml").write_text(text)
+    assert main(["check", "small.yaml"]) == 0
+    assert f"data 'x': there is no 'photos', so a run would stop; {way}" in " ".join(capsys.readouterr().out.split())
+    assert main(["run", "small.yaml"]) == 3
+    assert f"; {way}" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (8, 8), 100).save("photos/1.png")
+    (tmp_path / "photos" / "2.png").write_bytes(b"no image")
+    assert main(["check", "small.yaml", "--data"]) == 1
+    assert "2.png: not an image" in capsys.readouterr().out
+    assert main(["run", "small.yaml"]) == 0
+    assert "source 'x': 1 corrupt files were skipped: photos/2.png" in " ".join(capsys.readouterr().out.split())
 
 
 def test_list_names_every_shipped_spec_with_its_year(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from gangraph import Trainer
 from gangraph.data.arrays import Npz
 from gangraph.data.fixed import FixedStream, fixed
-from gangraph.data.source import meanings
+from gangraph.data.source import finds, meanings
 from gangraph.data.table import Table
 from gangraph.errors import ArgumentError, DataError
 from gangraph.language.spec import Spec
@@ -398,7 +398,7 @@ def test_a_run_over_a_table_resumes_to_the_bit_and_keeps_its_classes(tmp_path: P
 def test_fixed_rows_state_their_classes_too(tmp_path: Path) -> None:
     source = fixed(Table(people(tmp_path), categories=[CITIES, ("job", 4)]))
     assert isinstance(source, FixedStream)
-    assert source.finds == ("job",)
+    assert finds(source) == ("job",)
     assert meanings(source.open())["city"] == CITIES[1:]
 
 

@@ -8,7 +8,7 @@ from gangraph.check.instantiate import Interval
 from gangraph.check.phase import Checked
 from gangraph.check.shown import Relations, bounds, input_at, node_at, output_at
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Source
+from gangraph.data.source import Source, innermost
 from gangraph.data.transform import ImageOptions, Interpolation, Range
 from gangraph.errors import UsageError, nearest
 from gangraph.graph.model import Graph
@@ -201,12 +201,13 @@ def _preparation(
 def _options(source: Source | None, interval: Interval, shape: tuple[int, ...]) -> ImageOptions:
     """How a source prepares files; for one that reads no files, to this shape without changing the aspect ratio."""
     declared: Range = "tanh" if interval[0] < 0 else "unit"
-    if isinstance(source, ImageOptions):
-        options: ImageOptions = replace(source, augment=False, flip=False, channels=shape[1], range=declared)
+    read = innermost(source) if source is not None else None
+    if isinstance(read, ImageOptions):
+        options: ImageOptions = replace(read, augment=False, flip=False, channels=shape[1], range=declared)
         if options.pixels.shape == shape[1:]:
             return options
         return replace(options, size=(shape[2], shape[3]), resize=None, crop=None)
-    interpolation: Interpolation = getattr(source, "interpolation", "bilinear")
+    interpolation: Interpolation = getattr(read, "interpolation", "bilinear")
     return ImageOptions(
         size=(shape[2], shape[3]), channels=shape[1], range=declared, fit="cover", interpolation=interpolation
     )

@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from gangraph.data.fixed import FixedStream
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Source
+from gangraph.data.source import Source, innermost
 from gangraph.data.transform import ImageOptions
 from gangraph.graph.model import Graph
 
@@ -30,8 +29,7 @@ def trained_on(graph: Graph) -> tuple[str, ...]:
 
 def _samples(source: Source) -> tuple[object, ...]:
     """Which samples a source has: its kind and its arguments, except for those that say what is done to a sample."""
-    if isinstance(source, FixedStream):
-        return _samples(source.source)
+    source = innermost(source)
     return (type(source), *_places(source)) if is_dataclass(source) else (source,)
 
 

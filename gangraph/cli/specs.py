@@ -82,12 +82,12 @@ def _fix(spec: str, profile: str | None, variant: str | None, settings: list[str
 def _missing_data(checked: tuple["Checked", ...]) -> list[tuple[str, str]]:
     """The data that a run would not find, with the name of its source. No file is opened."""
     from gangraph.check.reads import streams_read
-    from gangraph.data.source import missing_places
+    from gangraph.data.source import missing_places, names_another
 
     return [
         (
             path.removeprefix("data."),
-            f"there is no '{place}', so a run would stop; --set {path}.{name}=PATH names another",
+            f"there is no '{place}', so a run would stop; {names_another(path, source, name)}",
         )
         for path, source in streams_read(checked).items()
         for name, place in missing_places(source)
@@ -100,7 +100,7 @@ def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], li
     Raises:
         DataError: some data is not there at all, or its source raises something else.
     """
-    from gangraph.data.source import reading
+    from gangraph.data import source as data
 
     graphs = [
         graph
@@ -116,14 +116,14 @@ def _bad_data(checked: tuple["Checked", ...]) -> tuple[list[tuple[str, str]], li
     }
     bad, notes, missing = [], [], []
     for name, source in sources.values():
-        with reading(name, source):
+        with data.reading(name, source):
             try:
                 opened = source.open()
             except DataError as error:
                 missing.append(f"data '{name}': {error}")
                 continue
-            notes += [(name, note) for note in getattr(opened, "notes", ())]
-            bad += [(name, problem) for problem in (opened.verify() if hasattr(opened, "verify") else ())]
+            notes += [(name, note) for note in data.notes(opened)]
+            bad += [(name, problem) for problem in data.problems(opened)]
     if missing:
         raise DataError("\n".join([*missing, *(f"data '{name}': {problem}" for name, problem in bad)]))
     return bad, notes

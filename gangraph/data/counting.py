@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gangraph.data.source import Source, missing_places, open_source
+from gangraph.data.source import Source, innermost, missing_places, open_source
 from gangraph.data.torchvision_sets import Torchvision
 from gangraph.errors import DataError
 
@@ -15,7 +15,8 @@ def samples_here(called: str, source: Source) -> int | str:
     gone = [place for _, place in missing_places(source)]
     if gone:
         return f"there is no '{gone[0]}'"
+    read = innermost(source)  # which has as many
     try:
-        return len(open_source(called, replace(source, download=False) if isinstance(source, Torchvision) else source))
+        return len(open_source(called, replace(read, download=False) if isinstance(read, Torchvision) else read))
     except DataError as error:
         return str(error).removeprefix(f"{called}: ")

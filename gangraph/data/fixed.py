@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gangraph.data.arguments import require
 from gangraph.data.random import RandomSource
-from gangraph.data.source import Dataset, Field, Meanings, Source, finds, meanings
+from gangraph.data.source import Dataset, Field, Source
 from gangraph.registry import source
 
 _PLAIN = (int, float, str, tuple, type(None))
@@ -18,43 +18,33 @@ _PLAIN = (int, float, str, tuple, type(None))
 class FixedStream:
     """A source whose every batch consists of its first samples, repeated if the batch is larger than the data set."""
 
-    source: Source
+    inside: Source
     seed: int
 
     @property
     def fields(self) -> Mapping[str, Field]:
         """Those of the source; what differs in length is always as long as it can be."""
-        return {name: replace(field, varies=None) for name, field in self.source.fields.items()}
-
-    @property
-    def finds(self) -> tuple[str, ...]:
-        """Those of the source."""
-        return finds(self.source)
+        return {name: replace(field, varies=None) for name, field in self.inside.fields.items()}
 
     def open(self) -> Dataset:
         """Open the source. Raises DataError."""
-        return _FixedDataset(self.source.open(), self.seed)
+        return _FixedDataset(self.inside.open(), self.seed)
 
 
 @dataclass(frozen=True, slots=True)
 class _FixedDataset:
     """A data set that gives its first samples, whichever are asked for."""
 
-    dataset: Dataset
+    inside: Dataset
     seed: int
 
     def __len__(self) -> int:
-        return len(self.dataset)
-
-    @property
-    def meanings(self) -> Meanings:
-        """Those of the data set."""
-        return meanings(self.dataset)
+        return len(self.inside)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Mapping[str, Tensor]:
         """As many samples as there are indices: the first ones, in order, augmented in the same way every time."""
-        first = [place % len(self.dataset) for place in range(len(indices))]
-        return self.dataset.batch(first, torch.Generator(generator.device).manual_seed(self.seed))
+        first = [place % len(self.inside) for place in range(len(indices))]
+        return self.inside.batch(first, torch.Generator(generator.device).manual_seed(self.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +71,11 @@ def fixed(source: object, seed: int = 0) -> Source | RandomSource:
     Two that are written alike are alike; another `seed` gives other random numbers, and other crops and flips.
 
     Raises:
-        ValueError: `source` is no source, or `seed` is negative.
+        ValueError: `source` is no source, or fixed already, or `seed` is negative.
     """
     require(seed >= 0, "seed", seed, "0 or more")
     require(not isinstance(source, _PLAIN), "source", source, 'a source, such as images("photos", size=64)')
+    require(not isinstance(source, FixedStream | FixedRandom), "source", "fixed(...)", "a source that is not fixed yet")
     if isinstance(source, RandomSource):
         return FixedRandom(source.shape, source, seed)
     return FixedStream(source, seed)  # type: ignore[arg-type]  # what calls of sources make

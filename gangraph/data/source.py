@@ -1,6 +1,6 @@
 """What a data source is: fields known before anything is read, items that are pure functions of their index."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -79,10 +79,20 @@ class Source(Protocol):
         ...
 
 
+def innermost(source: Source) -> Source:
+    """The source whose files are read, where it stands in others that change what it gives, as in `fixed(images(...))`.
+
+    Such a source names the one in it `inside`.
+    """
+    inside: Source | None = getattr(source, "inside", None)
+    return source if inside is None else innermost(inside)
+
+
 def places(source: Source) -> tuple[tuple[str, str], ...]:
     """The arguments of a source that name files or folders which have to exist: pairs of argument and path."""
-    named = getattr(source, "paths", ())
-    return tuple((name, value) for name in named if (value := getattr(source, name)) is not None)
+    read = innermost(source)
+    named = getattr(read, "paths", ())
+    return tuple((name, value) for name in named if (value := getattr(read, name)) is not None)
 
 
 def missing_places(source: Source) -> list[tuple[str, str]]:
@@ -115,19 +125,43 @@ def reading(name: str, source: Source) -> Iterator[None]:
     except (GangraphError, MemoryError):
         raise
     except (Exception, SystemExit) as error:  # a plug-in can raise anything
-        kind, said = type(source), f"{type(error).__name__}: {error}".rstrip(": ")
+        kind, said = type(innermost(source)), f"{type(error).__name__}: {error}".rstrip(": ")
         raise DataError(f"data '{name}', {kind.__name__} of {kind.__module__}, cannot be read: {said}") from error
 
 
 def meanings(dataset: Dataset) -> Meanings:
     """What the whole numbers of a data set stand for, such as classes and words, by field; empty if it does not say."""
-    found: Meanings = getattr(dataset, "meanings", {})
+    found: Meanings = getattr(_read(dataset), "meanings", {})
     return found
+
+
+def notes(dataset: Dataset) -> Sequence[str]:
+    """What a user should know about a data set, such as which files are not read."""
+    found: Sequence[str] = getattr(_read(dataset), "notes", ())
+    return found
+
+
+def skipped(dataset: Dataset) -> Sequence[str]:
+    """The names of the corrupt samples that were passed over so far."""
+    found: Sequence[str] = getattr(_read(dataset), "skipped", ())
+    return found
+
+
+def problems(dataset: Dataset) -> Sequence[str]:
+    """One `file: reason` for each sample that cannot be read, after all were; empty if a data set cannot tell."""
+    verify: Callable[[], Sequence[str]] | None = getattr(_read(dataset), "verify", None)
+    return verify() if verify is not None else ()
+
+
+def _read(dataset: Dataset) -> Dataset:
+    """The data set that reads files, which others may stand around, as sources do (`innermost`)."""
+    inside: Dataset | None = getattr(dataset, "inside", None)
+    return dataset if inside is None else _read(inside)
 
 
 def finds(source: Source) -> tuple[str, ...]:
     """The fields or columns of a source whose classes, or words, are found in its file."""
-    found: tuple[str, ...] = getattr(source, "finds", ())
+    found: tuple[str, ...] = getattr(innermost(source), "finds", ())
     return found
 
 
@@ -152,4 +186,11 @@ def _quoted(word: str | None) -> str:
 
 def _setting(called: str, source: Source) -> str:
     gone = [name for name, _ in missing_places(source)]
-    return f"; --set {called}.{gone[0]}=PATH names another" if gone else ""
+    return f"; {names_another(called, source, gone[0])}" if gone else ""
+
+
+def names_another(called: str, source: Source, argument: str) -> str:
+    """How a person names another file or folder in an argument of a source; `called` is its path in the spec."""
+    if innermost(source) is not source:  # whose arguments no path of a setting reaches
+        return f"name another {argument} in {called}"
+    return f"--set {called}.{argument}=PATH names another"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from gangraph.errors import RunError
 from gangraph.saved.files import opened, parsed_json
-from gangraph.saved.strict import STRICT, Count, deviation
+from gangraph.saved.strict import Count, Strict, deviation
 
 FILE = "metrics.jsonl"
 _LONGEST = 2**24  # bytes of a line
@@ -18,10 +18,8 @@ _LONGEST = 2**24  # bytes of a line
 Numbers = dict[str, float | None]  # None where a number was not finite
 
 
-class Report(BaseModel):
+class Report(Strict, BaseModel):
     """One line: where the training was, and the numbers of that moment; `open` are shares of open gates by group."""
-
-    model_config = STRICT
 
     step: Count
     epoch: float = 0.0

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from gangraph.errors import RunError
 from gangraph.saved.files import json_text, read_json, write_whole
-from gangraph.saved.strict import STRICT, Count, deviation
+from gangraph.saved.strict import Count, Strict, deviation
 
 FILE = "results.json"
 _LARGEST = 2**24  # bytes
@@ -68,15 +68,13 @@ def _damaged(path: Path, why: str) -> RunError:
     return RunError(f"'{path}' is damaged: {why}; remove it, and measure the run again")
 
 
-class _Measured(BaseModel):
-    model_config = STRICT
+class _Measured(Strict):
     value: float | None
     why: str
     protocol: dict[str, Any]
 
 
-class _Results(BaseModel):
-    model_config = STRICT
+class _Results(Strict):
     fingerprint: str
     evaluation: str
     step: Count

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from gangraph.errors import CheckpointError
 from gangraph.saved.files import read_json
-from gangraph.saved.strict import STRICT, Count, deviation
+from gangraph.saved.strict import Count, Strict, deviation
 
 FILE, TENSORS = "state.json", "tensors.safetensors"
 FORMAT: Literal[2] = 2
@@ -24,11 +24,7 @@ Origin = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=_LARGEST_FILE)] 
 Text = Annotated[str, Field(max_length=_LARGEST_FILE)]
 
 
-class _Frozen(BaseModel):
-    model_config = STRICT
-
-
-class Changed(_Frozen):
+class Changed(Strict, BaseModel):
     """Something about the training that changed when a run went on: the path in the spec, and both values."""
 
     step: Count
@@ -37,14 +33,14 @@ class Changed(_Frozen):
     after: Text
 
 
-class Found(_Frozen):
+class Found(Strict, BaseModel):
     """Where weights from elsewhere were found, and the BLAKE2b digest of the tensors or of the file, in hexadecimal."""
 
     path: Origin
     digest: Line
 
 
-class Trained(_Frozen):
+class Trained(Strict, BaseModel):
     """What was trained, under which choices, and where in its phases it is. Counts are samples, or steps.
 
     Attributes:
@@ -80,14 +76,14 @@ class Trained(_Frozen):
     elsewhere: dict[str, Found] = {}
 
 
-class Pool(_Frozen):
+class Pool(Strict, BaseModel):
     """How many samples a history holds, and how often it was called."""
 
     count: Count
     calls: Count
 
 
-class State(_Frozen):
+class State(Strict, BaseModel):
     """Everything of a checkpoint but its tensors.
 
     Attributes:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Count = Annotated[int, Field(ge=0, le=2**53)]  # which a float holds exactly, as clocks need it
 
 
-# Of a model: only the named keys, and no value of another type, not even one that could be converted.
-STRICT = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+class Strict(BaseModel):
+    """Only the named keys, and no value of another type, not even one that could be converted."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 def deviation(error: ValidationError) -> str:

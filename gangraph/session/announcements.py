@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gangraph.check.held_out import trained_on
 from gangraph.check.lints.rates import rates_over
+from gangraph.data.source import notes, skipped
 from gangraph.run.training import Training
 from gangraph.saved.find_checkpoint import run_of
 
@@ -38,7 +39,7 @@ def beginning(training: Training, folder: Path, steps: int | None) -> Iterator[s
     yield f"training on {training.settings.device} in {folder}" + (f" ({streams})" if streams else "")
     yield from training.started
     for name, dataset in draws.datasets.items():
-        for note in getattr(dataset, "notes", ()):
+        for note in notes(dataset):
             yield f"source '{name}': {note}"
     if sizes:
         yield from _length(training, max(sizes.values()))
@@ -71,7 +72,7 @@ def next_phase(training: Training, fresh: Sequence[str]) -> str:
 def ending(training: Training, folder: Path, seconds: float, *, stopped: bool) -> Iterator[str]:
     """Which files were left out, and how and where the run ended."""
     for name, dataset in training.engine.draws.datasets.items():
-        if files := getattr(dataset, "skipped", ()):
+        if files := skipped(dataset):
             listed = ", ".join(map(str, files[:5]))
             yield f"source '{name}': {len(files)} corrupt files were skipped: {listed}"
     how = "stopped" if stopped else "finished"

@@ -16,11 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from gangraph.data.arrays import Npz
+from gangraph.data.counting import samples_here
+from gangraph.data.digits import Digits
+from gangraph.data.fixed import fixed
 from gangraph.data.folders import Classes, Images, Pairs
 from gangraph.data.idx import Idx
-from gangraph.data.source import Dataset, Field, Source
+from gangraph.data.random import RandomSource, normal
+from gangraph.data.source import Dataset, Field, Source, missing_places, notes
 from gangraph.data.torchvision_sets import Torchvision
-from gangraph.errors import DataError
+from gangraph.errors import ArgumentError, DataError
 from gangraph.registry import vocabulary
 from tests.data import files
 
@@ -699,3 +703,36 @@ def test_video_clips_are_runs_of_frames() -> None:
 
 def test_a_field_without_bounds_is_unbounded() -> None:
     assert Npz("x", key="y", shape=[2], range="raw").fields == {"value": Field((2,))}
+
+
+# Sources in others
+
+
+def test_what_stands_around_a_source_hides_nothing_of_it(tmp_path: Path) -> None:
+    source = Images(str(tmp_path / "photos"), size=8, channels=1)
+    around = fixed(source)
+    assert not isinstance(around, RandomSource)
+    assert missing_places(around) == missing_places(source) == [("folder", str(tmp_path / "photos"))]
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (8, 8), 100).save(tmp_path / "photos" / "1.png")
+    (tmp_path / "photos" / "2.avif").write_bytes(b"")
+    assert notes(around.open()) == notes(source.open()) != ()
+    assert samples_here("data.x", around) == 1
+
+
+def test_the_number_of_fixed_samples_is_told_without_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def opened(source: Torchvision) -> Dataset:
+        asked.append(source.download)
+        raise DataError("nothing")
+
+    monkeypatch.setattr(Torchvision, "open", opened)
+    assert samples_here("data.x", fixed(Torchvision("CIFAR10", size=32, download=True))) == "nothing"  # type: ignore[arg-type]  # it is a stream
+    assert asked == [False]
+
+
+@pytest.mark.parametrize("inner", [Digits(), normal(2)])
+def test_what_is_fixed_is_not_fixed_again(inner: object) -> None:
+    with pytest.raises(ArgumentError, match="a source that is not fixed yet"):
+        fixed(fixed(inner), seed=1)
