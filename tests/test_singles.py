@@ -141,3 +141,52 @@ def test_a_folder_is_what_ends_with_a_slash_and_a_grid_stays_the_default(
     assert "for a file of each sample end it with /" in capsys.readouterr().err
     assert main(["sample", str(finished), "--batch", "3"]) == 2
     assert "--batch and --range are for single files: give --out DIR/" in capsys.readouterr().err
+
+
+FIXED = """
+gangraph: 1
+name: fixed_singles
+data: {x: "fixed(world(size=8, count=3))", z: "fixed(normal(4))", y: normal(4)}
+networks:
+  G: {inputs: z, layers: "linear(192), reshape(3, 8, 8), tanh"}
+  N: {inputs: z, layers: "linear(192), gaussian_noise(0.1), reshape(3, 8, 8), tanh"}
+  T: {inputs: x, layers: "conv2d(3, 1), tanh"}
+losses: {near: "l2(G(z), x) + l2(N(z), x) + mean(T(x)) + mean(G(y))"}
+train:
+  batch: 4
+  length: 1 steps
+  optimizers: {g: "adam([G, N, T])"}
+  step: [{update: g, minimize: near}]
+evaluate:
+  samples: 4
+  mode: train
+  grid: {codes: [G(z)], photos: [T(x)], noisy: [N(z)], anew: [G(y)]}
+"""
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(read(FIXED), out=tmp_path_factory.mktemp("fixed") / "run", device="cpu")
+
+
+@pytest.mark.parametrize(("name", "there"), [("codes", 4), ("photos", 3)])
+def test_no_sample_is_written_twice_where_all_is_fixed(name: str, there: int, fixed: Path, tmp_path: Path) -> None:
+    expected = rf"there are no 16 samples: .* made from [xz], fixed; --count {there} writes them all"
+    with pytest.raises(UsageError, match=expected):
+        sample_files(fixed, tmp_path / "out", name=name, count=16)
+    assert not (tmp_path / "out").exists()
+    said: list[str] = []
+    assert sample_files(fixed, tmp_path / "out", name=name, say=said.append) == there
+    assert bool(said) == (there < 4)  # of those that are drawn where nobody asks for a number
+    assert len({path.read_bytes() for path in (tmp_path / "out").iterdir()}) == there
+
+
+def test_a_larger_batch_of_fixed_numbers_has_more_samples(fixed: Path, tmp_path: Path) -> None:
+    assert sample_files(fixed, tmp_path / "out", name="codes", count=16, batch=16) == 16
+    assert len({path.read_bytes() for path in (tmp_path / "out").iterdir()}) == 16
+
+
+@pytest.mark.parametrize("name", ["noisy", "anew"])
+def test_what_is_drawn_anew_has_no_end(name: str, fixed: Path, tmp_path: Path) -> None:
+    assert sample_files(fixed, tmp_path / "out", name=name, count=10) == 10
+    assert len({path.read_bytes() for path in (tmp_path / "out").iterdir()}) == 10

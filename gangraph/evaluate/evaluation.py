@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gangraph.check.instantiate import Interval
 from gangraph.check.shown import picture_ranges
+from gangraph.data.fixed import is_fixed
 from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
@@ -183,6 +184,23 @@ class BoundEvaluation:
         """The sources that are drawn."""
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.inputs)
         return (*dict.fromkeys(node.target for node in nodes if node.is_source), *self.uniforms)
+
+    @property
+    def draws_anew(self) -> bool:
+        """Whether batches differ: a source is not fixed, or a layer draws."""
+        types = self.engine.program.plan.checked.evaluation
+        assert types is not None
+        modules = {**self.engine.networks.live, **self.evaluators}
+        layers = (
+            modules[self.graph.owner(self.graph.nodes[name].target)].get_submodule(draw.path)
+            for name in self.part.code.segment.nodes
+            if self.graph.nodes[name].is_call
+            for draw in types.calls[name].draws
+        )
+        sources = {**self.graph.sources, **self.uniforms}
+        return not all(is_fixed(sources[name]) for name in self.sources) or any(
+            self.spec.mode == "train" or not getattr(layer, "only_in_training", False) for layer in layers
+        )
 
     def _noise(self, draws: Draws, index: int) -> dict[str, Tensor | None]:
         """Random numbers for layers; none for those that are random only in training, if this is evaluation mode."""

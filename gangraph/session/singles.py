@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gangraph.check.instantiate import Interval
+from gangraph.data.fixed import FixedStream
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.evaluate.evaluation import BoundEvaluation, over_set
 from gangraph.evaluate.pictures import MANY, channels_note, clipped, image_of, is_image, save_image
@@ -48,7 +49,8 @@ def sample_files(
         say: is told what is done.
 
     Raises:
-        UsageError: there is no such run, grid, sampler or column, or the folder holds something.
+        UsageError: there is no such run, grid, sampler or column, the folder holds something, or there are not as
+            many samples, since everything that they are made from is fixed.
         RunError: a column is no image.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -65,7 +67,29 @@ def sample_files(
     writer = _Writer(folder, columns, _ranges(bound, columns, interval), _folders(columns, name), say)
     sampler = evaluation.samplers.get(name)
     total = count or (sampler.spec.samples if sampler is not None else bound.spec.samples)
-    return _draw(training, bound, writer, total, batch or bound.spec.samples)
+    together = batch or bound.spec.samples
+    there = _different(bound, together)
+    if there is not None and total > there:
+        if count is not None:
+            raise UsageError(_too_many(bound, there, together, count))
+        total = there
+        say(f"there are {there} samples, since everything that they are made from is fixed")
+    return _draw(training, bound, writer, total, together)
+
+
+def _different(bound: BoundEvaluation, batch: int) -> int | None:
+    """How many different samples there are where every batch is the same; None where batches differ."""
+    if bound.draws_anew:
+        return None
+    draws = bound.draws(batch)
+    streams = [name for name in bound.sources if isinstance(draws.sources[name], FixedStream)]
+    return min([batch, *(len(draws.open(name)) for name in streams)])
+
+
+def _too_many(bound: BoundEvaluation, there: int, batch: int, count: int) -> str:
+    made = f"from {', '.join(bound.sources)}, fixed" if bound.sources else "without anything that is drawn"
+    more = f", and --batch {count} draws as many at once" if there == batch and bound.sources else ""
+    return f"there are no {count} samples: every batch is the same, made {made}; --count {there} writes them all{more}"
 
 
 def _draw(training: Training, bound: BoundEvaluation, writer: "_Writer", count: int, batch: int) -> int:
