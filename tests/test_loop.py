@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +100,52 @@ def test_what_is_due_is_so_once_for_each_multiple_over_all_phases(
     due = Interval(interval, made)
     found = [made.step_count for each in train(made, lambda: made.done) if isinstance(each, Stepped) and due.due()]
     assert found == expected
+
+
+EPOCHS = (
+    PHASES.replace("count=30", "count=24").split("  phases:")[0]
+    + """
+  phases:
+    - {length: 1 epochs}
+    - {length: 1 epochs, data: {x: "plane(std=0.3, count=12)"}}
+    - {length: 4 steps}
+    - {length: 0.5 epochs}
+    - {length: 1.5 epochs}
+"""
+)  # of 6, 3, 4, 3 and 9 steps, and 1, 1, 4 / 6, 0.5 and 1.5 epochs
+
+
+def due_until(made: Training, step: int | None, interval: Quantity) -> Iterator[int]:
+    """The steps at which an interval is due, anew from here and from each phase on, as a session asks."""
+    due = Interval(interval, made)
+    for each in train(made, lambda: made.done or made.step_count == step):
+        if isinstance(each, PhaseBegan):
+            due = Interval(interval, made)
+        elif due.due():
+            yield made.step_count
+
+
+@pytest.mark.parametrize("cut", [None, 3, 6, 9, 14])
+def test_epochs_are_counted_over_all_phases_each_by_the_data_of_its_own(cut: int | None, tmp_path: Path) -> None:
+    made = training(EPOCHS)
+    found = [*due_until(made, cut, every(2, "epochs"))]
+    if cut is not None:
+        made.save(tmp_path / "cut")
+        made = Training.resume(tmp_path / "cut", device="cpu")
+        found += due_until(made, None, every(2, "epochs"))
+    assert found == [9, 21]
+    assert made.position(every(1, "epochs")) == pytest.approx(1 + 1 + 4 / 6 + 0.5 + 1.5)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 6, 7])
+def test_a_multiple_of_a_fraction_is_due_where_it_is_reached(times: int) -> None:
+    made = training(PHASES.replace("length: 2 steps", "length: 9 steps"))
+    due, found = Interval(every(0.1 * times, "kimg"), made), list[int]()
+    made.position = lambda _: 0.1 * times * made.step_count  # type: ignore[method-assign, assignment]  # in tenths
+    for each in train(made, lambda: made.step_count == 9):
+        if isinstance(each, Stepped) and due.due():
+            found.append(made.step_count)
+    assert found == list(range(1, 10))
 
 
 def test_an_interval_counts_from_where_the_training_is() -> None:

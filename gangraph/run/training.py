@@ -70,6 +70,7 @@ class Training:
         self.settings = choose_settings(device, precision, compile, seed)
         self.kernels_asked, self.kernels = kernels, choose_kernels(kernels, self.settings.device)
         self.phase, self.phase_start, self._seen_before = 0, 0, 0
+        self._epochs_before: float | None = 0.0
         self.changes: tuple[Change, ...] = ()
         self._changed: tuple[Changed, ...] = ()
         self.between_steps = True
@@ -95,6 +96,7 @@ class Training:
             raise damaged(checkpoint.folder, FILE, why)
         verify_networks(self.checked[trained.phase], checkpoint)
         self.phase, self.phase_start, self._seen_before = trained.phase, trained.phase_start, trained.seen_before
+        self._epochs_before = trained.epochs_before
 
     def _make_engine(self) -> Engine:
         checked, settings = self.checked[self.phase], self.settings
@@ -185,7 +187,14 @@ class Training:
 
     def position(self, length: Quantity) -> float:
         """How far it is over all phases, in the unit of a length."""
-        return Clock(self.step_count, self.clock.epoch, self.seen).position(length.unit)
+        return Clock(self.step_count, self._epochs(), self.seen).position(length.unit)
+
+    def _epochs(self) -> float:
+        """Epochs over all phases, each by the data of its own; an older checkpoint did not keep those before."""
+        before, epoch_length = self._epochs_before, self._epoch_length()
+        if before is None:
+            before = self._seen_before / epoch_length if epoch_length else 0.0
+        return before + self.clock.epoch
 
     # How it moves
 
@@ -219,7 +228,7 @@ class Training:
     def next_phase(self) -> list[str]:
         """Begin the next phase; returns what begins anew, as `network.path` or `state NAME` (see `hand_over`)."""
         with self._moving():
-            before, self._seen_before = self.engine, self.seen
+            before, self._seen_before, self._epochs_before = self.engine, self.seen, self._epochs()
             self.phase, self.phase_start = self.phase + 1, self.step_count
             before.draws.close()
             self.engine = self._make_engine()
@@ -263,6 +272,7 @@ class Training:
             phase=self.phase,
             phase_start=self.phase_start,
             seen_before=self._seen_before,
+            epochs_before=self._epochs_before,
             share=self.share,
             merge=self.merge,
             kernels=self.kernels_asked,  # type: ignore[arg-type]  # likewise

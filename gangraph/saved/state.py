@@ -44,6 +44,7 @@ class Trained(Strict, BaseModel):
     """What was trained, under which choices, and where in its phases it is. Counts are samples, or steps.
 
     Attributes:
+        epochs_before: epochs of the phases before; None in checkpoints of versions that did not keep it.
         files: texts of the other files that the spec was read from, by their paths seen from it.
         plugins: what is installed under the names of the plug-ins that the spec uses.
         sizes: samples by data stream, for those that were opened.
@@ -67,6 +68,7 @@ class Trained(Strict, BaseModel):
     share: bool
     merge: bool
     kernels: Literal["auto", "on", "off"]
+    epochs_before: Annotated[float, Field(ge=0)] | None = None
     device: Line = ""
     files: dict[str, Text] = {}
     plugins: dict[str, Line] = {}
@@ -113,7 +115,7 @@ class State(Strict, BaseModel):
         trained = self.trained
         if trained.phase_start > self.step:
             raise ValueError(f"extra.phase_start: found {trained.phase_start}, expected at most the step, {self.step}")
-        if not trained.phase and (trained.phase_start or trained.seen_before):
+        if not trained.phase and (trained.phase_start or trained.seen_before or trained.epochs_before):
             raise ValueError("extra.phase: found 0, and yet something was trained before it")
         return self
 

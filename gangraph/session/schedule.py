@@ -8,7 +8,7 @@ from gangraph.run.training import Training
 class Interval:
     """Tells whether a training has just passed another multiple of an interval; None is never due.
 
-    An interval is counted over all phases, and from where the training is now.
+    Multiples are counted from the beginning of the run, over all phases. None was passed before this is made.
     """
 
     def __init__(self, every: Quantity | None, training: Training) -> None:
@@ -16,7 +16,9 @@ class Interval:
         self.passed = self._count()
 
     def _count(self) -> int:
-        return int(self.training.position(self.every) // self.every.value) if self.every is not None else 0
+        if self.every is None:
+            return 0
+        return int(self.training.position(self.every) / self.every.value + 1e-9)  # 0.3 is three times 0.1
 
     def due(self) -> bool:
         """Whether another multiple was passed since this was last asked."""
