@@ -7,12 +7,13 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from gangraph.data.reading import open_member, read_file, readable, require_density, require_regular, require_size_of
+from gangraph.data.walking import files_below, is_hidden, link_notes
 from gangraph.errors import DataError, nearest
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -45,7 +46,7 @@ class Archive:
     def notes_without(self, read: Container[str]) -> tuple[str, ...]:
         """Lines on what the place holds and is not read; the files in `read` are read besides the images."""
         left = [name for name in self.others if name not in read]
-        return (*([_passed_over(self.path, left)] if left else []), *self.links)
+        return (*([passed_over(self.path, left, "the suffix of an image")] if left else []), *self.links)
 
     def read(self, name: str, most: int) -> bytes:
         """The bytes of a file. Raises OSError, or DataError if they are more than `most` MiB or cannot be read."""
@@ -134,7 +135,7 @@ def _open_zip(zipped: Path, place: Path) -> Archive:
     def read(name: str, most: int) -> bytes:
         return _unpacked(opened, listed[prefix + name], readable(f"{place}/{name}"), most)
 
-    return _archive(place, inside, folders, [], read)
+    return _archive(place, inside, folders, (), read)
 
 
 def _require_few(zipped: Path) -> None:
@@ -161,7 +162,7 @@ def _tidy(name: str, zipped: Path) -> str:
 
 def _require_once(zipped: Path, names: list[str]) -> None:
     """Refuse a zip file with two names that are equal or differ in case only: unpacked, one file would be lost."""
-    counts = Counter(name.casefold() for name in names if not _is_hidden(name))
+    counts = Counter(name.casefold() for name in names if not is_hidden(name))
     twice = [name for name in names if counts[name.casefold()] > 1]
     if twice:
         same = [name for name in twice if name.casefold() == twice[0].casefold()]
@@ -190,68 +191,39 @@ def _missing_in_zip(zipped: Path, place: Path, files: list[str]) -> DataError:
 
 
 def _open_folder(place: Path) -> Archive:
-    """The files below a folder. Links back to a folder above are not followed; every folder is visited once."""
-    met = {_identity(place): place}
-    files: list[str] = []
-    back: list[str] = []
-    for folder, inside, names in os.walk(place, followlinks=True, onerror=_raise):
-        inside[:] = sorted(name for name in inside if not _is_hidden(name))
-        for name in [*inside]:
-            path = Path(folder, name)
-            before = met.setdefault(_identity(path), path)
-            if before in path.parents:
-                back.append(path.relative_to(place).as_posix())
-                inside.remove(name)
-            elif before != path:
-                found = f"'{readable(str(before))}' and '{readable(str(path))}' are one folder, by a link"
-                raise DataError(f"{found}; its images would count twice")
-        prefix = "" if Path(folder) == place else f"{os.path.relpath(folder, place)}/"
-        files += [prefix + name for name in names]
-    folders = [name for name in os.listdir(place) if (place / name).is_dir() and name not in back]
-    return _archive(place, files, folders, back, lambda name, most: read_file(place / name, most))
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    below = files_below(place)
+    folders = [name for name in os.listdir(place) if (place / name).is_dir() and name not in below.back]
+    return _archive(place, below.files, folders, below.back, lambda name, most: read_file(place / name, most))
 
 
 def _archive(
-    place: Path, files: Iterable[str], folders: Iterable[str], back: list[str], read: Callable[[str, int], bytes]
+    place: Path, files: Iterable[str], folders: Iterable[str], back: tuple[str, ...], read: Callable[[str, int], bytes]
 ) -> Archive:
-    visible = [name for name in files if not _is_hidden(name)]
+    visible = [name for name in files if not is_hidden(name)]
     images = [name for name in visible if name.lower().endswith(IMAGE_SUFFIXES)]
     if not images:
         expected = " ".join(IMAGE_SUFFIXES)
         raise DataError(f"no images in '{place}'; {_listing(visible)}; expected files ending in {expected}")
-    links = (f"'{readable(f'{place}/{name}')}' is a link to a folder above it, and is not followed" for name in back)
     return Archive(
         path=str(place),
         names=tuple(sorted(images, key=natural)),
-        folders=tuple(sorted((name for name in folders if not _is_hidden(name)), key=natural)),
+        folders=tuple(sorted((name for name in folders if not is_hidden(name)), key=natural)),
         others=tuple(name for name in visible if not name.lower().endswith(IMAGE_SUFFIXES)),
-        links=tuple(links),
+        links=link_notes(place, back),
         open=read,
     )
 
 
-def _passed_over(place: str, names: list[str]) -> str:
+def passed_over(place: str, names: Sequence[str], lack: str) -> str:
+    """A line on files of a place that are not read, since they lack something in their names."""
     those = "1 file is" if len(names) == 1 else f"{len(names):,} files are"
     ordered = sorted(names, key=natural)
     shown = ", ".join(map(readable, ordered[:LISTED])) + (", ..." if len(ordered) > LISTED else "")
-    return f"{those} not read in '{place}', without the suffix of an image: {shown}"
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return f"{those} not read in '{place}', without {lack}: {shown}"
 
 
 def _missing(kind: str, path: Path, absent: Path, there: Iterable[str]) -> DataError:
-    there = [name for name in there if not _is_hidden(name)]
+    there = [name for name in there if not is_hidden(name)]
     because = "" if absent == path else f", because there is no '{absent}'"
     hint = nearest(absent.name, there)
     return DataError(f"{kind} '{path}' not found{because}; {_listing(there)}" + (f"; {hint}" if hint else ""))

@@ -69,8 +69,11 @@ class Npz:
             names = isinstance(self.key, Sequence) and all(isinstance(name, str) for name in self.key)
             require(names and bool(self.key), "key", self.key, "the name of an array, or a list of names")
             for name in self.key:
-                fits = name.isidentifier() and name != self.labels and list(self.key).count(name) == 1
-                require(fits, "key", name, "names that differ, of letters, digits and _, since they name the fields")
+                taken = self.labels is not None and name in (self.labels, "label")
+                fits = name.isidentifier() and not taken and list(self.key).count(name) == 1
+                others = f"; {self.labels} becomes the field 'label'" if taken else ""
+                expected = "names that differ, of letters, digits and _, since they name the fields"
+                require(fits, "key", name, expected + others)
             require(self.frames is None, "frames", self.frames, "one key, since frames= makes clips of one array")
         for _ in self.arrays:
             pass  # each checks its arguments when it is made
@@ -109,10 +112,9 @@ class Npz:
         """
         stored = tuple(self.arrays)
         arrays = {each.name: each.values(self.file, self._array(each.key)) for each in stored}
-        if self.labels:
-            arrays["label"] = torch.from_numpy(self._labels(self.labels))
-        require_equal_lengths(self.file, arrays)
-        return ArraySet(stored, arrays)
+        labels = torch.from_numpy(self._labels(self.labels)) if self.labels else None
+        require_equal_lengths(self.file, arrays if labels is None else arrays | {"label": labels})
+        return ArraySet(stored, arrays, labels)
 
     def _array(self, key: str) -> Array:
         path = existing_file(self.file)
@@ -233,12 +235,12 @@ class Stored:
 
 
 class ArraySet:
-    """The opened form of `Npz`: arrays in memory."""
+    """The opened form of `Npz`: arrays in memory, and labels of the samples if it has any."""
 
-    def __init__(self, declared: Sequence[Stored], arrays: Mapping[str, Tensor]) -> None:
+    def __init__(self, declared: Sequence[Stored], arrays: Mapping[str, Tensor], labels: Tensor | None) -> None:
         self.skipped: list[str] = []
         self._declared = declared
-        self._arrays = arrays
+        self._arrays, self._labels = arrays, labels
 
     def __len__(self) -> int:
         return len(next(iter(self._arrays.values()))) - self._declared[0].longest + 1
@@ -246,8 +248,9 @@ class ArraySet:
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Mapping[str, Tensor]:
         """The samples at `indices`, stacked; nothing is random."""
         made = {each.name: each.finish(each.taken(self._arrays[each.name], indices)) for each in self._declared}
-        labels = self._arrays.get("label")
-        return made if labels is None else made | {"label": labels[torch.tensor(indices, dtype=torch.int64)]}
+        if self._labels is None:
+            return made
+        return made | {"label": self._labels[torch.tensor(indices, dtype=torch.int64)]}
 
 
 def _read_member(opened: ZipFile, info: ZipInfo, what: str, most: int) -> Array:

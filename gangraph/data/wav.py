@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gangraph.data.archive import missing, natural
+from gangraph.data.archive import missing, natural, passed_over
 from gangraph.data.arguments import require_count, require_one_of, require_stretch, stretch
 from gangraph.data.files import existing_file, require_file
 from gangraph.data.reading import readable, require_regular
 from gangraph.data.source import Field
+from gangraph.data.walking import files_below, link_notes
 from gangraph.errors import DataError
 from gangraph.registry import source
 
@@ -76,12 +77,12 @@ class Wav:
             DataError: there are no files, or one is corrupt, or has another rate, other channels, an unknown coding, or
                 a length that `longer` or `shorter` refuses.
         """
-        paths = _files(self.folder)
+        paths, notes = _files(self.folder)
         chosen = stretch(self.folder, len(paths), self.first, self.count)
         sounds = tuple(_sound(path) for path in paths[chosen.start : chosen.stop])
         for sound in sounds:
             self._require(sound)
-        return SoundSet(self, sounds)
+        return SoundSet(self, sounds, notes)
 
     def _require(self, sound: "Sound") -> None:
         where = readable(str(sound.path))
@@ -151,10 +152,11 @@ class Sound:
 
 
 class SoundSet:
-    """The opened form of `Wav`: files of which stretches are read."""
+    """The opened form of `Wav`: files of which stretches are read; `notes` are lines on those that are not."""
 
-    def __init__(self, declared: Wav, sounds: Sequence[Sound]) -> None:
+    def __init__(self, declared: Wav, sounds: Sequence[Sound], notes: Sequence[str]) -> None:
         self.skipped: list[str] = []
+        self.notes = notes
         self._declared, self._sounds = declared, sounds
 
     def __len__(self) -> int:
@@ -172,27 +174,27 @@ class SoundSet:
         return torch.nn.functional.pad(values, (0, length - values.shape[1]))
 
 
-def _files(folder: str) -> list[Path]:
-    """The .wav files below a folder in natural order, or the one that is named. Raises DataError."""
+def _files(folder: str) -> tuple[list[Path], tuple[str, ...]]:
+    """The .wav files below a folder in natural order, or the one that is named; and lines on what is not read.
+
+    Raises:
+        DataError: there are none, or a folder cannot be read.
+    """
     try:
         place = Path(folder).expanduser()
         if not place.exists():
             raise missing("folder", place)
         if not place.is_dir():
-            return [existing_file(folder)]
-        found = [*_below(place)]
+            return [existing_file(folder)], ()
+        below = files_below(place)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home of the user in ~user
         raise DataError(f"'{readable(folder)}' cannot be read: {error}") from error
+    found = [name for name in below.files if name.lower().endswith(".wav")]
     if not found:
         raise DataError(f"'{readable(folder)}' has no .wav files in it or below")
-    return sorted(found, key=lambda path: natural(str(path.relative_to(place))))
-
-
-def _below(place: Path) -> Iterator[Path]:
-    """The .wav files below a folder; hidden files and folders are left out."""
-    for top, folders, names in os.walk(place):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(top, name) for name in names if name.lower().endswith(".wav") and not name.startswith("."))
+    others = [name for name in below.files if not name.lower().endswith(".wav")]
+    notes = [passed_over(readable(str(place)), others, "the suffix .wav")] if others else []
+    return [place / name for name in sorted(found, key=natural)], (*notes, *link_notes(place, below.back))
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -129,7 +129,7 @@ def test_links_to_folders_are_followed_and_links_back_lead_nowhere(tmp_path: Pat
     assert opened.notes == (f"'{photos}/loop' is a link to a folder above it, and is not followed",)
     (photos / "again").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(
-        DataError, match=r"'.*/again' and '.*/linked' are one folder, by a link; its images would count"
+        DataError, match=r"'.*/again' and '.*/linked' are one folder, by a link; its files would count"
     ):
         Images(str(photos), size=8).open()
 
@@ -518,6 +518,17 @@ def test_npz_says_how_a_single_array_becomes_a_set(tmp_path: Path) -> None:
     message = r"is one array without a name \(.npy\); expected an .npz file; numpy.savez\(\"x.npz\", photos=array\)"
     with pytest.raises(DataError, match=message):
         Npz(f"{tmp_path}/x.npy", key="photos", shape=[1], range="raw").open()
+
+
+def test_an_array_that_is_called_label_is_a_field_like_others_and_never_lost(tmp_path: Path) -> None:
+    arrays = {"x": np.zeros((2, 3), np.uint8), "label": np.array([[0, 255], [51, 0]], np.uint8), "y": np.arange(2)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = Npz(f"{tmp_path}/a.npz", key=["x", "label"], shape=[[3], [2]], range="unit")
+    made = source.open().batch([1], seeded())["label"]
+    assert made.shape == (1, *source.fields["label"].shape) and made.tolist() == [[pytest.approx(0.2), 0.0]]
+    expected = r"key: found 'label', expected names that differ, .*; y becomes the field 'label'"
+    with pytest.raises(ArgumentError, match=expected):
+        Npz(f"{tmp_path}/a.npz", key=["x", "label"], shape=[[3], [2]], range="unit", labels="y")
 
 
 def test_negative_labels_are_refused(tmp_path: Path) -> None:

@@ -124,6 +124,24 @@ def test_a_file_that_is_not_as_declared_is_refused_by_its_name(content: bytes, t
     assert "a.wav" in str(caught.value)
 
 
+def test_folders_are_walked_as_those_of_images_are(tmp_path: Path) -> None:
+    sounds = tmp_path / "sounds"
+    for number, name in enumerate(("sounds/a.wav", "elsewhere/b.wav", "elsewhere/deep/c.WAV", "sounds/.hidden/d.wav")):
+        written(tmp_path / name, np.full(4, number * 2**12, np.int16))
+    written(sounds / "__MACOSX" / "e.wav", np.zeros(4, np.int16))
+    (sounds / "readme.txt").write_text("")
+    (sounds / "linked").symlink_to(tmp_path / "elsewhere")
+    (sounds / "loop").symlink_to(sounds)
+    opened = Wav(str(sounds), length=4, rate=8000).open()
+    found = opened.batch(range(len(opened)), torch.Generator())["value"]
+    assert found[:, 0, 0].tolist() == [0, 0.125, 0.25]
+    passed_over = f"1 file is not read in '{sounds}', without the suffix .wav: readme.txt"
+    assert opened.notes == (passed_over, f"'{sounds}/loop' is a link to a folder above it, and is not followed")
+    (sounds / "again").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="are one folder, by a link; its files would count twice"):
+        Wav(str(sounds), length=4, rate=8000).open()
+
+
 def test_a_folder_without_sounds_and_one_that_is_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no \.wav files in it or below"):
         first(tmp_path)
