@@ -138,6 +138,31 @@ def test_values_that_are_clipped_are_counted_in_the_heading(monkeypatch: pytest.
     assert said == ["a", "30% clipped", "b"]
 
 
+def test_points_that_are_not_finite_are_counted_and_the_others_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = texts(monkeypatch)
+    points = torch.linspace(-1, 1, 16).reshape(8, 2)
+    broken = points.clone()
+    broken[0, 0], broken[3, 1] = float("nan"), float("inf")
+    whole, shown = picture({"a": points}, {"a": None}), picture({"a": broken}, {"a": None})
+    assert said == ["a: 2 of 8 points are not finite"]
+    kept = picture({"a": points[[1, 2, 4, 5, 6, 7]]}, {"a": None})
+    assert whole is not None and shown is not None and kept is not None and shown.height == whole.height + 15
+    assert np.array_equal(np.asarray(shown)[: kept.height], np.asarray(kept))
+    for value in (float("nan"), float("inf"), 3e38):
+        assert picture({"a": torch.full((8, 2), value), "b": points}, dict.fromkeys("ab")) is not None
+    assert said[1:] == ["a: 8 of 8 points are not finite"] * 2
+
+
+def test_numbers_that_are_not_finite_leave_the_others_their_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = texts(monkeypatch)
+    value = torch.linspace(2, 4, 64).reshape(1, 1, 8, 8)
+    value[0, 0, 0, 0] = float("nan")
+    for shown in (picture({"a": value}, {"a": None}), frames([value, value], [None, None])[0]):
+        assert shown is not None and np.ptp(np.asarray(shown)[40:110]) > 150
+        assert "not finite" in said and "from 2.03 to 4" in said
+        said.clear()
+
+
 # Channels, rows and headings
 
 

@@ -57,7 +57,8 @@ def is_hidden(name: str) -> bool:
 
 def link_notes(place: Path, back: tuple[str, ...]) -> tuple[str, ...]:
     """Lines on the links below a folder that are not followed."""
-    return tuple(f"'{readable(f'{place}/{name}')}' is a link to a folder above it, and is not followed" for name in back)
+    links = (readable(f"{place}/{name}") for name in back)
+    return tuple(f"'{link}' is a link to a folder above it, and is not followed" for link in links)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -136,11 +136,12 @@ def _shown(label: str, value: Tensor, interval: Interval | None) -> _Shown:
     value, notes = _image_like(value).detach().float().cpu(), list[str]()
     notes += filter(None, [channels_note(value.shape[1])])
     value = value[:, :3]
+    extremes = _extremes(value) if interval is None else (0.0, 0.0)
     if not value.isfinite().all():
         notes.append("not finite")
         value = value.nan_to_num(0.0, 0.0, 0.0)
     if interval is None:
-        interval = _extremes(value)
+        interval = extremes
         notes.append(f"from {interval[0]:.3g} to {interval[1]:.3g}")
     elif (share := clipped(value, interval)) > MANY:
         notes.append(f"{share:.0%} clipped")
@@ -148,7 +149,9 @@ def _shown(label: str, value: Tensor, interval: Interval | None) -> _Shown:
 
 
 def _extremes(value: Tensor) -> Interval:
-    return float(value.min()), float(value.max())
+    """The lowest and the highest of the finite values; 0 if there are none."""
+    finite = value[value.isfinite()]
+    return (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
 
 
 def _unit(value: Tensor, interval: Interval) -> Tensor:
@@ -274,10 +277,22 @@ def _fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 
 
 def _scatter(columns: Mapping[str, Tensor]) -> Image.Image:
+    """Points [B, 2] by heading; below stands how many are not drawn, since they are not finite."""
+    given = {name: value.detach().float().cpu() for name, value in columns.items()}
+    points = {name: value[value.isfinite().all(1)] for name, value in given.items()}
+    counts = {name: (len(given[name]) - len(value), len(given[name])) for name, value in points.items()}
+    notes = [f"{name}: {lost} of {of} points are not finite" for name, (lost, of) in counts.items() if lost]
+    drawn = _drawn(points)
+    return _noted(drawn, notes) if notes else drawn
+
+
+def _drawn(columns: Mapping[str, Tensor]) -> Image.Image:
+    """Finite points [B, 2], float32 on the CPU; 99 % of the numbers of each column lie inside of its frame."""
     figure = Figure(figsize=(3.2 * len(columns), 3.4), dpi=100, layout="constrained")
-    limit = max(float(value.float().abs().quantile(0.99)) for value in columns.values()) * 1.2 + 1e-6
+    limit = max((float(value.abs().quantile(0.99)) for value in columns.values() if len(value)), default=1.0)
+    limit = min(limit * 1.2 + 1e-6, 1e30)  # beyond which the axes overflow
     for axes, (name, value) in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns.items(), strict=True):
-        axes.scatter(*value.detach().float().cpu().T, s=4, alpha=0.5, linewidths=0)
+        axes.scatter(*value.T, s=4, alpha=0.5, linewidths=0)
         axes.set(title=name, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     buffer = BytesIO()
     figure.savefig(buffer, format="png")

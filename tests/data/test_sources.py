@@ -128,9 +128,7 @@ def test_links_to_folders_are_followed_and_links_back_lead_nowhere(tmp_path: Pat
     assert [name.removeprefix(f"{photos}/") for name in opened.names] == ["0.png", "linked/1.png", "linked/deep/2.png"]
     assert opened.notes == (f"'{photos}/loop' is a link to a folder above it, and is not followed",)
     (photos / "again").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(
-        DataError, match=r"'.*/again' and '.*/linked' are one folder, by a link; its files would count"
-    ):
+    with pytest.raises(DataError, match=r"'.*/again' and '.*/linked' are one folder, by a link; its files would count"):
         Images(str(photos), size=8).open()
 
 
