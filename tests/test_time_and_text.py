@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gangraph import Trainer
 from gangraph.data.captions import Captions
+from gangraph.data.fixed import FixedStream, fixed
 from gangraph.data.world.caption import sentence
 from gangraph.data.world.source import World
 from gangraph.errors import ArgumentError, DataError
@@ -106,7 +107,7 @@ def test_captions_are_tokens_of_words_by_frequency(tmp_path: Path) -> None:
     source = Captions(photos(tmp_path), size=4, vocabulary=20, length=8)
     opened = source.open()
     assert opened.meanings["caption"][:6] == ("<pad>", "<end>", "<unk>", "a", "fish", "blue")
-    drawn = opened.batch([0, 1, 2] * 20, torch.Generator().manual_seed(0))
+    drawn = opened.batch([0, 1, 2] * 40, torch.Generator().manual_seed(0))
     assert {name: (t.shape[1:], t.dtype) for name, t in drawn.items()} == {
         name: (torch.Size(field.shape), field.dtype) for name, field in source.fields.items()
     }
@@ -119,6 +120,13 @@ def test_captions_are_tokens_of_words_by_frequency(tmp_path: Path) -> None:
         assert others == set.union(*own) - own[image]
     assert opened.notes == []
     assert torch.equal(drawn["image"][:3, 0, 0, 0], torch.tensor([0, 10, 20]) / 127.5 - 1)
+
+
+def test_more_images_begin_with_the_captions_of_fewer(tmp_path: Path) -> None:
+    source = fixed(Captions(photos(tmp_path), resize=4, crop=2, flip=True, vocabulary=20, length=8))
+    assert isinstance(source, FixedStream)
+    few, many = (source.open().batch(range(count), torch.Generator()) for count in (2, 9))
+    assert all(torch.equal(few[name], many[name][:2]) for name in source.fields)
 
 
 def test_a_caption_that_two_images_share_is_no_mismatch(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from gangraph import Trainer, load
 from gangraph.cli import main
+from gangraph.data.fixed import fixed
+from gangraph.data.random import RandomSource, bernoulli, categorical, normal, permutation, uniform
 from gangraph.errors import RunError, SpecError, UsageError
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.folder.run_folder import RunFolder
@@ -208,6 +210,21 @@ def test_fixed_random_numbers_are_a_function_of_their_seed() -> None:
     ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [normal(3), normal(1), uniform(3), bernoulli(5), categorical(4, one_hot=True), permutation(5, 2), fixed(normal(3))],
+    ids=lambda source: type(source).__name__,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_fixed_random_sample_depends_on_its_place_alone(source: RandomSource, dtype: torch.dtype) -> None:
+    made = fixed(source)
+    assert isinstance(made, RandomSource)
+    every = made.draw(50, torch.Generator(), "cpu", dtype)
+    assert not torch.equal(every[:16], every[16:32])
+    for count in (1, 4, 6, 8, 15, 17, 33):
+        assert torch.equal(made.draw(count, torch.Generator(), "cpu", dtype), every[:count]), count
 
 
 PHASES = """  phases:

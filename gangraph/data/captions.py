@@ -215,9 +215,13 @@ class CaptionedSet:
         return self._images.verify()
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Mapping[str, Tensor]:
-        """The images at `indices`, one caption of each, and one of another image that does not belong to it."""
+        """The images at `indices`, one caption of each, and one of another image that does not belong to it.
+
+        The captions are drawn by a generator of their own, so that none depends on how many images come before it.
+        """
+        own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
         drawn = self._images.batch(indices, generator)
-        chances = torch.rand(len(indices), 3, generator=generator, dtype=torch.float64).tolist()
+        chances = torch.rand(len(indices), 3, generator=own, dtype=torch.float64).tolist()
         rows = drawn["row"].tolist()
         pairs = [self._sentences(row, chance) for row, chance in zip(rows, chances, strict=True)]
         captions, others = (torch.tensor(column, dtype=torch.int64) for column in zip(*pairs, strict=True))

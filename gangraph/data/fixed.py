@@ -12,6 +12,7 @@ from gangraph.data.source import Dataset, Field, Source
 from gangraph.registry import source
 
 _PLAIN = (int, float, str, tuple, type(None))
+_BLOCK = 16  # samples of a random source that are drawn at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,14 @@ class FixedRandom(RandomSource):
         return self.source.value
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Draw from the source's own seed; `generator` is not used."""
-        return self.source.sample(shape, torch.Generator(generator.device).manual_seed(self.seed), dtype)
+        """Draw from the source's own seed; `generator` is not used.
+
+        A sample depends on the seed and its place alone: whole blocks are drawn, however many samples are asked for,
+        because the numbers of torch.randn depend on how many there are.
+        """
+        own = torch.Generator(generator.device).manual_seed(self.seed)
+        count, block = shape[0], (_BLOCK, *shape[1:])
+        return torch.cat([self.source.sample(block, own, dtype) for _ in range(0, count, _BLOCK)])[:count]
 
 
 @source("fixed")

@@ -54,7 +54,7 @@ class Dataset(Protocol):
         """The samples at `indices`, stacked: field name -> [len(indices), *field.shape].
 
         `generator` drives augmentation (crop, flip) and nothing else may be random: the same indices and
-        the same generator state give the same tensors.
+        the same generator state give the same tensors, and more indices begin with the samples of fewer.
 
         Raises:
             DataError: a file is missing or corrupt; the message names it.
