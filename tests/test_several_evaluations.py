@@ -26,7 +26,7 @@ from gangraph.views.plan import plan_text
 from gangraph.views.spec import spec_text
 from gangraph.vocabulary.lbfgs import LBFGS
 from gangraph.vocabulary.optimistic import OptimisticAdam, step_of
-from tests.support import deviation, normals, read, same, small, trainer, worst
+from tests.support import deviation, normals, read, same, small, snapshot, trainer, worst
 
 TOLERANCE = 1e-9
 PLANS = [(True, True), (False, True), (True, False), (False, False)]
@@ -169,6 +169,37 @@ train:
     with pytest.raises(NotFiniteError, match="'x'"):
         run.step()
     assert same(before, tensors_of(run.engine))
+
+
+WIDE = """
+gangraph: 1
+name: wide
+data: {{x: "normal(4)"}}
+networks: {{G: {{inputs: z, layers: "linear(4), batch_norm, linear(4)"}}}}
+losses: {{near: "l2(G(x) * {times}, x)"}}
+train:
+  batch: 8
+  optimizers: {{g: "{optimizer}"}}
+  step: [{{update: g, minimize: near{ahead}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "times", "ahead"),
+    [
+        ("lbfgs(G, lr=1 if step < 2 else 9e29, max_iter=4)", "1", ""),  # a point that the optimizer tries
+        ("lbfgs(G, max_iter=4)", "(1 if step < 2 else 9e29)", ""),  # the first evaluation
+        ("sgd(G, lr=1 if step < 2 else 9e29)", "1", ", unroll: {steps: 2, gradient: false}"),
+    ],
+)
+def test_a_step_that_ends_in_nan_leaves_running_statistics_as_they_were(optimizer: str, times: str, ahead: str) -> None:
+    run = trainer(read(WIDE.format(optimizer=optimizer, times=times, ahead=ahead)), precision="fp32")
+    run.step()
+    run.step()
+    before = snapshot(run.networks)
+    with pytest.raises(NotFiniteError):
+        run.step()
+    assert same(before, snapshot(run.networks))
 
 
 def test_lbfgs_in_mixed_precision_is_refused() -> None:

@@ -30,6 +30,15 @@ class Again:
         finally:
             self._put(after)
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """A context in which an error puts the buffers back to what they were before the first evaluation."""
+        try:
+            yield
+        except BaseException:
+            self._put(self.before)
+            raise
+
     def _put(self, values: list[Tensor]) -> None:
         for buffer, value in zip(self.buffers, values, strict=True):
             buffer.copy_(value)

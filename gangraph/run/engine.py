@@ -224,9 +224,10 @@ class Engine:
             for segment in update.before if before and index == 0 else ():
                 self._run(segment)
             again = Again(self.networks.modules, partial(self._again, update)) if update.graph.reevaluated else None
-            for segment in update.body:
-                self._run(segment)
-            self._check_finite(update)
+            with nullcontext() if again is None else again.undone():
+                for segment in update.body:
+                    self._run(segment)
+                self._check_finite(update)
             goals = goals if index else gates.open(clock, partial(self._number, update))
             differentiate(goals, self.values, self.parameters, index, micro)
         if again is not None:
@@ -251,7 +252,7 @@ class Engine:
         made = {name: self.values[name] for each in update.body for name in self.program.segments[each.name].writes}
         optimizers = [self.optimizers[goal.group] for goal in goals]
         parameters = [p for goal in goals for p in self.parameters[goal.group]]
-        with kept(parameters, optimizers if update.graph.closure else ()) as put_back:
+        with again.undone(), kept(parameters, optimizers if update.graph.closure else ()) as put_back:
             if update.graph.ahead:
                 look_ahead(update.graph.ahead, partial(self._step, update, goals, clock), again, optimizers)
                 put_back()
