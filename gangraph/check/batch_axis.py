@@ -135,9 +135,6 @@ class _Follower:
         message = f"'{SIGNS.get(node.target, node.target)}' lines up the batch with another axis"
         if node.is_call:
             message = f"network '{node.target}' takes the batch as features"
-        axes = max(2 * node.is_call, *(len(made.shape) for _, made in given))
-        short = next((name for name, made in given if len(made.shape) == 1 < axes), None)
-        reshaped = f"reshape({said(self.graph, short)}, {', '.join(['1'] * (axes - 1))})" if short is not None else ""
         return Problem(
             code="GG412",
             message=message,
@@ -146,8 +143,22 @@ class _Follower:
             inside=stray.inside,
             reason=stray.reason,
             expected="values that have the batch as their first axis, and equally many axes",
-            fix=reshaped,
+            fix=self._fix(node, max(2 * node.is_call, *(len(made.shape) for _, made in given))),
         )
+
+    def _fix(self, node: Node, axes: int) -> str:
+        """How a value of one axis would get as many as the others, if that makes it fit."""
+        short = next((name for name in node.inputs if len(self.seen.nodes[name].shape) == 1 < axes), None)
+        if short is None:
+            return ""
+        if node.is_call or _has_samples(self.pairs[short]):
+            return f"reshape({said(self.graph, short)}, {', '.join(['1'] * (axes - 1))})"
+        row = self.pairs[short][0].reshape(*[1] * (axes - 1), -1)
+        try:
+            _op(node, {**self.pairs, short: (row, row)})
+        except (_StrayError, BatchError):
+            return ""
+        return f'rearrange({said(self.graph, short)}, "n -> {"1 " * (axes - 1)}n")'
 
 
 _layers: dict[object, tuple[list[torch.Size], MetaRun]] = {}  # sizes of parameters, and what the layer gives

@@ -26,7 +26,7 @@ from gangraph.check.misfits import misfit_of
 from gangraph.check.naming import said
 from gangraph.check.parameter_values import names_at, require_reached, type_of_parameters
 from gangraph.data.random import RandomSource
-from gangraph.errors import Problem
+from gangraph.errors import ArgumentError, Problem
 from gangraph.graph.differentiability import passed
 from gangraph.graph.kind import NodeKind, kinds
 from gangraph.graph.kinds import SIGNS
@@ -157,19 +157,21 @@ class _Inference:
                 return TensorType((), torch.float32)
             made = run_op(vocabulary[node.target], arguments, keywords)
         except (Exception, SystemExit) as error:  # torch raises many types; every one means that the inputs do not fit
-            found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
-            self.report(
-                "GG403",
-                f"'{SIGNS.get(node.target, node.target)}' cannot take these values",
-                node,
-                found,
-                reason=(number := _number_for_a_value(node)) or first_line(error),
-                fix=_FORMULA if number and traits.compares else "",
-            )
+            self._refused(node, error)
             return None
         known = {name: (self.types[name].low, self.types[name].high) for name in node.inputs}
         low, high = op_range(node, known, {name: self.types[name].shape for name in node.inputs})
         return TensorType(made.shape, made.dtype, low, high)
+
+    def _refused(self, node: Node, error: BaseException) -> None:
+        """Report that an op cannot take its values."""
+        found = " and ".join(f"{self._said(name)} {self.types[name]}" for name in node.inputs) or "constants only"
+        reason = (number := _number_for_a_value(node)) or first_line(error)
+        expected, fix = "", _FORMULA if number and vocabulary[node.target].traits.compares else ""
+        if isinstance(error, ArgumentError):
+            reason, expected, fix = f"'{error.argument}' is {error.found}", error.expected, error.fix
+        message = f"'{SIGNS.get(node.target, node.target)}' cannot take these values"
+        self.report("GG403", message, node, found, reason=reason, expected=expected, fix=fix)
 
     def _as_set(self, example: Tensor, node: Node) -> Tensor:
         """An example of as many samples as a metric will see, if that is known."""

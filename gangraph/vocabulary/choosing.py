@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gangraph.registry import op
-from gangraph.vocabulary.axes import named_axis, own_axis, per_sample
+from gangraph.vocabulary.axes import in_type_of, named_axis, own_axis, per_sample
 from gangraph.vocabulary.intervals import TANH, UNIT, Interval, always, hull, same
 
 
@@ -67,9 +67,9 @@ def argmin(scores: Tensor) -> Tensor:
 @op(range=lambda _, x, y: hull(x, y), words="$x where $condition and $y elsewhere")
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """x where the condition is not 0, else y; a condition of [B] or [B, 1] is one number per sample."""
-    like = next((each for each in (x, y) if isinstance(each, Tensor) and each.dim()), condition)
-    chosen = per_sample(condition, like)
-    first = x if isinstance(x, Tensor) or like is not condition else float(x)  # of two numbers, as of masks, a float
+    chosen = per_sample(condition, x, y, name="condition")
+    numbers = not any(isinstance(each, Tensor) and each.dim() for each in (x, y))
+    first = float(x) if numbers and not isinstance(x, Tensor) else x  # of two numbers, as of masks, a float
     return torch.where(torch.as_tensor(chosen) != 0, first, y)
 
 
@@ -175,4 +175,4 @@ def eye(x: Tensor) -> Tensor:
 @op(range=same, stops_gradient=True, has_samples=False)
 def tensor(values: tuple[Any, ...], like: Tensor) -> Tensor:
     """A literal tensor, without a batch, in the type of `like`: tensor([[1, 0], [0, 1]], like=x)."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+    return in_type_of(values, like, "values")

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gangraph.errors import ArgumentError
 from gangraph.kernels import adain as _adain
 from gangraph.registry import op
-from gangraph.vocabulary.axes import own_axis, per_sample
+from gangraph.vocabulary.axes import in_type_of, own_axis, per_sample
 from gangraph.vocabulary.intervals import (
     POSITIVE,
     TANH,
@@ -96,7 +97,7 @@ def cat(*tensors: Tensor, dim: int = 1) -> Tensor:
 @op(range=lambda a, b, *_: hull(a, b), latex=r"(1 - $weight) \, $start + $weight \, $end")
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """start + weight * (end - start); a weight of [B] or [B, 1] is one number per sample."""
-    return start + per_sample(weight, start) * (end - start)
+    return start + per_sample(weight, start, end) * (end - start)
 
 
 @op()
@@ -136,8 +137,11 @@ def put(x: Tensor, index: int, value: Tensor) -> Tensor:
     """Vectors [B, N] with the number at `index`, from 0, replaced by a number or by values [B] or [B, 1]."""
     if x.dim() != 2 or not 0 <= index < x.shape[1]:
         raise ValueError(f"x is {list(x.shape)}, expected vectors with a number at {index}")
+    given = value if isinstance(value, Tensor) else in_type_of(value, x, "value")
+    if given.dim() and (given.shape[1:].numel() != 1 or len(given) not in (1, len(x))):
+        raise ArgumentError("value", list(given.shape), f"a number, or one for each sample, [{len(x)}]")
     place = torch.arange(x.shape[1], device=x.device) == index
-    return torch.where(place, per_sample(value, x) if isinstance(value, Tensor) else x.new_tensor(value), x)
+    return torch.where(place, per_sample(given, x), x)
 
 
 @op(range=same)
@@ -202,8 +206,10 @@ def mean(x: Tensor) -> Tensor:
 @op(mixes_samples=True, range=with_zero, words="the mean of $x over the samples that $mask chooses")
 def mean_where(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of the samples that a mask [B] of 0 and 1 chooses: [B, ...] to [1, ...]; 0 if it chooses none."""
-    weights = per_sample(mask.to(x.dtype), x)
-    return (x * weights).sum(0, keepdim=True) / mask.to(x.dtype).sum().clamp_min(1)
+    if not mask.dim() or mask.numel() != len(x) or len(mask) != len(x):
+        raise ArgumentError("mask", list(mask.shape), f"one number for each sample, [{len(x)}]")
+    weights = mask.to(x.dtype).reshape(-1, *[1] * (x.dim() - 1))
+    return (x * weights).sum(0, keepdim=True) / weights.sum().clamp_min(1)
 
 
 @op(range=same)
