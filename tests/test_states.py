@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gangraph import Trainer
 from gangraph.cli import main
 from gangraph.errors import CheckpointError, SpecError, UsageError
+from gangraph.evaluate.evaluation import BoundEvaluation
 from gangraph.evaluate.measure import measure
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.document.parse import Choice, parse_text
@@ -446,3 +447,58 @@ def test_differences_of_states_are_told() -> None:
         "n is new: n + 1, from 0 on",
     }
     assert differences(spec(), spec()) == ()
+
+
+ALONE = """
+gangraph: 1
+name: alone
+data: {{z: normal(4)}}
+networks:
+  G: {{inputs: z, layers: "linear(4)"}}
+  N: {{inputs: q, layers: "{layers}"}}
+state: {{k: {{start: "ones({rows}, 4)", next: "k + 1"}}}}
+losses: {{near: "mean(G(z)) + mean(N(k)) + mean(N(z))"}}
+train:
+  batch: {batch}
+  length: 3 steps
+  optimizers: {{g: "adam(G)", n: "adam(N)"}}
+  step: [{{update: g, minimize: near}}, {{update: n, minimize: near}}]
+evaluate:
+  mode: {mode}
+  samples: 4
+  result_samples: 10
+  results: {{ofk: total(N(k)), ofz: mean(N(z)), mean: total(N(batch_mean(G(z)))), both: "mean(N(z) - N(k_mean))"}}
+  values: {{k_mean: batch_mean(k)}}
+"""
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(2, 2), (1, 1), (2, 4), (2, 3), (4, 4)])
+def test_a_network_on_a_state_is_measured_once_whatever_its_rows(batch: int, rows: int) -> None:
+    run = trainer(read(ALONE.format(batch=batch, rows=rows, layers="linear(1)", mode="eval")))
+    run.step()
+    found = {name: each.value for name, each in measure(run.engine, run.clock, {}).items()}
+    with torch.no_grad():
+        assert found["ofk"] == pytest.approx(float(run.networks["N"](run.states["k"]).sum()), rel=1e-6)
+    assert found["mean"] == pytest.approx(_by_hand(run), rel=1e-5)
+
+
+def _by_hand(run: Trainer) -> float:
+    """`total(N(batch_mean(G(z))))`: of each batch one number, of which the mean is taken."""
+    found = list[float]()
+    draws = BoundEvaluation(run.engine, run.engine.program.measurement, {}).draws(4)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for index, count in enumerate((4, 4, 2)):
+            draws.batch = count
+            draws.begin({})
+            (z,) = draws.draw("z", index).values()
+            found.append(float(run.networks["N"](run.networks["G"](z).mean(0, keepdim=True)).sum()))
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(2, 2), (1, 1), (2, 4), (2, 3)])
+def test_a_network_that_draws_takes_a_state_in_a_batch_of_another_size(batch: int, rows: int) -> None:
+    run = trainer(read(ALONE.format(batch=batch, rows=rows, layers="linear(3), dropout(0.5), linear(1)", mode="train")))
+    run.step()
+    assert run.step({"z": torch.zeros(6, 4, dtype=torch.float64)})
+    found = measure(run.engine, run.clock, {})
+    assert all(each.value is not None for each in found.values())

@@ -30,32 +30,33 @@ _IMAGES = 4  # axes of a value whose first axis no layer takes for anything but 
 Pair = tuple[Tensor, Tensor]  # one value in the spec's batch and in the other, without storage
 
 
-def batch_meets_features(graph: Graph, seen: Types, batched: Collection[str] = ()) -> Iterator[Problem]:
-    """GG412: every place where the batch does not stay the first axis.
+def follow_batch(
+    graph: Graph, seen: Types, batched: Collection[str] = ()
+) -> tuple[frozenset[str], tuple[Problem, ...]]:
+    """The values whose first axis is the batch, and GG412: every place where the batch does not stay the first axis.
 
-    `batched` are variables with a batch that are defined outside of the graph.
+    A value that no other batch can take is one of them if anything that it is computed from is, and so is one of a kind
+    that does not say whose shape it has, if it begins with the same axis. `batched` are variables with a batch that are
+    defined outside of the graph.
     """
-    follower = _Follower(graph, seen, batched)
+    follower, found, problems = _Follower(graph, seen, batched), set[str](), list[Problem]()
     for node in graph.nodes.values():
-        yield from follower.follow(node)
-
-
-def batched(graph: Graph, seen: Types, names: Sequence[str]) -> set[str]:
-    """The values among `names` whose first axis is the batch."""
-    if not names:
-        return set()
-    follower, below = _Follower(graph, seen), graph.below(*names)
-    for node in (node for node in graph.nodes.values() if node.id in below):
-        for _ in follower.follow(node):
-            pass  # what batch_meets_features reports
-    known = ((name, follower.pairs[name]) for name in names if name in follower.pairs)
-    return {name for name, (one, other) in known if one.dim() and one.shape[0] != other.shape[0]}
+        problems += follower.follow(node)
+        pair, above = follower.pairs.get(node.id), [name for name in node.inputs if name in found]
+        if pair is None:
+            along = bool(above)
+        elif node.record.like is None and not (node.of_network or node.is_operation or node.is_source):
+            along = any(seen.nodes[name].shape[:1] == pair[0].shape[:1] for name in above if name in seen.nodes)
+        else:
+            along = _has_samples(pair)
+        if along:
+            found.add(node.id)
+    return frozenset(found), tuple(problems)
 
 
 def per_sample(graph: Graph, seen: Types) -> frozenset[str]:
     """The variables that have one tensor for each sample of a batch: those whose first value has the batch axis."""
-    found = batched(graph, seen, tuple(graph.begun.values()))
-    return frozenset(name for name, node in graph.begun.items() if node in found)
+    return frozenset(name for name, node in graph.begun.items() if node in seen.batched)
 
 
 class _StrayError(Exception):

@@ -53,6 +53,8 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
         model = seen.networks.get(graph.owner(node.target)) if node.is_call else None
         if model is None or not model.couples_always or any(n not in seen.nodes for n in (node.id, *node.inputs)):
             continue
+        if node.inputs[0] not in seen.batched:
+            continue  # it has as many samples as in training
         given = tuple(seen.nodes[name] for name in node.inputs)
         count = given[0].shape[0] * spec.samples // graph.spec.batch
         try:

@@ -44,7 +44,8 @@ class Types:
     """The result of inference. A node that is missing depends on one that has a problem.
 
     `calls` are networks as each call runs them, by node. `varying` are the shapes of values that have several, since
-    sources give batches of several lengths (`check.lengths`); the longest stands in `nodes`.
+    sources give batches of several lengths (`check.lengths`); the longest stands in `nodes`. `batched` are the values
+    whose first axis is the batch (`check.batch_axis`).
     """
 
     nodes: Mapping[str, TensorType]
@@ -52,6 +53,7 @@ class Types:
     problems: tuple[Problem, ...]
     calls: Mapping[str, NetworkModel] = field(default_factory=dict)
     varying: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    batched: frozenset[str] = frozenset()
 
 
 def infer(

@@ -1,11 +1,11 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
-from gangraph.check.batch_axis import batch_meets_features, per_sample
+from gangraph.check.batch_axis import follow_batch, per_sample
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
 from gangraph.check.groups import misassigned, out_of_reach
 from gangraph.check.held_values import unfixed
@@ -69,7 +69,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     """
     types = infer(graph)
     varying, unfit = varying_shapes(graph, types)
-    types = replace(types, varying=varying, problems=(*types.problems, *unfit))
+    types, odd = _followed(graph, replace(types, varying=varying, problems=(*types.problems, *unfit)))
     evaluators, refused = _evaluators(graph.evaluation)
     seen = None
     if graph.evaluation is not None:
@@ -78,13 +78,14 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     problems = [*earlier, *graph.problems, *types.problems, *found, *refused, *check_optimizers(graph.spec)]
     problems += _reports(graph, types)
     problems += misassigned(graph, types.networks)
-    problems += [*_names(graph), *_hiding(graph), *_values(graph, types)]
+    problems += [*_names(graph), *_hiding(graph), *odd]
     problems += _initialization(graph, types)
     each = per_sample(graph, types)
     problems += odd_variables(graph, types)
     if seen is not None and graph.evaluation is not None:
         problems += _unknown(seen.problems, problems)
-        problems += _unknown(_values(graph.evaluation.graph, seen, each), problems)
+        seen, odd = _followed(graph.evaluation.graph, seen, each)
+        problems += _unknown(odd, problems)
         problems += check_evaluation(graph.evaluation, seen)
         problems += misread(graph.evaluation, graph.spec.batch, each)
     own = {name: model for name, model in seen.networks.items() if name not in evaluators} if seen else {}
@@ -126,9 +127,17 @@ def _initialization(graph: Graph, types: Types) -> Iterator[Problem]:
             yield called_by(problem, name, network.spec.span)
 
 
-def _values(graph: Graph, types: Types, batched: Collection[str] = ()) -> Iterator[Problem]:
-    """What is wrong with values whose shapes fit."""
-    yield from batch_meets_features(graph, types, batched)
+def _followed(graph: Graph, types: Types, batched: Collection[str] = ()) -> tuple[Types, list[Problem]]:
+    """Types that say which values have the batch, and what is wrong with values whose shapes fit.
+
+    `batched` are variables with a batch that are defined outside of the graph.
+    """
+    along, problems = follow_batch(graph, types, batched)
+    types = replace(types, batched=along)
+    return types, [*problems, *_values(graph, types)]
+
+
+def _values(graph: Graph, types: Types) -> Iterator[Problem]:
     yield from labels_beyond_classes(graph, types)
     yield from states_change_type(graph, types)
     yield from undifferentiable(graph, types)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from gangraph.check.batch_axis import batched
 from gangraph.check.infer import Types
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph
@@ -13,14 +12,12 @@ from gangraph.language.spec import StateSpec
 def states_change_type(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG551: states that become a value of another shape, or of whole numbers, such as labels."""
     moved = [pair for entry in graph.moves for pair in entry.states]
-    tensors = [node for name, node in moved if graph.spec.states[name].shape and node in types.nodes]
-    along = batched(graph, types, tensors)
     for name, node in moved:
         made, spec = types.nodes.get(node), graph.spec.states[name]
         if made is None:
             continue
         shape, message = list(spec.shape), ""
-        if node in along:
+        if spec.shape and node in types.batched:
             message = f"the {spec.called} '{name}' would hold one entry for each sample, and each step has others"
         elif made.shape != spec.shape:
             message = f"the {spec.called} '{name}' begins as {shape or 'one number'}, and becomes {list(made.shape)}"

@@ -43,11 +43,11 @@ def measure(
     counts = {name: _counts(bound, draws, node) for name, node in chosen.items()}
     most = max((count for each in counts.values() for count in each.values()), default=bound.spec.result_samples)
     gathered = _gathered(bound, draws, clock, most)
-    found = {}
+    found, along = {}, _batched(bound)
     for together in _counted_alike(counts):
         nodes = {name: chosen[name] for name in together}
         values = {
-            value: gathered[value] if _is_vector(bound, value) else _first(gathered[value], count, most)
+            value: _first(gathered[value], count, most) if value in along else gathered[value]
             for name in together
             for value, count in counts[name].items()
         }
@@ -96,33 +96,44 @@ def _couples(bound: BoundEvaluation) -> bool:
 def _gathered(bound: BoundEvaluation, draws: Draws, clock: Clock, count: int) -> dict[str, Tensor]:
     """The outputs of networks, and everything else that ops read, over all samples: batch after batch, on the CPU."""
     parts: dict[str, list[Tensor]] = {}
+    drawn = _drawn(bound)
     for index, start in enumerate(range(0, count, bound.spec.samples)):
         draws.batch = min(bound.spec.samples, count - start)
         for name, value in bound.batch(draws, clock, index).items():
             value = value.detach().cpu()
-            if name in parts and _is_vector(bound, name):
+            if name in parts and name not in drawn:
                 continue  # it is the same in every batch
             parts.setdefault(name, []).append(value.float() if value.is_floating_point() else value)
-    return {name: _joined(values) for name, values in parts.items()}
+    along = _batched(bound)
+    return {name: torch.cat(values) if name in along else _mean(values) for name, values in parts.items()}
 
 
-def _is_vector(bound: BoundEvaluation, name: str) -> bool:
-    """Whether a value has no samples: the parameters of a network, a state, or a variable that all samples share."""
-    node, checked = bound.graph.nodes.get(name), bound.engine.program.plan.checked
-    if node is None or not node.of_network:
-        return node is not None and node.is_state
-    owner = bound.graph.owner(node.target)
-    return node.of_parameters or (owner in checked.graph.starts and owner not in checked.per_sample)
+def _drawn(bound: BoundEvaluation) -> frozenset[str]:
+    """The values that are computed from a draw, or come by chance: other ones in every batch."""
+    types, found = bound.engine.program.plan.checked.evaluation, set[str]()
+    assert types is not None
+    for node in bound.graph.nodes.values():
+        chance = node.is_call and node.id in types.calls and bool(types.calls[node.id].draws)
+        if node.is_source or node.id in types.batched or chance or not found.isdisjoint(node.inputs):
+            found.add(node.id)
+    return frozenset(found)
 
 
-def _joined(values: list[Tensor]) -> Tensor:
-    """The samples of all batches; of what is one number a batch, the mean."""
-    return torch.cat(values) if values[0].dim() else torch.stack(values).float().mean()
+def _batched(bound: BoundEvaluation) -> frozenset[str]:
+    """The values whose first axis is the batch; no state, mean over a batch or vector of parameters is one."""
+    types = bound.engine.program.plan.checked.evaluation
+    assert types is not None
+    return types.batched
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    """What is one thing for a batch, of all batches: it is the same in each, or else the mean is taken."""
+    return values[0] if len(values) == 1 else torch.stack(values).float().mean(0)
 
 
 def _first(value: Tensor, count: int, of: int) -> Tensor:
-    """The first `count` of so many samples; what is one number stays."""
-    return value[: len(value) * count // of] if value.dim() else value
+    """The first `count` of so many samples."""
+    return value[: len(value) * count // of]
 
 
 def _number(value: Tensor) -> tuple[float | None, str]:

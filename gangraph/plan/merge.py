@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import replace
 
-from gangraph.check.batch_axis import batched
 from gangraph.graph.differentiability import penalised_calls
 from gangraph.graph.model import Node
 from gangraph.plan.facts import Facts
@@ -47,8 +46,7 @@ def _free(facts: Facts) -> frozenset[str]:
         network = networks[graph.owner(node.target)]
         if node.inputs and node.id not in penalised and not network.mixes_samples and not network.state:
             calls.append(node)
-    of_batch = batched(graph, facts.checked.types, tuple(dict.fromkeys(n for call in calls for n in call.inputs)))
-    return frozenset(call.id for call in calls if of_batch.issuperset(call.inputs))
+    return frozenset(call.id for call in calls if facts.checked.types.batched.issuperset(call.inputs))
 
 
 def _merged(facts: Facts, free: Set[str], segment: Segment) -> Segment:

@@ -45,7 +45,10 @@ def drawn_noise(
 def samples_of(graph: Graph, types: Types, call: str, batch: int) -> int:
     """How many samples a call of a network has where a source has `batch`: as many, or those of several batches.
 
-    What is no batch, such as a mean over one, has as many as ever.
+    Where none of its inputs has the batch as its first axis, as states and means over batches, it has as many as ever.
     """
-    count = types.nodes[graph.nodes[call].inputs[0]].shape[0]
-    return count // graph.spec.batch * batch if count % graph.spec.batch == 0 else count
+    inputs = graph.nodes[call].inputs
+    along = next((name for name in inputs if name in types.batched), None)
+    if along is None:
+        return types.nodes[inputs[0]].shape[0]
+    return types.nodes[along].shape[0] * batch // graph.spec.batch
