@@ -45,7 +45,7 @@ def follow_batch(
         pair, above = follower.pairs.get(node.id), [name for name in node.inputs if name in found]
         if pair is None:
             along = bool(above)
-        elif node.record.like is None and not (node.of_network or node.is_operation or node.is_source):
+        elif node.facts.like is None and not (node.of_network or node.is_operation or node.is_source):
             along = any(seen.nodes[name].shape[:1] == pair[0].shape[:1] for name in above if name in seen.nodes)
         else:
             along = _has_samples(pair)

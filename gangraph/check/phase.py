@@ -1,6 +1,6 @@
 """Stage 4, check: shapes, types, ranges, gradient flow and lints, with nothing allocated."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gangraph.build.optimizers import check_optimizers
