@@ -157,7 +157,8 @@ def test_numbers_that_are_not_finite_leave_the_others_their_range(monkeypatch: p
     said = texts(monkeypatch)
     value = torch.linspace(2, 4, 64).reshape(1, 1, 8, 8)
     value[0, 0, 0, 0] = float("nan")
-    for shown in (picture({"a": value}, {"a": None}), frames([value, value], [None, None])[0]):
+    for draw in (lambda: picture({"a": value}, {"a": None}), lambda: frames([value, value], [None, None])[0]):
+        shown = draw()
         assert shown is not None and np.ptp(np.asarray(shown)[40:110]) > 150
         assert "not finite" in said and "from 2.03 to 4" in said
         said.clear()

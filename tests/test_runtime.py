@@ -1,6 +1,7 @@
 """What a step does, one sentence a test, on GANs of two small MLPs."""
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gangraph import Trainer, UsageError
 from gangraph.folder import checkpoint
 from gangraph.run.finite import NotFiniteError
 from gangraph.run.history import History
+from gangraph.run.settings import choose_device
 from gangraph.session.run import run as start
 from tests.support import TINY, changed, deviation, load, normals, read, same, small, snapshot, trainer
 
@@ -641,3 +643,27 @@ def test_a_list_of_options_may_hold_numbers_over_time() -> None:
         engine.step({"x": x, "z": z})
     for mine, theirs in zip(engine.networks["D"].parameters(), twin.parameters(), strict=True):
         assert deviation(mine.detach(), theirs.detach()) < 1e-9
+
+
+# Devices
+
+
+@pytest.mark.parametrize(
+    ("name", "built", "count", "said"),
+    [
+        ("cuda", None, 0, "no CUDA device: this PyTorch is built for the CPU alone; take device cpu, or auto"),
+        ("cuda", "12.8", 0, "no CUDA device: no GPU and driver are found; take device cpu, or auto"),
+        ("cuda:1", "12.8", 1, "there is no device 'cuda:1': cuda:0 to 0"),
+        ("cuda:x", "12.8", 2, "there is no device 'cuda:x': cuda:0 to 1"),
+        ("cpu:a", None, 0, "there is no device 'cpu:a'"),
+        ("mps", None, 0, "there is no device 'mps': auto, cpu or cuda"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_message(
+    name: str, built: str | None, count: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", built)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(UsageError, match=f"^{re.escape(said)}"):
+        choose_device(name)

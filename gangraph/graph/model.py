@@ -117,7 +117,12 @@ class Graph:
         return sorted(names, key=self.positions.__getitem__)
 
     def title(self, index: int) -> str:
-        """What messages call an update: its name, or its number (from 1) as well where others have the same name."""
+        """What messages call an update: its name, or its number (from 1) as well where others have the same name.
+
+        States move at the end of the step, which has no name and no number; they stand beside it.
+        """
+        if self.step[index].states:
+            return f"the end of the step ({', '.join(name for name, _ in self.step[index].states)})"
         names = [update.name for update in self.step]
         return f"'{names[index]}'" if names.count(names[index]) == 1 else f"update {index + 1} ({names[index]})"
 

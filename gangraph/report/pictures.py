@@ -17,6 +17,9 @@ BUDGET = 3_400_000  # characters of all pictures of a page together
 Steps = Sequence[tuple[int, Path]]
 
 
+_RATHER_SQUARE = 1.25  # height by width up to which a picture may be one plot, and is shown whole
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
     """How many frames a film keeps, their largest width in pixels, and the quality of WebP, from 0 to 100."""
@@ -102,10 +105,11 @@ def films(runs: Mapping[str, Run], budget: int = BUDGET) -> tuple[Film, ...]:
 
 
 def thumbnail(steps: Steps, width: int) -> StepPicture:
-    """The upper part of the last picture, 4 wide and 3 high, `width` pixels wide. Raises RunError."""
+    """The last picture, `width` pixels wide; of rows of samples the upper part, 4 wide and 3 high. Raises RunError."""
     step, path = steps[-1]
     image = _opened(path)
-    return _encoded(step, image.crop((0, 0, image.width, min(image.height, image.width * 3 // 4))), width, 76)
+    high = image.width * 3 // 4 if image.height > _RATHER_SQUARE * image.width else image.height
+    return _encoded(step, image.crop((0, 0, image.width, high)), width, 76)
 
 
 def _estimate(steps: Steps, quality: Quality) -> int:

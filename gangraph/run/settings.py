@@ -46,8 +46,13 @@ def choose_device(name: str) -> torch.device:
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     if chosen.partition(":")[0] not in ("cpu", "cuda"):
         raise UsageError(f"there is no device '{name}': auto, cpu or cuda")
-    if chosen.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("this machine has no CUDA device: use device cpu")
+    count = torch.cuda.device_count() if chosen.startswith("cuda") else 0
+    if chosen.startswith("cuda") and not (count and torch.cuda.is_available()):
+        why = "no GPU and driver are found" if torch.version.cuda else "this PyTorch is built for the CPU alone"
+        raise UsageError(f"no CUDA device: {why}; take device cpu, or auto, which takes CUDA where there is one")
+    number = chosen.partition(":")[2]
+    if ":" in chosen and not (number.isdecimal() and int(number) < max(count, 1)):
+        raise UsageError(f"there is no device '{name}': {chosen.partition(':')[0]}:0 to {max(count, 1) - 1}")
     return torch.device(chosen)
 
 

@@ -177,10 +177,17 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
         films({"": read_run(folder)})
 
 
-def test_a_thumbnail_is_the_upper_part(tmp_path: Path) -> None:
-    picture((400, 1000), 0).save(tmp_path / "tall.png")
-    made = thumbnail([(7, tmp_path / "tall.png")], 200)
-    assert (made.step, made.width, made.height) == (7, 200, 150)
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((400, 1000), (200, 150)), ((320, 340), (200, 212)), ((960, 340), (200, 71))],
+    ids=["rows of samples: the upper part", "one plot: whole", "several plots: whole"],
+)
+def test_a_thumbnail_shows_plots_whole_and_of_rows_the_upper_part(
+    size: tuple[int, int], shown: tuple[int, int], tmp_path: Path
+) -> None:
+    picture(size, 0).save(tmp_path / "last.png")
+    made = thumbnail([(7, tmp_path / "last.png")], 200)
+    assert (made.step, made.width, made.height) == (7, *shown)
 
 
 def test_the_text_of_a_spec_is_escaped_and_marked() -> None:

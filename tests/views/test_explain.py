@@ -14,7 +14,7 @@ from gangraph.views.explain import explain, explain_text, explain_update
 from gangraph.views.passages import Passage, block_text
 from gangraph.views.printers.words import over_time, written
 from gangraph.views.wording import counted
-from tests.support import DEFAULTS, SMALL, read, small
+from tests.support import DEFAULTS, SMALL, load, read, small
 
 
 def told(index: int, *step: str, **parts: str) -> str:
@@ -313,3 +313,9 @@ train:
   optimizers: {d: "sgd(D, lr=0.1)"}
   step: [{update: d, minimize: low}]
 """
+
+
+def test_what_the_end_of_the_step_computed_is_named_by_the_states_that_move_there() -> None:
+    text = explained(load("stylegan2", variant="ada"))
+    assert "positive is not computed again: the end of the step for recent has it" in text
+    assert "(state)" not in text

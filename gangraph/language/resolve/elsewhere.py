@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -238,7 +239,10 @@ def _taken(networks: Networks, name: str, weights: Weights, call: ast.Call) -> N
 
 
 def _refuse_miswritten(written: Expression, usage: str) -> NoReturn:
-    refuse("GG234", "weights from elsewhere are not written like this", written.span, ast.show(written), usage)
+    found = " ".join(written.span.characters.split())  # as it stands there: it may be a path, and no division
+    place = re.fullmatch(r"[\w.~-]*(/[\w.~-]+)+", found)
+    fix = f'from_run("{found}")' if place and usage == _START else ""
+    refuse("GG234", "weights from elsewhere are not written like this", written.span, found, usage, fix)
 
 
 def _refuse_run(span: Span, found: str, why: str) -> NoReturn:

@@ -98,7 +98,7 @@ class _Story:
                 ("it", "its gradient needs", "a constant") if one else ("them", "their gradients need", "constants")
             )
             yield (
-                f"{self._values(values)} {are(one)} computed first, together with what {gradient}, because update"
+                f"{self._values(values)} {are(one)} computed first, together with what {gradient}, because"
                 f" {self._number(segment.target)} will differentiate {it}. This update uses {it} as {constant}."
             )
 
@@ -155,7 +155,7 @@ class _Story:
             return f"this loss is not what trains {it}"
         by = {name: [i for i, entry in enumerate(self.plan.step) if name in entry.differentiated] for name in names}
         idle = [name for name in names if not by[name]]
-        at = [f"update {self._number(i)}" for i in sorted(set(chain.from_iterable(by.values())))]
+        at = [self._number(i) for i in sorted(set(chain.from_iterable(by.values())))]
         trained = it if not idle else listed_once([name for name in names if by[name]])
         trains = f"{listed_once(at)} train{'s' * (len(at) == 1)} {trained}" if at else ""
         return ", and ".join(
@@ -212,7 +212,7 @@ class _Story:
         for (source, beneath), values in groups.items():
             one = len(values) == 1
             yield (
-                f"{self._values(values)} {are(one)} not computed again: update {self._number(source)} has"
+                f"{self._values(values)} {are(one)} not computed again: {self._number(source)} has"
                 f" {'it' if one else 'them'}, and {_unchanged(beneath)} since."
             )
 
@@ -246,9 +246,9 @@ class _Story:
         """Why a value that is the same as in update number `before` is not taken from there."""
         timing = self.plan.step[before].graph.timing
         if timing.conditional:
-            return f"update {self._number(before)} may not have run"
+            return f"{self._number(before)} may not have run"
         if timing.repeated:
-            return f"update {self._number(before)} repeats and keeps nothing for later ones"
+            return f"{self._number(before)} repeats and keeps nothing for later ones"
         return "here its gradient is needed as well"
 
     def penalties(self) -> Iterator[str]:
@@ -319,7 +319,10 @@ class _Story:
 
     def _number(self, index: int | None) -> str:
         assert index is not None
-        return f"{index + 1} ({self.plan.step[index].graph.name})"
+        update = self.plan.step[index].graph
+        if update.states:
+            return f"the end of the step for {listed_once(name for name, _ in update.states)}"
+        return f"update {index + 1} ({update.name})"
 
     def _text(self, name: str) -> str:
         return written(with_sums(self.decompiled.definition(name)))
