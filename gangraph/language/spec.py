@@ -82,7 +82,7 @@ class AverageSpec:
 class StateSpec:
     """What a step leaves to the next: it begins as `value` everywhere in a tensor of `shape`, and becomes `next`.
 
-    `start` and `next` follow from what is `written` of it in a `section`, by the record of that.
+    `written` is the entry as it stands in its `section`, whose record has made `start` and `next` of it.
     """
 
     section: str = field(metadata=ASIDE)
@@ -107,7 +107,7 @@ class StateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorSpec:
-    """A network that another spec trains, once for each machine; `called` is that spec as it is written here."""
+    """A network that another spec trains, once on each machine; `called` is the other spec as this one writes it."""
 
     called: str = field(metadata=ASIDE)
     spec: "Spec"
@@ -131,7 +131,7 @@ class RunWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileWeights:
-    """The weights in a file. `names` says how the file calls what we call so: patterns, the first that fits holds.
+    """The weights in a file. `names` pairs our names with its own, `*` for any text; the first that fits holds.
 
     `written` is the call that says so, `path` the file that it means, `digest` that of the file and of the names; it is
     empty in a run from before there was one.
@@ -148,7 +148,7 @@ class FileWeights:
 class PretrainedWeights:
     """The weights of a well-known network of ImageNet, by torchvision's name for it.
 
-    `written` is the call that says so, `names` how torchvision calls what we call so.
+    `written` is the call in the spec, `names` are pairs of our name of a tensor and torchvision's.
     """
 
     written: str = field(metadata=ASIDE)
@@ -226,7 +226,7 @@ class PhaseSpec:
 
     @property
     def named(self) -> dict[str, Mapping[str, Any]]:
-        """Every section that gives names, by what messages call one of its entries."""
+        """The sections in which names are defined, by what a message calls an entry of them, such as "source"."""
         networks = {name: made for name, made in self.networks.items() if name not in self.variables}
         states: dict[str, dict[str, StateSpec]] = {}
         for name, state in self.states.items():

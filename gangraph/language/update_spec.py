@@ -19,7 +19,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSpec:
-    """An optimizer group: one of torch's optimizers over the parameters of some networks.
+    """An optimizer group: one optimizer over the parameters of some networks.
 
     `listed` is what it lists, if that is more than whole networks with the options of the group.
     """
@@ -80,7 +80,7 @@ class UpdateSpec:
 
     `schedule` says when it runs and how often, in the order of `gangraph.update_schedule`; what changes nothing is left
     out. `options` change the gradient before the step of the optimizer, in the order of `gangraph.update_options`.
-    `ahead` is after how many steps of its own groups its gradients are taken, which are then forgotten.
+    `ahead` is how many steps its own groups take before its gradients are taken; these steps are forgotten.
     """
 
     name: str = field(metadata=ASIDE)

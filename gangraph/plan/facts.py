@@ -55,7 +55,7 @@ class Facts:
         return tuple(self.graph.in_order(names))
 
     def along(self, names: Iterable[str]) -> set[str]:
-        """The values through which the gradients among some values flow, which are computed with these in any case."""
+        """The values through which the gradients among `names` flow; they are computed with these gradients."""
         return set[str]().union(*(self.paths[name] for name in names if name in self.paths))
 
     def ahead(self, names: Iterable[str]) -> set[str]:
@@ -69,7 +69,7 @@ class Facts:
         return {source for name in own | self.along(own) for source in self.graph.nodes[name].needs}
 
     def moving(self, names: Iterable[str], again: Iterable[str]) -> tuple[str, ...]:
-        """The calls among some values that change state, in order; not those that are made `again`."""
+        """The calls among `names` that change state, in the order of the graph, without those that are made `again`."""
         return self.ordered((self.moves.keys() & set(names)).difference(again))
 
 

@@ -8,7 +8,7 @@ from gangraph.plan.model import Segment, UpdatePlan
 
 
 def free(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
-    """Each update with the outputs that something reads, and the values that are dropped after it."""
+    """The updates, whose segments hand on only what is read later, each with the values that are dropped after it."""
     read: frozenset[str] = frozenset()
     planned = []
     for update in reversed(updates):
@@ -24,7 +24,7 @@ def free(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...
 def _only_read(
     graph: Graph, segments: tuple[Segment, ...], read: frozenset[str]
 ) -> tuple[tuple[Segment, ...], frozenset[str]]:
-    """The segments, without outputs that nothing later reads; and all values that they, or something later, read."""
+    """The segments without outputs that nothing reads later, and all values that are read by them or later."""
     kept = []
     for segment in reversed(segments):
         kept.append(replace(segment, outputs=tuple(name for name in segment.outputs if name in read)))

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 @dataclass(slots=True)
 class _Group:
-    """Nodes that become one, in order. `members` and all that is `beneath` them are sets of nodes, as bits."""
+    """Nodes that become one. `members` and `beneath`, the nodes that they need, are sets: bit i is the node i."""
 
     names: list[str]
     members: int
@@ -26,7 +26,7 @@ class _Groups:
     merged: int = 0
 
     def closed(self, nodes: int) -> int:
-        """Some nodes, with the whole groups that they are in and what is beneath those."""
+        """A set of nodes, completed by every group that one of them is in, and by all nodes that these groups need."""
         waiting = nodes & self.merged
         while waiting:
             group = self.by_place[waiting.bit_length() - 1]
@@ -39,7 +39,7 @@ class _Groups:
         self.by_place[place] = _Group([name], 1 << place, beneath)
 
     def join(self, first: int, name: str, place: int, beneath: int) -> None:
-        """One more node in the group of the node at `first`, and what that changes beneath other groups."""
+        """Take one more node into the group of the node at `first`; the sets `beneath` of other groups grow with it."""
         group = self.by_place[place] = self.by_place[first]
         if len(group.names) == 1:
             self.several.append(group)
@@ -88,7 +88,7 @@ Names = tuple[str, ...]
 
 
 def in_turn(groups: Sequence[Names], before: Callable[[str], Iterable[str]]) -> tuple[list[Names], list[Names]]:
-    """Groups in an order in which each comes after what is `before` its nodes, and those that have no such place.
+    """Groups in an order in which each follows the groups that its nodes need, and the groups for which there is none.
 
     Of the groups that can come next, the first in the given order is taken. Groups in a circle, and those that need
     them, have no place.

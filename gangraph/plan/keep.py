@@ -7,7 +7,7 @@ from gangraph.plan.model import UpdatePlan
 
 
 def keep(facts: Facts, updates: tuple[UpdatePlan, ...]) -> tuple[UpdatePlan, ...]:
-    """Each update with the states that it keeps: those that a later call for the same value begins from."""
+    """The updates, each with the calls before which it copies the state, where later calls for the same value begin."""
     asked: set[str] = set()
     planned = []
     for update in reversed(updates):

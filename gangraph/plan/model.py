@@ -40,7 +40,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookaheadPlan:
-    """Steps that a segment looks ahead: `each` computes the loss of one; `live` says if gradients flow through them.
+    """Steps that a segment looks ahead: `each` computes the loss of one; gradients flow through them if `live`.
 
     `called` is the name by which code calls the steps, which nothing else has there.
     """

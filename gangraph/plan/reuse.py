@@ -33,7 +33,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The work of the update number `index`: the values that are `wanted` from it, and the tensors that it reuses.
+    """What update `index` (from 0) has to do: the values that are `wanted` from it, and the tensors that it reuses.
 
     `roots` are read when everything is computed. The calls in `again` were made before in this step for the same value.
     `tensors` are those of earlier updates that stay valid.
@@ -104,7 +104,7 @@ def _stands(facts: Facts, tensors: Mapping[str, Standing], name: str, index: int
 
 
 def _beside(facts: Facts, tensors: Mapping[str, Standing], wanted: Set[str], index: int) -> set[str]:
-    """Outputs of the calls that are made which are not wanted now, and which this or a later update needs.
+    """Outputs that are not wanted now, of calls that are made anyway; this update or a later one needs them.
 
     A call with several outputs is no value that could be kept; each of its outputs is.
     """

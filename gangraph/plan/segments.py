@@ -84,7 +84,7 @@ def segments(facts: Facts, work: Work, once: frozenset[str], body: frozenset[str
 def _for_later(
     facts: Facts, work: Work, later: int, live: frozenset[str], taken: frozenset[str], left: frozenset[str]
 ) -> Part:
-    """The segment of the values that a later update differentiates; the values `left` read some of them."""
+    """The segment of values that a later update differentiates. The values `left` to this update read some of them."""
     return Part(
         name=f"{facts.labels[work.index]}_shared_{later + 1}",
         purpose=f"shared with {facts.graph.title(later)}, which differentiates it",
@@ -164,7 +164,7 @@ def _detached(facts: Facts, work: Work, made: Made, part: Part, inputs: tuple[st
 
 
 def _lookahead(facts: Facts, index: int, name: str, live: frozenset[str]) -> LookaheadPlan:
-    """One step of a lookahead as a segment, which its steps run one after the other."""
+    """The segment that every step of a lookahead runs."""
     ahead, node = facts.graph.lookaheads[name], facts.graph.nodes[name]
     moved = differentiable(facts.graph, ahead.networks, ahead.body)
     through = name in live

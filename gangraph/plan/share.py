@@ -7,7 +7,7 @@ from gangraph.plan.order import in_order
 
 
 def takers(facts: Facts, index: int) -> Iterator[int]:
-    """The later updates that may take over values with their gradients."""
+    """The later updates that may take values over from this one together with the gradients that flow through them."""
     if facts.share and facts.updates[index].timing.once:
         yield from (later for later in range(index + 1, len(facts.updates)) if not facts.updates[later].repeated)
 

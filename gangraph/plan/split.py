@@ -7,7 +7,7 @@ from gangraph.plan.facts import Facts
 
 
 def changes_while_repeating(facts: Facts, index: int) -> Callable[[str], bool]:
-    """Whether a value, by its name, is another one each time that an update repeats."""
+    """A function of the id of a node: whether its value differs from one repetition of the update to the next."""
     if not facts.updates[index].repeated:
         return lambda name: False
     beneath, held = facts.versions.beneath, facts.versions.held
@@ -33,14 +33,14 @@ def split(
 
 
 def _changing(facts: Facts, index: int, wanted: frozenset[str]) -> frozenset[str]:
-    """What is another value each time that an update repeats, and what depends on it."""
+    """The values that differ from one repetition of an update to the next, and those that depend on them."""
     changes, nodes = changes_while_repeating(facts, index), facts.graph.nodes
     body = {name for name in wanted if changes(name) or nodes[name].remembers == "run"}
     return _with_above(facts, body | facts.ahead(wanted), wanted)
 
 
 def _with_above(facts: Facts, names: Set[str], wanted: frozenset[str]) -> frozenset[str]:
-    """Some values, and what among those that are wanted is computed from them."""
+    """Some values, and the wanted ones that are computed from them."""
     found = set(names)
     for name in facts.ordered(wanted):
         if not found.isdisjoint(facts.graph.nodes[name].needs):

@@ -32,7 +32,7 @@ def _numbered(facts: Facts, names: Set[str], after: Mapping[str, str]) -> dict[s
 
 
 def _before_histories(facts: Facts, names: Set[str], after: Mapping[str, str]) -> set[str]:
-    """What has to be there before values are mixed with their past."""
+    """The values that have to be computed before those are mixed with their past."""
     nodes = facts.graph.nodes
     early = set[str]()
     waiting = [each for name in names if nodes[name].remembers == "run" for each in nodes[name].inputs]

@@ -34,11 +34,11 @@ class Versions:
         return value in self.held or not self.beneath[value] & self.changed[later][first]
 
     def mask(self, things: Iterable[str]) -> int:
-        """A set of networks and sources as a whole number, as `beneath` has them."""
+        """A set of networks and sources as the whole number that `beneath` and `changed` write it as."""
         return _bits(self.things, things)
 
     def named(self, value: str) -> tuple[str, ...]:
-        """The networks and sources beneath a value, by the alphabet."""
+        """The names of the networks and sources that a value depends on, in alphabetical order."""
         return tuple(sorted(thing for place, thing in enumerate(self.things) if self.beneath[value] >> place & 1))
 
 
@@ -62,14 +62,14 @@ def _bits(things: tuple[str, ...], chosen: Iterable[str]) -> int:
 
 
 def _changes(graph: Graph, index: int) -> Iterator[str]:
-    """What changes between the values of the update before this one and its own. The step draws for its first."""
+    """What changes from the values of one update to those of the next. For the first update, the step itself draws."""
     if index > 0:
         yield from moved(graph, index - 1)
         yield from drawn(graph, index)
 
 
 def _since(changes: tuple[int, ...]) -> tuple[int, ...]:
-    """From what changed before each update up to the last of them: what has changed there since each of them."""
+    """What has changed since each update when the last one computes, from what changed before each of them."""
     from_last = tuple(accumulate(reversed(changes[1:]), or_, initial=0))
     return from_last[::-1]
 

@@ -22,7 +22,7 @@ class Again:
         self.before = [buffer.clone() for buffer in self.buffers]
 
     def __call__(self) -> Tensor:
-        """Compute the loss at the parameters as they are, and leave its gradient in them."""
+        """Compute the loss at the present parameters, a number [], and leave its gradient in them."""
         after = [buffer.clone() for buffer in self.buffers]
         self._put(self.before)
         try:
@@ -51,12 +51,12 @@ class Closure:
         self.again, self.first = again, [first]
 
     def __call__(self) -> Tensor:
-        """The loss at the parameters as they are, whose gradient is left in them."""
+        """The loss at the present parameters, a number []; its gradient is left in them."""
         return self.first.pop() if self.first else self.again()
 
 
 def look_ahead(steps: int, take: Callable[[], None], again: Again, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-    """Take steps ahead, and leave the gradients at that point in the parameters. Optimizers keep what they kept.
+    """Take steps ahead, and leave the gradients of that point in the parameters. What optimizers keep is put back.
 
     Args:
         steps: how many steps are taken, each from the gradients at the point that the one before it led to.
@@ -74,7 +74,7 @@ def look_ahead(steps: int, take: Callable[[], None], again: Again, optimizers: I
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> dict[Tensor, Any]:
-    """What an optimizer keeps for each parameter, copied."""
+    """A copy of what an optimizer keeps for each parameter."""
     return {
         parameter: {key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()}
         for parameter, state in optimizer.state.items()

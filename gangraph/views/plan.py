@@ -90,7 +90,7 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
 
 
 def _drawn(graph: Graph, sources: Iterable[str]) -> Iterator[str]:
-    """Sources by their names; what networks draw by the calls at which they do, each once."""
+    """The sources that are drawn, each once, by name; what a network draws is named by the call that draws it."""
     names = (
         name if name in graph.spec.data or not graph.nodes[name].is_unwritten else _drawer(graph, name)
         for name in sources
@@ -131,7 +131,7 @@ def _evaluations(graph: Graph, update: UpdatePlan) -> str:
 
 
 def _kernel_rows(graph: Graph, program: Program, update: UpdatePlan) -> Iterator[_Row]:
-    """Which kernel computes what, and which one does not and why."""
+    """Which kernel computes which values on CUDA, and which kernels were not placed, with the reason."""
     if program.kernels == "off":
         return
     places: dict[str, set[str]] = {}
@@ -170,7 +170,7 @@ class _Row(NamedTuple):
 
 
 def _segments(graph: Graph, segments: Iterable[Segment]) -> list[str]:
-    """Each segment: why its values are together, and its calls of networks in order."""
+    """Each segment with its purpose, and below it the calls of networks that it makes, in order."""
     lines = []
     for segment in segments:
         lines.append(f"{segment.name}: {segment.purpose}")

@@ -25,7 +25,7 @@ def imagenet(x: Tensor) -> Tensor:
     """Images [B, 3, H, W] in [-1, 1] as ((x + 1) / 2 - mean) / deviation of ImageNet, which its networks take.
 
     Raises:
-        ValueError: they are no images of 3 channels.
+        ValueError: `x` is not [B, 3, H, W].
     """
     if x.dim() != 4 or x.shape[1] != 3:
         grey = x.dim() == 4 and x.shape[1] == 1
@@ -65,7 +65,9 @@ def backbone_file(name: str) -> Path | None:
 
 
 def fetched_backbone(name: str, span: Span) -> Path:
-    """The same, downloaded if it is missing and downloads are allowed; `span` is the call that names the network.
+    """The file with the weights of a network, downloaded if it is missing and GANGRAPH_DOWNLOAD=1 allows it.
+
+    `span` is the call that names the network, at which an error is shown.
 
     Raises:
         WeightsError: it is missing, and a download is not allowed or fails.

@@ -30,7 +30,7 @@ def _torchvision(weights: str) -> Callable[[], str]:
 
 
 def torchvision_url(weights: str) -> str:
-    """Where torchvision downloads some weights from, such as `VGG16_Weights.IMAGENET1K_V1`."""
+    """The address from which torchvision downloads weights that it calls, say, `VGG16_Weights.IMAGENET1K_V1`."""
     from torchvision.models import get_weight
 
     return str(get_weight(weights).url)
@@ -61,7 +61,9 @@ def _inception() -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A pretrained network: the names of files that may hold it, the first in float16, the others of libraries.
+    """A pretrained network of the catalogue.
+
+    Its file has one of several names: the first is a copy in float16, the others are what libraries download.
 
     `make` gives the network without its weights, with torchvision's names of parameters; `url` is where it is
     downloaded from, if that is allowed.
@@ -153,7 +155,7 @@ def places() -> list[Path]:
 
 
 def file_in(folders: Iterable[Path], files: Iterable[str]) -> Path | None:
-    """The first of some files that is there, in the first folder that has one."""
+    """The first of some files that exists in the first folder that has any of them; None if there is none."""
     names = tuple(files)
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
@@ -277,7 +279,7 @@ def _pool_as_measured(network: nn.Module) -> None:
 
 
 def parts(x: Tensor, size: int) -> Iterator[Tensor]:
-    """Slices of at most `size` samples, in order."""
+    """Samples [N, ...] in slices of at most `size`, in order."""
     return (x[start : start + size] for start in range(0, len(x), size))
 
 

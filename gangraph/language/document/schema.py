@@ -120,7 +120,7 @@ _TABLES: dict[str, dict[str, Any]] = {_SCHEDULE: SCHEDULE_KEYS, _OPTIONS: UPDATE
 
 
 def _add_records(schema: dict[str, Any]) -> None:
-    """Tell editors of everything in the tables as a key of its own."""
+    """Add every name in the tables of records to the JSON schema, as a key that editors complete."""
     told: dict[str, Any] = {}
     for key, written in schema["properties"].items():
         told |= _recorded(key, written) if key in _TABLES else {key: written}
@@ -128,7 +128,7 @@ def _add_records(schema: dict[str, Any]) -> None:
 
 
 def _recorded(table: str, written: dict[str, Any]) -> dict[str, Any]:
-    """What editors know of the records in a table: each as it says itself, or all alike."""
+    """The JSON schema of the keys in a table: that which a record states, or one for all of them."""
     if "properties" in written:
         return dict(written["properties"])
     names = sorted(_TABLES[table]) if table == _OPTIONS else _TABLES[table]
@@ -136,14 +136,14 @@ def _recorded(table: str, written: dict[str, Any]) -> dict[str, Any]:
 
 
 class Recorded(Model):
-    """A mapping some of whose keys are known by tables of records; the keys of each table are gathered in one field."""
+    """A mapping in which some keys come from tables of records; the keys of one table are gathered in one field."""
 
     model_config = ConfigDict(populate_by_name=False, json_schema_extra=_add_records)
 
     @model_validator(mode="before")
     @classmethod
     def _with_records(cls, tree: Any) -> Any:
-        """Put keys that a table knows under one field. Others that are unknown stay, to be refused."""
+        """Move the keys that a table knows into the field of that table. Unknown keys stay, and are refused."""
         if not isinstance(tree, Mapping):
             return tree
         fields = cls.model_fields
@@ -306,6 +306,6 @@ class Document(Recorded):
 
     @property
     def named(self) -> dict[str, dict[Scalar, Any]]:
-        """Every section that gives names to what values, updates and networks are made of, by its key."""
+        """The sections in which names are defined, such as `values`, by their keys."""
         known = ("data", "networks", "variables", "values", "losses")
         return {key: getattr(self, key) for key in known} | self.states

@@ -53,7 +53,7 @@ def _taken(document: Document) -> Iterator[Problem]:
 
 
 def measured_names(document: Document) -> tuple[str, ...]:
-    """Every metric and result that the document names, in any profile and variant, and in a profile's own variants."""
+    """The metrics and results that the document names in any of its profiles and variants."""
     profiles = [tree for _, tree in document.overlays("profiles").values()]
     refined = [tree for profile in profiles for _, tree in overlays(profile, "variants").values()]
     variants = [tree for _, tree in document.overlays("variants").values()]
@@ -90,7 +90,7 @@ def _measured_by(document: Document, variant: str) -> tuple[str, ...] | None:
 
 
 def _measured(tree: Tree) -> Iterator[str]:
-    """The metrics and results that a tree states, without those that it takes away."""
+    """The metrics and results that a tree states; one that is `none` is taken away."""
     evaluate = tree.get(Scalar("evaluate")) if isinstance(tree, Mapping) else None
     for section in ("metrics", "results"):
         inside = evaluate.get(Scalar(section)) if isinstance(evaluate, Mapping) else None

@@ -42,7 +42,7 @@ _START = f'{_RUN}, or file("weights.safetensors", names="names.yaml")'
 
 
 class Elsewhere:
-    """What a phase takes from elsewhere. `resolve` turns the document of another spec into that spec."""
+    """Reads what a phase takes from elsewhere. `resolve` makes a spec of a document that trains such a network."""
 
     def __init__(self, sections: Sections, resolve: Resolve) -> None:
         self.sections, self.resolve = sections, resolve
@@ -62,7 +62,7 @@ class Elsewhere:
         return _taken(self._phase_of(weights).networks, weights.network, weights, call)
 
     def start(self, networks: Networks) -> dict[str, RunWeights | FileWeights]:
-        """The weights that a run begins with, by network; under "" the run that all are taken from by name."""
+        """The weights that a run begins with, by network; under "" the run that gives those of the same names."""
         written = self.sections.model.start
         if written is None:
             return {}

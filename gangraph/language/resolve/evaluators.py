@@ -1,4 +1,4 @@
-"""Networks that another spec trains: found, set and resolved where they are called."""
+"""Networks that another spec trains: the spec is found, its params are set by the call, and it is resolved."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -59,7 +59,7 @@ def trained_network(sections: Sections, resolve: Resolve, written: Expression) -
 
 
 class _Training:
-    """Specs that train networks for others."""
+    """Reads the calls of networks that other specs train, and resolves these specs."""
 
     def __init__(self, sections: Sections, resolve: Resolve) -> None:
         self.sections, self.resolve = sections, resolve
@@ -147,7 +147,7 @@ def _leans_on_others(tree: TreeMapping) -> bool:
 
 
 def _at_call(error: SpecError, written: Expression) -> list[Problem]:
-    """Problems of a setting stand where the param was written; those of the other file stay there."""
+    """Problems of a param, moved to where the call sets it; those in the file of the other spec stay there."""
     keywords = dict(written.keywords) if isinstance(written, ast.Call) else {}
     return [_moved(problem, keywords, written) for problem in error.problems]
 

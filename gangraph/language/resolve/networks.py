@@ -67,7 +67,7 @@ class _Networks:
     def _with_fixes(
         self, found: list[Problem], name: str, body: Expression, scope: Scope, key: Scalar
     ) -> Iterator[Problem]:
-        """The problems of a call; where its numbers lead to something that is not whole, with the nearest that work."""
+        """The problems of a call; where a number makes another one fractional, with the nearest numbers that work."""
         fix, before, unrolled = "", len(self.sections.problems), self.sections.scope.unrolled
         if any(problem.code in _FIGURES and not problem.fix for problem in found):
             with contextlib.suppress(SpecError):

@@ -20,7 +20,10 @@ _KINDS = "show: for columns side by side (and above: over them), or frames: for 
 def resolve_samplers(
     sections: Sections, model: schema.EvaluateDocument, samples: int, grids: Collection[str]
 ) -> dict[str, SamplerSpec]:
-    """The samplers of `evaluate:` that can be read, by name; a look has so many `samples` and these `grids`."""
+    """The samplers of `evaluate:` that can be read, by name. A name that is one of `grids` too is a problem.
+
+    `samples` is how many samples one shows that does not say so itself.
+    """
     made: dict[str, SamplerSpec] = {}
     for key, body in model.samplers.items():
         for name, scope in sections.guarded(key, sections.expand, key, sections.scope) or []:

@@ -169,7 +169,7 @@ def _entry(item: Expression) -> Entry:
 
 
 def _of_training(function: Expression) -> str | None:
-    """The name x of `data.x`, and of a family `x[1]` of `data.x[1]`."""
+    """The name of the source that `data.x` means, which is x; for a member of a family, `data.x[1]`, it is `x[1]`."""
     match function:
         case ast.Attribute(base=ast.Name(id="data"), name=name):
             return name
@@ -179,7 +179,7 @@ def _of_training(function: Expression) -> str | None:
 
 
 def _named_twice(model: schema.EvaluateDocument, names: set[str]) -> Iterator[Problem]:
-    """Metrics are measured over many samples too, so a result of the same name would be another number."""
+    """Results that have the name of a metric: this is measured over `result_samples` too, under the same name."""
     for key in model.results:
         if str(key) in names:
             yield Problem(

@@ -82,7 +82,7 @@ class _Entry:
         )
 
     def _schedule(self, written: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        """What is written of a schedule, without what is static and has no effect."""
+        """The keys that say when an update runs, without those that are known to change nothing, such as `times: 1`."""
         for name, key in SCHEDULE_KEYS.items():
             if name in written and key.takes == "static":
                 number = self.sections.whole(written[name], 1, self.scope)
