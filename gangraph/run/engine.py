@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -21,15 +21,16 @@ from gangraph.lower.model import Lowered, Program
 from gangraph.plan.model import Segment, UpdatePlan
 from gangraph.registry import optimizers
 from gangraph.run.again import Again, Closure, kept, look_ahead
+from gangraph.run.arithmetic import arithmetic, require_precision
 from gangraph.run.chances import Chances
 from gangraph.run.draws import Draws
-from gangraph.run.finite import NotFiniteError
+from gangraph.run.finite import NotFiniteError, lost
 from gangraph.run.gates import Gates
 from gangraph.run.given import Given
 from gangraph.run.gradients import differentiate
 from gangraph.run.history import History
 from gangraph.run.key_values import repetitions, value_now
-from gangraph.run.lookahead import Steps
+from gangraph.run.lookahead_steps import steps_of
 from gangraph.run.networks import Networks, update_average
 from gangraph.run.noise import drawn_noise
 from gangraph.run.plugin_calls import telling
@@ -41,17 +42,6 @@ from gangraph.update_options import UPDATE_OPTIONS, function_of
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 Values = dict[str, Tensor]
-
-
-@contextmanager
-def _made_in(dtype: torch.dtype) -> Iterator[None]:
-    """Ops that turn whole numbers into floating-point ones, such as one_hot, use this type."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 class Engine:
@@ -75,7 +65,7 @@ class Engine:
         }
         self.entries = {name: made.entries if groups[name].listed else () for name, made in assigned.items()}
         self.optimizers = {name: self._optimizer(group) for name, group in groups.items()}
-        self._require_precision()
+        require_precision(self.graph, settings)
         self.modules = {
             segment.name: self._bind(program.segments[segment.name])
             for update in program.plan.step
@@ -111,15 +101,8 @@ class Engine:
         with telling(f"the optimizer '{group.kind}'", group.span, optimizers[group.kind].function):
             return make_optimizer(group, self.parameters[group.name], self.entries[group.name])
 
-    def _require_precision(self) -> None:
-        """Refuse mixed precision with an optimizer that compares losses at nearby points. Raises UsageError."""
-        for update in self.graph.updates:
-            if update.closure and self.settings.autocast:
-                kind = self.graph.spec.optimizers[update.objectives[0].group].kind
-                raise UsageError(f"{kind} compares losses that bf16 does not tell apart: use --precision fp32 or fp64")
-
     def _bind(self, lowered: Lowered) -> Callable[..., tuple[Tensor, ...]]:
-        module = lowered.bind({**self.networks.callable, **dict(self._lookaheads(lowered))})
+        module = lowered.bind({**self.networks.callable, **self._ahead(lowered)})
         if not self.settings.compile:
             return module
         if lowered.uncompiled:
@@ -128,16 +111,8 @@ class Engine:
         compiled: Callable[..., tuple[Tensor, ...]] = torch.compile(module)
         return compiled
 
-    def _lookaheads(self, lowered: Lowered) -> Iterator[tuple[str, nn.Module]]:
-        """The steps that a segment looks ahead, by the names that its code calls them."""
-        for ahead in lowered.segment.lookaheads:
-            told = ahead.graph
-            live = [self.networks.live[name] for name in told.networks]
-            every = {**self.networks.live, **self.networks.averages}
-            called = [every[name] for name in ahead.each.moved if name not in told.networks]
-            loss_of = self.program.segments[ahead.each.name].bind(self.networks.callable)
-            optimizer = self.optimizers[told.group]
-            yield ahead.called, Steps(loss_of, told.steps, optimizer, live, called, through=ahead.live)
+    def _ahead(self, lowered: Lowered) -> dict[str, nn.Module]:
+        return dict(steps_of(lowered, self.program, self.networks, self.optimizers))
 
     def step(self, clock: Clock, given: Given | None = None) -> Values:
         """Draw, run every update in order, and return the losses by name."""
@@ -351,20 +326,12 @@ class Engine:
 
     def precision(self) -> AbstractContextManager[object]:
         """The arithmetic that segments run in."""
-        if self.settings.autocast:
-            return torch.autocast(self.settings.device.type, dtype=torch.bfloat16)
-        return nullcontext() if self.settings.dtype == torch.get_default_dtype() else _made_in(self.settings.dtype)
+        return arithmetic(self.settings)
 
     def _check_finite(self, update: UpdatePlan) -> None:
         """Stop before a NaN reaches a parameter. On CUDA the losses are checked when they are read anyway."""
-        if self.settings.device.type == "cpu" and any(self._lost(update)):
+        if self.settings.device.type == "cpu" and any(lost(update, self.values)):
             raise self.not_finite(update)
-
-    def _lost(self, update: UpdatePlan) -> Iterator[str]:
-        """The objectives and new states that are NaN or infinite, as nodes of the spec."""
-        found = [(each.loss, each.written) for each in update.graph.objectives]
-        found += [(node, node) for _, node in update.graph.states]
-        return (written for node, written in found if not self.values[node].isfinite().all())
 
     def not_finite(self, update: UpdatePlan) -> NotFiniteError:
         """The error that names the first value which is not finite, found by computing the update again."""
@@ -373,11 +340,11 @@ class Engine:
             for name, value, place in (each for segment in update.segments for each in self._watched(segment)):
                 if not value.isfinite().all():
                     return NotFiniteError(name, told, self.step_count, place)
-        name, place = told_of(self.graph, next(self._lost(update), "") or update.graph.objectives[0].written)
+        name, place = told_of(self.graph, next(lost(update, self.values), "") or update.graph.objectives[0].written)
         return NotFiniteError(name, told, self.step_count, place)
 
     def _watched(self, segment: Segment) -> Iterator[tuple[str, Tensor, str]]:
         lowered = self.program.segments[segment.name]
         if all(name in self.values for name in lowered.reads):
             inputs = [self.values[name] for name in lowered.reads]
-            yield from watch_values(lowered, self.networks, inputs, self.program, dict(self._lookaheads(lowered)))
+            yield from watch_values(lowered, self.networks, inputs, self.program, self._ahead(lowered))

@@ -1,6 +1,11 @@
-"""The error that ends a run where numbers are no numbers any more."""
+"""Losses and states that are NaN or infinite, and the error that ends a run there."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
 
 from gangraph.errors import RunError
+from gangraph.plan.model import UpdatePlan
 
 
 class NotFiniteError(RunError):
@@ -14,3 +19,10 @@ class NotFiniteError(RunError):
         where = f" at {place}" if place else ""
         when = f"in the update of '{update}'" if update else "as states move at the end of the step"
         super().__init__(f"step {step}: '{value}'{where} is not finite (NaN or infinity), {when}")
+
+
+def lost(update: UpdatePlan, values: Mapping[str, Tensor]) -> Iterator[str]:
+    """The objectives and new states that are NaN or infinite, as nodes of the spec."""
+    found = [(each.loss, each.written) for each in update.graph.objectives]
+    found += [(node, node) for _, node in update.graph.states]
+    return (written for node, written in found if not values[node].isfinite().all())
