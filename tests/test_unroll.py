@@ -27,6 +27,7 @@ from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.run.finite import NotFiniteError
+from gangraph.run.gradients import differentiate
 from gangraph.run.lookahead import Ahead, LookedAhead
 from gangraph.views.code import code_text
 from gangraph.views.diff import differences
@@ -343,13 +344,12 @@ def test_every_step_and_the_objective_have_one_noise_and_buffers_of_their_own(
 
 def _watch(engine: Trainer, made: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every value of the next step."""
-    differentiate = engine.engine._differentiate
 
     def keep(*arguments: Any) -> None:
         made.update({name: value.detach() for name, value in engine.engine.values.items()})
         differentiate(*arguments)
 
-    monkeypatch.setattr(engine.engine, "_differentiate", keep)
+    monkeypatch.setattr("gangraph.run.engine.differentiate", keep)
 
 
 def test_rates_over_time_have_their_present_value_in_the_steps() -> None:

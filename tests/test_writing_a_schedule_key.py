@@ -21,7 +21,7 @@ from gangraph.language.spec import Spec
 from gangraph.language.update_spec import UpdateSpec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
-from gangraph.run.engine import _repetitions
+from gangraph.run.key_values import repetitions
 from gangraph.update_keys import KEYS
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption
 from gangraph.update_options import add as add_option
@@ -199,7 +199,7 @@ def test_the_printed_condition_is_what_the_run_decides(every: str) -> None:
             "now": lambda _, at=clock: evaluate(number, at),
         }
         printed = eval(line.removeprefix("if ").removesuffix(":"), given)
-        assert printed == bool(_repetitions(run.engine.program.plan.updates[0], clock))
+        assert printed == bool(repetitions(run.engine.program.plan.updates[0], clock))
 
 
 @pytest.mark.parametrize(
