@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gangraph import Trainer
+from gangraph.evaluate.measure import measure
 from gangraph.language.spec import Spec
 from gangraph.lower.given_names import noise_name
 from gangraph.pipeline import check_phase
@@ -136,14 +137,15 @@ def overheard(run: Trainer, seed: int) -> Iterator[Told]:
 
 
 def evaluated(run: Trainer) -> dict[str, float | Tensor]:
-    """What the spec evaluates, and everything that an evaluation leaves as it was."""
-    found = run.evaluate()
+    """What the spec evaluates and measures, and everything that this leaves as it was; NaN for what is not finite."""
+    found, measured = run.evaluate(), measure(run.engine, run.clock, {})
     columns = (
         {}
         if found is None
         else {f"{grid}: {name}": each for grid, every in found.grids.items() for name, each in every.items()}
     )
-    return {**columns, **(found.metrics if found is not None else {}), **tensors(run)}
+    results = {f"over all: {name}": math.nan if each.value is None else each.value for name, each in measured.items()}
+    return {**columns, **(found.metrics if found is not None else {}), **results, **tensors(run)}
 
 
 def tensors(run: Trainer) -> dict[str, Tensor]:

@@ -143,6 +143,12 @@ FEATURES: Mapping[str, str] = {  # what has to occur, and how the text of a spec
     "optimizers that are carried over": r"carry: optimizers",
     "state that a phase changes": r"m: \{every: 3",
     "evaluation": r"evaluate:",
+    "evaluation in training mode": "mode: train",
+    "evaluation with dropout": r"dropout\((.|\n)*mode: train",
+    "evaluation of other samples": "samples: 7",
+    "state in an evaluation": "beside: ",
+    "network on a state alone": "alone: ",
+    "variable in an evaluation": r"variable: \"",
     "frames of a sampler": r"frames: \"\[",
     "given chances": r"# half of what happens by chance is given",
 }

@@ -19,11 +19,14 @@ LET = """let:
 """
 EVALUATE = """
 evaluate:
-  samples: 4
-  grid: [fake, v0]
-  metrics: {far: "mean(abs(v0))", near: "sliced_wasserstein(fake, v0)"}
+  mode: {mode}
+  samples: {samples}
+  result_samples: 8
+  grid: [{columns}]
+  metrics: {{far: "mean(abs(v0))", near: "sliced_wasserstein(fake, v0)"}}
+  results: {{{results}}}
   samplers:
-    walk: {frames: "[reshape(tanh(G(lerp(z, z2, k / 2))), 1, 1, 2) for k in 0..2]"}"""
+    walk: {{frames: "[reshape(tanh(G(lerp(z, z2, k / 2))), 1, 1, 2) for k in 0..2]"}}"""
 PHASES = """  phases:
     - length: {steps} steps
     - length: 100 steps
@@ -112,7 +115,7 @@ class _Maker(Values):
             length=self.length(),
             optimizers="\n".join(self.optimizers()),
             step=step,
-            evaluate=EVALUATE * self.evaluated,
+            evaluate=self.evaluation() * self.evaluated,
             profiles=f"\nprofiles:\n  quick:\n    values:\n      v0: 0.5 * {self.pick(['fake', 'x', 'G(x)'])}"
             * self.profiled,
         )
@@ -160,6 +163,25 @@ class _Maker(Values):
         more += "      batch: 6\n" * (self.one_in(2) and "V" not in self.has)
         more += "      state:\n        m: {every: 3}\n" * (self.one_in(2) and self.moves)
         return PHASES.format(steps=self.random.randint(3, 12), judge=self.loss("judge")) + more
+
+    def evaluation(self) -> str:
+        """What is evaluated: values, and of states and variables what networks make of them, with dropout or without.
+
+        In training mode no network without parameters may draw, as T does (docs/limits.md).
+        """
+        columns, results = ["fake", "v0"], ['apart: "mean(abs(v0 - x))"']
+        if self.moves:
+            results += [f'alone: "total({self.pick(sorted(self.has & set("GHKTY")))}(m))"']
+            results += ['beside: "s * mean(D(fake + m)) + mean(q[1] * fake)"']
+        if "V" in self.has:
+            columns += ["code", "V(code)"]
+            results += ['variable: "mean(V(code) - x) + total(shift)"']
+        return EVALUATE.format(
+            mode=self.pick(["eval"] + ["train"] * ("T" not in self.has)),
+            samples=4 if "V" in self.has else self.pick([4, 7]),
+            columns=", ".join(columns),
+            results=", ".join(results),
+        )
 
     def over(self, whole: str, base: str) -> str:
         """The same spec, laid over one that is written to a file beside it and has another value and another loss."""

@@ -17,7 +17,7 @@ from gangraph.errors import SpecError
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.spec import Spec
 from tests.random_state import make
-from tests.resumes import resumed_apart
+from tests.resumes import EndedInNaNError, resumed_apart
 from tests.support import load, read, trainer
 
 STEPS = 4
@@ -221,9 +221,10 @@ def test_resuming_in_any_phase_ends_with_the_same_bits(steps: int, tmp_path: Pat
 def test_a_random_spec_goes_on_to_the_bit(first: int, tmp_path: Path) -> None:
     """tests/long/test_resumes.py tries a hundred."""
     for seed in range(first, first + 1_000):
-        with contextlib.suppress(SpecError):
+        with contextlib.suppress(SpecError, EndedInNaNError):
             assert resumed_apart(make(seed), seed, tmp_path) == ()
             return
+    pytest.fail("no spec trains to its end")
 
 
 def test_saving_a_resumed_run_at_once_gives_the_same_checkpoint(tmp_path: Path) -> None:

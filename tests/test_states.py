@@ -456,18 +456,23 @@ data: {{z: normal(4)}}
 networks:
   G: {{inputs: z, layers: "linear(4)"}}
   N: {{inputs: q, layers: "{layers}"}}
+  P: {{inputs: x, parts: {{body: linear(2)}}, values: {{h: body(x)}}, output: h, outputs: {{more: 2 * h}}}}
 state: {{k: {{start: "ones({rows}, 4)", next: "k + 1"}}}}
-losses: {{near: "mean(G(z)) + mean(N(k)) + mean(N(z))"}}
+losses: {{near: "mean(G(z)) + mean(N(k)) + mean(N(z)) + mean(P(z))"}}
 train:
   batch: {batch}
   length: 3 steps
-  optimizers: {{g: "adam(G)", n: "adam(N)"}}
+  optimizers: {{g: "adam(G)", n: "adam([N, P])"}}
   step: [{{update: g, minimize: near}}, {{update: n, minimize: near}}]
 evaluate:
   mode: {mode}
   samples: 4
   result_samples: 10
-  results: {{ofk: total(N(k)), ofz: mean(N(z)), mean: total(N(batch_mean(G(z)))), both: "mean(N(z) - N(k_mean))"}}
+  results:
+    ofk: total(N(k))
+    ofz: total(P(z).more - P(z).more + 1)
+    mean: total(N(batch_mean(G(z))))
+    both: mean(N(z) - N(k_mean))
   values: {{k_mean: batch_mean(k)}}
 """
 
@@ -479,6 +484,7 @@ def test_a_network_on_a_state_is_measured_once_whatever_its_rows(batch: int, row
     found = {name: each.value for name, each in measure(run.engine, run.clock, {}).items()}
     with torch.no_grad():
         assert found["ofk"] == pytest.approx(float(run.networks["N"](run.states["k"]).sum()), rel=1e-6)
+    assert found["ofz"] == 20  # two for each of ten samples
     assert found["mean"] == pytest.approx(_by_hand(run), rel=1e-5)
 
 

@@ -214,7 +214,7 @@ def test_fixed_random_numbers_are_a_function_of_their_seed() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [normal(3), normal(1), uniform(3), bernoulli(5), categorical(4, one_hot=True), permutation(5, 2), fixed(normal(3))],
+    [normal(3), normal(1), uniform(3), bernoulli(5), categorical(4, one_hot=True), permutation(5, 2)],
     ids=lambda source: type(source).__name__,
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -45,7 +45,7 @@ def follow_batch(
         pair, above = follower.pairs.get(node.id), [name for name in node.inputs if name in found]
         if pair is None:
             along = bool(above)
-        elif node.facts.like is None and not (node.of_network or node.is_operation or node.is_source):
+        elif node.id in follower.unfollowed:
             along = any(seen.nodes[name].shape[:1] == pair[0].shape[:1] for name in above if name in seen.nodes)
         else:
             along = _has_samples(pair)
@@ -77,6 +77,7 @@ class _Follower:
     pairs: dict[str, Pair] = field(default_factory=dict)
     outputs: dict[str, Mapping[str, Pair]] = field(default_factory=dict)
     told: dict[object, Mapping[str, Pair] | None] = field(default_factory=dict)
+    unfollowed: set[str] = field(default_factory=set)
 
     def follow(self, node: Node) -> Iterator[Problem]:
         """The problem of a node whose inputs have none."""
@@ -103,6 +104,7 @@ class _Follower:
         like = kinds.of(node).like
         if like is not None:
             return self.pairs[node.inputs[like]]
+        self.unfollowed.add(node.id)
         return made.example(), made.example()  # numbers over time, vectors of parameters and what sees whole sets
 
     def _network(self, node: Node) -> None:
