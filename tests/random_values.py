@@ -146,7 +146,8 @@ class Values:
             f"0.1 * total(grad(mean(D({value})), parameters({self.pick(['D', 'D.body'])})) ** 2)",
             f"0.1 * total(grad(mean(D(G({value}))), parameters(G.trunk)) ** 2)",
             f"detach(total(grad(mean(D({value})), parameters(D.body)) ** 2)) * mean(D({other}))",
-            f"0.01 * sum(total(gram(w) ** 2) - total(norm(w) ** 4) for w in matrices({self.pick('GD')}))",
+            "0.01 * sum(total(einsum('i k, j k -> i j', w, w) ** 2) - total(norm(w) ** 4) "
+            f"for w in matrices({self.pick('GD')}))",
             "0.1 * total(weight_matrix(G.head.linear) ** 2)",
         ]  # fmt: skip
         if "V" in self.has:

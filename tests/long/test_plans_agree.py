@@ -2,8 +2,8 @@
 
 `python -m pytest -m long -s tests/long/test_plans_agree.py --count 2000` compares 2,000 specs over 20 steps each, in
 float64, from the seed in GANGRAPH_SEED on (0 without it), and prints how often each feature occurred. Plans of a spec
-that are the same program are run once, and a spec of which all four are the same is not counted. Seeds whose spec has
-an error are passed over.
+that are the same program are run once, and a spec of which all four are the same is not counted. Seeds whose spec
+breaks a rule over several of its parts are passed over.
 """
 
 import os
@@ -16,7 +16,7 @@ import torch
 from gangraph.errors import SpecError
 from tests.plans import compare
 from tests.random_pieces import FEATURES
-from tests.random_state import make
+from tests.random_state import make, require_unforeseen
 
 STEPS = 20
 
@@ -36,7 +36,8 @@ def test_the_four_plans_of_random_specs_agree(request: pytest.FixtureRequest) ->
         try:
             made = make(seed)
             result = compare(made.spec, STEPS, alone=False, given=made.given)
-        except SpecError:
+        except SpecError as error:
+            require_unforeseen(error)
             found["passed over"] += 1
             seed += 1
             continue
