@@ -202,6 +202,13 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.hidden_d": 5,
         "train.batch": 4,
     },
+    "adain_style": {
+        "params.size": 16,
+        "params.widths": [4, 4, 3, 3, 2, 2],
+        "params.doubled": [0, 2, 4],
+        "train.batch": 3,
+        "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)",
+    },
     "vqgan": {
         "params.size": 8,
         "params.filters": 4,

@@ -14,13 +14,15 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan", "gan", "infogan",
+    "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan", "gan", "infogan",
     "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2",
     "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
     ("acgan", ""): {"G": 2_994_051, "D": 1_664_875},
+    ("adain_style", ""): {"V": 3_505_728, "G": 3_505_219, "apart": 0, "R": 0},
+    ("adain_style", "official_code"): {"V": 3_505_740, "G": 3_505_219, "apart": 0, "R": 0},
     ("began", ""): {"G": 1_716_611, "E": 11_688_768, "R": 1_716_611},  # the critic, R(E(x)), has 13,405,379
     ("beta_vae", ""): {"encoder": 395_264, "decoder": 387_011},
     ("beta_vae", "sprites,capacity"): {"encoder": 252_052, "decoder": 249_953},

@@ -42,6 +42,7 @@ SIZES = {
     "vgg16": 138_357_544, "vgg19": 143_667_240, "alexnet": 61_100_840, "resnet50": 25_557_032,
     "inception_v3": 23_834_568,
 }  # fmt: skip
+ELSEWHERE = {"normalised_vgg19"}  # whose weights torchvision does not have
 SMALLEST = {"inception_v3": 75}  # pixels of a side, else 64
 
 
@@ -86,7 +87,7 @@ def meta(name: str) -> nn.Module:
 
 
 def test_every_pretrained_network_has_a_table_and_a_file_and_its_published_size() -> None:
-    assert pretrained().keys() == BACKBONES.keys() == SIZES.keys()
+    assert pretrained().keys() == BACKBONES.keys() == SIZES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -203,6 +204,16 @@ def test_missing_weights_are_named_before_a_run_and_stop_no_view(capsys: pytest.
     assert main(["check", "small.yaml", "--json"]) == 1
     (error,) = json.loads(capsys.readouterr().out)["errors"]
     assert (error["code"], error["line"], error["column"]) == ("GG235", 7, 6)
+
+
+def test_of_weights_that_torchvision_lacks_the_owner_is_told_and_none_are_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GANGRAPH_DOWNLOAD", "1")
+    with pytest.raises(WeightsError) as caught:
+        Trainer(read(text('pretrained("normalised_vgg19")', "relu1_1", size=16)), device="cpu")
+    assert "expected:  vgg_normalised.pth in one of them" in str(caught.value)
+    assert "fix:       github.com/naoto0804/pytorch-AdaIN has the file" in str(caught.value)
 
 
 def test_the_other_place_that_was_looked_at_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

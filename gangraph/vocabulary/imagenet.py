@@ -42,15 +42,20 @@ def adaptive_avg_pool2d(x: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A network of torchvision: the files that may hold its weights, torchvision's own first, and what that is."""
+    """A network: the files that may hold its weights, torchvision's own first, and what torchvision calls that.
+
+    Where torchvision has no such weights, `home` says instead who gives the file away.
+    """
 
     files: tuple[str, ...]
-    weights: str
+    weights: str = ""
+    home: str = ""
 
 
 BACKBONES: Mapping[str, Backbone] = {
     "vgg16": Backbone(("vgg16-397923af.pth", "vgg16_features_imagenet_f16.safetensors"), "VGG16_Weights.IMAGENET1K_V1"),
     "vgg19": Backbone(("vgg19-dcbb9e9d.pth",), "VGG19_Weights.IMAGENET1K_V1"),
+    "normalised_vgg19": Backbone(("vgg_normalised.pth",), home="github.com/naoto0804/pytorch-AdaIN"),
     "alexnet": Backbone(
         ("alexnet-owt-7be5be79.pth", "alexnet_features_imagenet_f16.safetensors"), "AlexNet_Weights.IMAGENET1K_V1"
     ),
@@ -73,7 +78,7 @@ def fetched_backbone(name: str, span: Span) -> Path:
         WeightsError: it is missing, and a download is not allowed or fails.
     """
     found = backbone_file(name)
-    if found is None and os.environ.get(DOWNLOAD) == "1":
+    if found is None and os.environ.get(DOWNLOAD) == "1" and BACKBONES[name].weights:
         found = fetch(name, BACKBONES[name].files[0], torchvision_url(BACKBONES[name].weights))
     if found is None:
         raise WeightsError(str(missing_backbone(name, span)))
@@ -81,15 +86,16 @@ def fetched_backbone(name: str, span: Span) -> Path:
 
 
 def missing_backbone(name: str, span: Span) -> Problem:
-    """GG235: the weights of a network are missing. It names the files, where they were looked for, and a command."""
+    """GG235: the weights of a network are missing. It names the files, where they were looked for, and how to get them."""
     given, hub = os.environ.get(FOLDER), places()[-1]
     first = f"'{given}', which {FOLDER} names" if given else f"{FOLDER}, which names no folder"
-    how = f"python -c \"import torchvision; torchvision.models.{name}(weights='IMAGENET1K_V1')\""
+    fetching = f"python -c \"import torchvision; torchvision.models.{name}(weights='IMAGENET1K_V1')\" fetches the file"
+    home = BACKBONES[name].home
     return Problem(
         code="GG235",
         message=f"the weights of {name} are missing",
         span=span,
         found=f"nothing in {first}, and nothing in '{hub}'",
         expected=f"{' or '.join(BACKBONES[name].files)} in one of them; --weights DIR names another folder",
-        fix=f"{how} fetches the file, and so does a run with {DOWNLOAD}=1",
+        fix=f"{home} has the file" if home else f"{fetching}, and so does a run with {DOWNLOAD}=1",
     )
