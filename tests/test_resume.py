@@ -120,6 +120,7 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "cyclegan", load("cyclegan"), STEPS
     yield "cut", load("cut"), STEPS
     yield "vqgan", load("vqgan"), STEPS
+    yield "adain_style", load("adain_style"), STEPS
     yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
     yield "began", load("began"), STEPS
     yield "two phases", read(TWO_PHASES), 7

@@ -86,7 +86,10 @@ def fetched_backbone(name: str, span: Span) -> Path:
 
 
 def missing_backbone(name: str, span: Span) -> Problem:
-    """GG235: the weights of a network are missing. It names the files, where they were looked for, and how to get them."""
+    """GG235: the weights of a network are missing. It names the files, where they were looked for, and who has them.
+
+    That is a command where torchvision has them, and else the place that has.
+    """
     given, hub = os.environ.get(FOLDER), places()[-1]
     first = f"'{given}', which {FOLDER} names" if given else f"{FOLDER}, which names no folder"
     fetching = f"python -c \"import torchvision; torchvision.models.{name}(weights='IMAGENET1K_V1')\" fetches the file"
