@@ -74,7 +74,7 @@ def make(seed: int) -> Made:
 def require_unforeseen(error: SpecError) -> None:
     """Pass over a random spec whose parts do not go together, and none whose words have no meaning. Raises the error.
 
-    Codes below GG400 are of words; those above are of rules over several parts, of which no part of a random spec knows.
+    Codes below GG400 are of words; those above are of rules over several parts, which no part of a random spec knows.
     """
     if any(problem.code < "GG400" for problem in error.problems):
         raise error
