@@ -149,6 +149,25 @@ def test_logits_are_torchvision_s(name: str) -> None:
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-6
 
 
+@torch.no_grad()
+def test_a_param_takes_averages_in_place_of_maxima() -> None:
+    torch.manual_seed(0)
+    theirs = nn.ModuleDict({"features": get_model("vgg16").features})
+    (phase,) = check_spec(read(text('pretrained("vgg16", pool=avg_pool2d(2), outputs=["pool2"])', "pool2")))
+    names = names_table(pretrained()["vgg16"])
+    module = phase.networks["V"].module.to_empty(device="cpu")
+    module.load_state_dict({path: theirs.state_dict()[their_name(path, names)] for path in module.state_dict()})
+    flow = normalised(images())
+    for layer in theirs["features"][:10]:  # type: ignore[index]  # a Sequential
+        flow = nn.functional.avg_pool2d(flow, 2) if isinstance(layer, nn.MaxPool2d) else layer(flow)
+    assert float((module(images())["pool2"] - flow).abs().max() / flow.abs().max()) <= 1e-6
+
+
+def test_a_param_that_the_network_has_not_is_refused() -> None:
+    with pytest.raises(gangraph.SpecError, match=r"no param 'poll'[\s\S]*did you mean 'pool'"):
+        checked('pretrained("vgg16", poll=avg_pool2d(2))', "relu1_2")
+
+
 def test_only_the_layers_that_are_read_are_made_and_the_evaluation_s_are_among_them() -> None:
     assert checked('pretrained("vgg19")', "relu2_2").networks["V"].parameters == 260_160
     evaluate = "evaluate: {metrics: {seen: mean(V(fake).relu3_1)}}\n"

@@ -36,7 +36,7 @@ Networks = Mapping[str, NetworkSpec | AverageSpec]
 
 FORMS = ("trained", "from_run", "pretrained")  # the calls that name a network from elsewhere
 _DEEPEST = 4  # specs that lead to each other
-_PRETRAINED = 'pretrained("vgg19"), or with outputs=["relu2_2"] for some of its layers'
+_PRETRAINED = 'pretrained("vgg19"), or with outputs=["relu2_2"] for some of its layers, and params of the network'
 _RUN = 'from_run("runs/NAME", network="G"), or with step=1000 for one of its checkpoints'
 _START = f'{_RUN}, or file("weights.safetensors", names="names.yaml")'
 
@@ -193,12 +193,14 @@ def _digest(path: Path, names: Table, span: Span) -> str:
 
 
 def pretrained_weights(call: ast.Call) -> tuple[PretrainedWeights, tuple[str, ...] | None]:
-    """What `pretrained(...)` means: the weights, and the outputs that it names, if it names any. Raises SpecError."""
-    keywords = {key: constant(value) for key, value in call.keywords}
+    """What `pretrained(...)` means: the weights, and the outputs that it names, if it names any. Raises SpecError.
+
+    Its other keywords set params of the network.
+    """
     name = constant(call.arguments[0]) if len(call.arguments) == 1 else None
-    outputs, known = keywords.pop("outputs", None), pretrained()
+    outputs, known = next((constant(value) for key, value in call.keywords if key == "outputs"), None), pretrained()
     listed = outputs if isinstance(outputs, tuple) else None if outputs is None else (None,)
-    if not isinstance(name, str) or keywords or not all(isinstance(each, str) for each in listed or ()):
+    if not isinstance(name, str) or not all(isinstance(each, str) for each in listed or ()):
         _refuse_miswritten(call, _PRETRAINED)
     if name not in known:
         there = "one of " + ", ".join(known)

@@ -161,7 +161,8 @@ class _Networks:
         """A well-known network, from its shipped file, with the weights that torchvision has for it."""
         weights, outputs = pretrained_weights(call)
         document = shipped_network(weights.name).document
-        made = self._instance(weights.name, document, Scope(), call.span, ())
+        own = replace(call, arguments=(), keywords=tuple(each for each in call.keywords if each[0] != "outputs"))
+        made = self._instance(weights.name, document, self._bound(own, document, None), call.span, ())
         kept = {name: body for name, body in made.outputs.items() if outputs is None or name in outputs}
         wrong = next((name for name in outputs or () if name not in made.outputs), None)
         if wrong is not None:
