@@ -223,6 +223,12 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "networks.V": "feature_discriminator(widths=[2, 3, 3, 2], hidden=2, norm=none)",
         "evaluate.results.quality": "none",
     },
+    "gatys": {
+        "params.size": "[16, 24]",
+        "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)",
+        "train.optimizers.painter": "lbfgs(picture, max_iter=5)",
+    },
+    "inversion": {"params.size": "[16, 24]", "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)"},
 }
 
 SMALL = """

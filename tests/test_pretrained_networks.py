@@ -149,6 +149,13 @@ def test_logits_are_torchvision_s(name: str) -> None:
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-6
 
 
+def test_rounding_is_no_other_range() -> None:
+    loss = "l2(V(0.299 * x + 0.587 * x + 0.114 * x).relu1_1, V(fake).relu1_1)"
+    for written, codes in ((loss, []), (loss.replace("0.114", "0.113"), ["GG640"])):
+        (phase,) = check_spec(read(SPEC.format(network='pretrained("vgg16")', loss=written, size=64)))
+        assert [lint.code for lint in phase.lints] == codes
+
+
 @torch.no_grad()
 def test_a_param_takes_averages_in_place_of_maxima() -> None:
     torch.manual_seed(0)

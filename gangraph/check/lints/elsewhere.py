@@ -1,6 +1,7 @@
 """Lints of networks from elsewhere."""
 
 from collections.abc import Iterator
+from math import isclose
 
 from gangraph.check.infer import Types
 from gangraph.check.lints.ranges import known_interval
@@ -19,7 +20,7 @@ def unfamiliar_range(graph: Graph, types: Types) -> Iterator[Problem]:
         for place, meant in _meant(network).items():
             for call in graph.calls(name):
                 given = known_interval(types.nodes.get(call.inputs[place]))
-                if given is not None and given != meant:
+                if given is not None and not _alike(given, meant):
                     found, expected = (f"[{low:g}, {high:g}]" for low, high in (given, meant))
                     yield warn(
                         "GG640",
@@ -28,6 +29,11 @@ def unfamiliar_range(graph: Graph, types: Types) -> Iterator[Problem]:
                         found,
                         _bringing(said(graph, call.inputs[place]), given, meant),
                     )
+
+
+def _alike(given: Interval, meant: Interval) -> bool:
+    """Whether two ranges are one, but for rounding: 0.299 + 0.587 + 0.114 is not quite 1."""
+    return all(isclose(one, other, abs_tol=1e-6) for one, other in zip(given, meant, strict=True))
 
 
 def _meant(network: NetworkGraph) -> dict[int, Interval]:
