@@ -1,5 +1,6 @@
 """Samplers: pictures of a trained run that are drawn when they are asked for."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -240,3 +241,55 @@ def test_a_picture_of_a_grid_is_that_of_a_look_and_needs_no_metric(trained: Path
     strict = spec("").replace("mean(abs(fake))", '"frechet_distance(flatten(x), flatten(fake))"')
     folder = run(read(strict), out=tmp_path / "run")
     assert sample(folder, count=1).is_file()  # one sample, of which there is no such distance
+
+
+def looked(folder: Path) -> list[int]:
+    """After which steps a run has left a picture of its first grid."""
+    return sorted(int(path.stem) for path in (folder / "samples").glob("*.png") if path.stem.isdigit())
+
+
+def test_a_grid_as_a_film_is_what_each_evaluation_has_shown(trained: Path, tmp_path: Path) -> None:
+    for name, ending in (("seen", ""), ("both", "-both")):
+        paths = [trained / "samples" / f"{step:08d}{ending}.png" for step in looked(trained)]
+        with Image.open(sample(trained, name=name, out=tmp_path / f"{name}.apng")) as film:
+            assert film.n_frames == len(paths) > 0
+            for place, path in enumerate(paths):
+                film.seek(place)
+                look = pixels(path)
+                assert np.array_equal(np.asarray(film.convert("RGB"))[-len(look) :, : look.shape[1]], look)
+
+
+def test_the_first_grid_is_the_film_and_repeats(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    Image.new("RGB", (4, 3), "blue").save(folder / "samples" / "00000001.png")
+    with Image.open(sample(folder, out=tmp_path / "first.gif")) as film:
+        assert (film.n_frames, film.info["duration"], film.info["loop"]) == (len(looked(folder)), 120, 0)
+
+
+def test_looks_of_other_heights_stand_on_one_ground(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    Image.new("RGB", (4, 3), "red").save(folder / "samples" / "00000000.png")
+    with Image.open(sample(folder, name="seen", out=tmp_path / "looks.apng")) as film:
+        frame = np.asarray(film.convert("RGB"))
+    assert frame.shape == pixels(trained / "samples" / "00000002.png").shape
+    assert (frame[-3:, :4] == (255, 0, 0)).all() and (frame[:-3] == 255).all()
+
+
+@pytest.mark.parametrize("chosen", [{"count": 2}, {"seed": 1}, {"which": "latest"}])
+def test_a_film_of_a_grid_chooses_nothing(trained: Path, tmp_path: Path, chosen: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="takes no --checkpoint, --count or --seed"):
+        sample(trained, name="seen", out=tmp_path / "looks.gif", **chosen)  # type: ignore[arg-type]
+
+
+def test_a_film_of_looks_that_are_gone_or_broken(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    (folder / "samples" / "00000002.png").write_text("no image")
+    with pytest.raises(RunError, match=r"00000002\.png' cannot be read"):
+        sample(folder, name="seen", out=tmp_path / "looks.gif")
+    for path in (folder / "samples").glob("*-both.png"):
+        path.unlink()
+    with pytest.raises(RunError, match="no evaluation has left a picture of grid 'both'"):
+        sample(folder, name="both", out=tmp_path / "looks.gif")
+    alone = Path(shutil.copytree(next((folder / "checkpoints").glob("step-*")), tmp_path / "alone"))
+    with pytest.raises(UsageError, match="a checkpoint alone"):
+        sample(alone, name="seen", out=tmp_path / "looks.gif")

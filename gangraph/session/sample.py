@@ -13,6 +13,7 @@ from gangraph.graph.model import Evaluation, Sampler
 from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.saved.find_checkpoint import find_checkpoint, run_of
+from gangraph.session.looks import RATE, looks
 from gangraph.session.run import load_evaluators
 
 
@@ -34,7 +35,8 @@ def sample(
         name: a sampler or a grid of the spec; its first grid by default.
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's, which gives the samples of its evaluations.
-        out: where the picture goes: a GIF, an APNG or an MP4 if it moves, else a PNG.
+        out: where the picture goes: a GIF, an APNG or an MP4 if it moves, else a PNG. A grid moves if it is written in
+            such a form: it is what each evaluation of the run has shown.
 
     Raises:
         UsageError: there is no such run or sampler, or the picture cannot be written in this form.
@@ -43,11 +45,13 @@ def sample(
     training = load_run(run, which=which, settings=settings, device=device)
     _require(training, name)
     sampler = _samplers(training).get(name) if name is not None else None
-    rate = sampler.spec.rate if sampler is not None else None
+    rate = sampler.spec.rate if sampler is not None else RATE if out is not None and _is_film(out) else None
     target = out or _default(run, which, f"{name or 'sample'}-{training.step_count:08d}", moving=rate is not None)
     _require_form(target, moving=rate is not None)
     draws = training.seed if seed is None else seed
-    if sampler is None:
+    if sampler is None and rate is not None:
+        shown = _looks(training, find_checkpoint(run, which), name, chosen=(which, count, seed))
+    elif sampler is None:
         shown = _grid(training, name, count, draws)
     else:
         shown = _sampled(training, sampler, name or "", count, draws)
@@ -64,6 +68,19 @@ def sample(
 def _default(run: Path, which: str | None, name: str, *, moving: bool) -> Path:
     """Where a picture goes if nothing is said."""
     return _pictures(find_checkpoint(run, which)) / f"{name}{'.gif' if moving else '.png'}"
+
+
+def _is_film(target: Path) -> bool:
+    return target.suffix.lower() in FILMS
+
+
+def _looks(training: Training, checkpoint: Path, name: str | None, chosen: tuple[object, ...]) -> list[Image.Image]:
+    """A grid at each evaluation of the run, by default the first; nothing is drawn, so nothing can be chosen."""
+    if any(each is not None for each in chosen):
+        raise UsageError("the film of a grid shows what a run has left, so it takes no --checkpoint, --count or --seed")
+    evaluation = _evaluation(training)
+    first = next(iter(evaluation.grids if evaluation is not None else ()), None)
+    return looks(checkpoint, "" if name is None or name == first else name)  # the first has no name in the folder
 
 
 def _require_form(target: Path, *, moving: bool) -> None:
