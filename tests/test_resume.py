@@ -120,12 +120,9 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "cyclegan", load("cyclegan"), STEPS
     yield "cut", load("cut"), STEPS
     yield "vqgan", load("vqgan"), STEPS
-<<<<<<< HEAD
     yield "adain_style", load("adain_style"), STEPS
-=======
     yield "gatys", load("gatys"), STEPS
     yield "inversion", load("inversion"), STEPS
->>>>>>> 1f71f77 (Specs gatys and inversion: the trained tensor is a picture)
     yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
     yield "began", load("began"), STEPS
     yield "two phases", read(TWO_PHASES), 7
