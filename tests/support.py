@@ -101,6 +101,17 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "evaluate.results.distance_again": "none",
         "evaluate.results.asked": "none",
     },
+    "deepsim": {
+        "params.size": 16,
+        "params.batch": 4,
+        "networks.C": "feature_discriminator(widths=[2, 3, 3, 2], hidden=2, norm=none)",
+        "networks.G": "feature_inverter(hidden=[6, 32], first=2, widths=[3], mixes=[4], last=0)",
+        "networks.D": "feature_critic(widths=[2, 3], kernels=[3, 3], strides=[2, 1], last=1, code=[4, 3], hidden=5)",
+        "values.code": "flatten(layers.features)",
+        "values.target": "layers.score",
+        "values.reached": "C(rec).score",
+        "evaluate.values.code_again": "flatten(C(rec).features)",
+    },
     "lsgan": {
         "params.size": 16,
         "params.filters": 2,

@@ -14,9 +14,9 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan", "gan",
-    "gatys", "infogan", "inversion", "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan",
-    "r3gan", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan",
+    "deepsim", "gan", "gatys", "infogan", "inversion", "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn",
+    "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -39,6 +39,8 @@ COUNTS = {
     ("cvae", ""): {"encoder": 204_548, "decoder": 204_816},
     ("cyclegan", ""): {"G": 11_378_179, "F": 11_378_179, "D_x": 2_764_737, "D_y": 2_764_737},
     ("dcgan", ""): {"G": 3_576_704, "D": 2_765_568},
+    ("deepsim", ""): {"C": 40_222_528, "G": 56_096_256, "D": 6_129_986},  # the release's, without biases that stay 0
+    ("deepsim", "pool5"): {"C": 2_469_696, "G": 12_699_136, "D": 11_372_866},
     ("gan", ""): {"G": 2_503_984, "D": 1_231_441},
     ("gatys", ""): {"V": 12_944_960, "apart": 0, "picture": 3 * 512**2},  # VGG-19 up to conv5_1
     ("infogan", ""): {"G": 6_652_481, "T": 6_558_144, "D": 1_025, "Q": 133_262},

@@ -123,6 +123,7 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "adain_style", load("adain_style"), STEPS
     yield "gatys", load("gatys"), STEPS
     yield "inversion", load("inversion"), STEPS
+    yield "deepsim", load("deepsim", variant="official_code"), STEPS
     yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
     yield "began", load("began"), STEPS
     yield "two phases", read(TWO_PHASES), 7
