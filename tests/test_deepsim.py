@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,12 @@ from tests.support import copy_parameters, load, normals, parameter_deviations, 
 
 STEPS, BATCH, SIZE, DECAY = 16, 4, 16, 4e-4
 IMAGE, FEATURE, ADVERSARY = 0.1, 0.3, 2.0  # the weights of the three terms
-WEIGHTS = {"params__weight_x": IMAGE, "params__weight_c": FEATURE, "params__weight_d": ADVERSARY, "params__rate": 1e-2}
+WEIGHTS: dict[str, Any] = {
+    "params__weight_x": IMAGE,
+    "params__weight_c": FEATURE,
+    "params__weight_d": ADVERSARY,
+    "params__rate": 1e-2,
+}
 PLANS = pytest.mark.parametrize(
     ("share", "merge"),
     [(True, True), (True, False), (False, True), (False, False)],
@@ -103,19 +109,22 @@ class Loop:
         both = float((real_cost + fake_cost).detach())
         before = both / float(cost(fake, 0).detach()) if self.generator_far_ahead is None else self.ratio
         if self.critic_on.decide(before):
-            self.steps_d.zero_grad()
-            (ADVERSARY * (real_cost + fake_cost)).backward()
-            self.steps_d.step()
+            move(ADVERSARY * (real_cost + fake_cost), d, self.steps_d)
         fool = cost(d(made, code, masks[2]), 0)
         pixels = IMAGE * 0.5 * (made - x).square().sum() / len(x)
         features = FEATURE * 0.5 * (known(made)[1] - target).square().sum() / len(x)
         if self.generator_far_ahead is None or not self.generator_far_ahead.decide(before):
-            self.steps_g.zero_grad()
-            (pixels + features + ADVERSARY * fool).backward()
-            self.steps_g.step()
+            move(pixels + features + ADVERSARY * fool, g, self.steps_g)
         self.ratio = both / float(fool.detach())
         losses = {"pixels": pixels, "features": features, "fool": fool, "real_cost": real_cost, "fake_cost": fake_cost}
         return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+def move(loss: Tensor, network: nn.Module, optimizer: torch.optim.Adam) -> None:
+    parameters = list(network.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    optimizer.step()
 
 
 def cost(scores: Tensor, label: int) -> Tensor:
@@ -166,7 +175,7 @@ def test_it_agrees_with_the_loop_by_hand(share: bool, merge: bool, low_high: tup
 
 @PLANS
 def test_the_released_code_stops_either_of_them_by_the_ratio_of_the_step_before(share: bool, merge: bool) -> None:
-    changes = {
+    changes: dict[str, Any] = {
         **WEIGHTS,
         "train__step__0__when": "hysteresis(ratio, low=1.2, high=1.6)",
         "train__step__1__when": "not hysteresis(ratio, low=1.2, high=6, open=false)",
