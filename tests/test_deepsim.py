@@ -117,7 +117,8 @@ class Loop:
             move(pixels + features + ADVERSARY * fool, g, self.steps_g)
         self.ratio = both / float(fool.detach())
         losses = {"pixels": pixels, "features": features, "fool": fool, "real_cost": real_cost, "fake_cost": fake_cost}
-        return {name: float(loss.detach()) for name, loss in losses.items()}
+        told = {} if self.generator_far_ahead is None else {"ratio": self.ratio}
+        return {**{name: float(loss.detach()) for name, loss in losses.items()}, **told}
 
 
 def move(loss: Tensor, network: nn.Module, optimizer: torch.optim.Adam) -> None:
