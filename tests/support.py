@@ -220,6 +220,22 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 3,
         "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)",
     },
+    "johnson": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.filters_sr": 2,
+        "params.blocks": 1,
+        "params.widths": [2, 3, 3, 2],
+        "networks.V": "small_vgg(widths=widths, norm=none)",
+        "train.batch": 2,
+    },
+    "cin": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.blocks": 1,
+        "networks.V": "small_vgg(widths=[2, 3, 3, 2], norm=none)",
+        "train.batch": 2,
+    },
     "vqgan": {
         "params.size": 8,
         "params.filters": 4,

@@ -14,9 +14,10 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cogan", "cut", "cvae", "cyclegan", "dcgan",
-    "deepsim", "gan", "gatys", "infogan", "inversion", "lapgan", "lsgan", "minibatch", "pix2pix", "pixelcnn",
-    "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae", "cyclegan", "dcgan",
+    "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "minibatch", "pix2pix",
+    "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan",
+    "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -29,6 +30,8 @@ COUNTS = {
     ("bigan", ""): {"G": 1_953_792, "E": 1_902_592, "D": 1_903_616},
     ("bigan", "toy"): {"G": 484_802, "E": 164_002, "D": 407_201},
     ("cgan", ""): {"G": 2_413_984, "D": 1_224_351},
+    ("cin", ""): {"T": 1_777_024, "V": 7_635_264, "apart": 0},  # 3,206 a style
+    ("cin", "one_style"): {"T": 1_677_638, "V": 7_635_264, "apart": 0},
     ("cogan", ""): {"G_a": 7_838_085, "G_b": 7_838_085, "D_a": 427_073, "D_b": 427_073},
     ("cut", ""): {
         "G": 11_378_179,
@@ -45,6 +48,14 @@ COUNTS = {
     ("gatys", ""): {"V": 12_944_960, "apart": 0, "picture": 3 * 512**2},  # VGG-19 up to conv5_1
     ("infogan", ""): {"G": 6_652_481, "T": 6_558_144, "D": 1_025, "Q": 133_262},
     ("inversion", ""): {"V": 994_624, "variation": 0, "picture": 3 * 227**2},  # AlexNet up to conv3
+    ("johnson", ""): {
+        "T": 1_679_235,
+        "V": 7_635_264,
+        **{f"apart[{level}]": 0 for level in (1, 2, 3, 4)},
+        "variation": 0,
+    },
+    ("johnson", "super_resolution"): {"T": 475_971, "V": 260_160},
+    ("johnson", "super_resolution,eightfold"): {"T": 513_027, "V": 260_160},
     ("lapgan", ""): {
         "G[0]": 1_792_992,
         "G[1]": 218_179,

@@ -126,6 +126,8 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "deepsim", load("deepsim", variant="official_code"), STEPS
     yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
     yield "began", load("began"), STEPS
+    yield "johnson", load("johnson"), STEPS
+    yield "cin", load("cin"), STEPS
     yield "two phases", read(TWO_PHASES), 7
     yield "end of a phase", read(GROWING), 3
     yield "middle of a fade", read(GROWING), 6
