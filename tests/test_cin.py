@@ -109,9 +109,8 @@ def their_name(name: str) -> str:
     ] + ".weight"
 
 
-@PLANS
-def test_it_agrees_with_the_loop_by_hand(share: bool, merge: bool) -> None:
-    engine = trainer(load("cin"), share=share, merge=merge)
+def follows(engine: gangraph.Trainer) -> None:
+    """Hold the engine to the loop by hand, step by step."""
     painter, features = copied(engine)
     optimizer = torch.optim.Adam(painter.parameters(), lr=1e-3)
     for number in range(STEPS):
@@ -127,6 +126,19 @@ def test_it_agrees_with_the_loop_by_hand(share: bool, merge: bool) -> None:
         )
     ours = dict(engine.networks["T"].named_parameters())
     assert worst(deviation(ours[their_name(n)].detach(), p.detach()) for n, p in painter.named_parameters()) < 1e-9
+
+
+@PLANS
+def test_it_agrees_with_the_loop_by_hand(share: bool, merge: bool) -> None:
+    follows(trainer(load("cin"), share=share, merge=merge))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the loop is on the CPU, where kernels need the interpreter")
+def test_it_agrees_with_the_kernel_of_adain_in_every_layer() -> None:
+    engine = trainer(load("cin"), kernels="on")
+    used = [use for lowered in engine.engine.program.segments.values() for use in lowered.kernels]
+    assert [use.fusion.kernel for use in used if not use.fusion.why_not] == ["adain"] * 8
+    follows(engine)
 
 
 def test_a_new_style_moves_its_row_and_nothing_else() -> None:
