@@ -41,7 +41,7 @@ from gangraph.views.text import check_json
 from gangraph.vocabulary.optimizer_steps import root
 from tests.reference.networks import Mlp
 from tests.reference.unrolled import UnrolledLoop
-from tests.support import copy_parameters, deviation, load, normals, same, small, snapshot, trainer, worst
+from tests.support import copy_parameters, deviation, load, normals, refused, same, small, snapshot, trainer, worst
 
 TOLERANCE = 1e-10
 PLANS = [(True, True), (False, True), (True, False), (False, False)]
@@ -440,6 +440,11 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
         form=Form("scaled(NETWORK, value)", build=_of_network),
     )
     monkeypatch.setitem(kinds._records, "scaled", kind)
+
+
+def test_a_looked_ahead_network_whose_output_is_not_named_is_refused_in_words() -> None:
+    spec = looking(networks_d="{inputs: x, parts: {one: linear(1)}, values: {h: one(x)}, outputs: {score: h}}")
+    assert "GG316: network 'D' has several outputs" in refused(spec)
 
 
 @pytest.mark.usefixtures("scaled")

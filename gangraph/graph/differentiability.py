@@ -36,10 +36,10 @@ def points(graph: Graph, name: str) -> Iterator[Point]:
 
 
 def flow_at(graph: Graph, point: Point) -> Flow | None:
-    """Where a gradient comes to inside of a network; None for what is no call."""
+    """Where a gradient comes to inside of a network; None for what is no call, or for an output that there is not."""
     name, output = point
     node = graph.nodes[name]
-    return graph.networks[graph.owner(node.target)].flows[output] if node.is_call else None
+    return graph.networks[graph.owner(node.target)].flows.get(output) if node.is_call else None
 
 
 def behind(graph: Graph, point: Point) -> Iterator[Point]:
