@@ -215,6 +215,10 @@ TINY: Mapping[str, Mapping[str, object]] = {
     },
     "adain_style": {
         "params.size": 16,
+        "params.layers": 4,
+        "values.known[4]": "V(x).relu4_1",
+        "values.model[4]": "V(style).relu4_1",
+        "values.told[4]": "V(y).relu4_1",
         "params.widths": [4, 4, 3, 3, 2, 2],
         "params.doubled": [0, 2, 4],
         "train.batch": 3,
