@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from gangraph.apply.anysize import AnySize
+from gangraph.apply.levels import Levels
 from gangraph.apply.sizes import bare, scaling_of
 from gangraph.build.network import build_network
 from gangraph.check.instantiate import instantiate
 from gangraph.errors import RunError
+from gangraph.evaluate.pictures import clipped
 from gangraph.language.spec import NetworkSpec
 from tests.support import read
 
@@ -92,6 +94,24 @@ def test_tiles_of_a_local_network_are_the_whole_to_rounding(layers: str, size: t
     tiles = [each for each in sizes if max(each) < 1024]  # the others find out how far it sees
     assert len(tiles) > 3 and all(whole.needs(each) <= tiled.memory for each in tiles)
     assert list(tiled.remarks) == ["large images were cut into overlapping tiles, which changes nothing"]
+
+
+def test_tiles_become_bytes_at_once_and_are_the_whole_enlarged() -> None:
+    layers = "conv2d(12, 3, padding=1), rearrange('(c i j) h w -> c (h i) (w j)', i=2, j=2), conv2d(3, 3, padding=1)"
+    whole, tiled = network(layers), network(layers)
+    tiled.memory = whole.needs((48, 48))
+    kept: list[Tensor] = []
+    levels, counted = Levels((-1.0, 1.0)), Levels((-1.0, 1.0))
+
+    def bytes_of(made: Tensor) -> Tensor:
+        kept.append(levels(made))
+        return kept[-1]
+
+    expected, made = whole(image(96, 131)), tiled(image(96, 131), bytes_of)
+    assert made.dtype == torch.uint8 and made.shape == (1, 3, 192, 262) and len(kept) > 3
+    assert (made.int() - counted(expected).int()).abs().max() <= 1  # rounding may fall to either side of a half
+    assert levels.clipped(1)[0] == pytest.approx(counted.clipped(1)[0], abs=0.05)  # the last tiles overlap
+    assert counted.clipped(1)[0] == pytest.approx(clipped(expected[0], (-1, 1)), rel=1e-6)
 
 
 def test_how_far_a_network_sees_is_what_its_layers_add_up_to() -> None:

@@ -19,6 +19,8 @@ from gangraph.apply.sizes import Scaling, Size, main_output, result_size, scalin
 from gangraph.apply.statistics import shared_statistics
 from gangraph.errors import RunError
 
+Finish = Callable[[Tensor], Tensor]  # from what a network gives to what is kept, of the same shape
+
 _PROBED = 1024  # pixels of the strip on which the reach is measured; more than half of it is not found
 _SAMPLED, _LEAST, _PIECES = (
     512,
@@ -71,23 +73,27 @@ class AnySize:
         return scaling_of(self.bare, self.channels, self.size)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, finished: Finish = lambda made: made) -> Tensor:
         """Run images [B, C, H, W] through the network: [B, C', H', W'], where H' and W' are H and W by `scaling`.
 
         H and W may be any if there is a `scaling`. An image is filled up with its mirror image to a size that the
-        network takes, and the result is cut back. How large images were processed is added to `remarks`.
+        network takes, and the result is cut back. How large images were processed is added to `remarks`. `finished` is
+        called with what the network gives, of a large image tile by tile, and what it makes of each value is the
+        result: large ones take little memory as bytes.
 
         Raises:
             RunError: an image is too large for `memory`, and cannot be cut into tiles, since each output depends on the
                 whole image.
         """
         if self.scaling is None:
-            return self._run(images)
+            return finished(self._run(images))
         padded = self._padded(images)
         size = (padded.shape[2], padded.shape[3])
-        made = self._run(padded) if len(images) * self.needs(size) <= self.memory else self._tiled(padded)
         height, width = self.scaling.result((images.shape[2], images.shape[3]))
-        return made[:, :, :height, :width]
+        if len(images) * self.needs(size) <= self.memory:
+            return finished(self._run(padded)[:, :, :height, :width])
+        made = [self._tiled(image[None], finished)[:, :, :height, :width] for image in padded]
+        return torch.cat(made) if len(made) > 1 else made[0]
 
     def needs(self, size: Size) -> int:
         """About how many bytes one image of a size takes: twice the most that values between layers take at once.
@@ -134,10 +140,7 @@ class AnySize:
 
     # Tiles
 
-    def _tiled(self, images: Tensor) -> Tensor:
-        return torch.cat([self._tiled_one(image[None]) for image in images])
-
-    def _tiled_one(self, image: Tensor) -> Tensor:
+    def _tiled(self, image: Tensor, finished: Finish) -> Tensor:
         """Run one image tile by tile, each with a margin as wide as the receptive field reaches."""
         statistics = nullcontext() if self._reach is not None else shared_statistics(self.network, self._pieces(image))
         with statistics:
@@ -154,40 +157,44 @@ class AnySize:
                 ] = None
             else:
                 self.remarks["large images were cut into overlapping tiles, which changes nothing"] = None
-            return self._patched(image, reach)
+            return self._patched(image, reach, finished)
 
-    def _patched(self, image: Tensor, reach: Size) -> Tensor:
+    def _patched(self, image: Tensor, reach: Size, finished: Finish) -> Tensor:
         assert self.scaling is not None
-        side = self._tile(reach)
         height, width = image.shape[2], image.shape[3]
-        made: Tensor | None = None
+        made = self._result((height, width), finished)
+        side = self._tile(reach, max(self.memory - made.nbytes, self.memory / 2))
         for top in _starts(height, side[0]):
             for left in _starts(width, side[1]):
                 y0, y1 = max(0, top - reach[0]), min(height, top + side[0] + reach[0])
                 x0, x1 = max(0, left - reach[1]), min(width, left + side[1] + reach[1])
                 piece = self._run(image[:, :, y0:y1, x0:x1])
-                if made is None:
-                    made = piece.new_empty((1, piece.shape[1], *self.scaling.result((height, width))))
                 (r0, c0), (r1, c1) = (
                     self.scaling.result((top, left)),
                     self.scaling.result((top + side[0], left + side[1])),
                 )
                 r1, c1 = min(r1, made.shape[2]), min(c1, made.shape[3])
                 dy, dx = self.scaling.result((y0, x0))
-                made[:, :, r0:r1, c0:c1] = piece[:, :, r0 - dy : r1 - dy, c0 - dx : c1 - dx]
-        assert made is not None
+                made[:, :, r0:r1, c0:c1] = finished(piece[:, :, r0 - dy : r1 - dy, c0 - dx : c1 - dx])
         return made
 
-    def _tile(self, reach: Size) -> Size:
+    def _result(self, size: Size, finished: Finish) -> Tensor:
+        """The tensor that the tiles of an image of a size are written to."""
+        assert self.scaling is not None
+        probe = main_output(self.bare(torch.empty((1, self.channels, *self.size), device="meta")))
+        form = finished(self._weight.new_empty((1, probe.shape[1], 0, 0)))
+        return form.new_empty((1, probe.shape[1], *self.scaling.result(size)))
+
+    def _tile(self, reach: Size, memory: float) -> Size:
         """The size of the largest tile that fits into memory with its margins, but at least the size known to work."""
         assert self.scaling is not None
         rows, columns = self.scaling.multiple
         times = 1
-        while self.needs((2 * times * rows + 2 * reach[0], 2 * times * columns + 2 * reach[1])) <= self.memory:
+        while self.needs((2 * times * rows + 2 * reach[0], 2 * times * columns + 2 * reach[1])) <= memory:
             times *= 2
         for step in (times // 2, times // 4):  # sizes between two powers of two
             grown = times + step
-            if step and self.needs((grown * rows + 2 * reach[0], grown * columns + 2 * reach[1])) <= self.memory:
+            if step and self.needs((grown * rows + 2 * reach[0], grown * columns + 2 * reach[1])) <= memory:
                 times = grown
         return max(times * rows, self.size[0]), max(times * columns, self.size[1])
 

@@ -11,13 +11,14 @@ from gangraph.apply.anysize import AnySize
 from gangraph.apply.applied import Applied
 from gangraph.apply.files import write_image
 from gangraph.apply.introduction import preparation_text, size_text
+from gangraph.apply.levels import Levels
 from gangraph.apply.prepare import Preparation
 from gangraph.apply.sizes import Size, bare
 from gangraph.check.instantiate import Interval
 from gangraph.data.archive import Archive
 from gangraph.data.stream import derive_seed
 from gangraph.errors import DataError, RunError, UsageError
-from gangraph.evaluate.pictures import MANY, clipped, image_of
+from gangraph.evaluate.pictures import MANY, image_of_levels
 from gangraph.run.training import Training
 from gangraph.terminal import Countdown
 from gangraph.vocabulary.layers import RandomLayer
@@ -137,17 +138,16 @@ class Translation:
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(derive_seed(self.training.seed, "apply", names[0]))  # for layers that draw numbers
-                made = self.network(images)
+                made = self.network(images, levels := Levels(self.made))
         except (RunError, RuntimeError, MemoryError) as error:
             for name in names:
                 self._fail(f"{archive.where(name)}: {str(error).partition(chr(10))[0] or type(error).__name__}")
             return 0
-        for name, image in zip(names, made.float().cpu(), strict=True):
-            share = clipped(image, self.made)
+        for name, image, share in zip(names, made, levels.clipped(len(names)), strict=True):
             if share > MANY:
                 self.clipped.append(f"{archive.where(name)} {share:.0%}")
             try:
-                write_image(image_of(image, self.made), plan[name])
+                write_image(image_of_levels(image), plan[name])
             except OSError as error:
                 raise RunError(f"cannot write '{plan[name]}': {error.strerror or error}") from None
         return len(names)

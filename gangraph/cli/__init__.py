@@ -18,7 +18,7 @@ from io import TextIOWrapper
 import typer
 
 from gangraph import terminal
-from gangraph.cli import bench, doctor, readings, report, reproduce, runs, specs
+from gangraph.cli import bench, compare, doctor, readings, report, reproduce, runs, specs
 from gangraph.cli.usage import usage_text
 from gangraph.errors import GangraphError, RunError, SpecError, UsageError
 from gangraph.faults import fault_of
@@ -75,6 +75,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": reproduce.reproduce,
     "sample": runs.sample,
     "apply": runs.apply,
+    "compare": compare.compare,
     "report": report.report,
     "doctor": doctor.doctor,
     "schema": specs.schema,

@@ -270,10 +270,13 @@ def _wrapped(line: str, indent: int) -> str:
 def _summary(name: str, path: Path) -> dict[str, Any]:
     """A shipped spec's name, paper, one line, profiles and variants."""
     from gangraph.errors import Text
+    from gangraph.language.document.parse import parse
     from gangraph.language.document.tree import Mapping, read_tree
     from gangraph.language.scalar import Scalar
 
     tree = read_tree(Text(path.name, path.read_text(encoding="utf-8")))
+    if Scalar("base") in tree:  # its paper, profiles and variants may be those of its base
+        tree = parse(path).tree
     paper = tree.get(Scalar("paper"))
     stated = paper if isinstance(paper, Mapping) else Mapping()
     year = stated.get(Scalar("year"))

@@ -112,7 +112,7 @@ class Pairs(ImageOptions):
         return ImageSet([archive.where(name) for name in archive.names], load, self, archive.notes)
 
     def _open_matched(self, left: Archive, right: Archive) -> ImageSet:
-        matched = _match(left, right)
+        matched = matched_names(left, right)
 
         def load(index: int) -> Loaded:
             a, b = matched[index]
@@ -206,7 +206,8 @@ def _halves(picture: Picture) -> tuple[Picture, Picture]:
     return left, tuple(band.crop((middle, 0, width, height)) for band in picture)
 
 
-def _match(left: Archive, right: Archive) -> list[tuple[str, str]]:
+def matched_names(left: Archive, right: Archive) -> list[tuple[str, str]]:
+    """The files of two places that have the same names without their suffixes. Raises DataError for one left over."""
     a, b = _by_stem(left), _by_stem(right)
     only_a = [left.where(name) for stem, name in a.items() if stem not in b]
     only_b = [right.where(name) for stem, name in b.items() if stem not in a]

@@ -92,9 +92,20 @@ def is_image(value: Tensor) -> bool:
 
 def image_of(value: Tensor, interval: Interval) -> Image.Image:
     """One image [C, H, W] with 8 bits a channel: the range's low end is 0, its high end 255. One channel is grey."""
-    shown = _colours(value.detach().float().cpu(), interval[0])
-    pixels = _image(_unit(shown, interval))
-    return pixels.convert("L") if value.shape[0] == 1 else pixels
+    return image_of_levels(levels_of(_colours(value.detach().float().cpu(), interval[0]), interval))
+
+
+def levels_of(value: Tensor, interval: Interval) -> Tensor:
+    """Values of a range as whole numbers from 0 to 255, uint8; all are 128 where the range is a point."""
+    low, high = interval
+    unit = ((value.float() - low) / (high - low)).clamp_(0, 1) if high > low else torch.full_like(value, 0.5)
+    return unit.mul_(255).round_().to(torch.uint8)
+
+
+def image_of_levels(levels: Tensor) -> Image.Image:
+    """An image of uint8 [C, H, W] with 1 or 3 channels."""
+    pixels = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
+    return Image.fromarray(pixels.contiguous().numpy())
 
 
 def channels_note(channels: int) -> str:
