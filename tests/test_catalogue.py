@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae", "cyclegan", "dcgan",
     "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "minibatch", "pix2pix",
-    "pixelcnn", "pixelrnn", "progan", "r3gan", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan",
-    "wgan_gp",
+    "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae",
+    "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -76,6 +76,9 @@ COUNTS = {
     ("progan", ""): {"G": 23_071_507, "D": 23_077_137},  # at the end: test_growing.py counts the heads of all phases
     ("r3gan", ""): {"G": 23_057_952, "D": 23_009_568},
     ("r3gan", "ffhq64"): {"G": 22_429_824, "D": 22_381_440},
+    ("srgan", ""): {"G": 1_547_350, "D": 23_563_649, "V": 20_024_384},
+    ("srgan", "vgg22"): {"G": 1_547_350, "D": 23_563_649, "V": 260_160},  # the layers up to the second of block 2
+    ("srresnet", ""): {"G": 1_547_350},
     ("stylegan", ""): {"M": 2_101_248, "S": 24_110_771, "D": 23_077_137},
     ("stylegan2", ""): {"M": 2_101_248, "S": 30_370_060 - 2_101_248, "D": 29_012_513},
     ("stylegan2", "ffhq256"): {"M": 2_101_248, "S": 24_767_458 - 2_101_248, "D": 24_001_089},
