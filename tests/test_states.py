@@ -508,3 +508,52 @@ def test_a_network_that_draws_takes_a_state_in_a_batch_of_another_size(batch: in
     assert run.step({"z": torch.zeros(6, 4, dtype=torch.float64)})
     found = measure(run.engine, run.clock, {})
     assert all(each.value is not None for each in found.values())
+
+
+GROUPED = """
+gangraph: 1
+name: grouped
+data: {{x: "plane(std=0.3, count=64)"}}
+networks:
+  D: {{inputs: x, layers: "linear(3), minibatch_std(group=4), linear(3)"}}
+  H: {{inputs: q, layers: "linear(1)"}}
+state: {{m: {{start: "zeros(1, 3)", next: "lerp(m, batch_mean(at_first(D(x))), 0.1)"}}}}
+losses: {{judge: "mean(D(x)) + mean(H(D(x)))"}}
+train:
+  batch: {batch}
+  length: 3 steps
+  optimizers: {{d: "sgd([D, H], lr=0.01)"}}
+  step: [{{update: d, minimize: judge}}]
+evaluate: {{samples: 4, result_samples: 12, results: {{r: total(H(batch_mean(D(x))))}}}}
+"""
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_a_batch_smaller_than_its_group_says_as_much_of_what_has_samples(batch: int) -> None:
+    """Groups of 4 take no batch that is three times as large as 2 or 3, with which samples are told from features."""
+    run = trainer(read(GROUPED.format(batch=batch)))
+    (checked,) = run.checked
+    assert {name for name in checked.types.batched if not checked.graph.nodes[name].is_same} == {"x", "D_out", "H_out"}
+    run.step()
+    assert run.states["m"].shape == (1, 3)
+    found = measure(run.engine, run.clock, {})["r"].value
+    draws = BoundEvaluation(run.engine, run.engine.program.measurement, {}).draws(4)  # type: ignore[arg-type]
+    expected = list[float]()
+    with torch.no_grad():
+        for index in range(3):
+            draws.begin({})
+            (x,) = draws.draw("x", index).values()
+            expected.append(float(run.networks["H"](run.networks["D"](x).mean(0, keepdim=True)).sum()))
+    assert found == pytest.approx(sum(expected) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_a_gradient_with_respect_to_parameters_has_no_samples_whatever_its_length(batch: int) -> None:
+    values = 'values: {g: "grad(D(x), parameters(D))"}\nlosses'
+    written = GROUPED.format(batch=batch).replace("losses", values).replace("mean(H(D(x)))", "mean(H(D(x))) + mean(g)")
+    written = written.replace('"linear(3), minibatch_std(group=4), linear(3)"', '"linear(1)"').replace(
+        "zeros(1, 3)", "zeros(1, 1)"
+    )
+    (checked,) = check_spec(read(written))
+    assert checked.types.nodes["g"].shape == (3,)
+    assert "g" not in checked.types.batched

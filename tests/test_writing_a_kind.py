@@ -290,6 +290,17 @@ def told_of(kind: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("like", [0, None])
+def test_its_samples_are_known_with_or_without_saying_whose_shape_it_has(
+    like: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(kinds._records, "reversed_gradient", replace(kinds["reversed_gradient"], like=like))
+    checked = check_phase(spec(), spec().phases[0])
+    called = {node.id for node in checked.graph.nodes.values() if node.is_call and "flow" in node.inputs}
+    assert called
+    assert checked.types.batched >= {"fake", "flow", *called}
+
+
 def test_what_is_computed_over_all_samples_is_an_op_or_the_same() -> None:
     with pytest.raises(ValueError, match="'doubled' is computed over all samples: it has to be the same as"):
         kinds.add(NodeKind(name="doubled", whole=True, infer=lambda _, __: None, write=lambda _, __: None))

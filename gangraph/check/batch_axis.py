@@ -20,7 +20,6 @@ from gangraph.check.naming import said
 from gangraph.errors import Problem
 from gangraph.graph.kinds import SIGNS, kinds
 from gangraph.graph.model import Graph, LayerUse, Node, Ref, with_arguments
-from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
 from gangraph.vocabulary.coupled import BatchError
 
@@ -35,23 +34,12 @@ def follow_batch(
 ) -> tuple[frozenset[str], tuple[Problem, ...]]:
     """The values whose first axis is the batch, and GG412: every place where the batch does not stay the first axis.
 
-    A value that no other batch can take is one of them if anything that it is computed from is, and so is one of a kind
-    that does not say whose shape it has, if it begins with the same axis. `batched` are variables with a batch that are
-    defined outside of the graph.
+    `batched` are variables with a batch that are defined outside of the graph.
     """
-    follower, found, problems = _Follower(graph, seen, batched), set[str](), list[Problem]()
+    follower, problems = _Follower(graph, seen, batched), list[Problem]()
     for node in graph.nodes.values():
         problems += follower.follow(node)
-        pair, above = follower.pairs.get(node.id), [name for name in node.inputs if name in found]
-        if pair is None:
-            along = bool(above)
-        elif node.id in follower.unfollowed:
-            along = any(seen.nodes[name].shape[:1] == pair[0].shape[:1] for name in above if name in seen.nodes)
-        else:
-            along = _has_samples(pair)
-        if along:
-            found.add(node.id)
-    return frozenset(found), tuple(problems)
+    return frozenset(name for name, pair in follower.pairs.items() if _has_samples(pair)), tuple(problems)
 
 
 def per_sample(graph: Graph, seen: Types) -> frozenset[str]:
@@ -77,7 +65,6 @@ class _Follower:
     pairs: dict[str, Pair] = field(default_factory=dict)
     outputs: dict[str, Mapping[str, Pair]] = field(default_factory=dict)
     told: dict[object, Mapping[str, Pair] | None] = field(default_factory=dict)
-    unfollowed: set[str] = field(default_factory=set)
 
     def follow(self, node: Node) -> Iterator[Problem]:
         """The problem of a node whose inputs have none."""
@@ -92,31 +79,37 @@ class _Follower:
                 self.pairs[node.id] = self._value(node)
         except _StrayError as stray:
             yield self._problem(node, stray)
-        except (BatchError, KeyError):
-            return  # the other batch is none that this can take
 
     def _value(self, node: Node) -> Pair:
-        made = self.seen.nodes[node.id]
+        made, kind = self.seen.nodes[node.id], kinds.of(node)
         if node.kind == "op" and vocabulary[node.target].traits.expects is None:
-            return _op(node, self.pairs)
+            try:
+                return _op(node, self.pairs)
+            except BatchError:  # the other batch is none that it can take
+                return _as_inputs(made.example(), self._given(node))
         if node.is_source:
-            return made.example(), _scaled(made)
-        like = kinds.of(node).like
-        if like is not None:
-            return self.pairs[node.inputs[like]]
-        self.unfollowed.add(node.id)
-        return made.example(), made.example()  # numbers over time, vectors of parameters and what sees whole sets
+            return made.example(), _scaled(made.example())
+        if kind.like is not None:
+            return self.pairs[node.inputs[kind.like]]
+        given = self._given(node) if kind.target != "network" else ()  # parameters and gradients at them have no batch
+        return _as_inputs(made.example(), given)  # numbers over time, states, what sees whole sets, kinds of plug-ins
+
+    def _given(self, node: Node) -> list[Pair]:
+        return [self.pairs[name] for name in node.inputs]
 
     def _network(self, node: Node) -> None:
         model = self.seen.calls[node.id]
         if model.graph.spec.start is not None:
             self.pairs[node.id] = self._variable(self.graph.owner(node.target), model)
             return
-        given = [self.pairs[name] for name in node.inputs]
+        given = self._given(node)
         key = (id(model), tuple(tuple(other.shape) for _, other in given))
         if key not in self.told:
             self.told[key] = None
-            self.told[key] = _Network(model, dict(zip(model.graph.spec.inputs, given, strict=True))).outputs()
+            try:
+                self.told[key] = _Network(model, dict(zip(model.graph.spec.inputs, given, strict=True))).outputs()
+            except BatchError:  # the other batch is none that it can take
+                self.told[key] = {name: _as_inputs(made, given) for name, made in model.made.items()}
         outputs = self.told[key]
         if outputs is not None and "" in outputs:
             self.pairs[node.id] = outputs[""]
@@ -128,9 +121,7 @@ class _Follower:
         start, made = self.graph.begun.get(name), model.made[""]
         if start is not None:
             return self.pairs[start]
-        return made, torch.empty(
-            (_TIMES * made.shape[0], *made.shape[1:]), device="meta"
-        ) if name in self.batched else made
+        return made, _scaled(made) if name in self.batched else made
 
     def _problem(self, node: Node, stray: _StrayError) -> Problem:
         given = [(name, self.seen.nodes[name]) for name in node.inputs]
@@ -263,5 +254,11 @@ def _require_in_place(made: Tensor, again: Tensor, inputs: Sequence[Pair]) -> No
         raise _StrayError
 
 
-def _scaled(made: TensorType) -> Tensor:
+def _as_inputs(made: Tensor, inputs: Sequence[Pair]) -> Pair:
+    """A value that cannot be made in the other batch: it has the batch if it begins with the same axis as an input."""
+    along = any(_has_samples(pair) and pair[0].shape[:1] == made.shape[:1] for pair in inputs)
+    return made, _scaled(made) if along else made
+
+
+def _scaled(made: Tensor) -> Tensor:
     return torch.empty((_TIMES * made.shape[0], *made.shape[1:]), dtype=made.dtype, device="meta")

@@ -29,8 +29,9 @@ class KindFacts:
             of earlier steps. These are kept in a buffer, which is part of a run's state: the arguments are the value
             and the size of the buffer, and the engine mixes the value with it as `gangraph.run.history` says.
         same: whether it is the value of its first argument, or one like it from before: of the same type and range.
-        like: the place of the argument whose shape it has, if its shape is always an argument's; the batch of a value
-            without such an argument is not followed.
+        like: the place of the argument whose shape it has, if its shape is always an argument's. A value without such
+            an argument has the batch if it begins with the same axis as an argument that has it, and its target is no
+            network, whose parameters it would be about.
         whole: whether an evaluation may compute it once over all samples, where no network or gradient needs it; a kind
             that is no op has to be the `same` then.
         in_networks: whether it stands in networks alone, and not in the step.
