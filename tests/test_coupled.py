@@ -16,7 +16,7 @@ from gangraph.session.run import measure_now
 from gangraph.vocabulary.coupled import BatchError, MinibatchDiscrimination, batch_mean, minibatch_std
 from gangraph.vocabulary.layers import GaussianNoise, weight_norm
 from gangraph.vocabulary.ops import logsumexp, total
-from tests.support import normals, same, small, snapshot, trainer
+from tests.support import normals, read, refused, same, small, snapshot, trainer
 
 COUPLED = "{inputs: x, layers: 'linear(6), relu, minibatch_discrimination(3, 2), linear(1)'}"
 
@@ -278,3 +278,26 @@ def test_batch_norm_in_micro_batches_is_warned_of_too() -> None:
     step = ("{update: d, minimize: judge, accumulate: 2}", "{update: g, minimize: fool}")
     (checked,) = gangraph.check_spec(small(*step, networks_d=norm))
     assert [(lint.code, lint.found) for lint in checked.lints] == [("GG622", "batch_norm with accumulate: 2")]
+
+
+def test_the_samples_of_an_evaluation_are_those_of_whichever_input_has_the_batch() -> None:
+    """A state that stands before it has as many rows as ever."""
+    said = refused(
+        read("""
+gangraph: 1
+name: second
+data: {x: "plane(std=0.3, count=64)"}
+networks:
+  D: {inputs: [c, x], values: {y: "linear(3)(minibatch_std(x * c, group=4))"}, output: y}
+state: {m: {start: "ones(1, 2)", next: "m"}}
+losses: {judge: "mean(D(m, x))"}
+train:
+  batch: 4
+  length: 3 steps
+  optimizers: {d: "sgd(D, lr=0.01)"}
+  step: [{update: d, minimize: judge}]
+evaluate: {samples: 6, results: {r: "mean(D(m, x))"}}
+""")
+    )
+    assert "GG540" in said
+    assert "6 samples, by samples: under evaluate:" in said

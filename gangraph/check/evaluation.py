@@ -53,13 +53,15 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
         model = seen.networks.get(graph.owner(node.target)) if node.is_call else None
         if model is None or not model.couples_always or any(n not in seen.nodes for n in (node.id, *node.inputs)):
             continue
-        if node.inputs[0] not in seen.batched:
+        along = next((name for name in node.inputs if name in seen.batched), None)
+        if along is None:
             continue  # it has as many samples as in training
-        given = tuple(seen.nodes[name] for name in node.inputs)
-        count = given[0].shape[0] * spec.samples // graph.spec.batch
+        count = seen.nodes[along].shape[0] * spec.samples // graph.spec.batch
+        given = [(name in seen.batched, seen.nodes[name]) for name in node.inputs]
+        inputs = [resized((made,), count)[0] if has_samples else made.example() for has_samples, made in given]
         try:
             with torch.no_grad():
-                model.module.eval()(*resized(given, count))
+                model.module.eval()(*inputs)
         except BatchError as error:
             yield Problem(
                 code="GG540",
