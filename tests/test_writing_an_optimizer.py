@@ -10,7 +10,7 @@ from torch import Tensor, autograd
 from torch.func import functional_call
 
 import gangraph
-from gangraph.errors import RunError, SpecError
+from gangraph.errors import CheckpointError, RunError, SpecError
 from gangraph.folder.plugins import plugins_of
 from gangraph.language.continuation import changes
 from gangraph.language.spec import Spec
@@ -76,6 +76,22 @@ class Failing(Signs):
         for group in self.param_groups:
             if group["lr"] > 1:
                 raise KeyError("too fast")
+
+
+def refused_mean(states):
+    for index, state in enumerate(states):
+        if float(state["mean"].sum()) > 1e6:
+            yield index, "mean", "a large one", "a small one"
+
+
+@optimizer("assuming", keeps={"mean": (-2.0, 2.0)}, refuses_state=refused_mean)
+class Assuming(Signs):
+    """The same, of which a checkpoint is held to what it says; that fails before the first step."""
+
+
+@optimizer("empty", keeps={"mean": range(0)})
+class Empty(Signs):
+    """The same, which says that it keeps no number."""
 
 
 optimizer("adafactor")(torch.optim.Adafactor)
@@ -200,6 +216,24 @@ def test_one_that_fails_is_told_with_its_module_and_its_place() -> None:
     run.train(steps=2)
     with pytest.raises(RunError, match=f"{where}at step 2, {who}KeyError: 'too fast'"):
         run.train(steps=1)
+
+
+def test_one_that_fails_as_a_checkpoint_is_held_to_it_is_told_likewise(tmp_path: Path) -> None:
+    run = trainer(small(optimizer_d="assuming(D)"))
+    who = (
+        r"small.yaml:\d+:\d+: the optimizer 'assuming' of the plug-in's module 'gangraph_signs' fails: KeyError: 'mean'"
+    )
+    with pytest.raises(RunError, match=who):
+        gangraph.Trainer.resume(run.save(tmp_path / "begun"), device="cpu")
+    run.step()
+    assert gangraph.Trainer.resume(run.save(tmp_path / "later"), device="cpu").step_count == 1
+
+
+def test_bounds_that_no_number_keeps_are_not_passed_over(tmp_path: Path) -> None:
+    run = trainer(small(optimizer_d="empty(D)"))
+    run.step()
+    with pytest.raises(CheckpointError, match=r"optimizer/d/0.mean': found .*, expected a count up to -1"):
+        gangraph.Trainer.resume(run.save(tmp_path / "later"), device="cpu")
 
 
 def test_one_that_refuses_a_value_says_so_itself() -> None:

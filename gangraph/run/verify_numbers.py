@@ -7,6 +7,7 @@ from torch import Tensor
 from gangraph.folder.checkpoint import Checkpoint, part
 from gangraph.registry import optimizers
 from gangraph.run.engine import Engine
+from gangraph.run.plugin_calls import telling
 from gangraph.traits import Range
 
 
@@ -15,6 +16,7 @@ def verify_numbers(engine: Engine, checkpoint: Checkpoint) -> None:
 
     Raises:
         CheckpointError: one is NaN, a state is infinite, or an optimizer keeps what its steps cannot have left.
+        RunError: an optimizer of a plug-in fails as it is asked for that.
     """
     for name, tensor in checkpoint.tensors.items():
         if tensor.is_floating_point() and tensor.isnan().any():
@@ -28,19 +30,21 @@ def verify_numbers(engine: Engine, checkpoint: Checkpoint) -> None:
 
 def _odd(engine: Engine, group: str, kept: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str]]:
     """What the optimizer of a group cannot have kept: the name of a tensor, what was found, and what was expected."""
-    traits = optimizers[engine.graph.spec.optimizers[group].kind].traits
+    spec = engine.graph.spec.optimizers[group]
+    traits = optimizers[spec.kind].traits
     for name, tensor in kept.items():
-        if within := (traits.keeps or {}).get(name.partition(".")[2]):
+        if (within := (traits.keeps or {}).get(name.partition(".")[2])) is not None:
             yield from ((name, found, expected) for found, expected in _beyond(tensor, within))
     if traits.refuses_state is not None:
         states = [part(kept, f"{index}.") for index in range(len(engine.parameters[group]))]
-        for index, key, found, expected in traits.refuses_state(states):
-            yield f"{index}.{key}", found, expected
+        with telling(f"the optimizer '{spec.kind}'", spec.span, traits.refuses_state):
+            odd = [(f"{index}.{key}", found, expected) for index, key, found, expected in traits.refuses_state(states)]
+        yield from odd
 
 
 def _beyond(tensor: Tensor, within: Range | range) -> Iterator[tuple[str, str]]:
     """The first number of a tensor that does not lie within bounds, and what was expected."""
-    least, greatest = (within[0], within[-1]) if isinstance(within, range) else within
+    least, greatest = (within.start, within.stop - 1) if isinstance(within, range) else within
     bad = (tensor < least) | (tensor > greatest)
     if greatest < float("inf"):  # which a shorter type than float64 may round to infinity
         bad |= ~tensor.isfinite()
@@ -52,7 +56,7 @@ def _beyond(tensor: Tensor, within: Range | range) -> Iterator[tuple[str, str]]:
 
 def _said(within: Range | range) -> str:
     if isinstance(within, range):
-        return f"a count up to {within[-1]:,}"
+        return f"a count up to {within.stop - 1:,}" if within.start == 0 else f"a count in {within}"
     least, greatest = within
     if greatest == float("inf"):
         return "no negative number" if least == 0 else f"{least:g} or more"
