@@ -147,6 +147,7 @@ FIXED = """
 gangraph: 1
 name: fixed_singles
 data: {x: "fixed(world(size=8, count=3))", z: "fixed(normal(4))", y: normal(4)}
+state: {k: {start: "ones(3, 4)", next: k}}
 networks:
   G: {inputs: z, layers: "linear(192), reshape(3, 8, 8), tanh"}
   N: {inputs: z, layers: "linear(192), gaussian_noise(0.1), reshape(3, 8, 8), tanh"}
@@ -160,7 +161,7 @@ train:
 evaluate:
   samples: 4
   mode: train
-  grid: {codes: [G(z)], photos: [T(x)], noisy: [N(z)], anew: [G(y)]}
+  grid: {codes: [G(z)], photos: [T(x)], noisy: [N(z)], anew: [G(y)], state: [G(k)]}
 """
 
 
@@ -179,6 +180,24 @@ def test_no_sample_is_written_twice_where_all_is_fixed(name: str, there: int, fi
     assert sample_files(fixed, tmp_path / "out", name=name, say=said.append) == there
     assert bool(said) == (there < 4)  # of those that are drawn where nobody asks for a number
     assert len({path.read_bytes() for path in (tmp_path / "out").iterdir()}) == there
+
+
+def test_a_network_on_a_state_has_as_many_samples_as_the_state_has_rows(fixed: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"there are no 4 samples: .*, made without .* drawn; --count 3 writes them all$"
+    ):
+        sample_files(fixed, tmp_path / "out", name="state", count=4)
+    assert sample_files(fixed, tmp_path / "out", name="state") == 3
+    assert len([*(tmp_path / "out").iterdir()]) == 3
+
+
+@pytest.mark.parametrize(("name", "larger"), [("codes", True), ("photos", False), ("state", False)])
+def test_a_larger_batch_is_advised_where_it_has_more_samples(
+    name: str, larger: bool, fixed: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        sample_files(fixed, tmp_path / "out", name=name, count=5, batch=2)
+    assert ("--batch 5 draws as many at once" in str(caught.value)) == larger
 
 
 def test_a_larger_batch_of_fixed_numbers_has_more_samples(fixed: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Samples as files of their own, one image each: what tools that measure a generator read."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from torch import Tensor
@@ -68,27 +69,32 @@ def sample_files(
     sampler = evaluation.samplers.get(name)
     total = count or (sampler.spec.samples if sampler is not None else bound.spec.samples)
     together = batch or bound.spec.samples
-    there = _different(bound, together)
+    there = _different(bound, columns.values(), together)
     if there is not None and total > there:
         if count is not None:
-            raise UsageError(_too_many(bound, there, together, count))
+            raise UsageError(_too_many(bound, columns.values(), there, count))
         total = there
         say(f"there are {there} samples, since everything that they are made from is fixed")
     return _draw(training, bound, writer, total, together)
 
 
-def _different(bound: BoundEvaluation, batch: int) -> int | None:
-    """How many different samples there are where every batch is the same; None where batches differ."""
-    if bound.draws_anew:
+def _different(bound: BoundEvaluation, shown: Collection[str], batch: int) -> int | None:
+    """How many different samples of what is shown there are where every batch is the same; None where batches differ.
+
+    What has no batch, such as a network on a state, has as many as its rows.
+    """
+    types = bound.engine.program.plan.checked.evaluation
+    if bound.draws_anew or types is None:
         return None
     draws = bound.draws(batch)
     streams = [name for name in bound.sources if isinstance(draws.sources[name], FixedStream)]
-    return min([batch, *(len(draws.open(name)) for name in streams)])
+    drawn = min([batch, *(len(draws.open(name)) for name in streams)])
+    return max(drawn if node in types.batched else min(batch, prod(types.nodes[node].shape[:1])) for node in shown)
 
 
-def _too_many(bound: BoundEvaluation, there: int, batch: int, count: int) -> str:
+def _too_many(bound: BoundEvaluation, shown: Collection[str], there: int, count: int) -> str:
     made = f"from {', '.join(bound.sources)}, fixed" if bound.sources else "without anything that is drawn"
-    more = f", and --batch {count} draws as many at once" if there == batch and bound.sources else ""
+    more = f", and --batch {count} draws as many at once" if _different(bound, shown, count) == count else ""
     return f"there are no {count} samples: every batch is the same, made {made}; --count {there} writes them all{more}"
 
 
@@ -101,7 +107,7 @@ def _draw(training: Training, bound: BoundEvaluation, writer: "_Writer", count: 
         writer.write(values, start, min(batch, count - start), count)
         said.one_more()
     writer.conclude()
-    return count * len(writer.columns)
+    return writer.written
 
 
 def _columns(evaluation: Evaluation, name: str, say: Callable[[str], None]) -> dict[str, str]:
@@ -157,7 +163,7 @@ class _Writer:
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        self.outside = dict.fromkeys(self.columns, 0.0)
+        self.outside, self.written = dict.fromkeys(self.columns, 0.0), 0
         for label, name in self.folders.items():
             if name not in ("", label):
                 self.say(f"{name}: {label}")
@@ -176,6 +182,7 @@ class _Writer:
             place.mkdir(parents=True, exist_ok=True)
             for number, image in enumerate(value[:kept], start):
                 save_image(image_of(image, self.ranges[label]), place / f"{number:0{digits}d}.png")
+            self.written += len(value[:kept])
             self.outside[label] += clipped(value[:kept], self.ranges[label]) * kept / count
 
     def conclude(self) -> None:
