@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -84,8 +84,8 @@ def innermost(source: Source) -> Source:
 
     Such a source names the one in it `inside`.
     """
-    inside: Source | None = getattr(source, "inside", None)
-    return source if inside is None else innermost(inside)
+    inside: Any = getattr(source, "inside", None)
+    return innermost(inside) if callable(getattr(inside, "open", None)) else source  # an argument may be called so too
 
 
 def places(source: Source) -> tuple[tuple[str, str], ...]:
@@ -155,8 +155,8 @@ def problems(dataset: Dataset) -> Sequence[str]:
 
 def _read(dataset: Dataset) -> Dataset:
     """The data set that reads files, which others may stand around, as sources do (`innermost`)."""
-    inside: Dataset | None = getattr(dataset, "inside", None)
-    return dataset if inside is None else _read(inside)
+    inside: Any = getattr(dataset, "inside", None)
+    return _read(inside) if callable(getattr(inside, "batch", None)) else dataset
 
 
 def finds(source: Source) -> tuple[str, ...]:

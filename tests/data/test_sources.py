@@ -5,8 +5,10 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -22,7 +24,7 @@ from gangraph.data.fixed import fixed
 from gangraph.data.folders import Classes, Images, Pairs
 from gangraph.data.idx import Idx
 from gangraph.data.random import RandomSource, normal
-from gangraph.data.source import Dataset, Field, Source, missing_places, notes
+from gangraph.data.source import Dataset, Field, Source, innermost, missing_places, notes, places
 from gangraph.data.torchvision_sets import Torchvision
 from gangraph.errors import ArgumentError, DataError
 from gangraph.registry import vocabulary
@@ -745,3 +747,17 @@ def test_the_number_of_fixed_samples_is_told_without_a_download(monkeypatch: pyt
 def test_what_is_fixed_is_not_fixed_again(inner: object) -> None:
     with pytest.raises(ArgumentError, match="a source that is not fixed yet"):
         fixed(fixed(inner), seed=1)
+
+
+def test_an_argument_called_inside_that_is_no_source_stands_around_none() -> None:
+    @dataclass(frozen=True)
+    class Member:
+        """A source of a plug-in that reads a member of an archive."""
+
+        archive: str
+        inside: str
+        paths: ClassVar = ("archive",)
+
+    member = Member("a.zip", "train")
+    assert innermost(member) is member  # type: ignore[arg-type, comparison-overlap]  # as a plug-in would have it
+    assert places(member) == (("archive", "a.zip"),)  # type: ignore[arg-type]
