@@ -274,6 +274,17 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.optimizers.painter": "lbfgs(picture, max_iter=5)",
     },
     "inversion": {"params.size": "[16, 24]", "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)"},
+    "mgan": {
+        "params.size": 56,
+        "params.crop": 48,
+        "params.apart": 8,
+        "params.batch": 3,
+        "params.filters": 2,
+        "params.filters_p": 4,
+        "params.filters_d": 4,
+        "params.lengths": "[2 steps, 2000 steps]",
+        "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)",
+    },
 }
 
 SMALL = """

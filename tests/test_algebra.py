@@ -30,6 +30,7 @@ from gangraph.vocabulary.choosing import (
     topk,
     where,
 )
+from gangraph.vocabulary.ops import patches
 from gangraph.vocabulary.patterns import einsum, rearrange, reduce, repeat
 from tests.support import read
 
@@ -55,6 +56,16 @@ DIFFERENTIABLE: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tu
     "three values": (
         lambda x, y, z: einsum("b c, b c, k c -> b k", x, y, z), lambda x, y, z: (x * y) @ z.T,
         (numbers(B, C), numbers(B, C, seed=1), numbers(2, C, seed=2)),
+    ),
+    "squares": (
+        lambda x: patches(x, 2, 2),
+        lambda x: torch.stack([x[..., i : i + 2, j : j + 2] for i in (0, 2) for j in (0, 2)], 1),
+        (numbers(B, 2, 4, 5),),
+    ),
+    "squares that overlap": (
+        lambda x: patches(x, 3, 1),
+        lambda x: torch.stack([x[..., i : i + 3, j : j + 3] for i in (0, 1) for j in range(3)], 1),
+        (numbers(B, 2, 4, 5),),
     ),
     "a Gram matrix": (
         lambda x: einsum("b row h w, b column h w -> b row column", x, x) / 6,
@@ -232,6 +243,9 @@ REFUSED: list[tuple[Callable[[], Tensor], str]] = [
     (lambda: take(numbers(2, 3), torch.tensor([[1]])), "expected \\[B, ...\\] at places, int64"),
     (lambda: stack(numbers(2, 3), dim=0), "is the batch"),
     (lambda: eye(numbers(3)), "at least two dimensions"),
+    (lambda: patches(numbers(B, 2, 4, 5), 5, 1), "size: found 5, expected a side that fits into"),
+    (lambda: patches(numbers(B, 4, 5), 2, 1), "a side that fits into"),
+    (lambda: patches(numbers(B, 2, 4, 5), 2, 0), "stride: found 0, expected 1 or more"),
 ]  # fmt: skip
 
 

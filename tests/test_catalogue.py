@@ -15,7 +15,7 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae", "cyclegan", "dcgan",
-    "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "minibatch", "pix2pix",
+    "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "mgan", "minibatch", "pix2pix",
     "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae",
     "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
@@ -65,6 +65,18 @@ COUNTS = {
         "D[2]": 113_729,
     },
     ("lsgan", ""): {"G": 15_591_427, "D": 4_333_441},
+    ("mgan", ""): {  # VGG-19 up to conv5_1, and 64 photographs of 384 pixels a side
+        "V": 12_944_960,
+        "P": 606_977,
+        "G": 4_989_571,
+        "D": 3_148_545,
+        "picture": 64 * 3 * 384**2,
+        "moved": 0,
+        "squares": 0,
+        "chosen": 0,
+        "variation": 0,
+        "unlike": 0,
+    },
     ("minibatch", ""): {"G": 4_933_382, "D": 1_504_404},
     ("minibatch", "feature_matching"): {"G": 4_933_382, "D": 1_406_804},
     ("pix2pix", ""): {"G": 54_413_955, "D": 2_768_705},

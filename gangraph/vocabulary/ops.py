@@ -176,6 +176,22 @@ def max_pool2d(x: Tensor, kernel_size: int | tuple[int, int], stride: int | None
     return functional.max_pool2d(x, kernel_size, stride, padding)
 
 
+@op(range=same)
+def patches(x: Tensor, size: int, stride: int) -> Tensor:
+    """Squares of images or maps, row by row, one each `stride` places: [B, C, H, W] to [B, N, C, size, size].
+
+    What is left over to the right and below is in no patch. The sum of the gradient counts how many hold each place.
+
+    Raises:
+        ArgumentError: the size or the stride is below 1, or no patch fits.
+    """
+    if stride < 1:
+        raise ArgumentError("stride", stride, "1 or more")
+    if x.dim() != 4 or not 1 <= size <= min(x.shape[2:]):
+        raise ArgumentError("size", size, f"a side that fits into [B, C, H, W], here {list(x.shape)}")
+    return x.unfold(2, size, stride).unfold(3, size, stride).permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
+
+
 @op(range=hull)
 def pooled(*features: Tensor, size: int = 4) -> Tensor:
     """Maps [B, C, H, W] of several layers, each pooled by its maxima to size x size, as one vector [B, N] a sample.
