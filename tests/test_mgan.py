@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gangraph
+from gangraph.pipeline import check_spec, compile_phase
 from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
 
 STEPS, BATCH, SIZE, CROP, APART = 10, 3, 56, 48, 8
@@ -256,6 +257,21 @@ def test_the_network_learns_from_pairs_as_by_hand(share: bool, merge: bool, vari
     assert worst(e for _, e in parameter_deviations(engine, begun.networks, started, still=1e-6)) < 1e-9
     ended = engine.networks["picture"].value.detach()  # type: ignore[operator]
     assert torch.equal(ended, begun.picture.detach())
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_the_kernel_of_patches_stands_in_its_place_and_computes_the_same(phase: int) -> None:
+    spec = load("mgan")
+    segments = compile_phase(check_spec(spec)[phase], kernels="auto").segments
+    placed = [use.fusion for lowered in segments.values() for use in lowered.kernels]
+    assert [(fusion.kernel, fusion.why_not) for fusion in placed] == [("patch_loss", "")]
+    fused, plain = (trainer(spec, kernels=kernels) for kernels in ("on", "off"))
+    for engine in (fused, plain):
+        engine.train(1)
+        if phase:
+            engine.next_phase()
+    for _ in range(3):
+        assert fused.step() == pytest.approx(plain.step(), rel=1e-9)
 
 
 def test_critics_that_know_nothing_lose_two_and_let_everything_pass_for_half() -> None:
