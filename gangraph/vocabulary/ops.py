@@ -180,7 +180,7 @@ def max_pool2d(x: Tensor, kernel_size: int | tuple[int, int], stride: int | None
 def patches(x: Tensor, size: int, stride: int) -> Tensor:
     """Squares of images or maps, row by row, one each `stride` places: [B, C, H, W] to [B, N, C, size, size].
 
-    What is left over to the right and below is in no patch. The sum of the gradient counts how many hold each place.
+    What is left over to the right and below is in no patch. The gradient of the sum counts the patches at each place.
 
     Raises:
         ArgumentError: the size or the stride is below 1, or no patch fits.
