@@ -103,7 +103,7 @@ class Loop:
         known, g, d = self.networks["C"], self.networks["G"], self.networks["D"]
         with torch.no_grad():
             code, target = known(x)
-        made = g(code)
+        made = g(code) / 4
         fake = d(made.detach(), code, masks[1])
         real_cost, fake_cost = cost(d(x, code, masks[0]), 0), cost(fake, 1)
         both = float((real_cost + fake_cost).detach())
