@@ -131,7 +131,7 @@ def step(
     fake = g(low)
     judge = functional.softplus(-d(x)).mean() + functional.softplus(d(fake.detach())).mean()
     move(judge, optimizers["critic"])
-    alike = (fake - x).square() if content == "mse" else (v(fake) - v(x)).square() / 12.75**2 * 64 / 2
+    alike = (fake - x).square() if content == "mse" else (v(fake) - v(x)).square() / 2
     losses = {"judge": judge, "fool": functional.softplus(-d(fake)).mean(), "content": alike.sum(1).mean()}
     move(losses["content"] + WEIGHT * losses["fool"], optimizers["generator"])
     return {name: float(loss.detach()) for name, loss in losses.items()}
