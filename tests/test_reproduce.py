@@ -26,6 +26,7 @@ from gangraph.session.run import run
 from gangraph.trainer import Trainer
 
 DOCS = Path(__file__).parent.parent / "docs"
+BY_HAND = {"super_resolution"}  # what reproductions do not measure: images of any size
 
 SPEC = """
 gangraph: 1
@@ -388,7 +389,7 @@ def results_of_the_documents() -> list[str]:
 
 def test_every_shipped_result_has_its_page_in_the_form_that_is_written() -> None:
     names = results_of_the_documents()
-    assert names == sorted(path.stem for path in (DOCS / "results").glob("*.md"))
+    assert sorted({*names, *BY_HAND}) == sorted(path.stem for path in (DOCS / "results").glob("*.md"))
     assert (DOCS / "results.md").read_text().startswith(results_page([]).partition("\n| system")[0])
     for name in names:
         lines = (DOCS / "results" / f"{name}.md").read_text().splitlines()
