@@ -70,12 +70,12 @@ _OF_ANY_VALUE = ("about", "compared")  # texts in which no value is filled in
 _TABLES: list[Mapping[str, UpdateKey]] = []
 
 
-def table(records: Mapping[str, UpdateKey]) -> None:
+def add_table(records: Mapping[str, UpdateKey]) -> None:
     """Make a table of records known, so that no name is in two of them."""
     _TABLES.append(records)
 
 
-def verify(record: UpdateKey, what: Literal["option", "key"], texts: Iterable[str]) -> None:
+def verify_record(record: UpdateKey, what: Literal["option", "key"], texts: Iterable[str]) -> None:
     """Refuse a record that could not be written, told or printed; `texts` are its fields with a `$value`.
 
     Raises:

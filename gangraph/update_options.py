@@ -11,7 +11,7 @@ from functools import cache
 from pkgutil import resolve_name
 from typing import Any, Unpack
 
-from gangraph.update_keys import Function, Said, UpdateKey, registering, table, verify
+from gangraph.update_keys import Function, Said, UpdateKey, add_table, registering, verify_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ def _named(name: str) -> Callable[..., object]:
 
 
 UPDATE_OPTIONS: dict[str, UpdateOption] = {}
-table(UPDATE_OPTIONS)
+add_table(UPDATE_OPTIONS)
 
 
-def add(option: UpdateOption) -> None:
+def add_option(option: UpdateOption) -> None:
     """Register an option.
 
     Raises:
@@ -47,16 +47,16 @@ def add(option: UpdateOption) -> None:
             nothing is filled in for.
         TypeError: printed code could not import the function by its module and name.
     """
-    verify(option, "option", ("sentence", "latex", "caption"))
+    verify_record(option, "option", ("sentence", "latex", "caption"))
     UPDATE_OPTIONS[option.name] = option
 
 
 def update_option(name: str | None = None, **said: Unpack[Said]) -> Callable[[Function], Function]:
     """Register a function of parameters and a number, which changes their gradients in place, as a key of updates."""
-    return registering(name, lambda chosen, function: add(UpdateOption(name=chosen, function=function, **said)))
+    return registering(name, lambda chosen, function: add_option(UpdateOption(name=chosen, function=function, **said)))
 
 
-add(
+add_option(
     UpdateOption(
         name="clip_grad_value",
         function="torch.nn.utils.clip_grad_value_",
@@ -68,7 +68,7 @@ add(
         least=0,
     )
 )
-add(
+add_option(
     UpdateOption(
         name="clip_grad_norm",
         function="torch.nn.utils.clip_grad_norm_",

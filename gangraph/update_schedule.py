@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar, Unpack
 
-from gangraph.update_keys import Said, UpdateKey, registering, table, verify
+from gangraph.update_keys import Said, UpdateKey, add_table, registering, verify_record
 
 Guard = TypeVar("Guard", bound=Callable[[int, float], bool])
 
@@ -47,10 +47,10 @@ class SaidOfSteps(Said, total=False):
 
 
 SCHEDULE_KEYS: dict[str, ScheduleKey] = {}
-table(SCHEDULE_KEYS)
+add_table(SCHEDULE_KEYS)
 
 
-def add(key: ScheduleKey) -> None:
+def add_schedule_key(key: ScheduleKey) -> None:
     """Register a key.
 
     Raises:
@@ -58,7 +58,7 @@ def add(key: ScheduleKey) -> None:
             compared does not say where the name of the update stands, or a key has a function and is not conditional.
         TypeError: printed code could not import the function by its module and name.
     """
-    verify(key, "key", ("sentence", "latex", "caption", "stated", "code"))
+    verify_record(key, "key", ("sentence", "latex", "caption", "stated", "code"))
     if "{}" not in key.compared:
         raise ValueError(f"'compared' of the key '{key.name}' of updates is {key.compared!r}, in which {{}} is missing")
     if key.function is not None and not key.conditional:
@@ -70,7 +70,10 @@ def update_guard(name: str | None = None, **said: Unpack[SaidOfSteps]) -> Callab
     """Register a function of a step and a number, which says whether an update runs in it, as a key of updates."""
     said.setdefault("usual", "every step")
     return registering(
-        name, lambda chosen, function: add(ScheduleKey(name=chosen, function=function, conditional=True, **said))
+        name,
+        lambda chosen, function: add_schedule_key(
+            ScheduleKey(name=chosen, function=function, conditional=True, **said)
+        ),
     )
 
 
@@ -84,7 +87,7 @@ def holds(step: int, condition: float) -> bool:
     return bool(condition)
 
 
-add(
+add_schedule_key(
     ScheduleKey(
         name="times",
         about="how often in a row; may depend on step",
@@ -100,7 +103,7 @@ add(
         repeated=True,
     )
 )
-add(
+add_schedule_key(
     ScheduleKey(
         name="every",
         about="only when step is a multiple of this",
@@ -127,7 +130,7 @@ _LATE = ScheduleKey(
     takes="condition",
     late=True,
 )
-add(
+add_schedule_key(
     ScheduleKey(
         name="when",
         about="only when this condition on losses or time holds",
@@ -142,7 +145,7 @@ add(
         on_losses=_LATE,
     )
 )
-add(
+add_schedule_key(
     ScheduleKey(
         name="accumulate",
         about="number of micro-batches whose gradients are averaged",

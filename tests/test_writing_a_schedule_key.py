@@ -23,9 +23,8 @@ from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
 from gangraph.run.key_values import repetitions
 from gangraph.update_keys import KEYS
-from gangraph.update_options import UPDATE_OPTIONS, UpdateOption
-from gangraph.update_options import add as add_option
-from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey, add, divides, holds, update_guard
+from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, add_option
+from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey, add_schedule_key, divides, holds, update_guard
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
@@ -293,7 +292,7 @@ def test_a_new_field_of_updates_is_forgotten_by_nothing() -> None:
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="the key 'every' of updates is already registered"):
-        add(SCHEDULE_KEYS["every"])
+        add_schedule_key(SCHEDULE_KEYS["every"])
     with pytest.raises(ValueError, match="the option 'every' of updates is already registered"):
         add_option(UpdateOption(name="every", function="torch.nn.utils.clip_grad_value_", **TEXTS))
     with pytest.raises(ValueError, match="the key 'clip_grad_norm' of updates is already registered"):
@@ -304,7 +303,7 @@ def test_a_name_is_registered_once() -> None:
 @pytest.mark.parametrize("name", [*sorted(KEYS), "no name", "1st", ""])
 def test_a_name_that_updates_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"a key of updates cannot be called '{name}'"):
-        add(ScheduleKey(name=name, **TEXTS))
+        add_schedule_key(ScheduleKey(name=name, **TEXTS))
 
 
 def test_the_names_that_are_taken_are_those_of_the_document() -> None:
@@ -315,25 +314,25 @@ def test_the_names_that_are_taken_are_those_of_the_document() -> None:
 @pytest.mark.parametrize("key", ["sentence", "latex", "caption", "stated", "code"])
 def test_a_text_that_cannot_be_printed_is_refused_at_once(key: str, text: str) -> None:
     with pytest.raises(ValueError, match=f"'{key}' of the key 'odd' of updates is "):
-        add(ScheduleKey(name="odd", **{**TEXTS, key: text}))
+        add_schedule_key(ScheduleKey(name="odd", **{**TEXTS, key: text}))
     assert "odd" not in SCHEDULE_KEYS
 
 
 def test_what_is_compared_names_the_update() -> None:
     with pytest.raises(ValueError, match=r"'compared' of the key 'odd' of updates is 'by', in which \{\} is"):
-        add(ScheduleKey(name="odd", **{**TEXTS, "compared": "by"}))
+        add_schedule_key(ScheduleKey(name="odd", **{**TEXTS, "compared": "by"}))
 
 
 @pytest.mark.parametrize("key", ["about", "compared"])
 def test_a_value_in_what_is_said_of_any_value_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=f"'{key}' of the key 'odd' of updates is .* in which nothing is filled in"):
-        add(ScheduleKey(name="odd", **{**TEXTS, key: "{} by $value"}))
+        add_schedule_key(ScheduleKey(name="odd", **{**TEXTS, key: "{} by $value"}))
     assert "odd" not in SCHEDULE_KEYS
 
 
 def test_what_may_keep_an_update_from_running_is_known_to_the_plan() -> None:
     with pytest.raises(ValueError, match="the key 'odd' of updates has a function, so it has to be conditional"):
-        add(ScheduleKey(name="odd", function=holds, **TEXTS))
+        add_schedule_key(ScheduleKey(name="odd", function=holds, **TEXTS))
     assert "odd" not in SCHEDULE_KEYS
 
 

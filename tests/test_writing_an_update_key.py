@@ -21,7 +21,7 @@ from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.registry import load_plugins
 from gangraph.update_keys import KEYS
-from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, add, function_of, update_option
+from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, add_option, function_of, update_option
 from gangraph.views.code import code_text
 from gangraph.views.diff import compare
 from gangraph.views.drawing import draw
@@ -218,7 +218,7 @@ def test_a_run_remembers_which_plug_in_it_came_from() -> None:
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'clip_grad_norm' of updates is already registered"):
-        add(UPDATE_OPTIONS["clip_grad_norm"])
+        add_option(UPDATE_OPTIONS["clip_grad_norm"])
 
 
 TEXTS = {**dict.fromkeys(("sentence", "latex", "caption"), "by $value"), "about": "halved", "compared": "the half"}
@@ -286,7 +286,7 @@ def test_a_function_that_no_import_finds_is_refused() -> None:
 @pytest.mark.parametrize("name", [*sorted(KEYS), "no name", "1st", ""])
 def test_a_name_that_updates_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"an option of updates cannot be called '{name}'"):
-        add(UpdateOption(name=name, function=halve, **TEXTS))
+        add_option(UpdateOption(name=name, function=halve, **TEXTS))
 
 
 def test_the_names_that_are_taken_are_those_of_the_document() -> None:

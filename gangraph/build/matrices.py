@@ -11,8 +11,8 @@ from gangraph.graph.parts import beneath, paths_at
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.folding import total_of
 from gangraph.language.expression.model import Expression
-from gangraph.language.expression.put import put
 from gangraph.language.expression.static import is_late
+from gangraph.language.expression.substitute import substitute
 from gangraph.language.place import Place
 from gangraph.registry import vocabulary
 
@@ -44,7 +44,7 @@ def _items(items: tuple[Expression, ...], find: Find) -> Iterator[Expression]:
         assert isinstance(item.domain, ast.Call)
         assert is_late(item.domain)
         for layer in _layers(item.domain, find):
-            yield put({item.variable: layer}, item.item)
+            yield substitute({item.variable: layer}, item.item)
 
 
 def _layers(domain: ast.Call, find: Find) -> list[Expression]:

@@ -33,7 +33,7 @@ from gangraph.graph.kinds import SIGNS
 from gangraph.graph.model import Graph, NetworkGraph, Node, Ref, with_arguments
 from gangraph.graph.types import TensorType
 from gangraph.registry import vocabulary
-from gangraph.vocabulary.causal import levels_of
+from gangraph.vocabulary.causal import levels_per_colour
 from gangraph.vocabulary.layers import RandomLayer
 
 _FORMULA = "a distance from a number is a formula, such as mean((value - 1) ** 2)"
@@ -254,7 +254,7 @@ class _Inference:
 
     def _require_drawable(self, node: Node, logits: TensorType, image: TensorType) -> None:
         """Refuse logits and an image of which no pixel can be drawn. Raises ValueError."""
-        levels_of(logits.example(), image.example())
+        levels_per_colour(logits.example(), image.example())
         rows, model = dict(node.keywords).get("rows", 0), self.models[self.graph.owner(node.target)]
         if isinstance(rows, int) and rows > image.shape[2]:
             raise ValueError(f"rows is {rows}, and the image has {image.shape[2]}")

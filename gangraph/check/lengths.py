@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from gangraph.check.infer import Types, infer
 from gangraph.check.naming import said
 from gangraph.check.states import states_change_type
-from gangraph.data.lengths import at_length, lengths
+from gangraph.data.lengths import at_length, shorter_lengths
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Dataset, Field, Source
 from gangraph.errors import Problem
@@ -47,7 +47,7 @@ def varying_shapes(graph: Graph, types: Types) -> tuple[dict[str, Shapes], list[
     changing: set[str] = set()
     for name, source in graph.sources.items():
         found: list[Problem] = []
-        for length in lengths(source):
+        for length in shorter_lengths(source):
             shorter = replace(graph, sources={**graph.sources, name: _AtLength(source, length)})
             made = infer(shorter, types.networks)
             found = found or [_told(problem, name, length) for problem in _problems(shorter, types, made)]

@@ -37,7 +37,7 @@ def varying(frames: Frames, axis: int) -> Varying | None:
     return None if isinstance(frames, int) else Varying(axis, frames[0])
 
 
-def lengths(source: Source | RandomSource) -> Sequence[int]:
+def shorter_lengths(source: Source | RandomSource) -> Sequence[int]:
     """The lengths that the fields of a source can have in a batch, the longest left out; none if they do not differ."""
     fewest = [field.varies.least for field in source.fields.values() if field.varies is not None]
     most = [field.shape[field.varies.axis] for field in source.fields.values() if field.varies is not None]

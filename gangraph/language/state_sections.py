@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from gangraph.errors import SpecError
 from gangraph.language.expression.model import Call, Expression, Name, walk
-from gangraph.language.expression.put import put
 from gangraph.language.expression.schedule import TIME
+from gangraph.language.expression.substitute import substitute
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 
@@ -51,7 +51,7 @@ class StateSection:
     def written(self, text: str, given: Mapping[str, Expression], name: str, at: Scalar) -> Expression:
         """`start` or `next` of an entry, from what its keys hold; what the record adds stands `at` its name."""
         written = parse_expression(Scalar.at(text, at.text, (at.span.start,) * (len(text) + 1)))
-        filled: Expression = put({**given, ITSELF: Name(name, at.span)}, written)
+        filled: Expression = substitute({**given, ITSELF: Name(name, at.span)}, written)
         return filled
 
 

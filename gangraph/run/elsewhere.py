@@ -17,7 +17,7 @@ from gangraph.saved.state import TENSORS, Found
 from gangraph.saved.tensors import names_of_network
 from gangraph.views.spec import weights_text
 from gangraph.vocabulary.imagenet import fetched_backbone
-from gangraph.vocabulary.pretrained import read_file
+from gangraph.vocabulary.pretrained import read_tensors
 
 
 def load_weights(weights: Weights, module: nn.Module) -> None:
@@ -50,7 +50,7 @@ def tensors_of(weights: Weights, paths: Iterable[str]) -> Mapping[str, Tensor]:
         case RunWeights():
             return _in_checkpoint(Path(weights.checkpoint), weights.network)
         case FileWeights() | PretrainedWeights():
-            held = read_file(_file(weights))
+            held = read_tensors(_file(weights))
             return {path: held[own] for path in paths if (own := their_name(path, weights.names)) in held}
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.terminal import Countdown
-from gangraph.vocabulary.causal import levels_of
+from gangraph.vocabulary.causal import levels_per_colour
 
 
 class PixelByPixel(nn.Module):
@@ -41,7 +41,9 @@ class PixelByPixel(nn.Module):
             made = self.network(*inputs)
             logits = made[output] if output else made
             own = logits[:, colour :: drawn.shape[1], row, column]
-            drawn[:, colour, row, column] = _level(own, uniform[:, colour, row, column], levels_of(logits, drawn))
+            drawn[:, colour, row, column] = _level(
+                own, uniform[:, colour, row, column], levels_per_colour(logits, drawn)
+            )
             said.one_more()
         self.network.train(training)
         return drawn

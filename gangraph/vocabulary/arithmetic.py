@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gangraph.registry import op
-from gangraph.vocabulary.intervals import UNIT, Interval, always
+from gangraph.vocabulary.intervals import UNIT, Interval, constant_interval
 
 
 @op("add", range=lambda a, b: (a[0] + b[0], a[1] + b[1]))
@@ -68,7 +68,7 @@ def _comparison(name: str, sign: str) -> Callable[[Tensor, Tensor], Tensor]:
 
     mask.__name__ = mask.__qualname__ = name
     mask.__doc__ = f"a {sign} b as 1 and 0, in the type of the floating-point numbers among the two."
-    return op(name, range=always(UNIT), stops_gradient=True)(mask)
+    return op(name, range=constant_interval(UNIT), stops_gradient=True)(mask)
 
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}

@@ -247,7 +247,7 @@ def categorical_nll(logits: Tensor, target: Tensor) -> Tensor:
     The target [B, C, H, W] in [0, 1] is rounded to the levels k / (levels - 1). Their number follows from the logits
     [B, levels * C, H, W], in which channel k * C + c belongs to level k and colour c (van den Oord et al. 2016, 2.2).
     """
-    levels = levels_of(logits, target)
+    levels = levels_per_colour(logits, target)
     if levels < 2:
         raise ValueError("one logit for each pixel is a Bernoulli distribution: bernoulli_nll")
     chosen = (target * (levels - 1)).round().long()
@@ -255,7 +255,7 @@ def categorical_nll(logits: Tensor, target: Tensor) -> Tensor:
     return numbers.flatten(1).sum(1).mean()
 
 
-def levels_of(logits: Tensor, image: Tensor) -> int:
+def levels_per_colour(logits: Tensor, image: Tensor) -> int:
     """How many logits there are for each colour of a pixel; 1 is a Bernoulli distribution. Raises ValueError."""
     shape, target = list(map(int, logits.shape)), list(map(int, image.shape))
     if image.dim() != 4 or not image.is_floating_point():

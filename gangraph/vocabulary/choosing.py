@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gangraph.registry import op
 from gangraph.vocabulary.axes import in_type_of, named_axis, own_axis, per_sample
-from gangraph.vocabulary.intervals import TANH, UNIT, Interval, always, hull, same
+from gangraph.vocabulary.intervals import TANH, UNIT, Interval, constant_interval, hull, same
 
 
 def _along_batch(x: Tensor | None, dim: int = 1, *_: object, **__: object) -> bool:
@@ -135,7 +135,7 @@ def cumsum(x: Tensor, dim: int = 1) -> Tensor:
     return x.cumsum(own_axis(x, dim))
 
 
-@op(range=always((-float("inf"), 0.0)), latex=r"\log \mathrm{softmax}(${x})")
+@op(range=constant_interval((-float("inf"), 0.0)), latex=r"\log \mathrm{softmax}(${x})")
 def log_softmax(x: Tensor, dim: int = 1) -> Tensor:
     """log(softmax(x)) along `dim`, computed stably."""
     return torch.log_softmax(x, own_axis(x, dim))
@@ -144,7 +144,7 @@ def log_softmax(x: Tensor, dim: int = 1) -> Tensor:
 # Steps, whose gradient is zero: `x + detach(round(x) - x)` lets it pass as if they were not there.
 
 
-@op(range=always(TANH), stops_gradient=True, latex=r"\operatorname{sgn}(${x})")
+@op(range=constant_interval(TANH), stops_gradient=True, latex=r"\operatorname{sgn}(${x})")
 def sign(x: Tensor) -> Tensor:
     """-1 where x is below 0, 1 where it is above, and 0 where it is 0."""
     return x.sign()
@@ -164,7 +164,7 @@ def round_(x: Tensor) -> Tensor:
 # Literal tensors.
 
 
-@op(range=always(UNIT), stops_gradient=True)
+@op(range=constant_interval(UNIT), stops_gradient=True)
 def eye(x: Tensor) -> Tensor:
     """1 where the last two indices are equal, else 0, in the shape of x: [..., N, M]."""
     if x.dim() < 2:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from gangraph.errors import Problem, Span, WeightsError
 from gangraph.registry import op
 from gangraph.vocabulary.intervals import Interval
-from gangraph.vocabulary.pretrained import DOWNLOAD, FOLDER, fetch, file_in, normalised, places, torchvision_url
+from gangraph.vocabulary.pretrained import DOWNLOAD, FOLDER, fetch, file_in, normalised, torchvision_url, weight_folders
 
 _NORMALISED = (-2.12, 2.65)  # which a pixel in [-1, 1] becomes
 
@@ -66,7 +66,7 @@ BACKBONES: Mapping[str, Backbone] = {
 
 def backbone_file(name: str) -> Path | None:
     """The file with the weights of a network, in $GANGRAPH_WEIGHTS or in torch hub's folder; None if it is missing."""
-    return file_in(places(), BACKBONES[name].files)
+    return file_in(weight_folders(), BACKBONES[name].files)
 
 
 def fetched_backbone(name: str, span: Span) -> Path:
@@ -90,7 +90,7 @@ def missing_backbone(name: str, span: Span) -> Problem:
 
     That is a command where torchvision has them, and else the place that has.
     """
-    given, hub = os.environ.get(FOLDER), places()[-1]
+    given, hub = os.environ.get(FOLDER), weight_folders()[-1]
     first = f"'{given}', which {FOLDER} names" if given else f"{FOLDER}, which names no folder"
     fetching = f"python -c \"import torchvision; torchvision.models.{name}(weights='IMAGENET1K_V1')\" fetches the file"
     home = BACKBONES[name].home

@@ -7,7 +7,7 @@ Interval = tuple[float, float]
 UNIT, TANH, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
 
 
-def always(interval: Interval) -> Callable[..., Interval]:
+def constant_interval(interval: Interval) -> Callable[..., Interval]:
     """One interval, whatever the inputs are."""
     return lambda *_: interval
 

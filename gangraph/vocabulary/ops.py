@@ -19,8 +19,8 @@ from gangraph.vocabulary.intervals import (
     POSITIVE,
     TANH,
     UNIT,
-    always,
     clamped,
+    constant_interval,
     hull,
     monotone,
     same,
@@ -58,31 +58,31 @@ def silu(x: Tensor) -> Tensor:
     return functional.silu(x)
 
 
-@op(range=always(TANH), latex=r"\tanh(${x})")
+@op(range=constant_interval(TANH), latex=r"\tanh(${x})")
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent, in [-1, 1]."""
     return torch.tanh(x)
 
 
-@op(range=always(UNIT), latex=r"\sigma(${x})")
+@op(range=constant_interval(UNIT), latex=r"\sigma(${x})")
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), in [0, 1]."""
     return torch.sigmoid(x)
 
 
-@op(range=always(POSITIVE), latex=r"\log(1 + e^{${x}})")
+@op(range=constant_interval(POSITIVE), latex=r"\log(1 + e^{${x}})")
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)), computed stably."""
     return functional.softplus(x)
 
 
-@op(range=always((-math.inf, 0.0)), latex=r"\log \sigma(${x})")
+@op(range=constant_interval((-math.inf, 0.0)), latex=r"\log \sigma(${x})")
 def log_sigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), computed stably."""
     return functional.logsigmoid(x)
 
 
-@op(range=always(UNIT))
+@op(range=constant_interval(UNIT))
 def softmax(x: Tensor, dim: int = 1) -> Tensor:
     """Normalised exponentials along `dim`."""
     return torch.softmax(x, own_axis(x, dim))
@@ -252,7 +252,7 @@ def mean_pool(x: Tensor) -> Tensor:
     return x.flatten(2).mean(2)
 
 
-@op(range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
+@op(range=constant_interval(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of $x")
 def norm(x: Tensor) -> Tensor:
     """Euclidean length of each sample over all its elements: [B, ...] to [B]."""
     if x.dim() < 2:
@@ -261,7 +261,12 @@ def norm(x: Tensor) -> Tensor:
     return length
 
 
-@op(mixes_samples=True, range=always(POSITIVE), latex=r"\lVert ${x} \rVert_2", words="the length of all of $x")
+@op(
+    mixes_samples=True,
+    range=constant_interval(POSITIVE),
+    latex=r"\lVert ${x} \rVert_2",
+    words="the length of all of $x",
+)
 def total_norm(x: Tensor) -> Tensor:
     """sqrt(sum(x ** 2)) over all elements, batch included: one number. `norm` is the length of each sample.
 
@@ -271,13 +276,13 @@ def total_norm(x: Tensor) -> Tensor:
     return length
 
 
-@op(range=always(POSITIVE), latex=r"\lvert ${x} \rvert", words="the absolute value of $x")
+@op(range=constant_interval(POSITIVE), latex=r"\lvert ${x} \rvert", words="the absolute value of $x")
 def abs(x: Tensor) -> Tensor:
     """Absolute value."""
     return x.abs()
 
 
-@op(range=always(POSITIVE), latex="e^{${x}}")
+@op(range=constant_interval(POSITIVE), latex="e^{${x}}")
 def exp(x: Tensor) -> Tensor:
     """Exponential."""
     return x.exp()
@@ -289,7 +294,7 @@ def log(x: Tensor) -> Tensor:
     return x.log()
 
 
-@op(range=always(POSITIVE), latex=r"\sqrt{${x}}")
+@op(range=constant_interval(POSITIVE), latex=r"\sqrt{${x}}")
 def sqrt(x: Tensor) -> Tensor:
     """Square root."""
     return x.sqrt()
@@ -301,7 +306,7 @@ def clamp(x: Tensor, low: float, high: float) -> Tensor:
     return x.clamp(low, high)
 
 
-@op(range=always(UNIT), stops_gradient=True, labels={"labels": "classes"})
+@op(range=constant_interval(UNIT), stops_gradient=True, labels={"labels": "classes"})
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """int64 [B] to float [B, classes]."""
     return functional.one_hot(labels, classes).to(torch.get_default_dtype())

@@ -146,10 +146,10 @@ def find(name: str) -> Path:
 
 def located(name: str) -> Path | None:
     """The file of a network in $GANGRAPH_WEIGHTS or in torch hub's folder, or None."""
-    return file_in(places(), CATALOGUE[name].files)
+    return file_in(weight_folders(), CATALOGUE[name].files)
 
 
-def places() -> list[Path]:
+def weight_folders() -> list[Path]:
     """Where weights are looked for: the folder $GANGRAPH_WEIGHTS if it is set, then torch hub's."""
     return ([Path(given)] if (given := os.environ.get(FOLDER)) else []) + [_hub()]
 
@@ -226,7 +226,7 @@ def _network(name: str, path: Path, _: int) -> nn.Module:
     with torch.device("meta"):
         network = CATALOGUE[name].make()
     network.to_empty(device="cpu")
-    tensors = read_file(path)
+    tensors = read_tensors(path)
     wanted = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     wrong = [key for key, value in wanted.items() if key not in tensors or tensors[key].shape != value.shape]
     if wrong:
@@ -239,7 +239,7 @@ def _network(name: str, path: Path, _: int) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def read_file(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by the names that it gives them; nothing of it is executed.
 
     Raises:
@@ -278,7 +278,7 @@ def _pool_as_measured(network: nn.Module) -> None:
     network.Mixed_7c = _OwnPooling(network.get_submodule("Mixed_7c"), nn.MaxPool2d(3, 1, 1))
 
 
-def parts(x: Tensor, size: int) -> Iterator[Tensor]:
+def slices(x: Tensor, size: int) -> Iterator[Tensor]:
     """Samples [N, ...] in slices of at most `size`, in order."""
     return (x[start : start + size] for start in range(0, len(x), size))
 
@@ -300,7 +300,7 @@ def inception_features(x: Tensor) -> Tensor:
     from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x as resized
 
     return torch.cat(
-        [network("inception")((resized(part, (299, 299), align_corners=False) - 128) / 128) for part in parts(x, 32)]
+        [network("inception")((resized(part, (299, 299), align_corners=False) - 128) / 128) for part in slices(x, 32)]
     )
 
 
@@ -308,7 +308,7 @@ def inception_features(x: Tensor) -> Tensor:
 def vgg16_features(x: Tensor) -> Tensor:
     """Means over space [N, 512] of the last ReLU of 8-bit images [N, 3, H, W], floats in [0, 255]."""
     features = network("vgg16").get_submodule("features")[:30]  # type: ignore[index]  # a Sequential
-    return torch.cat([features(normalised(_at_224(part) / 127.5 - 1)).mean((2, 3)) for part in parts(x, 32)])
+    return torch.cat([features(normalised(_at_224(part) / 127.5 - 1)).mean((2, 3)) for part in slices(x, 32)])
 
 
 def _at_224(x: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int = 1, bias: bool = True
     return Attention((q.shape[2], k.shape[2], v.shape[2]), heads, bias)
 
 
-class Rows(nn.Embedding):
+class _Rows(nn.Embedding):
     """An embedding that starts as N(0, 0.02)."""
 
     def reset_parameters(self) -> None:
@@ -170,7 +170,7 @@ def conditional_batch_norm(
     if y.dim() == 1 and not y.is_floating_point():
         if classes is None:
             raise ValueError("y are labels: it takes how many classes there are, conditional_batch_norm(classes=10)")
-        maps = [Rows(classes, channels) for _ in range(2)]
+        maps = [_Rows(classes, channels) for _ in range(2)]
     elif y.dim() == 2 and classes is None:
         maps = [nn.Linear(y.shape[1], channels, bias=False) for _ in range(2)]
     else:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from gangraph.registry import metric
 from gangraph.vocabulary import pretrained
 from gangraph.vocabulary.metrics import checks
-from gangraph.vocabulary.pretrained import parts
+from gangraph.vocabulary.pretrained import slices
 
 _CHUNK = 32  # images that run through a network, or a filter, at a time
 _LUMINANCE = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 with 8 bits, of which Y takes 16 to 235
@@ -91,7 +91,7 @@ def ssim(x: Tensor, y: Tensor, luminance: bool = False, border: int = 0) -> Tens
 
     _ssim_checks(x, y, luminance, border)
     checks.inside(-1, 1, x=x, y=y)
-    pairs = zip(parts(_frames(x), _CHUNK), parts(_frames(y), _CHUNK), strict=True)
+    pairs = zip(slices(_frames(x), _CHUNK), slices(_frames(y), _CHUNK), strict=True)
     similar = []
     for pair in pairs:
         a, b = (_measured((each + 1) / 2, luminance, border) + (_BLACK if luminance else 0) for each in pair)
@@ -129,7 +129,7 @@ def lpips(x: Tensor, y: Tensor, net: str = "alex") -> Tensor:
     """
     _lpips_checks(x, y, net)
     checks.inside(-1, 1, x=x, y=y)
-    pairs = zip(parts(_frames(x), _CHUNK), parts(_frames(y), _CHUNK), strict=True)
+    pairs = zip(slices(_frames(x), _CHUNK), slices(_frames(y), _CHUNK), strict=True)
     return torch.cat([_perceptual(*pair, net) for pair in pairs]).mean()
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gangraph.registry import metric
 from gangraph.vocabulary.metrics import checks
-from gangraph.vocabulary.pretrained import parts
+from gangraph.vocabulary.pretrained import slices
 
 _CHUNK = 256  # test samples that are compared with all training samples at a time
 
@@ -246,5 +246,7 @@ def nearest_neighbour_accuracy(
     checks.finite(train_features=train_features, test_features=test_features)
     known, expected = checks.integers(train_labels=train_labels, test_labels=test_labels)
     train, exact = train_features.double(), "donot_use_mm_for_euclid_dist"
-    nearest = [torch.cdist(part, train, compute_mode=exact).argmin(1) for part in parts(test_features.double(), _CHUNK)]
+    nearest = [
+        torch.cdist(part, train, compute_mode=exact).argmin(1) for part in slices(test_features.double(), _CHUNK)
+    ]
     return (known[torch.cat(nearest)] == expected).float().mean()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gangraph.registry import metric
 from gangraph.vocabulary.metrics import checks
-from gangraph.vocabulary.pretrained import parts
+from gangraph.vocabulary.pretrained import slices
 
 _CHUNK = 256  # test samples that are compared with all generated ones at a time
 _GRID = (0.1, 0.129, 0.167, 0.215, 0.278, 0.359, 0.464, 0.599, 0.774, 1.0)  # ten steps of equal ratio
@@ -52,7 +52,7 @@ def _log_likelihoods(centres: Tensor, points: Tensor, sigmas: tuple[float, ...])
     count, size = centres.shape
     widths = centres.new_tensor(sigmas)
     total = torch.zeros_like(widths)
-    for part in parts(points, _CHUNK):
+    for part in slices(points, _CHUNK):
         exponents = torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist").square() / -2
         total += torch.stack([(exponents / width**2).logsumexp(1).sum() for width in widths])
     return total / len(points) - math.log(count) - size * (widths * math.sqrt(2 * math.pi)).log()

@@ -7,13 +7,13 @@ from typing import Any
 from gangraph.language.expression.model import Expression, Name
 
 
-def put(given: Mapping[str, Expression], node: Any) -> Any:
+def substitute(given: Mapping[str, Expression], node: Any) -> Any:
     """An expression with others in the place of names. What is called keeps its name."""
     if isinstance(node, Name):
         return given.get(node.id, node)
     if isinstance(node, tuple):
-        return tuple(put(given, each) for each in node)
+        return tuple(substitute(given, each) for each in node)
     if not is_dataclass(node) or isinstance(node, type):
         return node
     inner = {each.name: getattr(node, each.name) for each in fields(node) if each.name not in ("span", "function")}
-    return replace(node, **{name: put(given, each) for name, each in inner.items()})
+    return replace(node, **{name: substitute(given, each) for name, each in inner.items()})
