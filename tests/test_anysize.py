@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gangraph.apply.anysize import AnySize
 from gangraph.apply.levels import Levels
-from gangraph.apply.sizes import bare, scaling_of
+from gangraph.apply.sizes import meta_copy, scaling_of
 from gangraph.build.network import build_network
 from gangraph.check.instantiate import instantiate
 from gangraph.errors import RunError
@@ -47,7 +47,7 @@ def network(layers: str, size: int = 16, *, memory: float = 1e12, seed: int = 0)
         torch.nn.init.normal_(parameter, 0, 0.3, generator=generator)
     for name, buffer in module.named_buffers():
         buffer.fill_(float(name.endswith("running_var")))
-    return AnySize(module, bare(model.module, training=False), 3, (size, size), memory)
+    return AnySize(module, meta_copy(model.module, training=False), 3, (size, size), memory)
 
 
 def image(height: int, width: int) -> Tensor:

@@ -124,7 +124,7 @@ def test_an_average_and_its_network_judge_apart_and_both_are_frozen(tmp_path: Pa
     assert evaluation is not None
     for name, judge in evaluation.evaluators.items():
         model = trainer.checked[0].evaluators[name]
-        loaded = cache.trained_network(judge, model)
+        loaded = cache.load_trained(judge, model)
         assert same(snapshot({name: loaded}), snapshot({name: kept[name]}))
         assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
 

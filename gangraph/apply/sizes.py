@@ -69,6 +69,6 @@ def main_output(made: Tensor | dict[str, Tensor]) -> Tensor:
     return made if isinstance(made, Tensor) else made[""]
 
 
-def bare(module: fx.GraphModule, *, training: bool) -> fx.GraphModule:
+def meta_copy(module: fx.GraphModule, *, training: bool) -> fx.GraphModule:
     """A copy of a network on the meta device, in training or evaluation mode."""
     return copy.deepcopy(module).train(training)

@@ -13,7 +13,7 @@ from gangraph.apply.files import write_image
 from gangraph.apply.introduction import preparation_text, size_text
 from gangraph.apply.levels import Levels
 from gangraph.apply.prepare import Preparation
-from gangraph.apply.sizes import Size, bare
+from gangraph.apply.sizes import Size, meta_copy
 from gangraph.check.instantiate import Interval
 from gangraph.data.archive import Archive
 from gangraph.data.stream import derive_seed
@@ -63,7 +63,7 @@ class Translation:
         model = checked.networks[found.owner]
         in_training = evaluate is not None and evaluate.mode == "train" and not model.graph.spec.frozen
         module = training.networks[found.name].train(in_training)
-        plain = bare(model.module, training=in_training)
+        plain = meta_copy(model.module, training=in_training)
         self.network = AnySize(
             module, plain, found.options.channels, found.size, self.memory, training.engine.precision
         )

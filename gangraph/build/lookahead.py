@@ -23,7 +23,7 @@ class Unrolled:
     span: Span
 
 
-def look_ahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unrolled) -> ObjectiveGraph:
+def with_lookahead(values: ValueBuilder, objective: ObjectiveGraph, unrolled: Unrolled) -> ObjectiveGraph:
     """The objective with looked-ahead networks in the place of those that `unrolled` moves; as it is for no step.
 
     Raises:

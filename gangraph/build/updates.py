@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations, product
 
 from gangraph.build.arguments import check_arguments
-from gangraph.build.lookahead import Unrolled, look_ahead
+from gangraph.build.lookahead import Unrolled, with_lookahead
 from gangraph.build.optimizers import unrollable
 from gangraph.build.reevaluated import evaluates_again, refuse_ahead, refuse_in_closure, refuse_past
 from gangraph.build.require_place import require_place
@@ -186,7 +186,7 @@ class _UpdateBuilder:
             when=objective.when,
         )
         ahead = objective.unroll
-        return made if ahead is None else look_ahead(self.values, made, self._unrolled(made, ahead))
+        return made if ahead is None else with_lookahead(self.values, made, self._unrolled(made, ahead))
 
     def _group(self, objective: Objective) -> OptimizerSpec:
         """The group that an objective names. Raises SpecError if there is none."""

@@ -42,7 +42,7 @@ def follow_batch(
     return frozenset(name for name, pair in follower.pairs.items() if _has_samples(pair)), tuple(problems)
 
 
-def per_sample(graph: Graph, seen: Types) -> frozenset[str]:
+def variables_per_sample(graph: Graph, seen: Types) -> frozenset[str]:
     """The variables that have one tensor for each sample of a batch: those whose first value has the batch axis."""
     return frozenset(name for name, node in graph.begun.items() if node in seen.batched)
 

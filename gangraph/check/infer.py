@@ -19,7 +19,7 @@ from gangraph.check.instantiate import (
     op_range,
     ranges,
     require_same_layers,
-    variable,
+    variable_model,
 )
 from gangraph.check.meta_runs import run_op
 from gangraph.check.misfits import misfit_of
@@ -292,7 +292,7 @@ class _Inference:
         known = self.types.get(start.id) if isinstance(start, Ref) else None
         shape = known.shape if known is not None else None if isinstance(start, Ref) else sizes(start)
         if name not in self.models and shape is not None:
-            self.models[name] = variable(self.graph.networks[name], shape)
+            self.models[name] = variable_model(self.graph.networks[name], shape)
         return name in self.models
 
     def _said(self, node: str) -> str:

@@ -130,7 +130,7 @@ def instantiate(graph: NetworkGraph, inputs: tuple[Tensor, ...]) -> NetworkModel
     )
 
 
-def variable(graph: NetworkGraph, shape: tuple[int, ...]) -> NetworkModel:
+def variable_model(graph: NetworkGraph, shape: tuple[int, ...]) -> NetworkModel:
     """The model of a variable: a network with one parameter of this shape."""
     example = torch.empty(shape, device="meta")
     root, code = nn.Module(), fx.Graph()

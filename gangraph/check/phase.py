@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from gangraph.build.optimizers import check_optimizers
 from gangraph.build.phase import build
-from gangraph.check.batch_axis import follow_batch, per_sample
+from gangraph.check.batch_axis import follow_batch, variables_per_sample
 from gangraph.check.evaluation import check_evaluation, infer_evaluation
 from gangraph.check.groups import misassigned, out_of_reach
 from gangraph.check.held_values import unfixed
@@ -80,7 +80,7 @@ def check(graph: Graph, earlier: tuple[Problem, ...] = (), save: Quantity | None
     problems += misassigned(graph, types.networks)
     problems += [*_names(graph), *_hiding(graph), *odd]
     problems += _initialization(graph, types)
-    each = per_sample(graph, types)
+    each = variables_per_sample(graph, types)
     problems += odd_variables(graph, types)
     if seen is not None and graph.evaluation is not None:
         problems += _unknown(seen.problems, problems)

@@ -143,7 +143,7 @@ def start_setting(run: str) -> str:
     return f'start=from_run("{run}")'
 
 
-def size_of(text: str | None) -> tuple[int, int] | None:
+def parse_size(text: str | None) -> tuple[int, int] | None:
     """Height and width of `N` or `WxH`. Raises UsageError."""
     if text is None:
         return None

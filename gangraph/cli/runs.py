@@ -181,7 +181,7 @@ def apply(
     overwrite: given.Overwrite = False,
 ) -> None:
     """Translate images with a trained network."""
-    pixels, values = given.size_of(size), given.range_of(interval)
+    pixels, values = given.parse_size(size), given.range_of(interval)
     options.there_is(run)
     with options.waiting(f"loading {run}"):
         from gangraph.apply.apply import apply as translate

@@ -62,7 +62,7 @@ def look_ahead(steps: int, take: Callable[[], None], again: Again, optimizers: I
         steps: how many steps are taken, each from the gradients at the point that the one before it led to.
         take: one step of every group. The caller puts parameters back.
     """
-    kept_by = [(optimizer, state_of(optimizer)) for optimizer in optimizers]
+    kept_by = [(optimizer, _state_of(optimizer)) for optimizer in optimizers]
     try:
         for _ in range(steps):
             take()
@@ -73,7 +73,7 @@ def look_ahead(steps: int, take: Callable[[], None], again: Again, optimizers: I
             optimizer.state.update(state)
 
 
-def state_of(optimizer: torch.optim.Optimizer) -> dict[Tensor, Any]:
+def _state_of(optimizer: torch.optim.Optimizer) -> dict[Tensor, Any]:
     """A copy of what an optimizer keeps for each parameter."""
     return {
         parameter: {key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()}

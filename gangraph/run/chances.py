@@ -14,7 +14,7 @@ from gangraph.errors import UsageError
 from gangraph.lower.given_names import noise_name
 from gangraph.lower.model import Program
 from gangraph.plan.model import UpdatePlan
-from gangraph.run.given import Given, kind_of
+from gangraph.run.given import Given, kind_text
 from gangraph.run.noise import samples_of
 from gangraph.views.plan import phrase
 from gangraph.vocabulary.layers import RandomLayer
@@ -136,7 +136,7 @@ def _each(name: str, value: object, times: int, chance: Chance, example: Tensor)
         raise UsageError(f"'{name}' is {often} in this step, and {len(tensors)} tensors were given")
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
-            raise UsageError(f"'{name}' is a tensor, not {kind_of(tensor)}")
+            raise UsageError(f"'{name}' is a tensor, not {kind_text(tensor)}")
         if tensor.shape != example.shape:
             raise UsageError(f"'{name}' is {list(example.shape)}; {list(tensor.shape)} was given")
         if tensor.is_floating_point() != example.is_floating_point() or tensor.is_complex():

@@ -27,7 +27,7 @@ def load_weights(weights: Weights, module: nn.Module) -> None:
         RunError: they are not there, damaged, or of another network.
     """
     ours = module.state_dict(keep_vars=True)
-    tensors = tensors_of(weights, ours)
+    tensors = weight_tensors(weights, ours)
     with torch.no_grad():
         for path, tensor in ours.items():
             if may_lack(path, tensors):
@@ -38,7 +38,7 @@ def load_weights(weights: Weights, module: nn.Module) -> None:
             tensor.copy_(tensors[path])
 
 
-def tensors_of(weights: Weights, paths: Iterable[str]) -> Mapping[str, Tensor]:
+def weight_tensors(weights: Weights, paths: Iterable[str]) -> Mapping[str, Tensor]:
     """The tensors that weights hold for a network with these paths; those that are missing are left out.
 
     Raises:

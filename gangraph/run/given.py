@@ -35,7 +35,7 @@ def batches_of(
             another shape, type or number of samples than the source declares.
     """
     if not isinstance(given, Mapping):
-        raise UsageError(f"batches are given by the names of their sources: a mapping, not {kind_of(given)}")
+        raise UsageError(f"batches are given by the names of their sources: a mapping, not {kind_text(given)}")
     unknown = next((name for name in given if name not in sources), None)
     if unknown is not None:
         known = [*others]
@@ -68,7 +68,7 @@ def _checked(called: str, batch: object, fields: Mapping[str, Field]) -> dict[st
     if not isinstance(batch, Mapping):
         if len(fields) > 1:
             raise UsageError(
-                f"{called} has the fields {', '.join(fields)}: give a mapping of them, not {kind_of(batch)}"
+                f"{called} has the fields {', '.join(fields)}: give a mapping of them, not {kind_text(batch)}"
             )
         batch = {next(iter(fields)): batch}
     if set(batch) != set(fields):
@@ -77,7 +77,7 @@ def _checked(called: str, batch: object, fields: Mapping[str, Field]) -> dict[st
     for field, tensor in batch.items():
         what = f"{called}.{field}" if len(fields) > 1 else called
         if not isinstance(tensor, Tensor):
-            raise UsageError(f"{what} is a tensor, not {kind_of(tensor)}")
+            raise UsageError(f"{what} is a tensor, not {kind_text(tensor)}")
         _require(what, tensor, fields[field])
         counts.add(len(tensor))
     if len(counts) > 1:
@@ -115,6 +115,6 @@ def _listed(counts: set[int]) -> str:
     return " and ".join(map(str, sorted(counts)))
 
 
-def kind_of(value: object) -> str:
+def kind_text(value: object) -> str:
     """What something that was given is, in words."""
     return f"a {type(value).__name__}" if value is not None else "nothing"

@@ -9,7 +9,7 @@ from gangraph.check.weights import misfit, without_layers
 from gangraph.errors import SpecError, UsageError
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.spec import VARIABLE, FileWeights, RunWeights, Weights
-from gangraph.run.elsewhere import tensors_of
+from gangraph.run.elsewhere import weight_tensors
 from gangraph.run.engine import Engine
 from gangraph.run.hand_over import carry_tensors
 from gangraph.saved.tensors import names_of_network
@@ -45,7 +45,7 @@ def _one(engine: Engine, name: str, weights: Weights) -> str:
     if module is None:
         raise SpecError([without_layers(name, weights)])
     ours = {path: tuple(tensor.shape) for path, tensor in module.state_dict().items()}
-    tensors = tensors_of(weights, ours)
+    tensors = weight_tensors(weights, ours)
     if problem := misfit(name, weights, ours, {path: tuple(tensor.shape) for path, tensor in tensors.items()}):
         raise SpecError([problem])
     carry_tensors({name: module}, _named({name: tensors}), "network", {})

@@ -87,7 +87,7 @@ class EvaluatorCache:
         for name in evaluators_called(evaluation_of(engine), part):
             evaluator = evaluation_of(engine).evaluators[name]
             measured = self._results(EVALUATOR, evaluator, str(settings.device))
-            network = trained_network(evaluator, checked.evaluators[name]).to(settings.device, settings.dtype)
+            network = load_trained(evaluator, checked.evaluators[name]).to(settings.device, settings.dtype)
             found[name] = Evaluator(network=network, facts=_facts(evaluator, measured))
         return found
 
@@ -102,7 +102,7 @@ class EvaluatorCache:
             return found if found is not None else self.train(called, evaluator.spec, folder, device, report)
 
 
-def trained_network(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
+def load_trained(evaluator: EvaluatorSpec, model: NetworkModel) -> nn.Module:
     """The network with its trained weights from the cache, frozen and in evaluation mode.
 
     Raises:

@@ -18,8 +18,8 @@ from gangraph.language.expression.model import show
 from gangraph.language.spec import VARIABLE
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.code_given import given
-from gangraph.views.code_lines import call_lines, spaced, under, variable
-from gangraph.views.moments import all_of, condition, now, repetitions
+from gangraph.views.code_lines import call_lines, code_name, spaced, under_condition
+from gangraph.views.moments import all_of, condition, now, repetitions_text
 from gangraph.views.wording import counted, listed
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
@@ -45,11 +45,11 @@ class _Writer:
         starts = [program.starts] if program.starts is not None else []
         segments = [*program.segments.values(), *starts]
         self.forms = program.forms
-        values = {variable(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)}
+        values = {code_name(name) for lowered in segments for name in (*lowered.reads, *lowered.writes)}
         self.taken = values | set(self.forms)
         self.functions = {
             name: f"compute_{name}" if name in self.taken else name
-            for name in (variable(each.segment.name) for each in segments)
+            for name in (code_name(each.segment.name) for each in segments)
         }
 
     def lines(self, title: str) -> Iterator[str]:
@@ -84,24 +84,24 @@ class _Writer:
             yield from self._draw((name for name in sources if name not in self.plan.sources), "    ")
             for call in (name for name in code.segment.nodes if self.graph.nodes[name].is_call):
                 yield from self._noise([call], "    ")
-            made = ", ".join(map(variable, code.writes))
-            function = self.functions[variable(code.segment.name)]
-            yield from call_lines(f"    {made} = {function}", list(map(variable, code.reads)), "")
+            made = ", ".join(map(code_name, code.writes))
+            function = self.functions[code_name(code.segment.name)]
+            yield from call_lines(f"    {made} = {function}", list(map(code_name, code.reads)), "")
         for name, start in starts.items():
             own = f"{module_name(name)}.{VARIABLE}"
-            value = variable(start.id) if isinstance(start, Ref) else f"torch.tensor({start}, dtype={own}.dtype)"
+            value = code_name(start.id) if isinstance(start, Ref) else f"torch.tensor({start}, dtype={own}.dtype)"
             yield f"    {own}.data.copy_({value})"
 
     def _numbers(self) -> Iterator[str]:
         """Lines for the numbers over time, and the states, that the step uses."""
         for node in self.graph.nodes.values():
             if node.expression is not None:
-                yield f"{variable(node.id)} = torch.tensor({now(node.expression)})"
+                yield f"{code_name(node.id)} = torch.tensor({now(node.expression)})"
         read = {name for update in self.plan.step for segment in update.segments for name in segment.inputs}
         read |= {name for update in self.plan.step for name in update.graph.roots}
         for node in self.graph.nodes.values():
             if node.is_state and node.id in read:
-                yield f'{variable(node.id)} = states["{node.target}"]'
+                yield f'{code_name(node.id)} = states["{node.target}"]'
         yield from ["after = {}"] * bool(self.plan.moves)
 
     def _import(self, made: object) -> str:
@@ -134,20 +134,20 @@ class _Writer:
         yield from ("", "")
         yield from self._drive(index, update)
         if update.frees:
-            yield f"# Nothing reads these any more: {', '.join(map(variable, update.frees))}."
+            yield f"# Nothing reads these any more: {', '.join(map(code_name, update.frees))}."
 
     def _steps(self, ahead: LookaheadPlan) -> Iterator[str]:
         """The loop of a lookahead as a function of what each of its steps reads."""
         graph = ahead.graph
         self.imports.setdefault("gangraph.run.lookahead", set()).add("Ahead")
-        reads = list(map(variable, self.program.segments[ahead.each.name].reads))
+        reads = list(map(code_name, self.program.segments[ahead.each.name].reads))
         kind = self.graph.spec.optimizers[graph.group].kind
         steps, flow = counted(graph.steps, "step"), "gradients flow" if ahead.live else "no gradient flows"
         yield from call_lines(f"def {ahead.called}", reads, ":")
         yield f'    """{listed(graph.networks)} after {steps} of {kind}, then forgotten, through which {flow}."""'
         yield f'    ahead = Ahead.of(optimizers["{graph.group}"], [{", ".join(map(module_name, graph.networks))}])'
         yield f"    for _ in range({graph.steps}):"
-        yield from call_lines(f"        loss = {self.functions[variable(ahead.each.name)]}", ["ahead", *reads], "")
+        yield from call_lines(f"        loss = {self.functions[code_name(ahead.each.name)]}", ["ahead", *reads], "")
         yield f"        ahead = ahead.step(loss, through={ahead.live})"
         yield "    return ahead"
 
@@ -169,7 +169,7 @@ class _Writer:
         given = {str(node.target): node.name for node in lowered.graph.nodes if node.op == "placeholder"}
         _, *body = re.sub(r"\bself\.", "", source).split("\n")
         body = [line for line in body if line.strip() not in {f"{name} = {target}" for target, name in given.items()}]
-        name = self.functions[variable(lowered.segment.name)]
+        name = self.functions[code_name(lowered.segment.name)]
         yield from call_lines(f"def {name}", list(given.values()), ":")
         yield f'    """{lowered.segment.purpose[:1].upper()}{lowered.segment.purpose[1:]}."""'
         yield from map(spaced, body)
@@ -183,7 +183,7 @@ class _Writer:
             indent = "    "
         times, micro = graph.timing.written("times"), graph.accumulate
         if times is not None:
-            yield f"{indent}for repetition in range({repetitions(times)}):"
+            yield f"{indent}for repetition in range({repetitions_text(times)}):"
             indent += "    "
         if micro > 1:
             yield f"{indent}for part in range({micro}):"
@@ -210,7 +210,7 @@ class _Writer:
         yield from self._gradients(update, inside)
         yield from self._apply(update, indent)
         for name, node in update.graph.states:
-            yield f'{indent}after["{name}"] = {variable(node)}.detach()'
+            yield f'{indent}after["{name}"] = {code_name(node)}.detach()'
 
     def _again(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         """Lines that evaluate an update once more, at other parameters."""
@@ -219,7 +219,7 @@ class _Writer:
         for segment in update.body:  # whose histories the first evaluation has mixed
             yield from self._compute(segment, f"{indent}    ")
         yield from self._gradients(update, f"{indent}    ")
-        yield f"{indent}    return {variable(update.graph.objectives[0].loss)}.detach()"
+        yield f"{indent}    return {code_name(update.graph.objectives[0].loss)}.detach()"
         yield ""
         called = dict.fromkeys(map(module_name, (*update.differentiated, *update.frozen)))
         yield f"{indent}again = Again([{', '.join(called)}], once_more)  # each time from the buffers as they are now"
@@ -231,7 +231,7 @@ class _Writer:
         if graph.closure:
             imports.add("Closure")
             yield from (f"{indent}{line}" for line in self._options(groups[0]))
-            first = f"{variable(graph.objectives[0].loss)}.detach()"
+            first = f"{code_name(graph.objectives[0].loss)}.detach()"
             yield f'{indent}optimizers["{groups[0]}"].step(Closure(again, {first}))'
             return
         imports.update(("kept", "look_ahead"))
@@ -250,7 +250,7 @@ class _Writer:
         """The lines that decide which groups step, where some may not."""
         graph = update.graph
         if graph.gated:
-            looked = "".join(f", {name}={variable(node)}" for name, node in graph.watched)
+            looked = "".join(f", {name}={code_name(node)}" for name, node in graph.watched)
             yield f"{indent}opened = decide({index}{looked})"
             gates = ((name or "every group", gate) for name, gate in graph.gates.items() if gate is not None)
             yield from (f"{indent}# {name}: {show(gate)}" for name, gate in gates)
@@ -259,45 +259,45 @@ class _Writer:
         for source in sources:
             nodes = [node for node in self.graph.nodes.values() if node.is_source and node.target == source]
             if len(nodes) == 1 and nodes[0].id == source:
-                yield f'{indent}{variable(source)} = draw("{source}")'
+                yield f'{indent}{code_name(source)} = draw("{source}")'
             elif len(nodes) == 1:
-                yield f'{indent}{variable(nodes[0].id)} = draw("{source}")["{nodes[0].field}"]'
+                yield f'{indent}{code_name(nodes[0].id)} = draw("{source}")["{nodes[0].field}"]'
             elif nodes:
-                yield f'{indent}{variable(source)} = draw("{source}")'
-                yield from (f'{indent}{variable(node.id)} = {variable(source)}["{node.field}"]' for node in nodes)
+                yield f'{indent}{code_name(source)} = draw("{source}")'
+                yield from (f'{indent}{code_name(node.id)} = {code_name(source)}["{node.field}"]' for node in nodes)
 
     def _noise(self, calls: Iterable[str], indent: str) -> Iterator[str]:
         """Random numbers for layers such as dropout."""
         for call in calls:
             network = self.graph.nodes[call].target
             for draw in self.plan.checked.networks[self.graph.owner(network)].draws:
-                yield f'{indent}{variable(f"{call}.{draw.name}")} = draw_noise("{network}", "{draw.path}")'
+                yield f'{indent}{code_name(f"{call}.{draw.name}")} = draw_noise("{network}", "{draw.path}")'
 
     def _run(self, segment: Segment, indent: str) -> Iterator[str]:
         for name in segment.histories:
             (source,) = self.graph.nodes[name].inputs
-            yield f'{indent}{variable(name)} = histories["{name}"].push({variable(source)})'
+            yield f'{indent}{code_name(name)} = histories["{name}"].push({code_name(source)})'
         yield from self._compute(segment, indent)
 
     def _compute(self, segment: Segment, indent: str) -> Iterator[str]:
         """The call of a segment's function."""
         lowered = self.program.segments[segment.name]
-        made = ", ".join(map(variable, lowered.writes))
-        call = self.functions[variable(segment.name)]
+        made = ", ".join(map(code_name, lowered.writes))
+        call = self.functions[code_name(segment.name)]
         head = f"{indent}{made} = {call}" if made else f"{indent}{call}"
-        yield from call_lines(head, [variable(name) for name in lowered.reads], "")
+        yield from call_lines(head, [code_name(name) for name in lowered.reads], "")
 
     def _gradients(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         objectives, micro, gated = update.graph.objectives, update.graph.accumulate, update.graph.gated
         for position, each in enumerate(objectives):
-            loss = variable(each.loss) + (f" / {micro}" if micro > 1 else "")
+            loss = code_name(each.loss) + (f" / {micro}" if micro > 1 else "")
             keep = ", retain_graph=True" if position + 1 < len(objectives) else ""
             group = f'parameters_of("{each.group}")'
             lines = [f"gradients = torch.autograd.grad({loss}, {group}{keep}, allow_unused=True)"]
             lines.append(f"for parameter, grad in zip({group}, gradients, strict=True):")
             added = "grad if part == 0 else parameter.grad + grad" if micro > 1 else "grad"
             lines.append(f"    parameter.grad = {added}")
-            yield from under(lines, f'"{each.group}" in opened' if gated else "", indent)
+            yield from under_condition(lines, f'"{each.group}" in opened' if gated else "", indent)
 
     def _apply(self, update: UpdatePlan, indent: str) -> Iterator[str]:
         graph = update.graph
@@ -305,20 +305,20 @@ class _Writer:
             yield from self._from_several_points(graph, indent)
         for each in () if graph.reevaluated else graph.objectives:
             lines = list(self._step(graph, each))
-            yield from under(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
+            yield from under_condition(lines, f'"{each.group}" in opened' if graph.gated else "", indent)
         for done in graph.then:
             operation, network = done.operation, done.network
             self.imports.setdefault(PARAMETER_OPERATIONS[operation].__module__, set()).add(operation)
             parts = paths_at(self.graph.networks[network].spec, done.place)
             modules = [f"{module_name(network)}.{part}" if part else module_name(network) for part in parts]
             lines = [f"{operation}({', '.join([module, *map(repr, done.numbers)])})" for module in modules]
-            yield from under(lines, _changed(graph, network), indent)
+            yield from under_condition(lines, _changed(graph, network), indent)
         for name, average in self.graph.averages.items():
             if average.of in update.differentiated:
                 self.imports["gangraph.run.networks"].add("update_average")
                 both = f"{module_name(name)}, {module_name(average.of)}"
                 given = f'{both}, {now(average.decay)}, buffers="{average.buffers}"'
-                yield from under([f"update_average({given})"], _changed(graph, average.of), indent)
+                yield from under_condition([f"update_average({given})"], _changed(graph, average.of), indent)
 
     def _step(self, graph: UpdateGraph, each: ObjectiveGraph) -> Iterator[str]:
         """What follows the gradient of one group: limits on it, options that move, and the optimizer."""
@@ -347,4 +347,4 @@ def _changed(graph: UpdateGraph, network: str) -> str:
 
 
 def _name(graph: Graph, value: str) -> str:
-    return variable(graph.label(value)) if graph.label(value) != value else variable(value)
+    return code_name(graph.label(value)) if graph.label(value) != value else code_name(value)

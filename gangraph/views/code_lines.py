@@ -9,13 +9,13 @@ from gangraph.views.code_given import RESERVED
 from gangraph.views.spec import WIDTH
 
 
-def variable(name: str) -> str:
+def code_name(name: str) -> str:
     """What code calls a value or a segment: `down[3]` is `down_3`, and `a+b` is `a_and_b`."""
     called = value_name(name.replace("+", "_and_"))
     return f"{called}_" if called in RESERVED else called
 
 
-def under(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:
+def under_condition(lines: Iterable[str], condition: str, indent: str) -> Iterator[str]:
     """Lines, under a condition if there is one."""
     if condition:
         yield f"{indent}if {condition}:"

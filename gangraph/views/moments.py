@@ -44,7 +44,7 @@ def condition(key: ScheduleKey, value: Expression, named: Callable[[object], str
     return key.told(key.code, now(value) if key.code == "$value" else _operand(now(value)))
 
 
-def repetitions(times: Expression) -> str:
+def repetitions_text(times: Expression) -> str:
     """How often an update runs, rounded as the run does unless it is whole at any time."""
     return now(times) if _is_always_whole(times) else f"round({now(times)})"
 

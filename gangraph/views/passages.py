@@ -35,14 +35,14 @@ def _lines(passage: Passage, indent: str, width: int) -> Iterator[str]:
     for text in passage.texts:
         match passage.kind:
             case "title" | "heading":
-                yield from filled(text, "", "  ", width)
+                yield from filled_lines(text, "", "  ", width)
             case "paragraph":
-                yield from filled(text, indent, indent, width)
+                yield from filled_lines(text, indent, indent, width)
             case "list":
-                yield from filled(text, f"{indent}  - ", f"{indent}    ", width)
+                yield from filled_lines(text, f"{indent}  - ", f"{indent}    ", width)
 
 
-def filled(text: str, first: str, others: str, width: int) -> list[str]:
+def filled_lines(text: str, first: str, others: str, width: int) -> list[str]:
     """Text in lines of at most `width` letters, which begin with `first`, and those after it with `others`.
 
     A formula breaks before an operator, which so begins the next line, or after a comma. A word is never cut.

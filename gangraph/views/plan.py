@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from gangraph.language.expression.model import show
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
-from gangraph.views.passages import filled
+from gangraph.views.passages import filled_lines
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, aim
-from gangraph.views.variables import begun_as, size_of
+from gangraph.views.variables import begun_as, numbers_text
 from gangraph.views.wording import counted, listed, times
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def plan_text(program: Program, *, title: str = "", width: int = WIDTH) -> str:
     lines += _Row("each step draws", [listed(_drawn(graph, plan.sources))]).lines(width, indent="")
     if switches:
         lines.append(f"planned without {' and '.join(switches)}")
-    begins = [f"{name} as {start}, {size_of(plan.checked, name)}" for name, start in begun_as(plan.checked)]
+    begins = [f"{name} as {start}, {numbers_text(plan.checked, name)}" for name, start in begun_as(plan.checked)]
     lines += _Row("begins once", begins).lines(width, indent="")
     heads = [f"update {number} of {len(plan.updates)}:" for number, _ in enumerate(plan.updates, 1)]
     heads += ["at the end of the step:" for _ in plan.moves]
     written_as = [*(spec.objectives for spec in graph.spec.updates), *(() for _ in plan.moves)]
     for head, update, objectives in zip(heads, plan.step, written_as, strict=True):
-        lines += ["", *filled(f"{head} {_titled(update)}", "", "  ", width)]
+        lines += ["", *filled_lines(f"{head} {_titled(update)}", "", "  ", width)]
         lines += (line for row in _update_rows(program, update, objectives) for line in row.lines(width))
     return "\n".join(lines)
 
@@ -165,7 +165,7 @@ class _Row(NamedTuple):
         for entry in filter(None, self.entries):
             lead = f"{indent}{'' if lines else self.label:<{_LABEL}}  "
             inside = len(entry) - len(entry.lstrip())
-            lines += filled(entry, lead, " " * (len(lead) + inside + 2), width)
+            lines += filled_lines(entry, lead, " " * (len(lead) + inside + 2), width)
         return lines
 
 

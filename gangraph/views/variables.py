@@ -16,7 +16,7 @@ def begun_as(checked: Checked) -> Iterator[tuple[str, str]]:
     yield from ((name, written(start)) for name, start in checked.graph.spec.variables.items())
 
 
-def size_of(checked: Checked, name: str) -> str:
+def numbers_text(checked: Checked, name: str) -> str:
     """`3 x 64 x 64 numbers for each sample`, and without a batch `5 numbers for all samples`."""
     (shape,) = checked.networks[name].shapes.values()
     own = name in checked.per_sample

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gangraph.check.batch_axis import per_sample
+from gangraph.check.batch_axis import variables_per_sample
 from gangraph.check.infer import Types
 from gangraph.check.lints.warning import warn
 from gangraph.data.fixed import is_fixed
@@ -13,7 +13,7 @@ from gangraph.language.expression.model import show
 
 def moving_target(graph: Graph, types: Types) -> Iterator[Problem]:
     """GG642: a variable has a tensor for each sample, and its losses read other samples in every step."""
-    each = per_sample(graph, types) if graph.starts else frozenset()
+    each = variables_per_sample(graph, types) if graph.starts else frozenset()
     told: set[tuple[str, str]] = set()
     for update in graph.updates:
         for objective in update.objectives:

@@ -73,7 +73,7 @@ Overlay = Annotated[
 ]
 
 
-def kind_of(tree: Any) -> str:
+def yaml_kind(tree: Any) -> str:
     """Which kind of YAML value a tree is: a mapping, a sequence or a scalar."""
     return "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, Sequence) else "scalar"
 
@@ -94,4 +94,4 @@ class Model(BaseModel):
 
 
 # What a phase lays over a definition: another one, or some of its keys, which are read once they lie over the rest.
-Part = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[Overlay, Tag("mapping")], Discriminator(kind_of)]
+Part = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[Overlay, Tag("mapping")], Discriminator(yaml_kind)]

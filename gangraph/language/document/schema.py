@@ -9,7 +9,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from gangraph.language.document.fields import Chain, Expr, Key, LoopKey, Model, Overlay, Part, Plain, gathered, kind_of
+from gangraph.language.document.fields import (
+    Chain,
+    Expr,
+    Key,
+    LoopKey,
+    Model,
+    Overlay,
+    Part,
+    Plain,
+    gathered,
+    yaml_kind,
+)
 from gangraph.language.document.states import StateParts, StateSections
 from gangraph.language.document.tree import Mapping, Sequence
 from gangraph.language.expression.syntax import is_loop
@@ -45,21 +56,21 @@ class PaperDocument(Model):
 
 
 Repeated = Annotated[dict[Key, Chain], Field(description="for variable in range: layers")]
-LayersItem = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[Repeated, Tag("mapping")], Discriminator(kind_of)]
+LayersItem = Annotated[Annotated[Chain, Tag("scalar")] | Annotated[Repeated, Tag("mapping")], Discriminator(yaml_kind)]
 Layers = Annotated[
-    Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(kind_of)
+    Annotated[Chain, Tag("scalar")] | Annotated[list[LayersItem], Tag("sequence")], Discriminator(yaml_kind)
 ]
-OneOrMore = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[list[Expr], Tag("sequence")], Discriminator(kind_of)]
-Names = Annotated[Annotated[Plain, Tag("scalar")] | Annotated[list[Plain], Tag("sequence")], Discriminator(kind_of)]
+OneOrMore = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[list[Expr], Tag("sequence")], Discriminator(yaml_kind)]
+Names = Annotated[Annotated[Plain, Tag("scalar")] | Annotated[list[Plain], Tag("sequence")], Discriminator(yaml_kind)]
 Param = Annotated[
     Annotated[Expr, Tag("scalar")] | Annotated[Expr, Tag("sequence")] | Annotated[dict[Key, Expr], Tag("mapping")],
-    Discriminator(kind_of),
+    Discriminator(yaml_kind),
 ]
 
 
 Grid = Annotated[
     Annotated[Expr, Tag("scalar")] | Annotated[Expr, Tag("sequence")] | Annotated[dict[Key, Expr], Tag("mapping")],
-    Discriminator(kind_of),
+    Discriminator(yaml_kind),
 ]
 
 
@@ -84,9 +95,11 @@ class NetworkDocument(Model):
 
 Start = Annotated[
     Annotated[Expr, Tag("scalar")] | Annotated[dict[Key, Expr], Tag("mapping")],
-    Discriminator(kind_of),
+    Discriminator(yaml_kind),
 ]
-Network = Annotated[Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(kind_of)]
+Network = Annotated[
+    Annotated[Expr, Tag("scalar")] | Annotated[NetworkDocument, Tag("mapping")], Discriminator(yaml_kind)
+]
 
 
 class UnrollDocument(Model):
@@ -110,7 +123,7 @@ class ObjectiveDocument(Model):
 
 Group = Annotated[
     Annotated[Plain, Tag("scalar")] | Annotated[dict[Key, ObjectiveDocument], Field(min_length=1), Tag("mapping")],
-    Discriminator(kind_of),
+    Discriminator(yaml_kind),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag, ValidationInfo, create_model
 from pydantic_core import CoreSchema, core_schema
 
-from gangraph.language.document.fields import Expr, Key, Model, Part, gathered, kind_of
+from gangraph.language.document.fields import Expr, Key, Model, Part, gathered, yaml_kind
 from gangraph.language.expression.model import Expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.state_sections import STATE_SECTIONS, TIMES, StateSection
@@ -59,4 +59,4 @@ def _entry(record: StateSection) -> Any:
     title, about = f"{record.name.title()}Document", StateDocument.__doc__
     entry = create_model(title, __base__=StateDocument, __doc__=about, **keys)
     either = Annotated[Expr, Tag("scalar")] | Annotated[entry, Tag("mapping")]
-    return Annotated[either, Discriminator(kind_of)]
+    return Annotated[either, Discriminator(yaml_kind)]

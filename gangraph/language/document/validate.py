@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gangraph.errors import Problem, Span, SpecError, closest, nearest
-from gangraph.language.document.fields import Model, kind_of
+from gangraph.language.document.fields import Model, yaml_kind
 from gangraph.language.document.schema import Document, NetworkDocument
 from gangraph.language.document.tree import Mapping, Tree
 from gangraph.language.document.tree import Sequence as TreeSequence
@@ -96,7 +96,7 @@ def _problem(model: type[Model], tree: Mapping, detail: ErrorDetails) -> Problem
     if detail["type"] == "loop":
         return _crowded(owner)
     expected = detail["msg"] if detail["type"] == "kind" else _EXPECTED.get(detail["type"], "another kind of value")
-    found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[kind_of(owner)]
+    found = {"scalar": "text" if owner else "nothing", "mapping": "a mapping", "sequence": "a list"}[yaml_kind(owner)]
     return Problem(
         code="GG203",
         message="this is not the kind of value that belongs here",

@@ -16,7 +16,7 @@ from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.expression.static import Scope
-from gangraph.language.resolve.evaluators import Resolve, trained_network
+from gangraph.language.resolve.evaluators import Resolve, resolve_trained
 from gangraph.language.resolve.names_table import Table, names_table
 from gangraph.language.spec import (
     AverageSpec,
@@ -52,7 +52,7 @@ class Elsewhere:
         if self.sections.files.depth >= _DEEPEST:
             refuse("GG229", "specs take networks from each other too many levels deep", call.span, ast.show(call))
         if ast.show(call.function) == "trained":
-            evaluator = trained_network(self.sections, self.resolve, call)
+            evaluator = resolve_trained(self.sections, self.resolve, call)
             if broken := [each for each in evaluator.spec.problems if each.severity == "error"]:
                 raise SpecError(called_by(each, evaluator.network, call.span) for each in broken)
             return _taken(evaluator.spec.phases[-1].networks, evaluator.network, evaluator, call)

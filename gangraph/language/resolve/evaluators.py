@@ -50,10 +50,10 @@ class _Evaluators:
     def _evaluator(self, key: Scalar, name: str, written: Expression) -> EvaluatorSpec:
         if name in {str(known) for known in self.sections.model.networks}:
             _refuse_unusable(key.span, f"there is a network '{name}' already", name, "another name")
-        return trained_network(self.sections, self.resolve, written)
+        return resolve_trained(self.sections, self.resolve, written)
 
 
-def trained_network(sections: Sections, resolve: Resolve, written: Expression) -> EvaluatorSpec:
+def resolve_trained(sections: Sections, resolve: Resolve, written: Expression) -> EvaluatorSpec:
     """The network that `trained(...)` names, with the problems of its spec. Raises SpecError."""
     return _Training(sections, resolve).network(written)
 

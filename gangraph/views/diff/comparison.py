@@ -16,7 +16,7 @@ from gangraph.views.diff.matching import Matching
 from gangraph.views.diff.networks import network_differences
 from gangraph.views.diff.states import state_differences
 from gangraph.views.diff.training import optimizer_differences, schedule_differences
-from gangraph.views.passages import filled
+from gangraph.views.passages import filled_lines
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, titles, weights_text
 
@@ -87,16 +87,16 @@ def diff_text(
     """
     forms = (titles(spec)[0].partition(", phase")[0] for spec in (first, second))
     called = [f"{name}: {form}" if name else form for name, form in zip(names, forms, strict=True)]
-    lines = [*filled(called[0], "from ", " " * 7, width), *filled(called[1], "to   ", " " * 7, width)]
+    lines = [*filled_lines(called[0], "from ", " " * 7, width), *filled_lines(called[1], "to   ", " " * 7, width)]
     for section in dict.fromkeys(each.section for each in comparison.differences):
         lines += ["", section]
         for each in (each for each in comparison.differences if each.section == section):
-            lines += filled(str(each), "  ", " " * 6, width)
+            lines += filled_lines(str(each), "  ", " " * 6, width)
     if not comparison.differences:
         lines += ["", SAME]
     if comparison.renamed:
         renamed = ", ".join(f"{a} is called {b}" for a, b in comparison.renamed)
-        lines += ["", "names only", *filled(renamed, "  ", " " * 6, width)]
+        lines += ["", "names only", *filled_lines(renamed, "  ", " " * 6, width)]
     return "\n".join(lines)
 
 

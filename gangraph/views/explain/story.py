@@ -25,7 +25,7 @@ from gangraph.views.passages import WIDTH, Block, Passage, block_text
 from gangraph.views.printers.words import defined, over_time, taken_away, written
 from gangraph.views.spec import evaluator_text, titles, weights_text
 from gangraph.views.sums import with_sums
-from gangraph.views.variables import begun_as, size_of
+from gangraph.views.variables import begun_as, numbers_text
 from gangraph.views.wording import counted, listed, spelled
 
 
@@ -161,7 +161,7 @@ def _networks(checked: Checked) -> Iterator[str]:
         if isinstance(network, NetworkSpec) and name in checked.tied_parts:
             yield _shared(checked, name, network)
     for name, start in begun_as(checked):
-        yield f"{name} is a variable of {size_of(checked, name)}, which begins as {start}."
+        yield f"{name} is a variable of {numbers_text(checked, name)}, which begins as {start}."
     for name, network in spec.networks.items():
         if isinstance(network, AverageSpec):
             yield f"{name} is a moving average of {network.of}, with a decay of {over_time(network.decay)}."

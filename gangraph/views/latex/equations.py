@@ -16,9 +16,9 @@ from gangraph.views.calls import accent_of, kind_of, unstopped
 from gangraph.views.families import families
 from gangraph.views.latex.notation import Notation
 from gangraph.views.latex.words import words_of
-from gangraph.views.printers.latex import Formula, scaled, total, with_range
+from gangraph.views.printers.latex import Formula, family_sum, scaled, with_range
 from gangraph.views.printers.precedence import PRODUCT
-from gangraph.views.printers.symbols import IN_FORMULAS, bare, indexed
+from gangraph.views.printers.symbols import IN_FORMULAS, indexed, without_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def objective(checked: Checked) -> tuple[Line, ...]:
     checked = replace(checked, graph=checked.graph.as_written)
     notation = Notation.of_graph(checked.graph)
     lines = (line for index in range(len(checked.graph.step)) for line in _update(checked, notation, index))
-    return tuple(replace(line, left=bare(line.left), right=bare(line.right)) for line in lines)
+    return tuple(replace(line, left=without_marks(line.left), right=without_marks(line.right)) for line in lines)
 
 
 def equations(checked: Checked) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _objective(notation: Notation, each: ObjectiveGraph, written: UpdateSpec) ->
     )
     alike = families([*keys], IN_FORMULAS)
     for i, (loss, group) in enumerate(groupby(alike, key=lambda family: family.text.split("\n")[0])):
-        together = [(each, total(each, formulas[each.places[0]], each.text.split("\n")[2])) for each in group]
+        together = [(each, family_sum(each, formulas[each.places[0]], each.text.split("\n")[2])) for each in group]
         signed = (_signed(f, terms[family.places[0]].minus, first=i + j == 0) for j, (family, f) in enumerate(together))
         shown = "".join(signed).strip() + (rf" \qquad ({loss})" if loss else "")
         places = [place for family, _ in together for place in family.places]

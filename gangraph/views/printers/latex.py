@@ -17,8 +17,8 @@ from gangraph.views.calls import accent_of, called, unstopped
 from gangraph.views.families import Family, families
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.registered import Given, bound, definition_of
-from gangraph.views.printers.symbols import IN_FORMULAS, Symbols, bare, indexed, number, symbol
-from gangraph.views.printers.text import summands
+from gangraph.views.printers.symbols import IN_FORMULAS, Symbols, indexed, number, symbol, without_marks
+from gangraph.views.printers.text import signed_terms
 
 _PLACE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _SIGNS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "in": r"\in",
@@ -185,7 +185,7 @@ class Printer:
 
 def moment(expression: Expression) -> str:
     r"""A number or condition over time: `step % 2 == 0` is \mathrm{step} \bmod 2 = 0."""
-    return bare(Printer().formula(expression).text)
+    return without_marks(Printer().formula(expression).text)
 
 
 def words(text: str) -> str:
@@ -231,10 +231,10 @@ def _binary(operator: str, left: Formula, right: Formula) -> Formula:
 def totals(signs: Sequence[str], terms: Sequence[Formula]) -> tuple[tuple[str, Formula], ...]:
     r"""The terms of a sum with their signs; those that differ in an index alone are one: \sum_{k = 0}^{4} x_{k}."""
     found = families([f"{sign} {term.text}" for sign, term in zip(signs, terms, strict=True)], IN_FORMULAS)
-    return tuple((signs[each.places[0]], total(each, terms[each.places[0]], each.text[2:])) for each in found)
+    return tuple((signs[each.places[0]], family_sum(each, terms[each.places[0]], each.text[2:])) for each in found)
 
 
-def total(family: Family, term: Formula, text: str) -> Formula:
+def family_sum(family: Family, term: Formula, text: str) -> Formula:
     """The sum over a family, of which `term` is one and `text` has the letter; a term by itself as it is."""
     if not family.letter:
         return term
@@ -329,5 +329,5 @@ def _folded(template: str, given: Mapping[str, Formula]) -> str:
     numbers = {name: each.text for name, each in given.items() if re.fullmatch(r"[\d.]+", each.text)}
     filled = _PLACE.sub(lambda match: numbers.get(match[1] or match[2], match[0]), template)
     worked = re.sub(r"\(1 - ([\d.]+)\)", lambda match: number(1 - float(match[1])), filled)
-    kept = [re.sub(r"^([+-] ?)?1 ", r"\1", term) for term in summands(worked) if not re.match(r"([+-] ?)?0 ", term)]
+    kept = [re.sub(r"^([+-] ?)?1 ", r"\1", term) for term in signed_terms(worked) if not re.match(r"([+-] ?)?0 ", term)]
     return re.sub(r"^\+ |(?<=^-) ", "", " ".join(kept)) or "0"

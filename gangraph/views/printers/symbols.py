@@ -43,7 +43,7 @@ def symbols_of(graph: Graph) -> Symbols:
     names = {node: indexed(name) for node, name in graph.value_names.items()}
     names |= dict(
         _source_symbols(
-            graph, names, {*map(symbol, graph.spec.data), *map(bare, (*networks.values(), *names.values()))}
+            graph, names, {*map(symbol, graph.spec.data), *map(without_marks, (*networks.values(), *names.values()))}
         )
     )
     scalars = [node.id for node in graph.nodes.values() if node.expression is not None and node.id not in names]
@@ -68,7 +68,7 @@ def _source_symbols(graph: Graph, names: Mapping[str, str], taken: set[str]) -> 
 
 def symbol(name: str) -> str:
     r"""A name of a spec in LaTeX: `D_x` is D_{x}, `fake_y` is \mathrm{fake}_{y}, `z2` is z_{2}, `lambda` is \lambda."""
-    return bare(indexed(name))
+    return without_marks(indexed(name))
 
 
 def indexed(name: str) -> str:
@@ -80,7 +80,7 @@ def indexed(name: str) -> str:
     return upright(first) + (f"_{{{below}}}" if rest else "")
 
 
-def bare(text: str) -> str:
+def without_marks(text: str) -> str:
     """LaTeX without the marks around indices, as it is shown."""
     return text.replace(_OPEN, "").replace(_CLOSE, "")
 
@@ -99,7 +99,9 @@ def _apart(names: Iterable[str]) -> dict[str, str]:
     made: dict[str, str] = {}
     for name in names:
         short, letters = indexed(name), name.replace("_", r"\_")
-        made[name] = short if bare(short) not in map(bare, made.values()) else rf"\mathrm{{{letters}}}"
+        made[name] = (
+            short if without_marks(short) not in map(without_marks, made.values()) else rf"\mathrm{{{letters}}}"
+        )
     return made
 
 

@@ -88,7 +88,7 @@ def wrapped(text: str, first: str = "", width: int = LINE) -> tuple[str, ...]:
     if len(first + text) <= width:
         return (first + text,)
     lines: list[str] = []
-    for term in summands(text):
+    for term in signed_terms(text):
         lines += lines_of(term, width - len(first), "   ")
     return tuple((" " * len(first) if i else first) + line for i, line in enumerate(lines))
 
@@ -98,7 +98,7 @@ def lines_of(text: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def summands(text: str) -> Iterator[str]:
+def signed_terms(text: str) -> Iterator[str]:
     """The terms of a sum in text or in LaTeX, each with its sign."""
     depth, start = 0, 0
     for i in range(len(text)):
