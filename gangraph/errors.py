@@ -227,6 +227,12 @@ def shown(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
 
 
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    each = list(names)
+    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)
+
+
 class ArgumentError(ValueError):
     """An argument of a source is wrong: its name, what was found, what was expected, and perhaps the nearest fix."""
 

@@ -192,9 +192,9 @@ def _text(path: Path) -> Any:
 
 
 def _plain(tree: trees.Tree) -> Tree:
-    if isinstance(tree, trees.Mapping):
+    if isinstance(tree, trees.TreeMapping):
         return {str(key): _plain(value) for key, value in tree.items()}
-    if isinstance(tree, trees.Sequence):
+    if isinstance(tree, trees.TreeSequence):
         whole = all(isinstance(item, Scalar) for item in tree) and tree.raw.lstrip().startswith("[")
         return Raw(re.sub(r"\s*\n\s*", " ", tree.raw)) if whole else [_plain(item) for item in tree]
     return str(tree)

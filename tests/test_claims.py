@@ -12,7 +12,7 @@ from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Claim
 from gangraph.reproduce.judge import judge
-from gangraph.reproduce.work import Found
+from gangraph.reproduce.work import RunResult
 from tests.support import small
 
 
@@ -20,9 +20,9 @@ def written(text: str) -> Expression:
     return parse_expression(Scalar.of(text, "claim"))
 
 
-def found(evaluations: tuple[Mapping[str, float], ...] = (), failed: str = "", **numbers: float | None) -> Found:
+def found(evaluations: tuple[Mapping[str, float], ...] = (), failed: str = "", **numbers: float | None) -> RunResult:
     measured = {name: Measured(value, "" if value is not None else "no weights", {}) for name, value in numbers.items()}
-    return Found(numbers=measured, evaluations=evaluations, failed=failed)
+    return RunResult(numbers=measured, evaluations=evaluations, failed=failed)
 
 
 NUMBERS = {Measure("a", "full"): 3.0, Measure("a", "x"): 1.0, Measure("b", "x,y"): -2.0}
@@ -101,7 +101,7 @@ def test_a_claim_is_judged_seed_by_seed() -> None:
         ({"full": [found(a=1.0)], "x": [found()]}, "a[x]: this form of the spec does not measure it"),
     ],
 )
-def test_a_claim_without_its_numbers_is_not_judged(findings: Mapping[str, list[Found]], why: str) -> None:
+def test_a_claim_without_its_numbers_is_not_judged(findings: Mapping[str, list[RunResult]], why: str) -> None:
     verdict = judge(Claim(say="", source="", check=written("a < a[x]")), findings)
     assert not verdict.judged
     assert not verdict.held

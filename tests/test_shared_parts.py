@@ -16,7 +16,7 @@ from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.run.restore import restore_network
-from gangraph.views.diff import compare
+from gangraph.views.diff import compare_specs
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import objective
@@ -407,7 +407,7 @@ def test_readings_say_what_is_shared() -> None:
     assert "The gradient reaches G_b through G_a(z) and G_b(z)." in told
     assert any(line.right == r"\text{trunk of } G_{b} \text{ is that of } G_{a}" for line in objective(checked[0]))
     assert "trunk shared with G_a" in draw(checked[0].graph)
-    found = compare(spec, other)
+    found = compare_specs(spec, other)
     assert "what G_b shares was G_a.trunk, and is now nothing" in [str(each) for each in found.differences]
     assert fingerprint(spec) != fingerprint(other)
     assert apart[0].own_parameters("G_b") == 26

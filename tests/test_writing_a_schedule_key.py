@@ -26,7 +26,7 @@ from gangraph.update_keys import KEYS
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, add_option
 from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey, add_schedule_key, divides, holds, update_guard
 from gangraph.views.code import code_text
-from gangraph.views.diff import compare
+from gangraph.views.diff import compare_specs
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
@@ -243,10 +243,10 @@ def test_a_number_over_time_is_not_taken_for_one_that_is_known() -> None:
 def test_it_is_part_of_what_differs() -> None:
     plain, two, five = small(*DRAW_ONCE), delayed(), delayed("5")
     assert len({fingerprint(each) for each in (plain, two, five)}) == 3
-    (found,) = compare(two, five).differences
+    (found,) = compare_specs(two, five).differences
     told = ("the first step of update d", "step 2", "step 5")
     assert (found.what, found.before, found.after) == told
-    (found,) = (each for each in compare(plain, two).differences if "first step" in each.what)
+    (found,) = (each for each in compare_specs(plain, two).differences if "first step" in each.what)
     assert (found.before, found.after) == ("step 0", "step 2")
     (change,) = changes(two, five, 0)
     assert (str(change), change.touches) == ("train.step.0.from_step: 2 -> 5", "now")

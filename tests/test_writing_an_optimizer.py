@@ -16,7 +16,7 @@ from gangraph.language.continuation import changes
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
 from gangraph.run.saving import tensors_of
-from gangraph.views.diff import compare
+from gangraph.views.diff import compare_specs
 from gangraph.views.explain import explain_text
 from tests.plugin import for_every_test
 from tests.support import deviation, normals, same, small, trainer, worst
@@ -305,7 +305,7 @@ def test_it_is_told_compared_and_remembered() -> None:
     spec = by_signs()
     (checked,) = check_spec(spec)
     assert "Signs" in explain_text(spec, [compile_phase(checked).plan])
-    (found,) = compare(spec, by_signs("lr=0.1, decay=0.9")).differences
+    (found,) = compare_specs(spec, by_signs("lr=0.1, decay=0.9")).differences
     assert (found.before, found.after) == ("0.5", "0.9")
     assert plugins_of(spec) == {"signs": "gangraph-signs 0.1.0"}
 

@@ -23,7 +23,7 @@ from gangraph.registry import load_plugins
 from gangraph.update_keys import KEYS
 from gangraph.update_options import UPDATE_OPTIONS, UpdateOption, add_option, function_of, update_option
 from gangraph.views.code import code_text
-from gangraph.views.diff import compare
+from gangraph.views.diff import compare_specs
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import latex_text
@@ -202,7 +202,7 @@ def test_it_is_part_of_what_differs() -> None:
     plain = small("{update: d, minimize: judge, clip_grad_value: 0.05}", DRAW_ONCE[1])
     half, quarter = scaled(), scaled("0.25")
     assert len({fingerprint(each) for each in (plain, half, quarter)}) == 3
-    (found,) = compare(half, quarter).differences
+    (found,) = compare_specs(half, quarter).differences
     assert (found.what, found.before, found.after) == ("the factor of the gradient in update d", "0.5", "0.25")
     (change,) = changes(half, quarter, 0)
     assert str(change) == "train.step.0.scale_grad: 0.5 -> 0.25"
@@ -255,7 +255,7 @@ def test_printed_code_keeps_functions_of_one_name_apart() -> None:
 def test_braces_in_what_is_compared_are_text() -> None:
     update_option("half", **{**TEXTS, "compared": r"the factor a_{x}"})(halve)
     one, other = (small(f"{{update: d, minimize: judge, half: {number}}}", DRAW_ONCE[1]) for number in (1, 2))
-    (found,) = compare(one, other).differences
+    (found,) = compare_specs(one, other).differences
     assert found.what == "the factor a_{x} in update d"
 
 

@@ -23,7 +23,7 @@ _WHOLE = ImageOptions(crop=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class ImageComparison:
     """What two folders differ by.
 
     Attributes:
@@ -47,7 +47,7 @@ def compare(
     border: int = 0,
     enlarge: Enlargement | None = None,
     say: Callable[[str], None] = print,
-) -> Comparison:
+) -> ImageComparison:
     """Compare every image with the one of the same name, both with 8 bits, by PSNR, SSIM and LPIPS.
 
     Args:
@@ -77,7 +77,7 @@ def compare(
         if metric not in missing
     }
     protocol = {metric: _protocol(metric, constants[metric]) for metric in means}
-    return Comparison(each=each, means=means, missing=missing, protocol=protocol)
+    return ImageComparison(each=each, means=means, missing=missing, protocol=protocol)
 
 
 def _paired(one: Archive, other: Archive) -> Sequence[tuple[str, str]]:

@@ -16,7 +16,7 @@ from gangraph.build.expressions import (
 )
 from gangraph.build.part_names import part_names
 from gangraph.build.sources import network_draws
-from gangraph.errors import Problem, Span, SpecError, give_up, nearest, refuse, shown
+from gangraph.errors import Problem, Span, SpecError, give_up, listed, nearest, refuse, shown
 from gangraph.graph.closure import closure
 from gangraph.graph.code_names import module_name
 from gangraph.graph.model import Argument, LayerUse, NetworkGraph, Node, Ref
@@ -317,11 +317,6 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
     if not isinstance(definition.function, type):
         return parameters[1 if definition.traits.wraps else len(definition.inputs) :]
     return [p for p in parameters if p.name not in (*INFERRED, "self", "device", "dtype")]
-
-
-def listed(names: Sequence[str]) -> str:
-    """`x, y and z`."""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _called(item: Expression) -> str:

@@ -61,8 +61,8 @@ def diff(
     a, b = _form(first), _form(second)
     with options.waiting("comparing"):
         with options.importing():
-            from gangraph.views.diff import compare, diff_text
-        comparison = compare(a, b)
+            from gangraph.views.diff import compare_specs, diff_text
+        comparison = compare_specs(a, b)
     emit(diff_text(a, b, comparison, (first, second), width=options.columns(output)), output)
     if exit_code and comparison.differences:
         raise typer.Exit(1)

@@ -271,14 +271,14 @@ def _summary(name: str, path: Path) -> dict[str, Any]:
     """A shipped spec's name, paper, one line, profiles and variants."""
     from gangraph.errors import Text
     from gangraph.language.document.parse import parse
-    from gangraph.language.document.tree import Mapping, read_tree
+    from gangraph.language.document.tree import TreeMapping, read_tree
     from gangraph.language.scalar import Scalar
 
     tree = read_tree(Text(path.name, path.read_text(encoding="utf-8")))
     if Scalar("base") in tree:  # its paper, profiles and variants may be those of its base
         tree = parse(path).tree
     paper = tree.get(Scalar("paper"))
-    stated = paper if isinstance(paper, Mapping) else Mapping()
+    stated = paper if isinstance(paper, TreeMapping) else TreeMapping()
     year = stated.get(Scalar("year"))
     return {
         "name": name,

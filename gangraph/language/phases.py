@@ -7,9 +7,7 @@ from itertools import islice
 from gangraph.errors import Problem, nearest, refuse
 from gangraph.language.document.overlay import copy, lay_over
 from gangraph.language.document.sections import Sections
-from gangraph.language.document.tree import Mapping as TreeMapping
-from gangraph.language.document.tree import Sequence as TreeSequence
-from gangraph.language.document.tree import Tree
+from gangraph.language.document.tree import Tree, TreeMapping, TreeSequence
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import literal, members
 from gangraph.language.expression.model import Expression

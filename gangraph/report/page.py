@@ -56,7 +56,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PageContents:
     """Everything that a page shows, in the order in which it shows it."""
 
     kind: str
@@ -97,12 +97,12 @@ def write_report(folder: Path, out: Path | None = None, which: str | None = None
     return write(out or found.folder / "report.html", rendered("report.html", report=report))
 
 
-def of_run(run: Run) -> Report:
+def of_run(run: Run) -> PageContents:
     """The report of a run."""
     system = load_system(run.trained, str(run.environment.get("kernels", "auto")))
     label = run.variant or FULL
     facts = {"profile": run.profile, "variant": run.variant, "seed": f"{run.environment.get('seed', '')}"}
-    return Report(
+    return PageContents(
         kind="run",
         name=run.folder.resolve().name,
         title=_title(system, run.name),
@@ -123,7 +123,7 @@ def of_run(run: Run) -> Report:
     )
 
 
-def of_reproduction(found: Reproduction) -> Report:
+def of_reproduction(found: Reproduction) -> PageContents:
     """The report of a reproduction. Its graph, plan and networks are the spec's without a variant, or a variant's.
 
     The runs may be older than the spec that they were judged by: its training is the same, its claims and metrics may
@@ -143,7 +143,7 @@ def of_reproduction(found: Reproduction) -> Report:
         **_size(system),
         "computed for": duration(outcome.seconds),
     }
-    return Report(
+    return PageContents(
         kind="reproduction",
         name=outcome.name,
         title=outcome.paper.get("title") or outcome.name,

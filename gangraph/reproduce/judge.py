@@ -9,16 +9,16 @@ from gangraph.language.claims import Measure, margin, measures
 from gangraph.language.expression.model import show
 from gangraph.language.spec import Claim
 from gangraph.reproduce.outcome import Number, Verdict
-from gangraph.reproduce.work import Found
+from gangraph.reproduce.work import RunResult
 
-Findings = Mapping[str, Sequence[Found]]  # variant -> the result of each seed
+Findings = Mapping[str, Sequence[RunResult]]  # variant -> the result of each seed
 
 
 class MissingError(ValueError):
     """A number that a claim needs was not measured."""
 
 
-def over_seeds(name: str, found: Sequence[Found]) -> Number:
+def over_seeds(name: str, found: Sequence[RunResult]) -> Number:
     """One metric of one variant over the seeds."""
     given = [one.numbers.get(name) for one in found]
     reasons = [one.failed or (measured.why if measured else "") for one, measured in zip(found, given, strict=True)]
@@ -56,7 +56,7 @@ def needed_variants(claim: Claim) -> tuple[str, ...]:
 
 
 def _margin(claim: Claim, findings: Findings, seed: int) -> float:
-    def found(measure: Measure) -> Found:
+    def found(measure: Measure) -> RunResult:
         if measure.variant not in findings:
             raise MissingError(f"variant '{measure.variant}' was not run")
         one = findings[measure.variant][seed]
@@ -80,7 +80,7 @@ def _margin(claim: Claim, findings: Findings, seed: int) -> float:
     return found_margin
 
 
-def _correlation(one: Measure, of_one: Found, other: Measure, of_other: Found, start: float) -> float:
+def _correlation(one: Measure, of_one: RunResult, other: Measure, of_other: RunResult, start: float) -> float:
     """Pearson's correlation of two metrics over the evaluations of a run, without the first share `start` of them."""
     moments = list(zip(of_one.evaluations, of_other.evaluations, strict=False))
     pairs = [

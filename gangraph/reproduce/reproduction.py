@@ -17,13 +17,13 @@ import torch
 from gangraph.errors import RunError, UsageError, nearest
 from gangraph.folder.lock import locked
 from gangraph.language.claims import FULL
-from gangraph.language.document.parse import Choice, Document, parse
+from gangraph.language.document.parse import Choice, ParsedDocument, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
 from gangraph.reproduce.judge import judge, needed_variants, over_seeds
 from gangraph.reproduce.outcome import Outcome, VariantOutcome
-from gangraph.reproduce.work import Found, StoppedError, Task, begin_worker, work_on
+from gangraph.reproduce.work import RunResult, StoppedError, Task, begin_worker, work_on
 from gangraph.session.run import prepare
 from gangraph.views.diff import differences
 from gangraph.views.printers.words import taken_away
@@ -98,12 +98,12 @@ def reproduce(request: Request, say: Say = print) -> Outcome:
     return outcome
 
 
-def _form(document: Document, request: Request, main: Spec, variant: str) -> Spec:
+def _form(document: ParsedDocument, request: Request, main: Spec, variant: str) -> Spec:
     chosen = None if variant == FULL else variant
     return resolve(document, Choice(profile=main.profile, variant=chosen, set=request.settings))
 
 
-def _chosen(request: Request, document: Document, spec: Spec) -> tuple[str, ...]:
+def _chosen(request: Request, document: ParsedDocument, spec: Spec) -> tuple[str, ...]:
     """The variants to run: those asked for, or those of claims, and of reported numbers that are measured."""
     for name in (part for variant in request.variants for part in variant.split(",")):
         if name not in (FULL, *spec.variants):
@@ -139,14 +139,14 @@ def _task(request: Request, main: Spec, folder: Path, variant: str, seed: int) -
     )
 
 
-def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found]:
+def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, RunResult]:
     """The result of every task, by its folder. Raises StoppedError once all runs that were begun are saved."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     # Never more threads than this process was given, for example by OMP_NUM_THREADS: threads that share a core wait for
     # each other.
     threads = max(1, min((os.cpu_count() or 1) // jobs, torch.get_num_threads()))
-    found: dict[Path, Found] = {}
+    found: dict[Path, RunResult] = {}
     began = time.monotonic()
     with ProcessPoolExecutor(jobs, context, begin_worker, (threads, stop)) as pool, _ended_by_signals():
         futures = _submitted(pool, tasks)
@@ -169,7 +169,7 @@ def _work_all(tasks: Sequence[Task], jobs: int, say: Say) -> Mapping[Path, Found
     return found
 
 
-def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Mapping[Future[Found], Task]:
+def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Mapping[Future[RunResult], Task]:
     """Submit the tasks. The pool's processes begin with interrupts blocked, which would kill them while they import."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -191,7 +191,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _progress(task: Task, found: Found, done: int, total: int, spent: float) -> str:
+def _progress(task: Task, found: RunResult, done: int, total: int, spent: float) -> str:
     name = f"{task.variant or FULL}, seed {task.seed}"
     if found.failed:
         return f"[{done}/{total}] {name}: failed: {found.failed}"
@@ -200,7 +200,7 @@ def _progress(task: Task, found: Found, done: int, total: int, spent: float) -> 
     return f"[{done}/{total}] {name}: {how}; {numbers}; about {spent / done * (total - done):.0f} s left"
 
 
-def _variant(name: str, spec: Spec, found: Sequence[Found]) -> VariantOutcome:
+def _variant(name: str, spec: Spec, found: Sequence[RunResult]) -> VariantOutcome:
     metrics = dict.fromkeys(metric for one in found for metric in one.numbers)
     evaluate = spec.phases[-1].evaluate
     named = {**evaluate.metrics, **evaluate.results} if evaluate else {}
@@ -219,7 +219,7 @@ def _paper(spec: Spec) -> Mapping[str, str]:
     return {key: value for key, value in stated.items() if value}
 
 
-def _deviations(document: Document, spec: Spec) -> tuple[str, ...]:
+def _deviations(document: ParsedDocument, spec: Spec) -> tuple[str, ...]:
     """Where training under the profile and the settings of the request differs from the paper's settings."""
     found = differences(resolve(document, Choice(profile="paper")), spec)
     return tuple(str(difference) for difference in found if difference.section != "evaluation")

@@ -47,7 +47,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class RunResult:
     """The result of a run: its numbers, or why there are none."""
 
     numbers: Mapping[str, Measured] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def _interrupt_after(stop: Event) -> None:
         time.sleep(_AGAIN_SECONDS)
 
 
-def work_on(task: Task) -> Found:
+def work_on(task: Task) -> RunResult:
     """Train what is not trained yet, and measure it. A run that fails is a result, not an error.
 
     Raises:
@@ -108,11 +108,11 @@ def work_on(task: Task) -> Found:
         raise
     except Exception as error:  # whatever one run fails with, the others go on
         named = str(error) if isinstance(error, GangraphError) else f"{type(error).__name__}: {error}"
-        return Found(failed=named, seconds=time.monotonic() - began)
+        return RunResult(failed=named, seconds=time.monotonic() - began)
     evaluations = tuple(_numbers(line["metrics"]) for line in lines if "metrics" in line and line["step"])
     seconds = lines[-1]["seen"] / max(lines[-1]["images_per_second"], 1e-9)
     same = _evaluated_alike(task.folder, spec)
-    return Found(
+    return RunResult(
         numbers=numbers.results,
         evaluations=evaluations if same else (),
         unevaluated="" if same else "the run was evaluated by other metrics, and only training evaluates again",

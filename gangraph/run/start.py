@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from gangraph.check.weights import misfit, without_layers
-from gangraph.errors import SpecError, UsageError
+from gangraph.errors import SpecError, UsageError, listed
 from gangraph.folder.checkpoint import read_checkpoint
 from gangraph.language.spec import VARIABLE, FileWeights, RunWeights, Weights
 from gangraph.run.elsewhere import weight_tensors
@@ -14,7 +14,6 @@ from gangraph.run.engine import Engine
 from gangraph.run.hand_over import carry_tensors
 from gangraph.saved.tensors import names_of_network
 from gangraph.views.spec import weights_text
-from gangraph.views.wording import listed
 
 
 def begin_with(engine: Engine, start: Mapping[str, RunWeights | FileWeights]) -> Iterator[str]:

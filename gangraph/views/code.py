@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.build.optimizers import schedules
+from gangraph.errors import listed
 from gangraph.graph.arguments import Ref
 from gangraph.graph.code_names import module_name
 from gangraph.graph.groups import assign
@@ -20,7 +21,7 @@ from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.code_given import given
 from gangraph.views.code_lines import call_lines, code_name, spaced, under_condition
 from gangraph.views.moments import all_of, condition, now, repetitions_text
-from gangraph.views.wording import counted, listed
+from gangraph.views.wording import counted
 from gangraph.vocabulary.parameters import PARAMETER_OPERATIONS
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from gangraph.errors import listed
 from gangraph.graph.code_names import Mode, module_name
 from gangraph.lower.forms import NetworkForm
 from gangraph.views.spec import fixity, table
-from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
     from gangraph.plan.model import Plan

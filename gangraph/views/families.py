@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gangraph.views.wording import listed
+from gangraph.errors import listed
 
 LEAST = 3  # members: fewer are written one by one
 LETTERS = "kjlmn"  # not `i`, which counts the steps of a lookahead
@@ -22,7 +22,7 @@ IN_SPECS = Indices(re.compile(r"(?<=[\w\]])\[(-?\w+)\]"), "[{}]")
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class IndexedTexts:
     """Texts that are equal but for an index: `text` has the letter in its place, and `places` says which they were.
 
     A text that no others are like has no letter and no indices, and one place.
@@ -52,7 +52,7 @@ class Family:
         return f"{self.letter} in {self.domain}"
 
 
-def families(texts: Sequence[str], notation: Indices = IN_SPECS) -> tuple[Family, ...]:
+def families(texts: Sequence[str], notation: Indices = IN_SPECS) -> tuple[IndexedTexts, ...]:
     """Texts with those written once that differ in their index alone, each where the first of them stood."""
     letter = _letter(texts)
     shapes = [{_with_letter(text, i, letter, notation): i for i in notation.pattern.findall(text)} for text in texts]
@@ -60,14 +60,14 @@ def families(texts: Sequence[str], notation: Indices = IN_SPECS) -> tuple[Family
     for place, each in enumerate(shapes if letter else ()):
         for shape, index in each.items():
             alike.setdefault(shape, {}).setdefault(index, place)
-    found, taken = list[Family](), set[int]()
+    found, taken = list[IndexedTexts](), set[int]()
     for place, text in enumerate(texts):
         if place not in taken:
             free = ((shape, {i: at for i, at in alike[shape].items() if at not in taken}) for shape in shapes[place])
             shape, members = max(free if letter else (), key=lambda found: len(found[1]), default=("", {}))
             indices = _in_order(members) if len(members) >= LEAST and place in members.values() else ()
-            one = Family(shape, tuple(members[index] for index in indices), letter, indices)
-            found.append(one if indices else Family(text, (place,)))
+            one = IndexedTexts(shape, tuple(members[index] for index in indices), letter, indices)
+            found.append(one if indices else IndexedTexts(text, (place,)))
             taken.update(found[-1].places)
     return tuple(found)
 
@@ -113,7 +113,7 @@ def sentences_once(sentences: Iterable[str]) -> Iterator[str]:
         yield f"{family.text.removesuffix('.')}, for each {family.over}." if family.letter else family.text
 
 
-def _in_short(family: Family) -> str:
+def _in_short(family: IndexedTexts) -> str:
     """A text by itself as it is, and names in a range by both ends: `F[0] to F[4]`; nothing for other families."""
     if family.ends is not None and re.fullmatch(r"[\w.]+(\[-?\w+\])+", family.text):
         return " to ".join(family.text.replace(f"[{family.letter}]", f"[{end}]") for end in family.ends)

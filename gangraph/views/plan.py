@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from gangraph.errors import listed
 from gangraph.language.expression.model import show
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
@@ -12,7 +13,7 @@ from gangraph.views.passages import filled_lines
 from gangraph.views.printers.words import written
 from gangraph.views.spec import WIDTH, aim
 from gangraph.views.variables import begun_as, numbers_text
-from gangraph.views.wording import counted, listed, times
+from gangraph.views.wording import counted, times
 
 if TYPE_CHECKING:
     from gangraph.graph.model import Graph

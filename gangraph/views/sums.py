@@ -20,7 +20,7 @@ from gangraph.language.expression.model import (
     show,
     summands,
 )
-from gangraph.views.families import Family, families
+from gangraph.views.families import IndexedTexts, families
 
 
 def with_sums(expression: Expression) -> Expression:
@@ -35,7 +35,7 @@ def with_sums(expression: Expression) -> Expression:
     return reduce(lambda left, right: Binary(right[0], left, right[1], expression.span), made[1:], made[0][1])
 
 
-def _total(family: Family, terms: list[Expression], span: Span) -> Expression:
+def _total(family: IndexedTexts, terms: list[Expression], span: Span) -> Expression:
     """The sum over a family; a term by itself as it is."""
     term = terms[family.places[0]]
     if not family.letter:
@@ -44,7 +44,7 @@ def _total(family: Family, terms: list[Expression], span: Span) -> Expression:
     return Call(Name("sum", span), (Comprehension(item, family.letter, _domain(family, span), span),), (), span)
 
 
-def _domain(family: Family, span: Span) -> Expression:
+def _domain(family: IndexedTexts, span: Span) -> Expression:
     if family.ends is not None:
         first, last = (Literal(int(end), span) for end in family.ends)
         return Range(first, last, span)

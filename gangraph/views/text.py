@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gangraph.errors import listed
 from gangraph.language.expression.model import show
 from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.language.tied import tied_to
@@ -13,7 +14,6 @@ from gangraph.language.update_spec import UpdateSpec
 from gangraph.update_schedule import SCHEDULE_KEYS
 from gangraph.views.printers.words import layer_text
 from gangraph.views.spec import aim, introduction, spec_text, table, titles, weights_text
-from gangraph.views.wording import listed
 
 if TYPE_CHECKING:
     from gangraph.check.instantiate import NetworkModel

@@ -1,6 +1,4 @@
-"""Counts, places and lists in words."""
-
-from collections.abc import Iterable
+"""Counts and places in words."""
 
 _PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -27,12 +25,6 @@ def ordinal(place: int) -> str:
 def times(count: int) -> str:
     """`twice`, `3 times`."""
     return "twice" if count == 2 else f"{count} times"
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a, b and c`."""
-    each = list(names)
-    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)
 
 
 def are(one: bool) -> str:

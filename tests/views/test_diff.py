@@ -9,7 +9,7 @@ from gangraph.cli import main
 from gangraph.language.document.parse import Choice, parse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
-from gangraph.views.diff import SAME, Difference, compare, diff_text, differences
+from gangraph.views.diff import SAME, Difference, compare_specs, diff_text, differences
 from tests.support import read, small
 
 
@@ -20,7 +20,7 @@ def said(first: Spec, second: Spec) -> list[str]:
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_how_the_quick_profile_differs_from_the_paper(name: str) -> None:
     (paper, ours), (quick, theirs) = shipped_form(name, "paper"), shipped_form(name)
-    text = diff_text(paper, quick, compare(paper, quick, (ours, theirs)))
+    text = diff_text(paper, quick, compare_specs(paper, quick, (ours, theirs)))
     assert text == golden(f"{name}.diff.txt", text)
 
 
@@ -105,7 +105,7 @@ def test_maximizing_is_minimizing_the_negative() -> None:
 def test_names_alone_are_no_difference() -> None:
     text = SPEC.format(f="fake", judge="judge", D="D", x="x", inline="fake")
     renamed = SPEC.format(f="made", judge="tell", D="Critic", x="real", inline="made")
-    comparison = compare(read(text), read(renamed))
+    comparison = compare_specs(read(text), read(renamed))
     assert comparison.differences == ()
     assert comparison.renamed == (("x", "real"), ("D", "Critic"), ("fake", "made"), ("judge", "tell"))
     shown = diff_text(read(text), read(renamed), comparison)

@@ -8,7 +8,7 @@ import pytest
 from gangraph.pipeline import check_spec, compile_phase, load
 from gangraph.plan.planner import plan
 from gangraph.views.code import code_text
-from gangraph.views.diff import compare, diff_text
+from gangraph.views.diff import compare_specs, diff_text
 from gangraph.views.drawing import draw
 from gangraph.views.explain import explain_text
 from gangraph.views.latex import equations, latex_text
@@ -70,7 +70,7 @@ def test_latex_shows_each_update_once_also_where_a_loop_wrote_them() -> None:
 
 def test_diff_says_which_objective_of_a_group_is_gone() -> None:
     gan = load("gan")
-    text = " ".join(diff_text(SPEC, gan, compare(SPEC, gan), ("a", "b")).split())
+    text = " ".join(diff_text(SPEC, gan, compare_specs(SPEC, gan), ("a", "b")).split())
     assert "the second objective of critic is gone" in text and "the second objective of generator is gone" in text
 
 

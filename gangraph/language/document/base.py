@@ -8,8 +8,7 @@ from typing import NoReturn
 from gangraph.errors import Problem, SpecError, called_by, nearest, refuse
 from gangraph.language.document.library import BaseFile, Files, UnreadableError
 from gangraph.language.document.overlay import copy, overlaid, overlays, sections_of
-from gangraph.language.document.tree import Mapping as TreeMapping
-from gangraph.language.document.tree import Sequence, Tree, read_tree
+from gangraph.language.document.tree import Tree, TreeMapping, TreeSequence, read_tree
 from gangraph.language.document.validate import other_version
 from gangraph.language.scalar import Scalar
 
@@ -196,4 +195,4 @@ def _plain(tree: Tree) -> object:
     """A tree without places, to be compared."""
     if isinstance(tree, TreeMapping):
         return {str(key): _plain(value) for key, value in tree.items()}
-    return [_plain(item) for item in tree] if isinstance(tree, Sequence) else str(tree)
+    return [_plain(item) for item in tree] if isinstance(tree, TreeSequence) else str(tree)

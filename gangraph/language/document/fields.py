@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, PlainValidator, Tag, 
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gangraph.errors import Problem, SpecError
-from gangraph.language.document.tree import Mapping, Sequence
+from gangraph.language.document.tree import TreeMapping, TreeSequence
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.syntax import parse_chain, parse_expression, parse_loop
 from gangraph.language.scalar import Scalar
@@ -19,9 +19,9 @@ def _scalar(tree: Any) -> Scalar:
 
 
 def _one(tree: Any, info: ValidationInfo) -> ast.Expression:
-    if isinstance(tree, Mapping):
+    if isinstance(tree, TreeMapping):
         raise PydanticCustomError("kind", "an expression")
-    scalar = tree.raw if isinstance(tree, Sequence) else tree
+    scalar = tree.raw if isinstance(tree, TreeSequence) else tree
     try:
         return parse_expression(scalar)
     except SpecError as error:
@@ -75,12 +75,12 @@ Overlay = Annotated[
 
 def yaml_kind(tree: Any) -> str:
     """Which kind of YAML value a tree is: a mapping, a sequence or a scalar."""
-    return "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, Sequence) else "scalar"
+    return "mapping" if isinstance(tree, TreeMapping) else "sequence" if isinstance(tree, TreeSequence) else "scalar"
 
 
 def gathered(written: Any) -> Any:
     """What the tables of records know of a mapping's keys; a spec cannot write the key of a whole table itself."""
-    if isinstance(written, Mapping) or not isinstance(written, dict):
+    if isinstance(written, TreeMapping) or not isinstance(written, dict):
         raise PydanticKnownError("extra_forbidden")
     return written
 

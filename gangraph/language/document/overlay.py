@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gangraph.errors import Edit, Problem, Span, SpecError, nearest, refuse
 from gangraph.language.document.setting import Setting, static_names
-from gangraph.language.document.tree import Mapping, Sequence, Tree
+from gangraph.language.document.tree import Tree, TreeMapping, TreeSequence
 from gangraph.language.expression.model import Call, Expression, show
 from gangraph.language.expression.model import Sequence as Items
 from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression
@@ -51,7 +51,7 @@ def _own(kind: str) -> tuple[str, ...]:
 
 def overlaid(base: Tree, overlay: Tree, path: tuple[str, ...] = ()) -> Tree:
     """`overlay` over `base`: mappings merge key by key, everything else is replaced, or removed by `none`."""
-    if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
+    if not isinstance(base, TreeMapping) or not isinstance(overlay, TreeMapping):
         return overlay
     merged = copy(base)
     for key, value in overlay.items():
@@ -62,18 +62,18 @@ def overlaid(base: Tree, overlay: Tree, path: tuple[str, ...] = ()) -> Tree:
     return merged
 
 
-def lay_over(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
+def lay_over(document: TreeMapping, overlay: Tree, name: Scalar, kind: str = "variants") -> TreeMapping:
     """A profile, variant or phase over a document, or a spec over its base.
 
     Raises:
         SpecError: as `sections_of`.
     """
     merged = overlaid(document, sections_of(document, overlay, name, kind))
-    assert isinstance(merged, Mapping)
+    assert isinstance(merged, TreeMapping)
     return merged
 
 
-def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "variants") -> Mapping:
+def sections_of(document: TreeMapping, overlay: Tree, name: Scalar, kind: str = "variants") -> TreeMapping:
     """The sections that an overlay of a document changes. Names that are no section are params.
 
     One of the `profiles` may lay itself over variants too: what a variant is in that profile.
@@ -82,9 +82,9 @@ def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "var
         SpecError: the overlay is not a mapping, or names neither a section nor a param, or a profile refines a
             variant that the document does not have.
     """
-    if not isinstance(overlay, Mapping):
+    if not isinstance(overlay, TreeMapping):
         refuse("GG203", f"'{name}' is a partial spec", name.span, expected="a mapping")
-    sections, params = Mapping(), Mapping()
+    sections, params = TreeMapping(), TreeMapping()
     sections.span = params.span = overlay.span
     known = _names(document, "params")
     problems = list(_new_variants(document, overlay)) if kind == "profiles" else []
@@ -104,11 +104,11 @@ def sections_of(document: Mapping, overlay: Tree, name: Scalar, kind: str = "var
 
 def overlays(tree: Tree, section: str) -> dict[str, tuple[Scalar, Tree]]:
     """The named overlays of `profiles` or `variants` that a spec's tree holds, with their keys."""
-    inside = tree.get(Scalar(section)) if isinstance(tree, Mapping) else None
-    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, Mapping) else {}
+    inside = tree.get(Scalar(section)) if isinstance(tree, TreeMapping) else None
+    return {str(key): (key, value) for key, value in inside.items()} if isinstance(inside, TreeMapping) else {}
 
 
-def _unknown(document: Mapping, overlay: Mapping, key: Scalar, known: tuple[str, ...]) -> Problem:
+def _unknown(document: TreeMapping, overlay: TreeMapping, key: Scalar, known: tuple[str, ...]) -> Problem:
     """The problem of a key that is neither a section nor a param; the fix is `let:` if it is a name there."""
     static = key in _names(document, "let")
     return Problem(
@@ -121,7 +121,7 @@ def _unknown(document: Mapping, overlay: Mapping, key: Scalar, known: tuple[str,
     )
 
 
-def _under_let(overlay: Mapping, key: Scalar) -> Edit | None:
+def _under_let(overlay: TreeMapping, key: Scalar) -> Edit | None:
     """`rate: 0.1` as `let: {rate: 0.1}`, where it is one line and the overlay has no `let` of its own."""
     value = overlay[key]
     if not isinstance(value, Scalar) or "let" in overlay:
@@ -136,7 +136,7 @@ def _under_let(overlay: Mapping, key: Scalar) -> Edit | None:
     return Edit(Span(key.text, key.offsets[0], end), f"let: {{{key}: {plain}}}")
 
 
-def set_value(document: Mapping, path: str, value: str) -> Mapping:
+def set_value(document: TreeMapping, path: str, value: str) -> TreeMapping:
     """The document with the value at a dotted path replaced: `train.batch`, `train.step.0.every`, `data.x.folder`.
 
     A path that begins with a param's name means that param; one that goes into a call names its keyword. It goes
@@ -154,27 +154,27 @@ def set_value(document: Mapping, path: str, value: str) -> Mapping:
         parts.insert(0, "params")
     setting = Setting(Scalar.of(value, f"--set {path}"), static_names(document))
     result = _Laying(document, Scalar.of(path, "--set"), setting).laid(document, parts)
-    assert isinstance(result, Mapping)
+    assert isinstance(result, TreeMapping)
     return result
 
 
-def copy(tree: Mapping) -> Mapping:
+def copy(tree: TreeMapping) -> TreeMapping:
     """A shallow copy with the same place."""
-    twin = Mapping(tree)
+    twin = TreeMapping(tree)
     twin.span = tree.span
     return twin
 
 
-def _names(document: Mapping, section: str) -> tuple[str, ...]:
+def _names(document: TreeMapping, section: str) -> tuple[str, ...]:
     inside = document.get(Scalar(section))
-    return tuple(inside) if isinstance(inside, Mapping) else ()
+    return tuple(inside) if isinstance(inside, TreeMapping) else ()
 
 
-def _new_variants(document: Mapping, profile: Mapping) -> Iterator[Problem]:
+def _new_variants(document: TreeMapping, profile: TreeMapping) -> Iterator[Problem]:
     """A profile says what the document's variants are in it, and has none of its own."""
     known = _names(document, "variants")
     refined = profile.get(Scalar("variants"))
-    for key in refined if isinstance(refined, Mapping) else ():
+    for key in refined if isinstance(refined, TreeMapping) else ():
         if key not in known:
             yield Problem(
                 code="GG205",
@@ -186,7 +186,7 @@ def _new_variants(document: Mapping, profile: Mapping) -> Iterator[Problem]:
             )
 
 
-def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:
+def _with(mapping: TreeMapping, key: str, value: Tree) -> TreeMapping:
     twin = copy(mapping)
     place = next((known for known in mapping if known == key), None) or Scalar.at(
         key, value.span.text, (value.span.start,) * (len(key) + 1)
@@ -199,7 +199,7 @@ def _with(mapping: Mapping, key: str, value: Tree) -> Mapping:
 class _Laying:
     """One `--set PATH=VALUE`, laid into a document part by part."""
 
-    document: Mapping
+    document: TreeMapping
     path: Scalar
     value: Setting
 
@@ -207,13 +207,13 @@ class _Laying:
         """The tree with the value at what is left of the path. Raises SpecError."""
         if not parts:
             return self.value.in_place_of(tree)
-        if isinstance(tree, Mapping):
+        if isinstance(tree, TreeMapping):
             return self._in_mapping(tree, parts)
-        if isinstance(tree, Sequence):
+        if isinstance(tree, TreeSequence):
             return self._in_list(tree, parts)
         return self._in_call(tree, parts)
 
-    def _in_mapping(self, tree: Mapping, parts: list[str]) -> Mapping:
+    def _in_mapping(self, tree: TreeMapping, parts: list[str]) -> TreeMapping:
         head, rest = parts[0], parts[1:]
         if head in tree:
             return _with(tree, head, self.laid(tree[Scalar(head)], rest))
@@ -225,11 +225,11 @@ class _Laying:
             raise self._nowhere(parts, tuple(dict.fromkeys(known)))
         return _with(tree, head, self.value.written)
 
-    def _in_list(self, tree: Sequence, parts: list[str]) -> Sequence:
+    def _in_list(self, tree: TreeSequence, parts: list[str]) -> TreeSequence:
         head, rest = parts[0], parts[1:]
         if not re.fullmatch("[0-9]{1,9}", head) or int(head) >= len(tree):
             raise self._nowhere(parts, tuple(map(str, range(len(tree)))))
-        twin, index = Sequence(tree), int(head)
+        twin, index = TreeSequence(tree), int(head)
         twin.span, twin.raw = tree.span, tree.raw
         twin[index] = self.laid(tree[index], rest)
         items = _items(tree.raw)
@@ -294,12 +294,12 @@ def _items(raw: Scalar) -> tuple[Expression, ...]:
 
 def _places(tree: Tree, path: str = "") -> Iterator[str]:
     """The paths of everything that has a name in a document: keys of mappings and keywords of calls."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, TreeMapping):
         for key, value in tree.items():
             if path or key not in ("profiles", "variants"):
                 yield f"{path}{key}"
                 yield from _places(value, f"{path}{key}.")
-    elif isinstance(tree, Sequence):
+    elif isinstance(tree, TreeSequence):
         for index, value in enumerate(tree):
             yield from _places(value, f"{path}{index}.")
     else:

@@ -1,7 +1,6 @@
 """Stage 1, parse: the text of a spec to a document with positions, checked for its syntax in every profile."""
 
-from collections.abc import Iterator
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,13 +8,13 @@ from gangraph.errors import Problem, SpecError, Text, nearest, refuse, sorted_pr
 from gangraph.language.document.base import laid_on_base
 from gangraph.language.document.library import Files, display, find_spec
 from gangraph.language.document.overlay import lay_over, overlays, set_value
-from gangraph.language.document.tree import Mapping, Tree, read_tree
+from gangraph.language.document.tree import Tree, TreeMapping, read_tree
 from gangraph.language.document.validate import read_document
 from gangraph.language.scalar import Scalar
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ParsedDocument:
     """A spec's text as a tree, laid over its base; `files` are those that it may call.
 
     `bases` are the texts of its base, of the base of that, and so on, by the path of a copy. `problems` are those that
@@ -23,11 +22,11 @@ class Document:
     """
 
     text: Text
-    tree: Mapping
+    tree: TreeMapping
     files: Files
-    bases: AnyMapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    lost: AnyMapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    lost: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -48,10 +47,10 @@ class Choice:
 
     profile: str | None = None
     variant: str | None = None
-    set: AnyMapping[str, str] = field(default_factory=dict)
+    set: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse(source: str | Path, *, spare: AnyMapping[str, str] | None = None) -> Document:
+def parse(source: str | Path, *, spare: Mapping[str, str] | None = None) -> ParsedDocument:
     """Read a spec: a path, or the name of a spec that gangraph ships; `spare` as in `parse_text`.
 
     Raises:
@@ -73,9 +72,9 @@ def parse_text(
     *,
     name: str = "spec",
     origin: Path | None = None,
-    copies: AnyMapping[str, str] | None = None,
-    spare: AnyMapping[str, str] | None = None,
-) -> Document:
+    copies: Mapping[str, str] | None = None,
+    spare: Mapping[str, str] | None = None,
+) -> ParsedDocument:
     """Read a spec from a string; messages call it `name`. Raises SpecError as `parse` does.
 
     Args:
@@ -85,7 +84,7 @@ def parse_text(
     """
     text = Text(name, content)
     based = laid_on_base(read_tree(text), Files(origin, copies or {}, spare=spare or {}))
-    document = Document(text, based.tree, based.files, based.texts, lost=based.lost)
+    document = ParsedDocument(text, based.tree, based.files, based.texts, lost=based.lost)
     problems = [*based.problems]
     read_document(document.tree, problems)
     for section in ("profiles", "variants"):
@@ -100,13 +99,13 @@ def parse_text(
     return replace(document, problems=sorted_problems(problems))
 
 
-def _refined(profile: Tree, laid: Mapping) -> Iterator[tuple[Scalar, Tree]]:
+def _refined(profile: Tree, laid: TreeMapping) -> Iterator[tuple[Scalar, Tree]]:
     """The variants that a profile changes, as they are in that profile."""
     variants = overlays(laid, "variants")
     yield from (variants[name] for name in overlays(profile, "variants"))
 
 
-def chosen_tree(document: Document, choice: Choice) -> tuple[Mapping, str]:
+def chosen_tree(document: ParsedDocument, choice: Choice) -> tuple[TreeMapping, str]:
     """The tree with profile, variant and settings laid over it, and the profile's name.
 
     Raises:
@@ -139,7 +138,7 @@ def _listed(names: Scalar) -> Iterator[Scalar]:
         start = end + 1
 
 
-def _overlaid(tree: Mapping, section: str, name: str, where: Scalar) -> Mapping:
+def _overlaid(tree: TreeMapping, section: str, name: str, where: Scalar) -> TreeMapping:
     named = overlays(tree, section)
     if name not in named:
         known = [*(["paper"] if section == "profiles" else []), *named]

@@ -22,7 +22,7 @@ from gangraph.language.document.fields import (
     yaml_kind,
 )
 from gangraph.language.document.states import StateParts, StateSections
-from gangraph.language.document.tree import Mapping, Sequence
+from gangraph.language.document.tree import TreeMapping, TreeSequence
 from gangraph.language.expression.syntax import is_loop
 from gangraph.language.scalar import Scalar
 from gangraph.language.state_sections import STATE_SECTIONS
@@ -32,17 +32,17 @@ from gangraph.update_schedule import SCHEDULE_KEYS
 
 
 def _alone(tree: Any) -> Any:
-    if isinstance(tree, Mapping) and len(tree) > 1:
+    if isinstance(tree, TreeMapping) and len(tree) > 1:
         raise PydanticCustomError("loop", "its entries, as a list under it")
     return tree
 
 
 def _entry_kind(tree: Any) -> str:
-    return "loop" if isinstance(tree, Mapping) and any(map(is_loop, tree)) else "entry"
+    return "loop" if isinstance(tree, TreeMapping) and any(map(is_loop, tree)) else "entry"
 
 
 def _list_or_entry(tree: Any) -> str:
-    return "list" if isinstance(tree, Sequence) else "entry"
+    return "list" if isinstance(tree, TreeSequence) else "entry"
 
 
 class PaperDocument(Model):
@@ -157,7 +157,7 @@ class Recorded(Model):
     @classmethod
     def _with_records(cls, tree: Any) -> Any:
         """Move the keys that a table knows into the field of that table. Unknown keys stay, and are refused."""
-        if not isinstance(tree, Mapping):
+        if not isinstance(tree, TreeMapping):
             return tree
         fields = cls.model_fields
         others: dict[str, Any] = {str(key): value for key, value in tree.items()}

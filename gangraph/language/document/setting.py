@@ -6,13 +6,12 @@ be either is refused with the quotes that it needs.
 
 import re
 import shlex
-from collections.abc import Iterator
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 from gangraph.errors import SpecError, refuse
-from gangraph.language.document.tree import Mapping, Sequence, Tree
+from gangraph.language.document.tree import Tree, TreeMapping, TreeSequence
 from gangraph.language.expression.model import Expression, Literal, Name, walk
 from gangraph.language.expression.numbers import FUNCTIONS
 from gangraph.language.expression.syntax import parse_expression
@@ -24,7 +23,7 @@ class Setting:
     """A value as it was given, and the names that it may use; None for a name that is not a single constant."""
 
     written: Scalar
-    names: AnyMapping[str, Expression | None]
+    names: Mapping[str, Expression | None]
 
     def in_place_of(self, old: Tree) -> Scalar:
         """The value where the scalar `old` stood. Raises SpecError where it may be a text or an expression."""
@@ -62,22 +61,22 @@ class Setting:
         )
 
 
-def static_names(document: Mapping) -> dict[str, Expression | None]:
+def static_names(document: TreeMapping) -> dict[str, Expression | None]:
     """What an expression can name before a run: params, `let` names, indices, functions of numbers."""
     found: dict[str, Expression | None] = dict.fromkeys(("params", *FUNCTIONS, *_indices(document)))
     for section in ("params", "let"):
         inside = document.get(Scalar(section))
-        for key, value in inside.items() if isinstance(inside, Mapping) else ():
+        for key, value in inside.items() if isinstance(inside, TreeMapping) else ():
             found[key.partition("[")[0]] = _parsed(value) if isinstance(value, Scalar) else None
     return found
 
 
 def _indices(tree: Tree) -> Iterator[str]:
     """The indices of all loops and families: `k` of `for k in 0..2` and of `x[k in 0..2]`."""
-    for key, inside in tree.items() if isinstance(tree, Mapping) else ():
+    for key, inside in tree.items() if isinstance(tree, TreeMapping) else ():
         yield from re.findall(r"(?:^for |\[)\s*(\w+)\s+in ", key)
         yield from _indices(inside)
-    for inside in tree if isinstance(tree, Sequence) else ():
+    for inside in tree if isinstance(tree, TreeSequence) else ():
         yield from _indices(inside)
 
 

@@ -10,20 +10,20 @@ from gangraph.errors import Edit, Problem, Span, SpecError, Text, refuse
 from gangraph.language.scalar import Scalar
 
 
-class Mapping(dict[Scalar, "Tree"]):
+class TreeMapping(dict[Scalar, "Tree"]):
     """A YAML mapping with its place."""
 
     span: Span
 
 
-class Sequence(list["Tree"]):
+class TreeSequence(list["Tree"]):
     """A YAML sequence with its place, and its raw text for places where a list is an expression."""
 
     span: Span
     raw: Scalar
 
 
-Tree = Scalar | Mapping | Sequence
+Tree = Scalar | TreeMapping | TreeSequence
 
 _LONGEST = 1_000_000  # characters
 _DEEPEST = 30  # levels of mappings and sequences in each other
@@ -62,7 +62,7 @@ _SAID = {
 }
 
 
-def read_tree(text: Text) -> Mapping:
+def read_tree(text: Text) -> TreeMapping:
     """The tree of a YAML document whose top level is a mapping.
 
     Raises:
@@ -83,14 +83,14 @@ def read_tree(text: Text) -> Mapping:
         raise SpecError([_yaml_problem(text, error)]) from None
     problems: list[Problem] = []
     tree = _convert(node, text, problems) if node is not None else None
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, TreeMapping):
         message = "a spec is a YAML mapping" if tree is not None else "the spec is empty"
         problems.append(
             Problem(code="GG101", message=message, span=Span(text, 0, 1), expected="keys such as data: and networks:")
         )
     if problems:
         raise SpecError(problems)
-    assert isinstance(tree, Mapping)
+    assert isinstance(tree, TreeMapping)
     return tree
 
 
@@ -153,19 +153,18 @@ def _convert(node: yaml.Node, text: Text, problems: list[Problem]) -> Tree:
     if isinstance(node, yaml.ScalarNode):
         return Scalar.at(node.value, text, tuple(_offsets(node, text.content)), quoted=node.style in ("'", '"'))
     if isinstance(node, yaml.SequenceNode):
-        sequence = Sequence(_convert(item, text, problems) for item in node.value)
+        sequence = TreeSequence(_convert(item, text, problems) for item in node.value)
         sequence.span = span
         raw = text.content[span.start : span.end]
         sequence.raw = Scalar.at(raw, text, tuple(range(span.start, span.end + 1)))
         return sequence
-    mapping = Mapping()
+    mapping = TreeMapping()
     mapping.span = span
     for key_node, value_node in node.value:
         key = _convert(key_node, text, problems)
         if not isinstance(key, Scalar):
-            problems.append(
-                Problem(code="GG101", message="a key is a name", span=key.span, found=type(key).__name__.lower())
-            )
+            found = "sequence" if isinstance(key, TreeSequence) else "mapping"
+            problems.append(Problem(code="GG101", message="a key is a name", span=key.span, found=found))
             continue
         if key in mapping:
             problems.append(

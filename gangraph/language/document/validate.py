@@ -10,8 +10,7 @@ from pydantic_core import ErrorDetails
 from gangraph.errors import Problem, Span, SpecError, closest, nearest
 from gangraph.language.document.fields import Model, yaml_kind
 from gangraph.language.document.schema import Document, NetworkDocument
-from gangraph.language.document.tree import Mapping, Tree
-from gangraph.language.document.tree import Sequence as TreeSequence
+from gangraph.language.document.tree import Tree, TreeMapping, TreeSequence
 from gangraph.language.expression.syntax import is_loop
 from gangraph.language.scalar import Scalar
 from gangraph.language.state_sections import STATE_SECTIONS
@@ -23,7 +22,7 @@ _Model = TypeVar("_Model", bound=Model)
 VERSION = "1"  # of the language
 
 
-def read_document(tree: Mapping, problems: list[Problem]) -> Document:
+def read_document(tree: TreeMapping, problems: list[Problem]) -> Document:
     """A spec's document. Expressions that do not parse are added to `problems` and stand as `Broken`.
 
     Raises:
@@ -32,7 +31,7 @@ def read_document(tree: Mapping, problems: list[Problem]) -> Document:
     return _read(Document, tree, problems)
 
 
-def other_version(tree: Mapping) -> Iterator[Problem]:
+def other_version(tree: TreeMapping) -> Iterator[Problem]:
     """A problem where a spec states another version of the language."""
     version = tree.get(Scalar("gangraph"))
     if isinstance(version, Scalar) and version != VERSION:
@@ -42,7 +41,7 @@ def other_version(tree: Mapping) -> Iterator[Problem]:
         )
 
 
-def read_network(tree: Mapping) -> NetworkDocument:
+def read_network(tree: TreeMapping) -> NetworkDocument:
     """A network's document.
 
     Raises:
@@ -55,14 +54,14 @@ def read_network(tree: Mapping) -> NetworkDocument:
     return document
 
 
-def _read(model: type[_Model], tree: Mapping, problems: list[Problem]) -> _Model:
+def _read(model: type[_Model], tree: TreeMapping, problems: list[Problem]) -> _Model:
     try:
         return model.model_validate(tree, context=problems)
     except ValidationError as error:
         raise SpecError([*problems, *_problems(model, tree, error.errors(include_url=False))]) from None
 
 
-def _problems(model: type[Model], tree: Mapping, details: Sequence[ErrorDetails]) -> Iterator[Problem]:
+def _problems(model: type[Model], tree: TreeMapping, details: Sequence[ErrorDetails]) -> Iterator[Problem]:
     """A problem for everything that pydantic found, but for keys that are missing only because they are misspelt."""
     unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
     misspelt = {closest(str(detail["loc"][-1]), _known(model, tree, detail)) for detail in unknown}
@@ -71,12 +70,12 @@ def _problems(model: type[Model], tree: Mapping, details: Sequence[ErrorDetails]
             yield _problem(model, tree, detail)
 
 
-def _known(model: type[Model], tree: Mapping, detail: ErrorDetails) -> list[str]:
+def _known(model: type[Model], tree: TreeMapping, detail: ErrorDetails) -> list[str]:
     """The keys that belong where one is unknown."""
     return _keys_at(model, [part for part, _, _ in [*_steps(tree, detail["loc"])][:-1]])
 
 
-def _problem(model: type[Model], tree: Mapping, detail: ErrorDetails) -> Problem:
+def _problem(model: type[Model], tree: TreeMapping, detail: ErrorDetails) -> Problem:
     path = [*_steps(tree, detail["loc"])]
     _, key_span, owner = path[-1] if path else ("", tree.span, tree)
     span = key_span if detail["type"] in ("extra_forbidden", "missing") else owner.span
@@ -108,7 +107,7 @@ def _problem(model: type[Model], tree: Mapping, detail: ErrorDetails) -> Problem
 
 def _crowded(owner: Tree) -> Problem:
     """A loop with other keys beside it."""
-    assert isinstance(owner, Mapping)
+    assert isinstance(owner, TreeMapping)
     loop = next(key for key in owner if is_loop(key))
     beside = next(key for key in owner if key is not loop)
     return Problem(
@@ -135,7 +134,7 @@ def _steps(tree: Tree, loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, 
     """The keys and positions on a validation path, each with its place and value; tags of unions are passed over."""
     value = tree
     for part in loc:
-        if isinstance(value, Mapping) and part in value:
+        if isinstance(value, TreeMapping) and part in value:
             span = next(key.span for key in value if key == part)
             value = value[part]  # type: ignore[index]  # the path came from it
             yield part, span, value

@@ -6,16 +6,16 @@ from gangraph.errors import Problem, SpecError, nearest, refuse
 from gangraph.language.claims import FULL, claim_problems, measures_at, unknown
 from gangraph.language.document import schema
 from gangraph.language.document.overlay import overlays
-from gangraph.language.document.parse import Choice, Document, chosen_tree
+from gangraph.language.document.parse import Choice, ParsedDocument, chosen_tree
 from gangraph.language.document.sections import Sections
-from gangraph.language.document.tree import Mapping, Tree
+from gangraph.language.document.tree import Tree, TreeMapping
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression, show
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Claim, Reported
 
 
-def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
+def resolve_claims(document: ParsedDocument, sections: Sections) -> tuple[Claim, ...]:
     """The claims; what is wrong in them is added to the sections' problems."""
     metrics, variants = measured_names(document), tuple(document.overlays("variants"))
     written = sections.model.claims
@@ -29,7 +29,7 @@ def resolve_claims(document: Document, sections: Sections) -> tuple[Claim, ...]:
     )
 
 
-def resolve_reported(document: Document, sections: Sections) -> tuple[Reported, ...]:
+def resolve_reported(document: ParsedDocument, sections: Sections) -> tuple[Reported, ...]:
     """The numbers that the paper reports; what is wrong in them is added to the sections' problems."""
     metrics, variants = measured_names(document), (FULL, *document.overlays("variants"))
     tables = []
@@ -45,14 +45,14 @@ def resolve_reported(document: Document, sections: Sections) -> tuple[Reported, 
     return tuple(tables)
 
 
-def _taken(document: Document) -> Iterator[Problem]:
+def _taken(document: ParsedDocument) -> Iterator[Problem]:
     for key, _ in document.overlays("variants").values():
         if key == FULL:
             message = f"'{FULL}' is what claims call the spec without a variant"
             yield Problem(code="GG231", message=message, span=key.span, found=FULL, expected="another name")
 
 
-def measured_names(document: Document) -> tuple[str, ...]:
+def measured_names(document: ParsedDocument) -> tuple[str, ...]:
     """The metrics and results that the document names in any of its profiles and variants."""
     profiles = [tree for _, tree in document.overlays("profiles").values()]
     refined = [tree for profile in profiles for _, tree in overlays(profile, "variants").values()]
@@ -61,7 +61,7 @@ def measured_names(document: Document) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for tree in trees for name in _measured(tree)))
 
 
-def _unmeasured(document: Document, check: Expression) -> Iterator[Problem]:
+def _unmeasured(document: ParsedDocument, check: Expression) -> Iterator[Problem]:
     """The metrics of a claim that their variant has in no profile, so that no reproduction could judge it."""
     for measure, span in measures_at(check):
         known = _measured_by(document, measure.variant)
@@ -77,7 +77,7 @@ def _unmeasured(document: Document, check: Expression) -> Iterator[Problem]:
             )
 
 
-def _measured_by(document: Document, variant: str) -> tuple[str, ...] | None:
+def _measured_by(document: ParsedDocument, variant: str) -> tuple[str, ...] | None:
     """What a variant measures in any profile; None where the overlays are broken, which is told by itself."""
     names: dict[str, None] = {}
     for profile in ("paper", *document.overlays("profiles")):
@@ -91,10 +91,12 @@ def _measured_by(document: Document, variant: str) -> tuple[str, ...] | None:
 
 def _measured(tree: Tree) -> Iterator[str]:
     """The metrics and results that a tree states; one that is `none` is taken away."""
-    evaluate = tree.get(Scalar("evaluate")) if isinstance(tree, Mapping) else None
+    evaluate = tree.get(Scalar("evaluate")) if isinstance(tree, TreeMapping) else None
     for section in ("metrics", "results"):
-        inside = evaluate.get(Scalar(section)) if isinstance(evaluate, Mapping) else None
-        yield from (str(name) for name, body in inside.items() if body != "none") if isinstance(inside, Mapping) else ()
+        inside = evaluate.get(Scalar(section)) if isinstance(evaluate, TreeMapping) else None
+        yield from (
+            (str(name) for name, body in inside.items() if body != "none") if isinstance(inside, TreeMapping) else ()
+        )
 
 
 def _unknown(table: schema.ReportedDocument, metrics: tuple[str, ...], variants: tuple[str, ...]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ everything else goes on, so that `check` can report all problems of a spec at on
 from collections.abc import Iterable, Iterator, Sequence
 
 from gangraph.errors import Problem, SpecError
-from gangraph.language.document.parse import Choice, Document, chosen_tree
+from gangraph.language.document.parse import Choice, ParsedDocument, chosen_tree
 from gangraph.language.document.schema import PaperDocument
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.validate import read_document
@@ -23,7 +23,7 @@ from gangraph.language.resolve.updates import resolve_updates
 from gangraph.language.spec import Paper, PhaseSpec, Spec
 
 
-def resolve(document: Document, choice: Choice | None = None) -> Spec:
+def resolve(document: ParsedDocument, choice: Choice | None = None) -> Spec:
     """Evaluate everything static in one form of a document.
 
     Raises:
@@ -68,7 +68,7 @@ def resolve(document: Document, choice: Choice | None = None) -> Spec:
 
 
 def _read(
-    document: Document, choice: Choice, problems: list[Problem]
+    document: ParsedDocument, choice: Choice, problems: list[Problem]
 ) -> tuple[str, Sections, list[WrittenPhase], list[Sections]]:
     """The profile of a choice, what the document says in it as a whole, and its phases with what holds in each.
 

@@ -7,16 +7,16 @@ from typing import NoReturn
 
 from gangraph.errors import Problem, Span, SpecError, called_by, nearest, refuse
 from gangraph.language.document.library import Copy, UnreadableError, require_spec
-from gangraph.language.document.parse import Choice, Document, chosen_tree, parse, parse_text
+from gangraph.language.document.parse import Choice, ParsedDocument, chosen_tree, parse, parse_text
 from gangraph.language.document.sections import Sections
-from gangraph.language.document.tree import Mapping as TreeMapping
+from gangraph.language.document.tree import TreeMapping
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.model import Expression
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import EvaluatorSpec, Spec
 
-Resolve = Callable[[Document, Choice], Spec]
+Resolve = Callable[[ParsedDocument, Choice], Spec]
 
 _USAGE = 'trained("evaluators/recogniser", network="C"), with params of that spec or profile= by keyword'
 
@@ -132,12 +132,12 @@ class _Training:
             raise SpecError(_at_call(error, written)) from None
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path) -> ParsedDocument:
     require_spec(path)
     return parse(path)
 
 
-def _copied(copy: Copy) -> Document:
+def _copied(copy: Copy) -> ParsedDocument:
     return parse_text(copy.text, name=copy.path, origin=copy.files.folder, copies=copy.files.copies)
 
 

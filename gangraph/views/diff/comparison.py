@@ -24,7 +24,7 @@ SAME = "no difference in the mathematics"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SpecComparison:
     """What differs between two specs, and the names that differ although what they stand for does not."""
 
     differences: tuple[Difference, ...]
@@ -39,12 +39,12 @@ def differences(
     Raises:
         SpecError: one of the specs is not valid.
     """
-    return compare(first, second, checked).differences
+    return compare_specs(first, second, checked).differences
 
 
-def compare(
+def compare_specs(
     first: Spec, second: Spec, checked: tuple[Sequence[Checked], Sequence[Checked]] | None = None
-) -> Comparison:
+) -> SpecComparison:
     """Compare two specs phase by phase.
 
     Raises:
@@ -58,7 +58,7 @@ def compare(
         where = f"{a.graph.spec.called}, " if len(ours) > 1 else ""
         found += [replace(each, what=where + each.what) for each in _phase(matching)]
         renamed += matching.renamed
-    return Comparison(tuple(dict.fromkeys(found)), tuple(dict.fromkeys(renamed)))
+    return SpecComparison(tuple(dict.fromkeys(found)), tuple(dict.fromkeys(renamed)))
 
 
 def _as_written(checked: Checked) -> Checked:
@@ -79,7 +79,7 @@ def _phases(first: Spec, second: Spec) -> Iterator[Difference]:
 
 
 def diff_text(
-    first: Spec, second: Spec, comparison: Comparison, names: tuple[str, str] = ("", ""), *, width: int = WIDTH
+    first: Spec, second: Spec, comparison: SpecComparison, names: tuple[str, str] = ("", ""), *, width: int = WIDTH
 ) -> str:
     """The differences under the names of their sections, in lines of at most `width` letters where words allow.
 

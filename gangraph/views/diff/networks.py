@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gangraph.check.phase import Checked
-from gangraph.errors import SpecError
+from gangraph.errors import SpecError, listed
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import literal
 from gangraph.language.expression.model import show
@@ -20,7 +20,6 @@ from gangraph.language.spec import (
 from gangraph.language.tied import tied_to
 from gangraph.views.diff.difference import Difference, sides
 from gangraph.views.diff.matching import Matching, layers, origin
-from gangraph.views.wording import listed
 
 
 def network_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from gangraph.check.phase import Checked
-from gangraph.errors import shown
+from gangraph.errors import listed, shown
 from gangraph.graph.model import Graph
 from gangraph.graph.update import Lookahead
 from gangraph.language.place import Place
@@ -21,7 +21,7 @@ from gangraph.views.diff.difference import Difference, groups_of, sides
 from gangraph.views.diff.matching import Matching
 from gangraph.views.printers.words import constant_text, over_time, written
 from gangraph.views.spec import entry_text
-from gangraph.views.wording import counted, listed
+from gangraph.views.wording import counted
 
 
 def optimizer_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator[Difference]:

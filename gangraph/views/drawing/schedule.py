@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from gangraph.data.fixed import is_fixed
+from gangraph.errors import listed
 from gangraph.graph.model import Graph
 from gangraph.language.expression.model import show
 from gangraph.language.spec import AverageSpec
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.printers.words import constant_text
-from gangraph.views.wording import counted, listed
+from gangraph.views.wording import counted
 
 
 def schedule(graph: Graph) -> Iterator[str]:

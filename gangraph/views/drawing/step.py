@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping
 
+from gangraph.errors import listed
 from gangraph.graph.differentiability import is_stop
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.update import UpdateGraph
@@ -15,7 +16,6 @@ from gangraph.views.drawing.schedule import schedule
 from gangraph.views.drawing.svg import Frame, document
 from gangraph.views.printers.text import wrapped
 from gangraph.views.spec import fixity, weights_text
-from gangraph.views.wording import listed
 
 
 def draw(graph: Graph, *, title: str = "", subtitle: str = "", shapes: Mapping[str, str] | None = None) -> str:

@@ -9,6 +9,7 @@ from gangraph.check.phase import Checked
 from gangraph.data.fixed import is_fixed
 from gangraph.data.lengths import sizes_said
 from gangraph.data.source import Field
+from gangraph.errors import listed
 from gangraph.graph.model import Graph
 from gangraph.graph.update import ObjectiveGraph, UpdateGraph
 from gangraph.language.expression.model import show
@@ -26,7 +27,7 @@ from gangraph.views.printers.words import defined, over_time, taken_away, writte
 from gangraph.views.spec import evaluator_text, titles, weights_text
 from gangraph.views.sums import with_sums
 from gangraph.views.variables import begun_as, numbers_text
-from gangraph.views.wording import counted, listed, spelled
+from gangraph.views.wording import counted, spelled
 
 
 def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gangraph.check.phase import Checked
+from gangraph.errors import listed
 from gangraph.graph.update import UpdateGraph
 from gangraph.language.tied import tied_to
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.latex.notation import Notation
 from gangraph.views.printers.latex import moment
 from gangraph.views.printers.symbols import law, number, symbol
-from gangraph.views.wording import counted, listed
+from gangraph.views.wording import counted
 
 
 def words_of(checked: Checked, notation: Notation, update: UpdateGraph, used: Collection[str]) -> Iterator[str]:

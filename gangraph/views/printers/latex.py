@@ -14,7 +14,7 @@ from gangraph.language.expression.schedule import RAMPS
 from gangraph.language.place import place_of
 from gangraph.registry import Definition
 from gangraph.views.calls import accent_of, called, unstopped
-from gangraph.views.families import Family, families
+from gangraph.views.families import IndexedTexts, families
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.registered import Given, bound, definition_of
 from gangraph.views.printers.symbols import IN_FORMULAS, Symbols, indexed, number, symbol, without_marks
@@ -234,7 +234,7 @@ def totals(signs: Sequence[str], terms: Sequence[Formula]) -> tuple[tuple[str, F
     return tuple((signs[each.places[0]], family_sum(each, terms[each.places[0]], each.text[2:])) for each in found)
 
 
-def family_sum(family: Family, term: Formula, text: str) -> Formula:
+def family_sum(family: IndexedTexts, term: Formula, text: str) -> Formula:
     """The sum over a family, of which `term` is one and `text` has the letter; a term by itself as it is."""
     if not family.letter:
         return term
@@ -242,7 +242,7 @@ def family_sum(family: Family, term: Formula, text: str) -> Formula:
     return Formula(rf"\sum{_bounds(family)} {item.guarded(PRODUCT)}", PRODUCT)
 
 
-def _bounds(family: Family) -> str:
+def _bounds(family: IndexedTexts) -> str:
     r"""What a sum over a family runs over: _{k = 0}^{4}, or _{k \in \{0, 2, 5\}}."""
     if family.ends is not None:
         first, last = family.ends
@@ -250,14 +250,14 @@ def _bounds(family: Family) -> str:
     return rf"_{{{_members(family)}}}"
 
 
-def _members(family: Family) -> str:
+def _members(family: IndexedTexts) -> str:
     r"""The indices of a family: k = 0, \ldots, 4, or k \in \{0, 2, 5\}."""
     if family.ends is not None:
         return rf"{family.letter} = {family.ends[0]}, \ldots, {family.ends[1]}"
     return rf"{family.letter} \in \{{{', '.join(family.indices)}\}}"
 
 
-def with_range(family: Family) -> str:
+def with_range(family: IndexedTexts) -> str:
     """What is said of each member of a family, and of which; a text by itself as it is."""
     return rf"{family.text} \text{{ for }} {_members(family)}" if family.letter else family.text
 
