@@ -18,7 +18,7 @@ from gangraph.language.document import tree as trees
 from gangraph.language.document.library import evaluators, shipped
 from gangraph.language.document.parse import Choice, chosen_tree, parse
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.expression.syntax import parse_chain
 from gangraph.language.scalar import Scalar
 from gangraph.pipeline import _written
@@ -213,7 +213,7 @@ def pool() -> dict[str, list[Tree]]:
             value = holder[key]
             found.setdefault(str(key) if isinstance(holder, dict) else "", []).append(value)
             if isinstance(value, str):
-                found[""].extend(show(node) for item in _parsed(value) or () for node in ast.walk(item))
+                found[""].extend(unparse(node) for item in _parsed(value) or () for node in ast.walk(item))
     return found
 
 
@@ -323,7 +323,7 @@ def mutated_expression(pick: random.Random, text: str) -> str:
             nodes = list(ast.walk(items[index]))
             target = pick.choice(nodes)
             items[index] = _replaced(items[index], target, _changed(pick, target))
-    shown = ", ".join(map(show, items))
+    shown = ", ".join(map(unparse, items))
     return Raw(shown) if isinstance(text, Raw) else shown
 
 
@@ -376,7 +376,7 @@ def _changed(pick: random.Random, node: Expression) -> Expression:
         return _fragment(pick)
     if kind < 0.35:
         wrapper = pick.choice(WRAPPERS)
-        return (_parsed(wrapper.replace("{}", f"({show(node)})")) or (node,))[0]
+        return (_parsed(wrapper.replace("{}", f"({unparse(node)})")) or (node,))[0]
     match node:
         case ast.Literal(value=bool() | None) | ast.Literal(value=str()):
             return (_parsed(pick.choice((*NUMBERS, "'b'", "''", "'../x'", f"'{pick.choice(NAMES)}'"))) or (node,))[0]
@@ -695,7 +695,7 @@ def add(pick: random.Random, tree: Tree) -> str:
         name, value = pick.choice(list(other.items()))
     else:
         value = pick.choice(
-            (pick.choice(SOURCES), pick.choice(CALLS), pick.choice(OPTIMIZERS), show(_fragment(pick)), _call(pick))
+            (pick.choice(SOURCES), pick.choice(CALLS), pick.choice(OPTIMIZERS), unparse(_fragment(pick)), _call(pick))
         )
     inside[name] = _copied(value)
     return f"add {section}.{name}"
@@ -778,7 +778,7 @@ def _phase(pick: random.Random, tree: Tree) -> Tree:
     for section in ("losses", "values", "data", "networks"):
         inside = tree.get(section)
         if pick.random() < 0.2 and isinstance(inside, dict) and inside:
-            phase[section] = {pick.choice(list(inside)): pick.choice((show(_fragment(pick)), "none", "0"))}
+            phase[section] = {pick.choice(list(inside)): pick.choice((unparse(_fragment(pick)), "none", "0"))}
     return {f"for r in {pick.choice(('[8, 16]', '1..2', '1..1000'))}": phase} if pick.random() < 0.2 else phase
 
 
@@ -788,7 +788,7 @@ def change_evaluation(pick: random.Random, tree: Tree) -> str:
     if not isinstance(evaluate, dict):
         return "nothing"
     values = [*(tree.get("values") or {}), *(tree.get("data") or {}), "fake", "x"]
-    value = pick.choice((*values, show(_fragment(pick))))
+    value = pick.choice((*values, unparse(_fragment(pick))))
     metrics = list(vocabulary.of_kind("metric"))
     entries: tuple[tuple[str, Tree], ...] = (
         ("grid", Raw(f"[{value}]")),
@@ -807,7 +807,7 @@ def change_evaluation(pick: random.Random, tree: Tree) -> str:
         ("every", pick.choice(("1 steps", "0 steps", "1 epochs", *NUMBERS))),
         ("mode", pick.choice(("train", "eval", "both"))),
         ("data", {pick.choice(values): pick.choice(SOURCES)}),
-        ("values", {pick.choice(values): show(_fragment(pick))}),
+        ("values", {pick.choice(values): unparse(_fragment(pick))}),
         (
             "networks",
             {

@@ -4,7 +4,7 @@ import pytest
 
 import gangraph
 from gangraph.language.document.parse import Choice, parse_text
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec, compile_phase
@@ -102,14 +102,17 @@ def test_every_part_of_an_update_may_use_the_index() -> None:
           unroll: {update: generators, minimize: "fool[k]", steps: k}
     - {update: generators, minimize: "sum(fool[k] for k in 0..2)"}"""
     last = families(step).phases[0].updates[2]
-    assert {name: show(written) for name, written in last.schedule.items()} == {
+    assert {name: unparse(written) for name, written in last.schedule.items()} == {
         "every": "3",
         "when": "step > 2",
         "accumulate": "3",
     }
-    assert [show(each) for each in (*last.then, *last.options.values())] == ["clip(D[2], -3, 3)", "3.3333333333333335"]
+    assert [unparse(each) for each in (*last.then, *last.options.values())] == [
+        "clip(D[2], -3, 3)",
+        "3.3333333333333335",
+    ]
     ahead = last.objectives[0].unroll
-    assert ahead is not None and (ahead.steps, show(ahead.objective.expression)) == (2, "fool[2]")
+    assert ahead is not None and (ahead.steps, unparse(ahead.objective.expression)) == (2, "fool[2]")
 
 
 def test_groups_of_a_simultaneous_update_may_be_a_family() -> None:
@@ -135,9 +138,12 @@ def test_a_loop_over_phases_gives_each_its_own_form() -> None:
     assert lengths == [2, 4, 2, 4, 8, 2, 4]
     assert [phase.batch for phase in (first, fade, stable, rest[0])] == [4, 5, 4, 6]
     assert [phase.params["width"] for phase in (first, fade, stable, rest[0])] == [4, 4, 4, 8]
-    assert show(rest[0].losses["judge[0]"]).startswith("8 * ") and show(rest[0].values["fake[1]"]) == "G[1](z[1]) / 8"
-    assert show(rest[0].optimizers["generators"].options["lr"]) == "0.00125"
-    assert show(stable.losses["judge[0]"]).startswith("logistic")
+    assert (
+        unparse(rest[0].losses["judge[0]"]).startswith("8 * ")
+        and unparse(rest[0].values["fake[1]"]) == "G[1](z[1]) / 8"
+    )
+    assert unparse(rest[0].optimizers["generators"].options["lr"]) == "0.00125"
+    assert unparse(stable.losses["judge[0]"]).startswith("logistic")
 
 
 def test_phases_have_names_that_tell_them_apart() -> None:
@@ -173,9 +179,9 @@ def test_all_phases_of_loops_train_in_turn() -> None:
 )
 def test_a_setting_goes_through_a_loop(path: str, value: str, found: str) -> None:
     updates = families(**{path: value}).phases[0].updates
-    assert show(updates[2].objectives[0].expression) == found
+    assert unparse(updates[2].objectives[0].expression) == found
     expected = "fool[1]" if "__1__" in path else "fool[0] + fool[1] + fool[2]"
-    assert show(updates[3].objectives[0].expression) == expected
+    assert unparse(updates[3].objectives[0].expression) == expected
 
 
 def test_a_setting_reaches_phases_in_loops() -> None:
@@ -186,7 +192,7 @@ def test_a_setting_reaches_phases_in_loops() -> None:
 def test_a_setting_names_a_family_by_its_key() -> None:
     spec = families(**{"train.optimizers.critic[k in 0..2].lr": "0.5 * k", "networks.D[k in 0..2].widths": "[k + 1]"})
     optimizers = spec.phases[0].optimizers
-    assert [show(optimizers[f"critic[{k}]"].options["lr"]) for k in range(3)] == ["0.0", "0.5", "1.0"]
+    assert [unparse(optimizers[f"critic[{k}]"].options["lr"]) for k in range(3)] == ["0.0", "0.5", "1.0"]
     assert check_spec(spec)[0].networks["D[2]"].parameters == 3 * 3 + 4
 
 

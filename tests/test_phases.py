@@ -5,7 +5,7 @@ import torch
 
 from gangraph import Trainer
 from gangraph.errors import SpecError
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.fingerprint import fingerprint
 from gangraph.pipeline import check_spec
 from gangraph.views.diff import differences
@@ -106,7 +106,7 @@ def test_a_phase_lays_any_section_over_the_document() -> None:
         'values: {fake: "G(w)"}, evaluate: {samples: 7, metrics: {size: mean(abs(fake))}}'
     )
     first, laid = read(TEXT.format(second=second)).phases
-    assert (show(first.data["x"]), show(laid.data["x"])) == ("plane(std=0.3)", "plane(std=0.5)")
+    assert (unparse(first.data["x"]), unparse(laid.data["x"])) == ("plane(std=0.3)", "plane(std=0.5)")
     assert first.evaluate is not None and laid.evaluate is not None
     assert (first.evaluate.samples, laid.evaluate.samples) == (5, 7)
     assert (list(first.evaluate.metrics), list(laid.evaluate.metrics)) == (["spread"], ["spread", "size"])

@@ -15,7 +15,7 @@ from gangraph.cli import app
 from gangraph.errors import RunError, SpecError, UsageError
 from gangraph.evaluate.film import save_film
 from gangraph.evaluate.pictures import frames, picture
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.fingerprint import evaluation_fingerprint, fingerprint
 from gangraph.pipeline import check_spec
 from gangraph.registry import vocabulary
@@ -207,7 +207,7 @@ def test_a_family_of_samplers() -> None:
     members = 'samplers: {"walk[k in 1..2]": {show: "G(k * z)", samples: k}}'
     evaluate = read(spec(members)).phases[0].evaluate
     assert evaluate is not None
-    shown = {name: (*map(show, sampler.columns), sampler.samples) for name, sampler in evaluate.samplers.items()}
+    shown = {name: (*map(unparse, sampler.columns), sampler.samples) for name, sampler in evaluate.samplers.items()}
     assert shown == {"walk[1]": ("G(1 * z)", 1), "walk[2]": ("G(2 * z)", 2)}
 
 

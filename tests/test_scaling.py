@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.scaling import written
 from gangraph.check.phase import Checked
-from gangraph.language.expression.model import Binary, Expression, show, summands
+from gangraph.language.expression.model import Binary, Expression, summands, unparse
 from gangraph.language.expression.size import too_large
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
@@ -84,7 +84,7 @@ def test_a_sum_of_a_thousand_terms_is_added_from_left_to_right() -> None:
 def test_long_sums_are_printed_and_compared() -> None:
     text = "a" + " - b * 2 + (c - d)" * 1500
     one, other = expression(text), expression(text)
-    assert show(one) == text
+    assert unparse(one) == text
     assert one == other and hash(one) == hash(other)
     assert one != expression(text.replace("a -", "e -"))
     assert len(summands(one)[1]) == 3000
@@ -92,7 +92,7 @@ def test_long_sums_are_printed_and_compared() -> None:
 
 def test_a_number_over_time_at_the_start_of_a_sum_is_one_value() -> None:
     graph = checked(written("  total: step / 10 + 1 - progress + fake + step")).graph
-    scalars = [show(node.expression) for node in graph.nodes.values() if node.expression is not None]
+    scalars = [unparse(node.expression) for node in graph.nodes.values() if node.expression is not None]
     assert scalars == ["step / 10 + 1 - progress", "step"]
 
 

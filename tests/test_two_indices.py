@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gangraph.cli import main
 from gangraph.errors import SpecError
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.scalar import Scalar
@@ -148,7 +148,7 @@ def test_members_and_ranges_that_depend_on_the_index_before() -> None:
         "apart[1][1]", "apart[1][2]", "apart[2][1]", "apart[2][2]", "apart[2][3]",
     ]  # fmt: skip
     assert [*phase.networks["D[2]"].outputs] == ["h[1]", "h[2]", "h[3]", "output"]  # type: ignore[union-attr]
-    assert show(phase.losses["match"]).startswith("1 * apart[1][1] + 0.5 * apart[1][2] + 2 * apart[2][1]")
+    assert unparse(phase.losses["match"]).startswith("1 * apart[1][1] + 0.5 * apart[1][2] + 2 * apart[2][1]")
 
 
 def test_one_member_may_be_written_alone_and_texts_may_be_indices() -> None:
@@ -162,12 +162,12 @@ def test_one_member_may_be_written_alone_and_texts_may_be_indices() -> None:
     named = named.replace(".h[k])", '.h[1 if k == "a" else 2])').replace(
         "weight[i][k] * apart[i][k] for i in 1..2 for k in 1..i+1", 'apart[i]["b"] for i in 1..2'
     )
-    assert show(read(named).phases[0].losses["match"]) == "apart[1][b] + apart[2][b]"
+    assert unparse(read(named).phases[0].losses["match"]) == "apart[1][b] + apart[2][b]"
 
 
 def test_loops_of_a_comprehension_are_written_from_the_outermost_and_show_alike() -> None:
     text = "sum(a[i][k] for i in 1..2 for k in 1..i)"
-    assert show(parse_expression(Scalar.of(text, "text"))) == text
+    assert unparse(parse_expression(Scalar.of(text, "text"))) == text
     spec = read(SPEC.replace("[D[i] for i in 1..2]", "[D[i - k] for i in 2..2 for k in 0..1]"))
     assert [name for name, _ in spec.phases[0].optimizers["d"].networks] == ["D[2]", "D[1]"]
 

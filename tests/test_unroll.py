@@ -426,7 +426,7 @@ def _of_network(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     """`scaled(NETWORK, value)`, as a plug-in could have it."""
     network, value = call.arguments
     given = builder.values_of(replace(call, arguments=(value,)), 1, "")
-    return builder.add(kind.name, kind.name, call, *given, target=ast.show(network))
+    return builder.add(kind.name, kind.name, call, *given, target=ast.unparse(network))
 
 
 @pytest.fixture

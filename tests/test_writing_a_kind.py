@@ -17,7 +17,7 @@ from gangraph.cli import main
 from gangraph.errors import SpecError
 from gangraph.graph.arguments import Ref
 from gangraph.graph.kinds import NodeKind, kinds
-from gangraph.language.expression.model import Expression, Literal, Name, show
+from gangraph.language.expression.model import Expression, Literal, Name, unparse
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_phase, compile_phase
@@ -231,7 +231,7 @@ def test_it_is_spelled_as_it_was_written() -> None:
         node = nodes[argument.id]
         return Name(node.id, node.span) if node.is_source else kinds[node.kind].spelled(node, spelled)
 
-    found = {name: show(spelled(Ref(name))) for name in ("flow", "past", "slope", "judge")}
+    found = {name: unparse(spelled(Ref(name))) for name in ("flow", "past", "slope", "judge")}
     assert found == {
         "flow": "reversed_gradient(G(z))",
         "past": "history(at_first(-reversed_gradient(G(z))), 5)",

@@ -85,14 +85,14 @@ def _given_twice(key: str, place: int, name: str, node: ast.Call) -> Problem:
     named = dict(node.keywords)
     value = named.pop(key)
     arguments = (*node.arguments[:place], value, *node.arguments[place + 1 :])
-    once = ast.show(replace(node, arguments=arguments, keywords=tuple(named.items())))
+    once = ast.unparse(replace(node, arguments=arguments, keywords=tuple(named.items())))
     setting, dot, last = node.span.text.name.rpartition(".")
     whole = f"{setting}={quote(once)}" if setting.startswith("--set ") and dot and last == key else once
     return Problem(
         code="GG312",
         message=f"'{name}' is given '{key}' twice, by its place and by its name",
         span=node.span,
-        found=f"{ast.show(node.arguments[place])} and {key}={ast.show(value)}",
+        found=f"{ast.unparse(node.arguments[place])} and {key}={ast.unparse(value)}",
         expected="one of them",
         fix=f"write {whole}",
     )
@@ -133,7 +133,7 @@ def _bind(
             str(p).split(":")[0].split("=")[0] + ("" if p.default is p.empty else f"={shown(p.default)}")
             for p in signature.parameters.values()
         )
-        refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.show(node), f"{name}({usage})")
+        refuse("GG312", f"'{name}' is called wrongly: {error}", node.span, ast.unparse(node), f"{name}({usage})")
 
 
 def fits(value: object, annotation: Any) -> bool:

@@ -27,11 +27,11 @@ def bind(
     missing = [each for each in inputs if each not in given and each not in keywords]
     if missing or len(arguments) > len(inputs) or not keywords.keys().isdisjoint(given):
         takes = f"network '{name}' takes {len(inputs)} input{'s' * (len(inputs) != 1)}"
-        refuse("GG317", takes, call.span, ast.show(call), usage + _also(network))
+        refuse("GG317", takes, call.span, ast.unparse(call), usage + _also(network))
     for value, written in _written(call, arguments, keywords):
         if not isinstance(value, Ref):
             expected = "data, a random draw or another value"
-            refuse("GG317", "a network's input is a value", written.span, ast.show(written), expected)
+            refuse("GG317", "a network's input is a value", written.span, ast.unparse(written), expected)
     return {**given, **keywords}
 
 

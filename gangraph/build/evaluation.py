@@ -74,7 +74,7 @@ class _Columns:
 
     def columns(self, written: Iterable[Expression]) -> tuple[tuple[str, str], ...]:
         """Nodes by the text of their expressions."""
-        return tuple(self._pairs((ast.show(column), column) for column in written))
+        return tuple(self._pairs((ast.unparse(column), column) for column in written))
 
     def named(self, written: Mapping[str, Expression]) -> tuple[tuple[str, str], ...]:
         """Nodes by their names."""
@@ -101,7 +101,7 @@ def _constant(expression: Expression) -> Problem:
         code="GG560",
         message="an evaluation cannot show a constant",
         span=expression.span,
-        found=ast.show(expression),
+        found=ast.unparse(expression),
         expected="a value of the spec, or something computed from values",
         fix="leave out the inner quotes, or put the whole list in quotes" if quoted else "",
     )

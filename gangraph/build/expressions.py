@@ -169,7 +169,7 @@ class ExpressionBuilder:
             "GG308",
             "this has no meaning for tensors",
             node.span,
-            ast.show(node),
+            ast.unparse(node),
             "arithmetic, comparisons, calls and names",
             fix,
         )
@@ -224,7 +224,7 @@ class ExpressionBuilder:
         if definition is None and (problem := outside(node)):
             raise SpecError([problem])
         if definition is None:
-            given = ast.show(node).removeprefix(ast.show(node.function))
+            given = ast.unparse(node).removeprefix(ast.unparse(node.function))
             near = nearest(name, [*self.callables(), *vocabulary.of_kind("op", "loss")], given)
             expected = f"an op, a loss, or one of {', '.join(self.callables())}"
             refuse("GG310", f"there is nothing called '{name}' to call", node.function.span, name, expected, near)
@@ -232,7 +232,7 @@ class ExpressionBuilder:
 
     def curried(self, node: ast.Call) -> Argument:
         """A call of the result of a call."""
-        refuse("GG308", "only names can be called here", node.span, ast.show(node))
+        refuse("GG308", "only names can be called here", node.span, ast.unparse(node))
 
     def operation(self, definition: Definition, node: ast.Call, first: tuple[Argument, ...] = ()) -> Argument:
         """A call of an op, a loss or a metric, with `first` before its written arguments."""

@@ -31,7 +31,7 @@ class FormBuilder(ExpressionBuilder):
     def arguments_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
         """What the arguments of a call stand for. Raises SpecError for another number of them, or named ones."""
         if len(call.arguments) != count or call.keywords:
-            refuse("GG312", f"'{ast.show(call.function)}' is called wrongly", call.span, ast.show(call), usage)
+            refuse("GG312", f"'{ast.unparse(call.function)}' is called wrongly", call.span, ast.unparse(call), usage)
         return [self.visit(argument) for argument in call.arguments]
 
     def values_of(self, call: ast.Call, count: int, usage: str) -> list[Argument]:
@@ -39,8 +39,8 @@ class FormBuilder(ExpressionBuilder):
         made = self.arguments_of(call, count, usage)
         for value, written in zip(made, call.arguments, strict=True):
             if not isinstance(value, Ref):
-                name = ast.show(call.function)
-                refuse("GG313", f"'{name}' takes a value, not a constant", written.span, ast.show(written), usage)
+                name = ast.unparse(call.function)
+                refuse("GG313", f"'{name}' takes a value, not a constant", written.span, ast.unparse(written), usage)
         return made
 
     def add(self, kind: str, hint: str, call: ast.Call, *arguments: Argument, target: str = "", field: str = "") -> Ref:
@@ -63,7 +63,7 @@ class FormBuilder(ExpressionBuilder):
     def place_of(self, call: ast.Call, usage: str) -> Place:
         """The network, part, layer or parameter that a call names. Raises SpecError."""
         if len(call.arguments) != 1 or call.keywords:
-            refuse("GG312", f"'{ast.show(call.function)}' is called wrongly", call.span, ast.show(call), usage)
+            refuse("GG312", f"'{ast.unparse(call.function)}' is called wrongly", call.span, ast.unparse(call), usage)
         (written,) = call.arguments
         place = place_of(written)
         name = place.network if place is not None else ""
@@ -75,7 +75,7 @@ class FormBuilder(ExpressionBuilder):
                 "GG542",
                 "parameters are those of a network",
                 written.span,
-                ast.show(written),
+                ast.unparse(written),
                 "one of " + ", ".join(known),
                 nearest(name, known),
             )
@@ -98,17 +98,19 @@ class FormBuilder(ExpressionBuilder):
         hint = self.take_hint("drawn")
         usage = "autoregressive(P(x), x, rows=8): x with all pixels below its first rows drawn from P"
         if not self.evaluating:
-            refuse("GG570", "pixels are drawn in evaluations only", node.span, ast.show(node), "it under evaluate:")
+            refuse("GG570", "pixels are drawn in evaluations only", node.span, ast.unparse(node), "it under evaluate:")
         if len(node.arguments) != 2 or any(key != "rows" for key, _ in node.keywords):
-            refuse("GG312", "'autoregressive' is called wrongly", node.span, ast.show(node), usage)
+            refuse("GG312", "'autoregressive' is called wrongly", node.span, ast.unparse(node), usage)
         call, image = (self.visit(argument) for argument in node.arguments)
         rows = {key: self.visit(value) for key, value in node.keywords}
         made = self._call_behind(call)
         if made is None or not isinstance(image, Ref) or image.id not in made.inputs:
-            refuse("GG571", "an image is drawn from a network that is called on it", node.span, ast.show(node), usage)
+            refuse(
+                "GG571", "an image is drawn from a network that is called on it", node.span, ast.unparse(node), usage
+            )
         if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in rows.values()):
             written = dict(node.keywords)["rows"]
-            refuse("GG572", "the rows that stay are a number of rows", written.span, ast.show(written), usage)
+            refuse("GG572", "the rows that stay are a number of rows", written.span, ast.unparse(written), usage)
         return self.table.add(
             "autoregressive", hint, span=node.span, unique=(self.owner, node.span), target=made.target,
             arguments=(call, image), keywords=tuple(rows.items()),
@@ -125,7 +127,7 @@ class FormBuilder(ExpressionBuilder):
                 "GG556",
                 "nothing is computed anew here: no call of a network is on the way to this value",
                 node.span,
-                ast.show(node),
+                ast.unparse(node),
                 "a value that a network computes, such as again(D(x)); not behind detach, at_first or history",
             )
         return self.table.add("again", hint, span=node.span, arguments=(made,), anew=value.id)

@@ -28,7 +28,7 @@ def written_out(node: Expression, find: Find) -> Expression:
         return replace(node, items=tuple(_items(node.items, find)))
     if isinstance(node, ast.Call) and any(map(_is_open, node.arguments)):
         terms = tuple(_items(node.arguments, find))
-        return total_of(terms, node.span) if ast.show(node.function) == "sum" else replace(node, arguments=terms)
+        return total_of(terms, node.span) if ast.unparse(node.function) == "sum" else replace(node, arguments=terms)
     return node
 
 

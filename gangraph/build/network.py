@@ -48,7 +48,7 @@ def build_network(spec: NetworkSpec) -> tuple[NetworkGraph | None, list[Problem]
                     code="GG213",
                     message="the output of a network is computed from its inputs",
                     span=spec.outputs[name].span,
-                    found=ast.show(spec.outputs[name]),
+                    found=ast.unparse(spec.outputs[name]),
                     expected="a value",
                 )
             )
@@ -159,7 +159,7 @@ class _NetworkBuilder(ExpressionBuilder):
                 "GG311",
                 f"'{name}' is a layer: it is applied in parts:, in layers:, or as {name}(...)(x)",
                 node.span,
-                ast.show(node),
+                ast.unparse(node),
             )
         return None
 
@@ -167,7 +167,7 @@ class _NetworkBuilder(ExpressionBuilder):
         """Refuse what follows a dot: only calls of networks have named outputs, and none stand in a network."""
         self.visit(base)
         expected = "a value of the network, by a name of its own in values:"
-        refuse("GG316", f"nothing in a network has a part '{name}'", node.span, ast.show(node), expected)
+        refuse("GG316", f"nothing in a network has a part '{name}'", node.span, ast.unparse(node), expected)
 
     def curried(self, node: ast.Call) -> Argument:
         """`layer(...)(x)`: a layer of its own, without a name."""
@@ -185,7 +185,7 @@ class _NetworkBuilder(ExpressionBuilder):
             return
         takes = "one value" if len(inputs) == 1 else f"{len(inputs)} values"
         names = ", ".join(inputs) if len(inputs) > 1 else "value"
-        refuse("GG312", f"{what} takes {takes}", node.span, ast.show(node), f"{ast.show(node.function)}({names})")
+        refuse("GG312", f"{what} takes {takes}", node.span, ast.unparse(node), f"{ast.unparse(node.function)}({names})")
 
     def _inputs_of(self, part: str) -> tuple[str, ...]:
         """The inputs of a part: those of its first layer, or a single value."""
@@ -269,7 +269,7 @@ class _NetworkBuilder(ExpressionBuilder):
             "GG594",
             f"'{name}' takes {listed(inputs)}, and a chain has one value to give here",
             item.span,
-            ast.show(item),
+            ast.unparse(item),
             f"it as the first layer of a part, which is called with {len(inputs)} values: PART({', '.join(inputs)})",
         )
 
@@ -301,7 +301,7 @@ class _NetworkBuilder(ExpressionBuilder):
         written = call.arguments
         if definition.traits.wraps:
             if not written:
-                refuse("GG312", f"'{name}' wraps a layer", call.span, ast.show(call), f"{name}(conv2d(64, 3))")
+                refuse("GG312", f"'{name}' wraps a layer", call.span, ast.unparse(call), f"{name}(conv2d(64, 3))")
             inner, written = self._layer_use(written[0]), written[1:]
         arguments = tuple(constant(argument, self.spec.static_names) for argument in written)
         keywords = tuple((key, constant(value, self.spec.static_names)) for key, value in call.keywords)
@@ -321,4 +321,4 @@ def layer_parameters(definition: Definition) -> list[Parameter]:
 
 def _called(item: Expression) -> str:
     function = item.function if isinstance(item, ast.Call) else item
-    return function.id if isinstance(function, ast.Name) else ast.show(function)
+    return function.id if isinstance(function, ast.Name) else ast.unparse(function)

@@ -13,7 +13,7 @@ from gangraph.build.arguments import fits, type_name
 from gangraph.errors import Problem, Span, SpecError, nearest, refuse
 from gangraph.language.expression.constants import constant
 from gangraph.language.expression.gates import outside
-from gangraph.language.expression.model import Call, Expression, Name, keyword_span, show, walk
+from gangraph.language.expression.model import Call, Expression, Name, keyword_span, unparse, walk
 from gangraph.language.expression.schedule import Clock, evaluate_option, is_dynamic, numbers_in, require_over_time
 from gangraph.language.spec import PhaseSpec
 from gangraph.language.spec_fields import Names
@@ -107,7 +107,7 @@ def _check_option(name: str, value: Expression, annotation: Any, spec: PhaseSpec
             "GG320",
             f"the option '{name}' has the wrong type",
             value.span,
-            found=show(value),
+            found=unparse(value),
             expected=type_name(annotation).replace(" or a value", ""),
         )
 

@@ -7,7 +7,7 @@ from gangraph.graph.closure import closure
 from gangraph.graph.model import Node
 from gangraph.graph.update import ObjectiveGraph
 from gangraph.language.expression.gates import is_over_time, losses_in
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.update_spec import OptimizerSpec, UpdateSpec
 from gangraph.registry import optimizers
 
@@ -51,7 +51,7 @@ def _refuse_several_batches(code: str, spec: UpdateSpec, message: str) -> None:
         refuse(code, message, spec.span, found, "one batch, on which every evaluation is made")
     for gate in (spec.timing.gate, *(each.when for each in spec.objectives)):
         if gate is not None and not is_over_time(gate):
-            found = f"a gate on {' and '.join(dict.fromkeys(name.id for name in losses_in(gate)))}, {show(gate)}"
+            found = f"a gate on {' and '.join(dict.fromkeys(name.id for name in losses_in(gate)))}, {unparse(gate)}"
             refuse(code, message, gate.span, found, "a gate over time, such as step % 2 == 0")
 
 

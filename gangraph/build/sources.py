@@ -38,7 +38,7 @@ def network_draws(spec: NetworkSpec, problems: list[Problem]) -> Iterator[tuple[
                     "GG595",
                     f"the draw '{name}' is no random source",
                     expression.span,
-                    ast.show(expression),
+                    ast.unparse(expression),
                     "one of " + ", ".join(random) + "; data is given to a network as an input",
                 )
             yield name, made
@@ -49,7 +49,7 @@ def network_draws(spec: NetworkSpec, problems: list[Problem]) -> Iterator[tuple[
 def build_source(expression: Expression, static_names: Iterable[str], batch: int) -> Source | RandomSource:
     """One source. Raises SpecError."""
     call = expression if isinstance(expression, ast.Call) else ast.Call(expression, (), (), expression.span)
-    name = ast.show(call.function)
+    name = ast.unparse(call.function)
     definition = vocabulary.get(name)
     known = vocabulary.of_kind("source")
     if definition is None or definition.kind != "source":
@@ -63,7 +63,7 @@ def build_source(expression: Expression, static_names: Iterable[str], batch: int
         )
 
     def given(written: Expression) -> object:
-        inner = ast.show(written.function) if isinstance(written, ast.Call) else ""
+        inner = ast.unparse(written.function) if isinstance(written, ast.Call) else ""
         is_source = bool(inner) and (inner in known or bool(nearest(inner, known)))
         return build_source(written, static_names, batch) if is_source else constant(written, static_names)
 

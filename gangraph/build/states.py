@@ -23,7 +23,7 @@ def build_states(values: ValueBuilder) -> tuple[UpdateGraph, ...]:
             continue
         node = values.attempt(_next, values, name, spec)
         if node is not None:
-            rhythm = "; ".join(f"{key}: {ast.show(written)}" for key, written in spec.schedule.items())
+            rhythm = "; ".join(f"{key}: {ast.unparse(written)}" for key, written in spec.schedule.items())
             entries.setdefault(rhythm, []).append((name, node))
             first.setdefault(rhythm, spec)
     return tuple(_entry(first[rhythm], tuple(moved)) for rhythm, moved in entries.items() if moved)
@@ -61,7 +61,7 @@ def _verify_timing(values: ValueBuilder, name: str, spec: StateSpec) -> None:
                 "GG553",
                 f"in which steps the {spec.called} '{name}' moves is decided by time alone",
                 written.span,
-                ast.show(written),
+                ast.unparse(written),
                 "a condition on step, epoch, seen or progress; what depends on values stands in next:",
             )
         values.verified(written)

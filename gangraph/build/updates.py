@@ -64,7 +64,7 @@ class _UpdateBuilder:
                 "GG525",
                 "a gate on losses or states is decided once, and accumulate: makes several forward passes",
                 place.span,
-                ast.show(place),
+                ast.unparse(place),
                 "an update without accumulate:, or a gate over time",
             )
         return UpdateGraph(
@@ -133,7 +133,7 @@ class _UpdateBuilder:
                     "GG521",
                     f"the loss '{name.id}' is a constant, so this gate never changes",
                     name.span,
-                    ast.show(values.spec.losses[name.id]),
+                    ast.unparse(values.spec.losses[name.id]),
                     "a loss that is computed",
                 )
             yield name.id, values.losses[name.id]
@@ -278,7 +278,7 @@ class _UpdateBuilder:
                     )
                 if self.values.networks[network].spec.frozen:
                     wanted = "an optimizer group with it, or no operation on its parameters"
-                    refuse("GG238", f"'{network}' is frozen", expression.span, ast.show(expression), wanted)
+                    refuse("GG238", f"'{network}' is frozen", expression.span, ast.unparse(expression), wanted)
                 require_place(place, self.values.networks[network])
                 if "." in place.within:
                     wanted = "a network, a part of it, or a layer of a part"
@@ -288,7 +288,7 @@ class _UpdateBuilder:
             "GG321",
             "there is no such operation on parameters",
             expression.span,
-            ast.show(expression),
+            ast.unparse(expression),
             " or ".join(map(usage, PARAMETER_OPERATIONS)),
         )
 
@@ -327,7 +327,7 @@ def _verify_number(written: Expression, least: float | None) -> None:
 
     Other numbers over time are checked during the run. Raises SpecError.
     """
-    if isinstance(written, ast.Call) and ast.show(written.function) in RAMPS:
+    if isinstance(written, ast.Call) and ast.unparse(written.function) in RAMPS:
         for end in written.arguments:
             _verify_number(end, least)
     value = written.value if isinstance(written, ast.Literal) else None

@@ -223,7 +223,7 @@ class ValueBuilder(FormBuilder):
         hint = self.take_hint(name)
         value = self.visit(base)
         if not isinstance(value, Ref):
-            refuse("GG308", "a constant has no parts", node.span, ast.show(node))
+            refuse("GG308", "a constant has no parts", node.span, ast.unparse(node))
         call = self.table.nodes[value.id]
         if call.kind == "output" and call.field == OUTPUT:
             call = self.table.nodes[call.inputs[0]]
@@ -243,7 +243,7 @@ class ValueBuilder(FormBuilder):
         if name in self.broken:
             give_up()
         if self.spec.is_variable(name):
-            refuse("GG317", f"'{name}' is a variable, whose name is its value", node.span, ast.show(node), name)
+            refuse("GG317", f"'{name}' is a variable, whose name is its value", node.span, ast.unparse(node), name)
         if name in self.spec.networks:
             return self._network_call(name, node)
         kind = kinds.get(name)
@@ -288,7 +288,9 @@ class ValueBuilder(FormBuilder):
 
     def _anonymous_source(self, node: ast.Call) -> Ref:
         """A random source inside a value: each place where one is written is a source of its own."""
-        name = self.take_hint(f"{self.owner}.{ast.show(node.function)}" if self.owner else ast.show(node.function))
+        name = self.take_hint(
+            f"{self.owner}.{ast.unparse(node.function)}" if self.owner else ast.unparse(node.function)
+        )
         made = build_source(node, self.spec.static_names, self.spec.batch)
         assert isinstance(made, RandomSource)
         return self._source_of_its_own("source", name, node.span, (self.owner, node.span), made)
@@ -331,7 +333,7 @@ class ValueBuilder(FormBuilder):
             severity="warning",
             message="a term of weight 0 is left out",
             span=span,
-            found=ast.show(term),
+            found=ast.unparse(term),
             fix="give it a weight, or remove it",
         )
         if problem not in self.problems:

@@ -6,7 +6,7 @@ from gangraph.errors import Problem, Span
 from gangraph.graph.closure import closure
 from gangraph.graph.model import Argument, Node, Ref
 from gangraph.graph.update import UpdateGraph
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import AverageSpec, PhaseSpec
 
 _EXPECTED = "data, random draws, constants, and what networks that no update trains make of these"
@@ -21,19 +21,21 @@ def odd_starts(
         written = spec.variables[name]
         if not isinstance(start, Ref):
             if sizes(start) is None:
-                yield _problem(name, written.span, f"{show(written)}, which is no tensor of numbers")
+                yield _problem(name, written.span, f"{unparse(written)}, which is no tensor of numbers")
             continue
         for node in map(nodes.__getitem__, sorted(closure((start.id,), lambda each: nodes[each].needs))):
             network = spec.networks.get(node.target) if node.of_network else None
             owner = network.of if isinstance(network, AverageSpec) else node.target
             if node.is_state:
-                yield _problem(name, written.span, f"{show(written)}, which depends on the state '{node.target}'")
+                yield _problem(name, written.span, f"{unparse(written)}, which depends on the state '{node.target}'")
             elif node.remembers == "run":
-                yield _problem(name, written.span, f"{show(written)}, which remembers earlier values")
+                yield _problem(name, written.span, f"{unparse(written)}, which remembers earlier values")
             elif network is not None and owner in spec.variables:
-                yield _problem(name, written.span, f"{show(written)}, which depends on the variable '{owner}'")
+                yield _problem(name, written.span, f"{unparse(written)}, which depends on the variable '{owner}'")
             elif network is not None and owner in trained:
-                yield _problem(name, written.span, f"{show(written)}, which depends on '{owner}', and that is trained")
+                yield _problem(
+                    name, written.span, f"{unparse(written)}, which depends on '{owner}', and that is trained"
+                )
             else:
                 continue
             break

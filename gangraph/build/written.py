@@ -56,7 +56,7 @@ def refuse_uncalled(spec: PhaseSpec, network: str, output: str, node: Expression
             code="GG316",
             message="the outputs of a network are those of a call of it",
             span=node.span,
-            found=ast.show(node),
+            found=ast.unparse(node),
             expected=" or ".join(texts) or f"{network}(...): it has no named outputs",
             fix=texts[0] if only else "" if known else nearest(output, outputs),
             mend=Edit(node.span, texts[0]) if only else None,
@@ -67,4 +67,6 @@ def refuse_uncalled(spec: PhaseSpec, network: str, output: str, node: Expression
 def _calls(written: Iterator[Expression], network: str) -> list[str]:
     """The calls of a network as they are written, each once."""
     nodes = (node for expression in written for node in ast.walk(expression) if isinstance(node, ast.Call))
-    return [*dict.fromkeys(ast.show(n) for n in nodes if isinstance(n.function, ast.Name) and n.function.id == network)]
+    return [
+        *dict.fromkeys(ast.unparse(n) for n in nodes if isinstance(n.function, ast.Name) and n.function.id == network)
+    ]

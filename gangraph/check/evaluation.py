@@ -78,7 +78,7 @@ def _samples(evaluation: Evaluation, seen: Types) -> Iterator[Problem]:
 def _drawable(seen: Types, name: str, sampler: Sampler) -> Iterator[Problem]:
     """A sampler shows images, or points; its frames are alike, and what stands above columns is of their size."""
     typed = {node: made for node in sampler.shown if (made := seen.nodes.get(node)) is not None}
-    spans = {ast.show(column): column.span for column in sampler.spec.columns}
+    spans = {ast.unparse(column): column.span for column in sampler.spec.columns}
     places = {node: spans[written] for written, node in sampler.columns}
     if sampler.above is not None and sampler.spec.above is not None:
         places.setdefault(sampler.above, sampler.spec.above.span)

@@ -8,7 +8,7 @@ from gangraph.errors import Problem
 from gangraph.graph.groups import assign
 from gangraph.graph.model import Graph
 from gangraph.graph.reached import unreached
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.place import Place
 from gangraph.language.update_spec import Entry, OptimizerSpec
 
@@ -77,5 +77,5 @@ def _empty(group: OptimizerSpec, entry: Entry) -> Problem:
 
 def _written(entry: Entry) -> str:
     """`G.mapping(lr=0.01)`."""
-    options = ", ".join(f"{name}={show(value)}" for name, value in entry.options.items())
+    options = ", ".join(f"{name}={unparse(value)}" for name, value in entry.options.items())
     return f"{entry.place.written}({options})" if options else entry.place.written

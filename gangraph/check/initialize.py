@@ -59,7 +59,7 @@ def _refused(model: NetworkModel) -> Iterator[Problem]:
                 code="GG322",
                 message=f"the weights of '{use.name}' cannot start like this",
                 span=written.span,
-                found=f"{ast.show(written)} for {_shape(layer)}",
+                found=f"{ast.unparse(written)} for {_shape(layer)}",
                 reason=first_line(error),
                 expected="a scheme for weights of this shape, or another one for this kind of layer",
                 fix=f"{kind}: default",
@@ -93,13 +93,13 @@ def _written_wrongly(graph: NetworkGraph) -> Iterator[Problem]:
             yield from error.problems
         except (TypeError, ValueError, KeyError, RuntimeError) as error:
             known = ("default", *(name for name in SCHEMES if kind != "bias" or name not in _OF_MATRICES))
-            name = ast.show(expression.function if isinstance(expression, ast.Call) else expression)
+            name = ast.unparse(expression.function if isinstance(expression, ast.Call) else expression)
             example = "constant(0.1)" if kind == "bias" else "normal(0, 0.02)"
             yield Problem(
                 code="GG322",
                 message="parameters cannot start like this",
                 span=expression.span,
-                found=ast.show(expression),
+                found=ast.unparse(expression),
                 expected="one of " + ", ".join(known) + f", such as {example}",
                 reason=f"torch says: {first_line(error)}" if name in known else "",
                 fix="" if name in known else nearest(name, known),
@@ -200,8 +200,8 @@ def _scheme(expression: Expression) -> Scheme:
     if isinstance(expression, ast.Name):
         return _default if expression.id == "default" else SCHEMES[expression.id]
     if not isinstance(expression, ast.Call):
-        raise KeyError(ast.show(expression))
-    name = ast.show(expression.function)
+        raise KeyError(ast.unparse(expression))
+    name = ast.unparse(expression.function)
     fill = SCHEMES[name]
     if name in _ORDERED:
         require_order(expression, _ORDERED[name], inspect.signature(fill), skipped=1)

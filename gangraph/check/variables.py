@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from gangraph.check.infer import Types
 from gangraph.errors import Problem
 from gangraph.graph.model import Evaluation, Graph
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 
 
 def odd_variables(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -17,7 +17,7 @@ def odd_variables(graph: Graph, types: Types) -> Iterator[Problem]:
                 code="GG580",
                 message=f"'{name}' cannot begin as this",
                 span=written.span,
-                found=f"{show(written)}, whole numbers {made}",
+                found=f"{unparse(written)}, whole numbers {made}",
                 expected="numbers that a gradient can move, such as one_hot(label, 10)",
             )
         outputs = list(graph.networks[graph.owner(graph.nodes[node].target)].outputs) if made is None else []
@@ -26,8 +26,8 @@ def odd_variables(graph: Graph, types: Types) -> Iterator[Problem]:
                 code="GG316",
                 message=f"'{name}' begins as a call with several outputs",
                 span=written.span,
-                found=show(written),
-                expected="one of " + ", ".join(f"{show(written)}.{output}" for output in outputs),
+                found=unparse(written),
+                expected="one of " + ", ".join(f"{unparse(written)}.{output}" for output in outputs),
             )
 
 

@@ -23,7 +23,9 @@ def gradient_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
     usage = "grad(output, input): the gradient of the output's sum with respect to the input"
     output, at = builder.arguments_of(call, 2, usage)
     if not isinstance(output, Ref) or not isinstance(at, Ref):
-        refuse("GG313", "grad is taken of a value with respect to a value", call.span, ast.show(call), "grad(D(v), v)")
+        refuse(
+            "GG313", "grad is taken of a value with respect to a value", call.span, ast.unparse(call), "grad(D(v), v)"
+        )
     subject = builder.node_of(at)
     if subject is None or not subject.of_parameters:
         return builder.add(kind.name, hint, call, output, at)
@@ -32,7 +34,7 @@ def gradient_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
             "GG451",
             "grad is taken with respect to the parameters of a layer, not to its matrix",
             call.arguments[1].span,
-            ast.show(call.arguments[1]),
+            ast.unparse(call.arguments[1]),
             "parameters(NETWORK.PART.LAYER.weight)",
             f"parameters({subject.place.written}.weight)",
         )
@@ -41,7 +43,7 @@ def gradient_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
             "GG562",
             "an evaluation takes no gradient with respect to parameters",
             call.span,
-            ast.show(call),
+            ast.unparse(call),
             "a value of training that is logged, such as a loss",
         )
     return builder.add("parameter_grad", hint, call, output, target=subject.target, field=subject.field)
@@ -56,7 +58,7 @@ def history_call(builder: Builder, kind: NodeKind, call: ast.Call) -> Argument:
             "GG313",
             "history mixes a value with its past",
             call.span,
-            ast.show(call),
+            ast.unparse(call),
             "history(value, 50), the size at least 0",
         )
     return builder.add(kind.name, hint, call, value, size, target=f"{value.id}.history")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gangraph.errors import Problem, Span, nearest
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 
 FULL = "full"  # what a claim calls the spec without a variant
 CORRELATION = "correlation"
@@ -82,7 +82,7 @@ def margin(
             return _FUNCTIONS[name](*(margin(argument, number, correlation) for argument in arguments))
         case ast.Call(arguments=(one, other)) if (a := _named(one)) and (b := _named(other)):
             return correlation(a, b, _start(check))
-    raise ValueError(f"'{show(check)}' is no number")
+    raise ValueError(f"'{unparse(check)}' is no number")
 
 
 def claim_problems(check: Expression, metrics: Iterable[str], variants: Iterable[str]) -> Iterator[Problem]:
@@ -144,7 +144,7 @@ def _number(node: Expression) -> Iterator[Problem]:
                 yield from _number(argument)
         case ast.Call():
             known = (*_FUNCTIONS, CORRELATION)
-            name = show(node.function)
+            name = unparse(node.function)
             yield _refusal("a claim has no such function", node, "one of " + ", ".join(known), nearest(name, known))
         case _:
             yield _refusal("a claim compares numbers", node, "numbers and metrics, such as error[full]")
@@ -161,7 +161,7 @@ def _start(node: ast.Call) -> float:
 
 
 def _refusal(message: str, node: Expression, expected: str, fix: str = "") -> Problem:
-    return Problem(code="GG230", message=message, span=node.span, found=show(node), expected=expected, fix=fix)
+    return Problem(code="GG230", message=message, span=node.span, found=unparse(node), expected=expected, fix=fix)
 
 
 def measures_at(node: Expression) -> Iterator[tuple[Measure, Span]]:

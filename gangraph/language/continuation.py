@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from gangraph.errors import Span
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.gates import is_over_time
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.fingerprint import fingerprint
 from gangraph.language.place import Place
@@ -71,7 +71,7 @@ class _Fact:
 
     @property
     def text(self) -> str:
-        return self.value if isinstance(self.value, str) else show(self.value)
+        return self.value if isinstance(self.value, str) else unparse(self.value)
 
 
 def changes(saved: Spec, asked: Spec, phase: int) -> tuple[Change, ...]:
@@ -195,7 +195,7 @@ def _of_network(made: NetworkSpec | AverageSpec) -> dict[str, _Fact]:
     if isinstance(made, AverageSpec):
         return {"": _Fact(f"average({made.of}, buffers={made.buffers})"), ".decay": _Fact(made.decay, "now")}
     places = {name: ".layers" if name == "layers" else f".parts.{name}" for name in made.parts}
-    chains = {places[name]: _Fact(", ".join(map(show, chain))) for name, chain in made.parts.items()}
+    chains = {places[name]: _Fact(", ".join(map(unparse, chain))) for name, chain in made.parts.items()}
     found = {".inputs": _Fact(", ".join(made.given))} | chains
     found |= _given(_under(".draw", made.draws)) | ({".draw": _Fact("once for all calls")} if made.draws_once else {})
     found |= _given(_under(".values", made.values) | _under(".init", made.init))
@@ -295,7 +295,7 @@ def _of_evaluation(evaluate: EvaluateSpec) -> dict[str, _Fact]:
     texts |= {"best": f"{evaluate.best[0]}({evaluate.best[1]})"} if evaluate.best else {}
     texts |= {f"grid.{name}" if name else "grid": _listed(columns) for name, columns in evaluate.grids.items()}
     for name, made in evaluate.samplers.items():
-        above = f"{show(made.above)} above " if made.above is not None else ""
+        above = f"{unparse(made.above)} above " if made.above is not None else ""
         texts[f"samplers.{name}"] = f"{above}{_listed(made.columns)}, samples={made.samples}, rate={made.rate}"
     for name, evaluator in evaluate.networks.items():
         texts[f"networks.{name}"] = _weights(evaluator)
@@ -314,7 +314,7 @@ def _given(named: Mapping[str, Expression | None], touches: Touches = "trained")
 
 
 def _listed(columns: Iterable[Expression]) -> str:
-    return f"[{', '.join(map(show, columns))}]"
+    return f"[{', '.join(map(unparse, columns))}]"
 
 
 def _plain(value: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from gangraph.errors import Span, Text
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.expression.schedule import is_dynamic
 from gangraph.language.spec import AverageSpec, EvaluatorSpec, NetworkSpec, PhaseSpec, Spec
 from gangraph.language.spec_fields import counts, expressions
@@ -97,7 +97,7 @@ def _facts(value: Any) -> Any:
 
 def _text(written: Expression) -> str:
     """An expression as text, in which what has got another name has the one that fingerprints began with."""
-    return show(_as_begun(written))
+    return unparse(_as_begun(written))
 
 
 _BEFORE = {now: before for before, now in SYNONYMS.items()}
@@ -142,7 +142,7 @@ def _listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _update(update: UpdateSpec) -> list[Any]:
     options = {name: value for name, value in update.options.items() if name not in _FIRST_OPTIONS}
-    times = {name: show(value) for name, value in update.schedule.items()}  # a gate compares numbers, not values
+    times = {name: unparse(value) for name, value in update.schedule.items()}  # a gate compares numbers, not values
     schedule = {name: value for name, value in times.items() if name not in (*_FIRST_TIMES, "accumulate")}
     first = (update.timing.number("accumulate"), *(update.options.get(name) for name in _FIRST_OPTIONS))
     return [
@@ -162,7 +162,7 @@ _FIRST_OPTIONS = ("clip_grad_norm", "clip_grad_value")
 def _objective(objective: Objective) -> list[Any]:
     """An objective; one that looks no step ahead is the plain one."""
     plain: list[Any] = _facts((objective.group, objective.expression, objective.sign))
-    plain += [] if objective.when is None else [show(objective.when)]
+    plain += [] if objective.when is None else [unparse(objective.when)]
     plain += _listed(_others(objective, "group", "expression", "sign", "when", "unroll"))
     ahead = objective.unroll
     if ahead is None or not ahead.steps:

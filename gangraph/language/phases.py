@@ -41,7 +41,7 @@ class WrittenPhase:
             return str(self.name)
         params = sections.params()
         shown = {name: str(params[name]) for name in self.sets if name in params}
-        indices = {name: ast.show(value) for name, value in self.indices.items()}
+        indices = {name: ast.unparse(value) for name, value in self.indices.items()}
         shown |= {name: index for name, index in indices.items() if index not in shown.values()}
         about = ", ".join(f"{name}={value}" for name, value in shown.items())
         return f"phase {self.number}" + (f" ({about})" if about else "")

@@ -29,7 +29,9 @@ def _written(item: Expression) -> Share:
             return Share(part=part, network=network, span=item.span)
         case ast.Index(base=ast.Attribute(base=ast.Name(id=network), name=part), index=ast.Literal(value=index)):
             return Share(part=f"{part}[{index}]", network=network, span=item.span)
-    return refuse("GG530", "this does not name a part of a network", item.span, found=ast.show(item), expected=_USAGE)
+    return refuse(
+        "GG530", "this does not name a part of a network", item.span, found=ast.unparse(item), expected=_USAGE
+    )
 
 
 def share_parts(networks: Networks, sections: Sections) -> dict[str, NetworkSpec | AverageSpec]:
@@ -217,4 +219,4 @@ def family_of(part: str) -> str:
 
 
 def _item(chain: tuple[Expression, ...], place: int) -> str:
-    return ast.show(chain[place]) if place < len(chain) else "nothing"
+    return ast.unparse(chain[place]) if place < len(chain) else "nothing"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gangraph.language.expression.gates import is_over_time
-from gangraph.language.expression.model import Expression, Literal, show
+from gangraph.language.expression.model import Expression, Literal, unparse
 from gangraph.update_schedule import SCHEDULE_KEYS, ScheduleKey
 
 
@@ -75,8 +75,8 @@ class Timing:
 
         Each condition of its own has to be written there as well.
         """
-        theirs = {(key.name, show(written)) for key, written in other}
-        own = ((key.name, show(written)) for key, written in self if key.conditional)
+        theirs = {(key.name, unparse(written)) for key, written in other}
+        own = ((key.name, unparse(written)) for key, written in self if key.conditional)
         return not self.repeated and all(each in theirs for each in own)
 
 

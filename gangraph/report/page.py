@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from gangraph.errors import UsageError
 from gangraph.language.claims import FULL
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.spec import Reported
 from gangraph.report.curves import Chart, chart
 from gangraph.report.numbers import MISSING, deviating, duration, number_text
@@ -206,7 +206,7 @@ def _grids(system: System | str) -> dict[str, Grid]:
 
 
 def _few(columns: Sequence[Expression]) -> str:
-    shown = ", ".join(map(show, columns[:_COLUMNS]))
+    shown = ", ".join(map(unparse, columns[:_COLUMNS]))
     return shown + f" and {len(columns) - _COLUMNS} more" * (len(columns) > _COLUMNS)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gangraph.language import claims
 from gangraph.language.claims import Measure, margin, measures
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import Claim
 from gangraph.reproduce.outcome import Number, Verdict
 from gangraph.reproduce.work import RunResult
@@ -43,7 +43,7 @@ def judge(claim: Claim, findings: Findings) -> Verdict:
     return Verdict(
         say=claim.say,
         source=claim.source,
-        check=show(claim.check),
+        check=unparse(claim.check),
         margins=tuple(margins),
         why="" if len(margins) == seeds else missing,
         note=claim.note,

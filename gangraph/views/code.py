@@ -15,7 +15,7 @@ from gangraph.graph.arguments import Ref
 from gangraph.graph.code_names import module_name
 from gangraph.graph.groups import assign
 from gangraph.graph.parts import paths_at
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import VARIABLE
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.code_given import given
@@ -254,15 +254,14 @@ class _Writer:
             looked = "".join(f", {name}={code_name(node)}" for name, node in graph.watched)
             yield f"{indent}opened = decide({index}{looked})"
             gates = ((name or "every group", gate) for name, gate in graph.gates.items() if gate is not None)
-            yield from (f"{indent}# {name}: {show(gate)}" for name, gate in gates)
+            yield from (f"{indent}# {name}: {unparse(gate)}" for name, gate in gates)
 
     def _draw(self, sources: Iterable[str], indent: str = "") -> Iterator[str]:
         for source in sources:
             nodes = [node for node in self.graph.nodes.values() if node.is_source and node.target == source]
-            if len(nodes) == 1 and nodes[0].id == source:
-                yield f'{indent}{code_name(source)} = draw("{source}")'
-            elif len(nodes) == 1:
-                yield f'{indent}{code_name(nodes[0].id)} = draw("{source}")["{nodes[0].field}"]'
+            if len(nodes) == 1:
+                field = f'["{nodes[0].field}"]' if nodes[0].id != source else ""
+                yield f'{indent}{code_name(nodes[0].id)} = draw("{source}"){field}'
             elif nodes:
                 yield f'{indent}{code_name(source)} = draw("{source}")'
                 yield from (f'{indent}{code_name(node.id)} = {code_name(source)}["{node.field}"]' for node in nodes)

@@ -12,7 +12,7 @@ from gangraph.language.expression.model import (
     Name,
     Quantity,
     Unary,
-    show,
+    unparse,
     walk,
 )
 from gangraph.language.expression.schedule import is_dynamic
@@ -24,7 +24,7 @@ _TIGHT = python.Constant | python.Name | python.Call
 
 def now(expression: Expression) -> str:
     """A number over time in Python: as it is written if that means the same, else as a call of `now`."""
-    text = show(expression)
+    text = unparse(expression)
     foreign = any(
         isinstance(n, Quantity) or (isinstance(n, Literal) and not isinstance(n.value, int | float))
         for n in walk(expression)

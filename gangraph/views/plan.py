@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gangraph.errors import listed
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.decompile import Decompiled
 from gangraph.views.passages import filled_lines
@@ -47,7 +47,7 @@ def plan_text(program: Program, *, title: str = "", width: int = WIDTH) -> str:
 
 def _titled(update: UpdatePlan) -> str:
     """The name of an entry of the step, and when it runs."""
-    parts = "; ".join(key.told(key.caption, show(value)) for key, value in update.graph.timing)
+    parts = "; ".join(key.told(key.caption, unparse(value)) for key, value in update.graph.timing)
     return f"{update.graph.name} ({parts})" if parts else update.graph.name
 
 
@@ -55,10 +55,10 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     graph = program.plan.checked.graph
     simultaneous = len(objectives) > 1
     for each in objectives:
-        when = f", steps only when {show(each.when)}" if each.when is not None else ""
+        when = f", steps only when {unparse(each.when)}" if each.when is not None else ""
         who = f"   (group {each.group}{when})" if simultaneous or when else ""
-        yield _Row(f"{aim(each.sign)}s", [f"{show(each.expression)}{who}"])
-    yield _Row("becomes", [f"{name} = {show(graph.spec.states[name].next)}" for name, _ in update.graph.states])
+        yield _Row(f"{aim(each.sign)}s", [f"{unparse(each.expression)}{who}"])
+    yield _Row("becomes", [f"{name} = {unparse(graph.spec.states[name].next)}" for name, _ in update.graph.states])
     yield _Row("looks ahead", [_ahead(graph, ahead) for ahead in update.graph.lookaheads])
     yield _Row("looks ahead", [_own_steps(graph, update)] if update.graph.ahead else [])
     yield _Row("evaluates", [_evaluations(graph, update)] if update.graph.closure else [])
@@ -80,7 +80,7 @@ def _update_rows(program: Program, update: UpdatePlan, objectives: Sequence[Obje
     yield _Row("gates look at", [listed(name for name, _ in update.graph.watched)])
     yield _Row("losses", [listed(name for name, _ in update.losses)])
     limits = [(UPDATE_OPTIONS[name], value) for name, value in update.graph.options.items()]
-    yield _Row("before its step", [option.told(option.caption, show(value)) for option, value in limits])
+    yield _Row("before its step", [option.told(option.caption, unparse(value)) for option, value in limits])
     done = [(each.operation, ", ".join([each.place.written, *map(str, each.numbers)])) for each in update.graph.then]
     yield _Row("then", [f"{name}({inside})" for name, inside in done])
     averages = [name for name, average in graph.averages.items() if average.of in update.differentiated]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from gangraph.errors import Span
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.spec import (
     AverageSpec,
     EvaluateSpec,
@@ -55,7 +55,7 @@ def _title(phase: PhaseSpec, count: int) -> str:
 def introduction(spec: Spec, source: str) -> str:
     """The first line of a run: which profile on which data, and how to run the paper's settings."""
     calls = [call for call in spec.phases[0].data.values() if isinstance(call, ast.Call)]
-    named = [(show(call.function), call) for call in calls]
+    named = [(unparse(call.function), call) for call in calls]
     embedded = dict.fromkeys(name for name, _ in named if name in EMBEDDED)
     stored = dict.fromkeys(f"{_place(call)} ({name})" for name, call in named if name not in (*EMBEDDED, *RANDOM))
     parts = [*stored] + ([f"embedded data ({', '.join(embedded)})"] if embedded else [])
@@ -72,7 +72,7 @@ def _place(call: ast.Call) -> str:
     """Where a source finds its data: the first text among its arguments."""
     given = (*call.arguments, *(value for _, value in call.keywords))
     return next(
-        (item.value for item in given if isinstance(item, ast.Literal) and isinstance(item.value, str)), show(call)
+        (item.value for item in given if isinstance(item, ast.Literal) and isinstance(item.value, str)), unparse(call)
     )
 
 
@@ -96,7 +96,7 @@ def spec_text(spec: Spec) -> str:
         lines += ["", f"# ---- {_title(phase, len(spec.phases))}"] if len(spec.phases) > 1 else []
         lines += _phase_lines(phase)
     if spec.claims:
-        lines += ["", "claims:", *(f"  {show(claim.check)}    # {claim.say}" for claim in spec.claims)]
+        lines += ["", "claims:", *(f"  {unparse(claim.check)}    # {claim.say}" for claim in spec.claims)]
     return "\n".join(lines)
 
 
@@ -114,7 +114,7 @@ def _phase_lines(phase: PhaseSpec) -> Iterator[str]:
         for name, state in phase.states.items():
             if state.section == section:
                 yield f"  {name}:"
-                yield from (f"    {key}: {show(each)}" for key, each in {**state.written, **state.schedule}.items())
+                yield from (f"    {key}: {unparse(each)}" for key, each in {**state.written, **state.schedule}.items())
     yield from _training(phase)
     if phase.evaluate is not None:
         yield from _evaluate_lines(phase.evaluate)
@@ -128,7 +128,7 @@ def _networks(phase: PhaseSpec) -> Iterator[str]:
         if name in phase.variables:
             continue
         if isinstance(network, AverageSpec):
-            yield f"  {name}: average({network.of}, decay={show(network.decay)}, buffers={network.buffers})"
+            yield f"  {name}: average({network.of}, decay={unparse(network.decay)}, buffers={network.buffers})"
             continue
         if network.weights is not None:
             yield f"  {name}: {weights_text(network.weights)}    # {network.template}, {fixity(network)}"
@@ -142,13 +142,13 @@ def _training(phase: PhaseSpec) -> Iterator[str]:
     """The length of the phase, its optimizers and its step."""
     yield from ("", "train:", f"  batch: {phase.batch}")
     if phase.length is not None:
-        yield f"  length: {show(phase.length)}"
+        yield f"  length: {unparse(phase.length)}"
     if phase.carries:
         yield "  carry: optimizers"
     yield "  optimizers:"
     for group in phase.optimizers.values():
         entries = ", ".join(map(entry_text, group.entries))
-        options = "".join(f", {key}={show(value)}" for key, value in group.options.items())
+        options = "".join(f", {key}={unparse(value)}" for key, value in group.options.items())
         yield f"    {group.name}: {group.kind}([{entries}]{options})"
     yield "  step:"
     for update in phase.updates:
@@ -167,7 +167,7 @@ def _constant(value: object) -> str:
 
 
 def _names(section: str, names: Mapping[str, Expression], indent: str = "") -> list[str]:
-    lines = [f"{indent}{section}:", *(f"{indent}  {name}: {show(value)}" for name, value in names.items())]
+    lines = [f"{indent}{section}:", *(f"{indent}  {name}: {unparse(value)}" for name, value in names.items())]
     return [*([] if indent else [""]), *lines] if names else []
 
 
@@ -194,7 +194,7 @@ def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
     yield from (line + once * (index == 0) for index, line in enumerate(_names("draw", network.draws, "    ")))
     for part, chain in network.parts.items():
         yield from textwrap.wrap(
-            f"{part}: {', '.join(map(show, chain))}",
+            f"{part}: {', '.join(map(unparse, chain))}",
             WIDTH,
             initial_indent=" " * 4,
             subsequent_indent=" " * 6,
@@ -203,13 +203,13 @@ def _network_lines(name: str, network: NetworkSpec) -> Iterator[str]:
         )
     yield from _names("values", network.values, "    ")
     if "" in network.outputs:
-        yield f"    output: {show(network.outputs[''])}"
+        yield f"    output: {unparse(network.outputs[''])}"
     else:
         yield from _names("outputs", network.outputs, "    ")
     if network.shares:
         yield f"    share: [{_shares(network)}]"
     if network.init:
-        yield f"    init: {{{', '.join(f'{kind}: {show(scheme)}' for kind, scheme in network.init.items())}}}"
+        yield f"    init: {{{', '.join(f'{kind}: {unparse(scheme)}' for kind, scheme in network.init.items())}}}"
 
 
 def update_lines(update: UpdateSpec) -> Iterator[str]:
@@ -217,7 +217,7 @@ def update_lines(update: UpdateSpec) -> Iterator[str]:
     only = update.objectives[0]
     if len(update.objectives) == 1 and only.when is None:
         yield f"- update: {only.group}"
-        yield f"  {aim(only.sign)}: {show(only.expression)}"
+        yield f"  {aim(only.sign)}: {unparse(only.expression)}"
         yield from (f"  {each}" for each in _unroll(only))
     else:
         yield "- update:"
@@ -244,18 +244,18 @@ def _field_lines(name: str, value: Any) -> Iterator[str]:
 def _plain(value: Any) -> str:
     """An expression as it is written, a name with its place as the name, and what is neither as Python has it."""
     name = value[0] if isinstance(value, tuple) else value
-    return show(name) if isinstance(name, get_args(Expression)) else str(name)
+    return unparse(name) if isinstance(name, get_args(Expression)) else str(name)
 
 
 def _unroll(objective: Objective) -> Iterator[str]:
     """How far an objective looks ahead, as it is written."""
     if (ahead := objective.unroll) is not None:
-        goal = f"{aim(ahead.objective.sign)}: {show(ahead.objective.expression)}"
+        goal = f"{aim(ahead.objective.sign)}: {unparse(ahead.objective.expression)}"
         yield f"unroll: {{update: {ahead.objective.group}, {goal}, steps: {ahead.steps}}}"
 
 
 def _goal(objective: Objective) -> str:
-    return show(objective.expression) + (f", when: {show(objective.when)}" if objective.when is not None else "")
+    return unparse(objective.expression) + (f", when: {unparse(objective.when)}" if objective.when is not None else "")
 
 
 def aim(sign: int) -> str:
@@ -266,7 +266,7 @@ def aim(sign: int) -> str:
 def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
     yield from ("", "evaluate:")
     if evaluate.every is not None:
-        yield f"  every: {show(evaluate.every)}"
+        yield f"  every: {unparse(evaluate.every)}"
     yield from (f"  samples: {evaluate.samples}", f"  mode: {evaluate.mode}")
     if evaluate.results:
         yield f"  result_samples: {evaluate.result_samples}"
@@ -284,7 +284,7 @@ def _evaluate_lines(evaluate: EvaluateSpec) -> Iterator[str]:
 
 
 def _grid_lines(evaluate: EvaluateSpec) -> Iterator[str]:
-    grids = {name: f"[{', '.join(map(show, columns))}]" for name, columns in evaluate.grids.items()}
+    grids = {name: f"[{', '.join(map(unparse, columns))}]" for name, columns in evaluate.grids.items()}
     if tuple(grids) == ("",):
         yield f"  grid: {grids['']}"
     elif grids:
@@ -302,9 +302,9 @@ def _sampler_lines(evaluate: EvaluateSpec) -> Iterator[str]:
 
 def sampler_lines(sampler: SamplerSpec) -> Iterator[str]:
     """What a sampler is, key by key."""
-    yield f"{'frames' if sampler.moving else 'show'}: [{', '.join(map(show, sampler.columns))}]"
+    yield f"{'frames' if sampler.moving else 'show'}: [{', '.join(map(unparse, sampler.columns))}]"
     if sampler.above is not None:
-        yield f"above: {show(sampler.above)}"
+        yield f"above: {unparse(sampler.above)}"
     yield f"samples: {sampler.samples}"
     if sampler.rate is not None:
         yield f"rate: {sampler.rate}"
@@ -323,5 +323,5 @@ def evaluator_text(evaluator: EvaluatorSpec) -> str:
 
 def entry_text(entry: Entry) -> str:
     """What an optimizer group lists, as a spec writes it: `G.mapping(lr=0.001)`."""
-    options = ", ".join(f"{key}={show(value)}" for key, value in entry.options.items())
+    options = ", ".join(f"{key}={unparse(value)}" for key, value in entry.options.items())
     return f"{entry.place.written}({options})" if options else entry.place.written

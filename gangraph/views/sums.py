@@ -17,8 +17,8 @@ from gangraph.language.expression.model import (
     Name,
     Range,
     Sequence,
-    show,
     summands,
+    unparse,
 )
 from gangraph.views.families import IndexedTexts, families
 
@@ -30,7 +30,7 @@ def with_sums(expression: Expression) -> Expression:
         return _changed(expression, with_sums)
     terms = [with_sums(first), *(with_sums(each.right) for each in sums)]
     signs = ["+", *(each.operator for each in sums)]
-    found = families([f"{sign} {show(term)}" for sign, term in zip(signs, terms, strict=True)])
+    found = families([f"{sign} {unparse(term)}" for sign, term in zip(signs, terms, strict=True)])
     made = [(signs[each.places[0]], _total(each, terms, expression.span)) for each in found]
     return reduce(lambda left, right: Binary(right[0], left, right[1], expression.span), made[1:], made[0][1])
 
@@ -59,7 +59,7 @@ def _with_index(expression: Expression, index: str, letter: str) -> Expression:
             return replace(made, id=name.replace(f"[{index}]", f"[{letter}]"))
         case Attribute(name=name):
             return replace(made, name=name.replace(f"[{index}]", f"[{letter}]"))
-        case Index(index=inside) if show(inside) == index:
+        case Index(index=inside) if unparse(inside) == index:
             return replace(made, index=Name(letter, inside.span))
     return made
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import listed
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import NetworkSpec, Spec
 from gangraph.language.tied import tied_to
 from gangraph.language.timing import Timing
@@ -162,11 +162,11 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
     timing = {key: _timing_json(key, update.timing) for key in SCHEDULE_KEYS}
     return {
         "name": update.name,
-        "objectives": {each.group: f"{aim(each.sign)} {show(each.expression)}" for each in update.objectives},
+        "objectives": {each.group: f"{aim(each.sign)} {unparse(each.expression)}" for each in update.objectives},
         "unroll": {
             each.group: {
                 "update": ahead.objective.group,
-                "objective": f"{aim(ahead.objective.sign)} {show(ahead.objective.expression)}",
+                "objective": f"{aim(ahead.objective.sign)} {unparse(ahead.objective.expression)}",
                 "steps": ahead.steps,
             }
             for each in update.objectives
@@ -175,8 +175,8 @@ def _update_json(update: UpdateSpec) -> dict[str, Any]:
         "ahead": update.ahead,
         "draw": None if update.draw is None else [name for name, _ in update.draw],
         **timing,
-        "options": {name: show(value) for name, value in update.options.items()},
-        "then": [show(item) for item in update.then],
+        "options": {name: unparse(value) for name, value in update.options.items()},
+        "then": [unparse(item) for item in update.then],
     }
 
 
@@ -184,7 +184,7 @@ def _timing_json(key: str, timing: Timing) -> str | int | None:
     """What is written of a key of a schedule, which is a number where it is known before the run."""
     if SCHEDULE_KEYS[key].takes == "static":
         return timing.number(key)
-    return None if (written := timing.written(key)) is None else show(written)
+    return None if (written := timing.written(key)) is None else unparse(written)
 
 
 __all__ = [

@@ -9,7 +9,7 @@ from readings import SYSTEMS, checked, shipped_form
 
 from gangraph.graph.arguments import Ref
 from gangraph.graph.kind import Form, NodeKind, kinds
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.expression.static import Scope
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
@@ -44,21 +44,21 @@ def test_what_is_decompiled_is_read_back_as_the_same(name: str) -> None:
             nodes = (*graph.values.values(), *graph.losses.values())
             found = [decompiled.definition(node) for node in nodes]
             assert found
-            assert [read(show(each)) for each in found] == found
+            assert [read(unparse(each)) for each in found] == found
 
 
 def test_a_value_stands_by_its_name_and_else_for_what_it_is() -> None:
     graph = checked(fool="logistic.generator(D(G(z)))").graph
     node = graph.losses["fool"]
-    assert show(over_values(graph).definition(node)) == "logistic.generator(D(fake))"
-    assert show(Decompiled(graph, {}).definition(node)) == "logistic.generator(D(G(z)))"
-    assert show(over_values_and_losses(graph).of(node)) == "fool"
+    assert unparse(over_values(graph).definition(node)) == "logistic.generator(D(fake))"
+    assert unparse(Decompiled(graph, {}).definition(node)) == "logistic.generator(D(G(z)))"
+    assert unparse(over_values_and_losses(graph).of(node)) == "fool"
 
 
 def test_terms_have_their_numbers_and_moving_factors_before_them() -> None:
     found = terms(read("2 * (a - 3 * (b - c)) + linear(1, 0) * d / 4 - 1 - 2"), {"c": read("e + 5")})
     values = {"a": (2, ()), "b": (-6, ()), "e": (6, ()), "d": (0.25, (read("linear(1, 0)"),))}
-    assert {show(term.value): (term.weight, term.factors) for term in found if term.value is not None} == values
+    assert {unparse(term.value): (term.weight, term.factors) for term in found if term.value is not None} == values
     assert [term for term in found if term.value is None] == [Term(None, 27)]
 
 

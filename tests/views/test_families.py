@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
 from gangraph.pipeline import check_spec
@@ -18,7 +18,7 @@ from tests.support import small
 
 def summed(text: str) -> str:
     """A sum as it is written with its families."""
-    return show(with_sums(parse_expression(Scalar.of(text, "test"))))
+    return unparse(with_sums(parse_expression(Scalar.of(text, "test"))))
 
 
 def test_texts_that_differ_in_an_index_alone_are_one() -> None:

@@ -86,6 +86,6 @@ def _as_operation(span: Span, *, whole: bool) -> str:
     if {*span.characters} & {'"', "'"}:
         return ""
     try:
-        return ast.show(parse_expression(Scalar.of(span.characters, "call")), 0 if whole else ast.PRECEDENCE["atom"])
+        return ast.unparse(parse_expression(Scalar.of(span.characters, "call")), 0 if whole else ast.PRECEDENCE["atom"])
     except SpecError:
         return ""

@@ -150,7 +150,7 @@ def shut_for_good(graph: Graph, _: Types) -> Iterator[Problem]:
                     "GG618",
                     f"while this gate is shut, nothing changes {' or '.join(sorted(beneath))}",
                     gate.span,
-                    found=ast.show(gate),
+                    found=ast.unparse(gate),
                     fix="look at a loss of the other player too, or open it now and then: or step % 10 == 0",
                 )
 

@@ -71,7 +71,7 @@ def about_rate(name: str, rate: Expression, moment: Callable[[float], Clock], le
             "GG630",
             f"the learning rate of '{name}' is 0 for {zero:.0%} of the training",
             rate.span,
-            found=f"{ast.show(rate)}, which is 0 {where}",
+            found=f"{ast.unparse(rate)}, which is 0 {where}",
             fix="a schedule as long as the training, such as linear(from, to) without end=",
         )
     elif len(set(values)) == 1:
@@ -79,7 +79,7 @@ def about_rate(name: str, rate: Expression, moment: Callable[[float], Clock], le
             "GG631",
             f"the learning rate of '{name}' never changes",
             rate.span,
-            found=f"{ast.show(rate)}, which is {values[0]:g} during all of {length}",
+            found=f"{ast.unparse(rate)}, which is {values[0]:g} during all of {length}",
             fix="a schedule as long as the training, or the number alone",
         )
 

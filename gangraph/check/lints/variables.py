@@ -8,7 +8,7 @@ from gangraph.check.lints.warning import warn
 from gangraph.data.fixed import is_fixed
 from gangraph.errors import Problem
 from gangraph.graph.model import Graph
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 
 
 def moving_target(graph: Graph, types: Types) -> Iterator[Problem]:
@@ -27,8 +27,8 @@ def moving_target(graph: Graph, types: Types) -> Iterator[Problem]:
                         "GG642",
                         f"'{name}' has a tensor for each sample, and '{stream}' draws other samples in every step",
                         graph.spec.spans.get(name, graph.spec.variables[name].span),
-                        found=f"{stream}: {show(graph.spec.data[stream])}",
-                        fix=f"{stream}: fixed({show(graph.spec.data[stream])})",
+                        found=f"{stream}: {unparse(graph.spec.data[stream])}",
+                        fix=f"{stream}: fixed({unparse(graph.spec.data[stream])})",
                     )
 
 
@@ -46,6 +46,8 @@ def moving_objective(graph: Graph, _: Types) -> Iterator[Problem]:
                     f"{graph.spec.optimizers[objective.group].kind} compares the gradients of two steps, and"
                     f" '{moving[0]}' draws anew in every step",
                     objective.span,
-                    found=f"{moving[0]}: {show(written)}" if written is not None else "a draw inside of a value",
-                    fix=f"{moving[0]}: fixed({show(written)})" if written is not None else "a fixed source under data:",
+                    found=f"{moving[0]}: {unparse(written)}" if written is not None else "a draw inside of a value",
+                    fix=f"{moving[0]}: fixed({unparse(written)})"
+                    if written is not None
+                    else "a fixed source under data:",
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gangraph.errors import Edit, Problem, Span, SpecError, nearest, refuse
 from gangraph.language.document.setting import Setting, static_names
 from gangraph.language.document.tree import Tree, TreeMapping, TreeSequence
-from gangraph.language.expression.model import Call, Expression, show
+from gangraph.language.expression.model import Call, Expression, unparse
 from gangraph.language.expression.model import Sequence as Items
 from gangraph.language.expression.syntax import is_loop, parse_chain, parse_expression
 from gangraph.language.scalar import Scalar
@@ -247,7 +247,7 @@ class _Laying:
             raise self._nowhere(parts, (), f"the path ends at '{place}', which is {what}", f"--set {place}=...")
         known = tuple(key for key, _ in call[0].keywords)
         if len(parts) > 1:
-            said = f"'{show(call[0].function)}(...)' is a call, and a path ends at one of its keywords"
+            said = f"'{unparse(call[0].function)}(...)' is a call, and a path ends at one of its keywords"
             raise self._nowhere(parts, known, said)
         old = dict(call[0].keywords).get(keyword)
         new = self.value.as_argument(old, of_data="data" in self.path.split(".")[:-2])

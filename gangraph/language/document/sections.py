@@ -88,7 +88,7 @@ class Sections:
         for key in self.model.params:
             value = self.guarded(key, self.scope.lookup, key, key.span)
             if value is not None:
-                values[str(key)] = constant(value) if is_constant(value) else ast.show(value)
+                values[str(key)] = constant(value) if is_constant(value) else ast.unparse(value)
         return values
 
     def static_scope(
@@ -197,9 +197,9 @@ class Sections:
                 "GG226",
                 "a length of training has a unit",
                 written.span,
-                found=ast.show(value),
+                found=ast.unparse(value),
                 expected="a number above 0 of steps, epochs, images or kimg",
-                fix=f"{ast.show(written)} steps" if is_constant(value) else "",
+                fix=f"{ast.unparse(written)} steps" if is_constant(value) else "",
             )
         return value
 

@@ -38,7 +38,7 @@ def constant(expression: Expression, known: Iterable[str] = ()) -> object:
         "GG305",
         "this has to be known before the run starts",
         first.span,
-        found=ast.show(first),
+        found=ast.unparse(first),
         expected="a constant: numbers, strings, params and arithmetic over them",
         fix=fix,
     )
@@ -62,7 +62,7 @@ def members(expression: Expression, known: Iterable[str] = ()) -> tuple[int | st
         "GG306",
         "a family runs over whole numbers or names",
         expression.span,
-        found=ast.show(expression),
+        found=ast.unparse(expression),
         expected="a range such as 1..4, or a list",
     )
 
@@ -75,7 +75,7 @@ def member_name(name: str, index: object, span: Span) -> str:
         expected = "a whole number, or a string that is a name"
     else:
         return f"{name}[{index}]"
-    return refuse("GG410", f"'{name}' can have no such member", span, ast.show(literal(index, span)), expected)
+    return refuse("GG410", f"'{name}' can have no such member", span, ast.unparse(literal(index, span)), expected)
 
 
 def refuse_length(members: int, span: Span) -> NoReturn:

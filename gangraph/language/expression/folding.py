@@ -57,7 +57,7 @@ def fold_binary(node: ast.Binary, left: Expression, right: Expression) -> Expres
         return ast.Literal((left == right) == (node.operator == "=="), node.span)
     if isinstance(left, ast.Literal) and isinstance(right, ast.Literal) and node.operator != "in":
         if node.operator in NUMBERS_ONLY and not (is_number(left.value) and is_number(right.value)):
-            found = f"{ast.show(left)} {node.operator} {ast.show(right)}"
+            found = f"{ast.unparse(left)} {node.operator} {ast.unparse(right)}"
             refuse("GG301", "arithmetic needs numbers", node.span, found=found)
         text = f"{left.value} {node.operator} {right.value}"
         return _computed(ARITHMETIC[node.operator], [left.value, right.value], text, node.span)

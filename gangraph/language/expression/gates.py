@@ -54,7 +54,7 @@ def is_over_time(gate: Expression) -> bool:
 
 def remembered(gate: Expression) -> tuple[type[float] | type[bool], ...]:
     """What each item of a gate's memory is."""
-    return tuple(float if ast.show(call.function) == "running" else bool for call in _calls(gate))
+    return tuple(float if ast.unparse(call.function) == "running" else bool for call in _calls(gate))
 
 
 def decide(gate: Expression, clock: Clock, losses: Mapping[str, float], memory: Memory) -> tuple[bool, Memory]:
@@ -93,7 +93,7 @@ def _switched(call: Remembering, now: float, before: float | bool | None) -> boo
 def _calls(gate: Expression) -> list[ast.Call]:
     """The calls that remember, those inside of others first."""
     inner = [call for child in ast.parts(gate) for call in _calls(child)]
-    return [*inner, gate] if isinstance(gate, ast.Call) and ast.show(gate.function) in USAGE else inner
+    return [*inner, gate] if isinstance(gate, ast.Call) and ast.unparse(gate.function) in USAGE else inner
 
 
 def _with_values(node: Expression, losses: Mapping[str, float], values: Mapping[int, float]) -> Expression:
@@ -134,8 +134,8 @@ def verify_gate(gate: Expression, losses: Collection[str], others: Collection[st
         if name.id not in losses:
             _refuse_name(name, losses, others)
     if _kind(gate) != "truth":
-        fix = f"{ast.show(gate)} < 0.3, say" if not isinstance(gate, ast.Binary) else ""
-        refuse("GG524", "a gate is open or shut, and this is a number", gate.span, ast.show(gate), _A_GATE, fix)
+        fix = f"{ast.unparse(gate)} < 0.3, say" if not isinstance(gate, ast.Binary) else ""
+        refuse("GG524", "a gate is open or shut, and this is a number", gate.span, ast.unparse(gate), _A_GATE, fix)
 
 
 _A_GATE = "a condition such as cost < 0.3, conditions with and, or and not, or hysteresis(...)"
@@ -174,7 +174,7 @@ def _kind(node: Expression) -> Kind:
             return _same(node, _kind(then), otherwise)
         case ast.Call():
             return _kind_of_call(node)
-    return refuse("GG524", "this has no meaning in a gate", node.span, ast.show(node), _A_GATE)
+    return refuse("GG524", "this has no meaning in a gate", node.span, ast.unparse(node), _A_GATE)
 
 
 def _same(whole: Expression, kind: Kind, *parts: Expression) -> Kind:
@@ -186,12 +186,12 @@ def _same(whole: Expression, kind: Kind, *parts: Expression) -> Kind:
         found, expected = ("a condition", "a number") if kind == "number" else ("a number", _A_GATE)
         fix = "compare one pair at a time: 1 < x and x < 3" if chained else ""
         message = f"{found} stands where {'a number' if kind == 'number' else 'a condition'} belongs"
-        refuse("GG524", message, part.span, ast.show(part), expected, fix)
+        refuse("GG524", message, part.span, ast.unparse(part), expected, fix)
     return kind
 
 
 def _kind_of_call(node: ast.Call) -> Kind:
-    name = ast.show(node.function)
+    name = ast.unparse(node.function)
     if name in USAGE:
         made = _read(node)
         _same(node, "number", made.of)
@@ -206,7 +206,7 @@ def _kind_of_call(node: ast.Call) -> Kind:
 
 def _read(call: ast.Call) -> Remembering:
     """What a call that remembers is given. Raises SpecError."""
-    name = ast.show(call.function)
+    name = ast.unparse(call.function)
     if name == "hysteresis":
         require_order(call, ("low", "high"), _HYSTERESIS)
     options, given = dict(_OPTIONS[name]), dict(call.keywords)
@@ -218,21 +218,23 @@ def _read(call: ast.Call) -> Remembering:
         options[key] = getattr(value, "value", None)
     chosen = {key: value for key, value in options.items() if value is not None}
     if not fits or len(chosen) < len(options) or not 0 <= chosen.get("decay", 0) < 1:
-        refuse("GG522", f"'{name}' is not written like this", call.span, ast.show(call), USAGE[name])
+        refuse("GG522", f"'{name}' is not written like this", call.span, ast.unparse(call), USAGE[name])
     if not losses_in(call.arguments[0]):
-        refuse("GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.show(call.arguments[0]), USAGE[name])
+        refuse(
+            "GG522", f"'{name}' looks at a loss", call.arguments[0].span, ast.unparse(call.arguments[0]), USAGE[name]
+        )
     return Remembering(name, call.arguments[0], chosen)
 
 
 def outside(node: ast.Call) -> Problem | None:
     """What is wrong with a function of gates that is called where there is no gate."""
-    name = ast.show(node.function)
+    name = ast.unparse(node.function)
     if name not in USAGE:
         return None
     return Problem(
         code="GG523",
         message=f"'{name}' remembers what a gate has seen, and stands in when: only",
         span=node.function.span,
-        found=ast.show(node),
+        found=ast.unparse(node),
         expected=f"when: {'running(cost) < 0.3' if name == 'running' else 'hysteresis(cost, low=0.3, high=0.7)'}",
     )

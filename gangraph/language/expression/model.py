@@ -267,13 +267,13 @@ def binding(expression: Expression) -> int:
     return PRECEDENCE["atom"]
 
 
-def show(expression: Expression, level: int = 0) -> str:
+def unparse(expression: Expression, level: int = 0) -> str:
     """The expression as text that parses back to an equal one; in parentheses where it binds less than `level`."""
-    text = _show(expression)
+    text = _unparsed(expression)
     return f"({text})" if binding(expression) < level else text
 
 
-def _show(expression: Expression) -> str:
+def _unparsed(expression: Expression) -> str:
     atom, level = PRECEDENCE["atom"], binding(expression)
     match expression:
         case Broken():
@@ -285,23 +285,23 @@ def _show(expression: Expression) -> str:
         case Name(id=name):
             return name
         case Attribute(base=base, name=name):
-            return f"{show(base, atom)}.{name}"
+            return f"{unparse(base, atom)}.{name}"
         case Index(base=base, index=index):
-            return f"{show(base, atom)}[{show(index)}]"
+            return f"{unparse(base, atom)}[{unparse(index)}]"
         case Call(function=function, arguments=arguments, keywords=keywords):
-            inside = [show(a) for a in arguments] + [f"{k}={show(v)}" for k, v in keywords]
-            return f"{show(function, atom)}({', '.join(inside)})"
+            inside = [unparse(a) for a in arguments] + [f"{k}={unparse(v)}" for k, v in keywords]
+            return f"{unparse(function, atom)}({', '.join(inside)})"
         case Unary(operator=operator, operand=operand):
-            return f"{operator}{' ' if operator == 'not' else ''}{show(operand, level)}"
+            return f"{operator}{' ' if operator == 'not' else ''}{unparse(operand, level)}"
         case Binary():
             return _show_operation(expression, level)
         case Conditional(then=then, test=test, otherwise=otherwise):
-            tail = f" else {show(otherwise, level)}" if otherwise is not None else ""
-            return f"{show(then, level + 1)} if {show(test, level + 1)}{tail}"
+            tail = f" else {unparse(otherwise, level)}" if otherwise is not None else ""
+            return f"{unparse(then, level + 1)} if {unparse(test, level + 1)}{tail}"
         case Range(start=start, stop=stop):
-            return f"{show(start, level + 1)}..{show(stop, level + 1)}"
+            return f"{unparse(start, level + 1)}..{unparse(stop, level + 1)}"
         case Sequence(items=items):
-            return f"[{', '.join(map(show, items))}]"
+            return f"[{', '.join(map(unparse, items))}]"
         case Comprehension():
             return _show_loops(expression)
 
@@ -310,17 +310,19 @@ def _show_loops(outermost: Comprehension) -> str:
     item: Expression = outermost
     loops = ""
     while isinstance(item, Comprehension):
-        loops += f" for {item.variable} in {show(item.domain)}"
+        loops += f" for {item.variable} in {unparse(item.domain)}"
         item = item.item
-    return show(item) + loops
+    return unparse(item) + loops
 
 
 def _show_operation(expression: Binary, level: int) -> str:
     first, sums = summands(expression)
     if sums:
-        return "".join((show(first, level), *(f" {each.operator} {show(each.right, level + 1)}" for each in sums)))
+        return "".join(
+            (unparse(first, level), *(f" {each.operator} {unparse(each.right, level + 1)}" for each in sums))
+        )
     left, right = (level + 1, level) if expression.operator == "**" else (level, level + 1)
-    return f"{show(expression.left, left)} {expression.operator} {show(expression.right, right)}"
+    return f"{unparse(expression.left, left)} {expression.operator} {unparse(expression.right, right)}"
 
 
 def _show_literal(value: int | float | str | bool | None) -> str:

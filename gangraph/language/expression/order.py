@@ -31,9 +31,9 @@ def require_order(call: ast.Call, pair: tuple[str, str], signature: inspect.Sign
         "GG323",
         f"'{pair[0]}' is above '{pair[1]}'",
         both[0].span,
-        found=", ".join(f"{name} {ast.show(written[name])}" for name in pair if name in written),
+        found=", ".join(f"{name} {ast.unparse(written[name])}" for name in pair if name in written),
         expected=f"{pair[0]} no greater than {pair[1]}" + ("" if len(both) == 2 else f", which is {high:g}"),
-        fix=f"write {ast.show(_exchanged(call, *both))}" if len(both) == 2 else "",
+        fix=f"write {ast.unparse(_exchanged(call, *both))}" if len(both) == 2 else "",
     )
 
 

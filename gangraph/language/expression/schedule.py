@@ -111,7 +111,7 @@ def require_over_time(expression: Expression, states: Container[str] = ()) -> No
 def verify_call(node: ast.Call) -> None:
     """Refuse a function of time that is not there, or a ramp that is not written as one. Raises SpecError."""
     known = (*RAMPS, *FUNCTIONS)
-    name = ast.show(node.function)
+    name = ast.unparse(node.function)
     if name not in known:
         refuse(
             "GG307",
@@ -139,7 +139,7 @@ def verify_call(node: ast.Call) -> None:
                 "GG307",
                 f"'{name}' is not written like this",
                 node.span,
-                found=ast.show(node),
+                found=ast.unparse(node),
                 expected=f"{name}(from, to), optionally with end=200 epochs and start=100 epochs, in one unit",
             )
         require_order(node, ("start", "end"), _RAMP)
@@ -201,7 +201,7 @@ def _value(node: Expression, clock: Clock) -> float:
             if name in RAMPS:
                 return RAMPS[name](_share(dict(keywords), clock), values[0], values[1])
             return FUNCTIONS[name](*values)
-    raise TypeError(f"'{ast.show(node)}' is no number")
+    raise TypeError(f"'{ast.unparse(node)}' is no number")
 
 
 def _share(keywords: dict[str, Expression], clock: Clock) -> float:

@@ -10,7 +10,7 @@ from gangraph.language.document.parse import Choice, ParsedDocument, chosen_tree
 from gangraph.language.document.sections import Sections
 from gangraph.language.document.tree import Tree, TreeMapping
 from gangraph.language.expression.constants import constant
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.scalar import Scalar
 from gangraph.language.spec import Claim, Reported
 
@@ -109,5 +109,5 @@ def _unknown(table: schema.ReportedDocument, metrics: tuple[str, ...], variants:
 def _number(sections: Sections, written: Expression) -> float:
     value = constant(sections.scope.reduce(written))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        refuse("GG203", "a paper reports numbers", written.span, found=show(written), expected="a number")
+        refuse("GG203", "a paper reports numbers", written.span, found=unparse(written), expected="a number")
     return float(value)

@@ -20,16 +20,16 @@ def draws_once(template: str, made: NetworkSpec, written: Expression) -> bool:
             "GG596",
             "how often a network draws is not written like this",
             written.span,
-            found=ast.show(written),
+            found=ast.unparse(written),
             expected='draw="each", anew at each place where it is called, or draw="once", for all of them',
-            fix=nearest(str(how or ast.show(written)), _HOW),
+            fix=nearest(str(how or ast.unparse(written)), _HOW),
         )
     if not made.draws:
         refuse(
             "GG596",
             f"'{template}' draws nothing",
             written.span,
-            found=f"draw={ast.show(written)}",
+            found=f"draw={ast.unparse(written)}",
             expected="a network with draw:",
             fix="leave it out",
         )

@@ -50,8 +50,8 @@ class Elsewhere:
     def network(self, call: ast.Call) -> NetworkSpec:
         """The network that a call names, with the weights that it begins with. Raises SpecError."""
         if self.sections.files.depth >= _DEEPEST:
-            refuse("GG229", "specs take networks from each other too many levels deep", call.span, ast.show(call))
-        if ast.show(call.function) == "trained":
+            refuse("GG229", "specs take networks from each other too many levels deep", call.span, ast.unparse(call))
+        if ast.unparse(call.function) == "trained":
             evaluator = resolve_trained(self.sections, self.resolve, call)
             if broken := [each for each in evaluator.spec.problems if each.severity == "error"]:
                 raise SpecError(called_by(each, evaluator.network, call.span) for each in broken)
@@ -82,7 +82,7 @@ class Elsewhere:
         weights = self._start(call)
         if isinstance(weights, FileWeights) or weights.network:
             usage = 'from_run("runs/NAME") for all networks by name, or a mapping of networks'
-            refuse("GG236", "these weights are for one network", call.span, ast.show(call), usage)
+            refuse("GG236", "these weights are for one network", call.span, ast.unparse(call), usage)
         return weights
 
     def _named(
@@ -105,15 +105,15 @@ class Elsewhere:
         return replace(weights, network=weights.network or name) if isinstance(weights, RunWeights) else weights
 
     def _start(self, call: Expression) -> RunWeights | FileWeights:
-        if not isinstance(call, ast.Call) or ast.show(call.function) not in ("from_run", "file"):
+        if not isinstance(call, ast.Call) or ast.unparse(call.function) not in ("from_run", "file"):
             _refuse_miswritten(call, _START)
-        return self._of_run(call, _START) if ast.show(call.function) == "from_run" else self._of_file(call)
+        return self._of_run(call, _START) if ast.unparse(call.function) == "from_run" else self._of_file(call)
 
     # Runs
 
     def _of_run(self, call: ast.Call, usage: str) -> RunWeights:
         """The weights that `from_run(...)` means. Raises SpecError."""
-        text, keywords = ast.show(call), {key: constant(value) for key, value in call.keywords}
+        text, keywords = ast.unparse(call), {key: constant(value) for key, value in call.keywords}
         network, step = keywords.pop("network", ""), keywords.pop("step", None)
         run = constant(call.arguments[0]) if len(call.arguments) == 1 else None
         whole = isinstance(step, int | None) and not isinstance(step, bool)
@@ -161,7 +161,7 @@ class Elsewhere:
             _refuse_miswritten(call, _START)
         path, *tables = map(str, given)
         folder = self.sections.files.folder or Path()
-        text, found = ast.show(call), self.sections.files.found
+        text, found = ast.unparse(call), self.sections.files.found
         if found is not None:  # its weights were taken over when the run began
             known = found.get(text)
             own, digest = (known.path, known.digest) if known is not None else (str(folder / path), "")
@@ -205,7 +205,7 @@ def pretrained_weights(call: ast.Call) -> tuple[PretrainedWeights, tuple[str, ..
     if name not in known:
         there = "one of " + ", ".join(known)
         refuse("GG234", f"there is no pretrained network '{name}'", call.span, name, there, nearest(name, known))
-    weights = PretrainedWeights(written=ast.show(call), name=name, names=names_table(known[name]), span=call.span)
+    weights = PretrainedWeights(written=ast.unparse(call), name=name, names=names_table(known[name]), span=call.span)
     return weights, None if listed is None else tuple(map(str, listed))
 
 

@@ -94,7 +94,11 @@ class _Training:
         network, profile = chosen.get("network"), chosen.get("profile")
         if not isinstance(network, str) or not isinstance(profile, str | None):
             _refuse_miswritten(written)
-        return called, network, Choice(profile=profile, set={f"params.{k}": ast.show(v) for k, v in keywords.items()})
+        return (
+            called,
+            network,
+            Choice(profile=profile, set={f"params.{k}": ast.unparse(v) for k, v in keywords.items()}),
+        )
 
     def _spec(self, called: str, choice: Choice, written: Expression) -> Spec:
         """The resolved spec; what is wrong with it is reported where it is called."""
@@ -162,7 +166,7 @@ def _moved(problem: Problem, keywords: Mapping[str, Expression], written: Expres
         code="GG229",
         message=f"the called spec cannot be set like this: {problem.message}",
         span=span,
-        found=key or ast.show(written),
+        found=key or ast.unparse(written),
         expected=problem.expected,
         fix=problem.fix,
     )
@@ -170,7 +174,7 @@ def _moved(problem: Problem, keywords: Mapping[str, Expression], written: Expres
 
 def _refuse_miswritten(written: Expression) -> NoReturn:
     message = "an evaluator is a network that another spec trains"
-    refuse("GG228", message, written.span, ast.show(written), _USAGE)
+    refuse("GG228", message, written.span, ast.unparse(written), _USAGE)
 
 
 def _refuse_unusable(span: Span, message: str, found: str, expected: str, fix: str = "") -> NoReturn:

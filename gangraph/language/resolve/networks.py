@@ -116,7 +116,7 @@ class _Networks:
                 "GG210",
                 f"'{name}' has to be a network",
                 body.span,
-                found=ast.show(call),
+                found=ast.unparse(call),
                 expected="a call such as patchgan(filters=64), or a mapping with inputs and layers",
             )
         if call.function.id == "average":
@@ -215,7 +215,7 @@ class _Networks:
                 "GG212",
                 "a network's params are given by name",
                 call.arguments[0].span,
-                found=ast.show(call.arguments[0]),
+                found=ast.unparse(call.arguments[0]),
                 expected="one of " + ", ".join(f"{k}=" for k in known),
             )
         for key, value in call.keywords:
@@ -337,11 +337,11 @@ class _Networks:
                 "GG214",
                 "an average copy is not written like this",
                 call.span,
-                found=ast.show(call),
+                found=ast.unparse(call),
                 expected='average(NETWORK, decay=0.999), optionally with buffers="copy" or "average"',
             )
         decay = keywords["decay"]
         if isinstance(decay, ast.Literal) and isinstance(decay.value, int | float) and not 0 <= decay.value <= 1:
-            refuse("GG214", "a decay is from 0 to 1", decay.span, ast.show(decay), "decay=0.999, say")
-        how: Literal["copy", "average"] = "average" if ast.show(buffers) == '"average"' else "copy"
+            refuse("GG214", "a decay is from 0 to 1", decay.span, ast.unparse(decay), "decay=0.999, say")
+        how: Literal["copy", "average"] = "average" if ast.unparse(buffers) == '"average"' else "copy"
         return AverageSpec(of=call.arguments[0].id, decay=keywords["decay"], buffers=how, span=call.span)

@@ -45,8 +45,8 @@ def _named(
         "GG550",
         f"the {section.called} '{name}' is not written like this",
         written.span,
-        ast.show(written),
-        f"{{{first}: {ast.show(written)}{''.join(f', {other}: ...' for other in others)}}}, or none to take it away",
+        ast.unparse(written),
+        f"{{{first}: {ast.unparse(written)}{''.join(f', {other}: ...' for other in others)}}}, or none to take it away",
     )
 
 
@@ -69,14 +69,14 @@ def _state(name: str, key: Scalar, body: StateDocument, section: StateSection, s
 
 def _start(written: Expression, scope: Scope) -> tuple[float, tuple[int, ...]]:
     """The number that a state begins as, everywhere in a tensor of some shape. Raises SpecError."""
-    if isinstance(written, ast.Call) and ast.show(written.function) in FILLED and not written.keywords:
+    if isinstance(written, ast.Call) and ast.unparse(written.function) in FILLED and not written.keywords:
         shape = tuple(_sizes(written))
         if prod(shape) > _MOST:
-            refuse("GG550", "this state is too large", written.span, ast.show(written), f"at most {_MOST:,} numbers")
-        return FILLED[ast.show(written.function)], shape
+            refuse("GG550", "this state is too large", written.span, ast.unparse(written), f"at most {_MOST:,} numbers")
+        return FILLED[ast.unparse(written.function)], shape
     value = constant(written, scope.names()) if not isinstance(written, ast.Call) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        refuse("GG550", "a state cannot begin as this", written.span, ast.show(written), _STARTS)
+        refuse("GG550", "a state cannot begin as this", written.span, ast.unparse(written), _STARTS)
     return float(value), ()
 
 
@@ -84,5 +84,5 @@ def _sizes(call: ast.Call) -> Iterator[int]:
     for size in call.arguments:
         value = constant(size) if is_constant(size) else None
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            refuse("GG550", "the sizes of a state are whole numbers", size.span, ast.show(size), _STARTS)
+            refuse("GG550", "the sizes of a state are whole numbers", size.span, ast.unparse(size), _STARTS)
         yield value

@@ -43,7 +43,7 @@ class TrainingSections:
                 "GG220",
                 f"optimizer group '{name}' is not written like this",
                 call.span,
-                found=ast.show(call),
+                found=ast.unparse(call),
                 expected="adam(NETWORK, lr=2e-4) or adam([NETWORK, NETWORK], lr=2e-4)",
             )
         listed = call.arguments[0]
@@ -114,7 +114,7 @@ class TrainingSections:
                 "GG660",
                 f"training has no data '{name}'" if source is None else "only arguments by name fit here",
                 call.function.span if source is None else call.arguments[0].span,
-                found=ast.show(written),
+                found=ast.unparse(written),
                 expected="data.NAME, or data.NAME(ARGUMENT=VALUE), of " + ", ".join(trained_on),
                 fix=nearest(name, trained_on) if source is None else "",
             )
@@ -142,12 +142,12 @@ class TrainingSections:
                 if metric in {str(key) for key in model.metrics}:
                     return ("max" if which == "max" else "min"), metric
         known = ", ".join(map(str, model.metrics)) or "none is defined"
-        metric = next((ast.show(a) for a in getattr(model.best, "arguments", ())), "")
+        metric = next((ast.unparse(a) for a in getattr(model.best, "arguments", ())), "")
         return refuse(
             "GG224",
             "best: chooses by one metric",
             model.best.span,
-            found=ast.show(model.best),
+            found=ast.unparse(model.best),
             expected=f"max(METRIC) or min(METRIC); the metrics: {known}",
             fix=nearest(metric, map(str, model.metrics)),
         )
@@ -162,7 +162,7 @@ def _entry(item: Expression) -> Entry:
             "GG220",
             "an optimizer is given networks",
             item.span,
-            found=ast.show(item),
+            found=ast.unparse(item),
             expected="the name of a network, NETWORK.PART, or NETWORK.PART(lr=1e-4)",
         )
     return Entry(place=place, options=dict(call.keywords) if call is not None else {})

@@ -157,7 +157,7 @@ class _Entry:
                 "GG592",
                 "no gradient flows through steps of the update's own groups",
                 (entry.gradient or entry.steps).span,
-                found="gradient: " + ("left out" if gradient is None else ast.show(gradient)),
+                found="gradient: " + ("left out" if gradient is None else ast.unparse(gradient)),
                 expected="gradient: false, or update: with another group and what that minimises",
             )
         return self._count(entry)
@@ -170,7 +170,7 @@ class _Entry:
                 "GG592",
                 "the gradient flows through the steps of another group",
                 entry.gradient.span,
-                found=f"gradient: {ast.show(entry.gradient)}",
+                found=f"gradient: {ast.unparse(entry.gradient)}",
                 expected="no gradient:, and detach(...) under minimize: where it should stop",
             )
         if entry.update is None:
@@ -193,7 +193,7 @@ class _Entry:
                 "GG513",
                 "an objective looks a whole number of steps ahead",
                 entry.steps.span,
-                found=ast.show(steps),
+                found=ast.unparse(steps),
                 expected=f"a whole number from 0 to {LARGEST_LOOKAHEAD} that is known before the run",
             )
         return count
@@ -208,7 +208,7 @@ class _Entry:
                 "GG222",
                 "draw: names the sources to draw anew",
                 wrong.span,
-                found=ast.show(wrong),
+                found=ast.unparse(wrong),
                 expected="all, a name, or a list of names",
             )
         return tuple((item.id, item.span) for item in items if isinstance(item, ast.Name))

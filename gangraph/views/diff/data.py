@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gangraph.graph.model import Graph
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.spec import (
     PhaseSpec,
 )
@@ -21,7 +21,9 @@ def data_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterator
     for name, other in sides(a.data, b.data, matching.sources):
         before, after = a.data.get(name), b.data.get(other)
         if before is None or after is None:
-            yield Difference("data", name or other, *("" if each is None else show(each) for each in (before, after)))
+            yield Difference(
+                "data", name or other, *("" if each is None else unparse(each) for each in (before, after))
+            )
         elif repr(matching.first.graph.sources[name]) != repr(matching.second.graph.sources[other]):
             yield from _source(name, before, after)
 
@@ -34,7 +36,7 @@ def _source(name: str, before: Expression, after: Expression) -> Iterator[Differ
     ours, theirs = _options(before), _options(after)
     calls = isinstance(before, ast.Call) and isinstance(after, ast.Call) and before.function == after.function
     if not calls or ours.get(_SIZES) != theirs.get(_SIZES):
-        yield Difference("data", name, show(before), show(after))
+        yield Difference("data", name, unparse(before), unparse(after))
         return
     for option in dict.fromkeys((*ours, *theirs)):
         if ours.get(option) != theirs.get(option):
@@ -47,7 +49,7 @@ def _or_none(text: str | None) -> str:
 
 def _options(expression: Expression) -> dict[str, str]:
     """The arguments of a source by name, defaults included."""
-    definition = vocabulary.get(show(expression.function)) if isinstance(expression, ast.Call) else None
+    definition = vocabulary.get(unparse(expression.function)) if isinstance(expression, ast.Call) else None
     if definition is None or not isinstance(expression, ast.Call):
         return {}
     shown = {
@@ -58,7 +60,7 @@ def _options(expression: Expression) -> dict[str, str]:
     given = definition.signature.bind_partial(*expression.arguments, **dict(expression.keywords)).arguments
     for name, value in given.items():
         sizes = isinstance(value, tuple)
-        shown[_SIZES if sizes else name] = ", ".join(map(show, value)) if sizes else written(value).strip("\"'")
+        shown[_SIZES if sizes else name] = ", ".join(map(unparse, value)) if sizes else written(value).strip("\"'")
     return shown
 
 
@@ -69,15 +71,15 @@ def value_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterato
         before, after = a.values.get(name), b.values.get(other)
         if before is not None and after is not None:
             if before != after and not _same_value(matching, name, other):
-                yield Difference("values", name, show(before), show(after))
+                yield Difference("values", name, unparse(before), unparse(after))
         elif before is not None and not any(
             matching.same_node(node, n) for node in _read(first, name) for n in second.nodes
         ):
-            yield from (Difference("values", name, show(before), "") for _ in _read(first, name))
+            yield from (Difference("values", name, unparse(before), "") for _ in _read(first, name))
         elif after is not None and not any(
             matching.same_node(n, node) for node in _read(second, other) for n in first.nodes
         ):
-            yield from (Difference("values", other, "", show(after)) for _ in _read(second, other))
+            yield from (Difference("values", other, "", unparse(after)) for _ in _read(second, other))
 
 
 def _same_value(matching: Matching, name: str, other: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from gangraph.graph.model import Graph
-from gangraph.language.expression.model import Expression, Name, show
+from gangraph.language.expression.model import Expression, Name, unparse
 from gangraph.views.decompile import Decompiled
 from gangraph.views.diff.difference import Difference, groups_of, sides, trained
 from gangraph.views.diff.matching import Matching
@@ -138,7 +138,7 @@ def _objectives(graph: Graph) -> dict[str, list[str]]:
 
 def _weight(term: Term) -> str:
     parts = [constant_text(term.weight)] if term.weight != 1 or not term.factors else []
-    return " * ".join([*parts, *map(show, term.factors)])
+    return " * ".join([*parts, *map(unparse, term.factors)])
 
 
 def _sum(parts: list[str]) -> str:

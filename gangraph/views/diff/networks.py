@@ -8,7 +8,7 @@ from gangraph.check.phase import Checked
 from gangraph.errors import SpecError, listed
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import literal
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.expression.static import Scope
 from gangraph.language.expression.syntax import parse_expression
 from gangraph.language.scalar import Scalar
@@ -64,7 +64,7 @@ def _network(
     if origin(a) != origin(b):
         yield Difference("networks", f"the origin of {name}", *(origin(each) or "initialized" for each in (a, b)))
     if a.init != b.init and not (a.weights and b.weights):
-        inits = (", ".join(f"{kind} {show(how)}" for kind, how in each.init.items()) for each in (a, b))
+        inits = (", ".join(f"{kind} {unparse(how)}" for kind, how in each.init.items()) for each in (a, b))
         yield Difference("networks", f"the initialisation of {name}", *(text or "torch's own" for text in inits))
 
 
@@ -75,13 +75,13 @@ def _tied(network: NetworkSpec, names: Mapping[str, str]) -> list[str]:
 
 def _listing(network: NetworkSpec) -> list[str]:
     """Everything that a network consists of, in order."""
-    chains = [show(layer) for chain in network.parts.values() for layer in chain]
-    return [*chains, *map(show, network.values.values()), *map(show, network.outputs.values())]
+    chains = [unparse(layer) for chain in network.parts.values() for layer in chain]
+    return [*chains, *map(unparse, network.values.values()), *map(unparse, network.outputs.values())]
 
 
 def _drawn(network: NetworkSpec) -> str:
     """What a network draws, and how often."""
-    drawn = ", ".join(f"{name} = {show(source)}" for name, source in network.draws.items())
+    drawn = ", ".join(f"{name} = {unparse(source)}" for name, source in network.draws.items())
     return f"{drawn}, once for all calls" if network.draws_once else drawn
 
 
@@ -92,13 +92,13 @@ def _size(checked: Checked, name: str) -> str:
 def _call(network: NetworkSpec | AverageSpec, checked: Checked) -> str:
     """The call that made a network, its params worked out; of layers written in place, that they are."""
     if isinstance(network, AverageSpec):
-        return f"average({network.of}, decay={show(network.decay)}, buffers={network.buffers})"
+        return f"average({network.of}, decay={unparse(network.decay)}, buffers={network.buffers})"
     if network.start is not None:
-        return f"a variable that begins as {show(network.start)}"
+        return f"a variable that begins as {unparse(network.start)}"
     span = network.span
     params = {name: literal(value, span) for name, value in checked.graph.spec.params.items()}
     try:
         made = Scope(params).reduce(parse_expression(Scalar.of(span.text.content[span.start : span.end], "call")))
     except SpecError:
         return network.template
-    return show(made) if isinstance(made, ast.Call) else "layers of its own"
+    return unparse(made) if isinstance(made, ast.Call) else "layers of its own"

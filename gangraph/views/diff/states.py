@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import PhaseSpec, StateSpec
 from gangraph.update_schedule import SCHEDULE_KEYS
 from gangraph.views.diff.difference import Difference, sides
@@ -23,7 +23,7 @@ def state_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterato
             yield Difference("state", name or other, *("" if each is None else _told(each) for each in (ours, theirs)))
             continue
         if (ours.value, ours.shape) != (theirs.value, theirs.shape):
-            yield Difference("state", f"what {name} begins as", show(ours.start), show(theirs.start))
+            yield Difference("state", f"what {name} begins as", unparse(ours.start), unparse(theirs.start))
         if not matching.same_node(nodes[0][name], nodes[1][name]):
             yield Difference("state", f"what {name} becomes", written(ours.next), written(theirs.next))
         for key, record in SCHEDULE_KEYS.items():
@@ -36,4 +36,4 @@ def state_differences(matching: Matching, a: PhaseSpec, b: PhaseSpec) -> Iterato
 
 
 def _told(state: StateSpec) -> str:
-    return f"{written(state.next)}, from {show(state.start)} on"
+    return f"{written(state.next)}, from {unparse(state.start)} on"

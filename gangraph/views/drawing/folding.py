@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gangraph.graph.differentiability import is_stop
 from gangraph.graph.model import Graph, Node
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.views.calls import called
 from gangraph.views.decompile import Decompiled
 from gangraph.views.printers.text import SIGNS, formula
@@ -73,7 +73,7 @@ class Folding:
             case ast.Call():
                 given = (*step.arguments, *(value for _, value in step.keywords))
                 inside = [part for part in map(self._part, given) if part]
-                return f"{show(step.function)}({', '.join(inside)})" if inside else show(step.function)
+                return f"{unparse(step.function)}({', '.join(inside)})" if inside else unparse(step.function)
             case ast.Binary(operator=operator, left=left, right=right) if self._is_wire(left) and self._is_wire(right):
                 return SIGNS.get(operator, operator)
         return textwrap.shorten(self.formula(node), _LONGEST, placeholder="…")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gangraph.data.fixed import is_fixed
 from gangraph.errors import listed
 from gangraph.graph.model import Graph
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import AverageSpec
 from gangraph.update_options import UPDATE_OPTIONS
 from gangraph.views.printers.words import constant_text
@@ -23,11 +23,11 @@ def schedule(graph: Graph) -> Iterator[str]:
         parts = [shared if draws is None else f"draws {listed(fresh) or 'nothing'} afresh"]
         parts += [f"{listed(same)} as in every step"] * bool(same)
         options = ((UPDATE_OPTIONS[name], value) for name, value in update.options.items())
-        parts += [key.told(key.caption, show(value)) for key, value in (*update.timing, *options)]
+        parts += [key.told(key.caption, unparse(value)) for key, value in (*update.timing, *options)]
         parts += [f"looks {counted(each.steps, 'step')} of {each.group} ahead" for each in update.lookaheads]
         parts += [f"takes gradients {counted(update.ahead, 'step')} ahead of it"] * bool(update.ahead)
         parts += ["evaluates several times"] * update.closure
-        parts += [f"{each.group} when {show(each.when)}" for each in update.objectives if each.when is not None]
+        parts += [f"{each.group} when {unparse(each.when)}" for each in update.objectives if each.when is not None]
         parts += [
             f"then {each.operation}({', '.join([each.place.written, *map(constant_text, each.numbers)])})"
             for each in update.then
@@ -35,9 +35,9 @@ def schedule(graph: Graph) -> Iterator[str]:
         named = graph.trained(*update.objectives)
         yield f"{number}.  {update.name}: updates {listed(named)}; " + "; ".join(parts)
     for number, entry in enumerate(graph.moves, len(graph.updates) + 1):
-        often = [key.told(key.caption, show(value)) for key, value in entry.timing]
+        often = [key.told(key.caption, unparse(value)) for key, value in entry.timing]
         moved = listed(name for name, _ in entry.states)
         yield f"{number}.  {entry.name}: moves {moved}; " + "; ".join(["at the end of the step", *often])
     for name, made in graph.spec.networks.items():
         if isinstance(made, AverageSpec):
-            yield f"∘  {name} follows {made.of} as a moving average, decay {show(made.decay)}"
+            yield f"∘  {name} follows {made.of} as a moving average, decay {unparse(made.decay)}"

@@ -7,7 +7,7 @@ from gangraph.errors import listed
 from gangraph.graph.differentiability import is_stop
 from gangraph.graph.model import Graph, Node
 from gangraph.graph.update import UpdateGraph
-from gangraph.language.expression.model import Call, Expression, Literal, show
+from gangraph.language.expression.model import Call, Expression, Literal, unparse
 from gangraph.language.spec import AverageSpec, NetworkSpec
 from gangraph.language.tied import tied_to
 from gangraph.views.drawing.folding import Folding
@@ -76,7 +76,7 @@ def _figure(folding: Folding, node: Node, hues: Mapping[str, int], shape: str) -
         return Figure(
             kind="state",
             name=node.target,
-            lines=(f"from {show(folding.graph.spec.states[node.target].start)}",),
+            lines=(f"from {unparse(folding.graph.spec.states[node.target].start)}",),
             tip=tip,
         )
     if node.is_call and folding.graph.networks[folding.graph.owner(node.target)].is_function:
@@ -101,22 +101,24 @@ def _source_figure(graph: Graph, node: Node, tip: str) -> Figure:
         call = graph.drawn_at(node.id)
         laws = graph.networks[graph.owner(call.target)].spec.draws
         drawn = graph.draws_at(call)
-        tip = "\n".join(f"{name} from {show(laws[name])}" for name in drawn)
+        tip = "\n".join(f"{name} from {unparse(laws[name])}" for name in drawn)
         return Figure(kind=kind, name=textwrap.shorten(", ".join(drawn), 26, placeholder="…"), tip=tip)
     if source is None:
         written = node.span.text.content[node.span.start : node.span.end]
         return Figure(kind=kind, name=written, tip=tip)
-    return Figure(kind=kind, name=node.id, lines=(_caption(source),), tip=f"{tip}\n{show(source)}")
+    return Figure(kind=kind, name=node.id, lines=(_caption(source),), tip=f"{tip}\n{unparse(source)}")
 
 
 def _caption(expression: Expression) -> str:
     """A source in few letters: its function, and its plain arguments without their folders."""
     if not isinstance(expression, Call):
-        return show(expression)
+        return unparse(expression)
     paths = (value for _, value in expression.keywords if isinstance(value, Literal) and "/" in str(value.value))
     given = [*expression.arguments, *paths]
-    plain = [str(a.value).rpartition("/")[2] if isinstance(a, Literal) else show(a) for a in given]
-    return textwrap.shorten(show(expression.function) + (f"({', '.join(plain)})" if plain else ""), 26, placeholder="…")
+    plain = [str(a.value).rpartition("/")[2] if isinstance(a, Literal) else unparse(a) for a in given]
+    return textwrap.shorten(
+        unparse(expression.function) + (f"({', '.join(plain)})" if plain else ""), 26, placeholder="…"
+    )
 
 
 def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
@@ -126,7 +128,7 @@ def _networks(graph: Graph) -> tuple[tuple[Chip, str], ...]:
     for name, network in graph.spec.networks.items():
         template = f"{network.of}, averaged" if isinstance(network, AverageSpec) else network.template
         if name in graph.spec.variables:
-            template = f"a variable that begins as {show(graph.spec.variables[name])}"
+            template = f"a variable that begins as {unparse(graph.spec.variables[name])}"
         tied = tied_to(network) if isinstance(network, NetworkSpec) else {}
         shared = "".join(f", {listed(parts)} shared with {owner}" for owner, parts in tied.items())
         function = name in graph.networks and graph.networks[name].is_function

@@ -12,7 +12,7 @@ from gangraph.data.source import Field
 from gangraph.errors import listed
 from gangraph.graph.model import Graph
 from gangraph.graph.update import ObjectiveGraph, UpdateGraph
-from gangraph.language.expression.model import show
+from gangraph.language.expression.model import unparse
 from gangraph.language.spec import AverageSpec, EvaluateSpec, NetworkSpec, SamplerSpec, Spec
 from gangraph.language.spec_fields import Names
 from gangraph.language.tied import tied_to
@@ -42,7 +42,7 @@ def explain(spec: Spec, plans: Sequence[Plan]) -> Iterator[Block]:
         before = told
     if spec.claims:
         said = (
-            f"{claim.say}{f' ({claim.source})' if claim.source else ''}: {show(claim.check)}" for claim in spec.claims
+            f"{each.say}{f' ({each.source})' if each.source else ''}: {unparse(each.check)}" for each in spec.claims
         )
         yield _listed("The spec claims, as conditions on what its variants measure:", said)
 
@@ -229,7 +229,9 @@ def _move(plan: Plan, index: int) -> Iterator[Passage]:
     yield Passage("heading", (f"The end of the step: {listed_once(name for name, _ in entry.states)}",))
     if timing := " ".join(_timing(plan, index)):
         yield from _paragraph(timing)
-    rules = (f"{name} = {show(states[name].next)}, from {show(states[name].start)} on" for name, _ in entry.states)
+    rules = (
+        f"{name} = {unparse(states[name].next)}, from {unparse(states[name].start)} on" for name, _ in entry.states
+    )
     yield from _listed("When all updates are done, all states move at once, without gradient:", rules)
     for sentence in explain_update(plan, index):
         yield from _paragraph(sentence)
@@ -260,7 +262,7 @@ def _gates(update: UpdateGraph, whole: Iterable[str]) -> Iterator[str]:
     for each in update.objectives:
         if each.when is not None:
             change = "changes" if len(each.networks) == 1 else "change"
-            yield f"{listed_once(each.networks)} {change} only where {show(each.when)}."
+            yield f"{listed_once(each.networks)} {change} only where {unparse(each.when)}."
 
 
 def _learns(graph: Graph, objective: ObjectiveGraph) -> str:

@@ -9,7 +9,7 @@ from functools import reduce
 
 from gangraph.language.expression import model as ast
 from gangraph.language.expression.constants import constant, is_constant
-from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, show
+from gangraph.language.expression.model import PRECEDENCE, Expression, binding, parts, unparse
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.language.place import place_of
 from gangraph.registry import Definition
@@ -87,7 +87,7 @@ class Printer:
                 return _binary(operator, self.formula(left), self.formula(right))
             case ast.Conditional(then=then, test=test, otherwise=otherwise):
                 return _conditional(*(self.formula(part) for part in (then, test, otherwise) if part is not None))
-        return Formula(words(show(expression)), binding(expression))
+        return Formula(words(unparse(expression)), binding(expression))
 
     def _sum(self, expression: ast.Binary) -> Formula:
         """A sum, in which terms that differ in an index alone are one."""
@@ -137,7 +137,7 @@ class Printer:
                 return self.formula(first)
         if definition is not None and definition.traits.latex:
             return self._registered(definition, call)
-        spaced = show(call.function).replace("_", r"\ ")
+        spaced = unparse(call.function).replace("_", r"\ ")
         return Formula(rf"\mathrm{{{spaced}}}({self._given_to(call)})")
 
     def _given_to(self, call: ast.Call) -> str:

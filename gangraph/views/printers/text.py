@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import PRECEDENCE, Expression, binding, show
+from gangraph.language.expression.model import PRECEDENCE, Expression, binding, unparse
 from gangraph.views.calls import accent_of, called
 from gangraph.views.printers.precedence import ATOM, POWER, PRODUCT, SUM
 from gangraph.views.printers.words import constant_text
@@ -42,7 +42,7 @@ def _formula(expression: Expression) -> tuple[str, int]:
             return _binary(expression)
         case ast.Call():
             return _call(expression)
-    return show(expression), binding(expression)
+    return unparse(expression), binding(expression)
 
 
 def _sum(expression: ast.Binary) -> str:
@@ -71,7 +71,7 @@ def _call(call: ast.Call) -> tuple[str, int]:
         case name, (value,) if name in FENCES and not call.keywords:
             return FENCES[name].format(formula(value)), ATOM
     inside = [*map(formula, call.arguments), *(f"{key}={formula(value)}" for key, value in call.keywords)]
-    return f"{show(call.function)}({', '.join(inside)})", ATOM
+    return f"{unparse(call.function)}({', '.join(inside)})", ATOM
 
 
 def _guarded(expression: Expression, least: int) -> str:

@@ -8,7 +8,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from gangraph.language.expression import model as ast
-from gangraph.language.expression.model import Expression, show
+from gangraph.language.expression.model import Expression, unparse
 from gangraph.language.expression.schedule import RAMPS
 from gangraph.views.printers.registered import Given, bound, definition_of
 
@@ -43,7 +43,7 @@ def written(expression: Expression) -> str:
         return constant_text(expression.value)
     if isinstance(expression, ast.Quantity) and expression.value == 1:
         return f"1 {expression.unit.removesuffix('s')}"
-    return re.sub(r"\d+\.\d{7,}", lambda match: f"{float(match[0]):g}", show(expression))
+    return re.sub(r"\d+\.\d{7,}", lambda match: f"{float(match[0]):g}", unparse(expression))
 
 
 def in_words(expression: Expression, networks: Collection[str]) -> str:
@@ -90,7 +90,7 @@ def over_time(expression: Expression) -> str:
 
 def _moment(expression: Expression) -> str:
     if not isinstance(expression, ast.Quantity):
-        return show(expression)
+        return unparse(expression)
     if expression.unit == "kimg":
         return f"{expression.value:g} kimg"
     return f"{expression.unit.removesuffix('s')} {expression.value:,}"
