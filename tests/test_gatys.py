@@ -12,7 +12,7 @@ from gangraph.folder.checkpoint import read_checkpoint
 from tests.support import deviation, load, same, trainer, worst
 
 STEPS, EVALUATIONS = 4, 5  # of each step
-ALPHA, BETA = 1.0, 3e4
+ALPHA, BETA = 1.0, 5e3
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
 PLANS = pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def objective(told: dict[str, Tensor], known: dict[str, Tensor], wanted: dict[st
         weights = [1e3 / width**2 for width in (64, 128, 256, 512)]
         grams = [functional.mse_loss(gram(told[layer]), gram(wanted[layer])) for layer in STYLE_LAYERS]
         return subject + sum((w * g for w, g in zip(weights, grams, strict=True)), torch.zeros(()))
-    layer = "relu2_2" if variant == "fine_content" else "relu3_1"
+    layer = "relu2_2" if variant == "fine_content" else "relu4_2"
     subject = (told[layer] - known[layer]).square().sum() / 2
     manner = torch.zeros((), dtype=torch.float64)
     for name in STYLE_LAYERS:

@@ -22,7 +22,10 @@ def variation(x: Tensor, beta: float, small: float) -> Tensor:
 @PLANS
 @pytest.mark.parametrize("variant", ["", "spiky", "no_priors", "official_code"])
 def test_it_descends_as_a_loop_by_hand(share: bool, merge: bool, variant: str) -> None:
-    falls = {"params.rate": "4e-3 * (1 if step < 4 else 0.1)"}  # of the rate, early
+    falls = {
+        "params.rate": "4e-3 * (1 if step < 4 else 0.1)",  # of the rate, early
+        "train.optimizers.painter": "sgd(picture, lr=rate * power, momentum=momentum)",  # as the document has it
+    }
     if variant == "official_code":
         falls["params.momentum"] = "1e-9 if step == 4 else 0.9"
     engine = trainer(load("inversion", variant=variant or None, **falls), share=share, merge=merge)
