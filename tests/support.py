@@ -236,7 +236,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.widths": [4, 4, 3, 3, 2, 2],
         "params.doubled": [0, 2, 4],
         "train.batch": 3,
-        "networks.V": "small_vgg(widths=[2, 3, 4, 5], norm=none)",
+        "networks.V": 'small_vgg(widths=[2, 3, 4, 5], norm=none, borders="reflect")',
     },
     "johnson": {
         "params.size": 16,

@@ -170,6 +170,23 @@ def test_a_param_takes_averages_in_place_of_maxima() -> None:
     assert float((module(images())["pool2"] - flow).abs().max() / flow.abs().max()) <= 1e-6
 
 
+@torch.no_grad()
+def test_a_param_reflects_the_maps_in_their_borders() -> None:
+    torch.manual_seed(0)
+    theirs = get_model("vgg16").features[:4]
+    (phase,) = check_spec(read(text('pretrained("vgg16", borders="reflect", outputs=["relu1_2"])', "relu1_2")))
+    module = phase.networks["V"].module.to_empty(device="cpu")
+    module.load_state_dict(dict(zip(module.state_dict(), theirs.state_dict().values(), strict=True)))
+    flow = normalised(images())
+    for layer in theirs:
+        if isinstance(layer, nn.Conv2d):
+            flow = nn.functional.pad(flow, (1, 1, 1, 1), "reflect")
+            flow = nn.functional.conv2d(flow, layer.weight, layer.bias)
+        else:
+            flow = layer(flow)
+    assert float((module(images())["relu1_2"] - flow).abs().max() / flow.abs().max()) <= 1e-6
+
+
 def test_a_param_that_the_network_has_not_is_refused() -> None:
     with pytest.raises(gangraph.SpecError, match=r"no param 'poll'[\s\S]*did you mean 'pool'"):
         checked('pretrained("vgg16", poll=avg_pool2d(2))', "relu1_2")
