@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gangraph.apply.anysize import AnySize
 from gangraph.apply.levels import Levels
 from gangraph.apply.sizes import meta_copy, scaling_of
+from gangraph.apply.statistics import shared_statistics
 from gangraph.build.network import build_network
 from gangraph.check.instantiate import instantiate
 from gangraph.errors import RunError
@@ -130,6 +131,21 @@ def test_layers_that_normalise_the_whole_image_share_statistics_and_that_is_said
     assert 0 < (made - expected).abs().mean() < 0.05
     again = whole(image(300, 200))  # nothing is left behind in the layers
     assert torch.equal(again, expected)
+
+
+@pytest.mark.parametrize("layer", [nn.InstanceNorm2d(4, affine=True), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4)])
+def test_shared_statistics_of_the_whole_change_nothing_and_take_no_further_maps(layer: nn.Module) -> None:
+    model = nn.Sequential(layer.double())
+    for number, parameter in enumerate(layer.parameters()):
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(number))
+    x, places = torch.randn(1, 4, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2)), []
+    layer.register_forward_hook(lambda _, given, made: places.append(made.data_ptr()))
+    with torch.no_grad():
+        expected = model(x)
+        with shared_statistics(model, x):
+            made = model(x)
+    assert torch.allclose(made, expected, rtol=0, atol=1e-6)  # they are in single precision
+    assert made.data_ptr() == places[-1]  # where the layer itself has written
 
 
 def test_a_network_that_looks_at_the_whole_image_otherwise_is_not_cut_into_tiles() -> None:

@@ -21,13 +21,13 @@ def shared_statistics(network: nn.Module, pieces: Tensor) -> Iterator[None]:
     kept: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
     calls: dict[nn.Module, int] = {}
 
-    def learn(layer: nn.Module, given: tuple[Tensor], _: Tensor) -> Tensor:
+    def learn(layer: nn.Module, given: tuple[Tensor], made: Tensor) -> Tensor:
         kept.setdefault(layer, []).append(_statistics(layer, given[0]))
-        return _normalised(layer, given[0], kept[layer][-1])
+        return _normalised(layer, given[0], kept[layer][-1], made)
 
-    def use(layer: nn.Module, given: tuple[Tensor], _: Tensor) -> Tensor:
+    def use(layer: nn.Module, given: tuple[Tensor], made: Tensor) -> Tensor:
         calls[layer] = calls.get(layer, -1) + 1  # a layer that is called several times has statistics for each
-        return _normalised(layer, given[0], kept[layer][calls[layer] % len(kept[layer])])
+        return _normalised(layer, given[0], kept[layer][calls[layer] % len(kept[layer])], made)
 
     norms = [layer for layer in network.modules() if isinstance(layer, _NORMS) and _looks_around(layer)]
     hooks = [layer.register_forward_hook(learn) for layer in norms]
@@ -59,9 +59,11 @@ def _statistics(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def _normalised(layer: Any, x: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
-    mean, variance = (
-        each.repeat_interleave(x.shape[1] // len(each)).reshape(1, -1, 1, 1).to(x.dtype) for each in statistics
-    )
-    y: Tensor = (x - mean) * torch.rsqrt(variance + layer.eps)
-    return y if layer.weight is None else y * layer.weight[:, None, None] + layer.bias[:, None, None]
+def _normalised(layer: Any, x: Tensor, statistics: tuple[Tensor, Tensor], made: Tensor) -> Tensor:
+    """What the layer gives with these statistics, written into `made`, what it gave: no further maps take memory."""
+    mean, variance = (each.repeat_interleave(x.shape[1] // len(each)).reshape(1, -1, 1, 1) for each in statistics)
+    scale = torch.rsqrt(variance + layer.eps)
+    made.copy_(x).sub_(mean)
+    if layer.weight is None:
+        return made.mul_(scale)
+    return made.mul_(scale * layer.weight[:, None, None]).add_(layer.bias[:, None, None])
