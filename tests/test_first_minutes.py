@@ -191,7 +191,7 @@ def completed(line: str, folder: Path) -> set[str]:
         ("gangraph ch", {"check"}),
         ("gangraph check cyc", {"cyclegan"}),
         ("gangraph run cyc", {"cyclegan"}),
-        ("gangraph check m", {"minibatch", "mine.yaml"}),
+        ("gangraph check mi", {"minibatch", "mine.yaml"}),
         ("gangraph run cyclegan --profile ", {"paper", "quick", "folders"}),
         ("gangraph run cyclegan --variant no_pool,cy", {"no_pool,cycle_only"}),
         ("gangraph show gan --as p", {"plan"}),
