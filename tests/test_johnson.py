@@ -152,7 +152,8 @@ def move(objective: Tensor, network: nn.Module, optimizer: torch.optim.Adam) -> 
 
 @PLANS
 def test_painting_agrees_with_the_loop_by_hand(share: bool, merge: bool) -> None:
-    engine = trainer(load("johnson", params__smooth=SMOOTH, params__normed="batch_norm"), share=share, merge=merge)
+    spec = load("johnson", params__strength=STRENGTH, params__smooth=SMOOTH, params__normed="batch_norm")
+    engine = trainer(spec, share=share, merge=merge)
     shaken(engine)
     painter, features = Painter().double(), features_of(engine)
     copy_parameters(engine.networks["T"], painter)
@@ -216,7 +217,7 @@ def test_the_losses_of_the_release_are_means_at_other_layers() -> None:
 
 
 def test_a_picture_is_optimised_toward_both_losses() -> None:
-    engine = trainer(load("johnson", variant="optimised", train__batch=1))
+    engine = trainer(load("johnson", variant="optimised", train__batch=1, params__strength=STRENGTH))
     first = engine.step()
     last = engine.train(20)
     assert last["content"] + STRENGTH * last["look"] < first["content"] + STRENGTH * first["look"]
