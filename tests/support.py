@@ -17,6 +17,13 @@ from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.pipeline import check_spec
 
+# The four plans of a program.
+PLANS = pytest.mark.parametrize(
+    ("share", "merge"),
+    [(True, True), (True, False), (False, True), (False, False)],
+    ids=lambda on: "on" if on else "off",
+)
+
 # Settings that make a shipped spec small enough to take a step in some milliseconds.
 TINY: Mapping[str, Mapping[str, object]] = {
     "gan": {
@@ -425,6 +432,14 @@ def normals(count: int, *shape: int, seed: int = 0) -> list[Tensor]:
     """Some Gaussian tensors in float64."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+def move(loss: Tensor, optimizer: torch.optim.Adam) -> None:
+    """One step of an optimizer by the gradients of its own parameters, and of no others."""
+    parameters = optimizer.param_groups[0]["params"]
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    optimizer.step()
 
 
 def worst(deviations: Iterable[float]) -> float:

@@ -12,17 +12,22 @@ import gangraph
 from gangraph.language.document.library import pretrained
 from gangraph.language.resolve.names_table import names_table, their_name
 from gangraph.pipeline import check_spec, compile_phase
-from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import (
+    PLANS,
+    copy_parameters,
+    deviation,
+    load,
+    normals,
+    parameter_deviations,
+    snapshot,
+    trainer,
+    worst,
+)
 
 STEPS, BATCH, SIZE, STRENGTH, SMALL = 12, 3, 16, 0.02, 1e-6
 WIDTHS = (2, 3, 4, 5)  # of the four blocks of the frozen network
 DEEP = (4, 4, 3, 3, 2, 2)  # of the decoder, which doubles after each of the convolutions 0, 2 and 4
 RATE = "1e-2 / (1 + 0.1 * step)"
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 class Features(nn.Module):

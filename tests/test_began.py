@@ -9,15 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import gangraph
-from tests.support import copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import PLANS, copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
 
 STEPS, BATCH, CODE, FILTERS, LEVELS, CHANNELS = 20, 4, 3, 2, 2, 1
 SIZE, GAMMA, PACE = 8 * 2 ** (LEVELS - 1), 0.7, 0.4
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -8,15 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gangraph
-from tests.support import deviation, load, normals, snapshot, trainer, worst
+from tests.support import PLANS, deviation, load, normals, snapshot, trainer, worst
 
 STEPS, BATCH, SIZE, FILTERS, STYLES, STRENGTH = 10, 2, 16, 2, 5, 0.75
 WIDTHS = (2, 3, 3, 2)  # of the frozen features
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 class Painter(nn.Module):

@@ -10,15 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gangraph
-from tests.support import copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import PLANS, copy_parameters, load, move, normals, parameter_deviations, snapshot, trainer, worst
 
 STEPS, BATCH, SIZE, FILTERS, PATCHES, WIDTH, MAPS = 10, 2, 16, 2, 5, 4, 5
 PLACES = [(SIZE + 6) ** 2, SIZE**2, (SIZE // 2) ** 2, (SIZE // 4) ** 2, (SIZE // 4) ** 2]
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 def depthwise(taps: list[float], x: Tensor) -> Tensor:
@@ -132,13 +127,6 @@ class Loop:
             losses["identity"] = self.between(self.g(y), y, at_y)
         move(sum(losses.values()) - judge, self.translators)
         return losses
-
-
-def move(loss: Tensor, optimizer: torch.optim.Adam) -> None:
-    parameters = optimizer.param_groups[0]["params"]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
-        parameter.grad = gradient
-    optimizer.step()
 
 
 def drawn(number: int) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor], Tensor]:

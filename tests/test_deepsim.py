@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import gangraph
 from gangraph.language.expression.schedule import Clock, evaluate
-from tests.support import copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import PLANS, copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
 
 STEPS, BATCH, SIZE, DECAY = 16, 4, 16, 4e-4
 IMAGE, FEATURE, ADVERSARY = 0.1, 0.3, 2.0  # the weights of the three terms
@@ -22,11 +22,6 @@ WEIGHTS: dict[str, Any] = {
     "params__weight_d": ADVERSARY,
     "params__rate": 1e-2,
 }
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 class Known(nn.Module):

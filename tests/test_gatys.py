@@ -9,17 +9,12 @@ from torch.nn import functional
 
 import gangraph
 from gangraph.folder.checkpoint import read_checkpoint
-from tests.support import deviation, load, same, trainer, worst
+from tests.support import PLANS, deviation, load, same, trainer, worst
 
 STEPS, EVALUATIONS = 4, 5  # of each step
 ALPHA, BETA = 1.0, 5e3
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 class Features(nn.Module):

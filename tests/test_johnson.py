@@ -14,16 +14,11 @@ from torch.nn import functional
 import gangraph
 from gangraph.apply.apply import apply
 from gangraph.session.run import run
-from tests.support import copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import PLANS, copy_parameters, load, normals, parameter_deviations, snapshot, trainer, worst
 
 STEPS, BATCH, SIZE, FILTERS, FACTOR = 10, 2, 16, 2, 4
 WIDTHS = (2, 3, 3, 2)  # of the frozen features
 STRENGTH, SMOOTH = 1.5, 1e-3
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 def normed(layer: nn.Module, width: int) -> list[nn.Module]:

@@ -11,7 +11,17 @@ from torch.nn import functional
 
 import gangraph
 from gangraph.pipeline import check_spec, compile_phase
-from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import (
+    PLANS,
+    copy_parameters,
+    deviation,
+    load,
+    normals,
+    parameter_deviations,
+    snapshot,
+    trainer,
+    worst,
+)
 
 STEPS, BATCH, SIZE, CROP, APART = 10, 3, 56, 48, 8
 PATCH, STRIDE, MAP = 4, 2, 14  # of the maps that patches are cut from
@@ -20,11 +30,6 @@ PAPER = {"params.like": 0.5, "params.smooth": 1e-4, "params.rate_p": 0.02, "para
 WIDTHS = (2, 3, 4, 5)  # of the blocks of the frozen network
 BY_PATCHES = tuple(product(range(0, MAP - PATCH + 1, STRIDE), repeat=2))
 BY_PIECES = tuple(product(range(0, SIZE - CROP + 1, APART), repeat=2))
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 class Features(nn.Module):

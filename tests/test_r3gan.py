@@ -12,15 +12,20 @@ from torch.nn import functional
 import gangraph
 from gangraph.language.expression.schedule import Clock, evaluate, evaluate_option
 from gangraph.language.spec import AverageSpec
-from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import (
+    PLANS,
+    copy_parameters,
+    deviation,
+    load,
+    normals,
+    parameter_deviations,
+    snapshot,
+    trainer,
+    worst,
+)
 
 STEPS, BATCH, SIZE, LATENT, LENGTH = 20, 4, 8, 3, 40
 WIDTHS = (8, 8)  # at 4 and 8 px
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 class Biased(nn.Module):

@@ -16,9 +16,11 @@ from gangraph.session.run import run
 from gangraph.views.plan import plan_text
 from tests.support import (
     DEVICE,
+    PLANS,
     changed,
     copy_parameters,
     load,
+    move,
     normals,
     parameter_deviations,
     snapshot,
@@ -30,11 +32,6 @@ BATCH, SIZE, FACTOR, WIDTH, HIDDEN = 3, 16, 4, 2, 5
 LENGTHS = {"pixels": 4, "game": 5, "slower": 5}
 RATES = {"pixels": 1e-3, "game": 1e-3, "slower": 1e-4}
 WEIGHT = 0.05
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 def conv(inputs: int, outputs: int, size: int = 3, *, stride: int = 1, bias: bool = False) -> nn.Conv2d:
@@ -135,13 +132,6 @@ def step(
     losses = {"judge": judge, "fool": functional.softplus(-d(fake)).mean(), "content": alike.sum(1).mean()}
     move(losses["content"] + WEIGHT * losses["fool"], optimizers["generator"])
     return {name: float(loss.detach()) for name, loss in losses.items()}
-
-
-def move(loss: Tensor, optimizer: torch.optim.Adam) -> None:
-    parameters = optimizer.param_groups[0]["params"]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        parameter.grad = gradient
-    optimizer.step()
 
 
 def drawn(number: int) -> Tensor:

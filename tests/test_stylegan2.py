@@ -10,17 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gangraph
-from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import (
+    PLANS,
+    copy_parameters,
+    deviation,
+    load,
+    normals,
+    parameter_deviations,
+    snapshot,
+    trainer,
+    worst,
+)
 
 STEPS, BATCH, SIZE, FEATURES, WIDTH, LAYERS = 12, 4, 8, 6, 8, 4
 EVERY_PATH, EVERY_R1, RATE, STRETCH, GAMMA = 2, 3, 5e-3, 0.5, 2
 SIZES = (4, 8, 8)  # what the three convolutions make
 Noise = Sequence[Tensor]
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 def filtered(x: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:

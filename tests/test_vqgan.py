@@ -8,16 +8,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gangraph
-from tests.support import copy_parameters, deviation, load, normals, parameter_deviations, snapshot, trainer, worst
+from tests.support import (
+    PLANS,
+    copy_parameters,
+    deviation,
+    load,
+    move,
+    normals,
+    parameter_deviations,
+    snapshot,
+    trainer,
+    worst,
+)
 
 STEPS, BATCH, SIZE, GROUPS, FEATURES, CODES, START = 12, 3, 8, 2, 3, 5, 2
 NARROW, WIDE = 4, 8  # channels at 8 and at 4 px
 RATE = 1e-3
-PLANS = pytest.mark.parametrize(
-    ("share", "merge"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=lambda on: "on" if on else "off",
-)
 
 
 def normed(width: int) -> nn.GroupNorm:
@@ -169,13 +175,6 @@ def step(
     move(judge, optimizers["critic"])
     losses = {"near": near, "fool": fool, "weight": weight, "judge": judge}
     return {name: float(loss.detach()) for name, loss in losses.items()}
-
-
-def move(loss: Tensor, optimizer: torch.optim.Adam) -> None:
-    parameters = optimizer.param_groups[0]["params"]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        parameter.grad = gradient
-    optimizer.step()
 
 
 def drawn(number: int) -> Tensor:

@@ -7,7 +7,6 @@ from functools import cached_property
 from gangraph.data.random import RandomSource
 from gangraph.data.source import Source
 from gangraph.errors import Problem
-from gangraph.graph import kinds as _kinds  # noqa: F401  (registers the kinds of nodes)
 from gangraph.graph.arguments import Argument, Ref, with_arguments
 from gangraph.graph.closure import closure
 from gangraph.graph.network import LayerUse, NetworkGraph
