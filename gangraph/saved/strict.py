@@ -9,7 +9,10 @@ Count = Annotated[int, Field(ge=0, le=2**53)]  # which a float holds exactly, as
 
 
 class Strict(BaseModel):
-    """Only the named keys, and no value of another type, not even one that could be converted."""
+    """Only the named keys, and no value of another type, not even one that could be converted.
+
+    A model with defaults names `BaseModel` beside it: the linter tells by that name that pydantic copies defaults.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
