@@ -94,6 +94,15 @@ def test_what_has_no_partner_or_no_such_enlargement_is_said(
         compare(tmp_path / "made", tmp_path / "true", enlarge="cubic")  # type: ignore[arg-type]
 
 
+def test_two_files_may_have_two_names_and_folders_of_one_file_may_not(tmp_path: Path) -> None:
+    one, other = tmp_path / "x" / "a.png", tmp_path / "y" / "b.png"
+    for path in (one, other):
+        picture(path, 32, 32, seed=1)
+    assert compare(one, other).means["ssim"] == pytest.approx(1)
+    with pytest.raises(DataError, match=r"no partner for .*x/a\.png, .*y/b\.png"):
+        compare(one.parent, other.parent)
+
+
 def test_an_image_that_is_too_small_for_a_metric_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "x" / "tiny.png", 8, 8, seed=1)
     with pytest.raises(DataError, match=r"tiny\.png: ssim cannot measure it"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gangraph.data.archive import Archive, open_images
+from gangraph.data.archive import Archive, is_image_file, open_images
 from gangraph.data.folders import decode_from, matched_names
 from gangraph.data.transform import ImageOptions
 from gangraph.errors import DataError, UsageError, WeightsError
@@ -51,7 +51,7 @@ def compare(
     """Compare every image with the one of the same name, both with 8 bits, by PSNR, SSIM and LPIPS.
 
     Args:
-        images, references: folders, zip files, folders in one, or two single images.
+        images, references: folders, zip files, folders in one, or two single images, which alone may differ in name.
         luminance, border: what PSNR and SSIM compare, as the metrics of these names say.
         enlarge: how an image is brought to the size of its reference; without, both have one size.
         say: is called with each line of text about files that are passed over.
@@ -68,7 +68,8 @@ def compare(
     constants = {"psnr": {"luminance": luminance, "border": border}}
     constants |= {"ssim": constants["psnr"], "lpips": {}}
     each, missing = {}, dict[str, str]()
-    for name, partner in _paired(one, other):
+    alone = is_image_file(images) and is_image_file(references)
+    for name, partner in [(one.names[0], other.names[0])] if alone else matched_names(one, other):
         x, y = _pair(one, name, other, partner, enlarge)
         each[name] = _measured(one.where(name), x, y, constants, missing)
     means = {
@@ -78,13 +79,6 @@ def compare(
     }
     protocol = {metric: _protocol(metric, constants[metric]) for metric in means}
     return ImageComparison(each=each, means=means, missing=missing, protocol=protocol)
-
-
-def _paired(one: Archive, other: Archive) -> Sequence[tuple[str, str]]:
-    """The names of images and of their references; two single files need not have one name."""
-    if len(one.names) == len(other.names) == 1:
-        return [(one.names[0], other.names[0])]
-    return matched_names(one, other)
 
 
 def _pair(one: Archive, name: str, other: Archive, partner: str, enlarge: Enlargement | None) -> tuple[Tensor, Tensor]:
