@@ -33,6 +33,14 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "networks.D.scale": 0.5,
         "train.batch": 5,
     },
+    "autoencoder": {
+        "params.size": 8,
+        "params.widths": [6],
+        "params.up": [6],
+        "params.latents": 3,
+        "params.rate": 1e-3,
+        "params.batch": 5,
+    },
     "dcgan": {"params.size": 16, "params.filters": 2, "params.filters_d": 2, "train.batch": 4},
     "wgan": {
         "params.size": 16,

@@ -14,16 +14,21 @@ from gangraph.language.document.parse import parse
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
-    "acgan", "adain_style", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae", "cyclegan", "dcgan",
-    "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "mgan", "minibatch", "pix2pix",
-    "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae",
-    "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
+    "cyclegan", "dcgan", "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "mgan",
+    "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2",
+    "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
     ("acgan", ""): {"G": 2_994_051, "D": 1_664_875},
     ("adain_style", ""): {"V": 3_505_728, "G": 3_505_219, "apart": 0, "R": 0},
     ("adain_style", "official_code"): {"V": 3_505_740, "G": 3_505_219, "apart": 0, "R": 0},
+    ("autoencoder", ""): {"encoder": 1_418_280, "decoder": 1_419_034},  # all derived from the widths that papers state
+    ("autoencoder", "minimal"): {"encoder": 25_120, "decoder": 25_872},
+    ("autoencoder", "sparse"): {"encoder": 1_625, "decoder": 1_664},
+    ("autoencoder", "denoising"): {"encoder": 392_500, "decoder": 784},
+    ("autoencoder", "polygons"): {"encoder": 52_002, "decoder": 58_178, "begun": 0, "F": 0},
     ("began", ""): {"G": 1_716_611, "E": 11_688_768, "R": 1_716_611},  # the critic, R(E(x)), has 13,405,379
     ("beta_vae", ""): {"encoder": 395_264, "decoder": 387_011},
     ("beta_vae", "sprites,capacity"): {"encoder": 252_052, "decoder": 249_953},
@@ -193,6 +198,9 @@ def test_networks_have_the_parameter_counts_of_the_papers(name: str, variant: st
 def test_every_system_but_one_has_its_counts_asserted() -> None:
     assert {name for name, _ in COUNTS} == {*SYSTEMS} - {"wgan"}  # whose networks are dcgan's
     assert sum(COUNTS["vae", ""].values()) == 652_824
+    assert [sum(COUNTS["autoencoder", form].values()) for form in ("minimal", "sparse", "denoising")] == [
+        50_992, 3_289, 393_284,
+    ]  # fmt: skip
     assert sum(COUNTS["beta_vae", ""].values()) == 782_275
     assert sum(COUNTS["beta_vae", "sprites,capacity"].values()) == 502_005
     assert sum(COUNTS["cvae", ""].values()) == 409_364

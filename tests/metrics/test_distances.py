@@ -9,6 +9,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from gangraph.vocabulary.metrics import features
+from gangraph.vocabulary.metrics.codes import pca_error
 from gangraph.vocabulary.metrics.distributions import (
     fid,
     frechet_distance,
@@ -178,3 +179,15 @@ def test_features_of_a_value_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
     x *= 0.5
     precision(x, y, features="vgg16")
     assert calls == [4, 5, 4]
+
+
+def test_pca_error_is_the_variance_that_is_left() -> None:
+    scale, turn = torch.tensor([3.0, 2.0, 1.0, 0.5]), torch.linalg.qr(gaussian(4, 4)).Q
+    train = whitened(gaussian(50, 4, seed=1)).float() * scale @ turn + 7
+    assert float(pca_error(train, train, 2)) == pytest.approx(49 / 50 * (1 + 0.25), rel=1e-4)
+    assert float(pca_error(train, train, 4)) == pytest.approx(0, abs=1e-6)
+    outside = train.mean(0) + torch.stack([2 * turn[0], turn[3] + turn[1], 3 * turn[2]])
+    assert float(pca_error(train, outside, 2)) == pytest.approx((0 + 1 + 9) / 3, rel=1e-4)
+    assert float(pca_error(train.reshape(50, 1, 2, 2), train.reshape(50, 1, 2, 2), 2)) == pytest.approx(
+        49 / 50 * 1.25, rel=1e-4
+    )

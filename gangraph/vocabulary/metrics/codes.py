@@ -1,4 +1,4 @@
-"""Metrics of codes against the factors that the data was made from."""
+"""Metrics of codes: against the factors that the data was made from, and against linear codes."""
 
 from typing import Any
 
@@ -122,3 +122,34 @@ def active_units(mean: Tensor, logvar: Tensor, threshold: float = 0.05) -> Tenso
     mean, logvar = mean.double(), logvar.double()
     divergences = 0.5 * (mean.square() + logvar.exp() - logvar - 1).mean(0)
     return (divergences > threshold).float().mean()
+
+
+def _pca_checks(train: Tensor, test: Tensor, components: int) -> None:
+    checks.samples(2, train=train)
+    checks.samples(1, test=test)
+    if train.shape[1:] != test.shape[1:]:
+        raise ValueError(f"train is {list(train.shape)} and test {list(test.shape)}, expected samples of one shape")
+    most = min(len(train), train.shape[1:].numel())
+    if not 1 <= components <= most:
+        raise ValueError(f"components is {components}, expected 1 to {most}: as many as samples or numbers of train")
+
+
+@metric(
+    expects=_pca_checks,
+    protocol=lambda *, components: {"components": components, "solver": "exact, of centred samples"},
+    sets=(("train",), ("test",)),
+)
+def pca_error(train: Tensor, test: Tensor, components: int) -> Tensor:
+    """|x - m - W W' (x - m)|^2, mean over test samples, with W the principal components of train and m its mean.
+
+    What is lost of a sample [D], or of an image with D numbers, in a linear code of so many numbers; lower is better,
+    0 or more. No linear code of that size loses less of the training samples (Eckart and Young 1936).
+    """
+    from sklearn.decomposition import PCA
+
+    _pca_checks(train, test, components)
+    checks.finite(train=train, test=test)
+    known, seen = (x.flatten(1).double().numpy() for x in (train, test))
+    found = PCA(components, svd_solver="full").fit(known)
+    lost = torch.from_numpy(seen - found.inverse_transform(found.transform(seen)))
+    return lost.square().sum(1).mean().float()
