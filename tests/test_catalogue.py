@@ -15,9 +15,9 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
-    "cyclegan", "dcgan", "deepsim", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan", "mgan",
-    "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2",
-    "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan",
+    "mgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan",
+    "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -49,6 +49,9 @@ COUNTS = {
     ("dcgan", ""): {"G": 3_576_704, "D": 2_765_568},
     ("deepsim", ""): {"C": 40_222_528, "G": 56_096_256, "D": 6_129_986},  # the release's, without biases that stay 0
     ("deepsim", "pool5"): {"C": 2_469_696, "G": 12_699_136, "D": 11_372_866},
+    ("dualgan", ""): {"G": 30_627_907, "F": 30_627_907, "D_x": 2_764_737, "D_y": 2_764_737},
+    ("dualgan", "official_code"): {"G": 30_627_907, "F": 30_627_907, "D_x": 3_949_441, "D_y": 3_949_441},
+    ("dualgan", "code_map"): {"G": 30_627_907, "F": 30_627_907, "D_x": 3_921_281, "D_y": 3_921_281},
     ("gan", ""): {"G": 2_503_984, "D": 1_231_441},
     ("gatys", ""): {"V": 12_944_960, "apart": 0, "picture": 3 * 512**2},  # VGG-19 up to conv5_1
     ("infogan", ""): {"G": 6_652_481, "T": 6_558_144, "D": 1_025, "Q": 133_262},
