@@ -280,6 +280,17 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "networks.V": "small_vgg(widths=[2, 3, 3, 2], norm=none)",
         "train.batch": 2,
     },
+    "mathieu": {
+        "params.size": 32,
+        "params.shown": 32,
+        "params.batch": 3,
+        "params.widths": [[2], [2], [2, 3], [2, 3]],
+        "params.kernels": [[3, 3], [5, 3], [3, 3, 3], [5, 3, 3]],
+        "params.widths_d": [[2], [2, 3], [2, 3], [2, 3]],
+        "params.kernels_d": [[3], [3, 3], [5, 3], [5, 5]],
+        "params.hidden": [[4], [4], [3, 4], [4]],
+        "evaluate.samples": 4,
+    },
     "vqgan": {
         "params.size": 8,
         "params.filters": 4,

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
     "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan",
-    "mgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan",
-    "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "mathieu", "mgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet",
+    "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -73,6 +73,26 @@ COUNTS = {
         "D[2]": 113_729,
     },
     ("lsgan", ""): {"G": 15_591_427, "D": 4_333_441},
+    ("mathieu", ""): {  # derived from the paper's table: 12,569,740 and 20,640,388, see below
+        "G[1]": 607_619,
+        "G[2]": 647_939,
+        "G[3]": 3_008_003,
+        "G[4]": 8_306_179,
+        "D[1]": 271_873,
+        "D[2]": 1_280_769,
+        "D[3]": 7_226_881,
+        "D[4]": 11_860_865,
+    },
+    ("mathieu", "official_code"): {  # 223,644 and 2,128,548
+        "G[1]": 11_443,
+        "G[2]": 16_483,
+        "G[3]": 53_443,
+        "G[4]": 142_275,
+        "D[1]": 70_401,
+        "D[2]": 130_913,
+        "D[3]": 384_353,
+        "D[4]": 1_542_881,
+    },
     ("mgan", ""): {  # VGG-19 up to conv5_1, and 64 photographs of 384 pixels a side
         "V": 12_944_960,
         "P": 606_977,
@@ -115,8 +135,10 @@ COUNTS = {
     ("wgan_gp", ""): {"G": 5_179_907, "D": 4_114_689},
 }
 LONGEST = {"dcgan": 40, "cyclegan": 80}
-# Names that would show a special case; some are words of English, or of the field.
-NAMES = re.compile(rf"\b({'|'.join({*SYSTEMS} - {'began', 'cut', 'gan', 'minibatch', 'unrolled'})})\b", re.IGNORECASE)
+# Names that would show a special case; some are words of English or of the field, and one is an author's, who is cited.
+NAMES = re.compile(
+    rf"\b({'|'.join({*SYSTEMS} - {'began', 'cut', 'gan', 'mathieu', 'minibatch', 'unrolled'})})\b", re.IGNORECASE
+)
 
 
 def method(name: str) -> list[str]:
@@ -208,6 +230,10 @@ def test_every_system_but_one_has_its_counts_asserted() -> None:
     assert sum(COUNTS["beta_vae", "sprites,capacity"].values()) == 502_005
     assert sum(COUNTS["cvae", ""].values()) == 409_364
     assert sum(COUNTS["vqgan", ""][name] for name in "EGZ") == 72_141_699
+    for variant, predictor, critic in (("", 12_569_740, 20_640_388), ("official_code", 223_644, 2_128_548)):
+        counts = COUNTS["mathieu", variant]
+        assert sum(counts[f"G[{k}]"] for k in (1, 2, 3, 4)) == predictor
+        assert sum(counts[f"D[{k}]"] for k in (1, 2, 3, 4)) == critic
 
 
 def test_no_python_file_of_the_engine_names_a_system() -> None:

@@ -10,7 +10,7 @@ from gangraph.data.transform import ImageOptions
 from gangraph.graph.model import Graph
 
 # What a source does to a sample, not which samples it has.
-_PREPARATION = {field.name for field in fields(ImageOptions)} | {"direction"}
+_PREPARATION = {field.name for field in fields(ImageOptions)} | {"direction", "frames", "stride"}
 
 
 def trained_on(graph: Graph) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zipfile import ZipFile, ZipInfo
 
@@ -118,7 +120,7 @@ class Npz:
 
     def _array(self, key: str) -> Array:
         path = existing_file(self.file)
-        try:
+        with _reading(self.file):
             with path.open("rb") as file:
                 single = file.read(6) == b"\x93NUMPY"
             if single:
@@ -128,10 +130,6 @@ class Npz:
                 members = {info.filename.removesuffix(".npy"): info for info in opened.infolist()}
                 if key in members:
                     return _read_member(opened, members[key], f"array '{key}' of '{self.file}'", self.largest)
-        except DataError:
-            raise
-        except Exception as error:  # the parsers of zip files and of NumPy's headers raise nearly anything
-            raise DataError(f"'{self.file}' is not a readable .npz file of plain arrays: {error}") from error
         hint = nearest(key, members)
         there = f"there are {', '.join(members)}" + (f"; {hint}" if hint else "")
         raise DataError(f"no array '{key}' in '{self.file}'; {there}")
@@ -251,6 +249,30 @@ class ArraySet:
         if self._labels is None:
             return made
         return made | {"label": self._labels[torch.tensor(indices, dtype=torch.int64)]}
+
+
+def read_arrays(path: Path, largest: int) -> dict[str, Array]:
+    """All arrays of an .npz file, none of them of more than `largest` MiB.
+
+    Raises:
+        DataError: the file is corrupt, an array is too large, or there is none.
+    """
+    with _reading(str(path)), ZipFile(path) as opened:
+        members = {info.filename.removesuffix(".npy"): info for info in opened.infolist()}
+        arrays = {n: _read_member(opened, info, f"array '{n}' of '{path}'", largest) for n, info in members.items()}
+    if not arrays:
+        raise DataError(f"'{path}' holds no array")
+    return arrays
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # the parsers of zip files and of NumPy's headers raise nearly anything
+        raise DataError(f"'{file}' is not a readable .npz file of plain arrays: {error}") from error
 
 
 def _read_member(opened: ZipFile, info: ZipInfo, what: str, most: int) -> Array:

@@ -11,6 +11,7 @@ from gangraph.data import (
     random,
     table,
     torchvision_sets,
+    videos,
     wav,
 )
 from gangraph.data.world import plane, source
@@ -28,5 +29,6 @@ __all__ = [
     "source",
     "table",
     "torchvision_sets",
+    "videos",
     "wav",
 ]

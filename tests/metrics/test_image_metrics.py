@@ -10,7 +10,6 @@ from torch.nn import functional
 from gangraph.vocabulary.metrics.images import (
     lpips,
     mean_absolute_error,
-    moving_psnr,
     psnr,
     sharpness,
     sharpness_difference,
@@ -105,14 +104,47 @@ def test_sharpness_difference_by_loops() -> None:
     assert near(sharpness_difference(x, y), 10 * math.log10(12 / total))
 
 
-def test_moving_psnr_sees_only_what_moves() -> None:
-    previous, target = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
-    target[0, 1, 0, 0] = 0.5  # one pixel moves, in the first image only
+def test_a_mask_chooses_pixels_and_the_images_that_have_any() -> None:
+    target, mask = torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4)
+    mask[0, 0, 1] = 1
     prediction = target + 0.7
-    prediction[0, :, 0, 0] = target[0, :, 0, 0] + 0.2
-    assert near(moving_psnr(prediction, target, previous, threshold=0.1), 20)
-    everywhere = moving_psnr(prediction, target, target - 1)
-    assert near(everywhere, float(psnr(prediction, target)))
+    prediction[0, :, 0, 1] = 0.2
+    assert near(psnr(prediction, target, mask=mask), 20)
+    assert near(psnr(prediction, target, mask=torch.ones(2, 4, 4)), float(psnr(prediction, target)))
+
+
+def test_a_mask_loses_the_border_that_is_cut() -> None:
+    x, y, mask = uniform(2, 3, 6, 6), uniform(2, 3, 6, 6, seed=1), torch.zeros(2, 6, 6)
+    mask[:, 1, 2] = 1
+    mask[:, 0, 0] = 1  # in the border
+    error = (x - y)[:, :, 1, 2].square().mean(1)
+    assert near(psnr(x, y, border=1, mask=mask), float((10 * torch.log10(4 / error)).mean()))
+
+
+def test_ssim_under_a_mask_is_that_of_the_windows_around_its_pixels() -> None:
+    x, y = uniform(1, 1, 20, 24), (uniform(1, 1, 20, 24) + 0.3 * uniform(1, 1, 20, 24, seed=1)).clamp(-1, 1)
+    mask = torch.zeros(1, 20, 24)
+    mask[0, 7, 9] = 1
+    mask[0, 0, 0] = 1  # no window has its middle there
+    found = windows((x.double() + 1) / 2, (y.double() + 1) / 2, 1.0)
+    assert near(ssim(x, y, mask=mask), float(found.reshape(10, 14)[2, 4]), 1e-4)
+
+
+def test_sharpness_difference_under_a_mask_is_that_of_its_pixels() -> None:
+    x, y, mask = uniform(1, 1, 4, 5), uniform(1, 1, 4, 5, seed=1), torch.zeros(1, 4, 5)
+    mask[0, 2, 3] = 1
+    mask[0, 0] = 1  # without a neighbour above
+    gx, gy = (
+        abs(float(z[0, 0, 2, 3] - z[0, 0, 1, 3])) + abs(float(z[0, 0, 2, 3] - z[0, 0, 2, 2]))
+        for z in ((x + 1) / 2, (y + 1) / 2)
+    )
+    assert near(sharpness_difference(x, y, mask=mask), -10 * math.log10(abs(gx - gy)))
+
+
+def test_a_mask_of_clips_has_a_plane_for_each_frame() -> None:
+    x, y, mask = uniform(2, 3, 4, 5, 5), uniform(2, 3, 4, 5, 5, seed=1), torch.zeros(2, 4, 5, 5)
+    mask[1, 2] = 1
+    assert near(psnr(x, y, mask=mask), float(psnr(x[1:, :, 2], y[1:, :, 2])))
 
 
 @needs_shared

@@ -25,7 +25,7 @@ from gangraph.views.text import titles
 COMMANDS = {
     "min", "max", "mathbb", "mathrm", "mathcal", "left", "right", "lVert", "rVert", "lvert", "rvert", "nabla", "sigma",
     "log", "mid", "frac", "sum", "textstyle", "text", "widetilde", "overline", "theta", "leftarrow", "sim", "quad",
-    "qquad", "times", "lambda", "alpha", "ldots", "cdot",
+    "qquad", "times", "lambda", "alpha", "ldots", "cdot", "to", "tanh",
 }  # fmt: skip
 
 

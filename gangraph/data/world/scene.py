@@ -19,6 +19,7 @@ SHAPES = ("disc", "square", "triangle", "star", "cross", "ring")
 TEXTURES = ("plain", "stripes", "dots", "checks", "grain")
 HUES = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
 
+MOTIONS = ("flight", "spin", "growth")
 BREATH = 16  # frames in which an object shrinks and grows back
 WORDING = tuple(f"wording {number}" for number in range(12))  # the draws that a caption may use
 
@@ -123,10 +124,11 @@ def unlike(scene: Scene, other: Scene, free: Sequence[str]) -> Scene:
     return replace(scene, factors=factors)
 
 
-def moving(scene: Scene, frames: int, stride: int) -> Scene:
+def moving(scene: Scene, frames: int, stride: int, motion: Sequence[str] = MOTIONS) -> Scene:
     """The scenes at the times 0, stride, 2 stride, ...: [B * frames], the frames of a scene together.
 
-    An object flies straight and bounces where its rim would leave the picture, turns evenly, and breathes.
+    An object flies straight and bounces where its rim would leave the picture, turns evenly, and breathes, as far as
+    `motion` names these.
     """
     time = torch.arange(frames, dtype=torch.float64).repeat(len(scene)) * stride
     still = Scene(
@@ -134,14 +136,14 @@ def moving(scene: Scene, frames: int, stride: int) -> Scene:
         scene.wording.repeat_interleave(frames, dim=0),
     )
     growth, radius = still.measure("growth"), still.measure("scale")
-    reach = still.measure("speed") * time
-    breath = _there_and_back(2 * time / BREATH)
+    reach = still.measure("speed") * time * ("flight" in motion)
+    breath = _there_and_back(2 * time / BREATH) * ("growth" in motion)
     moved = {
         "scale": radius * (1 + growth * breath),
         "x": _bounced(still.measure("x") + reach * cosine(still["heading"]), 1 - radius),
         "y": _bounced(still.measure("y") + reach * sine(still["heading"]), 1 - radius),
     }
-    turned = still["rotation"] + still.measure("spin") * time
+    turned = still["rotation"] + still.measure("spin") * time * ("spin" in motion)
     factors = dict(still.factors) | {name: _share(name, values) for name, values in moved.items()}
     return replace(still, factors=factors | {"rotation": turned - turned.floor()})
 

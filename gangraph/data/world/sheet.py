@@ -76,6 +76,18 @@ def _film(value: Tensor, cell: int) -> Image.Image:
     return strip
 
 
+def _paths(value: Tensor, cell: int) -> Image.Image:
+    """The way of each ball, with a point where it begins."""
+    picture = Image.new("RGB", (cell, cell), "white")
+    pen = ImageDraw.Draw(picture)
+    for ball in value.transpose(0, 1):
+        places = [((x + 1) / 2 * cell, (y + 1) / 2 * cell) for x, y in ball[:, :2].tolist()]
+        pen.line(places, fill=_FAINT)
+        x, y = places[0]
+        pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=_INK)
+    return picture
+
+
 def _classes(value: Tensor, cell: int) -> Image.Image:
     return _picture(value[None] / 3 - 1, cell)
 
@@ -126,6 +138,8 @@ def _class(value: Tensor, cell: int) -> Image.Image:
 _PAINTERS: Mapping[str, _Paint] = {
     **dict.fromkeys(_SHOWN, _picture),
     "clip": _film,
+    "balls": _film,
+    "courses": _paths,
     "segmentation": _classes,
     "polygon": _vertices,
     "label": _class,

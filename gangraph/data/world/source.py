@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
+from functools import partial
 from math import prod
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 from gangraph.data.arguments import Size, height_and_width, require_count, require_one_of, require_size, require_some_of
 from gangraph.data.lengths import Frames, most_frames, require_frames, varying
 from gangraph.data.source import Field, Meanings
+from gangraph.data.world.balls import MOST, Draws
 from gangraph.data.world.caption import VOCABULARY, sentences
-from gangraph.data.world.chance import SPLITS
-from gangraph.data.world.scene import FACTORS, Scene, checked_change, draw_scenes, under, unlike
-from gangraph.data.world.views import LABELS, VIEWS, Camera, Shot
+from gangraph.data.world.chance import SPLITS, uniforms
+from gangraph.data.world.scene import FACTORS, MOTIONS, Scene, checked_change, draw_scenes, under, unlike
+from gangraph.data.world.views import FILMS, LABELS, VIEWS, Camera, Shot
 from gangraph.errors import ArgumentError
 from gangraph.registry import source
 
@@ -35,6 +37,9 @@ class World:
         under         the same scene as `image`, with the factors of the argument `under` replaced
         low           [channels, height / factor, width / factor] in [-1, 1]: the mean of each block
         clip          [frames, channels, height, width] in [-1, 1]: the scene in motion, frame 0 is the image
+        balls         [frames, channels, height, width] in [-1, 1]: white balls that bounce in a black box, see `balls`
+        courses       [frames, balls, 4] in [-1, 1]: of each ball x and y, as shares of the box, and its speed along
+                      both, as shares of the greatest
         segmentation  [height, width] int64: 0 for the ground, 1 + shape for the object
         segmap        [3, height, width] in [-1, 1]: the segmentation in colours
         outline       [1, height, width] in [-1, 1]: a line of 1 on -1
@@ -67,7 +72,9 @@ class World:
         factor: by how much `low` is smaller; a divisor of both sides.
         frames: frames of a clip; or the fewest and the most, of which each batch of a run has as many as is drawn.
         stride: steps of time between the frames of a clip.
+        motion: what the object of a clip does: some of flight, spin and growth, or "all".
         points: vertices of a polygon.
+        balls: how many balls bounce, from 1 to 4.
 
     Raises:
         ValueError: an argument is wrong; the message says what was expected, and the nearest name.
@@ -92,7 +99,9 @@ class World:
     factor: int = 4
     frames: Frames = 8
     stride: int = 1
+    motion: str | Sequence[str] = "all"
     points: int = 32
+    balls: int = 3
 
     def __post_init__(self) -> None:
         # Lists and mappings become tuples: equal worlds are equal values, and hash alike.
@@ -104,7 +113,7 @@ class World:
         """The tensors of one sample: `value`, or one for each view."""
         fields = {name: VIEWS[view].field(self.camera) for name, view in self.named_views.items()}
         moving = varying(self.frames, 0)
-        return {n: replace(f, varies=moving) if self.named_views[n] == "clip" else f for n, f in fields.items()}
+        return {n: replace(f, varies=moving) if self.named_views[n] in FILMS else f for n, f in fields.items()}
 
     def open(self) -> "WorldDataset":
         """The scenes, ready to be drawn; there is nothing to find."""
@@ -128,13 +137,14 @@ class World:
         """What every view of some samples is computed from."""
         scene = self.scenes(indices)
         rival = self.rivals(indices) if "mismatch" in self.view else scene
-        return Shot(self.camera, scene, under(scene, self._changes), rival)
+        return Shot(self.camera, scene, under(scene, self._changes), rival, self._draws(indices))
 
     @property
     def camera(self) -> Camera:
         """How the scenes are seen."""
         given = {field.name: getattr(self, field.name) for field in fields_of(Camera)}
-        return Camera(**given | {"size": height_and_width(self.size), "frames": most_frames(self.frames)})
+        known = {"size": height_and_width(self.size), "frames": most_frames(self.frames), "motion": tuple(self.motion)}
+        return Camera(**given | known)
 
     @property
     def named_views(self) -> Mapping[str, str]:
@@ -154,8 +164,13 @@ class World:
         return dict(_change(text) for text in self.under)
 
     def _drawn(self, indices: Sequence[int], seed: int) -> Scene:
-        shifted = [int(index) + self.offset for index in indices]
-        return under(draw_scenes(seed, self.split, shifted, self._varying), self._forced)
+        return under(draw_scenes(seed, self.split, self._shifted(indices), self._varying), self._forced)
+
+    def _draws(self, indices: Sequence[int]) -> Draws:
+        return partial(uniforms, self.seed, self.split, self._shifted(indices))
+
+    def _shifted(self, indices: Sequence[int]) -> list[int]:
+        return [int(index) + self.offset for index in indices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +206,7 @@ class WorldDataset:
         """The samples, a few at a time."""
         whole_shot = self.world.shot(indices)
         pixels = prod(height_and_width(self.world.size)) * (
-            self.world.camera.frames if "clip" in self.world.view else 1
+            self.world.camera.frames if {*FILMS} & {*self.world.view} else 1
         )
         step = max(1, _PIXELS // pixels)
         for start in range(0, max(1, len(indices)), step):
@@ -216,9 +231,10 @@ def _checked(world: World) -> dict[str, object]:
     if "under" in views and not changes:
         raise ArgumentError("under", world.under, 'what to replace, such as ["texture=stripes"]')
     _check_camera(world, views)
+    motion = MOTIONS if world.motion == "all" else require_some_of("motion", world.motion, MOTIONS)
     size = world.size if isinstance(world.size, int) else height_and_width(world.size)
     frames = world.frames if isinstance(world.frames, int) else tuple(world.frames)
-    return {"size": size, "view": views, "vary": vary, "under": changes, "frames": frames}
+    return {"size": size, "view": views, "vary": vary, "under": changes, "frames": frames, "motion": motion}
 
 
 def _check_camera(world: World, views: Sequence[str]) -> None:
@@ -228,6 +244,7 @@ def _check_camera(world: World, views: Sequence[str]) -> None:
     require_frames("frames", world.frames)
     require_count("stride", world.stride, least=1)
     require_count("points", world.points, least=3)
+    require_count("balls", world.balls, most=MOST)
     require_count("factor", world.factor, least=1, most=min(height_and_width(world.size)))
     if world.channels not in (1, 3):
         raise ArgumentError("channels", world.channels, "1 (luminance) or 3 (colour)")

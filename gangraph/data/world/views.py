@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from gangraph.data.source import Field
+from gangraph.data.world.balls import Draws, courses, pictures, shares
 from gangraph.data.world.caption import LENGTH, VOCABULARY, tokens
 from gangraph.data.world.render import Raster, coloured, palette, polygon
 from gangraph.data.world.scene import FACTORS, HUES, SHAPES, TEXTURES, Scene, moving
@@ -34,21 +35,33 @@ class Camera:
     factor: int
     frames: int
     stride: int
+    motion: tuple[str, ...]
     points: int
+    balls: int
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Some scenes before a camera: as they are, with factors replaced, and another scene for each."""
+    """Some scenes before a camera: as they are, with factors replaced, and another scene for each.
+
+    `draws` are numbers of the same samples by their names, for what is no scene.
+    """
 
     camera: Camera
     scene: Scene
     under: Scene
     rival: Scene
+    draws: Draws
 
     def rows(self, start: int, stop: int) -> "Shot":
         """The scenes from `start` up to `stop`."""
-        return Shot(self.camera, *(part.rows(start, stop) for part in (self.scene, self.under, self.rival)))
+        scene, other, rival = (part.rows(start, stop) for part in (self.scene, self.under, self.rival))
+        return Shot(self.camera, scene, other, rival, lambda names: self.draws(names)[start:stop])
+
+    @cached_property
+    def course(self) -> Tensor:
+        """How the balls of each sample fly: [B, frames, balls, 4]."""
+        return courses(self.draws, self.camera.balls, self.camera.frames, self.camera.stride)
 
     @cached_property
     def raster(self) -> Raster:
@@ -75,9 +88,13 @@ def _low(shot: Shot) -> Tensor:
 
 def _clip(shot: Shot) -> Tensor:
     camera = shot.camera
-    film = Raster(moving(shot.scene, camera.frames, camera.stride), camera.size)
+    film = Raster(moving(shot.scene, camera.frames, camera.stride, camera.motion), camera.size)
     picture = film.image(palette(camera.channels))
     return picture.view(-1, camera.frames, *picture.shape[1:])
+
+
+def _balls(shot: Shot) -> Tensor:
+    return pictures(shot.course, shot.camera.size)[:, :, None].repeat(1, 1, shot.camera.channels, 1, 1)
 
 
 def _under(shot: Shot) -> Tensor:
@@ -131,11 +148,14 @@ def _sentence(_: Camera) -> Field:
     return Field((LENGTH,), 0, len(VOCABULARY) - 1, torch.int64, padded=True)
 
 
+FILMS = ("clip", "balls", "courses")  # the views whose first axis is time
 VIEWS: Mapping[str, View] = {
     "image": View(lambda c: _picture(c.channels, c), lambda shot: shot.image),
     "under": View(lambda c: _picture(c.channels, c), _under),
     "low": View(lambda c: Field((c.channels, *(side // c.factor for side in c.size)), -1, 1), _low),
     "clip": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _clip),
+    "balls": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _balls),
+    "courses": View(lambda c: Field((c.frames, c.balls, 4), -1, 1), lambda shot: shares(shot.course)),
     "segmentation": View(
         lambda c: Field(c.size, 0, len(SHAPES), torch.int64),
         lambda shot: shot.raster.segmentation(),

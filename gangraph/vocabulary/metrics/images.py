@@ -26,13 +26,27 @@ _TAPS = {
 }
 
 
-def _psnr_checks(x: Tensor, y: Tensor, span: float = 2.0, luminance: bool = False, border: int = 0) -> None:
+def _psnr_checks(
+    x: Tensor,
+    y: Tensor,
+    span: float = 2.0,
+    luminance: bool = False,
+    border: int = 0,
+    mask: Tensor | None = None,
+) -> None:
     checks.alike(x=x, y=y)
     checks.samples(1, x=x)
     checks.positive(span=span)
     checks.images(border=border, x=x)
+    _mask_checks(mask, x)
     if luminance:
         checks.colours(x=x)
+
+
+def _mask_checks(mask: Tensor | None, x: Tensor) -> None:
+    expected = [x.shape[0], *x.shape[2:]]
+    if mask is not None and [*checks.shape("mask", mask)] != expected:
+        raise ValueError(f"mask is {list(mask.shape)}, expected {expected}: a number for each pixel, without channels")
 
 
 def _luminance_protocol(*, luminance: bool, **_: Any) -> dict[str, Any]:
@@ -40,17 +54,28 @@ def _luminance_protocol(*, luminance: bool, **_: Any) -> dict[str, Any]:
 
 
 @metric(expects=_psnr_checks, protocol=_luminance_protocol)
-def psnr(x: Tensor, y: Tensor, span: float = 2.0, luminance: bool = False, border: int = 0) -> Tensor:
+def psnr(
+    x: Tensor,
+    y: Tensor,
+    span: float = 2.0,
+    luminance: bool = False,
+    border: int = 0,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Peak signal-to-noise ratio in dB, mean over images; higher is better, 0 to infinity.
 
     `span` is the width of the value range: 2 for images in [-1, 1]. `luminance` compares the Y of colour images
     (ITU-R BT.601, against a peak of 255 of 8 bits) and `border` cuts pixels from each side, as papers on
-    super-resolution do with 4. Errors below 1e-12 count as 1e-12.
+    super-resolution do with 4. Errors below 1e-12 count as 1e-12. With a `mask` [N, H, W], or [N, T, H, W] for clips,
+    only pixels where it is not 0 count, and only images that have any.
+
+    Raises:
+        ValueError: the mask chooses no pixel.
     """
-    _psnr_checks(x, y, span, luminance, border)
+    _psnr_checks(x, y, span, luminance, border, mask)
     checks.finite(x=x, y=y)
     difference = _measured(_frames(x) - _frames(y), luminance, border)
-    error = difference.flatten(1).square().mean(1)
+    error = _averages(difference.square(), mask, border, border)
     return (10 * torch.log10(span**2 / error.clamp_min(1e-12))).mean()
 
 
@@ -67,10 +92,11 @@ def mean_absolute_error(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).abs().mean()
 
 
-def _ssim_checks(x: Tensor, y: Tensor, luminance: bool = False, border: int = 0) -> None:
+def _ssim_checks(x: Tensor, y: Tensor, luminance: bool = False, border: int = 0, mask: Tensor | None = None) -> None:
     checks.alike(x=x, y=y)
     checks.samples(1, x=x)
     checks.images(least=_WINDOW, border=border, x=x)
+    _mask_checks(mask, x)
     if luminance:
         checks.colours(x=x)
 
@@ -81,23 +107,27 @@ def _ssim_protocol(**constants: Any) -> dict[str, Any]:
 
 
 @metric(expects=_ssim_checks, protocol=_ssim_protocol)
-def ssim(x: Tensor, y: Tensor, luminance: bool = False, border: int = 0) -> Tensor:
+def ssim(x: Tensor, y: Tensor, luminance: bool = False, border: int = 0, mask: Tensor | None = None) -> Tensor:
     """Structural similarity of images in [-1, 1], mean over windows, channels and images; 1 is best, -1 the least.
 
     Wang et al. 2004 with their constants: images are moved to [0, 1] and compared in Gaussian windows of 11 pixels
-    that lie inside the image. `luminance` and `border` as for psnr.
+    that lie inside the image. `luminance` and `border` as for psnr; of a `mask` the middles of the windows count.
+
+    Raises:
+        ValueError: the mask chooses no middle of a window.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    _ssim_checks(x, y, luminance, border)
+    _ssim_checks(x, y, luminance, border, mask)
     checks.inside(-1, 1, x=x, y=y)
     pairs = zip(slices(_frames(x), _CHUNK), slices(_frames(y), _CHUNK), strict=True)
     similar = []
     for pair in pairs:
         a, b = (_measured((each + 1) / 2, luminance, border) + (_BLACK if luminance else 0) for each in pair)
         _, windows = structural_similarity_index_measure(a, b, data_range=1.0, return_full_image=True)
-        similar.append(_cut(windows, _WINDOW // 2).flatten(1).mean(1))
-    return torch.cat(similar).mean()
+        similar.append(_cut(windows, _WINDOW // 2))
+    edge = border + _WINDOW // 2
+    return _averages(torch.cat(similar), mask, edge, edge).mean()
 
 
 def _lpips_checks(x: Tensor, y: Tensor, net: str = "alex") -> None:
@@ -181,21 +211,25 @@ def sharpness(x: Tensor, span: float = 2.0) -> Tensor:
     return _slopes(_frames(x) / span).mean()
 
 
-def _sharpness_difference_checks(x: Tensor, y: Tensor, span: float = 2.0) -> None:
+def _sharpness_difference_checks(x: Tensor, y: Tensor, span: float = 2.0, mask: Tensor | None = None) -> None:
     checks.alike(x=x, y=y)
     _sharpness_checks(x, span)
+    _mask_checks(mask, x)
 
 
 @metric(expects=_sharpness_difference_checks)
-def sharpness_difference(x: Tensor, y: Tensor, span: float = 2.0) -> Tensor:
+def sharpness_difference(x: Tensor, y: Tensor, span: float = 2.0, mask: Tensor | None = None) -> Tensor:
     """10 log10(1 / mean |g(x) - g(y)|) in dB with g = |dx| + |dy|, mean over images; higher is better.
 
     Mathieu et al. 2016, section 4, for values scaled to a range of 1, of which `span` was the width. Means below 1e-12
-    count as 1e-12.
+    count as 1e-12. A `mask` as for psnr; the first row and column, which have no neighbours, never count.
+
+    Raises:
+        ValueError: the mask chooses no pixel.
     """
-    _sharpness_difference_checks(x, y, span)
+    _sharpness_difference_checks(x, y, span, mask)
     checks.finite(x=x, y=y)
-    error = (_slopes(_frames(x) / span) - _slopes(_frames(y) / span)).abs().flatten(1).mean(1)
+    error = _averages((_slopes(_frames(x) / span) - _slopes(_frames(y) / span)).abs(), mask, 1, 0)
     return (-10 * torch.log10(error.clamp_min(1e-12))).mean()
 
 
@@ -204,44 +238,21 @@ def _slopes(x: Tensor) -> Tensor:
     return x[..., 1:, :].diff(dim=-1).abs() + x[..., 1:].diff(dim=-2).abs()
 
 
-def _moving_checks(
-    prediction: Tensor, target: Tensor, previous: Tensor, threshold: float = 0.05, span: float = 2.0
-) -> None:
-    checks.alike(prediction=prediction, target=target)
-    checks.alike(previous=previous, target=target)
-    checks.images(prediction=prediction)
-    checks.samples(1, prediction=prediction)
-    checks.positive(threshold=threshold, span=span)
+def _averages(x: Tensor, mask: Tensor | None, before: int, after: int) -> Tensor:
+    """The mean of each image [N, C, H, W] over what a mask chooses; images in which it chooses nothing are left out.
 
-
-def _moving_protocol(*, threshold: float, **_: Any) -> dict[str, str]:
-    return {
-        "mask": f"pixels whose largest change of a channel since the previous frame is above {threshold} of the range"
-    }
-
-
-@metric(expects=_moving_checks, protocol=_moving_protocol)
-def moving_psnr(
-    prediction: Tensor, target: Tensor, previous: Tensor, threshold: float = 0.05, span: float = 2.0
-) -> Tensor:
-    """psnr over the pixels that move, mean over the images where any does; in dB, higher is better.
-
-    A pixel moves if a channel changes by more than threshold * span from the frame `previous` to the target. Mathieu et
-    al. 2016 mask by optical flow instead, so their numbers cannot be compared with these.
-
-    Raises:
-        ValueError: nothing moves in any image.
+    `before` and `after` say how many rows and columns of the mask have no number in x, at the beginning and the end.
     """
-    _moving_checks(prediction, target, previous, threshold, span)
-    checks.finite(prediction=prediction, target=target, previous=previous)
-    guess, truth, before = _frames(prediction), _frames(target), _frames(previous)
-    moves = ((truth - before).abs().amax(1) > threshold * span).flatten(1)
-    error = (guess - truth).square().mean(1).flatten(1)
-    count = moves.sum(1)
+    if mask is None:
+        return x.flatten(1).mean(1)
+    checks.finite(mask=mask)
+    whole = mask.flatten(0, 1) if mask.dim() == 4 else mask
+    inner = whole[:, before : whole.shape[1] - after, before : whole.shape[2] - after]
+    chosen = (inner != 0).flatten(1)
+    count = chosen.sum(1)
     if not count.any():
-        raise ValueError(f"no pixel changes by more than {threshold} of the range, expected some that move")
-    error = ((error * moves).sum(1) / count)[count > 0]
-    return (10 * torch.log10(span**2 / error.clamp_min(1e-12))).mean()
+        raise ValueError("the mask is 0 at every pixel that is measured, expected some that count")
+    return ((x.mean(1).flatten(1) * chosen).sum(1) / count)[count > 0]
 
 
 def _frames(x: Tensor) -> Tensor:
