@@ -275,9 +275,9 @@ def test_looks_of_other_heights_stand_on_one_ground(trained: Path, tmp_path: Pat
     assert (frame[-3:, :4] == (255, 0, 0)).all() and (frame[:-3] == 255).all()
 
 
-@pytest.mark.parametrize("chosen", [{"count": 2}, {"seed": 1}, {"which": "latest"}])
+@pytest.mark.parametrize("chosen", [{"count": 2}, {"seed": 1}, {"which": "latest"}, {"sentences": ("a",)}])
 def test_a_film_of_a_grid_chooses_nothing(trained: Path, tmp_path: Path, chosen: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="takes no --checkpoint, --count or --seed"):
+    with pytest.raises(UsageError, match="takes no --checkpoint, --count, --seed or --text"):
         sample(trained, name="seen", out=tmp_path / "looks.gif", **chosen)  # type: ignore[arg-type]
 
 

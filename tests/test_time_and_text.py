@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gangraph import Trainer
-from gangraph.data.captions import Captions
+from gangraph.data.captions import Captions, encoded
 from gangraph.data.fixed import FixedStream, fixed
-from gangraph.data.world.caption import sentence
+from gangraph.data.world.caption import VOCABULARY, sentence
 from gangraph.data.world.source import World
 from gangraph.errors import ArgumentError, DataError
 from gangraph.session.run import run
@@ -155,6 +155,44 @@ def test_what_is_cut_and_unknown_is_said_or_refused(tmp_path: Path) -> None:
     assert set(found) == {"a red fish <end>", "<unk> <unk> <unk> <unk> <unk> <end>"}
 
 
+def test_captions_may_be_read_by_characters(tmp_path: Path) -> None:
+    known = "abcdefghijklmnopqrstuvwxyz '."
+    source = Captions(photos(tmp_path), size=4, vocabulary=known, length=40, by="characters")
+    opened = source.open()
+    assert opened.meanings["caption"] == ("<pad>", "<end>", "<unk>", *known)
+    rows = opened.batch([0] * 20, torch.Generator().manual_seed(0))["caption"]
+    texts = {"".join(opened.meanings["caption"][t] for t in row if t) for row in rows.tolist()}
+    assert texts == {"a red bird.<end>", "it isn't blue<end>"}
+    found = Captions(photos(tmp_path), size=4, vocabulary=40, length=40, by="characters").open().meanings["caption"]
+    assert found[3] == " " and set(found[3:]) <= set(known)
+    with pytest.raises(DataError, match=r"the character '\.' is not in the vocabulary"):
+        Captions(photos(tmp_path), size=4, vocabulary=known[:-1], length=40, by="characters").open()
+
+
+def test_a_sentence_of_ones_own_is_encoded_as_captions_are(tmp_path: Path) -> None:
+    for by in ("words", "characters"):
+        source = Captions(
+            photos(tmp_path, {"1": "It isn't  a Fish.", "2": "a"}), size=4, vocabulary=40, length=30, by=by
+        )
+        opened = source.open()
+        known = opened.meanings["caption"]
+        row = opened.batch([0], torch.Generator())["caption"][0]
+        assert torch.equal(encoded("it isn't a fish .".replace(" .", "." if by == "characters" else " ."),
+                                   source.fields["caption"], known), row)  # fmt: skip
+
+
+def test_an_unknown_word_is_an_error_with_the_nearest() -> None:
+    field = World(view="tokens").fields["value"]
+    with pytest.raises(DataError, match=r"the word 'redd' is not in the vocabulary of the run; did you mean 'red'"):
+        encoded("a small redd star", field, VOCABULARY)
+    with pytest.raises(DataError, match="has 20 words; expected 1 to 19"):
+        encoded("a " * 20, field, VOCABULARY)
+    with pytest.raises(DataError, match="has 0 words"):
+        encoded(" ", field, VOCABULARY)
+    with pytest.raises(DataError, match="the word '<' is not"):
+        encoded("<pad>", field, VOCABULARY)
+
+
 def test_captions_of_a_table_belong_to_their_files(tmp_path: Path) -> None:
     folder, table = photos(tmp_path), tmp_path / "captions.csv"
     table.write_text('file,caption\n2.png,"blue, small"\n1.png,red\n1.png,a bird\n9.png,green\n')
@@ -198,6 +236,8 @@ def test_captions_follow_their_image_where_another_is_passed_over(tmp_path: Path
     ("arguments", "argument"),
     [
         ({"vocabulary": 3}, "vocabulary"), ({"vocabulary": ()}, "vocabulary"), ({"vocabulary": ("A",)}, "vocabulary"),
+        ({"vocabulary": "ab"}, "vocabulary"), ({"vocabulary": "aa", "by": "characters"}, "vocabulary"),
+        ({"vocabulary": ("ab",), "by": "characters"}, "vocabulary"), ({"by": "letters"}, "by"),
         ({"vocabulary": ("a", "a")}, "vocabulary"), ({"length": 1}, "length"), ({"longer": "cat"}, "longer"),
     ],
 )  # fmt: skip

@@ -91,6 +91,10 @@ Count = Annotated[
 DrawSeed = Annotated[
     int | None, typer.Option("--seed", metavar="N", min=0, help="Of what is drawn.", show_default="the run's")
 ]
+Sentences = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="SENTENCE", help="In place of the text that is read; once for each sample."),
+]
 Picture = Annotated[
     str | None,
     typer.Option("--out", metavar="FILE|DIR/", help="Where the picture goes; with DIR/, a file for each sample."),

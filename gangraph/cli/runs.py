@@ -138,6 +138,7 @@ def sample(
     name: given.Shown = None,
     count: given.Count = None,
     seed: given.DrawSeed = None,
+    text: given.Sentences = None,
     out: given.Picture = None,
     batch: given.Together = None,
     device: given.Computed = Device.auto,
@@ -156,7 +157,7 @@ def sample(
         from gangraph.session.singles import sample_files
 
     asked: dict[str, Any] = {"which": checkpoint, "settings": options.values_of(settings), "device": device.value}
-    asked |= {"name": name, "count": count, "seed": seed}
+    asked |= {"name": name, "count": count, "seed": seed, "sentences": text or ()}
     where = Path(out) if out is not None else None
     if where is None or not folder:
         print(f"wrote {draw(run, out=where, **asked)}")

@@ -31,7 +31,7 @@ _LARGEST_TEXT = 1  # MiB of a file of captions
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A sentence: where messages say that it stands, and its words in small letters, punctuation among them."""
+    """A sentence: where messages say that it stands, and its words or characters in small letters."""
 
     place: str
     words: tuple[str, ...]
@@ -47,7 +47,8 @@ class Captions(ImageOptions):
         table: a CSV file with the columns `file`, a path in `folder`, and `caption`, in place of text files.
         length: tokens of a caption, `<end>` included; the rest is `<pad>`.
         vocabulary: how many different tokens there may be, `<pad>`, `<end>` and `<unk>` among them; the words are found
-            in the captions, the most frequent first. Or a list of words.
+            in the captions, the most frequent first. Or a list of words; of characters, a text that holds each once.
+        by: what the tokens are: `words`, or `characters`, a blank among them. All of this then holds for characters.
         unknown: what becomes of other words: `error`, or `<unk>`.
         longer: what becomes of captions that are too long: `error`, or `cut`.
         size, resize, crop, ...: see `ImageOptions`; one of these three is needed.
@@ -60,6 +61,7 @@ class Captions(ImageOptions):
     vocabulary: int | Sequence[str]
     length: int
     table: str | None = None
+    by: Literal["words", "characters"] = "words"
     unknown: Literal["error", "<unk>"] = "error"
     longer: Literal["error", "cut"] = "error"
     paths: ClassVar = ("folder", "table")
@@ -70,23 +72,25 @@ class Captions(ImageOptions):
         if self.table is not None:
             require_file("table", self.table)
         require_count("length", self.length, least=2)
+        require_one_of("by", self.by, ("words", "characters"))
         require_one_of("unknown", self.unknown, ("error", UNKNOWN))
         require_one_of("longer", self.longer, ("error", "cut"))
         if isinstance(self.vocabulary, int):
             require_count("vocabulary", self.vocabulary, least=len(SPECIAL) + 1, most=_MOST_WORDS)
             return
-        listed = isinstance(self.vocabulary, list | tuple) and bool(self.vocabulary)
+        kinds = list | tuple if self.by == "words" else list | tuple | str
+        listed = isinstance(self.vocabulary, kinds) and bool(self.vocabulary)
         require(listed, "vocabulary", self.vocabulary, 'a number of tokens, or a list of words such as ["a", "red"]')
         for word in self.vocabulary:
-            whole = isinstance(word, str) and _words(word) == (word,) and self.vocabulary.count(word) == 1
-            require(whole, "vocabulary", word, "words as captions are split into, in small letters and each once")
+            whole = isinstance(word, str) and self._is_token(word) and self.vocabulary.count(word) == 1
+            require(whole, "vocabulary", word, f"{self.by} as captions are split into, in small letters and each once")
 
     @property
     def fields(self) -> Mapping[str, Field]:
         """`image`; `caption` and `mismatch`, tokens of a sentence that belongs to it and of one that does not."""
         told = self.vocabulary
         count = told if isinstance(told, int) else len(told) + len(SPECIAL)
-        sentence = Field((self.length,), 0, count - 1, torch.int64, padded=True)
+        sentence = Field((self.length,), 0, count - 1, torch.int64, padded=True, text=self.by)
         return {"image": self.pixels, "caption": sentence, "mismatch": sentence}
 
     @property
@@ -109,7 +113,7 @@ class Captions(ImageOptions):
         tokens = [[self._tokens(each, numbers) for each in of_one] for of_one in captions]
         cut = sum(len(each.words) >= self.length for of_one in captions for each in of_one)
         if cut:
-            notes.append(f"captions that are cut after {self.length - 1} words: {cut}")
+            notes.append(f"captions that are cut after {self.length - 1} {self.by}: {cut}")
 
         def load(index: int) -> Loaded:
             return {"image": decode_from(archive, archive.names[index], self), "row": torch.tensor(index)}
@@ -131,7 +135,9 @@ class Captions(ImageOptions):
             except (OSError, UnicodeDecodeError) as error:
                 raise DataError(f"'{archive.where(beside)}' is no readable text in UTF-8: {error}") from error
             lines = enumerate(text.splitlines(), 1)
-            found.append([Caption(f"{archive.where(beside)}:{n}", _words(line)) for n, line in lines if line.strip()])
+            found.append(
+                [Caption(f"{archive.where(beside)}:{n}", self._split(line)) for n, line in lines if line.strip()]
+            )
             if not found[-1]:
                 raise DataError(f"'{archive.where(beside)}' is empty; expected a caption on each line")
         return found
@@ -145,9 +151,9 @@ class Captions(ImageOptions):
                 hint = nearest(str(name), found)
                 wrong = f"{table}:{line}: there is no image '{readable(str(name))}' in '{archive.path}'"
                 raise DataError(wrong + (f"; {hint}" if hint else ""))
-            if not _words(str(text)):
+            if not self._split(str(text)):
                 raise DataError(f"{table}:{line}: column 'caption' has no value; expected a sentence")
-            found[str(name)].append(Caption(f"{table}:{line}", _words(str(text))))
+            found[str(name)].append(Caption(f"{table}:{line}", self._split(str(text))))
         alone = next((name for name, told in found.items() if not told), None)
         if alone is not None:
             raise DataError(f"'{archive.where(alone)}' has no caption in '{table}'")
@@ -164,16 +170,24 @@ class Captions(ImageOptions):
         left = sorted(counts.keys() - set(known))
         if left and self.unknown == "error":
             place = next(each.place for of_one in captions for each in of_one if left[0] in each.words)
-            why = f"{place}: the word '{left[0]}' is not in the vocabulary"
+            why = f"{place}: the {self.by[:-1]} '{left[0]}' is not in the vocabulary"
             if isinstance(self.vocabulary, int):
-                why = f"the captions hold {len(counts)} different words; expected at most {len(known) - len(SPECIAL)}"
+                why = (
+                    f"the captions hold {len(counts)} different {self.by}; expected at most {len(known) - len(SPECIAL)}"
+                )
             raise DataError(f"{why}; unknown='{UNKNOWN}' takes others as one")
-        return known, [f"different words that are taken as {UNKNOWN}: {len(left)}"] if left else []
+        return known, [f"different {self.by} that are taken as {UNKNOWN}: {len(left)}"] if left else []
+
+    def _split(self, text: str) -> tuple[str, ...]:
+        return split(text, self.by)
+
+    def _is_token(self, word: str) -> bool:
+        return word == " " if self.by == "characters" and word.isspace() else self._split(word) == (word,)
 
     def _tokens(self, caption: Caption, numbers: Mapping[str, int]) -> tuple[int, ...]:
         """The words' numbers and `<end>`, filled with `<pad>`. Raises DataError if there are too many."""
         if len(caption.words) >= self.length and self.longer == "error":
-            found = f"{caption.place}: a caption of {len(caption.words)} words and {END}"
+            found = f"{caption.place}: a caption of {len(caption.words)} {self.by} and {END}"
             raise DataError(f"{found}; expected at most {self.length} tokens, as length= declares; or longer='cut'")
         made = [numbers.get(word, numbers[UNKNOWN]) for word in caption.words[: self.length - 1]] + [numbers[END]]
         return (*made, *[numbers[PAD]] * (self.length - len(made)))
@@ -238,5 +252,28 @@ class CaptionedSet:
         raise AssertionError("which was refused as the set was opened")
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(text.lower()))
+def split(text: str, by: str) -> tuple[str, ...]:
+    """The words of a text and its marks of punctuation, or its characters, in small letters."""
+    return tuple(_WORD.findall(text.lower())) if by == "words" else tuple(" ".join(text.lower().split()))
+
+
+def encoded(text: str, field: Field, known: Sequence[str]) -> Tensor:
+    """A sentence that is not among the data, as tokens of a field: int64 [length].
+
+    Args:
+        field: of a source: how long it is, and whether its tokens are words or characters.
+        known: what the numbers stand for, from 0 on, `<end>` and `<pad>` among them.
+
+    Raises:
+        DataError: it is empty or too long, or holds a word that is not known; the message names the nearest.
+    """
+    tokens, (length,), one = split(text, field.text), field.shape, field.text[:-1]
+    strange = next((token for token in tokens if token not in known), None)
+    if strange is not None:
+        near = nearest(strange, [each for each in known if each not in SPECIAL])
+        said = f"the text '{text}': the {one} '{strange}' is not in the vocabulary of the run"
+        raise DataError(said + (f"; {near}" if near else ""))
+    if not 0 < len(tokens) < length:
+        raise DataError(f"the text '{text}' has {len(tokens)} {field.text}; expected 1 to {length - 1}")
+    numbers = [known.index(token) for token in (*tokens, END, *[PAD] * (length - len(tokens) - 1))]
+    return torch.tensor(numbers, dtype=torch.int64)

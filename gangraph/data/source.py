@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ class Varying:
 class Field:
     """One tensor of a sample: its shape without the batch, its type, and the values it can take.
 
-    If it is `padded`, samples have different lengths, and the shorter ones end in zeros. If it `varies`, the
+    If it is `padded`, samples have different lengths, and the shorter ones end in zeros. The whole numbers of a `text`
+    are words or characters, as the data set's `meanings` say, then `<end>` and `<pad>`. If it `varies`, the
     shape is that of the longest batch: a data set gives samples of this shape, and a run keeps the first part of them.
     """
 
@@ -37,6 +38,7 @@ class Field:
     high: float = float("inf")
     dtype: torch.dtype = torch.float32
     padded: bool = False
+    text: Literal["", "words", "characters"] = ""
     varies: Varying | None = None
 
 

@@ -1,6 +1,6 @@
 """What `evaluate:` shows and measures, computed on the networks of an engine without disturbing training."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +15,7 @@ from gangraph.data.fixed import is_fixed
 from gangraph.data.random import Uniform
 from gangraph.data.stream import derive_seed
 from gangraph.errors import RunError, WeightsError
+from gangraph.evaluate.texts import texts_for
 from gangraph.graph.model import Evaluation, Graph, Node, with_arguments
 from gangraph.language.expression.schedule import Clock, evaluate
 from gangraph.language.spec import EvaluateSpec
@@ -64,10 +65,20 @@ class BoundEvaluation:
         part: what is computed: one of those of the engine's program.
         evaluators: by name, at least those that the part calls (`evaluators_called`).
         seed: of the draws; by default the run's.
+        sentences: that take the place of the text which the part reads, one for each sample and again from the first.
+
+    Raises:
+        UsageError: there are sentences, and the part reads no text, or several.
     """
 
     def __init__(
-        self, engine: Engine, part: EvaluationPart, evaluators: Mapping[str, Evaluator], *, seed: int | None = None
+        self,
+        engine: Engine,
+        part: EvaluationPart,
+        evaluators: Mapping[str, Evaluator],
+        *,
+        seed: int | None = None,
+        sentences: Sequence[str] = (),
     ) -> None:
         self.engine, self.part, self.evaluation = engine, part, evaluation_of(engine)
         self.graph = self.evaluation.graph
@@ -76,6 +87,7 @@ class BoundEvaluation:
         networks = replace(engine.networks, frozen={**engine.networks.frozen, **self.evaluators})
         self.module = part.code.bind(networks.made(part.code.networks))
         self.uniforms = dict(self._uniforms())
+        self.texts = texts_for(self.graph, part.code.segment.inputs, sentences) if sentences else None
 
     def _uniforms(self) -> Iterator[tuple[str, Uniform]]:
         """A source of random numbers for each image that is drawn pixel by pixel, one number a pixel."""
@@ -177,13 +189,16 @@ class BoundEvaluation:
                 values[name] = torch.tensor(number, dtype=draws.dtype, device=draws.device)
             elif self.graph.nodes[name].is_state:
                 values[name] = self.engine.states.tensors[self.graph.nodes[name].target]
+        if self.texts is not None:
+            values[self.texts.node] = self.texts.batch(draws, index, self.engine.draws.meanings)
         return values | self._noise(draws, index)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources that are drawn."""
+        """The sources that are drawn; one of which sentences take the place is not."""
+        left = self.texts.source if self.texts is not None and self.texts.alone else None
         nodes = (self.graph.nodes[name] for name in self.part.code.segment.inputs)
-        return (*dict.fromkeys(node.target for node in nodes if node.is_source), *self.uniforms)
+        return (*dict.fromkeys(node.target for node in nodes if node.is_source and node.target != left), *self.uniforms)
 
     @property
     def draws_anew(self) -> bool:

@@ -1,6 +1,6 @@
 """Pictures of what a trained run draws."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -25,6 +25,7 @@ def sample(
     name: str | None = None,
     count: int | None = None,
     seed: int | None = None,
+    sentences: Sequence[str] = (),
     out: Path | None = None,
     device: str = "auto",
 ) -> Path:
@@ -35,6 +36,8 @@ def sample(
         name: a sampler or a grid of the spec; its first grid by default.
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's, which gives the samples of its evaluations.
+        sentences: in place of the text that the picture reads, one for each sample and again from the first; there are
+            at least as many samples.
         out: where the picture goes: a GIF, an APNG or an MP4 if it moves, else a PNG. A grid moves if it is written in
             such a form: it is what each evaluation of the run has shown.
 
@@ -50,11 +53,11 @@ def sample(
     _require_form(target, moving=rate is not None)
     draws = training.seed if seed is None else seed
     if sampler is None and rate is not None:
-        shown = _looks(training, find_checkpoint(run, which), name, chosen=(which, count, seed))
+        shown = _looks(training, find_checkpoint(run, which), name, chosen=(which, count, seed, sentences or None))
     elif sampler is None:
-        shown = _grid(training, name, count, draws)
+        shown = _grid(training, name, count, draws, sentences)
     else:
-        shown = _sampled(training, sampler, name or "", count, draws)
+        shown = _sampled(training, sampler, name or "", count, draws, sentences)
     if not shown:
         raise RunError("the spec shows nothing that can be drawn: name images or points in evaluate: grid")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +80,9 @@ def _is_film(target: Path) -> bool:
 def _looks(training: Training, checkpoint: Path, name: str | None, chosen: tuple[object, ...]) -> list[Image.Image]:
     """A grid at each evaluation of the run, by default the first; nothing is drawn, so nothing can be chosen."""
     if any(each is not None for each in chosen):
-        raise UsageError("the film of a grid shows what a run has left, so it takes no --checkpoint, --count or --seed")
+        raise UsageError(
+            "the film of a grid shows what a run has left, so it takes no --checkpoint, --count, --seed or --text"
+        )
     evaluation = _evaluation(training)
     first = next(iter(evaluation.grids if evaluation is not None else ()), None)
     return looks(checkpoint, "" if name is None or name == first else name)  # the first has no name in the folder
@@ -117,22 +122,26 @@ def _require(training: Training, name: str | None) -> None:
         raise UsageError(f"there is no sampler '{name}': {listed}" + (f"; {near}" if near else ""))
 
 
-def _grid(training: Training, name: str | None, count: int | None, seed: int) -> list[Image.Image]:
+def _grid(
+    training: Training, name: str | None, count: int | None, seed: int, sentences: Sequence[str]
+) -> list[Image.Image]:
     """A grid of the evaluation, by default the first."""
     evaluation = _evaluation(training)
     if evaluation is None or not evaluation.grids:
         return []
     name = next(iter(evaluation.grids)) if name is None else name
-    bound, columns = _bound(training, name, seed), evaluation.grids[name]
-    values = bound.values(training.clock, count)[0]
+    bound, columns = _bound(training, name, seed, sentences), evaluation.grids[name]
+    values = bound.values(training.clock, count or max(bound.spec.samples, len(sentences)))[0]
     shown = {label: values[node] for label, node in columns}
     return _present(picture(shown, bound.ranges_of(columns), name=name))
 
 
-def _sampled(training: Training, sampler: Sampler, name: str, count: int | None, seed: int) -> list[Image.Image]:
+def _sampled(
+    training: Training, sampler: Sampler, name: str, count: int | None, seed: int, sentences: Sequence[str]
+) -> list[Image.Image]:
     """What a sampler shows: one picture, or the frames of one that moves."""
-    bound = _bound(training, name, seed)
-    values = bound.values(training.clock, count or sampler.spec.samples)[0]
+    bound = _bound(training, name, seed, sentences)
+    values = bound.values(training.clock, count or max(sampler.spec.samples, len(sentences)))[0]
     ranges = bound.ranges
     if sampler.spec.moving:
         moments = [node for _, node in sampler.columns]
@@ -149,10 +158,11 @@ def _sampled(training: Training, sampler: Sampler, name: str, count: int | None,
     return _present(made)
 
 
-def _bound(training: Training, name: str, seed: int) -> BoundEvaluation:
+def _bound(training: Training, name: str, seed: int, sentences: Sequence[str]) -> BoundEvaluation:
     """What one grid or sampler shows, and nothing else: no metric is computed for a picture."""
     part = training.engine.program.pictures[name]
-    return BoundEvaluation(training.engine, part, load_evaluators(training.engine, part), seed=seed)
+    evaluators = load_evaluators(training.engine, part)
+    return BoundEvaluation(training.engine, part, evaluators, seed=seed, sentences=sentences)
 
 
 def _present(made: Image.Image | None) -> list[Image.Image]:

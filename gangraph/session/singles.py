@@ -1,7 +1,7 @@
 """Samples as files of their own, one image each: what tools that measure a generator read."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -32,6 +32,7 @@ def sample_files(
     name: str | None = None,
     count: int | None = None,
     seed: int | None = None,
+    sentences: Sequence[str] = (),
     batch: int | None = None,
     device: str = "auto",
     interval: Interval | None = None,
@@ -45,6 +46,7 @@ def sample_files(
             that no network makes are left out.
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's.
+        sentences: in place of the text that is read, one for each sample of a batch and again from the first.
         batch: how many are drawn together, by default the `samples` of `evaluate:`. Another batch gives other samples.
         interval: the range of the values, where the spec does not tell.
         say: is told what is done.
@@ -64,10 +66,11 @@ def sample_files(
     columns = _columns(evaluation, name, say)
     part = lower_part(training.checked[training.phase], tuple(columns.values()))
     evaluators = load_evaluators(training.engine, part)
-    bound = BoundEvaluation(training.engine, part, evaluators, seed=training.seed if seed is None else seed)
+    draws = training.seed if seed is None else seed
+    bound = BoundEvaluation(training.engine, part, evaluators, seed=draws, sentences=sentences)
     writer = _Writer(folder, columns, _ranges(bound, columns, interval), _folders(columns, name), say)
     sampler = evaluation.samplers.get(name)
-    total = count or (sampler.spec.samples if sampler is not None else bound.spec.samples)
+    total = count or max(sampler.spec.samples if sampler is not None else bound.spec.samples, len(sentences))
     together = batch or bound.spec.samples
     there = _different(bound, columns.values(), together)
     if there is not None and total > there:

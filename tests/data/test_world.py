@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from gangraph.data.world.caption import SYNONYMS, VOCABULARY, sentence
+from gangraph.data.world.caption import MOST_LETTERS, SYNONYMS, VOCABULARY, sentence, spelled
 from gangraph.data.world.plane import Plane, centres, log_density
 from gangraph.data.world.render import PALETTE
 from gangraph.data.world.scene import FACTORS, HUES, SHAPES, TEXTURES, Scene, cosine
@@ -300,6 +300,50 @@ def test_a_mismatch_is_never_true(vary: Any) -> None:
     free = ("shape", "hue") if vary == "all" else [name for name in ("shape", "hue") if name in vary]
     assert all((own[name] != other[name]).all() for name in free)
     assert (other["hue"] != other["ground_hue"]).all()
+
+
+def test_letters_spell_the_sentences_of_tokens() -> None:
+    found = samples(view=["tokens", "letters", "mismatch", "mismatch_letters"])
+    for words, letters in (("tokens", "letters"), ("mismatch", "mismatch_letters")):
+        assert [spelled(row) for row in found[letters]] == [sentence(row) for row in found[words]]
+
+
+def test_the_longest_sentence_fits_its_letters() -> None:
+    longest = {name: max(map(len, words)) for name, words in SYNONYMS.items()}
+    kinds = {name: max(longest[each] for each in names) for name, names in
+             (("shape", SHAPES), ("hue", HUES), ("texture", TEXTURES))}  # fmt: skip
+    place, light = len("at the bottom middle"), longest["strong"] + 1 + longest["light"]
+    thing = 2 + longest["small"] + 1 + kinds["texture"] + 1 + kinds["hue"] + 1 + kinds["shape"]
+    backdrop = len("on a ") + kinds["texture"] + 1 + kinds["hue"] + 1 + longest["ground"]
+    assert thing + 1 + place + 1 + backdrop + len(" in ") + light < MOST_LETTERS
+
+
+def combinations(scene: Scene) -> set[tuple[int, int]]:
+    return set(zip(scene["hue"].tolist(), scene["shape"].tolist(), strict=True))
+
+
+def test_combinations_of_shape_and_hue_are_seen_or_unseen() -> None:
+    seen, unseen = (
+        World(combinations=chosen, split=split) for chosen, split in (("seen", "train"), ("unseen", "test"))
+    )
+    trained, new = (combinations(world.scenes(range(2000))) for world in (seen, unseen))
+    assert (len(trained), len(new), trained & new) == (36, 12, set())
+    assert {shape for _, shape in new} == {shape for _, shape in trained} == set(range(len(SHAPES)))
+    assert {hue for hue, _ in new} == {hue for hue, _ in trained} == set(range(len(HUES)))
+    assert combinations(seen.rivals(range(2000))) == trained and combinations(unseen.rivals(range(2000))) == new
+    for world in (seen, unseen):
+        own, other = world.scenes(range(400)), world.rivals(range(400))
+        assert all((own[name] != other[name]).all() for name in ("shape", "hue"))
+        assert all((scene["hue"] != scene["ground_hue"]).all() for scene in (own, other))
+
+
+def test_seen_combinations_leave_all_other_factors_as_they_were() -> None:
+    whole, seen = (World(combinations=chosen).scenes(range(300)) for chosen in ("all", "seen"))
+    assert all(torch.equal(whole[name], seen[name]) for name in FACTORS if name != "shape")
+    moved = whole["shape"] != seen["shape"]
+    assert moved.float().mean() == pytest.approx(0.25, abs=0.08)  # 12 of 48
+    counts = torch.bincount(World(combinations="seen").scenes(range(6000))["shape"], minlength=len(SHAPES)) / 1000
+    assert counts.sub(1).abs().max() < 0.15
 
 
 def test_cosine_is_the_cosine() -> None:

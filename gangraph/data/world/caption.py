@@ -1,4 +1,4 @@
-"""Scenes to sentences of a small grammar, and to token ids.
+"""Scenes to sentences of a small grammar, and to token ids: words, or letters.
 
     sentence = thing place? ground? light? | "on" backdrop thing place? light?
     thing    = "a" size? texture? hue shape
@@ -18,6 +18,7 @@ from torch import Tensor
 from gangraph.data.world.scene import FACTORS, Scene
 
 LENGTH = 20  # tokens; the longest sentence has 18 words and an end
+MOST_LETTERS = 129  # the longest sentence has 110 and an end
 PAD, END = "<pad>", "<end>"
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -50,7 +51,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 _BONES = ("a", "on", "at", "in", "the", "top", "bottom", "left", "right", "middle")
 
 VOCABULARY = (PAD, END, *_BONES, *(word for words in SYNONYMS.values() for word in words))
-_IDS = {word: number for number, word in enumerate(VOCABULARY)}
+LETTERS = (PAD, END, " ", *"abcdefghijklmnopqrstuvwxyz")
 
 
 def sentences(scene: Scene) -> list[str]:
@@ -60,15 +61,30 @@ def sentences(scene: Scene) -> list[str]:
 
 def tokens(scene: Scene) -> Tensor:
     """The sentences as indices into `VOCABULARY`, then `<end>`, then `<pad>`: [B, LENGTH], int64."""
-    rows = [[*words, END] for words in _told(scene)]
-    numbers = [[_IDS[word] for word in row] + [_IDS[PAD]] * (LENGTH - len(row)) for row in rows]
-    return torch.tensor(numbers, dtype=torch.int64).view(-1, LENGTH)
+    return _numbered(_told(scene), VOCABULARY, LENGTH)
+
+
+def letters(scene: Scene) -> Tensor:
+    """The same sentences as indices into `LETTERS`, likewise: [B, MOST_LETTERS], int64."""
+    return _numbered(sentences(scene), LETTERS, MOST_LETTERS)
+
+
+def _numbered(rows: Sequence[Sequence[str]], known: Sequence[str], length: int) -> Tensor:
+    ids = {token: number for number, token in enumerate(known)}
+    numbers = [[ids[token] for token in (*row, END, *[PAD] * (length - len(row) - 1))] for row in rows]
+    return torch.tensor(numbers, dtype=torch.int64).view(-1, length)
 
 
 def sentence(ids: Sequence[int] | Tensor) -> str:
     """The words of one row of token ids, up to `<end>`."""
     words = [VOCABULARY[int(number)] for number in ids]
     return " ".join(words[: words.index(END)] if END in words else words)
+
+
+def spelled(ids: Sequence[int] | Tensor) -> str:
+    """The sentence of one row of letters, up to `<end>`."""
+    found = [LETTERS[int(number)] for number in ids]
+    return "".join(found[: found.index(END)] if END in found else found)
 
 
 def _told(scene: Scene) -> list[list[str]]:

@@ -20,6 +20,11 @@ TEXTURES = ("plain", "stripes", "dots", "checks", "grain")
 HUES = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
 
 MOTIONS = ("flight", "spin", "growth")
+COMBINATIONS = (
+    "all",
+    "seen",
+    "unseen",
+)  # of shape and hue: 12 of the 48 are unseen, of each shape two, of each hue some
 BREATH = 16  # frames in which an object shrinks and grows back
 WORDING = tuple(f"wording {number}" for number in range(12))  # the draws that a caption may use
 
@@ -111,8 +116,27 @@ def under(scene: Scene, changes: Mapping[str, str | float]) -> Scene:
     return replace(scene, factors=factors)
 
 
-def unlike(scene: Scene, other: Scene, free: Sequence[str]) -> Scene:
-    """`scene` with another shape and another hue than `other`'s, as far as these are `free` to change."""
+def among(scene: Scene, combinations: str, dice: Tensor) -> Scene:
+    """The same scenes with shapes that go with their hues: one that does not is exchanged as dice [B] choose."""
+    fits = _fits(combinations)[scene["hue"]]  # [B, shapes]
+    place = (dice * fits.sum(1)).long() + 1  # the k-th that fits
+    chosen = ((fits.cumsum(1) == place[:, None]) & fits).long().argmax(1)
+    shape = torch.where(fits.gather(1, scene["shape"][:, None])[:, 0], scene["shape"], chosen)
+    return replace(scene, factors={**scene.factors, "shape": shape})
+
+
+def _fits(combinations: str) -> Tensor:
+    """Which hue may have which shape: [hues, shapes], bool."""
+    hue, shape = torch.arange(len(HUES))[:, None], torch.arange(len(SHAPES))
+    unseen = (hue - shape) % 4 == 0
+    return {"all": unseen | ~unseen, "seen": ~unseen, "unseen": unseen}[combinations]
+
+
+def unlike(scene: Scene, other: Scene, free: Sequence[str], combinations: str = "all") -> Scene:
+    """`scene` with another shape and another hue than `other`'s, as far as these are `free` to change.
+
+    If not all `combinations` of the two may be, both are free, and go on to the next that may.
+    """
     factors = dict(scene.factors)
     if "shape" in free:
         same = factors["shape"] == other["shape"]
@@ -120,6 +144,13 @@ def unlike(scene: Scene, other: Scene, free: Sequence[str]) -> Scene:
     if "hue" in free:
         for _ in range(2):  # two steps suffice: two hues are barred, the other object's and the own ground's
             barred = (factors["hue"] == other["hue"]) | (factors["hue"] == factors["ground_hue"])
+            factors["hue"] = (factors["hue"] + barred) % len(HUES)
+    fits = _fits(combinations)
+    for step in range(1, len(HUES) * len(SHAPES) if combinations != "all" else 1):
+        barred = ~fits[factors["hue"], factors["shape"]] | (factors["shape"] == other["shape"])
+        barred |= (factors["hue"] == other["hue"]) | (factors["hue"] == factors["ground_hue"])
+        factors["shape"] = (factors["shape"] + barred) % len(SHAPES)
+        if step % len(SHAPES) == 0:
             factors["hue"] = (factors["hue"] + barred) % len(HUES)
     return replace(scene, factors=factors)
 

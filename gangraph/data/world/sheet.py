@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gangraph.data.world.caption import sentence
+from gangraph.data.world.caption import sentence, spelled
 from gangraph.data.world.scene import FACTORS
 from gangraph.data.world.source import World
 from gangraph.data.world.views import ATTRIBUTES, VIEWS
@@ -122,8 +122,16 @@ def _traits(value: Tensor, cell: int) -> Image.Image:
 
 
 def _sentence(value: Tensor, cell: int) -> Image.Image:
+    return _written(sentence(value), cell)
+
+
+def _letters(value: Tensor, cell: int) -> Image.Image:
+    return _written(spelled(value), cell)
+
+
+def _written(text: str, cell: int) -> Image.Image:
     picture = Image.new("RGB", (cell, 8 * _LINE), "white")
-    lines = wrap(sentence(value), cell // _LETTER)
+    lines = wrap(text, cell // _LETTER)
     ImageDraw.Draw(picture).multiline_text((2, 0), "\n".join(lines), fill=_INK, spacing=1)
     return picture
 
@@ -147,4 +155,6 @@ _PAINTERS: Mapping[str, _Paint] = {
     "attributes": _traits,
     "tokens": _sentence,
     "mismatch": _sentence,
+    "letters": _letters,
+    "mismatch_letters": _letters,
 }

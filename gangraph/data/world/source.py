@@ -13,10 +13,20 @@ from gangraph.data.arguments import Size, height_and_width, require_count, requi
 from gangraph.data.lengths import Frames, most_frames, require_frames, varying
 from gangraph.data.source import Field, Meanings
 from gangraph.data.world.balls import MOST, Draws
-from gangraph.data.world.caption import VOCABULARY, sentences
+from gangraph.data.world.caption import sentences
 from gangraph.data.world.chance import SPLITS, uniforms
-from gangraph.data.world.scene import FACTORS, MOTIONS, Scene, checked_change, draw_scenes, under, unlike
-from gangraph.data.world.views import FILMS, LABELS, VIEWS, Camera, Shot
+from gangraph.data.world.scene import (
+    COMBINATIONS,
+    FACTORS,
+    MOTIONS,
+    Scene,
+    among,
+    checked_change,
+    draw_scenes,
+    under,
+    unlike,
+)
+from gangraph.data.world.views import FILMS, LABELS, SENTENCES, VIEWS, Camera, Shot
 from gangraph.errors import ArgumentError
 from gangraph.registry import source
 
@@ -50,6 +60,9 @@ class World:
         attributes    [11] of 0 or 1: see `views.ATTRIBUTES`
         tokens        [20] int64: a sentence about the scene, as indices into `caption.VOCABULARY`
         mismatch      [20] int64: a sentence about another scene, whose shape and hue differ where they vary
+        letters       [129] int64: the sentence of `tokens`, as indices into `caption.LETTERS`
+        mismatch_letters
+                      [129] int64: the sentence of `mismatch`, likewise
         shape, hue, ground_hue, texture, ground_texture
                       [] int64: the class of that factor, in the order of its names
         scale, x, y, rotation, phase, light, light_angle, speed, heading, spin, growth
@@ -65,6 +78,8 @@ class World:
         vary: the factors that vary, or "all"; the others keep their defaults in `scene.FACTORS`.
         shape, hue, ground_hue, texture, ground_texture: force that factor to a name.
         light: force the strength of the light, in [0, 1].
+        combinations: of shape and hue: all 48, the 36 that are seen, or the 12 that are unseen, so that sentences of
+            the one are none of the other.
         under: the factors that the view `under` replaces, as {"texture": "stripes"} or ["texture=stripes"];
             names, or numbers in [0, 1] as in the view `factors`.
         channels: 3 for colour, 1 for luminance.
@@ -93,6 +108,7 @@ class World:
     texture: str | None = None
     ground_texture: str | None = None
     light: float | None = None
+    combinations: str = "all"
     under: Mapping[str, str | float] | Sequence[str] = ()
     channels: int = 3
     label: str = "shape"
@@ -127,7 +143,7 @@ class World:
         """The scenes that the view `mismatch` describes."""
         free = [name for name in self._varying if name not in self._forced]
         # The complement is a seed that nobody can ask for.
-        return unlike(self._drawn(indices, ~self.seed), self.scenes(indices), free)
+        return unlike(self._drawn(indices, ~self.seed), self.scenes(indices), free, self.combinations)
 
     def captions(self, indices: Sequence[int]) -> list[str]:
         """What the view `tokens` says, in words."""
@@ -136,7 +152,7 @@ class World:
     def shot(self, indices: Sequence[int]) -> Shot:
         """What every view of some samples is computed from."""
         scene = self.scenes(indices)
-        rival = self.rivals(indices) if "mismatch" in self.view else scene
+        rival = self.rivals(indices) if {"mismatch", "mismatch_letters"} & {*self.view} else scene
         return Shot(self.camera, scene, under(scene, self._changes), rival, self._draws(indices))
 
     @property
@@ -164,7 +180,11 @@ class World:
         return dict(_change(text) for text in self.under)
 
     def _drawn(self, indices: Sequence[int], seed: int) -> Scene:
-        return under(draw_scenes(seed, self.split, self._shifted(indices), self._varying), self._forced)
+        scene = under(draw_scenes(seed, self.split, self._shifted(indices), self._varying), self._forced)
+        if self.combinations == "all":
+            return scene
+        dice = uniforms(seed, self.split, self._shifted(indices), ("combination",))[:, 0]
+        return among(scene, self.combinations, dice)
 
     def _draws(self, indices: Sequence[int]) -> Draws:
         return partial(uniforms, self.seed, self.split, self._shifted(indices))
@@ -184,9 +204,9 @@ class WorldDataset:
 
     @property
     def meanings(self) -> Meanings:
-        """The words of sentences."""
+        """The words, or letters, of sentences."""
         views = self.world.named_views.items()
-        return {name: VOCABULARY for name, view in views if view in ("tokens", "mismatch")}
+        return {name: SENTENCES[view] for name, view in views if view in SENTENCES}
 
     def batch(self, indices: Sequence[int], generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
         """The samples at `indices`, stacked: field name -> [len(indices), *field.shape].
@@ -227,6 +247,9 @@ def _checked(world: World) -> dict[str, object]:
     if not views:
         raise ArgumentError("view", world.view, f"one or more of {', '.join(VIEWS)}")
     vary = ("all",) if world.vary == "all" else require_some_of("vary", world.vary, FACTORS)
+    require_one_of("combinations", world.combinations, COMBINATIONS)
+    if world.combinations != "all" and not _both_free(world, vary):
+        raise ArgumentError("combinations", world.combinations, "all, unless both shape and hue vary")
     changes = _changes_of(world.under)
     if "under" in views and not changes:
         raise ArgumentError("under", world.under, 'what to replace, such as ["texture=stripes"]')
@@ -235,6 +258,10 @@ def _checked(world: World) -> dict[str, object]:
     size = world.size if isinstance(world.size, int) else height_and_width(world.size)
     frames = world.frames if isinstance(world.frames, int) else tuple(world.frames)
     return {"size": size, "view": views, "vary": vary, "under": changes, "frames": frames, "motion": motion}
+
+
+def _both_free(world: World, vary: Sequence[str]) -> bool:
+    return all((name in vary or "all" in vary) and name not in world._forced for name in ("shape", "hue"))
 
 
 def _check_camera(world: World, views: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from gangraph.data.source import Field
 from gangraph.data.world.balls import Draws, courses, pictures, shares
-from gangraph.data.world.caption import LENGTH, VOCABULARY, tokens
+from gangraph.data.world.caption import LENGTH, LETTERS, MOST_LETTERS, VOCABULARY, letters, tokens
 from gangraph.data.world.render import Raster, coloured, palette, polygon
 from gangraph.data.world.scene import FACTORS, HUES, SHAPES, TEXTURES, Scene, moving
 
@@ -145,7 +145,11 @@ def _picture(channels: int, camera: Camera) -> Field:
 
 
 def _sentence(_: Camera) -> Field:
-    return Field((LENGTH,), 0, len(VOCABULARY) - 1, torch.int64, padded=True)
+    return Field((LENGTH,), 0, len(VOCABULARY) - 1, torch.int64, padded=True, text="words")
+
+
+def _spelled(_: Camera) -> Field:
+    return Field((MOST_LETTERS,), 0, len(LETTERS) - 1, torch.int64, padded=True, text="characters")
 
 
 FILMS = ("clip", "balls", "courses")  # the views whose first axis is time
@@ -175,5 +179,15 @@ VIEWS: Mapping[str, View] = {
     "attributes": View(lambda _: Field((len(ATTRIBUTES),), 0, 1), _attributes),
     "tokens": View(_sentence, lambda shot: tokens(shot.scene)),
     "mismatch": View(_sentence, lambda shot: tokens(shot.rival)),
+    "letters": View(_spelled, lambda shot: letters(shot.scene)),
+    "mismatch_letters": View(_spelled, lambda shot: letters(shot.rival)),
     **{name: _factor(name) for name in FACTORS},
+}
+
+# What the numbers of sentences stand for, by view.
+SENTENCES: Mapping[str, tuple[str, ...]] = {
+    "tokens": VOCABULARY,
+    "mismatch": VOCABULARY,
+    "letters": LETTERS,
+    "mismatch_letters": LETTERS,
 }
