@@ -137,10 +137,11 @@ def test_a_sparse_code_by_lbfgs_agrees_with_a_loop_by_hand(share: bool, merge: b
         return loss
 
     for _ in range(6):
-        found, by_hand = engine.step(), optimizer.step(evaluated)  # type: ignore[arg-type]
+        found, by_hand = engine.step(), optimizer.step(evaluated)  # type: ignore[arg-type]  # a loss as a tensor
         whole = found["rebuild"] + 3 * found["few"] + 1e-4 * found["heavy"]
         assert deviation(whole, by_hand.detach()) < 1e-8
-    assert deviation(engine.networks["encoder"].layers.linear.weight.detach(), encoder.weight.detach()) < 1e-8  # type: ignore[union-attr, operator]
+    weight = dict(engine.networks["encoder"].named_parameters())["layers.linear.weight"]
+    assert deviation(weight.detach(), encoder.weight.detach()) < 1e-8
 
 
 class Outline(nn.Module):
@@ -254,6 +255,6 @@ losses: {{unlike: "mean(abs(column(F(x.polygon), 0) - (x.segmentation > 0))) + m
 train: {{batch: 64, length: 10 steps, optimizers: {{g: "sgd(G, lr=0)"}}, step: [{{update: g, minimize: unlike}}]}}
 """
     engine = trainer(read(text))
-    engine.networks["G"].layers.linear.bias.data.zero_()  # type: ignore[union-attr, operator]
-    engine.networks["G"].layers.linear.weight.data.zero_()  # type: ignore[union-attr, operator]
+    for parameter in engine.networks["G"].parameters():
+        parameter.data.zero_()
     assert float(engine.step()["unlike"]) < 0.01

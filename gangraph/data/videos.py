@@ -234,7 +234,7 @@ def _file(path: Path, options: Videos) -> Video:
     try:
         with Image.open(path) as film:
             return Video(readable(str(path)), getattr(film, "n_frames", 1), read)
-    except Exception as error:
+    except Exception as error:  # see ImageSet: decoders raise nearly anything
         raise corrupt(readable(str(path)), error) from error
 
 
@@ -252,6 +252,6 @@ def _film(path: Path) -> Video:
     try:
         with av.open(str(path)) as film:
             count = film.streams.video[0].frames or sum(1 for _ in film.decode(video=0))
-    except Exception as error:
+    except Exception as error:  # of FFmpeg, or no stream of images
         raise corrupt(readable(str(path)), error) from error
     return Video(readable(str(path)), count, read)

@@ -37,7 +37,7 @@ def sample(
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's, which gives the samples of its evaluations.
         sentences: in place of the text that the picture reads, one for each sample and again from the first; there are
-            at least as many samples.
+            at least as many samples, unless `count` says fewer.
         out: where the picture goes: a GIF, an APNG or an MP4 if it moves, else a PNG. A grid moves if it is written in
             such a form: it is what each evaluation of the run has shown.
 

@@ -46,7 +46,7 @@ def sample_files(
             that no network makes are left out.
         count: how many samples; by default as many as the spec says.
         seed: of the draws; by default the run's.
-        sentences: in place of the text that is read, one for each sample of a batch and again from the first.
+        sentences: in place of the text that is read, one for each sample and again from the first.
         batch: how many are drawn together, by default the `samples` of `evaluate:`. Another batch gives other samples.
         interval: the range of the values, where the spec does not tell.
         say: is told what is done.

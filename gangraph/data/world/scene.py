@@ -20,11 +20,7 @@ TEXTURES = ("plain", "stripes", "dots", "checks", "grain")
 HUES = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
 
 MOTIONS = ("flight", "spin", "growth")
-COMBINATIONS = (
-    "all",
-    "seen",
-    "unseen",
-)  # of shape and hue: 12 of the 48 are unseen, of each shape two, of each hue some
+COMBINATIONS = ("all", "seen", "unseen")  # of shape and hue: 12 of the 48 are unseen, two of each shape
 BREATH = 16  # frames in which an object shrinks and grows back
 WORDING = tuple(f"wording {number}" for number in range(12))  # the draws that a caption may use
 
