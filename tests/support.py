@@ -81,6 +81,18 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.field": 16,
         "train.batch": 2,
     },
+    "inpainting": {
+        "params.size": 16,
+        "params.overlap": 1,
+        "params.first": 2,
+        "params.down": [4],
+        "params.code": 5,
+        "params.start": 4,
+        "params.up": [],
+        "params.first_d": 2,
+        "params.down_d": [],
+        "train.batch": 4,
+    },
     "cut": {
         "params.size": 16,
         "params.filters": 2,

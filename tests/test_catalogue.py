@@ -15,9 +15,9 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
-    "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "infogan", "inversion", "johnson", "lapgan", "lsgan",
-    "mathieu", "mgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet",
-    "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "infogan", "inpainting", "inversion", "johnson",
+    "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan",
+    "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -55,6 +55,8 @@ COUNTS = {
     ("gan", ""): {"G": 2_503_984, "D": 1_231_441},
     ("gatys", ""): {"V": 12_944_960, "apart": 0, "picture": 3 * 512**2},  # VGG-19 up to conv5_1
     ("infogan", ""): {"G": 6_652_481, "T": 6_558_144, "D": 1_025, "Q": 133_262},
+    ("inpainting", ""): {"G": 71_130_531, "D": 2_766_529, "square": 0, "emptied": 0, "middle": 0},
+    ("inpainting", "regions"): {"G": 71_196_259, "D": 2_832_257, "emptied": 0},  # derived: one level more in each
     ("inversion", ""): {"V": 994_624, "variation": 0, "picture": 3 * 227**2},  # AlexNet up to conv3
     ("johnson", ""): {
         "T": 1_679_235,

@@ -118,6 +118,7 @@ train:
 def forms() -> Iterator[tuple[str, Spec, int]]:
     """Specs, and after how many steps each is killed."""
     yield "cyclegan", load("cyclegan"), STEPS
+    yield "inpainting", load("inpainting"), STEPS
     yield "dualgan", load("dualgan"), STEPS
     yield "cut", load("cut"), STEPS
     yield "vqgan", load("vqgan"), STEPS
