@@ -417,3 +417,61 @@ def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = OUTCOME.save(tmp_path)
     assert read_outcome(tmp_path) == OUTCOME
     assert json.loads(path.read_text())["verdicts"][0]["margins"] == [0.0, 1.0, 2.0]
+
+
+def test_a_claim_that_untrained_networks_hold_too_is_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec(tmp_path)
+    text = path.read_text()
+    path.write_text(
+        text.replace(
+            "claims:\n",
+            "claims:\n"
+            '  - {say: there are points, check: "reach > 0"}\n'
+            '  - {say: it learns from its rate, check: "reach > 1.01 * reach[slow]"}\n'
+            '  - {say: they part, check: "correlation(distance, reach) > -2"}\n',
+        )
+    )
+    outcome = reproduce(Request(source=str(path), seeds=2, out=tmp_path / "out"))
+    points, learns, part, _ = outcome.verdicts
+    assert points.void
+    assert not points.held
+    assert all(margin > 0 for margin in points.margins)
+    assert all(margin < 0 for margin in learns.untrained), "both begin with the same networks"
+    assert not learns.void
+    assert part.untrained == (), "before the first step there is no course of a run"
+    text = outcome_text(outcome)
+    assert re.search(r"void +there are points", text)
+    assert "untrained networks hold it by" in text
+    assert "1 void" in text
+    assert "| **void** |" in system_page(outcome)
+    assert read_outcome(tmp_path / "out").verdicts == outcome.verdicts
+    capsys.readouterr()
+
+
+def test_untrained_networks_are_those_of_a_run_that_learns_nothing(tmp_path: Path) -> None:
+    found = work_on(task(spec(tmp_path, rate="0.0"), tmp_path / "seed-0"))
+    assert found.trained
+    assert found.untrained["reach"].value == found.numbers["reach"].value
+    learned = work_on(task(spec(tmp_path), tmp_path / "other"))
+    assert learned.untrained["reach"].value == found.numbers["reach"].value != learned.numbers["reach"].value
+
+
+def test_untrained_networks_are_measured_once_and_in_the_last_phase(tmp_path: Path) -> None:
+    source, folder = spec(tmp_path), tmp_path / "seed-0"
+    source.write_text(
+        source.read_text()
+        .replace(
+            "  step: [{update: d, minimize: judge}, {update: g, minimize: fool}]",
+            "  phases:\n"
+            "    - {name: one, length: 3 steps, step: [{update: d, minimize: judge}]}\n"
+            "    - {name: two, length: 3 steps, step: [{update: d, minimize: judge}, {update: g, minimize: fool}]}",
+        )
+        .replace("  length: 20 steps\n", "")
+    )
+    first = work_on(task(source, folder))
+    assert not first.failed
+    assert set(first.untrained) == set(first.numbers) == {"reach", "distance"}
+    kept = (folder / "untrained" / "results.json").read_bytes()
+    again = work_on(task(source, folder))
+    assert again.untrained == first.untrained
+    assert (folder / "untrained" / "results.json").read_bytes() == kept

@@ -30,7 +30,27 @@ def over_seeds(name: str, found: Sequence[RunResult]) -> Number:
 
 
 def judge(claim: Claim, findings: Findings) -> Verdict:
-    """The margins of a claim, seed by seed. A seed that lacks a number is left out."""
+    """The margins of a claim, seed by seed, and those by untrained networks. A seed that lacks a number is left out."""
+    margins, missing = _margins(claim, findings)
+    untrained, _ = _margins(claim, {variant: [_before(one) for one in found] for variant, found in findings.items()})
+    return Verdict(
+        say=claim.say,
+        source=claim.source,
+        check=unparse(claim.check),
+        margins=margins,
+        untrained=untrained,
+        why=missing,
+        note=claim.note,
+    )
+
+
+def _before(one: RunResult) -> RunResult:
+    """A run as if it had ended before its first step."""
+    return RunResult(numbers=one.untrained, unevaluated="untrained networks have no course", failed=one.failed)
+
+
+def _margins(claim: Claim, findings: Findings) -> tuple[tuple[float, ...], str]:
+    """The margins over the seeds, and why one is missing."""
     seeds = max((len(found) for found in findings.values()), default=0)
     margins, missing = [], ""
     for seed in range(seeds):
@@ -40,14 +60,7 @@ def judge(claim: Claim, findings: Findings) -> Verdict:
             missing = missing or str(error)
         except (ArithmeticError, ValueError) as error:
             missing = missing or f"the condition has no value: {error}"
-    return Verdict(
-        say=claim.say,
-        source=claim.source,
-        check=unparse(claim.check),
-        margins=tuple(margins),
-        why="" if len(margins) == seeds else missing,
-        note=claim.note,
-    )
+    return tuple(margins), "" if len(margins) == seeds else missing
 
 
 def needed_variants(claim: Claim) -> tuple[str, ...]:

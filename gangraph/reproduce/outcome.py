@@ -3,7 +3,7 @@
 import json
 import shlex
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Verdict:
     source: str
     check: str
     margins: tuple[float, ...]  # one a seed; above 0 where the claim holds by that seed alone
+    untrained: tuple[float, ...] = ()  # those of networks before their first step; none where that has no meaning
     why: str = ""
     note: str = ""  # what the spec's author knows about it
 
@@ -75,13 +76,22 @@ class Verdict:
 
     @property
     def held(self) -> bool:
-        """Whether the claim is true for the mean over the seeds, and for most seeds by themselves."""
-        return self.judged and self.margin > 0 and 2 * self.agreeing > len(self.margins)
+        """Whether the claim is true for the mean over the seeds and for most seeds by themselves, and is not void."""
+        return _holds(self.margins) and not self.void
+
+    @property
+    def void(self) -> bool:
+        """Whether it holds for untrained networks too, so that it shows nothing."""
+        return self.judged and _holds(self.untrained)
 
     @property
     def agreeing(self) -> int:
         """For how many seeds it is true by themselves."""
         return sum(margin > 0 for margin in self.margins)
+
+
+def _holds(margins: Sequence[float]) -> bool:
+    return bool(margins) and statistics.fmean(margins) > 0 and 2 * sum(one > 0 for one in margins) > len(margins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +135,14 @@ def read_outcome(folder: Path) -> Outcome:
             "deviations": tuple(data["deviations"]),
             "variants": tuple(_variant(item) for item in data["variants"]),
             "reported": tuple(Reported(**item) for item in data["reported"]),
-            "verdicts": tuple(Verdict(**{**item, "margins": tuple(item["margins"])}) for item in data["verdicts"]),
+            "verdicts": tuple(_verdict(item) for item in data["verdicts"]),
         }
     )
+
+
+def _verdict(data: Mapping[str, Any]) -> Verdict:
+    margins, untrained = tuple(data["margins"]), tuple(data.get("untrained", ()))  # older outcomes have none
+    return Verdict(**{**data, "margins": margins, "untrained": untrained})
 
 
 def _variant(data: Mapping[str, Any]) -> VariantOutcome:

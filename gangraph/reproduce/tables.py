@@ -1,5 +1,6 @@
 """Reproductions as text for a terminal, and as pages of Markdown."""
 
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -28,8 +29,9 @@ def outcome_text(outcome: Outcome) -> str:
 def tally(outcome: Outcome) -> str:
     """How many claims held, in words."""
     held, judged = sum(v.held for v in outcome.verdicts), sum(v.judged for v in outcome.verdicts)
-    left = len(outcome.verdicts) - judged
-    return f"{held} of {judged} held" + (f", {left} could not be judged" if left else "")
+    left, void = len(outcome.verdicts) - judged, sum(v.void for v in outcome.verdicts)
+    more = (f", {void} void" if void else "") + (f", {left} could not be judged" if left else "")
+    return f"{held} of {judged} held{more}"
 
 
 def results_page(outcomes: Sequence[Outcome], folder: str = "results") -> str:
@@ -60,8 +62,9 @@ def system_page(outcome: Outcome, index: str = "") -> str:
 _READING = """\
 A number is the mean over the seeds ± their standard deviation. A claim is *held* if it is true of the mean over the
 seeds and of most seeds by themselves; beside it stand its margin (the difference between the two sides of the
-comparison) and how many seeds hold it by themselves. These are small networks on embedded data: *not held* says
-that the claim was not seen at this scale; it says nothing about the paper's claim at the paper's scale."""
+comparison) and how many seeds hold it by themselves. One that untrained networks hold too shows nothing: it is *void*.
+These are small networks on embedded data: *not held* says that the claim was not seen at this scale; it says nothing
+about the paper's claim at the paper's scale."""
 
 _HEADER = f"""\
 # Results
@@ -114,7 +117,9 @@ def _number(variant: VariantOutcome, name: str) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return "not judged" if not verdict.judged else "held" if verdict.held else "not held"
+    if not verdict.judged:
+        return "not judged"
+    return "void" if verdict.void else "held" if verdict.held else "not held"
 
 
 def _margin(verdict: Verdict) -> str:
@@ -131,14 +136,18 @@ def _verdict_lines(verdict: Verdict) -> Iterator[str]:
     yield f"  {_verdict(verdict):<10}  {verdict.say}{source}"
     if verdict.judged:
         yield f"              {verdict.check}: margin {_margin(verdict)}, {_seeds(verdict)} seeds"
-    for more in filter(None, (verdict.why, verdict.note)):
+    for more in filter(None, (_void(verdict), verdict.why, verdict.note)):
         yield f"              {more}"
 
 
+def _void(verdict: Verdict) -> str:
+    return f"untrained networks hold it by {statistics.fmean(verdict.untrained):.4g}" if verdict.void else ""
+
+
 def _verdict_row(verdict: Verdict) -> Row:
-    seeds = _seeds(verdict) if verdict.judged else verdict.why
+    seeds = "; ".join(filter(None, (_seeds(verdict), _void(verdict)))) if verdict.judged else verdict.why
     name = _verdict(verdict)
-    shown = f"**{name}**" if name == "not held" else name
+    shown = f"**{name}**" if name in ("not held", "void") else name
     return verdict.say, verdict.source, f"`{verdict.check}`", shown, _margin(verdict), seeds
 
 

@@ -25,7 +25,7 @@ from gangraph.language.resolve.document import resolve
 from gangraph.language.spec import Spec
 from gangraph.run.training import Training
 from gangraph.saved.state import read_state
-from gangraph.session.run import measure_run, run
+from gangraph.session.run import measure_run, measure_untrained, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """The result of a run: its numbers, or why there are none."""
+    """The result of a run: its numbers, or why there are none; and those of its networks before their first step."""
 
     numbers: Mapping[str, Measured] = field(default_factory=dict)
+    untrained: Mapping[str, Measured] = field(default_factory=dict)
     evaluations: tuple[Mapping[str, float], ...] = ()  # the metrics over the time of the run
     unevaluated: str = ""  # why there are no evaluations
     seconds: float = 0.0
@@ -103,6 +104,7 @@ def work_on(task: Task) -> RunResult:
     try:
         trained = _train(task, spec)
         numbers = measure_run(task.folder, spec, device=task.device)
+        untrained = measure_untrained(spec, task.folder / "untrained", seed=task.seed, device=task.device)
         lines = RunFolder(task.folder).lines()
     except StoppedError:
         raise
@@ -114,6 +116,7 @@ def work_on(task: Task) -> RunResult:
     same = _evaluated_alike(task.folder, spec)
     return RunResult(
         numbers=numbers.results,
+        untrained=untrained.results,
         evaluations=evaluations if same else (),
         unevaluated="" if same else "the run was evaluated by other metrics, and only training evaluates again",
         seconds=seconds,

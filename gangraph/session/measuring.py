@@ -1,4 +1,4 @@
-"""A run is measured, and its numbers are written into its folder."""
+"""Networks are measured, and their numbers are written into the folder of their run."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -21,7 +21,27 @@ def measure_checkpoint(
     """Measure what `results.json` does not answer yet, and write it. `session/run.py` says more."""
     checkpoint, training = load_to_measure(folder, spec, which, device)
     place = folder if which in (None, LATEST) and is_run(folder) else results_folder(checkpoint)
-    asked = _asked(training, checkpoint)
+    return _completed(place, training, measure, read_state(checkpoint).trained.fingerprint)
+
+
+def measure_beginning(training: Training, place: Path, measure: Measure) -> Measurements:
+    """Measure networks before their first step, in the last phase, and write `results.json` into a folder of its own.
+
+    `session/run.py` says more.
+    """
+    while not training.in_last_phase:
+        training.next_phase()
+    return _completed(place, training, measure)
+
+
+def _completed(place: Path, training: Training, measure: Measure, trained: str = "") -> Measurements:
+    """Measure what the `results.json` of a folder does not answer yet, and write it."""
+    asked = Measurements(
+        fingerprint=trained or fingerprint(training.spec),
+        evaluation=evaluation_fingerprint(training.present),
+        step=training.step_count,
+        results={},
+    )
     before = read_results(place)
     answered = before is not None and before.answers(asked)
     known = before.results if before is not None and answered else {}
@@ -30,15 +50,6 @@ def measure_checkpoint(
     fresh = measure(training, [name for name in names if name not in known or known[name].why])
     found = replace(asked, results={name: fresh.get(name) or known[name] for name in names})
     if fresh or not answered:
+        place.mkdir(parents=True, exist_ok=True)
         found.save(place)
     return found
-
-
-def _asked(training: Training, checkpoint: Path) -> Measurements:
-    """What is to be measured, without any number yet."""
-    return Measurements(
-        fingerprint=read_state(checkpoint).trained.fingerprint or fingerprint(training.spec),
-        evaluation=evaluation_fingerprint(training.present),
-        step=training.step_count,
-        results={},
-    )

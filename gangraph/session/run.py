@@ -18,7 +18,7 @@ from gangraph.run.loading import load_run
 from gangraph.run.training import Training
 from gangraph.saved.find_checkpoint import numbered
 from gangraph.session.evaluators import EVALUATOR, EvaluatorCache, untrained_evaluators, untrained_networks
-from gangraph.session.measuring import measure_checkpoint
+from gangraph.session.measuring import measure_beginning, measure_checkpoint
 from gangraph.session.opening import Asked, opened_session
 from gangraph.session.reporter import Reporter, reporter
 from gangraph.session.session import Session
@@ -114,6 +114,24 @@ def measure_run(
         RunError: the run has no checkpoint, or a metric refuses its values.
     """
     return measure_checkpoint(Path(folder), spec, measure_now, which=which, device=device)
+
+
+def measure_untrained(spec: Spec, place: Path, *, seed: int = 0, device: str = "auto") -> Measurements:
+    """Measure the networks of a spec as they are before their first step, and write `results.json` into `place`.
+
+    What `start:` and `pretrained` give them they have. Of a spec in phases it is the last one that is evaluated. What
+    the file already answers is not measured again.
+
+    Raises:
+        SpecError: the spec has errors.
+        DataError: data is missing.
+        RunError: a metric refuses its values, or the file is damaged.
+    """
+    training = PreparedTraining(spec, seed=seed, device=device, compile="off")
+    try:
+        return measure_beginning(training, place, measure_now)
+    finally:
+        training.engine.draws.close()
 
 
 def _measure_on(folder: Path, device: str) -> Measurements:
