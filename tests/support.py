@@ -292,6 +292,16 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "networks.V": "small_vgg(widths=[2, 3, 3, 2], norm=none)",
         "train.batch": 2,
     },
+    "pgn": {
+        "params.size": 8,
+        "params.least": 3,
+        "params.most": 5,
+        "params.widths": [2, 3],
+        "params.units": 4,
+        "params.hidden": [5],
+        "params.batch": 3,
+        "evaluate.samples": 4,
+    },
     "mathieu": {
         "params.size": 32,
         "params.shown": 32,

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
     "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "infogan", "inpainting", "inversion", "johnson",
-    "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan",
+    "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan",
     "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
@@ -109,6 +109,9 @@ COUNTS = {
     },
     ("minibatch", ""): {"G": 4_933_382, "D": 1_504_404},
     ("minibatch", "feature_matching"): {"G": 4_933_382, "D": 1_406_804},
+    # All derived, since no sum is published: encoder, LSTM of 4 * 1568 * (1568 + 1568 + 2), and what reads 32 x 7 x 7.
+    ("pgn", "both"): {"G": 4_800 + 19_681_536 + 4_769, "D": 2 * 4_800 + 19_681_536 + 2_460_192 + 19_678_401},
+    ("pgn", "turning"): {"G": 41_083_265},
     ("pix2pix", ""): {"G": 54_413_955, "D": 2_768_705},
     ("pixelcnn", ""): {"P": 27_489},
     ("pixelcnn", "gated"): {"P": 189_537},

@@ -129,6 +129,7 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "srgan", load("srgan"), STEPS
     yield "mgan, across both phases", load("mgan"), STEPS
     yield "autoencoder", load("autoencoder"), STEPS
+    yield "pgn, batches of several lengths", load("pgn", variant="both"), STEPS
     yield "wgan_gp", load("wgan_gp", networks__G_ema="average(G, decay=0.9)"), STEPS
     yield "began", load("began"), STEPS
     yield "johnson", load("johnson"), STEPS

@@ -9,7 +9,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from gangraph.vocabulary.metrics import features
-from gangraph.vocabulary.metrics.codes import pca_error
+from gangraph.vocabulary.metrics.codes import linear_decoding, pca_error
 from gangraph.vocabulary.metrics.distributions import (
     fid,
     frechet_distance,
@@ -191,3 +191,29 @@ def test_pca_error_is_the_variance_that_is_left() -> None:
     assert float(pca_error(train.reshape(50, 1, 2, 2), train.reshape(50, 1, 2, 2), 2)) == pytest.approx(
         49 / 50 * 1.25, rel=1e-4
     )
+
+
+def test_linear_decoding_is_the_share_of_variance_that_a_straight_line_explains() -> None:
+    factors, noise = gaussian(400, 2), whitened(gaussian(400, 3, seed=1)).float()
+    features = torch.cat([1e4 * (factors[:, :1] - factors[:, 1:]), 1e-3 * factors.sum(1, keepdim=True), noise], 1)
+    known, seen = features[:200], features[200:]
+    assert float(linear_decoding(known, factors[:200], seen, factors[200:])) == pytest.approx(1, abs=1e-4)
+    assert float(linear_decoding(known, factors[:200, 0], seen, factors[200:, 0])) == pytest.approx(1, abs=1e-4)
+    assert abs(float(linear_decoding(known, factors[:200, 0] ** 2, seen, factors[200:, 0] ** 2))) < 0.1
+
+
+def test_linear_decoding_is_the_mean_over_factors() -> None:
+    factors = gaussian(300, 2)
+    known, seen = factors[:200, :1], factors[200:, :1]
+    one, other = (float(linear_decoding(known, factors[:200, k], seen, factors[200:, k])) for k in (0, 1))
+    assert one > 0.99 and abs(other) < 0.1
+    assert float(linear_decoding(known, factors[:200], seen, factors[200:])) == pytest.approx(
+        (one + other) / 2, abs=1e-4
+    )
+
+
+def test_linear_decoding_chooses_a_penalty_where_features_outnumber_samples() -> None:
+    factor, mixing = gaussian(120, 1), gaussian(1, 300, seed=2)
+    features = factor @ mixing + 3 * gaussian(120, 300, seed=3)
+    found = float(linear_decoding(features[:60], factor[:60], features[60:], factor[60:]))
+    assert 0.7 < found < 1

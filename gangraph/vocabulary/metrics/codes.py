@@ -153,3 +153,54 @@ def pca_error(train: Tensor, test: Tensor, components: int) -> Tensor:
     found = PCA(components, svd_solver="full").fit(known)
     lost = torch.from_numpy(seen - found.inverse_transform(found.transform(seen)))
     return lost.square().sum(1).mean().float()
+
+
+def _decoding_checks(
+    train_features: Tensor, train_targets: Tensor, test_features: Tensor, test_targets: Tensor
+) -> None:
+    checks.same_size(train_features=train_features, test_features=test_features)
+    for name, x in {"train_targets": train_targets, "test_targets": test_targets}.items():
+        if len(checks.shape(name, x)) not in (1, 2):
+            raise ValueError(f"{name} are {list(x.shape)}, expected numbers [N] or [N, K]")
+    if train_targets.shape[1:] != test_targets.shape[1:]:
+        found = f"train_targets are {list(train_targets.shape)} and test_targets {list(test_targets.shape)}"
+        raise ValueError(f"{found}, expected equally many numbers a sample")
+    checks.same_count(train_features=train_features, train_targets=train_targets)
+    checks.same_count(test_features=test_features, test_targets=test_targets)
+    checks.samples(3, train_features=train_features)
+    checks.samples(2, test_features=test_features)
+
+
+@metric(
+    expects=_decoding_checks,
+    protocol=lambda: {"regression": "ridge, its penalty the best of 13 by leave-one-out", "scale": "standardised"},
+    sets=(("train_features", "train_targets"), ("test_features", "test_targets")),
+)
+def linear_decoding(
+    train_features: Tensor, train_targets: Tensor, test_features: Tensor, test_targets: Tensor
+) -> Tensor:
+    """r^2 of factors that ridge regression on features predicts, mean over the factors; higher is better, up to 1.
+
+    The share of the variance of test targets [N] or [N, K] that is explained: 0 is no better than their mean. Features
+    [N, D] are standardised by the training set's means and deviations. Each factor has the penalty that is best for
+    the training set where one sample is left out, among 13 from 1e-3 to 1e9 (after Lotter et al. 2015).
+    """
+    import numpy as np
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import r2_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    _decoding_checks(train_features, train_targets, test_features, test_targets)
+    checks.finite(
+        train_features=train_features,
+        train_targets=train_targets,
+        test_features=test_features,
+        test_targets=test_targets,
+    )
+    factors = test_targets.flatten(1) if test_targets.dim() > 1 else test_targets[:, None]
+    if (factors == factors[0]).all(0).any():
+        raise ValueError("a factor of test_targets is the same in all samples, expected one that varies")
+    known, told, seen, true = (x.double().numpy() for x in (train_features, train_targets, test_features, test_targets))
+    regression = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-3, 9, 13), alpha_per_target=True))
+    return torch.tensor(r2_score(true, regression.fit(known, told).predict(seen)), dtype=torch.float32)
