@@ -109,13 +109,13 @@ def decoded(image: Image.Image, rules: Rules, data: bytes = b"") -> Picture:
     Raises:
         ValueError: the pixels are not known, or too many.
     """
-    _require_room(image, _COST, rules)
+    require_room(image, rules)
     stored = _stored(image)
     if stored.in_bytes and rules.values is None:
         image, mode = _upright(image), "L" if rules.channels == 1 else "RGB"
         if not _may_be_transparent(image):
             return (image if image.mode == mode else image.convert(mode),)
-    _require_room(image, _COST_DEEP, rules)
+    require_room(image, rules, _COST_DEEP)
     return _bands(*_levels(image, data, stored), stored, rules)
 
 
@@ -133,7 +133,11 @@ def _mend_byte_order(image: Image.Image) -> None:
             image.tile[index] = tile._replace(args=(native[tile.args[0]], *tile.args[1:]))  # type: ignore[attr-defined]
 
 
-def _require_room(image: Image.Image, cost: int, rules: Rules) -> None:
+def require_room(image: Image.Image, rules: Rules, cost: int = _COST) -> None:
+    """Raise ValueError if an image that is not loaded yet would take more memory to decode than `largest` says.
+
+    `cost` are the bytes that a pixel takes.
+    """
     needed = image.width * image.height * cost / _MIB
     if needed > rules.largest:
         found = f"has {image.width} x {image.height} pixels, which take {needed:,.0f} MiB to decode"

@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from torch import Tensor
 
 from gangraph.data.archive import IMAGE_SUFFIXES, missing, natural
 from gangraph.data.arguments import require, require_count
 from gangraph.data.arrays import read_arrays
-from gangraph.data.decode import decoded
+from gangraph.data.decode import Picture, Rules, decode, decoded, require_room
 from gangraph.data.imageset import corrupt
 from gangraph.data.lengths import Frames, most_frames, require_frames, varying
-from gangraph.data.reading import MIB, read_file, readable, require_size_of
+from gangraph.data.reading import MIB, read_file, readable, require_regular, require_size_of
 from gangraph.data.source import Field
 from gangraph.data.transform import CHANCES, ImageOptions
 from gangraph.data.walking import files_below, is_hidden
@@ -102,7 +103,7 @@ class Video:
 
     name: str
     count: int
-    read: Callable[[], Iterator[Image.Image]]
+    read: Callable[[], Iterator[Picture]]
 
 
 class VideoSet:
@@ -172,8 +173,8 @@ class VideoSet:
     def _decoded(self, video: Video) -> Tensor:
         frames: list[Tensor] = []
         try:
-            for image in video.read():
-                frames.append(self._options.prepare(decoded(image, self._options.rules)))
+            for picture in video.read():
+                frames.append(self._options.prepare(picture))
                 require_size_of(video.name, len(frames) * frames[0].nbytes, self._options.largest)
             if len(frames) != video.count:
                 raise ValueError(f"has {len(frames)} frames, and {video.count} when it was opened")
@@ -189,7 +190,7 @@ def _found(place: Path, options: Videos) -> Iterator[Video]:
     if not place.exists():
         raise missing("folder", place)
     if place.is_file():
-        yield from _arrays(place, options.largest) if place.suffix.lower() == ".npz" else [_file(place, options)]
+        yield from _arrays(place, options) if place.suffix.lower() == ".npz" else [_file(place, options)]
         return
     folders: dict[Path, list[str]] = {}
     for name in sorted((name for name in files_below(place).files if not is_hidden(name)), key=natural):
@@ -201,35 +202,38 @@ def _found(place: Path, options: Videos) -> Iterator[Video]:
     yield from (_folder(folder, names, options) for folder, names in folders.items())
 
 
-def _arrays(path: Path, largest: int) -> Iterator[Video]:
-    for name, array in read_arrays(path, largest).items():
+def _arrays(path: Path, options: Videos) -> Iterator[Video]:
+    for name, array in read_arrays(path, options.largest).items():
         frames = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] == 3)
         if array.dtype != np.uint8 or not frames:
             found = f"array '{name}' of '{path}' holds {array.dtype} of shape {list(array.shape)}"
             raise DataError(f"{found}; expected a video: uint8 of shape [T, H, W, 3] or [T, H, W]")
-        yield Video(f"{path}/{name}", len(array), partial(map, Image.fromarray, array))
+        yield Video(f"{path}/{name}", len(array), partial(_pictures, array, options.rules))
+
+
+def _pictures(array: NDArray[np.uint8], rules: Rules) -> Iterator[Picture]:
+    return (decoded(Image.fromarray(frame), rules) for frame in array)
 
 
 def _folder(folder: Path, names: Sequence[str], options: Videos) -> Video:
-    def read() -> Iterator[Image.Image]:
-        for name in names:
-            with Image.open(folder / name) as image:
-                yield image
+    def read() -> Iterator[Picture]:
+        return (decode(read_file(folder / name, options.largest), options.rules) for name in names)
 
     return Video(readable(str(folder)), len(names), read)
 
 
 def _file(path: Path, options: Videos) -> Video:
     if path.suffix.lower() in FILMED:
-        return _film(path)
+        return _film(path, options)
     if path.suffix.lower() not in ANIMATED:
         raise DataError(f"'{path}' is no video; expected a folder, .npz, {' '.join(ANIMATED + FILMED)}")
-    read_file(path, options.largest // 4)  # that it is a regular file, and not too large
+    require_size_of(readable(str(path)), require_regular(path), options.largest // 4)
 
-    def read() -> Iterator[Image.Image]:
+    def read() -> Iterator[Picture]:
         with Image.open(path) as film:
+            require_room(film, options.rules)
             for frame in ImageSequence.Iterator(film):
-                yield frame.convert("RGB")
+                yield decoded(frame.convert("RGB"), options.rules)
 
     try:
         with Image.open(path) as film:
@@ -238,20 +242,29 @@ def _file(path: Path, options: Videos) -> Video:
         raise corrupt(readable(str(path)), error) from error
 
 
-def _film(path: Path) -> Video:
+def _film(path: Path, options: Videos) -> Video:
+    """A film, whose frames are counted where its header does not say how many there are."""
+    require_regular(path)
     try:
         av = import_module("av")
     except ImportError as error:
         raise DataError(f"'{path}' needs the package av: pip install 'gangraph[video]'") from error
 
-    def read() -> Iterator[Image.Image]:
+    def read() -> Iterator[Picture]:
         with av.open(str(path)) as film:
             for frame in film.decode(video=0):
-                yield frame.to_image()
+                if frame.width * frame.height * 3 > options.largest * MIB:  # each frame may have a size of its own
+                    raise ValueError(f"has a frame of {frame.width} x {frame.height} pixels")
+                yield decoded(frame.to_image(), options.rules)
 
     try:
         with av.open(str(path)) as film:
-            count = film.streams.video[0].frames or sum(1 for _ in film.decode(video=0))
+            stream = film.streams.video[0]
+            most = options.largest * MIB // max(1, 3 * stream.width * stream.height)
+            count = stream.frames or sum(1 for _ in islice(film.decode(video=0), most + 1))
     except Exception as error:  # of FFmpeg, or no stream of images
         raise corrupt(readable(str(path)), error) from error
+    if count > most:
+        found = f"{readable(str(path))}: has more than {most} frames of {stream.width} x {stream.height} pixels"
+        raise DataError(f"{found}; give largest= to read more than {options.largest} MiB")
     return Video(readable(str(path)), count, read)

@@ -1,6 +1,9 @@
 """Clips of consecutive frames: from arrays, folders of frames, and files of several frames."""
 
-from importlib.util import find_spec
+import os
+import struct
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -133,21 +136,66 @@ def test_what_is_no_video_is_named(tmp_path: Path, folders: Path) -> None:
         broken.batch([0], torch.Generator())
 
 
-@pytest.mark.skipif(find_spec("av") is not None, reason="av is installed")
-def test_a_film_needs_a_package_that_is_named(tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_a_frame_or_a_film_is_told_and_never_waited_for(tmp_path: Path, folders: Path) -> None:
+    (folders / "first" / "3.png").unlink()
+    os.mkfifo(folders / "first" / "3.png")
+    (problem,) = Videos(str(folders), frames=2, size=8).open().verify()
+    assert "3.png is a pipe; expected a file" in problem
+    for name in ("film.mp4", "film.gif"):
+        (tmp_path / name[-3:]).mkdir()
+        os.mkfifo(tmp_path / name[-3:] / name)
+        with pytest.raises(DataError, match=rf"{name} is a pipe; expected a file"):
+            Videos(str(tmp_path / name[-3:]), frames=2, size=8).open()
+
+
+def test_an_animation_that_says_it_is_huge_is_refused_before_a_frame_is_decoded(tmp_path: Path) -> None:
+    shown = [Image.fromarray(np.full((16, 16), 40 * n, np.uint8)) for n in range(5)]
+    shown[0].save(tmp_path / "a.gif", save_all=True, append_images=shown[1:])
+    written = (tmp_path / "a.gif").read_bytes()
+    for side, said in ((9_000, r"9000 x 9000 pixels, which take .* more than largest=200"), (60_000, "pixels")):
+        (tmp_path / "a.gif").write_bytes(written[:6] + struct.pack("<HH", side, side) + written[10:])
+        tracemalloc.start()
+        with pytest.raises(DataError, match=said):
+            Videos(str(tmp_path / "a.gif"), frames=2, size=8, largest=200).open().batch([0], torch.Generator())
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+        tracemalloc.stop()
+
+
+def test_arrays_that_would_run_code_or_claim_too_much_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    with pytest.raises(DataError, match="object"):
+        Videos(str(tmp_path / "objects.npz"), frames=2, size=8).open()
+    np.savez_compressed(tmp_path / "dense.npz", a=np.zeros((400, 512, 512), np.uint8))
+    with pytest.raises(DataError, match=r"larg|unpack"):
+        Videos(str(tmp_path / "dense.npz"), frames=2, size=8, largest=50).open()
+
+
+def test_a_film_needs_a_package_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "a.mp4").write_bytes(b"")
     with pytest.raises(DataError, match=r"needs the package av: pip install 'gangraph\[video\]'"):
         Videos(str(tmp_path), frames=2, size=8).open()
 
 
 def test_a_film_is_a_video(tmp_path: Path) -> None:
-    pytest.importorskip("av")
     from gangraph.evaluate.film import save_film
 
     shown = [Image.fromarray(np.full((16, 16, 3), 40 * n, np.uint8)) for n in range(5)]
     save_film(shown, tmp_path / "a.mp4", rate=5)
     clips = taken(Videos(str(tmp_path), frames=2, size=16, range="unit"), 0, 3)
     assert torch.allclose(clips.mean((2, 3, 4)) * 255, torch.tensor([[0.0, 40], [120, 160]]), atol=6)
+
+
+def test_a_film_with_more_frames_than_fit_is_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    from gangraph.evaluate.film import save_film
+
+    save_film([Image.new("RGB", (800, 800))] * 5, tmp_path / "a.mp4", rate=5)
+    with pytest.raises(DataError, match=r"a.mp4: has more than 2 frames of 800 x 800 pixels; give largest="):
+        Videos(str(tmp_path), frames=2, size=16, largest=4).open()
+    assert len(Videos(str(tmp_path), frames=2, size=16, largest=12).open()) == 4
+    (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:200])
+    with pytest.raises(DataError, match=r"a\.mp4"):
+        Videos(str(tmp_path), frames=2, size=16).open()
 
 
 @pytest.mark.parametrize(
