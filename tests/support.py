@@ -74,6 +74,13 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "params.pool": 3,
         "train.batch": 2,
     },
+    "geometry": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.blocks": 1,
+        "params.pool": 3,
+        "train.batch": 2,
+    },
     "dualgan": {
         "params.size": 16,
         "params.filters": 2,

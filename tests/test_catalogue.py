@@ -15,9 +15,9 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
-    "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "infogan", "inpainting", "inversion", "johnson",
-    "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix", "pixelcnn", "pixelrnn", "progan", "r3gan",
-    "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "geometry", "infogan", "inpainting", "inversion",
+    "johnson", "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix", "pixelcnn", "pixelrnn", "progan",
+    "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -54,6 +54,7 @@ COUNTS = {
     ("dualgan", "code_map"): {"G": 30_627_907, "F": 30_627_907, "D_x": 3_921_281, "D_y": 3_921_281},
     ("gan", ""): {"G": 2_503_984, "D": 1_231_441},
     ("gatys", ""): {"V": 12_944_960, "apart": 0, "picture": 3 * 512**2},  # VGG-19 up to conv5_1
+    ("geometry", ""): {"G": 11_378_179, "F": 11_378_179, "D_x": 2_764_737, "D_y": 2_764_737},  # as cyclegan
     ("infogan", ""): {"G": 6_652_481, "T": 6_558_144, "D": 1_025, "Q": 133_262},
     ("inpainting", ""): {"G": 71_130_531, "D": 2_766_529, "square": 0, "emptied": 0, "middle": 0},
     ("inpainting", "regions"): {"G": 71_196_259, "D": 2_832_257, "emptied": 0},  # derived: one level more in each
@@ -141,9 +142,8 @@ COUNTS = {
 }
 LONGEST = {"dcgan": 40, "cyclegan": 80}
 # Names that would show a special case; some are words of English or of the field, and one is an author's, who is cited.
-NAMES = re.compile(
-    rf"\b({'|'.join({*SYSTEMS} - {'began', 'cut', 'gan', 'mathieu', 'minibatch', 'unrolled'})})\b", re.IGNORECASE
-)
+WORDS = {"began", "cut", "gan", "geometry", "mathieu", "minibatch", "unrolled"}
+NAMES = re.compile(rf"\b({'|'.join({*SYSTEMS} - WORDS)})\b", re.IGNORECASE)
 
 
 def method(name: str) -> list[str]:

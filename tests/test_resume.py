@@ -120,6 +120,7 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "cyclegan", load("cyclegan"), STEPS
     yield "inpainting", load("inpainting"), STEPS
     yield "dualgan", load("dualgan"), STEPS
+    yield "geometry", load("geometry", variant="shape"), STEPS
     yield "cut", load("cut"), STEPS
     yield "vqgan", load("vqgan"), STEPS
     yield "adain_style", load("adain_style"), STEPS
