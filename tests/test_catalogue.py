@@ -15,9 +15,10 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
-    "cyclegan", "dcgan", "deepsim", "dualgan", "gan", "gatys", "geometry", "infogan", "inpainting", "inversion",
-    "johnson", "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix", "pixelcnn", "pixelrnn", "progan",
-    "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan", "vqgan", "wgan", "wgan_gp",
+    "cyclegan", "dance", "dcgan", "deepsim", "dualgan", "gan", "gatys", "geometry", "infogan", "inpainting",
+    "inversion", "johnson", "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix", "pixelcnn",
+    "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan",
+    "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -46,6 +47,14 @@ COUNTS = {
     },
     ("cvae", ""): {"encoder": 204_548, "decoder": 204_816},
     ("cyclegan", ""): {"G": 11_378_179, "F": 11_378_179, "D_x": 2_764_737, "D_y": 2_764_737},
+    ("dance", ""): {  # the last phase has the local generator, and all
+        "G": 182_715_939,
+        "F": 26_724_291,
+        **{f"D[{scale}]": 2_773_953 for scale in (1, 2, 3)},
+        "D_face": 2_769_601,
+        "V": 12_944_960,
+        **dict.fromkeys(("half", "cut", "place"), 0),
+    },
     ("dcgan", ""): {"G": 3_576_704, "D": 2_765_568},
     ("deepsim", ""): {"C": 40_222_528, "G": 56_096_256, "D": 6_129_986},  # the release's, without biases that stay 0
     ("deepsim", "pool5"): {"C": 2_469_696, "G": 12_699_136, "D": 11_372_866},
@@ -142,7 +151,7 @@ COUNTS = {
 }
 LONGEST = {"dcgan": 40, "cyclegan": 80}
 # Names that would show a special case; some are words of English or of the field, and one is an author's, who is cited.
-WORDS = {"began", "cut", "gan", "geometry", "mathieu", "minibatch", "unrolled"}
+WORDS = {"began", "cut", "dance", "gan", "geometry", "mathieu", "minibatch", "unrolled"}
 NAMES = re.compile(rf"\b({'|'.join({*SYSTEMS} - WORDS)})\b", re.IGNORECASE)
 
 
@@ -235,6 +244,8 @@ def test_every_system_but_one_has_its_counts_asserted() -> None:
     assert sum(COUNTS["beta_vae", "sprites,capacity"].values()) == 502_005
     assert sum(COUNTS["cvae", ""].values()) == 409_364
     assert sum(COUNTS["vqgan", ""][name] for name in "EGZ") == 72_141_699
+    first = gangraph.check_spec(gangraph.load("dance", profile="paper"))[0]
+    assert first.networks["G"].parameters == 182_452_675  # the global generator
     for variant, predictor, critic in (("", 12_569_740, 20_640_388), ("official_code", 223_644, 2_128_548)):
         counts = COUNTS["mathieu", variant]
         assert sum(counts[f"G[{k}]"] for k in (1, 2, 3, 4)) == predictor

@@ -119,6 +119,8 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     """Specs, and after how many steps each is killed."""
     yield "cyclegan", load("cyclegan"), STEPS
     yield "inpainting", load("inpainting"), STEPS
+    short = {f"train__phases__{number}__length": f"{length} steps" for number, length in enumerate((2, 2, 100))}
+    yield "dance, across its phases", load("dance", **short), STEPS
     yield "dualgan", load("dualgan"), STEPS
     yield "geometry", load("geometry", variant="shape"), STEPS
     yield "cut", load("cut"), STEPS

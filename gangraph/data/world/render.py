@@ -72,6 +72,11 @@ class Raster:
         image += ground[:, None] * ground_colour[:, :, None, None]
         return image.mul_(2).sub_(1)
 
+    def ground(self, palette: Tensor) -> Tensor:
+        """The scenes without their objects, in the colours [len(HUES), C]: [B, C, H, W] in [0, 1]."""
+        gain = self._light() * (1 - _MARK * self._ground_marks())
+        return gain[:, None] * palette[self.scene["ground_hue"]][:, :, None, None]
+
     def segmentation(self) -> Tensor:
         """The class of each pixel, 0 for the ground, 1 + shape for the object: [B, H, W], int64."""
         return torch.where(self.distance < 0, _column(self.scene["shape"] + 1), 0)
@@ -138,6 +143,11 @@ def _shares(pixels: int) -> Tensor:
 def palette(channels: int) -> Tensor:
     """The palette: [len(HUES), channels]; one channel is its luminance."""
     return _channelled(torch.tensor([PALETTE[hue] for hue in HUES]), channels)
+
+
+def shade_of(rgb: tuple[float, float, float], channels: int) -> Tensor:
+    """One colour: [1, channels]."""
+    return _channelled(torch.tensor([rgb]), channels)
 
 
 def coloured(segmentation: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gangraph.data.world.caption import sentence, spelled
+from gangraph.data.world.figure import JOINTS, STICKS
 from gangraph.data.world.scene import FACTORS
 from gangraph.data.world.source import World
 from gangraph.data.world.views import ATTRIBUTES, VIEWS
@@ -88,6 +89,18 @@ def _paths(value: Tensor, cell: int) -> Image.Image:
     return picture
 
 
+def _bones(value: Tensor, cell: int) -> Image.Image:
+    """The sticks of the first frame."""
+    picture = Image.new("RGB", (cell, cell), "white")
+    pen = ImageDraw.Draw(picture)
+    places = {
+        name: ((x + 1) / 2 * cell, (y + 1) / 2 * cell) for name, (x, y) in zip(JOINTS, value[0].tolist(), strict=True)
+    }
+    for first, second, _ in STICKS:
+        pen.line([places[first], places[second]], fill=_INK)
+    return picture
+
+
 def _classes(value: Tensor, cell: int) -> Image.Image:
     return _picture(value[None] / 3 - 1, cell)
 
@@ -148,6 +161,10 @@ _PAINTERS: Mapping[str, _Paint] = {
     "clip": _film,
     "balls": _film,
     "courses": _paths,
+    "figure": _film,
+    "pose": _film,
+    "joints": _bones,
+    "silhouette": lambda value, cell: _film(value * 2 - 1, cell),
     "segmentation": _classes,
     "polygon": _vertices,
     "label": _class,

@@ -15,6 +15,7 @@ from gangraph.data.source import Field, Meanings
 from gangraph.data.world.balls import MOST, Draws
 from gangraph.data.world.caption import sentences
 from gangraph.data.world.chance import SPLITS, uniforms
+from gangraph.data.world.figure import BUILDS
 from gangraph.data.world.scene import (
     COMBINATIONS,
     FACTORS,
@@ -50,6 +51,11 @@ class World:
         balls         [frames, channels, height, width] in [-1, 1]: white balls that bounce in a black box, see `balls`
         courses       [frames, balls, 4] in [-1, 1]: of each ball x and y, as shares of the box, and its speed along
                       both, as shares of the greatest
+        figure        [frames, channels, height, width] in [-1, 1]: a figure that dances on the ground of the scene; its
+                      shirt has the hue
+        pose          [frames, channels, height, width] in [-1, 1]: its limbs as coloured sticks on black
+        joints        [frames, 15, 2] in [-1, 1]: x and y of its `figure.JOINTS`, as shares of the picture, y down
+        silhouette    [frames, 1, height, width] of 0 or 1: 1 on the figure
         segmentation  [height, width] int64: 0 for the ground, 1 + shape for the object
         segmap        [3, height, width] in [-1, 1]: the segmentation in colours
         outline       [1, height, width] in [-1, 1]: a line of 1 on -1
@@ -90,6 +96,8 @@ class World:
         motion: what the object of a clip does: some of flight, spin and growth, or "all".
         points: vertices of a polygon.
         balls: how many balls bounce, from 1 to 4.
+        build: of the figure: slim or stout.
+        tremor: by how much the sticks of `pose` are off, up to 0.2 half pictures, in each frame anew.
 
     Raises:
         ValueError: an argument is wrong; the message says what was expected, and the nearest name.
@@ -118,6 +126,8 @@ class World:
     motion: str | Sequence[str] = "all"
     points: int = 32
     balls: int = 3
+    build: str = "slim"
+    tremor: float = 0.0
 
     def __post_init__(self) -> None:
         # Lists and mappings become tuples: equal worlds are equal values, and hash alike.
@@ -272,6 +282,9 @@ def _check_camera(world: World, views: Sequence[str]) -> None:
     require_count("stride", world.stride, least=1)
     require_count("points", world.points, least=3)
     require_count("balls", world.balls, most=MOST)
+    require_one_of("build", world.build, tuple(BUILDS))
+    if not 0 <= world.tremor <= 0.2:
+        raise ArgumentError("tremor", world.tremor, "a number from 0 to 0.2")
     require_count("factor", world.factor, least=1, most=min(height_and_width(world.size)))
     if world.channels not in (1, 3):
         raise ArgumentError("channels", world.channels, "1 (luminance) or 3 (colour)")

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from gangraph.data.source import Field
+from gangraph.data.world import figure
 from gangraph.data.world.balls import Draws, courses, pictures, shares
 from gangraph.data.world.caption import LENGTH, LETTERS, MOST_LETTERS, VOCABULARY, letters, tokens
-from gangraph.data.world.render import Raster, coloured, palette, polygon
+from gangraph.data.world.render import Raster, coloured, palette, polygon, shade_of
 from gangraph.data.world.scene import FACTORS, HUES, SHAPES, TEXTURES, Scene, moving
 
 LABELS = tuple(name for name, factor in FACTORS.items() if factor.names)
@@ -38,6 +39,8 @@ class Camera:
     motion: tuple[str, ...]
     points: int
     balls: int
+    build: str
+    tremor: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Shot:
     def course(self) -> Tensor:
         """How the balls of each sample fly: [B, frames, balls, 4]."""
         return courses(self.draws, self.camera.balls, self.camera.frames, self.camera.stride)
+
+    @cached_property
+    def joints(self) -> Tensor:
+        """Where the joints of each sample's figure are: [B, frames, joints, 2], in half pictures."""
+        return figure.joints(self.draws, self.camera.build, self.camera.frames, self.camera.stride)
 
     @cached_property
     def raster(self) -> Raster:
@@ -95,6 +103,33 @@ def _clip(shot: Shot) -> Tensor:
 
 def _balls(shot: Shot) -> Tensor:
     return pictures(shot.course, shot.camera.size)[:, :, None].repeat(1, 1, shot.camera.channels, 1, 1)
+
+
+def _figure(shot: Shot) -> Tensor:
+    camera, scene, colours = shot.camera, shot.scene, palette(shot.camera.channels)
+    others = (scene["hue"] + 3) % len(HUES)  # the trousers
+    trousers = torch.where(others == scene["ground_hue"], (others + 1) % len(HUES), others)
+    ground, shirt, legs = (
+        part.repeat_interleave(camera.frames, dim=0)
+        for part in (shot.raster.ground(colours), colours[scene["hue"]], colours[trousers])
+    )
+    skin, dark = (shade_of(colour, camera.channels) for colour in (figure.SKIN, figure.DARK))
+    return _filmed(shot, figure.picture(shot.joints.flatten(0, 1), camera.build, ground, shirt, legs, skin, dark))
+
+
+def _pose(shot: Shot) -> Tensor:
+    camera = shot.camera
+    found = figure.trembled(shot.joints, shot.draws, camera.tremor, camera.stride)
+    return _filmed(shot, figure.sticks(found.flatten(0, 1), camera.size, palette(camera.channels)))
+
+
+def _silhouette(shot: Shot) -> Tensor:
+    return _filmed(shot, figure.silhouette(shot.joints.flatten(0, 1), shot.camera.build, shot.camera.size))
+
+
+def _filmed(shot: Shot, picture: Tensor) -> Tensor:
+    """Pictures [B * frames, ...] as clips [B, frames, ...]."""
+    return picture.view(-1, shot.camera.frames, *picture.shape[1:])
 
 
 def _under(shot: Shot) -> Tensor:
@@ -152,7 +187,7 @@ def _spelled(_: Camera) -> Field:
     return Field((MOST_LETTERS,), 0, len(LETTERS) - 1, torch.int64, padded=True, text="characters")
 
 
-FILMS = ("clip", "balls", "courses")  # the views whose first axis is time
+FILMS = ("clip", "balls", "courses", "figure", "pose", "joints", "silhouette")  # the views whose first axis is time
 VIEWS: Mapping[str, View] = {
     "image": View(lambda c: _picture(c.channels, c), lambda shot: shot.image),
     "under": View(lambda c: _picture(c.channels, c), _under),
@@ -160,6 +195,13 @@ VIEWS: Mapping[str, View] = {
     "clip": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _clip),
     "balls": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _balls),
     "courses": View(lambda c: Field((c.frames, c.balls, 4), -1, 1), lambda shot: shares(shot.course)),
+    "figure": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _figure),
+    "pose": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _pose),
+    "joints": View(
+        lambda c: Field((c.frames, len(figure.JOINTS), 2), -1, 1),
+        lambda shot: figure.shares(shot.joints, shot.camera.size),
+    ),
+    "silhouette": View(lambda c: Field((c.frames, 1, *c.size), 0, 1), _silhouette),
     "segmentation": View(
         lambda c: Field(c.size, 0, len(SHAPES), torch.int64),
         lambda shot: shot.raster.segmentation(),
