@@ -94,6 +94,18 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "train.batch": 2,
         "networks.V": "small_vgg(widths=[2, 3, 3, 2], norm=none)",
     },
+    "deformation": {
+        "params.size": 16,
+        "params.filters": 2,
+        "params.blocks": 1,
+        "params.filters_i": 2,
+        "params.levels": 4,
+        "params.filters_d": 2,
+        "params.field": 16,
+        "params.batch": 2,
+        "params.pool": 3,
+        "networks.T": "affine_net(widths=[3, 4], kernels=[5, 3], last=1)",
+    },
     "dualgan": {
         "params.size": 16,
         "params.filters": 2,

@@ -18,6 +18,7 @@ from gangraph.vocabulary.geometry import (
     matrix,
     reflected,
     translate,
+    warp,
 )
 from tests.support import small, trainer
 
@@ -218,6 +219,27 @@ def test_affine_is_torchs_sampling_and_has_derivatives_of_any_order(padding: str
     inputs = (x[:, :1].requires_grad_(), rows.requires_grad_())
     assert torch.autograd.gradcheck(lambda image, at: affine(image, at, padding=padding), inputs)
     assert torch.autograd.gradgradcheck(lambda image, at: affine(image, at, padding=padding), inputs)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_warp_is_torchs_sampling_and_has_derivatives_of_any_order(padding: str) -> None:
+    x, at = torch.randn(2, 3, 5, 7), torch.rand(2, 2, 4, 6) * 10 - 2
+    half = torch.tensor([6.0, 4.0]) / 2
+    grid = at.permute(0, 2, 3, 1) / half - 1
+    expected = functional.grid_sample(x, grid, padding_mode=padding, align_corners=True)
+    assert torch.allclose(warp(x, at, padding), expected, atol=1e-12)
+    inputs = (x[:, :1].requires_grad_(), at.requires_grad_())
+    assert torch.autograd.gradcheck(lambda image, places: warp(image, places, padding), inputs)
+    assert torch.autograd.gradgradcheck(lambda image, places: warp(image, places, padding), inputs)
+
+
+def test_warp_at_the_coordinates_changes_nothing_and_says_what_does_not_fit() -> None:
+    x = torch.randn(2, 3, 5, 7)
+    assert torch.equal(warp(x, coordinates(x)), x)
+    assert torch.equal(warp(x, coordinates(x)[:, :, :2, 3:]), x[:, :, :2, 3:])
+    for at, padding in ((coordinates(x)[:1], "zeros"), (x, "zeros"), (coordinates(x), "mirror")):
+        with pytest.raises(ValueError, match=r"expected places \[2, 2, H, W\]|padding is one of"):
+            warp(x, at, padding)
 
 
 def test_affine_gives_an_image_as_large_as_another() -> None:

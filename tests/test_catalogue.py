@@ -15,10 +15,10 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
-    "cyclegan", "dance", "dcgan", "deepsim", "dualgan", "gan", "gatys", "geometry", "infogan", "inpainting",
-    "inversion", "johnson", "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix", "pixelcnn",
-    "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae", "vae_gan",
-    "vqgan", "wgan", "wgan_gp",
+    "cyclegan", "dance", "dcgan", "deepsim", "deformation", "dualgan", "gan", "gatys", "geometry", "infogan",
+    "inpainting", "inversion", "johnson", "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix",
+    "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae",
+    "vae_gan", "vqgan", "wgan", "wgan_gp",
 )  # fmt: skip
 # Parameters of networks with the paper's settings, by spec and variants.
 COUNTS = {
@@ -58,6 +58,13 @@ COUNTS = {
     ("dcgan", ""): {"G": 3_576_704, "D": 2_765_568},
     ("deepsim", ""): {"C": 40_222_528, "G": 56_096_256, "D": 6_129_986},  # the release's, without biases that stay 0
     ("deepsim", "pool5"): {"C": 2_469_696, "G": 12_699_136, "D": 11_372_866},
+    ("deformation", ""): {  # the images' and the critics' are derived from the code
+        "T": 22_174,
+        "S": 4_294_082,
+        "I": 41_823_619,
+        "D_s": 2_762_689,
+        "D_i": 136_385,
+    },
     ("dualgan", ""): {"G": 30_627_907, "F": 30_627_907, "D_x": 2_764_737, "D_y": 2_764_737},
     ("dualgan", "official_code"): {"G": 30_627_907, "F": 30_627_907, "D_x": 3_949_441, "D_y": 3_949_441},
     ("dualgan", "code_map"): {"G": 30_627_907, "F": 30_627_907, "D_x": 3_921_281, "D_y": 3_921_281},
@@ -151,7 +158,7 @@ COUNTS = {
 }
 LONGEST = {"dcgan": 40, "cyclegan": 80}
 # Names that would show a special case; some are words of English or of the field, and one is an author's, who is cited.
-WORDS = {"began", "cut", "dance", "gan", "geometry", "mathieu", "minibatch", "unrolled"}
+WORDS = {"began", "cut", "dance", "deformation", "gan", "geometry", "mathieu", "minibatch", "unrolled"}
 NAMES = re.compile(rf"\b({'|'.join({*SYSTEMS} - WORDS)})\b", re.IGNORECASE)
 
 

@@ -121,6 +121,7 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "inpainting", load("inpainting"), STEPS
     short = {f"train__phases__{number}__length": f"{length} steps" for number, length in enumerate((2, 2, 100))}
     yield "dance, across its phases", load("dance", **short), STEPS
+    yield "deformation", load("deformation", train__phases__0__length="2 steps"), STEPS
     yield "dualgan", load("dualgan"), STEPS
     yield "geometry", load("geometry", variant="shape"), STEPS
     yield "cut", load("cut"), STEPS

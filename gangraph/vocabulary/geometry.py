@@ -130,6 +130,27 @@ def affine(x: Tensor, matrix: Tensor, like: Tensor | None = None, padding: str =
     return sampled.reshape(*sampled.shape[:2], *made)
 
 
+@op(range=with_zero)
+def warp(x: Tensor, at: Tensor, padding: str = "zeros") -> Tensor:
+    """Images seen through a grid, by bilinear sampling: [B, C, H, W] at places [B, 2, M, N] gives [B, C, M, N].
+
+    A place is a column and a row of the image, as `coordinates` counts them: at integers the pixel itself is seen, and
+    `warp(x, coordinates(x))` is x. Outside of the image there is `padding`, as in `affine`. Gradients of any order
+    flow to the image and to the places.
+
+    Raises:
+        ValueError: the shapes or the padding are others.
+    """
+    if padding not in _PADDINGS:
+        raise ValueError(f"padding is one of {', '.join(_PADDINGS)}, but got {padding}")
+    _of_images(x)
+    if at.dim() != 4 or at.shape[1] != 2 or len(at) != len(x):
+        raise ValueError(f"expected places [{len(x)}, 2, H, W], but got {list(at.shape)}")
+    column, row = at.to(x.dtype).flatten(2).unbind(1)
+    sampled = _bilinear(x, column, row, padding)
+    return sampled.reshape(*sampled.shape[:2], *at.shape[2:])
+
+
 def _bilinear(x: Tensor, column: Tensor, row: Tensor, padding: str) -> Tensor:
     """Images [B, C, H, W] at places [B, N]: [B, C, N], a weighted sum of the four pixels around each."""
     rows, columns = _of_images(x)

@@ -47,6 +47,12 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 @op()
+def selu(x: Tensor) -> Tensor:
+    """1.0507 x where positive, else 1.0507 * 1.6733 * (exp(x) - 1) (Klambauer et al. 2017)."""
+    return functional.selu(x)
+
+
+@op()
 def gelu(x: Tensor) -> Tensor:
     """x times the Gaussian distribution function of x."""
     return functional.gelu(x)

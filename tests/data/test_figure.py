@@ -89,6 +89,17 @@ def test_a_shorter_clip_a_later_one_and_another_size_are_of_the_same_dance() -> 
     assert torch.allclose(wide["joints"][..., 0] * 1.5, drawn(4)["joints"][..., 0], atol=1e-6)
 
 
+def test_a_twin_dances_likewise_in_the_other_scene() -> None:
+    views = ("twin", "twin_joints", "twin_silhouette")
+    world = World(size=32, frames=3, vary=["hue"], view=views, under={"hue": "green"})
+    other = World(size=32, frames=3, vary=["hue"], view=VIEWS, build="stout", hue="green")
+    seen, expected = (each.open().batch(range(4)) for each in (world, other))
+    for name, view in zip(views, ("figure", "joints", "silhouette"), strict=True):
+        assert torch.equal(seen[name], expected[view])
+    slim = World(size=32, frames=3, vary=["hue"], view=views, under={"hue": "green"}, build="stout", twin="slim")
+    assert not torch.equal(slim.open().batch(range(4))["twin_joints"], seen["twin_joints"])
+
+
 def test_a_tremor_shakes_the_sticks_alone() -> None:
     calm, shaken = drawn(4), drawn(4, tremor=0.05)
     assert all(torch.equal(calm[name], shaken[name]) for name in ("figure", "joints", "silhouette"))
@@ -101,7 +112,7 @@ def test_grey_figures_and_single_frames() -> None:
     assert seen["figure"].shape == seen["pose"].shape == (2, 1, 1, 64, 64)
 
 
-@pytest.mark.parametrize(("argument", "value"), [("build", "tall"), ("tremor", -0.1), ("tremor", 1)])
+@pytest.mark.parametrize(("argument", "value"), [("build", "tall"), ("twin", "tall"), ("tremor", -0.1), ("tremor", 1)])
 def test_wrong_arguments_are_told(argument: str, value: object) -> None:
     with pytest.raises(ArgumentError, match=argument):
         World(**{argument: value})  # type: ignore[arg-type]

@@ -56,6 +56,8 @@ class World:
         pose          [frames, channels, height, width] in [-1, 1]: its limbs as coloured sticks on black
         joints        [frames, 15, 2] in [-1, 1]: x and y of its `figure.JOINTS`, as shares of the picture, y down
         silhouette    [frames, 1, height, width] of 0 or 1: 1 on the figure
+        twin, twin_joints, twin_silhouette
+                      the same dance by a figure of the build `twin`, on the scene of `under`
         segmentation  [height, width] int64: 0 for the ground, 1 + shape for the object
         segmap        [3, height, width] in [-1, 1]: the segmentation in colours
         outline       [1, height, width] in [-1, 1]: a line of 1 on -1
@@ -97,6 +99,7 @@ class World:
         points: vertices of a polygon.
         balls: how many balls bounce, from 1 to 4.
         build: of the figure: slim or stout.
+        twin: the build of the figure's twin.
         tremor: by how much the sticks of `pose` are off, up to 0.2 half pictures, in each frame anew.
 
     Raises:
@@ -128,6 +131,7 @@ class World:
     balls: int = 3
     build: str = "slim"
     tremor: float = 0.0
+    twin: str = "stout"
 
     def __post_init__(self) -> None:
         # Lists and mappings become tuples: equal worlds are equal values, and hash alike.
@@ -282,7 +286,8 @@ def _check_camera(world: World, views: Sequence[str]) -> None:
     require_count("stride", world.stride, least=1)
     require_count("points", world.points, least=3)
     require_count("balls", world.balls, most=MOST)
-    require_one_of("build", world.build, tuple(BUILDS))
+    for name, build in (("build", world.build), ("twin", world.twin)):
+        require_one_of(name, build, tuple(BUILDS))
     if not 0 <= world.tremor <= 0.2:
         raise ArgumentError("tremor", world.tremor, "a number from 0 to 0.2")
     require_count("factor", world.factor, least=1, most=min(height_and_width(world.size)))

@@ -41,6 +41,7 @@ class Camera:
     balls: int
     build: str
     tremor: float
+    twin: str
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,16 @@ class Shot:
     @cached_property
     def joints(self) -> Tensor:
         """Where the joints of each sample's figure are: [B, frames, joints, 2], in half pictures."""
-        return figure.joints(self.draws, self.camera.build, self.camera.frames, self.camera.stride)
+        return self.dancing(self.camera.build)
+
+    @cached_property
+    def twin_joints(self) -> Tensor:
+        """Those of the twin, who dances likewise."""
+        return self.dancing(self.camera.twin)
+
+    def dancing(self, build: str) -> Tensor:
+        """The joints of a figure of that build."""
+        return figure.joints(self.draws, build, self.camera.frames, self.camera.stride)
 
     @cached_property
     def raster(self) -> Raster:
@@ -106,15 +116,23 @@ def _balls(shot: Shot) -> Tensor:
 
 
 def _figure(shot: Shot) -> Tensor:
-    camera, scene, colours = shot.camera, shot.scene, palette(shot.camera.channels)
+    return _danced(shot, shot.scene, shot.joints, shot.camera.build)
+
+
+def _twin(shot: Shot) -> Tensor:
+    return _danced(shot, shot.under, shot.twin_joints, shot.camera.twin)
+
+
+def _danced(shot: Shot, scene: Scene, joints: Tensor, build: str) -> Tensor:
+    camera, colours = shot.camera, palette(shot.camera.channels)
     others = (scene["hue"] + 3) % len(HUES)  # the trousers
     trousers = torch.where(others == scene["ground_hue"], (others + 1) % len(HUES), others)
     ground, shirt, legs = (
         part.repeat_interleave(camera.frames, dim=0)
-        for part in (shot.raster.ground(colours), colours[scene["hue"]], colours[trousers])
+        for part in (Raster(scene, camera.size).ground(colours), colours[scene["hue"]], colours[trousers])
     )
     skin, dark = (shade_of(colour, camera.channels) for colour in (figure.SKIN, figure.DARK))
-    return _filmed(shot, figure.picture(shot.joints.flatten(0, 1), camera.build, ground, shirt, legs, skin, dark))
+    return _filmed(shot, figure.picture(joints.flatten(0, 1), build, ground, shirt, legs, skin, dark))
 
 
 def _pose(shot: Shot) -> Tensor:
@@ -123,8 +141,8 @@ def _pose(shot: Shot) -> Tensor:
     return _filmed(shot, figure.sticks(found.flatten(0, 1), camera.size, palette(camera.channels)))
 
 
-def _silhouette(shot: Shot) -> Tensor:
-    return _filmed(shot, figure.silhouette(shot.joints.flatten(0, 1), shot.camera.build, shot.camera.size))
+def _silhouette(shot: Shot, joints: Tensor, build: str) -> Tensor:
+    return _filmed(shot, figure.silhouette(joints.flatten(0, 1), build, shot.camera.size))
 
 
 def _filmed(shot: Shot, picture: Tensor) -> Tensor:
@@ -187,7 +205,18 @@ def _spelled(_: Camera) -> Field:
     return Field((MOST_LETTERS,), 0, len(LETTERS) - 1, torch.int64, padded=True, text="characters")
 
 
-FILMS = ("clip", "balls", "courses", "figure", "pose", "joints", "silhouette")  # the views whose first axis is time
+FILMS = (
+    "clip",
+    "balls",
+    "courses",
+    "figure",
+    "pose",
+    "joints",
+    "silhouette",
+    "twin",
+    "twin_joints",
+    "twin_silhouette",
+)  # the views whose first axis is time
 VIEWS: Mapping[str, View] = {
     "image": View(lambda c: _picture(c.channels, c), lambda shot: shot.image),
     "under": View(lambda c: _picture(c.channels, c), _under),
@@ -201,7 +230,19 @@ VIEWS: Mapping[str, View] = {
         lambda c: Field((c.frames, len(figure.JOINTS), 2), -1, 1),
         lambda shot: figure.shares(shot.joints, shot.camera.size),
     ),
-    "silhouette": View(lambda c: Field((c.frames, 1, *c.size), 0, 1), _silhouette),
+    "silhouette": View(
+        lambda c: Field((c.frames, 1, *c.size), 0, 1),
+        lambda shot: _silhouette(shot, shot.joints, shot.camera.build),
+    ),
+    "twin": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _twin),
+    "twin_joints": View(
+        lambda c: Field((c.frames, len(figure.JOINTS), 2), -1, 1),
+        lambda shot: figure.shares(shot.twin_joints, shot.camera.size),
+    ),
+    "twin_silhouette": View(
+        lambda c: Field((c.frames, 1, *c.size), 0, 1),
+        lambda shot: _silhouette(shot, shot.twin_joints, shot.camera.twin),
+    ),
     "segmentation": View(
         lambda c: Field(c.size, 0, len(SHAPES), torch.int64),
         lambda shot: shot.raster.segmentation(),
