@@ -300,8 +300,10 @@ def called_by(problem: Problem, name: str, call: Span) -> Problem:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like another, if one is."""
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+    """The known name that is most like another, if one is; best of all one of the same letters, in another order."""
+    found = get_close_matches(name, list(known), n=5, cutoff=0.6)
+    same = (each for each in found if sorted(each) == sorted(name))
+    return next(same, found[0] if found else None)
 
 
 def nearest(name: str, known: Iterable[str], after: str = "") -> str:

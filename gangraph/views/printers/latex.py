@@ -21,6 +21,7 @@ from gangraph.views.printers.symbols import IN_FORMULAS, Symbols, indexed, numbe
 from gangraph.views.printers.text import signed_terms
 
 _PLACE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_SUBSCRIPT = re.compile(r"_\{(?:[^{}]|\{[^{}]*\})*\}$")
 _SIGNS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "in": r"\in",
           "and": r"\text{ and }", "or": r"\text{ or }"}  # fmt: skip
 
@@ -74,7 +75,8 @@ class Printer:
             case ast.Name(id=name):
                 return self.formula(self.inline[name]) if name in self.inline else Formula(self._symbol(name))
             case ast.Attribute(base=base, name=name):
-                return Formula(f"{self.formula(base).text}_{{{indexed(name)}}}")
+                of = self.formula(base).text  # a member of a family has a subscript already, and LaTeX allows one
+                return Formula(f"{f'{{{of}}}' if _SUBSCRIPT.search(of) else of}_{{{indexed(name)}}}")
             case ast.Sequence(items=items):
                 return Formula(f"[{self._joined(items)}]")
             case ast.Call():
