@@ -26,7 +26,7 @@ WIDTHS = (2, 3, 3, 2)
 LENGTHS = (3, 2, 3)  # steps of the three phases
 RATE = 4e-4
 SHORT = {f"train__phases__{number}__length": f"{length} steps" for number, length in enumerate(LENGTHS)}
-FIXED = {f"train__phases__{number}__set__rate": RATE for number in (0, 2)}
+FIXED = {f"train__phases__{number}__set__rate": RATE for number in (0, 1, 2)}
 
 
 class Translator(nn.Module):
