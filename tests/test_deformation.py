@@ -27,11 +27,15 @@ from tests.support import (
 
 BATCH, SIZE, F, LEVELS = 2, 16, 2, 4
 RATES = {"shapes": 2e-4, "images": 2e-3, "critic_s": 1e-4, "critic_i": 5e-4}
-SMOOTH, BIAS, AFFINE, IMAGE = 2e-3, 1e-2, 1, 0.2
+WEIGHTS = SMOOTH, BIAS, AFFINE, IMAGE = 2e-3, 1e-2, 1, 0.2
 LENGTHS = (2, 5)
 SETTINGS: dict[str, object] = {
     "params__pool": 0,
-    "params__image": IMAGE,
+    **{f"params__{name}": value for name, value in zip(("smooth", "bias", "affine", "image"), WEIGHTS, strict=True)},
+    **{
+        f"params__{name}": value
+        for name, value in zip(("rate", "rate_i", "rate_ds", "rate_di"), RATES.values(), strict=True)
+    },
     "train__phases__0__length": f"{LENGTHS[0]} steps",
     "train__phases__1__length": f"{LENGTHS[1]} steps",
     "train__phases__0__set__rate": RATES["shapes"],
