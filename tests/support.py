@@ -324,6 +324,15 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "networks.V": "small_vgg(widths=[2, 3, 3, 2], norm=none)",
         "train.batch": 2,
     },
+    "igan": {
+        "params.size": 16,
+        "params.codes": 4,
+        "params.cell": 4,
+        "params.batch": 3,
+        "networks.G": "code_decoder(widths=[2, 2, 2, 2], size=size, norm=none)",
+        "networks.P": "mlp(widths=[], outputs=codes, final=tanh)",
+        "networks.C": "small_vgg(widths=[2, 3, 3, 2], norm=none)",
+    },
     "pgn": {
         "params.size": 8,
         "params.least": 3,

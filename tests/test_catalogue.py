@@ -15,7 +15,7 @@ from gangraph.language.document.parse import parse
 ROOT = Path(__file__).parent.parent
 SYSTEMS = (
     "acgan", "adain_style", "autoencoder", "began", "beta_vae", "bigan", "cgan", "cin", "cogan", "cut", "cvae",
-    "cyclegan", "dance", "dcgan", "deepsim", "deformation", "dualgan", "gan", "gatys", "geometry", "infogan",
+    "cyclegan", "dance", "dcgan", "deepsim", "deformation", "dualgan", "gan", "gatys", "geometry", "igan", "infogan",
     "inpainting", "inversion", "johnson", "lapgan", "lsgan", "mathieu", "mgan", "minibatch", "pgn", "pix2pix",
     "pixelcnn", "pixelrnn", "progan", "r3gan", "srgan", "srresnet", "stylegan", "stylegan2", "unrolled", "vae",
     "vae_gan", "vqgan", "wgan", "wgan_gp",
@@ -134,6 +134,7 @@ COUNTS = {
     ("pixelcnn", "gated"): {"P": 189_537},
     ("pixelcnn", "cifar"): {"P": 5_340_416},
     ("pixelrnn", ""): {"P": 58_881},
+    ("igan", ""): {"G": 18_885_760, "P": 18_854_784, "C": 1_879_616, "H": 0, "code": 100, "blind": 100, "change": 100},
     ("pixelrnn", "row"): {"P": 52_161},
     ("progan", ""): {"G": 23_071_507, "D": 23_077_137},  # at the end: test_growing.py counts the heads of all phases
     ("r3gan", ""): {"G": 23_057_952, "D": 23_009_568},

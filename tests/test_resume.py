@@ -129,6 +129,7 @@ def forms() -> Iterator[tuple[str, Spec, int]]:
     yield "adain_style", load("adain_style"), STEPS
     yield "gatys", load("gatys"), STEPS
     yield "inversion", load("inversion"), STEPS
+    yield "igan, from a search to an edit", load("igan", params__lengths="[4 steps, 9 steps]"), STEPS
     yield "deepsim", load("deepsim", variant="official_code"), STEPS
     yield "srgan", load("srgan"), STEPS
     yield "mgan, across both phases", load("mgan"), STEPS

@@ -10,6 +10,7 @@ from gangraph.vocabulary import (
     layers,
     losses,
     metrics,
+    motion,
     ops,
     optimizers,
     patterns,
@@ -20,6 +21,6 @@ from gangraph.vocabulary import (
 )
 
 __all__ = [
-    "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics",
+    "arithmetic", "causal", "choosing", "coupled", "geometry", "imagenet", "layers", "losses", "metrics", "motion",
     "ops", "optimizers", "patterns", "recurrent", "series", "several", "styles",
 ]  # fmt: skip

@@ -160,7 +160,8 @@ def _reordered_latex(_: object, pattern: str, **sizes: object) -> str:
 def _reduced_latex(_: object, pattern: str, how: str, **sizes: object) -> str:
     left, right = (_words(side) for side in pattern.split("->"))
     over = _indices(name for name in left if name.isidentifier() and name not in right)
-    sign = {"sum": r"\textstyle\sum", "prod": r"\textstyle\prod"}.get(how, rf"\operatorname{{{how}}}")
+    signs = {"sum": r"\textstyle\sum", "prod": r"\textstyle\prod", "min": r"\min", "max": r"\max"}
+    sign = signs.get(how, rf"\mathrm{{{how}}}")
     return rf"{sign}_{{{over}}} {{$x}}_{{{_indices(left)}}}"
 
 

@@ -258,7 +258,7 @@ def test_every_registered_formula_names_its_own_parameters() -> None:
         ('2 * einsum("i i -> i", q)', r"2 \, {q}_{i\, i}"),
         ('einsum("b row c, b c -> b row", q, k)', r"\textstyle\sum_{c} {q}_{b\, \mathrm{row}\, c} \, {k}_{b\, c}"),
         ('reduce(x, "b n c -> b c", "sum")', r"\textstyle\sum_{n} {x}_{b\, n\, c}"),
-        ('reduce(x, "b (n k) -> b n", "max", k=2)', r"\operatorname{max}_{k} {x}_{b\, (\, n\, k\, )}"),
+        ('reduce(x, "b (n k) -> b n", "max", k=2)', r"\max_{k} {x}_{b\, (\, n\, k\, )}"),
         ('rearrange(x, "c h -> h c")', r"{x}_{c\, h \to h\, c}"),
         ('repeat(x, "b -> b n", n=3)', r"{x}_{b \to b\, n}"),
         ("where(y == 2, a, b)", r"\mathrm{where}(y = 2, a, b)"),

@@ -14,6 +14,7 @@ NUMBERS_ONLY = {"+", "-", "*", "/", "//", "%", "**"}
 FUNCTIONS: dict[str, Callable[..., object]] = {
     "min": min, "max": max, "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil,
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "log2": lambda x: exact(math.log2(x)),
+    "sin": math.sin, "cos": math.cos,
     "height": lambda size: _side(size, 0), "width": lambda size: _side(size, 1),
 }  # fmt: skip
 
