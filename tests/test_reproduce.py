@@ -26,7 +26,7 @@ from gangraph.session.run import run
 from gangraph.trainer import Trainer
 
 DOCS = Path(__file__).parent.parent / "docs"
-BY_HAND = {"super_resolution"}  # what reproductions do not measure: images of any size
+BY_HAND = {"super_resolution", "video"}  # images of any size, and other profiles
 
 SPEC = """
 gangraph: 1
