@@ -14,9 +14,9 @@ from gangraph.registry import op
 
 @op(stops_gradient=True)
 def optical_flow(x: Tensor, other: Tensor) -> Tensor:
-    """From where in `other` each pixel of x comes: [B, C, H, W] twice to a flow, with
-    `warp(other, coordinates(other) + flow)` near x.
+    """From where in `other` each pixel of x comes: [B, C, H, W] twice to a flow.
 
+    `warp(other, coordinates(other) + flow)` is near x.
     Total variation and an L1 distance of brightness (Zach, Pock and Bischof 2007), by scikit-image's
     `optical_flow_tvl1` with its defaults, one pair of images after another on the CPU. Sides are 16 pixels or more.
 
