@@ -147,7 +147,8 @@ class Loop:
 
     def unlike(self, x: Tensor, y: Tensor, clipped: bool) -> Tensor:
         told, known = self.v(x.clamp(-1, 1) if clipped else x), self.v(y)
-        return sum(w * l1(t, k) for w, t, k in zip((1 / 8, 1 / 4, 1 / 2, 1), told, known, strict=True))  # type: ignore[return-value]
+        weighed = [w * l1(t, k) for w, t, k in zip((1 / 8, 1 / 4, 1 / 2, 1), told, known, strict=True)]
+        return torch.stack(weighed).sum()
 
     def losses(self, x: dict[str, Tensor], faces: bool) -> dict[str, Tensor]:
         g = self.networks["G"]
@@ -187,8 +188,8 @@ class Loop:
         found = self.losses(x, faces)
         for group, names in objectives.items():
             parameters = self.optimizers[group].param_groups[0]["params"]
-            total = sum(found[name] for name in names)
-            gradients = torch.autograd.grad(total, parameters, retain_graph=True)  # type: ignore[call-overload]
+            total = torch.stack([found[name] for name in names]).sum()
+            gradients = torch.autograd.grad(total, parameters, retain_graph=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
         for group in objectives:

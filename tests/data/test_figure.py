@@ -115,4 +115,4 @@ def test_grey_figures_and_single_frames() -> None:
 @pytest.mark.parametrize(("argument", "value"), [("build", "tall"), ("twin", "tall"), ("tremor", -0.1), ("tremor", 1)])
 def test_wrong_arguments_are_told(argument: str, value: object) -> None:
     with pytest.raises(ArgumentError, match=argument):
-        World(**{argument: value})  # type: ignore[arg-type]
+        World(**{argument: value})  # type: ignore[arg-type]  # wrong on purpose

@@ -205,44 +205,36 @@ def _spelled(_: Camera) -> Field:
     return Field((MOST_LETTERS,), 0, len(LETTERS) - 1, torch.int64, padded=True, text="characters")
 
 
+def _pictures(camera: Camera) -> Field:
+    return Field((camera.frames, camera.channels, *camera.size), -1, 1)
+
+
+def _masks(camera: Camera) -> Field:
+    return Field((camera.frames, 1, *camera.size), 0, 1)
+
+
+def _places(camera: Camera) -> Field:
+    return Field((camera.frames, len(figure.JOINTS), 2), -1, 1)
+
+
+# The views whose first axis is time.
 FILMS = (
-    "clip",
-    "balls",
-    "courses",
-    "figure",
-    "pose",
-    "joints",
-    "silhouette",
-    "twin",
-    "twin_joints",
-    "twin_silhouette",
-)  # the views whose first axis is time
+    "clip", "balls", "courses", "figure", "pose", "joints", "silhouette", "twin", "twin_joints", "twin_silhouette",
+)  # fmt: skip
 VIEWS: Mapping[str, View] = {
     "image": View(lambda c: _picture(c.channels, c), lambda shot: shot.image),
     "under": View(lambda c: _picture(c.channels, c), _under),
     "low": View(lambda c: Field((c.channels, *(side // c.factor for side in c.size)), -1, 1), _low),
-    "clip": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _clip),
-    "balls": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _balls),
+    "clip": View(_pictures, _clip),
+    "balls": View(_pictures, _balls),
     "courses": View(lambda c: Field((c.frames, c.balls, 4), -1, 1), lambda shot: shares(shot.course)),
-    "figure": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _figure),
-    "pose": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _pose),
-    "joints": View(
-        lambda c: Field((c.frames, len(figure.JOINTS), 2), -1, 1),
-        lambda shot: figure.shares(shot.joints, shot.camera.size),
-    ),
-    "silhouette": View(
-        lambda c: Field((c.frames, 1, *c.size), 0, 1),
-        lambda shot: _silhouette(shot, shot.joints, shot.camera.build),
-    ),
-    "twin": View(lambda c: Field((c.frames, c.channels, *c.size), -1, 1), _twin),
-    "twin_joints": View(
-        lambda c: Field((c.frames, len(figure.JOINTS), 2), -1, 1),
-        lambda shot: figure.shares(shot.twin_joints, shot.camera.size),
-    ),
-    "twin_silhouette": View(
-        lambda c: Field((c.frames, 1, *c.size), 0, 1),
-        lambda shot: _silhouette(shot, shot.twin_joints, shot.camera.twin),
-    ),
+    "figure": View(_pictures, _figure),
+    "pose": View(_pictures, _pose),
+    "joints": View(_places, lambda shot: figure.shares(shot.joints, shot.camera.size)),
+    "silhouette": View(_masks, lambda shot: _silhouette(shot, shot.joints, shot.camera.build)),
+    "twin": View(_pictures, _twin),
+    "twin_joints": View(_places, lambda shot: figure.shares(shot.twin_joints, shot.camera.size)),
+    "twin_silhouette": View(_masks, lambda shot: _silhouette(shot, shot.twin_joints, shot.camera.twin)),
     "segmentation": View(
         lambda c: Field(c.size, 0, len(SHAPES), torch.int64),
         lambda shot: shot.raster.segmentation(),
