@@ -16,10 +16,10 @@ from gangraph.registry import op
 def optical_flow(x: Tensor, other: Tensor) -> Tensor:
     """From where in `other` each pixel of x comes: [B, C, H, W] twice to a flow.
 
-    `warp(other, coordinates(other) + flow)` is near x. It minimizes the total variation of the flow and an L1 distance of
-    the means over channels (Zach, Pock and Bischof 2007), by scikit-image's `optical_flow_tvl1` with its defaults, whose
-    weight of that distance holds for the range that the images have. One pair after another, on the CPU; sides are 16
-    pixels or more.
+    `warp(other, coordinates(other) + flow)` is near x. It minimizes the total variation of the flow and an L1 distance
+    of the means over channels (Zach, Pock and Bischof 2007), by scikit-image's `optical_flow_tvl1` with its defaults,
+    whose weight of that distance holds for the range that the images have. One pair after another, on the CPU; sides
+    are 16 pixels or more.
 
     Raises:
         ValueError: the shapes are others.
